@@ -1,0 +1,46 @@
+# The commands of this repository. `make` alone lists them.
+FOLDERS := core partition builder agent vm-tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-contract test-vm test-long lint docs bench bench-build bench-install clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## system packages and .venv; demo, test and the others call it first
+	@scripts/setup
+
+demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in build/demo
+	@.venv/bin/python -m proa.vm.demo
+
+test: setup ## everything: lint, unit, contract and vm tests, with a summary by tier
+	@scripts/test lint unit contract vm
+
+test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder
+	@scripts/test unit
+
+test-contract: setup ## tests against real parts: registry, cosign, loop devices, packages
+	@scripts/test contract
+
+test-vm: setup ## tests on real firmware, boot loader and kernel in QEMU
+	@scripts/test vm
+
+test-long: setup ## upgrades, broken trials and the tutorial in QEMU: half an hour and more
+	@scripts/test long
+
+lint: setup ## ruff, mypy --strict, import-linter
+	@scripts/test lint
+
+docs: setup ## write docs/reference from the tables in the code
+	@.venv/bin/python docs/generate.py
+
+bench: bench-build bench-install ## every benchmark
+
+bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/bench/build.json
+	@.venv/bin/python benchmarks/build.py
+
+bench-install: setup ## seconds and memory of an install against zstd | dd; build/bench/install.json
+	@.venv/bin/python benchmarks/install.py
+
+clean: ## take away what was built here (not the cache in ~/.cache/proa)
+	rm -rf build dist
