@@ -1,0 +1,163 @@
+"""What every command has in common, through a small command of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import pytest
+
+from proa.core import cli, process
+from proa.core.errors import Code, ProaError
+
+
+@click.group()
+def toy() -> None:
+    """A command for tests."""
+
+
+@toy.command()
+@cli.options(cli.json_option, cli.progress_option, cli.dry_run_option)
+@click.option("--tries", type=click.IntRange(1, 3), default=1)
+def install(as_json: bool, progress: str, dry_run: bool, tries: int) -> None:
+    """Do as if."""
+    if as_json:
+        cli.show("proa.toy/v1", {"progress": progress, "dry_run": dry_run, "tries": tries})
+
+
+@toy.command()
+@click.argument("how")
+@cli.json_option
+def fail(how: str, as_json: bool) -> int:
+    """End in some way."""
+    ways: dict[str, BaseException] = {
+        "proa": ProaError(Code.SLOT_IN_USE, "b is booted", at="/dev/vda6"),
+        "interrupt": KeyboardInterrupt(),
+        "defect": ZeroDivisionError("by zero"),
+        "pipe": BrokenPipeError(),
+    }
+    if how in ways:
+        raise ways[how]
+    return int(how)
+
+
+@dataclass
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    def call(*argv: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["proa-toy", *argv])
+        with pytest.raises(SystemExit) as ended:
+            cli.run_command(toy, "proa-toy")
+        out, err = capfd.readouterr()
+        return Outcome(int(ended.value.code or 0), out, err)
+
+    return call
+
+
+def test_a_report_is_one_document_with_its_schema_first(run: Run) -> None:
+    done = run("install", "--json", "--dry-run")
+    document: dict[str, Any] = json.loads(done.out)
+    assert list(document)[:2] == ["schema", "proa"]
+    assert document["schema"] == "proa.toy/v1"
+    assert (document["progress"], document["dry_run"], document["tries"]) == ("auto", True, 1)
+    assert (done.status, done.err) == (0, "")
+
+
+def test_every_long_option_has_an_environment_twin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROA_INSTALL_TRIES", "3")
+    monkeypatch.setenv("PROA_INSTALL_PROGRESS", "none")
+    document = json.loads(run("install", "--json").out)
+    assert (document["tries"], document["progress"]) == (3, "none")
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["install", "--help"]])
+def test_help_is_no_error(run: Run, argv: list[str]) -> None:
+    done = run(*argv)
+    assert done.status == 0
+    assert "Usage: proa-toy" in done.out
+
+
+def test_without_a_verb_the_help_is_shown_as_an_error(run: Run) -> None:
+    done = run()
+    assert (done.status, done.out) == (2, "")
+    assert "install" in done.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "what"),
+    [
+        (["instal"], "instal"),
+        (["install", "--trys", "2"], "--tries"),
+        (["install", "--tries", "4"], "4 is not in the range"),
+        (["install", "extra"], "extra"),
+        (["fail"], "HOW"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(run: Run, argv: list[str], what: str) -> None:
+    done = run(*argv)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("proa-toy: error[USAGE]: ")
+    assert what in done.err
+    assert "--help'" in done.err
+
+
+def test_an_error_goes_to_standard_error_as_text(run: Run) -> None:
+    done = run("fail", "proa")
+    assert (done.status, done.out) == (3, "")
+    assert done.err.splitlines()[:2] == ["proa-toy: error[SLOT_IN_USE]: b is booted", "  at: /dev/vda6"]
+
+
+def test_with_json_an_error_is_the_document(run: Run) -> None:
+    done = run("fail", "proa", "--json")
+    assert (done.status, done.err) == (3, "")
+    document = json.loads(done.out)
+    assert (document["schema"], document["code"], document["exit"]) == ("proa.error/v1", "SLOT_IN_USE", 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "code"),
+    [("interrupt", 130, "INTERRUPTED"), ("defect", 1, "INTERNAL"), ("0", 0, ""), ("7", 7, "")],
+)
+def test_every_end_has_its_status(run: Run, how: str, status: int, code: str) -> None:
+    done = run("fail", how)
+    assert done.status == status
+    assert f"error[{code}]" in done.err if code else not done.err
+
+
+def test_a_defect_shows_where_it_is(run: Run) -> None:
+    done = run("fail", "defect")
+    assert "Traceback" in done.err
+    assert "error[INTERNAL]: ZeroDivisionError: by zero" in done.err
+
+
+def test_a_reader_that_goes_away_is_no_noise() -> None:
+    script = (
+        "import sys, click; from proa.core import cli\n"
+        "@click.command()\n"
+        "def toy():\n"
+        "    for _ in range(100000): click.echo('x' * 100)\n"
+        "sys.argv = ['toy']; cli.run_command(toy, 'toy')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=process.environment()
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 1
