@@ -1,0 +1,302 @@
+"""The command ``proa-build``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from proa.builder import keys as keyring
+from proa.builder import pipeline, reference, summary, verifying
+from proa.builder.cache import Cache, default_folder
+from proa.builder.config import load
+from proa.core import SCHEMA_VERSION, artifact
+from proa.core.cli import dry_run_option, json_option, options, progress_option, run_command, show
+from proa.core.errors import Code, Exit, ProaError, ProaErrors
+from proa.core.events import human_bytes, monitor
+from proa.core.files import os_errors, replace
+from proa.core.keys import load_private, load_public
+from proa.core.reference import Reference, parse
+from proa.core.registry import open_source
+from proa.core.source import Source
+from proa.core.trust import Trust
+
+CONFIG = "proa.toml"
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+config_option = click.option(
+    "-c", "--config", type=_PATH, default=Path(CONFIG), show_default=True, help="The configuration."
+)
+version_option = click.option("--version", "version", default="", metavar="V", help="Overrides release.version.")
+registry_options = options(
+    click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
+    click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
+    click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
+    click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
+    click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
+)
+
+
+@click.group(
+    epilog="Example: proa-build init node && cd node && proa-build keys init keys && proa-build image --keys keys"
+)
+@click.version_option(SCHEMA_VERSION, prog_name="proa-build")
+def cli() -> None:
+    """Build, sign, push and verify node images."""
+
+
+@cli.command(epilog="Example: proa-build init my-node")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@dry_run_option
+def init(folder: Path, dry_run: bool) -> None:
+    """Write a commented proa.toml that builds as it is."""
+    path = folder / CONFIG
+    if path.exists():
+        raise ProaError(Code.FILE_EXISTS, "there is a configuration already", at=path)
+    if dry_run:
+        click.echo(f"would write {path}")
+        return
+    with os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        replace(path, reference.template().encode())
+    click.echo(f"wrote {path}")
+
+
+@cli.command(epilog="Example: proa-build check -c node/proa.toml --json")
+@config_option
+@version_option
+@json_option
+def check(config: Path, version: str, as_json: bool) -> int:
+    """Tell every error of a configuration at once; build nothing."""
+    errors: tuple[ProaError, ...] = ()
+    try:
+        load(config, version=version)
+    except ProaErrors as several:
+        errors = several.errors
+    except ProaError as error:
+        if error.code is not Code.CONFIG_SYNTAX:
+            raise
+        errors = (error,)
+    if as_json:
+        fields = ("code", "message", "at", "hint")
+        show("proa.check/v1", {"errors": [{name: one.document()[name] for name in fields} for one in errors]})
+    else:
+        for one in errors:
+            click.echo(one.text("proa-build"), err=True)
+        if not errors:
+            click.echo(f"{config}: no errors")
+    return int(Exit.USAGE if errors else Exit.DONE)
+
+
+@cli.command("summary", epilog="Example: proa-build summary -c node/proa.toml")
+@config_option
+@version_option
+@json_option
+def show_summary(config: Path, version: str, as_json: bool) -> None:
+    """Show every setting with its origin, and the layout of the disk."""
+    loaded = load(config, version=version)
+    if as_json:
+        show("proa.summary/v1", summary.document(loaded))
+    else:
+        click.echo(summary.text(loaded))
+
+
+@cli.group("keys", epilog="Example: proa-build keys init keys")
+def keys_group() -> None:
+    """Make the keys that sign releases and boot chains."""
+
+
+@keys_group.command("init", epilog="Example: proa-build keys init keys --release-keys 2")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--name", default="Proa", show_default=True, help="Whose keys they are, in the certificates.")
+@click.option("--release-keys", type=click.IntRange(1, 16), default=1, show_default=True, help="Pairs of release keys.")
+@dry_run_option
+def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None:
+    """Make release keys and the Secure Boot keys PK, KEK and db. Nothing is ever overwritten."""
+    planned = keyring.plan(folder, release_keys)
+    if not dry_run:
+        keyring.create(folder, name=name, count=release_keys)
+    for path in planned:
+        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
+
+
+@cli.command(epilog="Example: proa-build image -c node/proa.toml --keys keys -o out --version 1.2.0")
+@config_option
+@click.option("-o", "--output", type=_PATH, default=Path("out"), show_default=True, help="The output folder.")
+@version_option
+@click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it nothing is signed.")
+@click.option("--cache", "cache_folder", type=_PATH, help="The folder of kept results.  [default: ~/.cache/proa]")
+@json_option
+@progress_option
+@dry_run_option
+def image(
+    config: Path,
+    output: Path,
+    version: str,
+    keys_folder: Path | None,
+    cache_folder: Path | None,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+) -> None:
+    """Build the disk image and the release."""
+    order = pipeline.Order(
+        loaded=load(config, version=version),
+        out=output,
+        keys=keyring.open_keys(keys_folder) if keys_folder else None,
+        cache=Cache(cache_folder or default_folder()),
+        monitor=monitor(progress),
+    )
+    if dry_run:
+        plan = pipeline.plan(order)
+        show("proa.build-plan/v1", plan) if as_json else click.echo(_plan_text(plan))
+        return
+    report = pipeline.build(order)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(_report_text(report, output))
+
+
+@cli.command(epilog="Example: proa-build push out registry.example.net/nodes/my-node:1.2.0 --keys keys")
+@click.argument("folder", metavar="OUT", type=_PATH)
+@click.argument("target", metavar="REF")
+@click.option("--keys", "keys_folder", type=_PATH, help="Sign with these keys too.")
+@registry_options
+@json_option
+@progress_option
+@dry_run_option
+def push(
+    folder: Path,
+    target: str,
+    keys_folder: Path | None,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+    **access: Any,
+) -> None:
+    """Push a built release with its signatures; prints REF@sha256:..."""
+    where = parse(target)
+    signers = [load_private(path) for path in keyring.Keys(keys_folder).release] if keys_folder else []
+    if keys_folder and not signers:
+        raise ProaError(Code.FILE_MISSING, "the folder has no release*.key", at=keys_folder)
+    with open_source(_layout(folder)) as source:
+        opened = artifact.inspect_release(source)
+        pinned = str(where.pinned(opened.manifest_digest))
+        if not dry_run:
+            if signers:
+                artifact.sign_release(source, opened.manifest_digest, signers)
+            with open_source(where, **access) as registry:
+                artifact.copy_release(source, registry, monitor=monitor(progress))
+    size = sum(blob.size for blob in opened.release.blobs.values())
+    if as_json:
+        facts = {"version": opened.release.version, "root_hash": opened.release.root.root_hash, "bytes": size}
+        show("proa.push/v1", {"reference": pinned, "digest": opened.manifest_digest, **facts, "pushed": not dry_run})
+    else:
+        click.echo(f"would push {pinned}, {human_bytes(size)}" if dry_run else pinned)
+
+
+@cli.command(epilog="Example: proa-build verify registry.example.net/nodes/my-node:1.2.0 --key keys/release.pub")
+@click.argument("target", metavar="REF")
+@click.option(
+    "--key", "key_files", type=_PATH, multiple=True, required=True, help="A public key to trust; several may be given."
+)
+@click.option(
+    "--threshold",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="How many different keys must have signed.",
+)
+@registry_options
+@json_option
+@progress_option
+def verify(
+    target: str, key_files: tuple[Path, ...], threshold: int, as_json: bool, progress: str, **access: Any
+) -> None:
+    """Verify a release: signature, digests, the root against its verity tree, the kernel image's root hash."""
+    trust = Trust(tuple(load_public(path) for path in key_files), threshold)
+    with _open(target, access) as source:
+        opened, checked = verifying.verify(source, trust, monitor(progress))
+    release = opened.release
+    if as_json:
+        facts = {"name": release.name, "version": release.version, "root_hash": release.root.root_hash}
+        document = {"reference": target, "digest": opened.manifest_digest, **facts, "signers": list(opened.signers)}
+        show("proa.verify/v1", document | {"checked": checked, "ok": True})
+    else:
+        click.echo("\n".join([*checked, f"{release.name} {release.version} {opened.manifest_digest}: verified"]))
+
+
+@cli.command(epilog="Example: proa-build inspect oci:out/release")
+@click.argument("target", metavar="REF")
+@registry_options
+@json_option
+def inspect(target: str, as_json: bool, **access: Any) -> None:
+    """Show a release's document, sizes and packages. Nothing is verified but digests."""
+    with _open(target, access) as source:
+        opened = artifact.inspect_release(source)
+        packages = [
+            {"name": package["name"], "version": package.get("versionInfo", "")}
+            for package in json.loads(opened.small("sbom")).get("packages", [])
+            if package.get("SPDXID") != "SPDXRef-release"
+        ]
+    document = json.loads(opened.release.encode())
+    facts = {"reference": target, "digest": opened.manifest_digest, "packages": packages}
+    if as_json:
+        show("proa.release/v1", {name: value for name, value in document.items() if name != "schema"} | facts)
+    else:
+        click.echo(json.dumps(document, indent=2))
+        click.echo(f"manifest {opened.manifest_digest}, {len(packages)} packages")
+        click.echo("\n".join(f"  {package['name']} {package['version']}" for package in packages))
+
+
+def _open(target: str, access: dict[str, Any]) -> Source:
+    return open_source(parse(target), **access)
+
+
+def _layout(folder: Path) -> Reference:
+    """The release in an output folder, or the folder itself if it is a layout."""
+    for place in (folder / "release", folder):
+        if (place / "oci-layout").is_file():
+            return Reference("", "", layout=place)
+    raise ProaError(
+        Code.FILE_MISSING, "there is no release in this folder", at=folder, hint="proa-build image makes one."
+    )
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    lines = [f"{step['name']:<10} {step['plan']}" for step in plan["steps"]]
+    return "\n".join([*lines, f"output: {plan['output']}"])
+
+
+def _report_text(report: dict[str, Any], output: Path) -> str:
+    sizes = report.get("sizes", {})
+    return "\n".join(
+        [
+            f"{report['name']} {report['version']}  {'signed' if report['signed'] else 'not signed'}",
+            f"root hash  {report.get('root_hash', '')}",
+            *(f"{name:<9}  {human_bytes(size)}" for name, size in sizes.items()),
+            f"in {report['seconds']:.1f} s, {report['cache_hits']} of {len(report['steps'])} steps kept: {output}",
+        ]
+    )
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """A polite request to end is an interruption: children end, nothing half done stays."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
+    os.umask(0o022)
+    run_command(cli, "proa-build")

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Runs in a room of its own, as root there: makes the initrd by the dracut of the target's own packages.
+#   $1 base.tar   $2 folder for the tree   $3 our dracut module   $4 kernel version   $5 the initrd, as a new file
+set -eu
+base=$1 tree=$2 module=$3 kernel=$4 out=$5
+
+mkdir "$tree"
+tar -x -C "$tree" --exclude='./dev/*' --exclude='./usr/share/[!d]*' --exclude='./usr/include' --exclude='./var/*' \
+    --exclude='./usr/lib/python3*' --exclude='./usr/lib/modules/*/kernel/sound' \
+    --exclude='./usr/lib/modules/*/kernel/drivers/gpu' --exclude='./usr/lib/modules/*/kernel/drivers/media' \
+    --exclude='./usr/lib/modules/*/kernel/drivers/net' -f "$base"
+mkdir -p "$tree/var/tmp" "$tree/dev" "$tree/proc" "$tree/run" "$tree/tmp"
+mount -t tmpfs -o mode=755 tmpfs "$tree/run"
+mount --rbind /dev "$tree/dev"
+mount --rbind /proc "$tree/proc"
+
+# dracut takes modules from one folder only: the suite's own beside ours.
+mkdir -p "$tree/run/dracut/modules.d" "$tree/run/dracut/conf.d"
+for path in "$tree"/usr/lib/dracut/*; do
+    [ "${path##*/}" = modules.d ] || ln -s "/usr/lib/dracut/${path##*/}" "$tree/run/dracut/"
+done
+for path in "$tree"/usr/lib/dracut/modules.d/*; do
+    ln -s "/usr/lib/dracut/modules.d/${path##*/}" "$tree/run/dracut/modules.d/"
+done
+cp -r "$module" "$tree/run/dracut/modules.d/90proa"
+
+chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC \
+    SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" dracutbasedir=/run/dracut \
+    dracut --force --quiet --no-hostonly --no-hostonly-cmdline --no-hostonly-i18n --no-early-microcode --nostrip \
+    --reproducible --compress 'zstd -12 -T0' --conf /dev/null --confdir /run/dracut/conf.d --tmpdir /tmp \
+    --modules 'systemd systemd-initrd udev-rules proa' --kver "$kernel" /tmp/initrd.img
+cp "$tree/tmp/initrd.img" "$out"
+umount -R "$tree/dev" "$tree/proc" "$tree/run"
+rm -rf --one-file-system "$tree"

@@ -1,0 +1,55 @@
+#!/bin/bash
+# dracut module 90proa: all that the initrd of a Proa node needs besides systemd and udev.
+# $initdir, $systemdsystemunitdir and $moddir are dracut's.
+
+check() {
+    require_binaries sfdisk e2fsck resize2fs veritysetup dmsetup blkid || return 1
+    return 255
+}
+
+depends() {
+    echo "systemd systemd-initrd udev-rules"
+}
+
+installkernel() {
+    local drivers
+    mapfile -t drivers < <(sed 's/#.*//' "$moddir/drivers.list" | tr -s ' \t' '\n' | sed '/^$/d')
+    hostonly='' instmods -s "${drivers[@]}"
+}
+
+install() {
+    local file
+    inst_multiple sh basename basenc cat cp cut dd env grep head ln mkdir mount mountpoint mv od rm sed sha256sum sleep \
+        sync tail timeout tr umount uname blockdev sfdisk e2fsck resize2fs veritysetup dmsetup udevadm modprobe systemctl
+    inst_simple "$moddir/trial.conf" /usr/lib/proa/initrd/trial.conf
+    inst_rules 55-dm.rules 60-persistent-storage-dm.rules 95-dm-notify.rules
+    inst_libdir_file "libgcc_s.so*"
+
+    # systemd takes itself to be in an initrd only where this file is.
+    inst_simple /usr/lib/os-release /usr/lib/initrd-release
+    ln -sf ../usr/lib/initrd-release "$initdir/etc/initrd-release"
+
+    for file in common slot check persist fail state grow; do
+        inst_simple "$moddir/proa-$file.sh" "/usr/lib/proa/initrd/proa-$file.sh"
+    done
+    for file in "$moddir"/*.service "$moddir"/*.timer; do
+        inst_simple "$file" "$systemdsystemunitdir/${file##*/}"
+    done
+    # The device of the root is there once proa-slot.service is done; that one has the time limit.
+    mkdir -p "$initdir$systemdsystemunitdir/dev-mapper-proa\\x2droot.device.d"
+    printf '[Unit]\nJobRunningTimeoutSec=1h\n' \
+        >"$initdir$systemdsystemunitdir/dev-mapper-proa\\x2droot.device.d/50-proa.conf"
+    # No shell waits for a person in here: both names lead to the same way out.
+    ln -sf proa-fail.service "$initdir$systemdsystemunitdir/emergency.service"
+    ln -sf proa-fail.service "$initdir$systemdsystemunitdir/rescue.service"
+    $SYSTEMCTL -q --root "$initdir" enable proa-slot.service proa-persist.service
+    $SYSTEMCTL -q --root "$initdir" set-default initrd.target
+
+    # What dracut's modules bring along and nothing here uses.
+    rm -f "$initdir$systemdutildir"/system-generators/systemd-{gpt-auto,debug}-generator \
+        "$initdir$systemdutildir"/systemd-{coredump,volatile-root,vconsole-setup} \
+        "$initdir$systemdsystemunitdir"/debug-shell.service
+    # A volatile root would hide a broken one, an early shell would wait for ever.
+    rm -f "$initdir"/usr/bin/systemd-ask-password "$initdir"/usr/bin/systemd-tty-ask-password-agent \
+        "$initdir$systemdsystemunitdir"/sysinit.target.wants/systemd-ask-password-console.path
+}

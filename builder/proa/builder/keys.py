@@ -1,0 +1,162 @@
+"""The folder of private keys that ``proa-build keys init`` makes.
+
+``release.key`` and ``release.pub`` sign releases (more pairs: ``release-2.key`` ...); ``secureboot/`` holds PK, KEK
+and db as key and certificate, PEM, and ``guid.txt``, the owner of the firmware's entries.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import Code, ProaError
+from proa.core.files import fsync_folder, os_errors
+from proa.core.keys import Algorithm
+
+SECURE_BOOT: Final = ("PK", "KEK", "db")
+"""Firmware's keys: who owns the platform, who may change db, what may boot (UEFI 2.10, section 32.3)."""
+_YEARS: Final = 20
+_RSA_BITS: Final = 2048
+"""What every firmware can check."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """A folder of keys."""
+
+    folder: Path
+
+    @property
+    def release(self) -> tuple[Path, ...]:
+        """The private keys that sign releases, in the order of their names."""
+        return tuple(sorted(self.folder.glob("release*.key")))
+
+    @property
+    def release_public(self) -> tuple[Path, ...]:
+        """Their public halves."""
+        return tuple(sorted(self.folder.glob("release*.pub")))
+
+    def certificate(self, name: str) -> Path:
+        """The certificate of ``PK``, ``KEK`` or ``db``."""
+        return self.folder / "secureboot" / f"{name}.crt"
+
+    def private(self, name: str) -> Path:
+        """The private key of ``PK``, ``KEK`` or ``db``."""
+        return self.folder / "secureboot" / f"{name}.key"
+
+    @property
+    def owner(self) -> str:
+        """The GUID that owns the firmware's entries."""
+        return (self.folder / "secureboot" / "guid.txt").read_text().strip()
+
+
+def open_keys(folder: Path) -> Keys:
+    """A folder of keys that is there as a whole.
+
+    Raises:
+        ProaError: ``FILE_MISSING``, naming the first file that is not there.
+    """
+    keys = Keys(folder)
+    boot = [path for name in SECURE_BOOT for path in (keys.certificate(name), keys.private(name))]
+    for path in (folder / "release.key", *boot):
+        if not path.is_file():
+            raise ProaError(Code.FILE_MISSING, "the key is not there", at=path, hint=f"proa-build keys init {folder}")
+    return keys
+
+
+def plan(folder: Path, count: int) -> list[Path]:
+    """The files that :func:`create` makes.
+
+    Raises:
+        ProaError: ``FILE_EXISTS`` if the folder holds anything.
+    """
+    with os_errors(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ProaError(Code.FILE_EXISTS, "keys are never overwritten", at=folder)
+    keys = Keys(folder)
+    names = [f"release{f'-{number}' if number > 1 else ''}" for number in range(1, count + 1)]
+    pairs = [path for name in names for path in (folder / f"{name}.key", folder / f"{name}.pub")]
+    boot = [path for name in SECURE_BOOT for path in (keys.private(name), keys.certificate(name))]
+    return [*pairs, *boot, folder / "secureboot" / "guid.txt"]
+
+
+def create(folder: Path, *, name: str = "Proa", count: int = 1, clock: Clock = SYSTEM) -> Keys:
+    """Make new keys; the folder appears when all of them are there.
+
+    Args:
+        folder: Where to; it must not hold anything yet.
+        name: Whose keys they are, in the certificates.
+        count: How many pairs of release keys.
+        clock: The certificates hold from a day ago on.
+
+    Raises:
+        ProaError: ``FILE_EXISTS``, ``DEVICE`` or ``DISK_FULL``.
+    """
+    files = plan(folder, count)
+    with os_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            (work / "secureboot").mkdir(mode=0o700)
+            for path, data in _contents(files, name, clock):
+                handle = os.open(work / path.relative_to(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            work.rename(folder)
+            fsync_folder(folder.parent)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return Keys(folder)
+
+
+def _contents(files: list[Path], name: str, clock: Clock) -> Iterator[tuple[Path, bytes]]:
+    """Every file with what is in it; each private key comes right before what belongs to it."""
+    public = b""
+    for path in files:
+        match path.suffix:
+            case ".key" if path.parent.name == "secureboot":
+                private, public = _secure_boot(f"{name} {path.stem}", clock)
+                yield path, private
+            case ".key":
+                key = Algorithm.ECDSA_P256.generate()
+                public = key.public.pem
+                yield path, key.pem
+            case ".pub" | ".crt":
+                yield path, public
+            case _:
+                yield path, f"{uuid.uuid4()}\n".encode()
+
+
+def _secure_boot(common_name: str, clock: Clock) -> tuple[bytes, bytes]:
+    """A private key and a certificate over it by itself, PEM."""
+    key = rsa.generate_private_key(65537, _RSA_BITS)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    start = clock.now().replace(microsecond=0) - timedelta(days=1)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=_YEARS * 365.25))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    certificate = builder.sign(key, hashes.SHA256())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), certificate.public_bytes(Encoding.PEM)

@@ -1,0 +1,192 @@
+"""Makes the root image, inside a namespace: unpack the packages' tree, make a node of it, seal it.
+
+Run as ``python -m proa.builder.node.assemble JOB``; JOB is a file with the JSON of a :class:`Job`. An error ends in
+``<JOB>.error`` as ``proa.error/v1``, for the process outside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proa.builder.node import accounts, clean, seal, software, system, units, var
+from proa.builder.node.tree import Tree
+from proa.builder.settings import Config, File, from_document
+from proa.core import process
+from proa.core.errors import Code, ProaError
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the namespace is told.
+
+    Attributes:
+        config: The configuration, as JSON values.
+        folder: The folder of proa.toml.
+        base: The packages' tree, a tar file.
+        site: The folder with the agent's Python packages.
+        keys: The public keys to trust, PEM.
+        lock: The text of the lock file of user numbers.
+        epoch: Seconds since 1970.
+        work: A folder to unpack in.
+        out: The folder for the image.
+    """
+
+    config: dict[str, Any]
+    folder: str
+    base: str
+    site: str
+    keys: list[str]
+    lock: str
+    epoch: int
+    work: str
+    out: str
+
+
+def assemble(job: Job) -> None:
+    """Make ``root.erofs`` and ``root.json``.
+
+    Raises:
+        ProaError: What went wrong.
+    """
+    config = from_document(job.config)
+    tree = Tree(Path(job.work) / "tree")
+    unpack(Path(job.base), tree)
+    clean.after_installing(tree)
+    lock = accounts.read_lock_text(job.lock)
+    numbers = accounts.assign(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), config.user, lock)
+    accounts.renumber(tree, numbers)
+    tree.mount()
+    try:
+        run_hooks(tree, config, Path(job.folder), "tree-before", job.epoch)
+        furnish(tree, config, job, numbers)
+        run_hooks(tree, config, Path(job.folder), "tree-after", job.epoch)
+        clean.modules(tree, config.kernel.exclude)
+        seal.compile_python(tree)
+    finally:
+        tree.unmount()
+    final = accounts.check(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), numbers, lock)
+    var.move_out(tree)
+    clean.before_sealing(tree)
+    image = Path(job.out) / "root.erofs"
+    seal.make_image(tree, image, epoch=job.epoch, name=config.release.name)
+    document = {"size": image.stat().st_size, "accounts": final.over(lock).text()}
+    (Path(job.out) / "root.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def unpack(base: Path, tree: Tree) -> None:
+    """Unpack the packages' tree; devices stay out, they are the kernel's to make."""
+    tree.root.mkdir(mode=0o755)
+    process.run(
+        (
+            *("tar", "--extract", "--file", base, "--directory", tree.root),
+            *("--numeric-owner", "--same-owner", "--same-permissions", "--exclude=./dev/*"),
+            *("--xattrs", "--xattrs-include=security.capability"),
+        )
+    )
+
+
+def furnish(tree: Tree, config: Config, job: Job, numbers: accounts.Numbers) -> None:
+    """Make a node of the tree."""
+    folder = Path(job.folder)
+    software.add(tree, Path(job.site))
+    system.add_own_files(tree)
+    for path in sorted(system.DATA.rglob("*.service")):
+        units.enable(tree, path.name)
+    system.name_release(tree, config)
+    system.set_up(tree, config)
+    system.add_trust(tree, config, [key.encode() for key in job.keys])
+    system.add_health(tree, config, folder)
+    accounts.add(tree, config.user, numbers, ssh_keys(config, folder))
+    for file in config.file:
+        add_file(tree, file, folder)
+    system.add_folders(tree, config)
+    units.arrange(tree, config.units)
+
+
+def add_file(tree: Tree, file: File, folder: Path) -> None:
+    """Put one [[file]] into the tree."""
+    owner = accounts.owner(tree, file.owner)
+    mode = int(file.mode, 8) if file.mode else None
+    source = folder / file.source
+    if file.content:
+        tree.write(file.path, file.content, mode if mode is not None else 0o644, owner)
+    elif source.is_dir():
+        copy_folder(tree, source, file.path, mode, owner)
+    else:
+        own = 0o755 if os.access(source, os.X_OK) else 0o644
+        tree.write(file.path, source.read_bytes(), mode if mode is not None else own, owner)
+
+
+def copy_folder(tree: Tree, source: Path, inside: str, mode: int | None, owner: tuple[int, int]) -> None:
+    """Copy all below a folder; links stay links."""
+    if not tree.path(inside).is_dir():
+        tree.folder(inside, 0o755, owner)
+    for path in sorted(source.rglob("*")):
+        name = f"{inside}/{path.relative_to(source)}"
+        if path.is_symlink():
+            tree.link(name, str(path.readlink()))
+        elif path.is_dir():
+            if not tree.path(name).is_dir():
+                tree.folder(name, 0o755, owner)
+        else:
+            own = 0o755 if os.access(path, os.X_OK) else 0o644
+            tree.write(name, path.read_bytes(), own if mode is None else mode, owner)
+
+
+def ssh_keys(config: Config, folder: Path) -> dict[str, list[str]]:
+    """Each user's SSH public keys, from the configuration and from the files that it names."""
+    found: dict[str, list[str]] = {}
+    for user in config.user:
+        keys = list(user.ssh_keys)
+        for name in user.ssh_key_files:
+            keys += [
+                line for line in (folder / name).read_text().splitlines() if line.strip() and not line.startswith("#")
+            ]
+        found[user.name] = keys
+    return found
+
+
+def run_hooks(tree: Tree, config: Config, folder: Path, point: str, epoch: int) -> None:
+    """Run the user's programs of a point inside the tree.
+
+    Raises:
+        ProaError: ``HOOK``.
+    """
+    for hook in (hook for hook in config.hook if hook.at == point):
+        place = tree.path("/tmp/hook")  # noqa: S108
+        shutil.copyfile(folder / hook.run, place)
+        place.chmod(0o755)
+        variables = {"PROA_NAME": config.release.name, "PROA_VERSION": config.release.version}
+        try:
+            tree.run(("/tmp/hook",), code=Code.HOOK, SOURCE_DATE_EPOCH=str(epoch), **variables)  # noqa: S108
+        except ProaError as error:
+            raise ProaError(
+                Code.HOOK, error.message.replace("chroot", hook.run, 1), at=f"{folder / hook.run}"
+            ) from error
+
+
+def main(path: Path) -> int:
+    """Run a job file; the exit status."""
+    os.umask(0o022)
+    try:
+        assemble(Job(**json.loads(path.read_text())))
+    except ProaError as error:
+        path.with_suffix(".error").write_text(json.dumps(error.document()))
+        return 1
+    return 0
+
+
+def as_text(job: Job) -> str:
+    """A job as the text of its file."""
+    return json.dumps(dataclasses.asdict(job))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

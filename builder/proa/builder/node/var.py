@@ -1,0 +1,86 @@
+"""/var is the node's own: a release ships it empty, and tmpfiles.d(5) lines that make on the node what packages need.
+
+What the packages left in /var becomes lines of ``/usr/lib/tmpfiles.d/proa-var.conf``, unless another file there has
+the path already: folders are made, files copied once from ``/usr/share/factory``. The package database, which must
+follow the release, moves to ``/usr/lib/sysimage`` and stays readable at its old place.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Final
+
+from proa.builder.node.tree import Tree
+
+CONF: Final = "/usr/lib/tmpfiles.d/proa-var.conf"
+_DATABASE: Final = "/usr/lib/sysimage/dpkg"
+_FACTORY: Final = "/usr/share/factory"
+_DROPPED: Final = (
+    "/var/backups",
+    "/var/cache/*",
+    "/var/lib/apt",
+    "/var/lib/dpkg",
+    "/var/lib/systemd/deb-systemd-*",
+    "/var/lib/ucf",
+    "/var/log/*.log",
+    "/var/log/apt",
+    "/var/log/btmp",
+    "/var/log/faillog",
+    "/var/log/lastlog",
+    "/var/log/wtmp",
+    "/var/tmp/*",  # noqa: S108
+)
+"""What is left over from installing packages, or is made by itself."""
+
+
+def move_out(tree: Tree) -> None:
+    """Empty /var and write down how it is made again."""
+    database = tree.path("/var/lib/dpkg")
+    if database.is_dir():
+        tree.folder("/usr/lib/sysimage")
+        for name in ("*-old", "lock*", "triggers/Lock", "updates"):
+            tree.remove(f"/var/lib/dpkg/{name}")
+        database.rename(tree.path(_DATABASE))
+    for pattern in _DROPPED:
+        tree.remove(pattern)
+    known = _known(tree)
+    lines = [f"L+ /var/lib/dpkg - - - - ../..{_DATABASE}"]
+    lines += [
+        line for inside, path in tree.files("/var") if inside not in known and (line := _line(tree, inside, path))
+    ]
+    tree.write(CONF, "# What packages need in /var; written by proa-build.\n" + "".join(f"{line}\n" for line in lines))
+    tree.empty("/var")
+
+
+def _line(tree: Tree, inside: str, path: Path) -> str:
+    """The tmpfiles.d line that makes a file or folder again; empty for what is neither."""
+    status = path.lstat()
+    name = _quote(inside)
+    owner = f"{stat.S_IMODE(status.st_mode):04o} {status.st_uid} {status.st_gid}"
+    if stat.S_ISLNK(status.st_mode):
+        return f"L {name} - - - - {_quote(str(path.readlink()))}"
+    if stat.S_ISDIR(status.st_mode):
+        return f"d {name} {owner} -"
+    if not stat.S_ISREG(status.st_mode):
+        return ""
+    if status.st_size == 0:
+        return f"f {name} {owner} -"
+    tree.write(f"{_FACTORY}{inside}", path.read_bytes(), stat.S_IMODE(status.st_mode))
+    return f"C {name} {owner} -"
+
+
+def _known(tree: Tree) -> set[str]:
+    """Paths that some tmpfiles.d file has a line for."""
+    known = set()
+    for _, path in tree.files("/usr/lib/tmpfiles.d"):
+        for line in path.read_text().splitlines():
+            words = line.split()
+            if len(words) > 1 and not line.startswith("#"):
+                known.add(words[1].strip('"').rstrip("/"))
+    return known
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
+    return f'"{escaped}"' if any(character.isspace() for character in text) or escaped != text else text

@@ -1,0 +1,187 @@
+"""What must hold between settings, and between settings and the files that they name. One small function a rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proa.builder.settings import UNSET, Check, Config, File
+from proa.core.errors import Code
+
+_KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108
+_OURS: Final = (
+    "proa.",
+    "root=",
+    "rootfstype=",
+    "roothash=",
+    "init=",
+    "rd.break",
+    "systemd.verity",
+    "systemd.gpt_auto",
+    "panic=",
+)
+_OWN_PATHS: Final = (
+    "/usr/lib/proa",
+    "/etc/machine-id",
+    "/usr/lib/os-release",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/shadow",
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A rule that does not hold, and the setting to look at."""
+
+    path: tuple[str | int, ...]
+    message: str
+    code: Code = Code.CONFIG_VALUE
+    hint: str = ""
+
+
+Rule = Callable[[Config, Path], Iterator[Problem]]
+
+
+def floor_not_above_serial(config: Config, folder: Path) -> Iterator[Problem]:
+    """A release that forbids itself could never be booted."""
+    if config.release.floor > config.release.serial:
+        what = f"'release.floor' {config.release.floor} is above the release's own serial {config.release.serial}"
+        yield Problem(("release", "floor"), what)
+
+
+def content_or_source(config: Config, folder: Path) -> Iterator[Problem]:
+    """A file is either written out in the configuration or copied, and what is copied is there."""
+    kinds: tuple[tuple[str, tuple[File | Check, ...]], ...] = (("file", config.file), ("check", config.check))
+    for name, items in kinds:
+        for number, item in enumerate(items):
+            if bool(item.content) == bool(item.source):
+                yield Problem((name, number), f"a [[{name}]] has either 'content' or 'source'")
+            elif item.source:
+                yield from _missing(folder, item.source, (name, number, "source"))
+
+
+def named_files_are_there(config: Config, folder: Path) -> Iterator[Problem]:
+    """Keys, keyrings and hooks that are named are there."""
+    for number, key in enumerate(config.trust.keys):
+        yield from _missing(folder, key, ("trust", "keys", number))
+    for number, source in enumerate(config.source):
+        if source.signed_by:
+            yield from _missing(folder, source.signed_by, ("source", number, "signed_by"))
+    for number, user in enumerate(config.user):
+        for which, key in enumerate(user.ssh_key_files):
+            yield from _missing(folder, key, ("user", number, "ssh_key_files", which))
+    for number, hook in enumerate(config.hook):
+        yield from _missing(folder, hook.run, ("hook", number, "run"))
+        if (folder / hook.run).is_file() and not os.access(folder / hook.run, os.X_OK):
+            yield Problem(("hook", number, "run"), f"{hook.run} is not executable", hint=f"chmod +x {hook.run}")
+
+
+def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator[Problem]:
+    """What lies on PERSIST or is made at boot is no part of a release."""
+    seen: dict[str, int] = {}
+    for number, file in enumerate(config.file):
+        path: tuple[str | int, ...] = ("file", number, "path")
+        if any(_below(file.path, kept) for kept in _KEPT_FOLDERS):
+            hint = "Use a tmpfiles.d(5) line in /usr/lib/tmpfiles.d, which makes it on the node."
+            yield Problem(path, f"{file.path} lies on the node's own file systems, not in the release", hint=hint)
+        if any(_below(file.path, own) for own in _OWN_PATHS):
+            yield Problem(path, f"{file.path} is written by the builder")
+        if file.path in seen:
+            yield Problem(path, f"{file.path} is there twice, first in [[file]] number {seen[file.path] + 1}")
+        seen[file.path] = number
+
+
+def accounts_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
+    """No account and no number is given twice, and root is 0."""
+    names: set[str] = set()
+    numbers: set[int] = set()
+    for number, user in enumerate(config.user):
+        if user.name in names:
+            yield Problem(("user", number, "name"), f"there are two accounts '{user.name}'")
+        if user.uid != UNSET and user.uid in numbers:
+            yield Problem(("user", number, "uid"), f"the number {user.uid} is given twice")
+        if (user.name == "root") != (user.uid == 0) and user.uid != UNSET:
+            yield Problem(("user", number, "uid"), "only root has the number 0")
+        names.add(user.name)
+        numbers.add(user.uid)
+
+
+def checks_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
+    """Two checks of one name would be one file."""
+    names = [check.name for check in config.check]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            yield Problem(("check", number, "name"), f"there are two checks '{name}'")
+
+
+def trust_can_be_met(config: Config, folder: Path) -> Iterator[Problem]:
+    """More signatures than keys could never be had."""
+    keys = len(config.trust.keys)
+    if keys and config.trust.threshold > keys:
+        what = f"{config.trust.threshold} keys must sign, but only {keys} are named"
+        yield Problem(("trust", "threshold"), what)
+
+
+def command_line_stays_ours(config: Config, folder: Path) -> Iterator[Problem]:
+    """Arguments that would take the root away from verity are not for users."""
+    for number, argument in enumerate(config.kernel.arguments):
+        if argument.startswith(_OURS):
+            yield Problem(("kernel", "arguments", number), f"'{argument}' is set by the builder")
+
+
+def units_agree(config: Config, folder: Path) -> Iterator[Problem]:
+    """A unit is enabled or disabled or masked."""
+    for key, units, other in (
+        ("disable", config.units.disable, config.units.enable),
+        ("mask", config.units.mask, config.units.enable),
+        ("mask", config.units.mask, config.units.disable),
+    ):
+        for number, unit in enumerate(units):
+            if unit in other:
+                yield Problem(("units", key, number), f"'{unit}' is in two of the lists")
+
+
+def boot_partition_is_fat32(config: Config, folder: Path) -> Iterator[Problem]:
+    """FAT32 has at least 65525 clusters of at least a sector (Microsoft's FAT specification 1.03, page 14)."""
+    least = 260 << 20 if config.disk.sector_size == 4096 else 33 << 20
+    if 0 < config.disk.boot < least:
+        what = f"BOOT of {config.disk.boot >> 20} MiB is too small for FAT32 at {config.disk.sector_size}-byte sectors"
+        yield Problem(("disk", "boot"), f"{what}; it needs {least >> 20} MiB")
+
+
+def kept_folders_are_words(config: Config, folder: Path) -> Iterator[Problem]:
+    """The initrd's shell reads the list of kept folders word by word."""
+    for number, name in enumerate(config.persist.keep):
+        if any(character.isspace() or character in "#*?[\\" for character in name):
+            yield Problem(("persist", "keep", number), f"'{name}' has a blank or a character that a shell would read")
+
+
+def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if not (folder / name).exists():
+        yield Problem(
+            path, f"{name} is not there", code=Code.FILE_MISSING, hint="The path starts at the folder of proa.toml."
+        )
+
+
+def _below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder + "/")
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    floor_not_above_serial,
+    content_or_source,
+    named_files_are_there,
+    files_go_where_a_release_may_write,
+    accounts_are_distinct,
+    checks_are_distinct,
+    trust_can_be_met,
+    command_line_stays_ours,
+    units_agree,
+    boot_partition_is_fat32,
+    kept_folders_are_words,
+)
+"""Every rule."""

@@ -1,0 +1,123 @@
+"""The software bill of materials, as SPDX 2.3 JSON (https://spdx.github.io/spdx-spec/v2.3/)."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from proa.core import SCHEMA_VERSION
+
+_NAMESPACE: Final = "https://spdx.org/spdxdocs/proa"
+_NOT_ID: Final = re.compile(r"[^A-Za-z0-9.-]")
+
+
+def document(
+    *,
+    name: str,
+    version: str,
+    root_hash: str,
+    distribution: str,
+    suite: str,
+    installed: Iterable[Mapping[str, str]],
+    boot: Iterable[Mapping[str, str]],
+    wheels: Iterable[Mapping[str, str]],
+    epoch: int,
+) -> dict[str, Any]:
+    """The document for a release; equal releases have equal documents.
+
+    Args:
+        name: The product line.
+        version: The release's version.
+        root_hash: The release's true name; it makes the document's namespace unique.
+        distribution: As in package URLs, ``debian``.
+        suite: The distribution's release.
+        installed: The packages in the root, as ``packages.json`` has them.
+        boot: The packages that the boot chain was made of.
+        wheels: The Python packages of the agent.
+        epoch: When it was built, in seconds since 1970.
+    """
+    root = {
+        "SPDXID": "SPDXRef-release",
+        "name": name,
+        "versionInfo": version,
+        "primaryPackagePurpose": "OPERATING-SYSTEM",
+        **_unknown(),
+    }
+    system = [_debian(entry, distribution, suite) for entry in [*installed, *boot]]
+    python = [_wheel(entry) for entry in wheels]
+    packages = list({package["SPDXID"]: package for package in [*system, *python]}.values())
+    return {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": f"{name}-{version}",
+        "documentNamespace": f"{_NAMESPACE}/{urllib.parse.quote(name)}-{urllib.parse.quote(version)}-{root_hash}",
+        "creationInfo": {
+            "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "creators": [f"Tool: proa-{SCHEMA_VERSION}"],
+        },
+        "packages": [root, *sorted(packages, key=lambda package: str(package["SPDXID"]))],
+        "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-release")]
+        + [_relation("SPDXRef-release", "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)],
+    }
+
+
+def _debian(entry: Mapping[str, str], distribution: str, suite: str) -> dict[str, Any]:
+    package, version = entry["package"], entry["version"]
+    source = entry.get("source", package).split(" ")[0]
+    quoted = urllib.parse.quote(version, safe="")
+    url = f"pkg:deb/{distribution}/{urllib.parse.quote(package)}@{quoted}?arch={entry['architecture']}&distro={suite}"
+    return {
+        "SPDXID": _identity("deb", package),
+        "name": package,
+        "versionInfo": version,
+        "sourceInfo": f"built from {source}",
+        "supplier": _supplier(entry.get("maintainer", "")),
+        **({"homepage": entry["homepage"]} if entry.get("homepage", "").startswith("http") else {}),
+        "externalRefs": [_purl(url)],
+        **_unknown(),
+    }
+
+
+def _wheel(entry: Mapping[str, str]) -> dict[str, Any]:
+    package, version = entry["package"], entry["version"]
+    url = f"pkg:pypi/{re.sub(r'[-_.]+', '-', package).lower()}@{urllib.parse.quote(version, safe='')}"
+    return {
+        "SPDXID": _identity("python", package),
+        "name": package,
+        "versionInfo": version,
+        "externalRefs": [_purl(url)],
+        **_unknown(),
+    }
+
+
+def _unknown() -> dict[str, Any]:
+    """What SPDX wants said and the package database does not know."""
+    return {
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+    }
+
+
+def _supplier(maintainer: str) -> str:
+    match = re.fullmatch(r'"?([^"<]+?)"?\s*<([^>]+)>', maintainer)
+    return f"Organization: {match[1]} ({match[2]})" if match else "NOASSERTION"
+
+
+def _purl(url: str) -> dict[str, str]:
+    return {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": url}
+
+
+def _relation(one: str, what: str, other: str) -> dict[str, str]:
+    return {"spdxElementId": one, "relationshipType": what, "relatedSpdxElement": other}
+
+
+def _identity(kind: str, name: str) -> str:
+    """An SPDX id; ``+`` and ``_``, which names may have and ids not, become words."""
+    return f"SPDXRef-{kind}-" + _NOT_ID.sub(lambda match: {"+": "-plus", "_": "-u"}.get(match[0], "-x"), name)

@@ -1,0 +1,91 @@
+"""The disk image as it leaves the factory: slot A filled and good, slot B empty, ``PERSIST`` empty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from proa.builder import sparse
+from proa.builder.context import Context
+from proa.builder.settings import Config
+from proa.core.events import Note, human_bytes
+from proa.partition import bootstate, persist, statefile, table
+from proa.partition.bootstate import Slot
+from proa.partition.layout import Layout, Request, Sizes, check_contents, derive_guid, plan
+from proa.partition.slots import Extent
+
+TIGHT: Final = 0.8
+"""How full a slot may be before the build warns: its size can never change."""
+
+
+class Disk:
+    """See the module."""
+
+    name = "disk"
+    title = "Disk image"
+    needs = ("root", "verity", "uki", "esp")
+    tools = ("mformat", "mcopy", "mke2fs", "debugfs")
+    keep = False
+
+    def inputs(self, context: Context) -> Mapping[str, object]:
+        """The layout and the time."""
+        return {"layout": repr(layout(context.config)), "epoch": context.epoch}
+
+    def run(self, context: Context, out: Path) -> None:
+        """Make it.
+
+        Raises:
+            ProaError: ``LAYOUT``; ``TOO_LARGE``, before anything is written; ``TOOL``, ``DISK_FULL``.
+        """
+        planned = layout(context.config)
+        contents = _contents(context)
+        sizes = {name: sum(path.stat().st_size for path in paths) for name, paths in contents.items()}
+        check_contents(planned, sizes)
+        _warn(context, planned, sizes)
+        image = out / "disk.raw"
+        state = context.scratch / "state.img"
+        statefile.make_state_image(state, bootstate.initial(Slot.A))
+        table.write_table(image, planned)
+        for name, paths in {**contents, "STATE": [state]}.items():
+            at = planned[name].start
+            for path in paths:
+                at += sparse.copy(path, image, at)
+        _make_persist(image, planned, context)
+
+
+def layout(config: Config) -> Layout:
+    """The layout of the configuration's disk; all GUIDs follow from the name of the product line.
+
+    Raises:
+        ProaError: ``LAYOUT``.
+    """
+    disk = config.disk
+    sizes = Sizes(boot=disk.boot, uki=disk.uki, root=disk.root, persist=disk.persist)
+    return plan(Request(config.release.name, sizes, disk.size or None, disk.sector_size))
+
+
+def _contents(context: Context) -> dict[str, list[Path]]:
+    """The files of each partition, one behind the other."""
+    return {
+        "BOOT": [context.output("esp") / "esp.img"],
+        Slot.A.uki_name: [context.output("uki") / "boot.img"],
+        Slot.A.root_name: [context.output("root") / "root.erofs", context.output("verity") / "root.tree"],
+    }
+
+
+def _warn(context: Context, planned: Layout, sizes: Mapping[str, int]) -> None:
+    for name in (Slot.A.uki_name, Slot.A.root_name):
+        room = planned[name].size
+        if sizes[name] > TIGHT * room:
+            text = f"{name} is {sizes[name] / room:.0%} full: {human_bytes(sizes[name])} of {human_bytes(room)}"
+            context.monitor.emit(Note(f"{text}; a slot can never grow", "warning"))
+
+
+def _make_persist(image: Path, planned: Layout, context: Context) -> None:
+    partition = planned["PERSIST"]
+    uuid = derive_guid(context.config.release.name, "PERSIST file system")
+    persist.make(Extent(image, partition.start, partition.size), uuid=uuid, epoch=context.epoch)
+
+
+DISK: Final = Disk()

@@ -1,0 +1,80 @@
+"""The initrd: dracut, run in the tree of the target's packages, with a module of our own (``builder/initrd``).
+
+Of dracut's own modules only those for systemd and udev are taken: its queue of hooks costs seconds of every boot and
+ends in a shell that waits for a person.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from proa.builder import fingerprint, namespace
+from proa.builder.context import Context
+from proa.core import process
+from proa.partition import initrdscript
+
+_DATA: Final = Path(__file__).parent.parent / "initrd"
+
+
+class Initrd:
+    """See the module."""
+
+    name = "initrd"
+    title = "Initrd"
+    needs = ("packages",)
+    tools = ("tar", "unshare")
+    keep = True
+
+    def inputs(self, context: Context) -> Mapping[str, object]:
+        """Our dracut module, the kernel modules asked for, and the time."""
+        return {
+            "data": fingerprint.tree(_DATA),
+            "state": hashlib.sha256(initrdscript.script().encode()).hexdigest(),
+            "modules": context.config.kernel.initrd_modules,
+            "epoch": context.epoch,
+        }
+
+    def run(self, context: Context, out: Path) -> None:
+        """Make it.
+
+        Raises:
+            ProaError: ``TOOL``, with dracut's last lines.
+        """
+        module = context.scratch / "90proa"
+        assemble(module, context.config.kernel.initrd_modules)
+        packages = context.output("packages")
+        process.run(
+            [
+                *namespace.enter(network=False),
+                *("sh", _DATA / "make.sh", packages / "base.tar", context.scratch / "tree", module),
+                (packages / "kernel/version").read_text().strip(),
+                out / "initrd.img",
+            ],
+            env={"SOURCE_DATE_EPOCH": str(context.epoch)},
+        )
+
+
+def assemble(module: Path, drivers: tuple[str, ...]) -> None:
+    """Put our dracut module together: the files that lie beside it, the generated functions, the drivers asked for.
+
+    Args:
+        module: The folder; it must not be there yet.
+        drivers: Kernel modules besides those of ``drivers.list``.
+    """
+    module.mkdir()
+    for source in _DATA.iterdir():
+        _put(module / source.name, source.read_text())
+    _put(module / "proa-state.sh", initrdscript.script())
+    with (module / "drivers.list").open("a") as file:
+        file.writelines(f"{name}\n" for name in drivers)
+
+
+def _put(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+
+
+INITRD: Final = Initrd()

@@ -1,0 +1,140 @@
+"""The release: payload frames, their map, the verity tree and the document, as an OCI layout folder, signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from proa.builder import fingerprint
+from proa.builder.context import Context
+from proa.core import artifact, frames, keys
+from proa.core.events import Progress
+from proa.core.files import os_errors, sha256
+from proa.core.frames import FrameMap
+from proa.core.layoutdir import LayoutDir
+from proa.core.reference import Reference
+from proa.core.release import (
+    BLOCK_SIZE,
+    FRAME_SIZE,
+    LAYOUT_VERSION,
+    LOADER_VERSION,
+    Blob,
+    Boot,
+    Release,
+    Requires,
+    Root,
+)
+from proa.core.source import blob_of
+
+MIN_AGENT: Final = "0.1.0"
+"""The lowest version of the agent that can install what this builder writes."""
+_FORMAT: Final = "erofs"
+
+
+class ReleaseStep:
+    """See the module."""
+
+    name = "release"
+    title = "Release"
+    needs = ("root", "verity", "uki", "sbom")
+    tools = ()
+    keep = True
+
+    def inputs(self, context: Context) -> Mapping[str, object]:
+        """What the document says besides digests, the level, and who signs."""
+        release = context.config.release
+        return {
+            "name": release.name,
+            "version": release.version,
+            "architecture": release.architecture,
+            "compatible": release.compatible,
+            "serial": release.serial,
+            "floor": release.floor,
+            "expires": release.expires,
+            "requires": [LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION],
+            "level": context.config.build.compression,
+            "signers": [fingerprint.file(path) for path in context.keys.release_public] if context.keys else [],
+            "epoch": context.epoch,
+        }
+
+    def run(self, context: Context, out: Path) -> None:
+        """Write it, and sign it with every release key there is.
+
+        Raises:
+            ProaError: ``KEY``, ``DISK_FULL``, ``DIGEST``.
+        """
+        files = _write_blobs(context)
+        release = _document(context, {name: blob_of(path) for name, path in files.items()})
+        (out / "release.json").write_bytes(release.encode())
+        digest = artifact.write_release(out / "release", release, files)
+        signers = [keys.load_private(path) for path in context.keys.release] if context.keys else []
+        with LayoutDir(Reference("", "", layout=out / "release")) as layout:
+            artifact.sign_release(layout, digest, signers)
+
+
+def _write_blobs(context: Context) -> dict[str, Path]:
+    """Every blob as a file."""
+    plain = {
+        "boot": context.output("uki") / "boot.img",
+        "root": context.output("root") / "root.erofs",
+        "tree": context.output("verity") / "root.tree",
+    }
+    blobs = {name: context.scratch / name for name in plain}
+    maps = {name: _compress(context, name, path, blobs[name]) for name, path in plain.items()}
+    blobs["map"] = context.scratch / "map"
+    blobs["map"].write_bytes(frames.encode_maps({name: maps[name] for name in ("boot", "root")}))
+    blobs["sbom"] = context.output("sbom") / "sbom.spdx.json"
+    return blobs
+
+
+def _compress(context: Context, name: str, source: Path, target: Path) -> FrameMap:
+    total = source.stat().st_size
+
+    def progress(done: int) -> None:
+        context.monitor.emit(Progress(f"compress {name}", done, total))
+
+    with os_errors(target), source.open("rb") as reader, target.open("wb") as writer:
+        return frames.compress(reader, writer, level=context.config.build.compression, progress=progress)
+
+
+def _document(context: Context, blobs: Mapping[str, Blob]) -> Release:
+    release = context.config.release
+    return Release(
+        name=release.name,
+        version=release.version,
+        architecture=release.architecture,
+        compatible=release.compatible,
+        created=datetime.fromtimestamp(context.epoch, UTC).isoformat(),
+        serial=release.serial,
+        floor=release.floor,
+        root=_root(context),
+        boot=_boot(context),
+        requires=Requires(LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION),
+        blobs=blobs,
+        expires=release.expires,
+    )
+
+
+def _root(context: Context) -> Root:
+    verity: dict[str, Any] = json.loads((context.output("verity") / "verity.json").read_text())
+    return Root(
+        filesystem=_FORMAT,
+        size=verity["hash_offset"],
+        block_size=BLOCK_SIZE,
+        root_hash=verity["root_hash"],
+        salt=verity["salt"],
+        tree_size=verity["tree_size"],
+        frame_size=FRAME_SIZE,
+    )
+
+
+def _boot(context: Context) -> Boot:
+    uki = context.output("uki")
+    image = uki / "boot.img"
+    return Boot(image.stat().st_size, f"sha256:{sha256(image)}", f"sha256:{sha256(uki / 'uki.efi')}")
+
+
+RELEASE: Final = ReleaseStep()

@@ -1,0 +1,112 @@
+"""Root: the packages' tree becomes a node's, and one EROFS image."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from proa.builder import cache, fingerprint, namespace
+from proa.builder.context import Context
+from proa.builder.node import accounts, software, system
+from proa.builder.node.assemble import Job, as_text
+from proa.builder.settings import Config
+from proa.core import process
+from proa.core.errors import Code, ProaError
+
+_SECTIONS: Final = (
+    "release",
+    "system",
+    "file",
+    "user",
+    "units",
+    "kernel",
+    "persist",
+    "health",
+    "check",
+    "trust",
+    "hook",
+)
+"""Sections of the configuration that shape the root."""
+_ROOM: Final = 3
+"""How often the size of the packages' tree is needed: the tree unpacked, the image, and what is added to both."""
+
+
+class Root:
+    """See the module."""
+
+    name = "root"
+    title = "Root image"
+    needs = ("packages", "software")
+    tools = ("mkfs.erofs", "tar")
+    keep = True
+
+    def inputs(self, context: Context) -> Mapping[str, object]:
+        """The configuration, every local file that it names, the agent, and the numbers of users."""
+        document = dataclasses.asdict(context.config)
+        return {
+            "config": {name: document[name] for name in _SECTIONS},
+            "files": {name: fingerprint.tree(context.local(name)) for name in _local_files(context.config)},
+            "keys": [fingerprint.of(key) for key in trusted(context)],
+            "own": fingerprint.tree(system.DATA),
+            "agent": {name: fingerprint.file(path) for name, path in software.sources()},
+            "numbers": numbers(context).text(),
+            "epoch": context.epoch,
+        }
+
+    def run(self, context: Context, out: Path) -> None:
+        """Make the image in a namespace.
+
+        Raises:
+            ProaError: what :mod:`proa.builder.node.assemble` says, ``DISK_FULL``.
+        """
+        packages = context.output("packages")
+        cache.check_space(context.scratch, _ROOM * (packages / "base.tar").stat().st_size, "the root")
+        job = Job(
+            config=dataclasses.asdict(context.config),
+            folder=str(context.folder.absolute()),
+            base=str(packages / "base.tar"),
+            site=str(context.output("software") / "site"),
+            keys=trusted(context),
+            lock=numbers(context).text(),
+            epoch=context.epoch,
+            work=str(context.scratch),
+            out=str(out),
+        )
+        path = context.scratch / "job.json"
+        path.write_text(as_text(job))
+        command = namespace.python("proa.builder.node.assemble", path)
+        done = process.run((*namespace.enter(network=False), *command), check=False)
+        said = path.with_suffix(".error")
+        if said.exists():
+            error = json.loads(said.read_text())
+            raise ProaError(Code[error["code"]], error["message"], at=error["at"], hint=error["hint"])
+        if done.status != 0:
+            raise process.failure(done)
+
+
+def numbers(context: Context) -> accounts.Numbers:
+    """The numbers of users and groups of this release, and of earlier ones."""
+    packages = context.output("packages")
+    tree = accounts.read_tree((packages / "passwd").read_text(), (packages / "group").read_text())
+    lock = accounts.read_lock(context.folder / accounts.LOCK)
+    return accounts.assign(tree, context.config.user, lock).over(lock)
+
+
+def trusted(context: Context) -> list[str]:
+    """The public keys that the node will believe: those of the configuration, else those of the keys folder."""
+    named = [context.local(name) for name in context.config.trust.keys]
+    own = list(context.keys.release_public) if context.keys is not None else []
+    return [path.read_text() for path in named or own]
+
+
+def _local_files(config: Config) -> list[str]:
+    names = [file.source for file in config.file if file.source]
+    names += [check.source for check in config.check if check.source]
+    names += [name for user in config.user for name in user.ssh_key_files]
+    return sorted({*names, *(hook.run for hook in config.hook if hook.at.startswith("tree-"))})
+
+
+ROOT: Final = Root()

@@ -1,0 +1,70 @@
+"""What must hold between settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proa.builder.config import load
+from proa.builder.rules import RULES
+from proa.core.errors import ProaErrors
+
+HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
+
+BROKEN = {
+    "floor_not_above_serial": ("floor = 2000000\n", "4:9", "above the release's own serial 1000000"),
+    "content_or_source": ('[[file]]\npath = "/etc/x"\n', "4:3", "either 'content' or 'source'"),
+    "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub is not there"),
+    "files_go_where_a_release_may_write": (
+        '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',
+        "5:8",
+        "/var/lib/x lies on the node's own file systems",
+    ),
+    "accounts_are_distinct": ('[[user]]\nname = "a"\n[[user]]\nname = "a"\n', "7:8", "two accounts 'a'"),
+    "checks_are_distinct": (
+        '[[check]]\nname = "a"\ncontent = "x"\n[[check]]\nname = "a"\ncontent = "x"\n',
+        "8:8",
+        "two checks 'a'",
+    ),
+    "trust_can_be_met": ('[trust]\nkeys = ["proa.toml"]\nthreshold = 2\n', "6:13", "only 1 are named"),
+    "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
+    "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
+    "boot_partition_is_fat32": (
+        '[disk]\nsector_size = 4096\nboot = "100 MiB"\n',
+        "6:8",
+        "it needs 260 MiB",
+    ),
+    "kept_folders_are_words": ('[persist]\nkeep = ["/srv/a b"]\n', "5:9", "has a blank"),
+}
+MORE = [
+    ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "is written by the builder"),
+    ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is there twice"),
+    ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone is not there"),
+    ('[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n', "proa.toml is not executable"),
+    ('[[user]]\nname = "a"\nuid = 0\n', "only root has the number 0"),
+    ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "the number 5 is given twice"),
+    ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub is not there"),
+    ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg is not there"),
+]
+
+
+def messages(folder: Path, text: str) -> list[tuple[str, str]]:
+    path = folder / "proa.toml"
+    path.write_text(HEAD + text)
+    path.chmod(0o644)
+    with pytest.raises(ProaErrors) as raised:
+        load(path)
+    return [(error.at.removeprefix(f"{path}:"), error.message) for error in raised.value.errors]
+
+
+@pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])
+def test_every_rule_speaks_up(tmp_path: Path, rule: str) -> None:
+    text, place, part = BROKEN[rule]
+    ((at, message),) = messages(tmp_path, text)
+    assert (at, part in message) == (place, True), message
+
+
+@pytest.mark.parametrize(("text", "part"), MORE)
+def test_what_else_they_find(tmp_path: Path, text: str, part: str) -> None:
+    assert any(part in message for _, message in messages(tmp_path, text))

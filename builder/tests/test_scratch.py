@@ -1,0 +1,38 @@
+"""Temporary folders vanish, also after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proa.builder import scratch
+
+
+def test_it_vanishes_at_the_end(tmp_path: Path) -> None:
+    with scratch.folder(tmp_path / "tmp", "a") as made:
+        (made / "file").touch()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_it_vanishes_after_a_failure(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with scratch.folder(tmp_path, "a") as made:
+            (made / "file").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_build_left_is_swept_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    left = tmp_path / "step.killed"
+    left.mkdir()
+    (left / ".in-use").touch()
+    (left / "file").touch()
+    with scratch.folder(tmp_path, "step") as used:
+        scratch.sweep(tmp_path)
+        assert used.exists()
+        assert not left.exists()
+    scratch.sweep(tmp_path / "nowhere")
