@@ -1,0 +1,149 @@
+"""``serve``: settles the boot, watches a trial, and does what the local API is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from proa.agent import change
+from proa.agent.health import Health, check_health
+from proa.agent.jobs import EventLog, Jobs
+from proa.agent.listen import listen
+from proa.agent.lock import held
+from proa.agent.notify import Notifier
+from proa.agent.settings import HealthSettings, health_settings
+from proa.agent.settle import give_up, settle
+from proa.agent.trial import Diary, broken_settings, watch
+from proa.agent.view import Context, View, look
+from proa.core.clock import Deadline
+from proa.core.errors import Code, ProaError
+from proa.core.events import Note, Tee
+
+_LOCK_PATIENCE: Final = 120.0
+"""Seconds that the daemon waits at its start for a lock that a command holds."""
+_TRIAL_PATIENCE: Final = 86400.0
+"""The same at the end of a trial: for as long as the initrd's deadline lets it."""
+
+
+@dataclass
+class Daemon:
+    """The daemon of one node.
+
+    Attributes:
+        context: Places, monitor, time; its wish to stop ends the daemon.
+        notifier: The way to the service manager.
+        allowed: The users who may use the API.
+    """
+
+    context: Context
+    notifier: Notifier = dataclasses.field(default_factory=Notifier)
+    allowed: frozenset[int] = frozenset({0})
+
+    def __post_init__(self) -> None:
+        self.log = EventLog()
+        self.jobs = Jobs(self.log)
+        self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
+
+    def run(self) -> None:
+        """Serve until asked to stop.
+
+        What the API needs is imported once all else is under way: a machine that boots a trial has no time for it,
+        and whoever calls meanwhile waits in the socket's queue.
+        """
+        self._settle()
+        path = self.context.paths.socket
+        with listen(path) as listening:
+            self.notifier.send("READY=1")
+            threading.Thread(target=self.watch_trial, name="trial", daemon=True).start()
+            from proa.agent.api import ApiServer
+            from proa.agent.routes import routes
+
+            server = ApiServer(listening, routes(self.context, self.jobs), self.allowed)
+            threading.Thread(target=server.serve, name="api", daemon=True).start()
+            try:
+                while not self.context.cancel.wait(self.notifier.interval):
+                    self.notifier.send("WATCHDOG=1")
+            finally:
+                self.notifier.send("STOPPING=1")
+                self._stop()
+                server.stop()
+                path.unlink(missing_ok=True)
+
+    def _settle(self) -> None:
+        """A boot that cannot be settled is served all the same: ``status`` must be able to say why."""
+        try:
+            self._locked(lambda: settle(self.context))
+        except ProaError as error:
+            self.context.monitor.emit(Note(f"{error.code.name}: {error.message}", "warning"))
+
+    def _locked(self, work: Callable[[], object], patience: float = _LOCK_PATIENCE) -> None:
+        """Do something under the lock, waiting for a command that holds it."""
+        deadline = Deadline("the lock", patience, self.context.clock)
+        while True:
+            try:
+                with held(self.context.paths.lock):
+                    work()
+                    return
+            except ProaError as error:
+                if error.code is not Code.BUSY or deadline.passed:
+                    raise
+            self.context.clock.sleep(0.5)
+
+    def watch_trial(self) -> None:
+        """Watch a trial to its end, if this boot is one. What goes wrong here ends in the initrd's deadline."""
+        try:
+            view = look(self.context)
+            if on_trial(view):
+                self._watch(view)
+        except ProaError as error:
+            self.context.monitor.emit(Note(f"the trial cannot be watched: {error.message}", "warning"))
+
+    def _watch(self, view: View) -> None:
+        diary = Diary(self.context, view)
+        wrong = view.problem.message if view.problem else diary.problem
+        health: Health | None = None
+        if not wrong:
+            settings, look_once = self._checks()
+            health = watch(self.context, settings, look_once, diary, lambda: not on_trial(look(self.context)))
+            if health is None:
+                return
+            wrong = "" if health.healthy else f"not healthy within {settings.deadline:g} s: {health.summary}"
+        if not wrong:
+            self._locked(self._commit, _TRIAL_PATIENCE)
+            return
+        diary.ended(wrong)
+        self._locked(lambda: give_up(self.context, wrong), _TRIAL_PATIENCE)
+        change.reboot()
+
+    def _commit(self) -> None:
+        view = look(self.context)
+        if on_trial(view):  # else an order was faster
+            change.commit(self.context, view)
+            self.context.monitor.emit(Note("the trial is healthy and committed"))
+
+    def _checks(self) -> tuple[HealthSettings, Callable[[], Health]]:
+        paths = self.context.paths
+        try:
+            settings = health_settings(paths)
+        except ProaError as error:
+            broken = broken_settings(error)
+            return HealthSettings().resolved(paths), lambda: broken
+        return settings.resolved(paths), lambda: check_health(paths, settings)
+
+    def _stop(self) -> None:
+        with suppress(ProaError):
+            thread = self.jobs.cancel(Code.INTERRUPTED).thread
+            if thread:
+                thread.join(timeout=30)
+        self.log.close()
+        with suppress(ProaError):
+            self._locked(lambda: change.refresh_etc(self.context, look(self.context)))
+
+
+def on_trial(view: View) -> bool:
+    """Whether what runs is a trial that nobody ended yet."""
+    return view.booted is not None and view.state.on_trial and view.booted is view.state.good.other

@@ -1,0 +1,106 @@
+"""What an install is decided from: the node as it is, what it accepts, and the release once it is believed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proa.agent.boot import own_release
+from proa.agent.change import floor_of
+from proa.agent.plan import Candidate, NodeFacts, Policy, Room
+from proa.agent.scrub import scrub
+from proa.agent.settings import RegistrySettings
+from proa.agent.view import Context, View, holds
+from proa.core import SCHEMA_VERSION, trust
+from proa.core.artifact import open_release
+from proa.core.reference import parse
+from proa.core.registry import open_source
+from proa.core.release import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.source import Source
+from proa.core.trust import Trust
+from proa.partition.bootstate import Slot
+
+_DEBIAN: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A release that is believed, and where its blobs come from."""
+
+    candidate: Candidate
+    source: Source
+    reference: str
+
+
+def load_trust(context: Context) -> Trust:
+    """Whom this node believes, tightened by its own /etc.
+
+    Raises:
+        ProaError: ``NO_TRUST`` or ``KEY``.
+    """
+    return trust.load(context.paths.usr / "trust", context.paths.etc / "trust.json")
+
+
+@contextmanager
+def open_offer(context: Context, reference: str, registry: RegistrySettings, believed: Trust) -> Iterator[Offer]:
+    """Open a release: signature, manifest, document, in this order.
+
+    Raises:
+        ProaError: ``REFERENCE``, the refusals of a signature and of a document, or as the source does.
+    """
+    with open_source(
+        parse(reference),
+        plain_http=registry.plain_http,
+        ca_file=_path(registry.ca_file),
+        cert_file=_path(registry.cert_file),
+        key_file=_path(registry.key_file),
+        auth_file=_path(registry.auth_file),
+        clock=context.cancel.clock(context.clock),
+    ) as source:
+        opened = open_release(source, believed)
+        yield Offer(Candidate(opened.release, opened.manifest_digest), source, reference)
+
+
+def policy_of(view: View, believed: Trust) -> Policy:
+    """What the node accepts, with the floor of trust, record and booted release."""
+    return Policy(believed.compatible, floor_of(view, believed.floor), frozenset(believed.deny))
+
+
+def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:
+    """The node as far as an install of this release depends on it.
+
+    Raises:
+        ProaError: ``DEVICE`` when a slot cannot be read.
+    """
+    root = candidate.release.root
+    own = own_release(context.paths)
+    machine = platform.machine()
+    holding = {slot for slot in Slot if holds(view, slot, root.root_hash, root.salt, root.size)}
+    intact = {slot for slot in holding if _is_intact(context, view, slot, candidate)}
+    return NodeFacts(
+        architecture=str(own.get("architecture", _DEBIAN.get(machine, machine))),
+        layout=view.record.layout or LAYOUT_VERSION,
+        loader=view.record.loader or LOADER_VERSION,
+        agent=SCHEMA_VERSION,
+        now=context.clock.now(),
+        booted=view.booted,
+        room={slot: Room(*(extent.size for extent in view.extents(slot))) for slot in Slot},
+        holding=frozenset(holding),
+        intact=frozenset(intact),
+    )
+
+
+def _is_intact(context: Context, view: View, slot: Slot, candidate: Candidate) -> bool:
+    """Whether a standby that was filled with this very release still holds every block of it."""
+    known = view.record.slots.get(slot)
+    if slot is view.running or not known or not known.complete or known.manifest != candidate.manifest:
+        return False
+    return scrub(context, view, slot).whole
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None

@@ -1,0 +1,42 @@
+"""The socket of the local API, apart from what serves it: it takes calls before that is imported."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+from proa.core.files import os_errors
+
+_QUEUE = 16
+
+
+def listen(path: Path, mode: int = 0o600) -> socket.socket:
+    """A Unix socket that takes calls at ``path``; one that is left over is replaced.
+
+    Args:
+        path: Where it is.
+        mode: The file's mode: the first gate, before the caller's number is looked at.
+
+    Raises:
+        ProaError: ``DEVICE`` or ``DISK_FULL``.
+    """
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        before = os.umask(0o777 & ~mode)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        listening.listen(_QUEUE)
+    return listening
+
+
+def peer_user(connection: socket.socket) -> int:
+    """The number of the user at the other end (unix(7), ``SO_PEERCRED``)."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return int(user)

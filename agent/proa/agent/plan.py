@@ -1,0 +1,315 @@
+"""What an install is going to do, or why it is refused: decided before anything is written, and from facts alone.
+
+The checks stand in the order of docs/explanation/formats.md: the signature came first (nothing unsigned gets
+here), then the release's policy, then its size, then the slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from proa.agent.orders import Wish
+from proa.agent.states import NodeState, Trigger, follow
+from proa.core.errors import Code, ProaError
+from proa.core.events import human_bytes
+from proa.core.release import Release
+from proa.partition.bootstate import BootState, Slot
+
+WRITTEN_BLOBS: Final = ("tree", "root", "boot")
+"""Blobs whose content goes into a slot, in the order in which it is written."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What this node accepts.
+
+    Attributes:
+        compatible: The kind of node it is; empty accepts any.
+        floor: The lowest serial that may be installed: the highest of the trust folder, the booted release and
+            the record.
+        deny: Manifest digests, root hashes and versions that are never installed.
+    """
+
+    compatible: str
+    floor: int = 0
+    deny: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes of the two partitions of a slot."""
+
+    root: int
+    boot: int
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What the node is, as far as an install depends on it.
+
+    Attributes:
+        architecture: As Debian names it.
+        layout: Version of the disk layout.
+        loader: Version of the protocol with GRUB.
+        agent: This program's version.
+        now: The time, for expiry.
+        booted: The running slot; none when a disk is worked on that nothing runs from.
+        room: The slots' sizes.
+        holding: Slots whose verity tree has the release's root hash.
+        intact: Slots that hold the release whole: every block was read.
+    """
+
+    architecture: str
+    layout: int
+    loader: int
+    agent: str
+    now: datetime
+    booted: Slot | None
+    room: Mapping[Slot, Room]
+    holding: frozenset[Slot] = frozenset()
+    intact: frozenset[Slot] = frozenset()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release whose signature, manifest and document were checked."""
+
+    release: Release
+    manifest: str
+
+
+@dataclass(frozen=True)
+class Disarm:
+    """No trial, no fallback into the slot: before its first byte changes."""
+
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"disarm slot {self.slot.value} in both copies of the boot state"
+
+
+@dataclass(frozen=True)
+class Write:
+    """Fetch, verify, write and read back one blob's content."""
+
+    slot: Slot
+    blob: str
+    """One of :data:`WRITTEN_BLOBS`."""
+    size: int
+    """Bytes in the slot."""
+    fetch: int
+    """Bytes from the registry."""
+
+    def __str__(self) -> str:
+        where = self.slot.uki_name if self.blob == "boot" else self.slot.root_name
+        return f"write {self.blob} to {where}: {human_bytes(self.size)}, fetching {human_bytes(self.fetch)}"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The slot holds this release already, whole: leave it."""
+
+    slot: Slot
+    size: int
+
+    def __str__(self) -> str:
+        return f"keep slot {self.slot.value}, which holds this release whole: {human_bytes(self.size)}"
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Record that the slot holds the release, whole."""
+
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"record slot {self.slot.value} as complete"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Carry /etc over and let the next boot try the slot."""
+
+    slot: Slot
+    tries: int
+
+    def __str__(self) -> str:
+        return f"arm slot {self.slot.value} for {self.tries} tries"
+
+
+@dataclass(frozen=True)
+class Reboot:
+    """Reboot in order."""
+
+    def __str__(self) -> str:
+        return "reboot"
+
+
+Action = Disarm | Write | Keep | Complete | Arm | Reboot
+
+
+@dataclass(frozen=True)
+class InstallPlan:
+    """The actions in their order.
+
+    Attributes:
+        target: The slot.
+        actions: What is done; empty when the good slot holds this very release.
+    """
+
+    candidate: Candidate
+    target: Slot
+    actions: tuple[Action, ...]
+
+    @property
+    def fetch(self) -> int:
+        """Bytes that come from the registry for the slot, the map of the frames among them."""
+        writes = [action.fetch for action in self.actions if isinstance(action, Write)]
+        return sum(writes) + (self.candidate.release.blobs["map"].size if writes else 0)
+
+    @property
+    def keep(self) -> int:
+        """Bytes that stay in the slot as they are."""
+        return sum(action.size for action in self.actions if isinstance(action, Keep))
+
+    @property
+    def write(self) -> int:
+        """Bytes that are written to the slot."""
+        return sum(action.size for action in self.actions if isinstance(action, Write))
+
+
+def refusals(release: Release, manifest: str, policy: Policy, node: NodeFacts) -> Iterator[ProaError]:
+    """Every reason to refuse a release on this node, in the order in which they are looked at."""
+    for check in _CHECKS:
+        if error := check(release, manifest, policy, node):
+            yield error
+
+
+def plan_install(
+    candidate: Candidate, policy: Policy, node: NodeFacts, state: BootState, doing: NodeState, wish: Wish
+) -> InstallPlan:
+    """The plan of an install.
+
+    Args:
+        candidate: The release.
+        policy: What the node accepts.
+        node: What the node is.
+        state: The boot state.
+        doing: What the node is doing now.
+        wish: What was asked for besides.
+
+    Raises:
+        ProaError: The first refusal.
+    """
+    for refusal in refusals(candidate.release, candidate.manifest, policy, node):
+        raise refusal
+    follow(doing, Trigger.INSTALL)
+    target = choose_target(state, node.booted)
+    check_room(candidate.release, node.room[target], target)
+    return InstallPlan(candidate, target, tuple(_actions(candidate, target, node, wish)))
+
+
+def choose_target(state: BootState, booted: Slot | None) -> Slot:
+    """The slot that may be written: neither good nor booted.
+
+    Raises:
+        ProaError: ``SLOT_IN_USE`` when there is none.
+    """
+    target = state.good.other
+    if booted is target:
+        raise ProaError(
+            Code.SLOT_IN_USE, f"slot {target.value} is booted and slot {state.good.value} is good: none may be written"
+        )
+    return target
+
+
+def check_room(release: Release, room: Room, slot: Slot) -> None:
+    """Compare the release's sizes with the slot's.
+
+    Raises:
+        ProaError: ``TOO_LARGE``, with both sizes.
+    """
+    needs = ((slot.root_name, release.slot_size, room.root), (slot.uki_name, release.boot.size, room.boot))
+    for name, need, has in needs:
+        if need > has:
+            raise ProaError(Code.TOO_LARGE, f"needs {need} bytes, {name} has {has}", at=name)
+
+
+def _actions(candidate: Candidate, target: Slot, node: NodeFacts, wish: Wish) -> Iterator[Action]:
+    """Nothing for a release that the good slot holds: the initrd must find one root with its hash, not two."""
+    release = candidate.release
+    if target.other in node.holding:
+        return
+    if target in node.intact:
+        yield Keep(target, release.slot_size + release.boot.size)
+    else:
+        yield Disarm(target)
+        sizes = {"tree": release.root.tree_size, "root": release.root.size, "boot": release.boot.size}
+        for blob in WRITTEN_BLOBS:
+            yield Write(target, blob, sizes[blob], release.blobs[blob].size)
+        yield Complete(target)
+    if wish.activate:
+        yield Arm(target, wish.tries)
+        if wish.reboot:
+            yield Reboot()
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """The leading numbers of a version: ``0.1.0`` is (0, 1, 0)."""
+    numbers = []
+    for part in text.split("."):
+        if not part.isdecimal():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+_Check = Callable[[Release, str, Policy, NodeFacts], ProaError | None]
+
+
+def _compatible(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
+    if policy.compatible in ("", release.compatible):
+        return None
+    return ProaError(Code.INCOMPATIBLE, f"the release is for '{release.compatible}', this is '{policy.compatible}'")
+
+
+def _architecture(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
+    if release.architecture == node.architecture:
+        return None
+    return ProaError(Code.ARCHITECTURE, f"the release is for {release.architecture}, this is {node.architecture}")
+
+
+def _requires(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
+    needs = release.requires
+    if needs.layout != node.layout:
+        return ProaError(Code.REQUIRES, f"the release needs disk layout {needs.layout}, this is {node.layout}")
+    if _version(needs.agent) > _version(node.agent):
+        return ProaError(Code.REQUIRES, f"the release needs agent {needs.agent}, this is {node.agent}")
+    if needs.loader > node.loader:
+        return ProaError(Code.REQUIRES, f"the release needs loader {needs.loader}, this is {node.loader}")
+    return None
+
+
+def _serial(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
+    if release.serial >= policy.floor:
+        return None
+    return ProaError(Code.SERIAL, f"the release has serial {release.serial}, the recorded floor is {policy.floor}")
+
+
+def _denied(release: Release, manifest: str, policy: Policy, _: NodeFacts) -> ProaError | None:
+    for name in (manifest, release.root.root_hash, release.version):
+        if name in policy.deny:
+            return ProaError(Code.DENIED, f"'{name}' is on the deny list")
+    return None
+
+
+def _expired(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
+    if not release.expires or node.now < datetime.fromisoformat(release.expires):
+        return None
+    return ProaError(Code.EXPIRED, f"the release expired at {release.expires}")
+
+
+_CHECKS: Final[tuple[_Check, ...]] = (_compatible, _architecture, _requires, _serial, _denied, _expired)

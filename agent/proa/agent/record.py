@@ -1,0 +1,202 @@
+"""What the agent remembers, in ``agent.json`` on PERSIST: slots, the floor, the trial under way, the last result.
+
+A file that is damaged is set aside and an empty record takes its place: nothing in it can make the agent accept
+more, since the floor also stands in the booted release, and a slot without a record is not armed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from proa.core import files
+from proa.core.errors import Code, ProaError
+from proa.core.release import load_json
+from proa.partition.bootstate import Slot
+
+if TYPE_CHECKING:
+    from proa.core.release import Release
+
+SCHEMA: Final = "proa.agent-state/v1"
+_Kind = TypeVar("_Kind")
+
+
+@dataclass(frozen=True)
+class SlotRecord:
+    """What was put into a slot, or found in it when it was booted."""
+
+    version: str
+    root_hash: str
+    salt: str
+    root_size: int
+    """Bytes of the file system; the tree begins right behind it."""
+    name: str = ""
+    manifest: str = ""
+    """The release's manifest digest; empty for what the factory wrote."""
+    serial: int = 0
+    floor: int = 0
+    boot_size: int = 0
+    """Bytes of the ``UKI-x`` image; 0 when it is not known."""
+    boot_digest: str = ""
+    complete: bool = False
+    """Whether all of it was written and read back."""
+    failed: bool = False
+    """Whether its last trial came back."""
+
+    @classmethod
+    def of(cls, release: Release, manifest: str) -> SlotRecord:
+        """The record of a release that is going to be written: not complete yet."""
+        return cls(
+            version=release.version,
+            root_hash=release.root.root_hash,
+            salt=release.root.salt,
+            root_size=release.root.size,
+            name=release.name,
+            manifest=manifest,
+            serial=release.serial,
+            floor=release.floor,
+            boot_size=release.boot.size,
+            boot_digest=release.boot.digest,
+        )
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial that was armed and is neither committed nor given up."""
+
+    slot: str
+    version: str
+    root_hash: str
+    tries: int
+    armed: str
+    """When, in RFC 3339."""
+    boot_id: str = ""
+    """The boot in which it was armed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How the last piece of work ended."""
+
+    verb: str
+    ok: bool
+    time: str
+    """When it ended, in RFC 3339."""
+    code: str = ""
+    """The error's code; empty if it went well."""
+    message: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """All of it.
+
+    Attributes:
+        floor: The lowest serial that may be installed.
+        slots: What is in each slot; none for a slot that nothing is known about.
+        trial: The trial that is armed or runs.
+        last: The last result of a verb.
+        returned: Why the last trial came back; taken away by the next activation.
+        layout: Version of the disk's layout, as the first release on this disk said it; 0 for not known.
+        loader: Version of the disk's GRUB script, in the same way: both are as old as the disk, not as the release.
+        other: Keys of a newer version of this program, kept as they are.
+    """
+
+    floor: int = 0
+    slots: Mapping[Slot, SlotRecord] = field(default_factory=dict)
+    trial: TrialRecord | None = None
+    last: Result | None = None
+    returned: Mapping[str, Any] | None = None
+    layout: int = 0
+    loader: int = 0
+    other: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_slot(self, slot: Slot, record: SlotRecord) -> Record:
+        """The same with another record of one slot."""
+        return dataclasses.replace(self, slots={**self.slots, slot: record})
+
+    def document(self) -> dict[str, Any]:
+        """As JSON keys and values."""
+        return {
+            **self.other,
+            "schema": SCHEMA,
+            "floor": self.floor,
+            "slots": {slot.value: dataclasses.asdict(record) for slot, record in self.slots.items()},
+            "trial": dataclasses.asdict(self.trial) if self.trial else None,
+            "last": dataclasses.asdict(self.last) if self.last else None,
+            "returned": self.returned,
+            "layout": self.layout,
+            "loader": self.loader,
+        }
+
+
+def load(path: Path) -> tuple[Record, str]:
+    """The record, and what was wrong with the file (empty if nothing); a file that is not there is an empty record.
+
+    Raises:
+        ProaError: ``DEVICE`` if the file is there and cannot be read.
+    """
+    if not path.exists():
+        return Record(), ""
+    with files.os_errors(path):
+        data = path.read_bytes()
+    try:
+        return _decode(load_json(data, Code.CONFIG_SYNTAX)), ""
+    except (ProaError, TypeError, ValueError, KeyError) as error:
+        return Record(), f"{path} is damaged and counts as empty: {error}"
+
+
+def save(path: Path, record: Record) -> None:
+    """Replace the file; a damaged one is kept beside it as ``agent.json.damaged``.
+
+    Raises:
+        ProaError: ``DISK_FULL`` or ``DEVICE``.
+    """
+    with files.os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and load(path)[1]:
+            path.replace(path.with_name(path.name + ".damaged"))
+    files.replace(path, (json.dumps(record.document(), indent=1) + "\n").encode(), 0o600)
+
+
+def _decode(document: dict[str, Any]) -> Record:
+    if document.pop("schema") != SCHEMA:
+        raise ValueError(f"not {SCHEMA}")
+    slots = document.pop("slots")
+    trial, last = document.pop("trial", None), document.pop("last", None)
+    return Record(
+        floor=_checked(document.pop("floor"), int),
+        slots={Slot(name): _build(SlotRecord, values) for name, values in slots.items()},
+        trial=_build(TrialRecord, trial) if trial else None,
+        last=_build(Result, last) if last else None,
+        returned=document.pop("returned", None),
+        layout=_checked(document.pop("layout", 0), int),
+        loader=_checked(document.pop("loader", 0), int),
+        other=document,
+    )
+
+
+def _build(kind: type[_Kind], values: Mapping[str, Any]) -> _Kind:
+    """A dataclass from JSON; keys it does not have are dropped, types are checked."""
+    hints: Mapping[str, Any] = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
+    return kind(**{name: _checked(value, hints[name]) for name, value in values.items() if name in hints})
+
+
+@lru_cache
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _checked(value: Any, hint: Any) -> Any:
+    wanted = typing.get_origin(hint) or hint
+    if isinstance(wanted, types.UnionType) or not isinstance(value, wanted) or (wanted is int and value is True):
+        raise TypeError(f"{str(value)[:40]!r} is not {hint}")
+    return value

@@ -1,0 +1,388 @@
+"""A node in a folder: partitions as files, a kernel that answers for them, and a boot as GRUB decides it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.agent import synthetic
+from proa.agent.install import install
+from proa.agent.orders import InstallOrder, Wish
+from proa.agent.paths import Paths
+from proa.agent.record import Record, load
+from proa.agent.region import Opener, open_direct
+from proa.agent.settle import settle
+from proa.agent.synthetic import Recipe, digest_of_range
+from proa.agent.view import Context, View, look
+from proa.core import trust
+from proa.core.clock import VirtualClock
+from proa.core.events import Recorder
+from proa.core.keys import Algorithm, PrivateKey
+from proa.core.process import run
+from proa.core.release import BLOCK_SIZE, decode
+from proa.core.verity import tree_size
+from proa.partition.bootstate import BootState, Slot, decide, initial
+from proa.partition.layout import Layout, Request, Sizes, plan
+from proa.partition.statefile import StateFile, make_state_image
+from proa.partition.system import Block
+from proa.partition.table import write_table
+
+MIB = 1 << 20
+ROOT_SIZE = MIB + MIB // 2
+ROOM = 2 * MIB
+SALT = "5a" * 32
+
+
+@dataclass(frozen=True)
+class World:
+    """What all tests share: keys, images, releases, an empty partitioned disk."""
+
+    folder: Path
+    key: PrivateKey
+    stranger: PrivateKey
+    layout: Layout
+    factory: Recipe
+    """What slot A has when the disk leaves the factory."""
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.img"
+
+    def image(self, seed: int, size: int = ROOT_SIZE) -> Path:
+        path = self.folder / f"root-{seed}-{size}"
+        if not path.exists():
+            synthetic.make_noise(path, size, seed)
+        return path
+
+    def recipe(self, version: str = "2", **changes: Any) -> Recipe:
+        recipe = dataclasses.replace(self.factory, root=self.image(int(version)), version=version, serial=int(version))
+        return dataclasses.replace(recipe, **changes)
+
+    def release(self, folder: Path, recipe: Recipe, signers: list[PrivateKey] | None = None, **lies: Any) -> str:
+        """A reference to a new release in ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        work = folder / "work"
+        work.mkdir()
+        signed_by = [self.key] if signers is None else signers
+        synthetic.make_release(recipe, folder / "oci", signed_by, work, **lies)
+        return f"oci:{folder / 'oci'}"
+
+
+@contextlib.contextmanager
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where that can be, for the many flushes."""
+    memory = Path("/dev/shm")  # noqa: S108 -- a folder of our own is made in it
+    with tempfile.TemporaryDirectory(prefix="proa-agent-", dir=memory if os.access(memory, os.W_OK) else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    with fast_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with fast_folder() as folder:
+        yield new_world(folder)
+
+
+def new_world(folder: Path) -> World:
+    uki, boot = folder / "uki", folder / "boot"
+    synthetic.make_noise(uki, 100_000, 7)
+    synthetic.make_boot_image(boot, uki, MIB // 4)
+    layout = plan(Request("test", Sizes(uki=MIB, root=ROOM, persist=16 * MIB)))
+    write_table(folder / "disk.img", layout)
+    make_state_image(folder / "state", initial())
+    keys = [Algorithm.ED25519.generate(), Algorithm.ECDSA_P256.generate()]
+    world = World(folder, keys[0], keys[1], layout, Recipe(folder / "root", boot, uki, level=1))
+    world = dataclasses.replace(world, factory=dataclasses.replace(world.factory, root=world.image(1)))
+    world.release(folder / "factory", world.factory)
+    return world
+
+
+@pytest.fixture(scope="session")
+def release2(world: World) -> str:
+    """A good release, newer than the factory's."""
+    return world.release(world.folder / "release2", world.recipe("2"))
+
+
+@dataclass
+class FakeKernel:
+    """What the kernel would say of a machine whose partitions are files."""
+
+    disk: Path
+    folder: Path
+    layout: Layout
+    booted: Slot
+    line: str = ""
+    extra: tuple[Block, ...] = ()
+
+    def cmdline(self) -> str:
+        return self.line
+
+    def mapping(self, name: str) -> str | None:
+        return "253:0" if name == "proa-root" else None
+
+    def mapping_table(self, name: str) -> str:
+        return ""
+
+    def slaves(self, number: str) -> tuple[str, ...]:
+        return (f"254:{self.layout[self.booted.root_name].number}",)
+
+    def block(self, number: str) -> Block:
+        if number == "254:0":
+            return Block(number, self.disk, size=self.layout.disk_size)
+        return next(block for block in self.partitions("254:0") if block.number == number)
+
+    def partitions(self, disk: str) -> tuple[Block, ...]:
+        return tuple(
+            Block(f"254:{one.number}", self.folder / one.name, one.number, one.start, one.size, "254:0")
+            for one in self.layout.partitions
+        )
+
+    def loader_partition(self) -> str:
+        return ""
+
+
+@dataclass
+class Node:
+    """A running node, or with ``image`` a disk that nothing runs from."""
+
+    folder: Path
+    world: World
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    events: Recorder = field(default_factory=Recorder)
+    booted: Slot = Slot.A
+    boots: int = 0
+    releases: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Path:
+        return self.folder / "root"
+
+    @property
+    def paths(self) -> Paths:
+        return Paths(self.root)
+
+    @property
+    def kernel(self) -> FakeKernel:
+        line = (self.root / "proc/cmdline").read_text()
+        return FakeKernel(self.world.disk, self.folder, self.world.layout, self.booted, line)
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """Of this boot."""
+        return Context(self.paths, self.events, self.clock, self.kernel)
+
+    @property
+    def view(self) -> View:
+        return look(self.context)
+
+    @property
+    def record(self) -> Record:
+        return load(self.paths.record)[0]
+
+    @property
+    def states(self) -> StateFile:
+        return StateFile.within(self.folder / "STATE", 0)
+
+    @property
+    def state(self) -> BootState:
+        return self.states.current()
+
+    def part(self, name: str) -> Path:
+        return self.folder / name
+
+    def bytes_of(self, *slots: Slot) -> list[str]:
+        """A digest of all bytes of the slots."""
+        names = [name for slot in slots for name in (slot.root_name, slot.uki_name)]
+        return [digest_of_range(self.part(name), 0, self.world.layout[name].size) for name in names]
+
+    def install(self, reference: str, *, opener: Opener = open_direct, **wish: Any) -> dict[str, Any]:
+        return install(self.context, InstallOrder(reference, Wish(**wish)), opener)
+
+    def settle(self) -> View:
+        return settle(self.context)
+
+    def reboot(self, *, agent: bool = True) -> Slot:
+        """Boot as GRUB would; what is in /run is gone, and the agent settles unless it never starts."""
+        pair = self.states.read()
+        decision = decide(*pair, default=Slot.A)
+        if decision.write:
+            self.states.write(decision.write[1])
+        shutil.rmtree(self.root / "run", ignore_errors=True)
+        self.boot(decision.slot)
+        if agent:
+            self.settle()
+        return decision.slot
+
+    def boot(self, slot: Slot) -> None:
+        """What the initrd and the kernel leave behind when ``slot`` is booted."""
+        self.booted = slot
+        self.boots += 1
+        self.__dict__.pop("context", None)
+        release = self.contents(slot)
+        state = self.states.read().state
+        report = {
+            "schema": "proa.boot/v1",
+            "slot": slot.value,
+            "disk": str(self.world.disk),
+            "root": str(self.part(slot.root_name)),
+            "root_hash": release["root_hash"],
+            "trial": bool(state and state.trial is slot and state.good is not slot),
+            "left": state.left if state else 0,
+            "first_boot": False,
+        }
+        line = f"proa.root_hash={release['root_hash']} proa.salt={SALT} proa.data_blocks={release['blocks']} quiet\n"
+        self.write("run/proa/boot.json", json.dumps(report))
+        self.write("proc/cmdline", line)
+        self.write("proc/sys/kernel/random/boot_id", f"boot-{self.boots}\n")
+        own = {key: release[key] for key in ("name", "version", "serial", "floor", "compatible", "architecture")}
+        self.write("usr/lib/proa/release.json", json.dumps(own | {"layout": 1, "loader": 1}))
+
+    def contents(self, slot: Slot) -> dict[str, Any]:
+        """What the release that lies in the slot says of itself, found by its root hash."""
+        known = self.record.slots.get(slot)
+        root_hash = known.root_hash if known else next(iter(self.releases))
+        return self.releases[root_hash]
+
+    def know(self, reference: str) -> dict[str, Any]:
+        """Remember what a release says of itself, for when it is booted."""
+        found = document(reference)
+        self.releases[found["root_hash"]] = found
+        return found
+
+    def write(self, name: str, text: str, mode: int = 0o644) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def trust(self, **changes: Any) -> None:
+        """Replace whom the node believes."""
+        believed = trust.Trust(**({"keys": (self.world.key.public,), "compatible": "test"} | changes))
+        shutil.rmtree(self.paths.usr / "trust", ignore_errors=True)
+        trust.save(self.paths.usr / "trust", believed)
+
+
+@functools.cache
+def document(reference: str) -> dict[str, Any]:
+    for path in sorted((Path(reference.removeprefix("oci:")) / "blobs/sha256").iterdir()):
+        if path.stat().st_size < 4096 and b'"proa.release/v1"' in path.read_bytes():
+            release = decode(path.read_bytes())
+            named = {"root_hash": release.root.root_hash, "blocks": release.root.size // BLOCK_SIZE}
+            return dataclasses.asdict(release) | named
+    raise AssertionError
+
+
+@pytest.fixture
+def node(world: World, tmp_path: Path) -> Node:
+    """A node that runs slot A as it left the factory."""
+    return new_node(world, tmp_path / "node")
+
+
+def new_node(world: World, folder: Path) -> Node:
+    node = Node(folder, world)
+    node.folder.mkdir()
+    for one in world.layout.partitions:
+        with node.part(one.name).open("wb") as file:
+            file.truncate(one.size)
+    shutil.copyfile(world.folder / "state", node.part("STATE"))
+    fill(node, Slot.A)
+    node.trust()
+    node.know(f"oci:{world.folder / 'factory/oci'}")
+    node.boot(Slot.A)
+    return node
+
+
+def fill(node: Node, slot: Slot) -> None:
+    """Put the factory's release into a slot, as the builder does."""
+    world = node.world
+    with node.part(slot.root_name).open("r+b") as file:
+        file.write(world.factory.root.read_bytes())
+        work = world.folder / "factory/plain"
+        if not work.exists():
+            from proa.core.verity import build_tree
+
+            with world.factory.root.open("rb") as image, work.open("wb+") as tree:
+                build_tree(image, tree, bytes.fromhex(SALT))
+        file.write(work.read_bytes())
+        assert work.stat().st_size == tree_size(ROOT_SIZE)
+    with node.part(slot.uki_name).open("r+b") as file:
+        file.write(world.factory.boot.read_bytes())
+
+
+@dataclass
+class Systemctl:
+    """A program ``systemctl`` on PATH that writes down what it is asked and answers from files."""
+
+    folder: Path
+
+    @property
+    def calls(self) -> list[str]:
+        log = self.folder / "calls"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def answer(self, verb: str, text: str, status: int = 0) -> None:
+        (self.folder / verb).write_text(text)
+        (self.folder / f"{verb}.status").write_text(str(status))
+
+
+_SYSTEMCTL = """#!/bin/sh
+here=$(dirname "$0")/answers
+echo "$*" >>"$here/calls"
+[ -e "$here/$1" ] && cat "$here/$1"
+exit "$(cat "$here/$1.status" 2>/dev/null || echo 0)"
+"""
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
+    """A healthy system."""
+    programs = tmp_path / "bin"
+    (programs / "answers").mkdir(parents=True)
+    program = programs / "systemctl"
+    program.write_text(_SYSTEMCTL)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    fake = Systemctl(programs / "answers")
+    fake.answer("is-system-running", "running\n")
+    return fake
+
+
+@pytest.fixture(scope="session")
+def trial_folder(world: World, release2: str) -> Iterator[Node]:
+    """A node that runs a trial of release 2 in slot B, of two tries; :func:`trial` copies it."""
+    with fast_folder() as folder:
+        node = new_node(world, folder / "node")
+        node.know(release2)
+        node.settle()
+        node.install(release2, activate=True, tries=2)
+        assert node.reboot() is Slot.B
+        yield node
+
+
+@pytest.fixture
+def trial(trial_folder: Node, systemctl: Systemctl, tmp_path: Path) -> Node:
+    """A node that runs a trial of release 2 in slot B, of two tries."""
+    run(["cp", "--archive", "--sparse=always", trial_folder.folder, tmp_path / "node"])
+    found = dataclasses.replace(
+        trial_folder, folder=tmp_path / "node", clock=VirtualClock(), events=Recorder(), releases=trial_folder.releases
+    )
+    found.write("run/proa/boot.json", found.paths.boot.read_text())
+    return found

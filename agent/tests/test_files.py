@@ -1,0 +1,197 @@
+"""What the agent keeps and reads: record, settings, the initrd's report, the lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.agent import record as records
+from proa.agent.boot import BootReport, boot_report, booted_release, disagreement
+from proa.agent.cancel import Cancel
+from proa.agent.lock import held, owner
+from proa.agent.paths import Paths
+from proa.agent.record import Record, Result, SlotRecord, TrialRecord
+from proa.agent.settings import HealthSettings, RegistrySettings, health_settings, registry_settings
+from proa.agent.status import status
+from proa.core.clock import VirtualClock
+from proa.core.errors import Code, ProaError
+from proa.partition.bootstate import BootState, Slot
+
+RECORD = Record(
+    floor=3,
+    slots={Slot.B: SlotRecord("2", "a" * 64, "5a", 4096, "os", "sha256:x", 3, 1, 4096, "sha256:y", complete=True)},
+    trial=TrialRecord("b", "2", "a" * 64, 2, "2026-01-01T00:00:00+00:00", "boot"),
+    last=Result("install", ok=False, time="now", code="NETWORK", message="gone", details={"slot": "b"}),
+    returned={"reason": "why"},
+    layout=1,
+    loader=1,
+)
+
+
+def test_the_record_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "deep/agent.json"
+    records.save(path, RECORD)
+    assert records.load(path) == (RECORD, "")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_record_is_an_empty_one(tmp_path: Path) -> None:
+    assert records.load(tmp_path / "none") == (Record(), "")
+
+
+def test_f60_what_a_newer_agent_wrote_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    document = RECORD.document() | {"future": [1]}
+    document["slots"]["b"]["more"] = True
+    path.write_text(json.dumps(document))
+    record, warning = records.load(path)
+    assert (record.slots, warning) == (RECORD.slots, "")
+    records.save(path, dataclasses.replace(record, floor=4))
+    assert json.loads(path.read_text())["future"] == [1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": "other/v1", "floor": 0, "slots": {}}',
+        '{"schema": "proa.agent-state/v1", "floor": "0", "slots": {}}',
+        '{"schema": "proa.agent-state/v1", "floor": true, "slots": {}}',
+        '{"schema": "proa.agent-state/v1", "floor": 0, "slots": {"c": {}}}',
+        '{"schema": "proa.agent-state/v1", "floor": 0, "slots": {"a": {"version": 1}}}',
+        '{"schema": "proa.agent-state/v1", "floor": 0, "slots": {"a": {"version": "1"}}}',
+        '{"schema": "proa.agent-state/v1", "floor": 0, "floor": 0, "slots": {}}',
+    ],
+)
+def test_a_damaged_record_counts_as_empty_and_says_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text(text)
+    record, warning = records.load(path)
+    assert record == Record()
+    assert "damaged" in warning
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_settings_of_the_owner_stand_over_those_of_the_release(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    write(paths.usr / "agent.toml", '[health]\ndeadline = 100\nunits = ["a.service"]\n')
+    write(paths.etc / "agent.toml", "[health]\ndeadline = 200.5\n")
+    assert health_settings(paths) == HealthSettings(deadline=200.5, units=("a.service",))
+    write(paths.etc / "registry.toml", 'ca_file = "/ca"\nplain_http = true\n')
+    assert registry_settings(paths) == RegistrySettings(plain_http=True, ca_file="/ca")
+
+
+def test_no_settings_are_the_defaults(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert health_settings(paths).resolved(paths).deadline == 540
+    assert registry_settings(paths) == RegistrySettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("[health\n", Code.CONFIG_SYNTAX),
+        ("[helth]\n", Code.CONFIG_UNKNOWN_KEY),
+        ("[health]\ndeadlin = 1\n", Code.CONFIG_UNKNOWN_KEY),
+        ("[health]\ndeadline = true\n", Code.CONFIG_VALUE),
+        ("[health]\ndeadline = -1\n", Code.CONFIG_VALUE),
+        ('[health]\nunits = "a"\n', Code.CONFIG_VALUE),
+        ("health = 1\n", Code.CONFIG_VALUE),
+        ("#" * 70_000, Code.CONFIG_SYNTAX),
+    ],
+)
+def test_wrong_settings_name_their_file(tmp_path: Path, text: str, code: Code) -> None:
+    paths = Paths(tmp_path)
+    write(paths.etc / "agent.toml", text)
+    with pytest.raises(ProaError) as caught:
+        health_settings(paths)
+    assert caught.value.code is code
+    assert "agent.toml" in caught.value.at
+
+
+def test_what_runs_is_read_from_the_signed_line(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert booted_release(paths) is None
+    write(paths.cmdline, "quiet proa.root_hash=AB proa.salt=5a proa.data_blocks=3 notproa.salt=x\n")
+    write(paths.release, '{"version": "7", "floor": 2, "serial": "no number"}')
+    found = booted_release(paths)
+    assert found is not None
+    assert (found.root_hash, found.salt, found.root_size, found.version, found.floor) == ("ab", "5a", 12288, "7", 2)
+    assert found.serial == 0
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"schema": "proa.boot/v1", "slot": "c", "left": 0, "root_hash": ""}'])
+def test_a_report_that_is_none_blocks(tmp_path: Path, text: str) -> None:
+    paths = Paths(tmp_path)
+    write(paths.boot, text)
+    with pytest.raises(ProaError) as caught:
+        boot_report(paths)
+    assert caught.value.code is Code.HANDSHAKE
+
+
+TRIAL = TrialRecord("b", "2", "a" * 64, 2, "now")
+
+
+@pytest.mark.parametrize(
+    ("report", "booted", "state", "leaving", "agrees"),
+    [
+        (BootReport(Slot.A, "", False, 0), Slot.A, BootState(1, Slot.A, None, 0, False), False, True),
+        (BootReport(Slot.B, "", True, 1), Slot.B, BootState(1, Slot.A, Slot.B, 1, False), False, True),
+        (BootReport(Slot.B, "", True, 2), Slot.B, BootState(1, Slot.A, Slot.B, 2, False), False, False),
+        (BootReport(Slot.B, "", True, 1), Slot.B, BootState(1, Slot.B, None, 0, True), False, True),
+        (BootReport(Slot.B, "", True, 1), Slot.B, BootState(1, Slot.A, None, 0, False), False, False),
+        (BootReport(Slot.B, "", True, 1), Slot.B, BootState(1, Slot.A, None, 0, False), True, True),
+        (BootReport(Slot.B, "", False, 0), Slot.B, BootState(1, Slot.A, None, 0, False), False, False),
+        (BootReport(Slot.B, "", False, 0), Slot.B, BootState(1, Slot.A, None, 0, True), False, True),
+        (BootReport(Slot.A, "", False, 0), Slot.B, BootState(1, Slot.B, None, 0, True), False, False),
+        (None, Slot.A, BootState(1, Slot.A, None, 0, False), False, False),
+    ],
+)
+def test_the_handshake(report: BootReport, booted: Slot, state: BootState, leaving: bool, agrees: bool) -> None:
+    assert (disagreement(report, booted, state, TRIAL, leaving=leaving) == "") is agrees
+
+
+def test_the_lock_is_held_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "run/lock"
+    assert owner(path) is None
+    with held(path):
+        with pytest.raises(ProaError) as caught, held(path):
+            pass
+        assert caught.value.code is Code.BUSY
+        assert str(os.getpid()) in caught.value.message
+        found = owner(path)
+        assert found is not None
+        assert found.number == os.getpid()
+        os.close(found.handle)
+    assert owner(path) is None
+
+
+def test_f26_a_long_wait_ends_when_it_is_cancelled() -> None:
+    """A registry may say Retry-After with minutes in it."""
+    clock, wish = VirtualClock(), Cancel()
+    waking = wish.clock(clock)
+    waking.sleep(100)
+    assert waking.monotonic() == pytest.approx(100)
+    assert waking.now() == clock.now()
+    wish.ask()
+    with pytest.raises(ProaError) as caught:
+        waking.sleep(100)
+    assert caught.value.code is Code.CANCELLED
+    assert clock.at < 101
+
+
+def test_a_status_says_that_another_process_works(node: Any) -> None:
+    with held(node.paths.lock):
+        assert "holds the lock" in status(node.context)["warnings"][0]
+    assert status(node.context)["warnings"] == []
