@@ -1,0 +1,199 @@
+"""QEMU's command line for a machine, and QEMU as a running process."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proa.core import process
+from proa.core.errors import Code, ProaError
+from proa.vm import accel, background, credentials, disks, firmware
+from proa.vm.accel import QEMU, Accel
+from proa.vm.disks import Disk, Overlay
+from proa.vm.firmware import Firmware
+
+HOST = "10.0.2.2"
+"""The host, as a guest sees it: services on the host's loopback address answer here."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """QEMU's user-mode network: the guest gets 10.0.2.15 by DHCP."""
+
+    restrict: bool = False
+    """Whether the guest reaches neither the host nor the world; SSH into it works all the same."""
+    forward: Mapping[int, int] = field(default_factory=dict)
+    """Ports of the host's loopback address and the guest's ports that they lead to (0: any free one)."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine is made of."""
+
+    disks: tuple[Disk, ...] = ()
+    """The first one boots."""
+    memory: int = 1024
+    """MiB."""
+    cpus: int = 0
+    """Processors; 0 for what the acceleration does best with (:class:`proa.vm.accel.Accel`)."""
+    keys: Path | None = None
+    """A keys folder (:func:`proa.vm.firmware.make_variables`): Secure Boot with its keys. None: without."""
+    network: Network | None = Network()
+    """None: no network card at all."""
+    ssh: bool = True
+    """Whether the machine's own key is passed in by the credential ``ssh.authorized_keys.root``."""
+    credentials: credentials.Credentials = field(default_factory=dict)
+    """systemd credentials; see :mod:`proa.vm.credentials`."""
+    watchdog: bool = True
+    """An i6300esb that resets the machine."""
+    display: bool = True
+    """A graphics card, for screenshots."""
+    extra: tuple[str, ...] = ()
+    """Further arguments for QEMU."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a machine's folder holds, and which way it runs."""
+
+    folder: Path
+    firmware: Firmware
+    accel: Accel
+    overlays: tuple[Overlay, ...]
+
+    @property
+    def variables(self) -> Path:
+        """The machine's own firmware variables."""
+        return self.folder / "variables.fd"
+
+
+def make_parts(hardware: Hardware, folder: Path) -> Parts:
+    """Make fresh overlays and firmware variables in ``folder``, and find out what runs a guest here.
+
+    Raises:
+        ProaError: ``NO_FIRMWARE``, ``FILE_MISSING``, ``KEY``, ``TOOL``.
+    """
+    accel.require_qemu()
+    overlays = tuple(Overlay.create(disk, folder / f"disk{number}.qcow2") for number, disk in enumerate(hardware.disks))
+    found = firmware.find(hardware.keys is not None)
+    parts = Parts(folder, found, accel.choose().accel, overlays)
+    firmware.make_variables(found, parts.variables, hardware.keys)
+    return parts
+
+
+def arguments(hardware: Hardware, parts: Parts, serial: int, monitor: int) -> list[str]:
+    """The whole command line. ``serial`` and ``monitor`` are descriptors of sockets that QEMU inherits."""
+    return [QEMU, *_base(hardware, parts), *_sockets(serial, monitor), *_devices(hardware, parts), *hardware.extra]
+
+
+def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
+    secure = parts.firmware.secure
+    yield from ("-nodefaults", "-no-user-config", "-display", "none", "-boot", "menu=off,strict=on")
+    yield from ("-machine", f"q35,smm={'on' if secure else 'off'},vmport=off")
+    yield from ("-accel", parts.accel.argument, "-cpu", parts.accel.cpu)
+    yield from ("-smp", str(hardware.cpus or parts.accel.cpus), "-m", str(hardware.memory), "-rtc", "base=utc")
+    for name in ("IPv4PXESupport", "IPv6PXESupport"):  # edk2, OvmfPkg/README: no minutes lost on a network boot
+        yield from ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")
+    if secure:
+        yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
+    yield "-drive"
+    yield f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(parts.firmware.code)}"
+    yield "-drive"
+    yield f"if=pflash,unit=1,format=raw,cache=unsafe,file={_escape(parts.variables)}"
+
+
+def _sockets(serial: int, monitor: int) -> Iterator[str]:
+    yield from ("-chardev", f"socket,id=console,fd={serial}", "-serial", "chardev:console")
+    yield from ("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control")
+
+
+def _devices(hardware: Hardware, parts: Parts) -> Iterator[str]:
+    for number, overlay in enumerate(parts.overlays):
+        yield from disks.arguments(overlay, number)
+    yield from ("-device", "virtio-rng-pci")
+    if hardware.watchdog:
+        yield from ("-device", "i6300esb", "-action", "watchdog=reset")
+    if hardware.display:
+        yield from ("-device", "VGA,vgamem_mb=4,romfile=")
+    if hardware.network is not None:
+        yield from _network(hardware.network, hardware.ssh)
+    yield from credentials.arguments(hardware.credentials, parts.folder / "credentials")
+
+
+def _network(network: Network, ssh: bool) -> Iterator[str]:
+    forward = dict(network.forward)
+    rules = [f"hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward.items()]
+    if ssh and 22 not in forward.values():
+        rules.append("hostfwd=tcp:127.0.0.1:0-:22")
+    restrict = "on" if network.restrict else "off"
+    yield from ("-netdev", ",".join(("user", "id=net0", f"restrict={restrict}", "ipv6=off", *rules)))
+    yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
+
+
+class Running:
+    """A QEMU that was started. It dies with this process, however that ends.
+
+    Args:
+        hardware: What the machine is made of.
+        parts: Its folder and firmware.
+
+    Raises:
+        ProaError: ``TOOL_MISSING``.
+    """
+
+    def __init__(self, hardware: Hardware, parts: Parts) -> None:
+        process.find("setpriv", "util-linux")
+        self.serial, serial = socket.socketpair()
+        self.monitor, monitor = socket.socketpair()
+        self._log = parts.folder / "qemu.log"
+        with serial, monitor:
+            words = arguments(hardware, parts, serial.fileno(), monitor.fileno())
+            self.command = process.pasteable(words)
+            argv = ["setpriv", "--pdeathsig", "KILL", "--", *words]
+            self._process = background.call(self._spawn(argv, (serial.fileno(), monitor.fileno())), 30, "starting QEMU")
+
+    async def _spawn(self, argv: list[str], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        # In the background thread: the death signal comes when the thread that started the process ends.
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors, env=process.environment()
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end; again is harmless."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends by itself within ``seconds``."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def said(self) -> str:
+        """What QEMU itself wrote, all starts together."""
+        return self._log.read_text(errors="replace").strip() if self._log.exists() else ""
+
+    def failure(self, what: str) -> ProaError:
+        """The error for a QEMU that ended or does not answer."""
+        tail = "\n    ".join(self.said().splitlines()[-8:]) or "(it said nothing)"
+        return ProaError(Code.TOOL, f"{what}:\n    {tail}", at=self.command)
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace(",", ",,")

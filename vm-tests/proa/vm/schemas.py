@@ -1,0 +1,83 @@
+"""The JSON Schemas of the reports of ``proa-vm``, of the demo and of the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proa.core.schemas import Schema, flag, listing, nullable, record, report, seconds, text
+from proa.vm.breaks import Break
+
+
+def _story(name: str, what: str, optional: tuple[str, ...] = (), /, **more: Schema) -> Schema:
+    step = record(
+        "A step; further keys say what it found: versions, slots, bytes, reasons.",
+        ["error"],
+        name=text("What was done."),
+        ok=flag("Whether it came out as promised."),
+        started=seconds("From the start of all."),
+        seconds=seconds("What it took."),
+        error={"type": "object", "description": "Why not (`proa.error/v1`)."},
+    )
+    # What a step found is of many kinds, so here even `closed` lets keys pass.
+    steps = listing("In order.", step | {"additionalProperties": True})
+    verdict = flag("Whether every step came out as promised.")
+    return report(name, what, optional, ok=verdict, seconds=seconds("From start to end."), steps=steps, **more)
+
+
+def _number_or_null(what: str) -> Any:
+    return nullable({"type": "number", "description": what})
+
+
+_REHEARSAL: Final = _story(
+    "proa.rehearsal/v1",
+    "`proa-vm rehearse`, and `report.json` in its report folder.",
+    old=text("The output folder of the build that the node ran."),
+    new=text("The output folder of the build that it was upgraded to."),
+    secure_boot=flag("Whether Secure Boot was enforced."),
+    breaks=listing("How the new release was broken.", text("A break.", of=[fault.option for fault in Break])),
+)
+
+_ACCEL: Final = report(
+    "proa.accel/v1",
+    "`proa-vm accel`: what truly runs guests on this machine.",
+    accel=text("What is used.", of=["kvm", "tcg"]),
+    factor=seconds("How many times as long a guest takes as on the reference machine."),
+    probes=listing(
+        "What was tried, in order.",
+        record(
+            "One kind of acceleration.",
+            name=text("Its name.", of=["kvm", "tcg"]),
+            works=flag("Whether a guest ran."),
+            seconds=seconds("What trying took."),
+            why=text("Why it does not work; empty if it does."),
+        ),
+    ),
+)
+
+_BENCH: Final = report(
+    "proa.bench/v1",
+    "`build/bench/NAME.json` of `make bench-NAME`.",
+    machine={"type": "object", "description": "The machine that it was measured on."},
+    rows=listing(
+        "One figure each.",
+        record(
+            "A figure.",
+            figure=text("What was measured."),
+            value={"type": "number", "description": "The result."},
+            unit=text("Of value and floor."),
+            floor=_number_or_null("The peer or the limit that was measured in the same run; null if there is none."),
+            ratio=_number_or_null("value / floor."),
+            goal=text("What it should be; empty if there is no goal."),
+            ok=flag("Whether the goal is met."),
+        ),
+    ),
+)
+
+SCHEMAS: Final[Mapping[str, Schema]] = {
+    "proa.accel/v1": _ACCEL,
+    "proa.bench/v1": _BENCH,
+    "proa.demo/v1": _story("proa.demo/v1", "`build/demo/report.json` of `make demo`."),
+    "proa.rehearsal/v1": _REHEARSAL,
+}
+"""The schemas of this package, by name."""

@@ -1,0 +1,66 @@
+"""``proa-vm`` as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proa.vm import minilinux
+
+COMMAND = [sys.executable, "-c", "from proa.vm.cli import main; main()"]
+
+
+def proa_vm(*words: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, input=stdin, check=False)
+
+
+def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = proa_vm("run", tmp_path / "nothing.raw")
+    assert done.returncode == 2
+    assert "proa-vm: error[FILE_MISSING]" in done.stderr
+    assert "nothing.raw" in done.stderr
+
+
+def test_secure_boot_without_keys_is_a_usage_error(tmp_path: Path) -> None:
+    done = proa_vm("run", tmp_path / "disk.raw", "--secure-boot")
+    assert done.returncode == 2
+    assert "--secure-boot needs --keys" in done.stderr
+
+
+def test_a_folder_to_keep_is_never_overwritten(tmp_path: Path) -> None:
+    done = proa_vm("run", tmp_path / "disk.raw", "--keep", tmp_path)
+    assert done.returncode == 2
+    assert "error[FILE_EXISTS]" in done.stderr
+
+
+def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").touch()
+    done = proa_vm("run", tmp_path / "disk.raw", "--dry-run", "--keep", tmp_path / "kept", "--memory", "512")
+    assert done.returncode == 0
+    assert "512 MiB" in done.stdout
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.vm
+def test_it_says_what_accelerates() -> None:
+    done = proa_vm("accel", "--json", "--fresh")
+    document = json.loads(done.stdout)
+    assert document["schema"] == "proa.accel/v1"
+    assert document["accel"] in {"kvm", "tcg"}
+    assert [probe["works"] for probe in document["probes"]].count(True) == 1
+    assert document["factor"] > 0
+
+
+@pytest.mark.vm
+def test_a_disk_is_run_and_commands_are_passed_by_ssh(tmp_path: Path) -> None:
+    disk = minilinux.build(minilinux.default_folder())
+    before = disk.stat().st_mtime_ns
+    done = proa_vm("run", disk, "--ssh", "--keep", tmp_path / "kept", stdin="echo $((6 * 7)); exit 5\n")
+    assert done.stdout.splitlines() == ["42"]
+    assert done.returncode == 5
+    assert "minilinux: ready" in (tmp_path / "kept" / "console.log").read_text()
+    assert disk.stat().st_mtime_ns == before
