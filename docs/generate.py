@@ -1,0 +1,91 @@
+"""``make docs``: writes ``docs/reference`` from the tables in the code. ``--check`` names what is out of date."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from making import schemas
+from making.agent import agent_states
+from making.commands import commands
+from making.formats import layout_page, release_page
+from making.markdown import code, page, table
+
+from proa.builder import reference as settings
+from proa.core.errors import Code
+from proa.partition.bootstate_reference import reference as boot_state
+from proa.vm.signs import BAD_SIGNS, BadSign
+
+NOTHING = BadSign("", "", "").but
+FOLDER = Path(__file__).parent / "reference"
+
+
+def errors() -> str:
+    """docs/reference/errors.md."""
+    rows = [
+        [code(one.name), str(int(one.value.exit)), one.value.summary, one.value.hint]
+        for one in sorted(Code, key=lambda one: (one.value.exit, one.name))
+    ]
+    return page(
+        "Errors",
+        "Every error that a user can meet has a stable code. The exit statuses are explained with the"
+        " [commands](commands.md); an error may give a more precise hint than the one here.",
+        table(["code", "exit", "what happened", "hint"], rows),
+    )
+
+
+def bad_signs() -> str:
+    """docs/reference/bad-signs.md."""
+    rows = [
+        [code(sign.name), sign.reason, code(sign.pattern), code(sign.but) if sign.but != NOTHING else ""]
+        for sign in BAD_SIGNS
+    ]
+    return page(
+        "Bad signs",
+        "What no console may show unless a test expects it (`@pytest.mark.bad_signs`). The patterns are searched in"
+        " single lines of the console.",
+        table(["name", "why it is bad", "pattern", "but not"], rows),
+    )
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "agent-states.md": agent_states,
+    "bad-signs.md": bad_signs,
+    "boot-state.md": boot_state,
+    "commands.md": commands,
+    "errors.md": errors,
+    "json.md": schemas.json_page,
+    "layout.md": layout_page,
+    "release.md": release_page,
+    "settings.md": settings.page,
+    "proa.toml.schema.json": lambda: json.dumps(settings.schema(), indent=1) + "\n",
+}
+
+
+def everything() -> dict[Path, str]:
+    """Every generated file with its content."""
+    pages = {FOLDER / name: make() for name, make in PAGES.items()}
+    return pages | {FOLDER / "schemas" / name: text for name, text in schemas.files().items()}
+
+
+def main() -> int:
+    """Write what differs, or with ``--check`` only name it."""
+    wanted = everything()
+    stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text() != text]
+    left = sorted(set((FOLDER / "schemas").glob("*.json")) - set(wanted))
+    for path in [*stale, *left]:
+        print(path.relative_to(FOLDER.parents[1]))
+    if "--check" in sys.argv[1:]:
+        return int(bool(stale or left))
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted[path])
+    for path in left:
+        path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The page of the node's and the slots' states, from the agent's one table."""
+
+from __future__ import annotations
+
+from making.markdown import code, page, table
+
+from proa.agent.states import RULES, NodeState, SlotState, Trigger
+from proa.core.errors import Code
+
+
+def agent_states() -> str:
+    """docs/reference/agent-states.md."""
+    verbs = [trigger for trigger in Trigger if trigger.is_verb]
+    happenings = [trigger for trigger in Trigger if not trigger.is_verb]
+    return page(
+        "States of a node and its slots",
+        "`proa-agent status` names them. They are told from the boot state, the running slot and the agent's record.",
+        "## A slot",
+        table(["state", "meaning"], [[code(one.value), one.meaning] for one in SlotState]),
+        "## A node",
+        table(["state", "meaning"], [[code(one.value), one.meaning] for one in NodeState]),
+        "## What leads where",
+        "A cell is the state that the verb leads to, or the [code](errors.md) with which it is refused.",
+        _transitions(verbs),
+        "What happens by itself:",
+        _transitions(happenings),
+    )
+
+
+def _transitions(triggers: list[Trigger]) -> str:
+    rows = [[code(state.value), *(_cell(state, trigger) for trigger in triggers)] for state in NodeState]
+    return table(["", *(trigger.value.strip("()") for trigger in triggers)], rows)
+
+
+def _cell(state: NodeState, trigger: Trigger) -> str:
+    result = RULES[state].get(trigger)
+    if result is None:
+        return ""
+    return code(result.name) if isinstance(result, Code) else result.value

@@ -1,0 +1,189 @@
+"""What the commands really print is what their schemas say: no key missing, none too many."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from proa.agent import schemas as agent_schemas
+from proa.agent import synthetic
+from proa.agent.cli import cli as agent_command
+from proa.builder import pipeline
+from proa.builder import schemas as builder_schemas
+from proa.builder.cache import Cache
+from proa.builder.cli import cli as build_command
+from proa.builder.config import load
+from proa.builder.context import Context
+from proa.builder.pipeline import Order
+from proa.builder.steps.release import RELEASE
+from proa.builder.steps.verity import VERITY
+from proa.core import schemas as core_schemas
+from proa.core import trust
+from proa.core.errors import Code, ProaError, ProaErrors
+from proa.core.events import SILENT
+from proa.core.keys import Algorithm, PrivateKey
+from proa.core.process import run
+from proa.core.schemas import Schema, closed
+from proa.partition import schemas as partition_schemas
+from proa.partition.cli import disk_command
+from proa.vm import schemas as vm_schemas
+from proa.vm.accel import TCG, Probe, Verdict
+from proa.vm.report import Story
+
+ROOT = Path(__file__).parents[2]
+MIB = 1 << 20
+SCHEMAS: Mapping[str, Schema] = {
+    name: schema
+    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, vm_schemas)
+    for name, schema in module.SCHEMAS.items()
+}
+
+
+def validate(document: dict[str, Any], name: str = "") -> dict[str, Any]:
+    """The document, which must be what its schema says, and nothing more."""
+    assert document["schema"] == (name or document["schema"])
+    jsonschema.Draft202012Validator(closed(dict(SCHEMAS[document["schema"]]))).validate(document)
+    return document
+
+
+def say(command: click.Command, *words: object, status: int = 0) -> dict[str, Any]:
+    """What a command prints with ``--json``."""
+    result = CliRunner().invoke(
+        command, [*(str(word) for word in words), "--json"], auto_envvar_prefix="PROA", standalone_mode=False
+    )
+    assert result.exception is None, result.exception
+    assert (result.return_value or 0) == status
+    return validate(json.loads(result.stdout))
+
+
+@pytest.fixture(scope="module")
+def key() -> PrivateKey:
+    return Algorithm.ED25519.generate()
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory, key: PrivateKey) -> Path:
+    """A signed release of noise, as an OCI layout folder."""
+    folder = tmp_path_factory.mktemp("release")
+    root, boot, uki = folder / "root", folder / "boot", folder / "uki"
+    synthetic.make_noise(root, MIB, 1)
+    synthetic.make_noise(uki, 100_000, 2)
+    synthetic.make_boot_image(boot, uki, MIB)
+    work = folder / "work"
+    work.mkdir()
+    synthetic.make_release(synthetic.Recipe(root, boot, uki, level=1), folder / "oci", [key], work)
+    return folder / "oci"
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_a_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+@pytest.mark.parametrize("code", [Code.CONFIG, Code.TIMEOUT, Code.VERITY])
+def test_errors(code: Code) -> None:
+    validate(ProaError(code, "so", at="there").document())
+    validate(ProaErrors([ProaError(code), ProaError(Code.USAGE)]).document())
+
+
+def test_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "proa.toml"
+    path.write_text('[release]\nname = "Node"\nversoin = "1"\n')
+    assert len(say(build_command, "check", "-c", path, status=2)["errors"]) > 1
+    path.write_text('[release]\nname = "node"\nversion = "1.0.0"\n[[file]]\npath = "/etc/motd"\ncontent = "hello"\n')
+    assert say(build_command, "check", "-c", path)["errors"] == []
+    say(build_command, "summary", "-c", path)
+
+
+class Fake:
+    """A step that leaves what the report of a build reads."""
+
+    needs = ()
+    tools = ()
+    keep = True
+    title = "A fake"
+
+    def __init__(self, name: str, file: str, document: dict[str, Any], release: Path) -> None:
+        self.name, self.file, self.document, self.release = name, file, document, release
+
+    def inputs(self, context: Context) -> Mapping[str, object]:
+        return {}
+
+    def run(self, context: Context, out: Path) -> None:
+        (out / self.file).write_text(json.dumps(self.document))
+        shutil.copytree(self.release, out / "release")
+
+
+def test_a_build(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    path = tmp_path / "proa.toml"
+    path.write_text('[release]\nname = "node"\nversion = "1.0.0"\n')
+    blobs = {name: {"digest": "sha256:" + "0" * 64, "size": 1} for name in ("root", "map", "tree", "boot", "sbom")}
+    sizes = {"root": {"size": 1, "tree_size": 1}, "boot": {"size": 1}}
+    steps = (
+        Fake(VERITY.name, "verity.json", {"root_hash": "0" * 64}, release),
+        Fake(RELEASE.name, "release.json", {"blobs": blobs} | sizes, release),
+    )
+    order = Order(load(path), tmp_path / "out", None, Cache(tmp_path / "cache"), SILENT, steps)
+    say_plan = {"schema": "proa.build-plan/v1", "proa": "0"} | pipeline.plan(order)
+    validate(say_plan)
+    validate(pipeline.build(order), "proa.build/v1")
+    validate(json.loads((tmp_path / "out" / "build.json").read_text()), "proa.build/v1")
+
+
+def test_a_release(release: Path, tmp_path: Path) -> None:
+    (tmp_path / "release").symlink_to(release)
+    say(build_command, "push", tmp_path, f"oci:{tmp_path / 'copy'}:1")
+    say(build_command, "push", "--dry-run", tmp_path, f"oci:{tmp_path / 'copy'}:1")
+    said = say(build_command, "inspect", f"oci:{tmp_path / 'copy'}")
+    document = {name: value for name, value in said.items() if name not in ("proa", "reference", "digest", "packages")}
+    validate(document, "proa.release/v1")
+
+
+def test_disk_and_agent(release: Path, key: PrivateKey, tmp_path: Path) -> None:
+    disk, root = tmp_path / "disk.raw", tmp_path / "root"
+    sizes = ["--uki-size", "2M", "--root-size", "4M", "--persist-size", "16M"]
+    say(disk_command, "plan", *sizes)
+    say(disk_command, "create", disk, *sizes, "--progress", "none")
+    say(disk_command, "grow", disk)
+    trust.save(root / "usr/lib/proa/trust", trust.Trust((key.public,), compatible="test"))
+    validate(json.loads((root / "usr/lib/proa/trust/trust.json").read_text()), "proa.trust/v1")
+    where = ["--root", root, "--disk", disk]
+    say(agent_command, "status", *where)
+    say(agent_command, "install", f"oci:{release}", "--dry-run", *where)
+    assert say(agent_command, "install", f"oci:{release}", "--progress", "none", *where)["schema"] == "proa.install/v1"
+    say(agent_command, "scrub", "b", "--progress", "none", *where)
+    say(agent_command, "activate", "--dry-run", *where)
+    say(agent_command, "activate", *where)
+    assert say(agent_command, "status", *where)["state"] == "armed"
+    say(agent_command, "deactivate", *where)
+    assert say(disk_command, "show", disk)["slots"]["b"]["holds"] == "filled"
+    say(disk_command, "reset", "--yes", disk)
+
+
+def test_what_the_initrd_leaves() -> None:
+    script = (ROOT / "builder/proa/builder/initrd/proa-slot.sh").read_text()
+    function = script[script.index("write_boot_json() {") :].split("\n}\n")[0] + "\n}\n"
+    facts = f"slot=a disk=/dev/vda root=/dev/vda5 root_hash={'0' * 64} trial=true left=2 first_boot=false\n"
+    validate(json.loads(run(["sh", "-c", function + facts + "write_boot_json"]).stdout), "proa.boot/v1")
+
+
+def test_virtual_machines() -> None:
+    verdict = Verdict(TCG, (Probe("kvm", False, 0.0, "no device"), Probe("tcg", True, 0.5, "")))
+    validate({"schema": "proa.accel/v1", "proa": "0", "factor": 1.5} | verdict.document())
+    story = Story("proa.demo/v1", "A demo")
+    with story.step("one") as step:
+        step.details["slots"] = "a: 1 good"
+    with pytest.raises(ProaError), story.step("two"):
+        raise ProaError(Code.TIMEOUT)
+    validate(story.document())
+    story.schema = "proa.rehearsal/v1"
+    validate(story.document(old="old", new="new", secure_boot=True, breaks=["panic"]))

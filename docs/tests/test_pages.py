@@ -1,0 +1,126 @@
+"""Every code block of the documentation is executed, page by page, from top to bottom.
+
+A page says in a comment at its top in which tier its blocks run (``<!-- test: unit -->``, ``contract``, ``vm`` or
+``long``; ``unit`` if it says nothing). Within a page all blocks share one folder:
+
+- ``sh``: run by bash, stopping at the first command that fails.
+- a language and ``file=NAME``: the block is written to that file.
+- ``python``: run by the interpreter.
+- ``text``, ``json``, ``toml`` and others without ``file=`` are shown, not run; they must parse where they can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+from proa.core.process import run
+from proa.vm.breaks import Break
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TIER = re.compile(r"<!-- test: (unit|contract|vm|long) -->")
+
+
+@dataclass(frozen=True)
+class Block:
+    line: int
+    language: str
+    file: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced code blocks of a page."""
+    found = []
+    for token in MarkdownIt().parse(page.read_text()):
+        if token.type == "fence":
+            words = token.info.split()
+            named = [word.removeprefix("file=") for word in words[1:] if word.startswith("file=")]
+            line = (token.map or [0])[0] + 1
+            found.append(Block(line, words[0] if words else "", named[0] if named else "", token.content))
+    return found
+
+
+def parameters() -> list[object]:
+    """One test per page that has something to run, marked with the page's tier."""
+    cases: list[object] = []
+    for page in PAGES:
+        tier = TIER.search(page.read_text())
+        marks = [pytest.mark.contract] if tier and tier[1] == "contract" else []
+        marks += [pytest.mark.vm, pytest.mark.xdist_group("docs")] if tier and tier[1] == "vm" else []
+        marks += [pytest.mark.long] if tier and tier[1] == "long" else []
+        cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
+    return cases
+
+
+def execute(block: Block, page: Path, folder: Path) -> None:
+    """Run, write or parse one block."""
+    at = f"{page.relative_to(ROOT)}:{block.line}"
+    env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PROA_SOURCE": str(ROOT)}
+    if block.file:
+        target = folder / block.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(block.text)
+        target.chmod(0o755 if block.text.startswith("#!") else 0o644)
+    elif block.language in ("sh", "python"):
+        program = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else [sys.executable, "-c"]
+        result = run([*program, block.text], cwd=folder, env=env, check=False, timeout=1800)
+        output = (result.stdout + result.stderr).decode(errors="replace")
+        assert result.status == 0, f"{at} ended with status {result.status}:\n{output[-4000:]}"
+    elif block.language == "json":
+        json.loads(block.text)
+    elif block.language == "toml":
+        tomllib.loads(block.text)
+    else:
+        assert block.language in ("text", "console", "dockerfile", "yaml", "ini"), f"{at}: say what language it is"
+
+
+@pytest.mark.parametrize("page", parameters())
+def test_code_blocks(page: Path, tmp_path: Path) -> None:
+    for block in blocks(page):
+        execute(block, page, tmp_path)
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", prose):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_has_no_command_that_is_not_tested() -> None:
+    """What the README shows is what the tutorial runs; make's targets are there."""
+    tutorial = (ROOT / "docs/tutorials/first-image.md").read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    shown = [block.text for block in blocks(ROOT / "README.md") if block.language == "console"]
+    for line in "".join(shown).splitlines():
+        command = line.removeprefix("$ ")
+        if command.startswith("make "):
+            assert command.split()[1] in targets, command
+        else:
+            assert " ".join(command.split()[:2]) in tutorial, command
+
+
+@pytest.mark.parametrize("page", ["docs/explanation/peers.md", "docs/explanation/architecture.md"])
+def test_named_modules_and_tests_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    for test in re.findall(r"\b[a-z-]+/tests/test_\w+", text):
+        assert (ROOT / f"{test}.py").is_file(), test
+    for package, module in re.findall(r"`(core|partition|builder|agent)/([a-z]+)`", text):
+        folder = ROOT / package / "proa" / package
+        assert (folder / f"{module}.py").is_file() or (folder / module).is_dir(), f"{package}/{module}"
+
+
+def test_every_break_is_listed() -> None:
+    page = (ROOT / "docs/how-to/rehearse-in-ci.md").read_text()
+    assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == [fault.option for fault in Break]
