@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.clock import Deadline
+from proa.core.clock import Deadline, VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.vm.console import Console, Line, Transcript, scan
 from proa.vm.signs import BAD_SIGNS
@@ -141,6 +141,20 @@ def test_it_waits_for_a_pattern_also_in_the_unfinished_line(console: Console, gu
     threading.Timer(0.05, guest.sendall, [b"boot\r\nlogin: "]).start()
     assert console.wait_for(r"log(\w+):", Deadline("login", 10)).group(1) == "in"
     assert console.text == "boot\nlogin: "
+
+
+def test_a_match_that_may_still_grow_is_waited_for(tmp_path: Path) -> None:
+    console = Console(tmp_path, clock=VirtualClock())  # never silent: no time passes
+    ours, theirs = socket.socketpair()
+    console.attach(ours)
+    with theirs:
+        theirs.sendall(b"typed 4")
+        threading.Timer(0.05, theirs.sendall, [b"2\r"]).start()
+        assert console.wait_for(r"typed (\d)", Deadline("typed", 10)).group(1) == "4"
+        threading.Timer(0.05, theirs.sendall, [b"\ntyped 5"]).start()
+        threading.Timer(0.10, theirs.sendall, [b"6\r\n"]).start()
+        assert console.wait_for(r"typed 5\d*", Deadline("typed", 10)).group() == "typed 56"
+    console.finish()
 
 
 def test_it_looks_only_behind_the_mark(console: Console, guest: socket.socket) -> None:

@@ -6,14 +6,13 @@ import codecs
 import re
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from proa.core.clock import Deadline
+from proa.core.clock import SYSTEM, Clock, Deadline
 from proa.core.errors import Code, ProaError
 from proa.vm.signs import BAD_SIGNS, BadSign
 
@@ -22,6 +21,8 @@ _MOVE = re.compile(r"\x1b\[[0-9;]*[HfJ]|\r+\n?|\n")
 _OTHER = re.compile(
     r"\x1b(\[[0-9;?=]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78cDEHM])|\x1b\][^\x07]*\x07|[\x00-\x08\x0b-\x1f\x7f]"
 )
+_QUIET_SECONDS = 0.25
+"""After this much silence, the end of an unfinished line is taken for all that is going to be said."""
 _UNFINISHED = re.compile(r"(\x1b(\[[0-9;?=]*|\][^\x07]*)?|\r)\Z")
 
 
@@ -82,20 +83,28 @@ class Transcript:
 class Console:
     """What a machine has said, over all its power cycles.
 
-    A pattern is a regular expression that is searched in single lines, the unfinished last one included.
+    A pattern is a regular expression that is searched in single lines, the unfinished last one included: a match
+    that reaches to its end could still grow, so it counts once nothing more is said.
 
     Args:
         folder: Gets ``console.log`` (lines with their seconds) and ``console.raw`` (every byte).
         echo: Called with every byte as it comes: a terminal.
         always: Names of bad signs that are always allowed.
+        clock: Whose time counts.
     """
 
     def __init__(
-        self, folder: Path, echo: Callable[[bytes], object] | None = None, *, always: Iterable[str] = ()
+        self,
+        folder: Path,
+        echo: Callable[[bytes], object] | None = None,
+        *,
+        always: Iterable[str] = (),
+        clock: Clock = SYSTEM,
     ) -> None:
         self._always = check_names(always)
-        self._started = time.monotonic()
-        self._transcript = Transcript(lambda: time.monotonic() - self._started)
+        self._clock = clock
+        self._started = self._heard = clock.monotonic()
+        self._transcript = Transcript(lambda: clock.monotonic() - self._started)
         self._news = threading.Condition()
         self._echo = echo
         self._log = folder / "console.log"
@@ -130,6 +139,7 @@ class Console:
             self._echo(data)
         with self._news:
             self._transcript.feed(data)
+            self._heard = self._clock.monotonic()
             self._save()
             self._news.notify_all()
 
@@ -193,13 +203,18 @@ class Console:
                     raise ProaError(
                         Code.TIMEOUT, f"{deadline.what}: not within {deadline.seconds:.0f} s", hint=self.tail()
                     )
-                self._news.wait(min(deadline.remaining, 1.0))
+                self._news.wait(min(deadline.remaining, _QUIET_SECONDS))
 
     def _search(self, wanted: re.Pattern[str], since: int) -> re.Match[str] | None:
-        for line in (*self._transcript.lines[since:], self._transcript.current):
+        for line in self._transcript.lines[since:]:
             if found := wanted.search(line.text):
                 return found
-        return None
+        current = self._transcript.current.text
+        found = wanted.search(current)
+        return found if found and (found.end() < len(current) or self._is_quiet()) else None
+
+    def _is_quiet(self) -> bool:
+        return self._clock.monotonic() - self._heard >= _QUIET_SECONDS
 
     def tail(self, count: int = 15) -> str:
         """The last lines, as an error shows them."""

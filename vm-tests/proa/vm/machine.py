@@ -62,7 +62,8 @@ class Machine:
         self.clock = clock
         self.hardware = _with_key(hardware, folder)
         self.parts = make_parts(hardware, folder)
-        self.console = Console(folder, echo, always=() if self.parts.accel == accel.KVM else STARVED)
+        always = () if self.parts.accel == accel.KVM else STARVED
+        self.console = Console(folder, echo, always=always, clock=clock)
         self._events = Events()
         self._running: Running | None = None
         self._monitor: Monitor | None = None
