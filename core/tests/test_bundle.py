@@ -156,6 +156,13 @@ def test_duplicate_keys_and_too_many_bytes_are_refused() -> None:
     assert verify(b"[" * 60_000, DIGEST, TRUSTED) is None
 
 
+def test_the_hint_of_a_stranger_is_told_on_one_line_without_controls() -> None:
+    bundle = changed("verificationMaterial.publicKey.hint", "\ud800\x1b[2J\nproa-agent: all is well")
+    with pytest.raises(ProaError) as caught:
+        examine(bundle, DIGEST, TRUSTED)
+    assert caught.value.message == "made with a key that is not trusted ([2J proa-agent: all is well)"
+
+
 def test_the_threshold_asks_for_different_keys() -> None:
     one, again, two = sign(DIGEST, KEY), sign(DIGEST, KEY), sign(DIGEST, SECOND)
     assert check_threshold([one], DIGEST, TRUSTED) == (KEY.public.id,)

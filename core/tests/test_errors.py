@@ -40,6 +40,13 @@ def test_the_text_leaves_out_a_place_that_is_not_known() -> None:
     assert "at:" not in ProaError(Code.BUSY).text("proa")
 
 
+def test_what_a_stranger_said_does_nothing_to_a_terminal() -> None:
+    error = ProaError(Code.REGISTRY, "said \x1b[2J\ud800\nmore", at="\x07there", hint="a\rb")
+    assert error.message == "said \\x1b[2J\\ud800\nmore"
+    assert (error.at, error.hint) == ("\\x07there", "a\\rb")
+    error.text("proa").encode()
+
+
 def test_the_document_is_json_with_the_promised_keys() -> None:
     found = json.loads(json.dumps(ProaError(Code.DIGEST, "no", at="frame 3").document()))
     assert list(found) == ["schema", "proa", "code", "message", "at", "hint", "exit"]

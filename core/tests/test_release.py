@@ -97,6 +97,12 @@ def test_a_critical_field_must_be_known() -> None:
     assert "'colour'" in refusal(changed("critical", ["serial", "colour"])).message
 
 
+def test_a_critical_field_is_told_without_controls() -> None:
+    message = refusal(changed("critical", ["\x1b]0;title\x07\n" + "x" * 500])).message
+    assert message.isprintable()
+    assert len(message) < 200
+
+
 @pytest.mark.parametrize("value", [None, "serial", [1], {"serial": 1}])
 def test_critical_is_a_list_of_names(value: Any) -> None:
     assert refusal(changed("critical", value)).at == "critical"

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from proa.core.errors import Code, ProaError
 from proa.core.keys import PublicKey, Signer
+from proa.core.printable import one_line
 from proa.core.release import load_json
 
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -138,7 +139,7 @@ def _candidates(material: Any, keys: Sequence[PublicKey]) -> Sequence[PublicKey]
     hint = material["publicKey"].get("hint", "")
     candidates = [key for key in keys if key.hint == hint] if hint else keys
     if not candidates:
-        raise _refused(f"made with a key that is not trusted ({str(hint)[:44]})")
+        raise _refused(f"made with a key that is not trusted ({one_line(str(hint), 44)})")
     return candidates
 
 

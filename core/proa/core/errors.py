@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.core import SCHEMA_VERSION
+from proa.core.printable import printable
 
 
 class Exit(enum.IntEnum):
@@ -155,6 +156,8 @@ class Code(enum.Enum):
 class ProaError(Exception):
     """A failure with a code. Library code raises it; only the command line prints it.
 
+    What it tells may come from a stranger: control characters and lone surrogates in it become escapes.
+
     Attributes:
         code: The stable code.
         message: What happened, in one sentence with the values that matter.
@@ -164,9 +167,9 @@ class ProaError(Exception):
 
     def __init__(self, code: Code, message: str = "", *, at: object = "", hint: str = "") -> None:
         self.code = code
-        self.message = message or code.value.summary
-        self.at = str(at)
-        self.hint = hint or code.value.hint
+        self.message = printable(message or code.value.summary)
+        self.at = printable(str(at))
+        self.hint = printable(hint or code.value.hint)
         super().__init__(self.message)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -15,11 +14,19 @@ import requests
 import urllib3
 
 from proa.core.errors import Code, ProaError
+from proa.core.printable import one_line
 from proa.core.retry import Temporary, retry_after
 
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LOGIN_HINT: Final = "Log in with 'docker login' or 'podman login', or name the auth file."
 _PROXY_DENIED: Final = 407
+_MALFORMED: Final = (
+    requests.exceptions.InvalidProxyURL,
+    requests.exceptions.InvalidURL,
+    urllib3.exceptions.LocationValueError,
+    UnicodeError,
+)
+"""What the libraries raise for hosts and ports that cannot be."""
 _MAX_TEXT: Final = 16 * 1024
 
 
@@ -31,12 +38,7 @@ def safe_url(url: str) -> str:
     except ValueError:
         return "(a malformed URL)"
     host = f"[{host}]" if ":" in host else host
-    return printable(f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}", 300)
-
-
-def printable(text: str, limit: int = 200) -> str:
-    """Text from a stranger on one line, without control characters, not too long."""
-    return re.sub(r"\s+", " ", "".join(char if char.isprintable() else " " for char in text))[:limit].strip()
+    return one_line(f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}", 300)
 
 
 def network_failure(error: Exception, url: str) -> Temporary | ProaError:
@@ -54,7 +56,7 @@ def network_failure(error: Exception, url: str) -> Temporary | ProaError:
             return ProaError(Code.PLAIN_HTTP, "the registry does not speak TLS", at=at)
         if isinstance(cause, ssl.SSLError) and (cause.reason or "").startswith(("TLSV", "SSLV")):
             return ProaError(Code.NETWORK, f"TLS was refused: {cause.reason}", at=at)
-    if isinstance(error, requests.exceptions.InvalidProxyURL | requests.exceptions.InvalidURL):
+    if isinstance(error, _MALFORMED):
         return ProaError(Code.NETWORK, "the URL, or that of the proxy, is malformed", at=at)
     return Temporary(ProaError(Code.NETWORK, _words(chain), at=at))
 
@@ -100,7 +102,7 @@ def _said(response: requests.Response) -> str:
     try:
         data = response.raw.read1(_MAX_TEXT) if response.raw is not None else b""
         first = json.loads(data)["errors"][0]
-        return f": {printable(str(first.get('code') or ''), 40)} {printable(str(first.get('message') or ''))}".rstrip()
+        return f": {one_line(str(first.get('code') or ''), 40)} {one_line(str(first.get('message') or ''))}".rstrip()
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     except (urllib3.exceptions.HTTPError, OSError):

@@ -154,7 +154,7 @@ def decode(data: bytes) -> Release:
     critical = tuple(fields.strings("critical")) if "critical" in document else ()
     for name in critical:
         if name not in known:
-            raise ProaError(Code.RELEASE, f"needs '{name}', which this version does not know", at="critical")
+            raise ProaError(Code.RELEASE, f"needs {_shown(name)}, which this version does not know", at="critical")
     root, boot, requires = fields.child("root"), fields.child("boot"), fields.child("requires")
     blobs = fields.child("blobs")
     release = Release(

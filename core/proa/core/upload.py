@@ -10,7 +10,8 @@ from oras.container import Container
 from oras.provider import Registry
 
 from proa.core.errors import Code, ProaError
-from proa.core.failures import printable, safe_url
+from proa.core.failures import safe_url
+from proa.core.printable import one_line
 from proa.core.release import INDEX_TYPE, Blob
 from proa.core.remote import RemoteRepository
 from proa.core.session import Call
@@ -108,5 +109,5 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
 def _expect(response: requests.Response, status: int) -> None:
     if response.status_code != status:
         request = response.request
-        what = f"answered {response.status_code} to {printable(str(request.method))}, not {status}"
+        what = f"answered {response.status_code} to {one_line(str(request.method))}, not {status}"
         raise ProaError(Code.REGISTRY, what, at=safe_url(str(request.url)))
