@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+import urllib3
 
 from proa.core import signatures
 from proa.core.clock import VirtualClock
@@ -104,6 +105,48 @@ class TestReading:
         assert fake_registry.urls()[-1].endswith("?page=2")
         fake_registry.always = first
         assert open_fake().referrers(pushed) == []
+
+    def page(self, fake_registry: Fake, link: str) -> Any:
+        """A page of a list that names the next one."""
+        index = "application/vnd.oci.image.index.v1+json"
+        return fake_registry.status(200, b'{"manifests": []}', Content_Type=index, Link=f'<{link}>; rel="next"')
+
+    @pytest.mark.parametrize(
+        ("link", "said"),
+        [
+            ("http://registry.test/v2/next", "from TLS to plain HTTP"),
+            ("http://[bad", "leads nowhere"),
+            ("https://host:99999/v2", "leads nowhere"),
+            ("https://host:1x/v2", "leads nowhere"),
+            ("file:///etc/shadow", "leads nowhere"),
+        ],
+    )
+    def test_a_next_page_follows_the_rules_of_redirects(
+        self, fake_registry: Fake, open_fake: Open, pushed: str, link: str, said: str
+    ) -> None:
+        fake_registry.faults = [self.page(fake_registry, link)]
+        count = len(fake_registry.requests)
+        error = failure(lambda: open_fake().referrers(pushed))
+        assert (error.code, said in error.message) == (Code.REGISTRY, True)
+        assert len(fake_registry.requests) == count + 1
+
+    def test_a_next_page_on_another_host_gets_no_credentials(
+        self, fake_registry: Fake, open_fake: Open, pushed: str, tmp_path: Any
+    ) -> None:
+        auth_file = tmp_path / "auth.json"
+        auth_file.write_text(json.dumps({"auths": {"registry.test": {"username": "me", "password": "hush"}}}))
+        login = fake_registry.status(401, WWW_Authenticate='Basic realm="x"')
+        last = fake_registry.status(200, b'{"manifests": []}', Content_Type="application/vnd.oci.image.index.v1+json")
+        fake_registry.faults = [login, self.page(fake_registry, "https://elsewhere.test/v2/next"), last]
+        fake_registry.requests.clear()
+        open_fake(auth_file=auth_file).referrers(pushed)
+        hosts = [url.split("/")[2] for url in fake_registry.urls()]
+        sent = [bool(header) for header in fake_registry.sent("Authorization")]
+        assert list(zip(hosts, sent, strict=True))[:3] == [
+            ("registry.test", False),
+            ("registry.test", True),
+            ("elsewhere.test", False),
+        ]
 
     def test_signatures_from_before_the_api_are_found(self, fake_registry: Fake, open_fake: Open, pushed: str) -> None:
         signatures.attach(open_fake(), pushed, b"{}")
@@ -206,6 +249,22 @@ class TestRetries:
         caught = failure(lambda: fetch(open_fake(), blob))
         assert caught.code is Code.NETWORK
         assert said in caught.message
+        assert len(fake_registry.requests) == 1
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            urllib3.exceptions.LocationParseError("'a', label empty or too long"),
+            requests.exceptions.InvalidURL("no host"),
+            UnicodeError("encoding with 'idna' codec failed"),
+        ],
+    )
+    def test_a_host_that_cannot_be_is_told(
+        self, fake_registry: Fake, open_fake: Open, blob: str, error: Exception
+    ) -> None:
+        fake_registry.always = fake_registry.broken(error)
+        caught = failure(lambda: fetch(open_fake(), blob))
+        assert (caught.code, "malformed" in caught.message) == (Code.NETWORK, True)
         assert len(fake_registry.requests) == 1
 
     @pytest.mark.parametrize("at", [0, 1, 65_536, 262_144, 500_000, SIZE - 1, SIZE])

@@ -261,6 +261,8 @@ class TestRedirects:
             ("ftp://cdn.test/x", "leads nowhere"),
             ("file:///etc/shadow", "leads nowhere"),
             ("https://[", "leads nowhere"),
+            ("https://cdn.test:99999/x", "leads nowhere"),
+            ("https://cdn.test:1x/x", "leads nowhere"),
             ("https://", "leads nowhere"),
         ],
     )

@@ -70,6 +70,14 @@ class TestPushing:
         fake_registry.faults = [fake_registry.status(429)]
         open_fake().push_manifest(MANIFEST, "1.0")
 
+    @pytest.mark.parametrize("location", ["http://registry.test/upload", "https://registry.test:99999/upload"])
+    def test_an_upload_goes_nowhere_that_a_redirect_may_not_lead(
+        self, fake_registry: Fake, open_fake: Open, location: str
+    ) -> None:
+        fake_registry.faults = [None, fake_registry.status(202, Location=location)]
+        assert failure(lambda: open_fake().push_blob(b"x")).code is Code.REGISTRY
+        assert fake_registry.urls("PUT") == []
+
     def test_a_refused_push_says_so(self, fake_registry: Fake, open_fake: Open) -> None:
         for faults in ([None, fake_registry.status(200)], [None, None, fake_registry.status(200)]):
             fake_registry.faults = faults

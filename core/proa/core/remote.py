@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import urljoin
 
 import requests
 
@@ -17,7 +16,7 @@ from proa.core.failures import safe_url
 from proa.core.reference import Reference
 from proa.core.release import INDEX_TYPE, MANIFEST_TYPE, MAX_DOCUMENT, Blob
 from proa.core.retry import Patience, Temporary
-from proa.core.session import Call, Session
+from proa.core.session import Call, Session, linked
 from proa.core.source import Descriptor, Payload, check_content, check_digest, digest_of, read_index
 
 _ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
@@ -193,7 +192,7 @@ class RemoteRepository:
             following = response.links.get("next", {}).get("url")
             if not following:
                 break
-            url = urljoin(url, following)
+            url = linked(url, following)
         return listed
 
     def _part(self, url: str, size: int, start: int, stop: int, patience: Patience) -> Generator[bytes, None, None]:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import BaseAdapter
 
 from proa.core import SCHEMA_VERSION
@@ -144,8 +145,12 @@ class Session:
         return Patience(self.limits, size, self.clock)
 
     def absolute(self, location: str) -> str:
-        """A location that the registry gave, as an absolute URL."""
-        return urljoin(self.base, location)
+        """A location that the registry gave, as an absolute URL.
+
+        Raises:
+            ProaError: As :func:`linked`.
+        """
+        return linked(self.base, location)
 
     def exchange(self, call: Call) -> requests.Response:
         """Send a request to the registry, log in if it asks for that, follow its redirects.
@@ -200,7 +205,7 @@ class Session:
         limits = (self.limits.connect, self.limits.silence)
         try:
             return adapter.send(request, stream=True, timeout=limits, verify=True, proxies=proxies(url))
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise network_failure(error, url) from error
 
     def _ask_token_service(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -222,17 +227,29 @@ def _asks_for_login(response: requests.Response) -> bool:
     return status == _UNAUTHORIZED or (status == _FORBIDDEN and "WWW-Authenticate" in response.headers)
 
 
+def linked(url: str, location: str) -> str:
+    """Where a location leads that an answer from ``url`` gave, as an absolute URL.
+
+    Raises:
+        ProaError: ``REGISTRY`` when that is nowhere, or leads from TLS to plain HTTP.
+    """
+    try:
+        target = urljoin(url, location)
+        scheme, host, _ = _origin(target)
+    except ValueError:
+        target, scheme, host = "", "", ""
+    if scheme not in ("http", "https") or not host:
+        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
+    if scheme == "http" and urlsplit(url).scheme == "https":
+        raise ProaError(Code.REGISTRY, "a link from TLS to plain HTTP is not followed", at=safe_url(target))
+    return target
+
+
 def _redirect(call: Call, url: str, response: requests.Response) -> str:
     """Where a redirect leads, if it may be followed."""
-    try:
-        target = urljoin(url, response.headers.get("Location", ""))
-        scheme, host = urlsplit(target).scheme, urlsplit(target).hostname
-    except ValueError:
-        target, scheme, host = "", "", None
-    if scheme not in ("http", "https") or not host or target == url:
-        raise ProaError(Code.REGISTRY, "a redirect that leads nowhere", at=safe_url(url))
-    if scheme == "http" and urlsplit(url).scheme == "https":
-        raise ProaError(Code.REGISTRY, "a redirect from TLS to plain HTTP is not followed", at=safe_url(target))
+    target = linked(url, response.headers.get("Location", ""))
+    if target == url:
+        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
     if call.method not in ("GET", "HEAD") and response.status_code not in _SAME_METHOD:
         raise ProaError(Code.REGISTRY, f"{call.method} was answered by a redirect", at=safe_url(url))
     return target
