@@ -102,6 +102,27 @@ def test_referrers_are_manifests_with_that_subject(layout: LayoutDir) -> None:
     assert layout.resolve() == digest
 
 
+@pytest.mark.parametrize("content", [None, b"altered", b" " * (1 << 21)], ids=["gone", "altered", "too long"])
+def test_a_neighbour_that_cannot_be_read_hides_no_referrer(layout: LayoutDir, content: bytes | None) -> None:
+    digest = layout.push_manifest(manifest(1), "1.0")
+    bad = layout.push_manifest(manifest(2, digest))
+    good = layout.push_manifest(manifest(3, digest))
+    path = layout.folder / "blobs" / "sha256" / bad.removeprefix("sha256:")
+    path.unlink() if content is None else path.write_bytes(content)
+    assert [entry.digest for entry in layout.referrers(digest)] == [good]
+
+
+def test_a_neighbour_that_is_no_manifest_hides_no_referrer(layout: LayoutDir) -> None:
+    digest = layout.push_manifest(manifest(1), "1.0")
+    good = layout.push_manifest(manifest(3, digest))
+    index = layout.folder / "index.json"
+    document = json.loads(index.read_text())
+    blob = layout.push_blob(b"[]")
+    document["manifests"].insert(0, {"mediaType": TYPE, "digest": blob.digest, "size": 2})
+    index.write_text(json.dumps(document))
+    assert [entry.digest for entry in layout.referrers(digest)] == [good]
+
+
 def test_an_altered_or_overlong_manifest_is_refused(layout: LayoutDir) -> None:
     digest = layout.push_manifest(manifest(1), "1.0")
     path = layout.folder / "blobs" / "sha256" / digest.removeprefix("sha256:")

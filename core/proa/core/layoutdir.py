@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Self
 
 from proa.core.errors import Code, ProaError
 from proa.core.files import fsync_folder, os_errors, replace
+from proa.core.printable import one_line
 from proa.core.reference import Reference
 from proa.core.release import MANIFEST_TYPE, MAX_DOCUMENT, Blob
 from proa.core.source import (
@@ -30,6 +31,7 @@ from proa.core.source import (
 TAG: Final = "org.opencontainers.image.ref.name"
 """The annotation that is a tag in ``index.json`` (image-spec ``annotations.md``)."""
 _MARK: Final = {"imageLayoutVersion": "1.0.0"}
+_UNREADABLE: Final = frozenset({Code.NOT_FOUND, Code.DIGEST, Code.RELEASE})
 
 
 class LayoutDir:
@@ -65,7 +67,7 @@ class LayoutDir:
         digests = {entry.digest for entry in entries}
         if len(digests) == 1:
             return digests.pop()
-        there = f"it holds: {', '.join(tags)[:200] or 'nothing'}"
+        there = f"it holds: {one_line(', '.join(tags)) or 'nothing'}"
         if not self.reference.tag and len(digests) > 1:
             raise ProaError(Code.REFERENCE, f"the folder holds several releases; {there}", at=self.reference)
         raise ProaError(Code.NOT_FOUND, f"the folder has no such tag; {there}", at=self.reference)
@@ -75,12 +77,17 @@ class LayoutDir:
         return check_content(self._read(self._path(digest), MAX_DOCUMENT), digest, self._path(digest))
 
     def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
-        """See :class:`proa.core.source.Source`."""
+        """See :class:`proa.core.source.Source`. Neighbours that are gone or damaged say nothing about others."""
         found = []
         for entry in self._entries():
             if entry.media_type != MANIFEST_TYPE or entry.digest == digest:
                 continue
-            own, subject = describe_manifest(self.manifest(entry.digest))
+            try:
+                own, subject = describe_manifest(self.manifest(entry.digest))
+            except ProaError as error:
+                if error.code not in _UNREADABLE:
+                    raise
+                continue
             if subject == digest and artifact_type in ("", own.artifact_type):
                 found.append(own)
         return list({entry.digest: entry for entry in found}.values())
