@@ -100,6 +100,40 @@ def test_the_renderer_fits_the_stream(kind: str, stream: io.StringIO, renderer: 
     assert type(events.monitor(kind, stream)) is renderer
 
 
+class Gone(io.StringIO):
+    """A stream whose reader has gone."""
+
+    def write(self, text: str, /) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["bar", "plain", "json"])
+def test_a_reader_that_has_gone_ends_no_work(kind: str) -> None:
+    monitor = events.monitor(kind, Gone())
+    for event in ALL:
+        monitor.emit(event)
+
+
+def test_one_that_lost_its_reader_takes_nothing_from_the_others() -> None:
+    class Broken:
+        def emit(self, event: events.Event) -> None:
+            raise OSError(5, "Input/output error")
+
+    seen = Recorder()
+    events.Tee((Broken(), seen)).emit(Note("told"))
+    assert seen.events == [Note("told")]
+
+
+def test_what_is_told_does_nothing_to_a_terminal() -> None:
+    out = Terminal()
+    for monitor in (Plain(out), Bars(out, columns=100)):
+        monitor.emit(Note("\x1b[2J\ud800"))
+    assert out.getvalue().count("\\x1b[2J\\ud800") == 2
+
+
 def test_a_step_tells_its_start_and_end() -> None:
     seen = Recorder()
     with events.step(events.Tee((seen, events.SILENT)), "tree", "bookworm") as step:

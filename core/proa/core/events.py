@@ -1,4 +1,7 @@
-"""Progress as typed events with three renderers. The core emits; only a renderer prints."""
+"""Progress as typed events with three renderers. The core emits; only a renderer prints.
+
+A renderer whose reader has gone shows nothing: that must not end the work it tells of.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+from proa.core.printable import printable
 
 
 @dataclass(frozen=True)
@@ -93,14 +98,15 @@ class Recorder:
 
 @dataclass
 class Tee:
-    """Passes every event to several monitors."""
+    """Passes every event to several monitors, also when one of them has lost its reader."""
 
     monitors: tuple[Monitor, ...]
 
     def emit(self, event: Event) -> None:
         """Pass the event on."""
         for monitor in self.monitors:
-            monitor.emit(event)
+            with suppress(OSError):
+                monitor.emit(event)
 
 
 @dataclass
@@ -111,7 +117,8 @@ class JsonLines:
 
     def emit(self, event: Event) -> None:
         """Write the event."""
-        print(json.dumps(as_document(event)), file=self.stream, flush=True)
+        with suppress(OSError):
+            print(json.dumps(as_document(event)), file=self.stream, flush=True)
 
 
 @dataclass
@@ -124,7 +131,8 @@ class Plain:
         """Write the event, unless it is mere progress."""
         line = _line(event)
         if line:
-            print(line, file=self.stream, flush=True)
+            with suppress(OSError):
+                print(line, file=self.stream, flush=True)
 
 
 @dataclass
@@ -141,6 +149,10 @@ class Bars:
 
     def emit(self, event: Event) -> None:
         """Draw the event."""
+        with suppress(OSError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         if isinstance(event, Progress):
             now = self.clock()
             if now - self._drawn < self.interval and event.done < event.total:
@@ -155,7 +167,7 @@ class Bars:
 
     def _draw(self, line: str) -> None:
         """Draw over the line; one that is too long would wrap and could not be drawn over again."""
-        self.stream.write("\r\x1b[K" + line[: (self.columns or shutil.get_terminal_size().columns) - 1])
+        self.stream.write("\r\x1b[K" + printable(line)[: (self.columns or shutil.get_terminal_size().columns) - 1])
 
 
 def monitor(kind: str, stream: TextIO | None = None) -> Monitor:
@@ -212,6 +224,10 @@ def human_bytes(count: float) -> str:
 
 
 def _line(event: Event) -> str:
+    return printable(_told(event))
+
+
+def _told(event: Event) -> str:
     match event:
         case StepFinished():
             how = "kept" if event.cached else f"{event.seconds:6.1f} s"
