@@ -13,10 +13,11 @@ import click
 import pytest
 
 from proa.core import cli, process
-from proa.core.errors import Code, ProaError
+from proa.core.errors import Code, Exit, ProaError
 
 
 @click.group()
+@click.version_option("1")
 def toy() -> None:
     """A command for tests."""
 
@@ -44,6 +45,13 @@ def fail(how: str, as_json: bool) -> int:
     if how in ways:
         raise ways[how]
     return int(how)
+
+
+@toy.command()
+@click.option("--version", default="none", help="A value, no question.")
+def build(version: str) -> None:
+    """Say which version."""
+    cli.show("proa.toy/v1", {"version": version})
 
 
 @dataclass
@@ -82,6 +90,17 @@ def test_every_long_option_has_an_environment_twin(run: Run, monkeypatch: pytest
     monkeypatch.setenv("PROA_INSTALL_PROGRESS", "none")
     document = json.loads(run("install", "--json").out)
     assert (document["tries"], document["progress"]) == (3, "none")
+
+
+def test_an_option_version_that_takes_a_value_has_its_twin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROA_BUILD_VERSION", "1.2")
+    assert json.loads(run("build").out)["version"] == "1.2"
+
+
+@pytest.mark.parametrize("name", ["PROA_VERSION", "PROA_HELP", "PROA_INSTALL_HELP"])
+def test_questions_have_no_twin(run: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "1")
+    assert json.loads(run("install", "--json").out)["tries"] == 1
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["install", "--help"]])
@@ -128,6 +147,35 @@ def test_with_json_an_error_is_the_document(run: Run) -> None:
     assert (document["schema"], document["code"], document["exit"]) == ("proa.error/v1", "SLOT_IN_USE", 3)
 
 
+@pytest.mark.parametrize("value", ["0", "false"])
+def test_an_environment_twin_can_say_no(run: Run, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PROA_FAIL_JSON", value)
+    done = run("fail", "proa")
+    assert (done.status, done.out) == (3, "")
+
+
+def test_the_twin_of_another_verb_says_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROA_INSTALL_JSON", "1")
+    assert run("fail", "proa").out == ""
+    monkeypatch.setenv("PROA_FAIL_JSON", "1")
+    assert json.loads(run("fail", "proa").out)["code"] == "SLOT_IN_USE"
+
+
+@pytest.mark.parametrize("argv", [["install", "--tries", "9"], ["install", "--trys"], ["install", "extra"]])
+def test_a_wrong_command_line_is_told_as_the_twin_says(
+    run: Run, monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
+    monkeypatch.setenv("PROA_INSTALL_JSON", "1")
+    assert json.loads(run(*argv).out)["code"] == "USAGE"
+    monkeypatch.setenv("PROA_INSTALL_JSON", "0")
+    assert run(*argv).out == ""
+
+
+def test_a_twin_that_says_neither_is_a_usage_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROA_FAIL_JSON", "perhaps")
+    assert "error[USAGE]" in run("fail", "proa").err
+
+
 @pytest.mark.parametrize(
     ("how", "status", "code"),
     [("interrupt", 130, "INTERRUPTED"), ("defect", 1, "INTERNAL"), ("0", 0, ""), ("7", 7, "")],
@@ -161,3 +209,26 @@ def test_a_reader_that_goes_away_is_no_noise() -> None:
         child.stdout.close()
         assert child.stderr.read() == b""
     assert child.returncode == 1
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_a_reader_of_progress_that_goes_away_changes_no_status(failing: bool) -> None:
+    script = (
+        "import sys, click; from proa.core import cli, errors, events\n"
+        "@click.command()\n"
+        "def toy():\n"
+        "    monitor = events.monitor('plain')\n"
+        "    for number in range(100000): monitor.emit(events.Note('x' * 100))\n"
+        f"    if {failing}: raise errors.ProaError(errors.Code.BUSY)\n"
+        "    click.echo('done')\n"
+        "sys.argv = ['toy']; cli.run_command(toy, 'toy')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=process.environment()
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stderr.readline()
+        child.stderr.close()
+        assert child.stdout.read() == (b"" if failing else b"done\n")
+    assert child.returncode == (Exit.BUSY if failing else Exit.DONE)

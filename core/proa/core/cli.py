@@ -8,6 +8,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -18,7 +20,24 @@ from proa.core.events import Monitor, monitor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+_json_asked: ContextVar[bool | None] = ContextVar("json_asked", default=None)
+"""What the verb that runs was told by ``--json`` or its environment twin; none as long as that is not known."""
+
+
+def _keep(_: click.Context, __: click.Parameter, value: bool) -> bool:
+    _json_asked.set(value)
+    return value
+
+
+# Eager, so that it is known when a later option turns out to be wrong.
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    is_eager=True,
+    callback=_keep,
+    help="Print one JSON document on standard output.",
+)
 progress_option = click.option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
@@ -45,47 +64,79 @@ def run_command(command: click.Command, name: str) -> NoReturn:
     Every long option has an environment twin, ``PROA_<VERB>_<OPTION>``.
     """
     name_twins(command, "PROA")
-    as_json = "--json" in sys.argv[1:] or any(
-        value and twin.startswith("PROA_") and twin.endswith("_JSON") for twin, value in os.environ.items()
-    )
+    _json_asked.set(None)
+    try:
+        status = _run(command, name)
+    finally:
+        _let_go()
+    sys.exit(status)
+
+
+def _run(command: click.Command, name: str) -> int:
     try:
         status = command.main(prog_name=name, standalone_mode=False)
-        sys.exit(int(status) if isinstance(status, int) else int(Exit.DONE))
+        return int(status) if isinstance(status, int) else int(Exit.DONE)
     except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        return done.exit_code
     except click.ClickException as wrong:
         context = getattr(wrong, "ctx", None)
         usage = f"See '{context.command_path} --help'." if context else ""
-        _fail(ProaError(Code.USAGE, wrong.format_message(), hint=usage), name, as_json)
+        return _failed(ProaError(Code.USAGE, wrong.format_message(), hint=usage), name, context)
     except (click.Abort, KeyboardInterrupt):
-        _fail(ProaError(Code.INTERRUPTED), name, as_json)
+        return _failed(ProaError(Code.INTERRUPTED), name)
     except ProaError as error:
-        _fail(error, name, as_json)
+        return _failed(error, name)
     except BrokenPipeError:
-        # Nobody reads standard output any more; without this the interpreter fails again as it flushes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(Exit.FAILED))
+        return int(Exit.FAILED)
     except Exception as defect:  # noqa: BLE001 -- the one handler at the top
-        traceback.print_exc()
-        _fail(ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"), name, as_json)
+        with suppress(OSError):
+            traceback.print_exc()
+        return _failed(ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"), name)
 
 
 def name_twins(command: click.Command, prefix: str) -> None:
-    """Give every option of a command, and of those below it, its environment twin: PREFIX, verb and long option."""
+    """Give every option of a command, and of those below it, its environment twin: PREFIX, verb and long option.
+
+    ``--help`` and ``--version`` have none where they are questions that end the command, as click makes them.
+    """
     for option in command.params:
         longest = max(option.opts, key=len) if isinstance(option, click.Option) else ""
-        if longest.startswith("--") and longest not in ("--help", "--version"):
+        question = option.is_eager and not option.expose_value
+        if longest.startswith("--") and not question:
             option.envvar = f"{prefix}_{longest.removeprefix('--').replace('-', '_').upper()}"
     for verb, below in (command.commands if isinstance(command, click.Group) else {}).items():
         name_twins(below, f"{prefix}_{verb.replace('-', '_').upper()}")
 
 
-def _fail(error: ProaError, name: str, as_json: bool) -> NoReturn:
-    if as_json:
-        click.echo(json.dumps(error.document(), indent=2))
-    else:
-        click.echo(error.text(name), err=True)
-    sys.exit(int(error.exit))
+def _failed(error: ProaError, name: str, context: click.Context | None = None) -> int:
+    """Tell an error, if anybody listens; the exit status."""
+    with suppress(OSError):
+        if _wants_json(context):
+            click.echo(json.dumps(error.document(), indent=2))
+        else:
+            click.echo(error.text(name), err=True)
+    return int(error.exit)
+
+
+def _wants_json(context: click.Context | None) -> bool:
+    """What the verb that ran made of ``--json``; of a command line that cannot be taken apart, what it shows of it."""
+    asked = _json_asked.get()
+    if asked is not None:
+        return asked
+    option = next((one for one in context.command.params if one.name == "as_json"), None) if context else None
+    twin = option.resolve_envvar_value(context) if option and context else None
+    with suppress(click.BadParameter):
+        return "--json" in sys.argv[1:] or bool(twin and click.BOOL.convert(twin, option, context))
+    return False
+
+
+def _let_go() -> None:
+    """Where nobody reads an output any more, let the interpreter flush into nothing: it would fail as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def options(*decorators: Callable[[Function], Function]) -> Callable[[Function], Function]:
