@@ -52,9 +52,21 @@ def test_the_node_can_only_tighten(folder: Path, tmp_path: Path) -> None:
         load(folder, write_local(tmp_path, compatible="other"))
 
 
-def test_the_deny_list_names_versions_root_hashes_and_digests() -> None:
-    assert TRUST.denied("1.2", "b" * 64, DIGEST) == "b" * 64
-    assert TRUST.denied("1.2", "a" * 64, DIGEST) == ""
+@pytest.mark.parametrize("target", ["/nowhere/trust.json", "trust.json"])
+def test_a_tightening_that_cannot_be_read_is_not_passed_over(folder: Path, tmp_path: Path, target: str) -> None:
+    """A link to nowhere, and one to itself."""
+    local = tmp_path / "trust.json"
+    local.symlink_to(target)
+    with pytest.raises(ProaError) as caught:
+        load(folder, local)
+    assert (caught.value.code, caught.value.at) == (Code.NO_TRUST, str(local))
+
+
+def test_a_tightening_behind_what_is_no_folder_is_not_passed_over(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "proa").touch()
+    with pytest.raises(ProaError) as caught:
+        load(folder, tmp_path / "proa" / "trust.json")
+    assert caught.value.code is Code.NO_TRUST
 
 
 @pytest.mark.parametrize(

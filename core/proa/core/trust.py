@@ -57,10 +57,6 @@ class Trust:
         """The ids of the keys that signed; see :func:`proa.core.bundle.check_threshold` for the errors."""
         return check_threshold(bundles, manifest_digest, self.keys, self.threshold)
 
-    def denied(self, *names: str) -> str:
-        """The first of ``names`` (version, root hash, manifest digest) that is on the deny list, or nothing."""
-        return next((name for name in names if name in self.deny), "")
-
     def tightened(self, threshold: int = 1, floor: int = 0, deny: Iterable[str] = ()) -> Trust:
         """The same trust, asking for at least this much more."""
         return dataclasses.replace(
@@ -86,7 +82,7 @@ def load(folder: Path = FOLDER, local: Path | None = LOCAL) -> Trust:
         raise ProaError(Code.NO_TRUST, at=folder)
     fields = _read(folder / _FILE)
     trust = Trust(keys, fields["threshold"], fields["compatible"], fields["floor"], fields["deny"])
-    if local is not None and local.exists():
+    if local is not None and _is_there(local):
         more = _read(local)
         if more["compatible"] not in ("", trust.compatible):
             raise ProaError(Code.NO_TRUST, f"'compatible' cannot be changed to {more['compatible']!r}", at=local)
@@ -111,6 +107,17 @@ def save(folder: Path, trust: Trust) -> None:
         "deny": list(trust.deny),
     }
     replace(folder / _FILE, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything by that name, a link to nowhere too: what cannot be read must not be passed over."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _read(path: Path) -> dict[str, Any]:
