@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.errors import Code, Exit, ProaError
 
 
 def shell(script: str, *, stdin: bytes | None = None, timeout: float | None = 20, keep: int | None = None) -> str:
@@ -69,6 +69,16 @@ def test_a_failure_on_standard_output_is_shown_too() -> None:
         shell("echo said here; exit 1")
     with pytest.raises(ProaError, match="it said nothing"):
         shell("exit 1")
+
+
+@pytest.mark.parametrize("said", ["cp: error writing 'x': No space left on device", "mcopy: Disk full"])
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("code", [Code.TOOL, Code.PACKAGES])
+def test_a_program_without_room_is_a_full_disk(said: str, stream: int, code: Code) -> None:
+    result = process.run(["sh", "-c", f'echo "$0" >&{stream}; echo more >&2; exit 1', said], check=False)
+    error = process.failure(result, code)
+    assert (error.code, error.exit) == (Code.DISK_FULL, Exit.DEVICE)
+    assert "ended with status 1" in error.message
 
 
 def test_a_signal_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -18,6 +19,8 @@ from proa.core.errors import Code, ProaError
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "SOURCE_DATE_EPOCH", "http_proxy", "https_proxy", "no_proxy")
 _TAIL_LINES = 15
+_FULL = re.compile(rb"No space left on device|Disk full", re.IGNORECASE)
+"""What C libraries and mtools call a file system without room; of the exit status nothing can be told."""
 _GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -206,7 +209,12 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def failure(result: Result, code: Code = Code.TOOL) -> ProaError:
-    """The error that a failed run amounts to: its last lines, and the command as it can be pasted."""
+    """The error that a failed run amounts to: its last lines, and the command as it can be pasted.
+
+    ``DISK_FULL`` in place of ``code`` when the program says that there is no room.
+    """
+    if _FULL.search(result.stdout + result.stderr):
+        code = Code.DISK_FULL
     output = (result.stderr or result.stdout).decode(errors="replace").strip().splitlines()
     tail = "\n    ".join(output[-_TAIL_LINES:]) or "(it said nothing)"
     how = f"ended with status {result.status}"

@@ -58,8 +58,7 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
         check=False,
     )
     if result.status != 0:
-        full = b"Could not allocate block" in result.stderr or b"No space left" in result.stderr
-        raise failure(result, Code.TOO_LARGE if full else Code.TOOL)
+        raise failure(result, Code.TOO_LARGE if b"Could not allocate block" in result.stderr else Code.TOOL)
     _settle(extent, folder, epoch, env)
 
 
