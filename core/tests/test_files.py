@@ -54,6 +54,7 @@ def test_a_replacement_in_no_folder_is_told(tmp_path: Path) -> None:
         (errno.ENOENT, Code.FILE_MISSING),
         (errno.ENOTDIR, Code.FILE_MISSING),
         (errno.EEXIST, Code.FILE_EXISTS),
+        (errno.EBUSY, Code.DEVICE_BUSY),
     ],
 )
 def test_errors_of_the_system_get_a_code(number: int, code: Code) -> None:
@@ -66,6 +67,22 @@ def test_an_error_of_our_own_passes_through() -> None:
     with pytest.raises(ProaError, match="mine") as caught, files.os_errors("there"):
         raise ProaError(Code.BUSY, "mine", at="here")
     assert caught.value.at == "here"
+
+
+def test_two_folders_are_swapped_at_one_stroke(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    files.exchange(tmp_path / "one", tmp_path / "two")
+    assert (names(tmp_path / "one"), names(tmp_path / "two")) == (["two"], ["one"])
+
+
+def test_both_must_be_there_to_be_swapped(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    with pytest.raises(ProaError) as caught, files.os_errors(tmp_path):
+        files.exchange(tmp_path / "one", tmp_path / "two")
+    assert caught.value.code is Code.FILE_MISSING
+    assert names(tmp_path) == ["one"]
 
 
 @pytest.mark.parametrize("before", [[], ["old"]])
@@ -181,6 +198,11 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ProaError) as caught:
         DirectFile(tmp_path / "missing")
     assert caught.value.code is Code.FILE_MISSING
+
+
+def test_a_file_is_no_device_and_is_held_by_nobody(disk: Path) -> None:
+    with DirectFile(disk, writable=True, exclusive=True) as one, DirectFile(disk, writable=True, exclusive=True) as two:
+        assert (one.number, two.number) == ("", "")
 
 
 def test_closing_twice_is_harmless(disk: Path) -> None:

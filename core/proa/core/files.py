@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import mmap
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ _CODES = {
     errno.ENOENT: Code.FILE_MISSING,
     errno.ENOTDIR: Code.FILE_MISSING,
     errno.EEXIST: Code.FILE_EXISTS,
+    errno.EBUSY: Code.DEVICE_BUSY,
 }
 ALIGNMENT = 4096
 """Offsets, lengths and buffers of direct I/O are multiples of this many bytes (any sector size up to it)."""
@@ -54,6 +57,23 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
             Path(name).unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
+
+
+def exchange(one: Path, two: Path) -> None:
+    """Swap two files or folders of one file system at one stroke: at any moment each name has one of them.
+
+    Raises:
+        OSError: As renameat2(2) with ``RENAME_EXCHANGE``.
+    """
+    if _renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(two), _RENAME_EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one), None, str(two))
+
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+_renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)
 
 
 @contextmanager
@@ -124,15 +144,17 @@ class DirectFile:
     Args:
         path: The device node or image file.
         writable: Whether it is opened for writing too.
+        exclusive: Whether a device is held as a mount holds it, until it is closed; a file is not.
 
     Raises:
-        ProaError: ``DEVICE``, ``DISK_FULL`` or ``FILE_MISSING``.
+        ProaError: ``DEVICE``, ``DEVICE_BUSY``, ``DISK_FULL`` or ``FILE_MISSING``.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False) -> None:
+    def __init__(self, path: Path, *, writable: bool = False, exclusive: bool = False) -> None:
         self.path = path
         self._written = False
-        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+        # Without O_CREAT, O_EXCL means something to block devices only (open(2)).
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | (os.O_EXCL if exclusive else 0)
         with os_errors(path):
             try:
                 self._handle = os.open(path, flags | os.O_DIRECT)
@@ -154,6 +176,13 @@ class DirectFile:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    @property
+    def number(self) -> str:
+        """The number of the device that is open, ``major:minor``; empty for a file."""
+        found = os.fstat(self._handle)
+        device = found.st_rdev
+        return f"{os.major(device)}:{os.minor(device)}" if stat.S_ISBLK(found.st_mode) else ""
 
     @staticmethod
     def buffer(size: int) -> mmap.mmap:
