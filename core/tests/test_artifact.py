@@ -9,6 +9,7 @@ import pytest
 
 from proa.core import bundle, process, signatures
 from proa.core.artifact import (
+    MAX_SMALL,
     OpenedRelease,
     copy_release,
     encode_manifest,
@@ -64,6 +65,16 @@ def test_what_was_written_and_signed_opens(written: LayoutDir, release: Release)
     assert found.signers == (KEY.public.id,)
     assert found.manifest_digest == written.resolve()
     assert found.small("map") == b"the map blob " * 500
+
+
+@pytest.mark.parametrize("name", ["map", "sbom"])
+def test_what_is_too_large_for_memory_is_not_read(written: LayoutDir, release: Release, name: str) -> None:
+    """Its size is all that is looked at: the blob itself is not that long."""
+    large = dataclasses.replace(release.blobs[name], size=MAX_SMALL + 1)
+    lying = dataclasses.replace(release, blobs={**release.blobs, name: large})
+    with pytest.raises(ProaError) as caught:
+        dataclasses.replace(opened(written), release=lying).small(name)
+    assert (caught.value.code, caught.value.at) == (Code.RELEASE, f"blobs.{name}")
 
 
 def test_the_version_becomes_the_tag(written: LayoutDir) -> None:

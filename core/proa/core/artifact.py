@@ -36,6 +36,8 @@ FILE_NAMES: Final[Mapping[str, str]] = {
     "sbom": "sbom.spdx.json",
 }
 """What a person who pulls the artifact with a general tool gets as file names."""
+MAX_SMALL: Final = 128 << 20
+"""Bytes of a blob beyond which it is not read into memory; the map of 256 GiB in frames of 128 KiB has 72 MiB."""
 _VERSION: Final = "org.opencontainers.image.version"
 _TITLE: Final = "org.opencontainers.image.title"
 _CREATED: Final = "org.opencontainers.image.created"
@@ -67,9 +69,11 @@ class OpenedRelease:
         """A whole blob, verified, in memory: for ``map`` and ``sbom``.
 
         Raises:
-            ProaError: See :class:`proa.core.source.Source`.
+            ProaError: ``RELEASE`` when it has more than ``MAX_SMALL`` bytes; see :class:`proa.core.source.Source`.
         """
         blob = self.blob(name)
+        if blob.size > MAX_SMALL:
+            raise ProaError(Code.RELEASE, f"{blob.size} bytes, more than {MAX_SMALL}", at=f"blobs.{name}")
         return self.source.small_blob(blob.digest, blob.size)
 
 
