@@ -314,26 +314,11 @@ def _bound(size: int) -> int:
     return size + (size >> 8) + (((1 << 17) - size) >> 11 if size < 1 << 17 else 0)
 
 
-def decompress_frame(data: bytes, frame: Frame) -> bytes:
-    """The content of a frame; its compressed bytes are checked before the decompressor sees them.
-
-    Safe to call from several threads at once; the global lock is released while it works.
-
-    Raises:
-        ProaError: ``DIGEST`` if the bytes are not the signed ones, ``FRAMES`` if they do not hold what the
-            map says.
-    """
-    _check_digest(data, frame)
-    try:
-        return zstdframe.content(data, frame.size)
-    except zstandard.ZstdError as error:
-        raise ProaError(Code.FRAMES, str(error), at=f"frame at {frame.offset}") from error
-
-
 def decompress_into(data: bytes, frame: Frame, room: memoryview) -> None:
-    """Put the content of a frame where it is wanted, checked as by :func:`decompress_frame`.
+    """Put the content of a frame where it is wanted; the decompressor sees no byte that was not checked.
 
-    Twice as fast as that: a fresh buffer for each frame costs as much in page faults as zstd itself.
+    Safe to call from several threads at once; the global lock is released while it works. A fresh buffer for each
+    frame would cost as much in page faults as zstd itself.
 
     Args:
         data: The compressed bytes.
@@ -341,18 +326,15 @@ def decompress_into(data: bytes, frame: Frame, room: memoryview) -> None:
         room: Writable memory of exactly ``frame.size`` bytes.
 
     Raises:
-        ProaError: As :func:`decompress_frame`.
+        ProaError: ``DIGEST`` if the bytes are not the signed ones, ``FRAMES`` if they do not hold what the
+            map says.
     """
-    _check_digest(data, frame)
+    if len(data) != frame.compressed or hashlib.sha256(data).digest() != frame.digest:
+        raise ProaError(Code.DIGEST, "a frame's bytes are not those of the signed map", at=f"frame at {frame.offset}")
     try:
         zstdframe.content_into(data, room)
     except zstandard.ZstdError as error:
         raise ProaError(Code.FRAMES, str(error), at=f"frame at {frame.offset}") from error
-
-
-def _check_digest(data: bytes, frame: Frame) -> None:
-    if len(data) != frame.compressed or hashlib.sha256(data).digest() != frame.digest:
-        raise ProaError(Code.DIGEST, "a frame's bytes are not those of the signed map", at=f"frame at {frame.offset}")
 
 
 def decompress_stream(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
