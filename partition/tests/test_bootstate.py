@@ -167,7 +167,8 @@ def test_every_case_is_decided() -> None:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("row", TRANSITIONS, ids=lambda row: str(row.name))
 def test_every_transition_from_every_state(row: bootstate.Transition, state: BootState) -> None:
-    if row.on_trial not in (None, state.on_trial) or row.alt not in (None, state.alt):
+    wanted = ((row.on_trial, state.on_trial), (row.pending, state.pending), (row.alt, state.alt))
+    if any(want not in (None, has) for want, has in wanted):
         assert code_of(lambda: row.apply(state, tries=1)) is row.refused
     else:
         new = row.apply(state, tries=1)
@@ -199,13 +200,46 @@ def test_rollback_by_order() -> None:
     assert (state.good, state.trial, state.alt, state.seq) == (Slot.B, None, True, 8)
 
 
-def test_heals_once() -> None:
+def test_heals() -> None:
     armed = bootstate.heal(COMMITTED)
     assert (armed.good, armed.trial, armed.left, armed.alt) == (Slot.A, Slot.B, 1, True)
+    assert code_of(lambda: bootstate.heal(armed)) is Code.NOT_GOOD, "GRUB has not tried it yet"
     tried = dataclasses.replace(armed, left=0)
-    assert code_of(lambda: bootstate.heal(tried)) is Code.NOT_GOOD
     assert bootstate.commit(tried, alt=False).alt is False
     assert code_of(lambda: bootstate.heal(dataclasses.replace(COMMITTED, alt=False))) is Code.NOT_GOOD
+
+
+def test_heals_again_after_the_other_slots_boot_was_cut_off() -> None:
+    """GRUB boots the good slot, which cannot be opened, whenever no try is left: somebody must arm the other one."""
+    state = COMMITTED
+    for _ in range(3):
+        state = bootstate.heal(state)
+        decision = decide(encode(state), encode(state), Slot.A)
+        assert (decision.slot, decision.trial) == (Slot.B, True)
+        assert decision.write is not None
+        state = decision.write[1]
+        assert decide(encode(state), encode(state), Slot.A).slot is Slot.A
+    refused = dataclasses.replace(state, alt=False)
+    assert code_of(lambda: bootstate.heal(refused)) is Code.NOT_GOOD, "a trial that nobody committed heals nothing"
+
+
+def test_a_slot_is_vouched_for_after_the_commit() -> None:
+    committed = bootstate.commit(dataclasses.replace(ARMED, alt=True), alt=False)
+    vouched = bootstate.vouch(committed)
+    assert (vouched.good, vouched.trial, vouched.alt, vouched.seq) == (Slot.B, None, True, committed.seq + 1)
+    assert code_of(lambda: bootstate.vouch(ARMED)) is Code.IN_TRIAL
+
+
+@given(st.integers(1, SEQ_MAX), st.integers(1, 1000))
+def test_an_earlier_seq_is_before_a_later_one(seq: int, changes: int) -> None:
+    later = (seq + changes - 1) % SEQ_MAX + 1
+    assert bootstate.is_before(seq, later)
+    assert not bootstate.is_before(later, seq)
+    assert not bootstate.is_before(seq, seq)
+
+
+def test_the_last_seq_is_before_the_first() -> None:
+    assert bootstate.is_before(SEQ_MAX, bootstate.next_seq(SEQ_MAX))
 
 
 def test_refusals() -> None:

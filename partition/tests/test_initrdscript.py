@@ -131,6 +131,17 @@ def test_heals_a_device(shell: Shell, tmp_path: Path, counts: int) -> None:
     assert file.read() == (encode(new), encode(new))
 
 
+def test_heals_a_device_again_once_grub_has_used_the_try(shell: Shell, tmp_path: Path) -> None:
+    file = image(tmp_path / "state", encode(BootState(7, Slot.B, None, 0, alt=True)), b"")
+    for _ in range(2):
+        assert shell("proa_state_heal state b; echo $?") == ["0"]
+        tried = bootstate.decide(*file.read(), default=Slot.A)
+        assert tried.write is not None
+        assert (tried.slot, tried.write[1].left) == (Slot.A, 0)
+        image(file.path, encode(tried.write[1]), file.read().copy2)
+        assert bootstate.decide(*file.read(), default=Slot.A).slot is Slot.B
+
+
 def test_writes_the_copy_that_does_not_count_first(shell: Shell, tmp_path: Path) -> None:
     state, older = BootState(9, Slot.A, None, 0, alt=True), BootState(8, Slot.A, None, 0, alt=True)
     fake = 'proa_state_put() { echo "put $2"; }'

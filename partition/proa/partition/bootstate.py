@@ -105,6 +105,11 @@ class BootState:
         """Whether a slot other than the good one stands for trial, tries left or not."""
         return self.trial is self.good.other
 
+    @property
+    def pending(self) -> bool:
+        """Whether the next boot is one of a trial."""
+        return self.on_trial and self.left > 0
+
     def variables(self) -> dict[str, str]:
         """The state as the variables of a block."""
         values = (
@@ -288,6 +293,8 @@ class Transition:
     who: str
     on_trial: bool | None
     """Needs a slot on trial, or none; None: does not matter."""
+    pending: bool | None
+    """Needs a trial with tries left, or none; None: does not matter."""
     alt: bool | None
     """Needs this ALT; None: does not matter."""
     refused: Code | None
@@ -304,8 +311,8 @@ class Transition:
         Raises:
             ProaError: The code of ``refused``.
         """
-        fits = self.on_trial in (None, state.on_trial) and self.alt in (None, state.alt)
-        if not fits and self.refused is not None:
+        wanted = ((self.on_trial, state.on_trial), (self.pending, state.pending), (self.alt, state.alt))
+        if self.refused is not None and any(want not in (None, has) for want, has in wanted):
             raise ProaError(self.refused)
         other = state.good.other
         left = {Change.KEEP: state.left, Change.ZERO: 0, Change.ONE: 1, Change.TRIES: tries}
@@ -322,28 +329,32 @@ _K = Change.KEEP
 
 TRANSITIONS = (
     Transition(
-        "disarm", "agent", None, None, None, _K, Change.NONE, Change.ZERO, Change.NO,
-        "before the first byte goes to the other slot",
+        "disarm", "agent", None, None, None, None, _K, Change.NONE, Change.ZERO, Change.NO,
+        "before the first byte goes to the other slot, and when that turns out to be damaged",
     ),
     Transition(
-        "arm", "agent", None, None, None, _K, Change.OTHER, Change.TRIES, _K,
+        "arm", "agent", None, None, None, None, _K, Change.OTHER, Change.TRIES, _K,
         "the other slot is complete and verified, and may be tried",
     ),
     Transition(
-        "commit", "agent", True, None, Code.NO_TRIAL, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
+        "commit", "agent", True, None, None, Code.NO_TRIAL, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
         "the trial proved healthy; the slot it came from stays whole",
     ),
     Transition(
-        "retire", "agent", True, None, Code.NO_TRIAL, _K, Change.NONE, Change.ZERO, _K,
+        "retire", "agent", True, None, None, Code.NO_TRIAL, _K, Change.NONE, Change.ZERO, _K,
         "the trial is given up: used up, failed, or taken back by order",
     ),
     Transition(
-        "swap", "agent", False, True, Code.NOT_GOOD, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
+        "swap", "agent", False, None, True, Code.NOT_GOOD, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
         "a rollback by order, to a slot that is known to be good",
     ),
     Transition(
-        "heal", "initrd", False, True, Code.NOT_GOOD, _K, Change.OTHER, Change.ONE, _K,
-        "the good slot's root cannot be opened: the other one is tried, once",
+        "vouch", "agent", False, None, None, Code.IN_TRIAL, _K, Change.NONE, Change.ZERO, Change.YES,
+        "the slot that was good before the trial has been read again, and is whole",
+    ),
+    Transition(
+        "heal", "initrd", None, False, True, Code.NOT_GOOD, _K, Change.OTHER, Change.ONE, _K,
+        "the good slot's root cannot be opened: the other one is tried, once for every boot of the good one",
     ),
 )  # fmt: skip
 """The table of changes. Besides these, GRUB counts LEFT down (and nothing else)."""
@@ -358,6 +369,11 @@ def next_seq(seq: int) -> int:
     state counts, as if the change had not been made yet.
     """
     return seq % SEQ_MAX + 1
+
+
+def is_before(one: int, two: int) -> bool:
+    """Whether SEQ ``one`` was counted before ``two``: the shorter way round counts, since 1 follows ``SEQ_MAX``."""
+    return 0 < (two - one) % SEQ_MAX < SEQ_MAX // 2
 
 
 def initial(good: Slot = Slot.A, *, alt: bool = False) -> BootState:
@@ -389,7 +405,7 @@ def commit(state: BootState, *, alt: bool = True) -> BootState:
     Args:
         state: The state, with a slot on trial.
         alt: Whether the slot that was good until now is whole. When ``state.alt`` was set beside the trial, the
-            initrd may have armed it because the good slot could not be opened: look at that slot before saying so.
+            initrd may have armed it because the good slot could not be opened: look at that slot, then :func:`vouch`.
 
     Raises:
         ProaError: ``NO_TRIAL``.
@@ -415,10 +431,21 @@ def rollback(state: BootState) -> BootState:
     return _BY_NAME["retire" if state.on_trial else "swap"].apply(state)
 
 
+def vouch(state: BootState) -> BootState:
+    """The slot that is not good is whole after all.
+
+    Raises:
+        ProaError: ``IN_TRIAL`` while a slot is on trial.
+    """
+    return _BY_NAME["vouch"].apply(state)
+
+
 def heal(state: BootState) -> BootState:
     """Try the other slot once because the good one cannot be opened; the initrd's shell does the same.
 
+    A boot of the other slot that was cut off costs nothing: the good slot's initrd may do it again.
+
     Raises:
-        ProaError: ``NOT_GOOD`` when the other slot is not known to be good, or was tried already.
+        ProaError: ``NOT_GOOD`` when the other slot is not known to be good, or when GRUB is to try it anyway.
     """
     return _BY_NAME["heal"].apply(state)

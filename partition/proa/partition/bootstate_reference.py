@@ -125,9 +125,10 @@ def _changes() -> Iterator[str]:
 
 def _needed(row: Transition) -> str:
     trial = {None: "", True: "a slot on trial", False: "no slot on trial"}[row.on_trial]
+    pending = {None: "", True: "a trial with tries left", False: "no trial with tries left"}[row.pending]
     alt = {None: "", True: "`ALT=y`", False: "`ALT=n`"}[row.alt]
     refusal = f"; else `{row.refused.name}`" if row.refused else ""
-    return " and ".join(part for part in (trial, alt) if part) + refusal or "-"
+    return " and ".join(part for part in (trial, pending, alt) if part) + refusal or "-"
 
 
 def _becomes(row: Transition) -> list[str]:

@@ -61,6 +61,8 @@ def _heal(row: Transition) -> list[str]:
     needs = []
     if row.on_trial is not None:
         needs.append("proa_state_on_trial || return 1" if row.on_trial else "! proa_state_on_trial || return 1")
+    if row.pending is not None:
+        needs.append("proa_state_pending || return 1" if row.pending else "! proa_state_pending || return 1")
     if row.alt is not None:
         needs.append(f'[ "$ALT" = {"y" if row.alt else "n"} ] || return 1')
     sets = [f"{name}={values[change]}" for name, change in changes.items() if change is not Change.KEEP]
