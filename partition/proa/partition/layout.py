@@ -28,6 +28,8 @@ MIN_PERSIST: Final = 16 * MIB
 """Bytes below which ``PERSIST`` is no use to a node."""
 BACKUP_SIZE: Final = 20 * 1024
 """Bytes kept at the end for the backup table: 16 KiB of entries and one header sector of up to 4096 bytes."""
+MAX_DISK: Final = 1 << 50
+"""Bytes (1 PiB) beyond which a disk is a slip of the pen; files are measured in 63 bits, and ext4 ends at 1 EiB."""
 
 NAMESPACE: Final = uuid.UUID("1942908c-299c-5061-a660-8f2f65bf3d03")
 """Where the GUIDs of a disk are derived: ``uuid5(NAMESPACE, "<seed>/<name>")`` (RFC 9562, section 5.5)."""
@@ -279,6 +281,8 @@ def _check_size(name: str, size: int) -> int:
 
 
 def _check_disk(disk_size: int, end: int, sector_size: int) -> None:
+    if disk_size > MAX_DISK:
+        raise ProaError(Code.LAYOUT, f"a disk of {disk_size} bytes, more than {MAX_DISK} ({human_bytes(MAX_DISK)})")
     if disk_size % sector_size:
         raise ProaError(Code.LAYOUT, f"{disk_size} bytes are no whole number of {sector_size}-byte sectors")
     if end > usable_end(disk_size):
