@@ -19,7 +19,7 @@ from proa.partition import layout
 from proa.partition.bootstate import Slot
 from proa.partition.kernel import KernelSystem
 from proa.partition.layout import MIB, Layout, Request, Sizes, plan
-from proa.partition.slots import discover, open_image
+from proa.partition.slots import Extent, discover, open_image
 from proa.partition.system import Block
 from proa.partition.table import write_table
 
@@ -121,7 +121,7 @@ def test_the_slot_below_the_root_is_the_booted_one(machine: Machine, name: str, 
     assert node.disk.path == machine.folder / name
     for partition, block in zip(slots_disk().partitions, partitions, strict=True):
         extent = node.disk.partitions[partition.name]
-        assert (extent.path, extent.offset, extent.size) == (block.node, 0, partition.size)
+        assert extent == Extent(block.node, 0, partition.size, block.number)
 
 
 @pytest.mark.parametrize("twin_first", [True, False])
@@ -262,7 +262,7 @@ def test_an_image_has_its_partitions_at_offsets(tmp_path: Path, sector_size: int
     assert (disk.path, disk.sector_size, disk.layout) == (tmp_path / "disk.raw", sector_size, planned)
     for partition in planned.partitions:
         extent = disk.partitions[partition.name]
-        assert (extent.path, extent.offset, extent.size) == (disk.path, partition.start, partition.size)
+        assert extent == Extent(disk.path, partition.start, partition.size)
 
 
 def test_a_missing_image_is_told(tmp_path: Path) -> None:
@@ -370,6 +370,7 @@ def test_the_kernel_is_believed_for_devices(tmp_path: Path) -> None:
         device = node.stat().st_rdev
         disk = f"{os.major(device)}:{os.minor(device)}"
         assert system.block(disk) == Block(disk, node, size=slots_disk().disk_size)
+        assert {extent.number for extent in open_image(node).partitions.values()} == {disk}
         assert system.slaves(disk) == ()
         found = system.partitions(disk)
         assert [(block.start, block.size) for block in found] == [(p.start, p.size) for p in slots_disk().partitions]

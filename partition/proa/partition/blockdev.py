@@ -26,6 +26,17 @@ def is_device(path: Path) -> bool:
         return False
 
 
+def number_of(path: Path) -> str:
+    """A device's number, ``major:minor``; empty for anything else.
+
+    Raises:
+        ProaError: ``FILE_MISSING`` or ``DEVICE``.
+    """
+    with os_errors(path):
+        found = path.stat()
+    return f"{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}" if stat.S_ISBLK(found.st_mode) else ""
+
+
 def size_of(path: Path) -> int:
     """Bytes of a device or of a file.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.core.errors import Code, ProaError
+from proa.partition import blockdev
 from proa.partition.bootstate import Slot
 from proa.partition.layout import Layout
 from proa.partition.readtable import read_layout
@@ -24,11 +25,16 @@ ROOT_MAPPING: Final = "proa-root"
 
 @dataclass(frozen=True)
 class Extent:
-    """A run of bytes: ``size`` bytes from ``offset`` in a device or image file."""
+    """A run of bytes: ``size`` bytes from ``offset`` in a device or image file.
+
+    Attributes:
+        number: The device's number, ``major:minor``; empty for an image file, and where nobody asked.
+    """
 
     path: Path
     offset: int
     size: int
+    number: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ def open_image(path: Path) -> Disk:
         ProaError: ``NO_DISK``, ``AMBIGUOUS``, ``FILE_MISSING`` or ``DEVICE``.
     """
     layout = read_layout(path)
-    extents = {partition.name: Extent(path, partition.start, partition.size) for partition in layout.partitions}
+    number = blockdev.number_of(path)
+    extents = {one.name: Extent(path, one.start, one.size, number) for one in layout.partitions}
     return Disk(path, layout.sector_size, extents, layout)
 
 
@@ -161,7 +168,7 @@ def _disk(system: System, root: Block) -> Disk:
         if block is None or (block.start, block.size) != (partition.start, partition.size):
             what = f"the kernel does not have partition {partition.number} ({partition.name}) where the table has it"
             raise ProaError(Code.NO_DISK, what, at=disk.node, hint="Reboot, so that the kernel reads the table again.")
-        extents[partition.name] = Extent(block.node, 0, partition.size)
+        extents[partition.name] = Extent(block.node, 0, partition.size, block.number)
     return Disk(disk.node, layout.sector_size, extents, layout)
 
 
