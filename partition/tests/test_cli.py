@@ -14,10 +14,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from proa.core.errors import Code, ProaError
+from proa.core.errors import Code, Exit, ProaError
 from proa.partition import bootstate, layout
 from proa.partition.bootstate import Slot
-from proa.partition.cli import disk_command
+from proa.partition.cli import disk_command, main
 from proa.partition.layout import MIB
 from proa.partition.slots import open_image
 from proa.partition.statefile import StateFile
@@ -28,9 +28,7 @@ PROA_DISK = Path(sys.executable).parent / "proa-disk"
 
 
 def call(*argv: object, answer: str = "") -> Result:
-    return CliRunner().invoke(
-        disk_command, [str(word) for word in argv], input=answer, auto_envvar_prefix="PROA", catch_exceptions=True
-    )
+    return CliRunner().invoke(disk_command, [str(word) for word in argv], input=answer, catch_exceptions=True)
 
 
 def done(*argv: object, answer: str = "") -> str:
@@ -69,10 +67,17 @@ def test_plan_prints_the_layout_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_every_option_has_an_environment_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_option_has_an_environment_twin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PROA_PLAN_ROOT_SIZE", "3G")
     monkeypatch.setenv("PROA_PLAN_SECTOR_SIZE", "4096")
-    found = document("plan")
+    monkeypatch.setenv("PROA_PLAN_JSON", "1")
+    monkeypatch.setattr(sys, "argv", ["proa-disk", "plan"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    found = json.loads(capsys.readouterr().out)
     assert found["sector_size"] == 4096
     assert found["partitions"][4]["size"] == 3 << 30
 
@@ -91,6 +96,16 @@ def test_what_is_no_size_is_a_usage_error(text: str) -> None:
 
 def test_a_layout_that_does_not_fit_is_refused() -> None:
     assert refused("plan", "--disk-size", "1G").code is Code.LAYOUT
+
+
+@pytest.mark.parametrize(
+    "options", [("--root-size", "99999999T"), ("--disk-size", "99999999T"), ("--persist-size", "1024T")]
+)
+def test_a_size_that_nothing_has_is_refused(tmp_path: Path, options: tuple[str, str]) -> None:
+    for verb in (["plan"], ["create", str(tmp_path / "disk.raw"), "--progress", "none"]):
+        error = refused(*verb, *options)
+        assert (error.code, error.exit) == (Code.LAYOUT, Exit.USAGE)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("sector_size", layout.SECTOR_SIZES)
