@@ -1,4 +1,4 @@
-"""Real builds of the first half: packages, tree, root image, verity tree, bill of materials."""
+"""Real builds up to the initrd: packages, tree, root image, verity tree, bill of materials."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CONFIG = """
 name = "contract"
 version = "1.0.0"
 [system]
-packages = ["openssh-server"]
+packages = ["openssh-server", "systemd-resolved"]
 [kernel]
 package = "linux-image-cloud-amd64"
 [[user]]
@@ -64,8 +64,17 @@ echo "$PROA_VERSION" >/etc/hooked
 [ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
 ! getent hosts example.org
 """
-HALF = 5
+HALF = 6
 """How many of the steps are run here: the second half is the business of the boot tests."""
+ELSEWHERE = """
+hostname elsewhere
+{ cat /etc/resolv.conf; echo "# of another machine"; } >"$1"
+mount --bind "$1" "$(readlink -f /etc/resolv.conf)"
+shift
+umask 077
+exec "$@"
+"""
+"""Runs a command as if on another machine: other name, other resolvers, another umask."""
 BUILD = f"""
 import sys
 from pathlib import Path
@@ -143,14 +152,15 @@ def as_user(name: str) -> tuple[str, ...]:
     return ("runuser", "-u", name, "--") if os.geteuid() == 0 else ()
 
 
-def test_an_ordinary_user_elsewhere_with_another_umask_builds_the_same_bytes(first: Built, stranger: str) -> None:
+def test_an_ordinary_user_on_another_machine_builds_the_same_bytes(first: Built, stranger: str, tmp_path: Path) -> None:
     home = Path(pwd.getpwnam(stranger).pw_dir) if os.geteuid() == 0 else first.folder.parent / "elsewhere"
     other = make_project(home / "a longer path" / "second")
     shutil.copytree(first.folder / "cache" / "packages", other.folder / "cache" / "packages")
     if os.geteuid() == 0:
         run(("chown", "-R", f"{stranger}:", home))
-    script = ("sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-c", BUILD, other.folder)
-    run((*as_user(stranger), *(str(word) for word in script)))
+    room = ("unshare", "--mount", "--uts", *(() if os.geteuid() == 0 else ("--map-auto", "--map-root-user")))
+    elsewhere = (*room, "sh", "-euc", ELSEWHERE, "sh", tmp_path / "resolv.conf")
+    run((*elsewhere, *as_user(stranger), sys.executable, "-c", BUILD, other.folder))
     digests = [{step["name"]: step["digest"] for step in built.report["steps"]} for built in (first, other)]
     assert digests[1] == digests[0]
     assert other.report["root_hash"] == first.report["root_hash"]
@@ -182,6 +192,7 @@ def test_what_a_node_makes_for_itself_is_not_in_the_image(tree: Path) -> None:
     assert list((tree / "dev").iterdir()) == []
     assert list((tree / "boot").iterdir()) == []
     assert (tree / "etc" / "machine-id").read_bytes() == b""
+    assert not (tree / "etc" / ".resolv.conf.systemd-resolved.bak").exists()
     assert not list((tree / "etc" / "ssh").glob("ssh_host_*"))
     assert not (tree / "etc" / "hostname").exists()
     assert [line.split(":")[2] for line in read(tree / "etc" / "shadow").splitlines()] == [""] * len(
@@ -260,6 +271,7 @@ def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> No
         "root": False,
         "verity": False,
         "sbom": False,
+        "initrd": True,
     }
     assert lock.read_text() == before
     again = build(first.order(version="1.0.0"))

@@ -59,6 +59,15 @@ def test_packages_that_were_kept_and_changed_are_thrown_away(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.glob("*.deb")] == ["good.deb"]
 
 
+@pytest.mark.parametrize("text", ["", "[1]", '{"good.deb": '])
+def test_a_list_of_packages_that_was_cut_short_knows_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "good.deb").write_text("good")
+    packages.remember(tmp_path)
+    (tmp_path / "sums.json").write_text(text)
+    packages.forget_changed(tmp_path)
+    assert list(tmp_path.glob("*.deb")) == []
+
+
 def test_the_images_python_is_known_by_its_package(tmp_path: Path) -> None:
     listed = {"installed": [{"package": "python3", "version": "3.13.5-1"}]}
     (tmp_path / "packages.json").write_text(json.dumps(listed))

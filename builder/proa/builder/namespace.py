@@ -1,8 +1,9 @@
-"""A room for work on a tree: own mounts, own processes, and root's rights over the files, but nothing outside.
+"""A room for work on a tree: own mounts, processes and name, and root's rights over the files, but nothing outside.
 
 As root a mount and a process namespace are enough. Anybody else gets a user namespace on top, in which the
 subordinate ids of /etc/subuid and /etc/subgid stand for the tree's users. Whatever runs in the room dies with the
-program that opened it, and no mount outlives it.
+program that opened it, and no mount outlives it. The machine's name is ``localhost`` there, which packages' scripts
+like to write down, and the umask is 022.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ def enter(*, network: bool, uid: int | None = None) -> tuple[str, ...]:
         ProaError: ``TOOL_MISSING`` if the user has no subordinate ids.
     """
     user = os.geteuid() if uid is None else uid
-    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts"]
+    words += ["--pid", "--fork", "--kill-child", "--mount-proc"]
     if not network:
         words.append("--net")
     if user != 0:
         _check_subordinate_ids(user)
         words += ["--map-auto", "--map-root-user"]
-    return tuple(words)
+    return (*words, "sh", "-c", 'umask 022 && hostname localhost && exec "$@"', "sh")
 
 
 def python(module: str, *arguments: str | Path) -> tuple[str, ...]:

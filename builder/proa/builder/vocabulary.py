@@ -22,4 +22,9 @@ ARGUMENT: Final = Text(r'[\x21\x23-\x7e]+(?:"[\x20\x21\x23-\x7e]*")?', "a kernel
 LINE: Final = Text(r"[^\x00\n]*", "one line of text")
 URI: Final = Text(r"https?://[^\s\[\]]+|(?:file|copy):/[^\s\[\]]+", "the URI of a package mirror: http, https or file")
 WORD: Final = Text(r"[A-Za-z0-9][A-Za-z0-9._/+-]*", "a word")
-GLOB: Final = Text(r"(?!/)[^\x00\n]+", "a pattern, relative to the kernel's folder of modules")
+_GLOB_PART: Final = r"(?!\.\.?(?:/|$))(?:\*\*|(?:(?!\*\*)[^/\x00\n])+)"
+GLOB: Final = Text(
+    rf"{_GLOB_PART}(?:/{_GLOB_PART})*",
+    "a pattern, relative to the kernel's folder of modules, with '**' for whole names only",
+)
+SHELL: Final = Text(r"(?:/(?!\.\.?(?:/|$))[^/\x00\n:]+)+", "an absolute path without ':'")

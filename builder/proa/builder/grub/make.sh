@@ -6,9 +6,10 @@ set -eu
 base=$1 boot=$2 work=$3 target=$4
 shift 4
 mount -t tmpfs -o mode=755 tmpfs /mnt
-# The loader of programs and the libraries; grub-mkimage needs nothing else of the system.
-tar -x -C /mnt --no-same-owner --wildcards -f "$base" './lib' './lib64' './usr/lib/ld-*' './usr/lib64*' \
-    './usr/lib/*-linux-gnu/*.so*' 2>/dev/null || [ -e /mnt/lib64 ]
+# The loader of programs and the libraries, wherever the architecture has them; nothing else of the system is needed.
+tar -x -C /mnt --no-same-owner --wildcards --exclude='./usr/share' --exclude='./usr/bin' --exclude='./usr/sbin' \
+    --exclude='./usr/include' --exclude='./usr/lib/modules' --exclude='./usr/lib/firmware' \
+    --exclude='./usr/lib/python3*' --exclude='./boot' --exclude='./dev' --exclude='./etc' --exclude='./var' -f "$base"
 mkdir -p /mnt/proa/boot /mnt/proa/work
 mount --bind "$boot" /mnt/proa/boot
 mount --bind "$work" /mnt/proa/work

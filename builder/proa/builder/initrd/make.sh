@@ -23,12 +23,13 @@ for path in "$tree"/usr/lib/dracut/modules.d/*; do
     ln -s "/usr/lib/dracut/modules.d/${path##*/}" "$tree/run/dracut/modules.d/"
 done
 cp -r "$module" "$tree/run/dracut/modules.d/90proa"
+# dracut gives all files of the initrd the time of the link (touch -h -r), which was made just now.
+find "$tree/run/dracut" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC \
     SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" dracutbasedir=/run/dracut \
     dracut --force --quiet --no-hostonly --no-hostonly-cmdline --no-hostonly-i18n --no-early-microcode --nostrip \
     --reproducible --compress 'zstd -12 -T0' --conf /dev/null --confdir /run/dracut/conf.d --tmpdir /tmp \
     --modules 'systemd systemd-initrd udev-rules proa' --kver "$kernel" /tmp/initrd.img
+# The mounts go with the room; the tree is in a folder that is taken away.
 cp "$tree/tmp/initrd.img" "$out"
-umount -R "$tree/dev" "$tree/proc" "$tree/run"
-rm -rf --one-file-system "$tree"

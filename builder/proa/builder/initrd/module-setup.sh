@@ -39,11 +39,16 @@ install() {
     mkdir -p "$initdir$systemdsystemunitdir/dev-mapper-proa\\x2droot.device.d"
     printf '[Unit]\nJobRunningTimeoutSec=1h\n' \
         >"$initdir$systemdsystemunitdir/dev-mapper-proa\\x2droot.device.d/50-proa.conf"
-    # No shell waits for a person in here: both names lead to the same way out.
-    ln -sf proa-fail.service "$initdir$systemdsystemunitdir/emergency.service"
-    ln -sf proa-fail.service "$initdir$systemdsystemunitdir/rescue.service"
+    # No shell waits for a person in here: both targets lead to the same way out.
+    for file in emergency rescue; do
+        rm -f "$initdir$systemdsystemunitdir/$file.service"
+        cp "$moddir/proa-fail.target" "$initdir$systemdsystemunitdir/$file.target"
+    done
     $SYSTEMCTL -q --root "$initdir" enable proa-slot.service proa-persist.service
     $SYSTEMCTL -q --root "$initdir" set-default initrd.target
+
+    # Only root can make these, and the kernel makes its own before anything runs.
+    rm -f "$initdir"/dev/{console,kmsg,null,random,urandom}
 
     # What dracut's modules bring along and nothing here uses.
     rm -f "$initdir$systemdutildir"/system-generators/systemd-{gpt-auto,debug}-generator \

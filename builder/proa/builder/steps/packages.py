@@ -13,7 +13,7 @@ from proa.builder import fingerprint, namespace, sources
 from proa.builder.context import Context
 from proa.core import process
 from proa.core.errors import Code, ProaError
-from proa.core.files import sha256
+from proa.core.files import replace, sha256
 
 NEEDED: Final = (
     "ca-certificates",
@@ -46,6 +46,7 @@ _LEFT_OUT: Final = (
     "path-include=/usr/share/locale/locale.alias",
 )
 """What a node does not need of its packages (dpkg(1), --path-exclude); copyright files stay."""
+_SUMS: Final = "sums.json"
 _MAX_KEPT: Final = 3 << 30
 """Bytes of downloaded packages that are kept for the next build."""
 _FIELDS: Final = ("Package", "Version", "Architecture", "Source", "Maintainer", "Homepage")
@@ -120,6 +121,7 @@ def _mmdebstrap(context: Context, listed: Path, debs: Path, out: Path) -> list[s
     keep_in = (
         f'mkdir -p "$1/var/cache/apt/archives" && cp -t "$1/var/cache/apt/archives" {quoted(str(debs))}/*.deb || true'
     )
+    anonymous = 'echo localhost >"$1/etc/hostname"; : >"$1/etc/resolv.conf"; chmod 644 "$1/etc/hostname" "$1/etc/resolv.conf"'
     collect = shlex.join(["sh", str(DATA / "collect.sh")])
     boot = shlex.join([str(out), str(debs), *context.architecture.boot_packages])
     return [
@@ -137,6 +139,7 @@ def _mmdebstrap(context: Context, listed: Path, debs: Path, out: Path) -> list[s
         "--skip=download/empty",
         "--skip=essential/unlink",
         f"--setup-hook={keep_in}",
+        f"--setup-hook={anonymous}",  # in place of this machine's, which packages may keep a copy of
         f'--customize-hook={collect} "$1" {boot}',
         context.config.system.suite,
         str(out / "base.tar"),
@@ -192,10 +195,12 @@ def _entry(fields: Mapping[str, str]) -> dict[str, str]:
 
 def forget_changed(debs: Path) -> None:
     """Throw away kept packages that are not what was kept; apt itself looks at little more than their size."""
-    sums = debs / "sums.json"
-    known: dict[str, str] = json.loads(sums.read_text()) if sums.exists() else {}
+    try:
+        known = json.loads((debs / _SUMS).read_bytes())
+    except (OSError, ValueError):
+        known = {}
     for path in debs.glob("*.deb"):
-        if known.get(path.name) != sha256(path):
+        if not isinstance(known, dict) or known.get(path.name) != sha256(path):
             path.unlink()
 
 
@@ -207,7 +212,7 @@ def remember(debs: Path) -> None:
         total += path.stat().st_size
         if total > _MAX_KEPT:
             path.unlink()
-    (debs / "sums.json").write_text(json.dumps({path.name: sha256(path) for path in paths if path.exists()}))
+    replace(debs / _SUMS, json.dumps({path.name: sha256(path) for path in paths if path.exists()}).encode())
 
 
 PACKAGES: Final = Packages()
