@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proa.builder import localfiles
+from proa.builder.localfiles import Kind
 from proa.builder.node import accounts, clean, seal, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.settings import Config, File, from_document
@@ -111,33 +113,20 @@ def furnish(tree: Tree, config: Config, job: Job, numbers: accounts.Numbers) -> 
 
 
 def add_file(tree: Tree, file: File, folder: Path) -> None:
-    """Put one [[file]] into the tree."""
+    """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner."""
     owner = accounts.owner(tree, file.owner)
     mode = int(file.mode, 8) if file.mode else None
-    source = folder / file.source
     if file.content:
-        tree.write(file.path, file.content, mode if mode is not None else 0o644, owner)
-    elif source.is_dir():
-        copy_folder(tree, source, file.path, mode, owner)
-    else:
-        own = 0o755 if os.access(source, os.X_OK) else 0o644
-        tree.write(file.path, source.read_bytes(), mode if mode is not None else own, owner)
-
-
-def copy_folder(tree: Tree, source: Path, inside: str, mode: int | None, owner: tuple[int, int]) -> None:
-    """Copy all below a folder; links stay links."""
-    if not tree.path(inside).is_dir():
-        tree.folder(inside, 0o755, owner)
-    for path in sorted(source.rglob("*")):
-        name = f"{inside}/{path.relative_to(source)}"
-        if path.is_symlink():
-            tree.link(name, str(path.readlink()))
-        elif path.is_dir():
-            if not tree.path(name).is_dir():
-                tree.folder(name, 0o755, owner)
-        else:
-            own = 0o755 if os.access(path, os.X_OK) else 0o644
-            tree.write(name, path.read_bytes(), own if mode is None else mode, owner)
+        tree.write(file.path, file.content, 0o644 if mode is None else mode, owner)
+        return
+    for item in localfiles.walk(folder / file.source):
+        name = f"{file.path}/{item.name}".rstrip("/")
+        if item.kind is Kind.LINK:
+            tree.link(name, str(item.path.readlink()))
+        elif item.kind is Kind.FILE:
+            tree.write(name, item.path.read_bytes(), item.mode if mode is None else mode, owner)
+        elif not tree.path(name).is_dir():
+            tree.folder(name, item.mode, owner)
 
 
 def ssh_keys(config: Config, folder: Path) -> dict[str, list[str]]:

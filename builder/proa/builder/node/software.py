@@ -13,12 +13,14 @@ from proa.builder.node.tree import Tree
 from proa.core.errors import Code, ProaError
 
 SITE: Final = "/usr/lib/proa/python"
-LAUNCHER: Final = """\
+COMMANDS: Final = {"proa-agent": "proa.agent.cli", "proa-disk": "proa.partition.cli"}
+"""What a node has in /usr/bin, and the module of each."""
+_LAUNCHER: Final = """\
 #!/usr/bin/python3 -IB
 import sys
 
 sys.path.insert(0, "/usr/lib/proa/python")
-from proa.agent.cli import main
+from {module} import main
 
 main()
 """
@@ -27,7 +29,8 @@ _NOT_ON_NODES: Final = frozenset({"proa/partition/table.py"})
 """Modules that need pyparted, which no node has."""
 _UNITS: Final = (".service", ".socket", ".timer", ".path", ".mount")
 _INITRD: Final = Path(__file__).parent.parent / "initrd"
-_DEADLINE: Final = ("proa-deadline.service", "proa-deadline.timer")
+DEADLINE: Final = (_INITRD / "proa-deadline.service", _INITRD / "proa-deadline.timer")
+"""Units of the initrd that the root has too, so that the timer which the initrd starts has its unit there."""
 
 
 def sources() -> Iterator[tuple[str, Path]]:
@@ -63,8 +66,9 @@ def add(tree: Tree, site: Path) -> None:
             files.append(path)
         if name.startswith("proa/agent/health.d/"):
             tree.write(f"/usr/lib/proa/health.d/{path.name}", path.read_bytes(), 0o755)
-    tree.write("/usr/bin/proa-agent", LAUNCHER, 0o755)
-    units.add(tree, files + [_INITRD / name for name in _DEADLINE])
+    for name, module in COMMANDS.items():
+        tree.write(f"/usr/bin/{name}", _LAUNCHER.format(module=module), 0o755)
+    units.add(tree, [*files, *DEADLINE])
 
 
 def _normalize(tree: Tree) -> None:

@@ -8,28 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import cache, fingerprint, namespace
+from proa.builder import cache, fingerprint, localfiles, namespace
 from proa.builder.context import Context
 from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import Job, as_text
 from proa.builder.settings import Config
 from proa.core import process
 from proa.core.errors import Code, ProaError
+from proa.core.keys import load_public
 
-_SECTIONS: Final = (
-    "release",
-    "system",
-    "file",
-    "user",
-    "units",
-    "kernel",
-    "persist",
-    "health",
-    "check",
-    "trust",
-    "hook",
-)
-"""Sections of the configuration that shape the root."""
 _ROOM: Final = 3
 """How often the size of the packages' tree is needed: the tree unpacked, the image, and what is added to both."""
 
@@ -45,13 +32,13 @@ class Root:
 
     def inputs(self, context: Context) -> Mapping[str, object]:
         """The configuration, every local file that it names, the agent, and the numbers of users."""
-        document = dataclasses.asdict(context.config)
         return {
-            "config": {name: document[name] for name in _SECTIONS},
-            "files": {name: fingerprint.tree(context.local(name)) for name in _local_files(context.config)},
-            "keys": [fingerprint.of(key) for key in trusted(context)],
+            "config": dataclasses.asdict(shaping(context.config)),
+            "files": {name: localfiles.key(context.local(name)) for name in _local_files(context.config)},
+            "keys": trusted(context),
             "own": fingerprint.tree(system.DATA),
             "agent": {name: fingerprint.file(path) for name, path in software.sources()},
+            "deadline": {path.name: fingerprint.file(path) for path in software.DEADLINE},
             "numbers": numbers(context).text(),
             "epoch": context.epoch,
         }
@@ -65,7 +52,7 @@ class Root:
         packages = context.output("packages")
         cache.check_space(context.scratch, _ROOM * (packages / "base.tar").stat().st_size, "the root")
         job = Job(
-            config=dataclasses.asdict(context.config),
+            config=dataclasses.asdict(shaping(context.config)),
             folder=str(context.folder.absolute()),
             base=str(packages / "base.tar"),
             site=str(context.output("software") / "site"),
@@ -96,10 +83,31 @@ def numbers(context: Context) -> accounts.Numbers:
 
 
 def trusted(context: Context) -> list[str]:
-    """The public keys that the node will believe: those of the configuration, else those of the keys folder."""
-    named = [context.local(name) for name in context.config.trust.keys]
-    own = list(context.keys.release_public) if context.keys is not None else []
-    return [path.read_text() for path in named or own]
+    """The public keys that the node will believe (PEM): those of the configuration, else those of the keys folder.
+
+    Raises:
+        ProaError: ``KEY``.
+    """
+    named = tuple(load_public(context.local(name)) for name in context.config.trust.keys)
+    own = context.keys.public if context.keys is not None else ()
+    return [key.pem.decode() for key in named or own]
+
+
+def shaping(config: Config) -> Config:
+    """What of the configuration shapes the root; the rest is as if it were not set.
+
+    The job is given no more than that, so that nothing can shape the root which is not in the key.
+    """
+    unset = Config(release=config.release)
+    return dataclasses.replace(
+        config,
+        source=unset.source,
+        kernel=dataclasses.replace(unset.kernel, exclude=config.kernel.exclude),
+        boot=unset.boot,
+        disk=unset.disk,
+        health=dataclasses.replace(config.health, deadline=unset.health.deadline),
+        build=unset.build,
+    )
 
 
 def _local_files(config: Config) -> list[str]:
