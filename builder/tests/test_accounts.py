@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proa.builder import namespace
 from proa.builder.node import accounts
 from proa.builder.node.accounts import Numbers, assign, read_lock, read_lock_text, read_tree
 from proa.builder.node.tree import Tree
 from proa.builder.settings import User
+from proa.core import process
 from proa.core.errors import Code, ProaError
 
 PASSWD = """\
@@ -82,6 +85,54 @@ def test_what_a_hook_changed_is_found() -> None:
     with pytest.raises(ProaError) as raised:
         accounts.check(final, numbers, Numbers({"hooked": (501, 500)}))
     assert raised.value.message == "user hooked was 501 and is now 500"
+
+
+@pytest.mark.parametrize(
+    ("uid", "told"),
+    [
+        (1, "user bob is to be 1, which is daemon's; group bob is to be 1, which is daemon's"),
+        (27, "group bob is to be 27, which is sudo's"),
+        (998, "user bob is to be 998, which is systemd-network's; group bob is to be 998, which is systemd-network's"),
+        (500, "user bob is to be 500, which is gone's"),
+    ],
+)
+def test_a_number_that_is_somebody_elses_is_refused(uid: int, told: str) -> None:
+    with pytest.raises(ProaError) as raised:
+        assign(TREE, [User("bob", uid=uid)], Numbers({"gone": (500, 0)}))
+    assert (raised.value.code, raised.value.message) == (Code.USERS_CHANGED, told)
+
+
+def test_a_hooks_account_may_not_take_a_number_of_an_old_one() -> None:
+    numbers = assign(TREE, [], NO_LOCK)
+    final = Numbers({**numbers.users, "hooked": (500, 0)}, dict(numbers.groups))
+    with pytest.raises(ProaError) as raised:
+        accounts.check(final, numbers, Numbers({"gone": (500, 0)}))
+    assert raised.value.message == "user hooked is to be 500, which is gone's"
+
+
+def test_another_owner_takes_neither_bits_nor_capabilities_away(tree: Tree) -> None:
+    """As root of a user namespace where the tests do not run as root."""
+    program = tree.root / "program"
+    program.write_text("x")
+    script = f"""
+import os
+from pathlib import Path
+from proa.builder.node import accounts
+from proa.builder.node.accounts import read_tree
+from proa.builder.node.tree import Tree
+path = Path({str(program)!r})
+os.chown(path, 0, 998)
+path.chmod(0o4755)
+os.setxattr(path, "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+tree = Tree(Path({str(tree.root)!r}))
+numbers = read_tree(tree.read("/etc/passwd"), tree.read("/etc/group"))
+accounts.renumber(tree, accounts.Numbers(dict(numbers.users), {{**numbers.groups, "systemd-network": 997}}))
+found = path.stat()
+print(found.st_gid, oct(found.st_mode), os.getxattr(path, "security.capability").hex())
+"""
+    done = process.run((*namespace.enter(network=False), sys.executable, "-c", script))
+    assert done.text.split() == ["997", "0o104755", "0100000200200000000000000000000000000000"]
+    process.run(namespace.remove(program))
 
 
 NAMES = st.sampled_from([f"n{number}" for number in range(12)])

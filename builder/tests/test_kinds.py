@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proa.builder.kinds import Choice, Duration, Flag, Kind, Listing, Moment, Number, Refused, Size, Text, size_text
+from proa.builder.vocabulary import GLOB, SHELL
 
 TAKEN: list[tuple[Kind, Any, Any]] = [
     (Text(r"[a-z]+", "letters"), "abc", "abc"),
@@ -20,7 +21,7 @@ TAKEN: list[tuple[Kind, Any, Any]] = [
     (Size(1 << 20), "1 MiB", 1 << 20),
     (Size(1 << 20), "2GiB", 2 << 30),
     (Size(1 << 20), 3 << 20, 3 << 20),
-    (Size(1 << 20), 0, 0),
+    (Size(1 << 20, derived=True), 0, 0),
     (Duration(1, 3600), "90 s", 90),
     (Duration(1, 3600), "1 h", 3600),
     (Moment(), "2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
@@ -39,6 +40,10 @@ REFUSED: list[tuple[Kind, Any, str]] = [
     (Size(1 << 20), "5 MB", '"5 MB" is not a size such as "512 MiB"'),
     (Size(1 << 20), "1 KiB", "at least 1 MiB"),
     (Size(1 << 20), 1 << 46, "is not a size"),
+    (Size(1 << 20), 0, "0 is not a size"),
+    (GLOB, "kernel/**x", "'**' for whole names only"),
+    (GLOB, "../kernel", "relative to the kernel's folder"),
+    (SHELL, "/bin/a:b", "without ':'"),
     (Duration(10, 60), "5 s", "from 10 s to 60 s"),
     (Duration(10, 60), 20, "20 is not a time"),
     (Moment(), "2030-01-01T00:00:00", "is not a time"),

@@ -11,7 +11,8 @@ import pytest
 
 from proa.builder import reference
 from proa.builder.config import load
-from proa.builder.settings import SECTIONS, Setting
+from proa.builder.setting import Setting
+from proa.builder.settings import SECTIONS
 
 SETTINGS = [setting for section in SECTIONS for setting in section.settings]
 

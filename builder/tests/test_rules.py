@@ -9,6 +9,7 @@ import pytest
 from proa.builder.config import load
 from proa.builder.rules import RULES
 from proa.core.errors import ProaErrors
+from proa.core.keys import Algorithm
 
 HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
 
@@ -27,15 +28,22 @@ BROKEN = {
         "8:8",
         "two checks 'a'",
     ),
-    "trust_can_be_met": ('[trust]\nkeys = ["proa.toml"]\nthreshold = 2\n', "6:13", "only 1 are named"),
+    "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are named"),
     "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
     "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
-    "boot_partition_is_fat32": (
-        '[disk]\nsector_size = 4096\nboot = "100 MiB"\n',
-        "6:8",
-        "it needs 260 MiB",
-    ),
+    "partitions_fit": ('[disk]\nsize = "1 GiB"\n', "5:8", "the disk has 1073741824"),
     "kept_folders_are_words": ('[persist]\nkeep = ["/srv/a b"]\n', "5:9", "has a blank"),
+    "kept_folders_lie_apart": (
+        '[persist]\nkeep = ["/srv/a", "/srv"]\n',
+        "5:19",
+        "/srv and /srv/a lie one in the other",
+    ),
+    "trusted_keys_are_keys": ('[trust]\nkeys = ["proa.toml"]\n', "5:9", "proa.toml: not one PEM block"),
+    "ssh_key_files_hold_keys": (
+        '[[user]]\nname = "a"\nssh_key_files = ["proa.toml"]\n',
+        "6:18",
+        "proa.toml:1 is not an SSH public key",
+    ),
 }
 MORE = [
     ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "is written by the builder"),
@@ -45,6 +53,14 @@ MORE = [
     ('[[user]]\nname = "a"\nuid = 0\n', "only root has the number 0"),
     ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "the number 5 is given twice"),
     ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub is not there"),
+    ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
+    ("[disk]\npersist = 0\n", "0 is not a size"),
+    *((f'[persist]\nkeep = ["{name}"]\n', "the release itself is made of") for name in ("/usr", "/etc/app", "/lib")),
+    *(
+        (f'[persist]\nkeep = ["{name}"]\n', "lie one in the other")
+        for name in ("/persist", "/var/lib", "/proc", "/opt")
+    ),
+    ('[[source]]\nuri = "http://x/y"\nsuites = []\n', "a list of at least 1"),
     ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg is not there"),
 ]
 
@@ -52,6 +68,7 @@ MORE = [
 def messages(folder: Path, text: str) -> list[tuple[str, str]]:
     path = folder / "proa.toml"
     path.write_text(HEAD + text)
+    (folder / "release.pub").write_bytes(Algorithm.ED25519.generate().public.pem)
     path.chmod(0o644)
     with pytest.raises(ProaErrors) as raised:
         load(path)

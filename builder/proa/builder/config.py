@@ -14,7 +14,8 @@ from typing import Any, Final
 from proa.builder.kinds import Listing, Refused
 from proa.builder.places import Places, Way, find
 from proa.builder.rules import RULES
-from proa.builder.settings import SECTIONS, UNSET, Config, Release, Section, Setting
+from proa.builder.setting import UNSET, Section, Setting
+from proa.builder.settings import SECTIONS, Config, Release
 from proa.core.errors import Code, ProaError, ProaErrors
 from proa.core.files import os_errors
 
@@ -108,8 +109,9 @@ class _Reading:
         for name in document:
             if name not in known:
                 self.unknown((name,), name, "section", known)
-        if version:
-            document = dict(document) | {"release": dict(document.get("release") or {}) | {"version": version}}
+        release = document.get("release", {})
+        if version and isinstance(release, dict):
+            document = dict(document) | {"release": release | {"version": version}}
         values: dict[str, Any] = {}
         for section in SECTIONS:
             value = document.get(section.name, [] if section.many else {})
@@ -159,6 +161,8 @@ class _Reading:
         kind = setting.kind
         if isinstance(kind, Listing) and isinstance(value, list):
             items: list[Any] = []
+            if len(value) < kind.least:
+                self.refuse(Code.CONFIG_VALUE, path, f"'{setting.name}' is not {kind.allowed}")
             for number, item in enumerate(value):
                 try:
                     read = kind.of.read(item)

@@ -151,27 +151,31 @@ class Size:
     high: int = 1 << 45
     step: int = 1 << 20
     """Bytes that the size must be a multiple of."""
+    derived: bool = False
+    """Whether 0 stands for a size that follows from what there is."""
 
     @property
     def allowed(self) -> str:
         """See :class:`Kind`."""
-        return f'a size such as "512 MiB", a multiple of {size_text(self.step)}, at least {size_text(self.low)}'
+        size = f'a size such as "512 MiB", a multiple of {size_text(self.step)}, at least {size_text(self.low)}'
+        return f"{size}, or 0" if self.derived else size
 
     @property
     def schema(self) -> dict[str, Any]:
         """See :class:`Kind`."""
         return {
             "anyOf": [
-                {"type": "integer", "minimum": 0, "maximum": self.high},
+                {"type": "integer", "minimum": 0 if self.derived else self.low, "maximum": self.high},
                 {"type": "string", "pattern": f"^{_SIZE.pattern}$"},
             ]
         }
 
     def read(self, value: object) -> int:
-        """See :class:`Kind`; 0 stands for a size that is derived."""
+        """See :class:`Kind`."""
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         count = int(match[1]) * _UNITS[match[2]] if match else value
-        if type(count) is not int or not (count == 0 or self.low <= count <= self.high) or count % self.step:
+        low = 0 if self.derived and count == 0 else self.low
+        if type(count) is not int or not low <= count <= self.high or count % self.step:
             raise Refused(f"{_show(value)} is not {self.allowed}")
         return count
 
@@ -234,16 +238,18 @@ class Listing:
     """A list of values of one kind, none of them twice."""
 
     of: Kind
+    least: int = 0
+    """How many there must be."""
 
     @property
     def allowed(self) -> str:
         """See :class:`Kind`."""
-        return f"a list, each {self.of.allowed}"
+        return f"a list{f' of at least {self.least}' if self.least else ''}, each {self.of.allowed}"
 
     @property
     def schema(self) -> dict[str, Any]:
         """See :class:`Kind`."""
-        return {"type": "array", "items": self.of.schema}
+        return {"type": "array", "items": self.of.schema, "minItems": self.least}
 
     def read(self, value: object) -> tuple[Any, ...]:
         """See :class:`Kind`; the whole list at once, without places (the checker reads item by item)."""

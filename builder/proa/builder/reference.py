@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from proa.builder.settings import SECTIONS, Section, Setting
+from proa.builder.setting import Section, Setting
+from proa.builder.settings import SECTIONS
 
 _HEAD: Final = """\
 # Settings

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proa.builder.settings import UNSET, Check, Config, File
-from proa.core.errors import Code
+from proa.builder.disklayout import layout
+from proa.builder.setting import UNSET
+from proa.builder.settings import Check, Config, File
+from proa.builder.vocabulary import SSH_KEY
+from proa.core.errors import Code, ProaError
+from proa.core.keys import load_public
+from proa.partition.layout import NAMES
 
 _KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108
+_NEVER_KEPT: Final = ("/usr", "/etc", "/boot", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _OURS: Final = (
     "proa.",
     "root=",
@@ -145,12 +152,13 @@ def units_agree(config: Config, folder: Path) -> Iterator[Problem]:
                 yield Problem(("units", key, number), f"'{unit}' is in two of the lists")
 
 
-def boot_partition_is_fat32(config: Config, folder: Path) -> Iterator[Problem]:
-    """FAT32 has at least 65525 clusters of at least a sector (Microsoft's FAT specification 1.03, page 14)."""
-    least = 260 << 20 if config.disk.sector_size == 4096 else 33 << 20
-    if 0 < config.disk.boot < least:
-        what = f"BOOT of {config.disk.boot >> 20} MiB is too small for FAT32 at {config.disk.sector_size}-byte sectors"
-        yield Problem(("disk", "boot"), f"{what}; it needs {least >> 20} MiB")
+def partitions_fit(config: Config, folder: Path) -> Iterator[Problem]:
+    """The disk can be laid out; sizes that are derived count for their least."""
+    try:
+        layout(config, {})
+    except ProaError as error:
+        key = error.at.lower().partition("-")[0] if error.at in NAMES else "size"
+        yield Problem(("disk", key), error.message, error.code, error.hint)
 
 
 def kept_folders_are_words(config: Config, folder: Path) -> Iterator[Problem]:
@@ -158,6 +166,41 @@ def kept_folders_are_words(config: Config, folder: Path) -> Iterator[Problem]:
     for number, name in enumerate(config.persist.keep):
         if any(character.isspace() or character in "#*?[\\" for character in name):
             yield Problem(("persist", "keep", number), f"'{name}' has a blank or a character that a shell would read")
+
+
+def kept_folders_lie_apart(config: Config, folder: Path) -> Iterator[Problem]:
+    """What is kept hides what the release has there: never what boots it, and each folder once."""
+    for number, name in enumerate(config.persist.keep):
+        place = ("persist", "keep", number)
+        if any(_below(name, other) or _below(other, name) for other in _NEVER_KEPT):
+            yield Problem(place, f"{name} would hide what the release itself is made of")
+        for other in (*_KEPT_FOLDERS, *config.persist.keep[:number]):
+            if _below(name, other) or _below(other, name):
+                yield Problem(place, f"{name} and {other} lie one in the other")
+
+
+def trusted_keys_are_keys(config: Config, folder: Path) -> Iterator[Problem]:
+    """Every key that is named can be read."""
+    for number, name in enumerate(config.trust.keys):
+        if (folder / name).is_file():
+            try:
+                load_public(folder / name)
+            except ProaError as error:
+                yield Problem(("trust", "keys", number), f"{name}: {error.message}", error.code)
+
+
+def ssh_key_files_hold_keys(config: Config, folder: Path) -> Iterator[Problem]:
+    """Every line of the files is a public key: a private one named by mistake must not get into an image."""
+    for number, user in enumerate(config.user):
+        for which, name in enumerate(user.ssh_key_files):
+            for line, text in enumerate(_ssh_lines(folder / name), 1):
+                if text.strip() and not text.startswith("#") and not re.fullmatch(SSH_KEY.pattern, text):
+                    yield Problem(("user", number, "ssh_key_files", which), f"{name}:{line} is not {SSH_KEY.what}")
+                    break
+
+
+def _ssh_lines(path: Path) -> list[str]:
+    return path.read_text(errors="replace").splitlines() if path.is_file() else []
 
 
 def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -181,7 +224,10 @@ RULES: Final[tuple[Rule, ...]] = (
     trust_can_be_met,
     command_line_stays_ours,
     units_agree,
-    boot_partition_is_fat32,
+    partitions_fit,
     kept_folders_are_words,
+    kept_folders_lie_apart,
+    trusted_keys_are_keys,
+    ssh_key_files_hold_keys,
 )
 """Every rule."""

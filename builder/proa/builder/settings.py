@@ -7,13 +7,13 @@ The checker, ``summary``, the reference page, the JSON schema and the template o
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from proa.builder.architecture import AMD64, ARCHITECTURES
-from proa.builder.kinds import Choice, Duration, Flag, Kind, Listing, Moment, Number, Size, Text
+from proa.builder.kinds import Choice, Duration, Flag, Listing, Moment, Number, Size, Text
+from proa.builder.setting import Section, setting
 from proa.builder.vocabulary import (
     ABSOLUTE,
     ACCOUNT,
@@ -24,53 +24,42 @@ from proa.builder.vocabulary import (
     NAME,
     OWNER,
     PACKAGE,
+    SHELL,
     SSH_KEY,
     UNIT,
     URI,
     VERSION,
     WORD,
 )
+from proa.partition.layout import MIN_BOOT
 
 KIB: Final = 1 << 10
 SUITES: Final = ("bookworm", "trixie")
 HOOK_POINTS: Final = ("build-before", "tree-before", "tree-after", "build-after")
-
-UNSET: Final = -1
-"""A number that is derived."""
-_REQUIRED: Final = object()
-
-
-def _setting(kind: Kind, doc: str, default: Any = _REQUIRED, *, example: Any = None) -> Any:
-    """A field that is a setting; ``default`` and ``example`` are written as in the file, ``""`` means not set."""
-    details = {"kind": kind, "doc": doc, "default": default, "example": example}
-    if default is _REQUIRED:
-        return dataclasses.field(metadata=details)
-    unset = 0 if isinstance(kind, Size) else UNSET if isinstance(kind, Number) else ""
-    return dataclasses.field(default=unset if default == "" else kind.read(default), metadata=details)
 
 
 @dataclass(frozen=True)
 class Release:
     """Which release this is."""
 
-    name: str = _setting(NAME, "The product line; releases of one name follow one another.", example="my-node")
-    version: str = _setting(VERSION, "What people call this release; `--version` overrides it.", "", example="1.0.0")
-    serial: int = _setting(
+    name: str = setting(NAME, "The product line; releases of one name follow one another.", example="my-node")
+    version: str = setting(VERSION, "What people call this release; `--version` overrides it.", "", example="1.0.0")
+    serial: int = setting(
         Number(0, (1 << 53) - 1),
         "Orders the releases of a product line; X*1000000 + Y*1000 + Z of a version X.Y.Z if not set.",
         "",
         example=1000000,
     )
-    floor: int = _setting(
+    floor: int = setting(
         Number(0, (1 << 53) - 1), "The lowest serial that a node may go back to once it has booted this release.", 0
     )
-    compatible: str = _setting(
+    compatible: str = setting(
         NAME, "Which kind of node may take the release; the name of the product line if not set.", "", example="my-node"
     )
-    architecture: str = _setting(
+    architecture: str = setting(
         Choice(tuple(ARCHITECTURES)), "The processor architecture, as Debian names it.", AMD64.debian
     )
-    expires: str = _setting(
+    expires: str = setting(
         Moment(), "When nodes stop to install the release; never if not set.", "", example="2030-01-01T00:00:00Z"
     )
 
@@ -79,26 +68,26 @@ class Release:
 class System:
     """What the system is made of."""
 
-    distribution: str = _setting(Choice(("debian",)), "The distribution.", "debian")
-    suite: str = _setting(Choice(SUITES), "The release of the distribution.", "bookworm")
-    packages: tuple[str, ...] = _setting(
+    distribution: str = setting(Choice(("debian",)), "The distribution.", "debian")
+    suite: str = setting(Choice(SUITES), "The release of the distribution.", "bookworm")
+    packages: tuple[str, ...] = setting(
         Listing(PACKAGE),
         "Packages besides those that every node needs.",
         [],
         example=["openssh-server", "systemd-resolved", "systemd-timesyncd"],
     )
-    recommends: bool = _setting(Flag(), "Whether recommended packages are installed too.", False)
-    locale: str = _setting(
+    recommends: bool = setting(Flag(), "Whether recommended packages are installed too.", False)
+    locale: str = setting(
         Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
         "The system's locale; others than C.UTF-8 need the package `locales-all`.",
         "C.UTF-8",
     )
-    timezone: str = _setting(
+    timezone: str = setting(
         Text(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", "a time zone"),
         "The time zone; others than UTC need `tzdata`.",
         "UTC",
     )
-    hostname: str = _setting(
+    hostname: str = setting(
         Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62})", "a host name"),
         "The host name; each `?` becomes a hexadecimal digit of the machine id, so that nodes differ.",
         "node-????????",
@@ -109,10 +98,10 @@ class System:
 class Source:
     """Where packages come from. Without any, the Debian sources of the building machine are used."""
 
-    uri: str = _setting(URI, "The mirror.", example="https://mirror.example.net/debian")
-    suites: tuple[str, ...] = _setting(Listing(WORD), "The suites.", example=["bookworm", "bookworm-updates"])
-    components: tuple[str, ...] = _setting(Listing(WORD), "The components.", ["main"])
-    signed_by: str = _setting(
+    uri: str = setting(URI, "The mirror.", example="https://mirror.example.net/debian")
+    suites: tuple[str, ...] = setting(Listing(WORD, 1), "The suites.", example=["bookworm", "bookworm-updates"])
+    components: tuple[str, ...] = setting(Listing(WORD, 1), "The components.", ["main"])
+    signed_by: str = setting(
         LOCAL,
         "The keyring that must have signed the mirror; the suite's Debian keys if not set.",
         "",
@@ -124,59 +113,60 @@ class Source:
 class File:
     """A file or folder that is added to the root."""
 
-    path: str = _setting(ABSOLUTE, "Where it goes.", example="/etc/motd")
-    content: str = _setting(Text(), "What is in it. Either this or `source`.", "", example="Welcome aboard.\n")
-    source: str = _setting(
-        LOCAL, "The file, or the folder with all below it, that is copied.", "", example="files/motd"
+    path: str = setting(ABSOLUTE, "Where it goes.", example="/etc/motd")
+    content: str = setting(Text(), "What is in it. Either this or `source`.", "", example="Welcome aboard.\n")
+    source: str = setting(LOCAL, "The file, or the folder with all below it, that is copied.", "", example="files/motd")
+    mode: str = setting(
+        MODE,
+        "Its mode; for a folder the mode of its files. If not set 0755 for what may be executed, else 0644.",
+        "",
+        example="0644",
     )
-    mode: str = _setting(
-        MODE, "Its mode; for a folder the mode of its files, their own if not set.", "", example="0644"
-    )
-    owner: str = _setting(OWNER, "Its owner.", "root:root")
+    owner: str = setting(OWNER, "Its owner.", "root:root")
 
 
 @dataclass(frozen=True)
 class User:
     """An account for a person or a service. Passwords are locked; there is no way to set one."""
 
-    name: str = _setting(ACCOUNT, "The account; `root` may be named to give it SSH keys.", example="admin")
-    uid: int = _setting(
+    name: str = setting(ACCOUNT, "The account; `root` may be named to give it SSH keys.", example="admin")
+    uid: int = setting(
         Number(0, 59999), "Its number; from 1000 on in the order of the file if not set.", "", example=1000
     )
-    groups: tuple[str, ...] = _setting(
+    groups: tuple[str, ...] = setting(
         Listing(ACCOUNT), "Groups that it is a member of besides its own.", [], example=["sudo"]
     )
-    ssh_keys: tuple[str, ...] = _setting(
+    ssh_keys: tuple[str, ...] = setting(
         Listing(SSH_KEY), "SSH public keys that may log in.", [], example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
     )
-    ssh_key_files: tuple[str, ...] = _setting(
+    ssh_key_files: tuple[str, ...] = setting(
         Listing(LOCAL), "Files with SSH public keys that may log in.", [], example=["keys/admin.pub"]
     )
-    shell: str = _setting(ABSOLUTE, "Its shell.", "/bin/bash")
+    shell: str = setting(SHELL, "Its shell.", "/bin/bash")
 
 
 @dataclass(frozen=True)
 class Units:
     """systemd's units."""
 
-    enable: tuple[str, ...] = _setting(
+    enable: tuple[str, ...] = setting(
         Listing(UNIT), "Units that start at boot.", [], example=["systemd-networkd.service"]
     )
-    disable: tuple[str, ...] = _setting(Listing(UNIT), "Units that a package enables and that must not start.", [])
-    mask: tuple[str, ...] = _setting(Listing(UNIT), "Units that can't be started at all.", [])
+    disable: tuple[str, ...] = setting(Listing(UNIT), "Units that a package enables and that must not start.", [])
+    mask: tuple[str, ...] = setting(Listing(UNIT), "Units that can't be started at all.", [])
 
 
 @dataclass(frozen=True)
 class Kernel:
     """The kernel and its initrd."""
 
-    package: str = _setting(
+    package: str = setting(
         PACKAGE, "The kernel's package; the suite's newest if not set.", "", example="linux-image-amd64"
     )
-    arguments: tuple[str, ...] = _setting(
+    arguments: tuple[str, ...] = setting(
         Listing(ARGUMENT), "Arguments added to the signed command line.", ["console=tty0", "console=ttyS0"]
     )
-    exclude: tuple[str, ...] = _setting(
+    exclude: tuple[str, ...] = setting(
         Listing(GLOB),
         "Modules that are left out of the root, as patterns below the kernel's folder; a folder means all below it.",
         [
@@ -196,7 +186,7 @@ class Kernel:
             "kernel/net/wireless",
         ],
     )
-    initrd_modules: tuple[str, ...] = _setting(
+    initrd_modules: tuple[str, ...] = setting(
         Listing(WORD),
         "Modules that the initrd needs to find the disk, besides those for common ones.",
         [],
@@ -208,7 +198,7 @@ class Kernel:
 class Boot:
     """The boot chain."""
 
-    generation: int = _setting(
+    generation: int = setting(
         Number(1, 1 << 15), "The SBAT generation of this product line's kernel images; raised to forbid older ones.", 1
     )
 
@@ -217,14 +207,25 @@ class Boot:
 class Disk:
     """The disk image. A slot never changes its size, so leave room for releases to come."""
 
-    sector_size: int = _setting(Number(512, 4096, (512, 4096)), "Bytes in a sector of the node's disk.", 512)
-    size: int = _setting(
-        Size(1 << 30), "The image's size; as small as its partitions allow if not set.", "", example="8 GiB"
+    sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes in a sector of the node's disk.", 512)
+    size: int = setting(
+        Size(1 << 30, derived=True),
+        "The image's size; as small as its partitions allow if not set.",
+        "",
+        example="8 GiB",
     )
-    boot: int = _setting(Size(33 << 20), "`BOOT`, the EFI system partition.", "264 MiB")
-    uki: int = _setting(Size(8 << 20), "`UKI-A` and `UKI-B`, each.", "64 MiB")
-    root: int = _setting(Size(64 << 20), "`ROOT-A` and `ROOT-B`, each: the root and its verity tree.", "2 GiB")
-    persist: int = _setting(
+    boot: int = setting(Size(MIN_BOOT), "`BOOT`, the EFI system partition.", "264 MiB")
+    uki: int = setting(
+        Size(8 << 20, derived=True),
+        "`UKI-A` and `UKI-B`, each; 0 for half as much again as the kernel image.",
+        "64 MiB",
+    )
+    root: int = setting(
+        Size(64 << 20, derived=True),
+        "`ROOT-A` and `ROOT-B`, each: the root and its verity tree; 0 for half as much again as they have.",
+        "2 GiB",
+    )
+    persist: int = setting(
         Size(64 << 20), "`PERSIST`; it grows to the end of the node's disk at the first boot.", "512 MiB"
     )
 
@@ -233,7 +234,7 @@ class Disk:
 class Persist:
     """What a node keeps besides /etc, /var, /home, /root and /opt/cni."""
 
-    keep: tuple[str, ...] = _setting(
+    keep: tuple[str, ...] = setting(
         Listing(ABSOLUTE), "Folders that are kept from release to release.", [], example=["/srv"]
     )
 
@@ -242,16 +243,16 @@ class Persist:
 class Health:
     """What a trial must prove before it is committed."""
 
-    deadline: int = _setting(
+    deadline: int = setting(
         Duration(30, 86400),
         "How long a trial may take to be committed, from the kernel's start; then it is reset.",
         "10 min",
     )
-    timeout: int = _setting(Duration(1, 3600), "How long one check may take.", "30 s")
-    watchdog: int = _setting(
+    timeout: int = setting(Duration(1, 3600), "How long one check may take.", "30 s")
+    watchdog: int = setting(
         Duration(10, 600), "The hardware watchdog's time: a system that hangs is reset after it.", "1 min"
     )
-    required: tuple[str, ...] = _setting(
+    required: tuple[str, ...] = setting(
         Listing(UNIT), "Units that must be active, besides that no unit may have failed.", [], example=["ssh.service"]
     )
 
@@ -260,94 +261,46 @@ class Health:
 class Check:
     """A health check: a program that ends with status 0 when the node is healthy."""
 
-    name: str = _setting(
+    name: str = setting(
         Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a file name"), "Its name; checks run in this order.", example="10-network"
     )
-    content: str = _setting(
+    content: str = setting(
         Text(), "What is in it. Either this or `source`.", "", example="#!/bin/sh\nexec ip route get 192.0.2.1\n"
     )
-    source: str = _setting(LOCAL, "The program that is copied.", "", example="checks/network")
+    source: str = setting(LOCAL, "The program that is copied.", "", example="checks/network")
 
 
 @dataclass(frozen=True)
 class Trust:
     """Whose releases the node takes."""
 
-    keys: tuple[str, ...] = _setting(
+    keys: tuple[str, ...] = setting(
         Listing(LOCAL), "Public keys (PEM). The keys of `--keys` if not set.", [], example=["keys/release.pub"]
     )
-    threshold: int = _setting(Number(1, 16), "How many different keys must have signed a release.", 1)
+    threshold: int = setting(Number(1, 16), "How many different keys must have signed a release.", 1)
 
 
 @dataclass(frozen=True)
 class Hook:
     """A program of yours that runs at a point of the build."""
 
-    at: str = _setting(
+    at: str = setting(
         Choice(HOOK_POINTS),
         "When: `tree-before` and `tree-after` run inside the root, without network, before and after it is set up;"
         " `build-before` and `build-after` run on the building machine, the latter in the output folder.",
         example="tree-after",
     )
-    run: str = _setting(LOCAL, "The program.", example="hooks/tree-after.sh")
+    run: str = setting(LOCAL, "The program.", example="hooks/tree-after.sh")
 
 
 @dataclass(frozen=True)
 class Build:
     """How the output is made."""
 
-    compression: int = _setting(Number(1, 19), "The zstd level of the release's frames.", 9)
-    formats: tuple[str, ...] = _setting(Listing(Choice(("raw",))), "The disk images to write.", ["raw"])
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table of the file, or an array of tables."""
-
-    name: str
-    type: type
-    many: bool = False
-
-    @property
-    def doc(self) -> str:
-        """What the section is for."""
-        return (self.type.__doc__ or "").strip()
-
-    @property
-    def settings(self) -> tuple[Setting, ...]:
-        """Its settings, in order."""
-        return tuple(
-            Setting(
-                self.name,
-                field.name,
-                field.metadata["kind"],
-                field.metadata["doc"],
-                field.metadata["default"] is _REQUIRED,
-                None if field.metadata["default"] is _REQUIRED else field.metadata["default"],
-                field.metadata["example"],
-            )
-            for field in dataclasses.fields(self.type)
-        )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting, as the table's readers see it."""
-
-    section: str
-    key: str
-    kind: Kind
-    doc: str
-    required: bool
-    default: Any
-    """As it stands in the file; ``""`` for not set, None if required."""
-    example: Any
-    """As it stands in the file; None if the default says enough."""
-
-    @property
-    def name(self) -> str:
-        """``section.key``."""
-        return f"{self.section}.{self.key}"
+    compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
+    formats: tuple[str, ...] = setting(
+        Listing(Choice(("raw",))), "The disk images to write; none for a release that running nodes install.", ["raw"]
+    )
 
 
 SECTIONS: Final = (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.builder.config import Loaded
+from proa.builder.disklayout import is_derived, layout
 from proa.builder.settings import SECTIONS
-from proa.builder.steps.disk import layout
 from proa.core.events import human_bytes
 from proa.partition.layout import Layout
 
@@ -41,18 +41,21 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
 
 
 def document(loaded: Loaded) -> dict[str, Any]:
-    """The content of ``proa.summary/v1``."""
-    planned = layout(loaded.config)
+    """The content of ``proa.summary/v1``; there is no layout where it depends on what the build makes."""
+    settings = [dataclasses.asdict(one) for one in effective(loaded)]
+    return {"config": str(loaded.path), "settings": settings, "layout": _layout_document(loaded)}
+
+
+def _layout_document(loaded: Loaded) -> dict[str, Any] | None:
+    if is_derived(loaded.config):
+        return None
+    planned = layout(loaded.config, {})
     return {
-        "config": str(loaded.path),
-        "settings": [dataclasses.asdict(one) for one in effective(loaded)],
-        "layout": {
-            "disk_size": planned.disk_size,
-            "sector_size": planned.sector_size,
-            "disk_guid": planned.disk_guid,
-            "partitions": [dataclasses.asdict(partition) for partition in planned.partitions],
-            "free": free(planned),
-        },
+        "disk_size": planned.disk_size,
+        "sector_size": planned.sector_size,
+        "disk_guid": planned.disk_guid,
+        "partitions": [dataclasses.asdict(partition) for partition in planned.partitions],
+        "free": free(planned),
     }
 
 
@@ -61,7 +64,9 @@ def text(loaded: Loaded) -> str:
     rows = [(one.name, _show(one.value), one.origin) for one in effective(loaded)]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {value:<40}  {origin}".rstrip() for name, value, origin in rows]
-    planned = layout(loaded.config)
+    if is_derived(loaded.config):
+        return "\n".join([*lines, "", "the disk's layout depends on what the build makes (disk.uki or disk.root is 0)"])
+    planned = layout(loaded.config, {})
     lines += ["", f"disk of {human_bytes(planned.disk_size)}, {planned.sector_size}-byte sectors"]
     lines += [
         f"{part.number}  {part.name:<8}  from {human_bytes(part.start):>10}  {human_bytes(part.size):>10}"

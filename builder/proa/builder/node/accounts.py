@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.node.tree import Tree
-from proa.builder.settings import UNSET, User
+from proa.builder.setting import UNSET
+from proa.builder.settings import User
 from proa.core.errors import Code, ProaError
 
 LOCK: Final = "proa.users.lock"
@@ -27,6 +28,7 @@ _STATIC: Final = range(100)
 _SYSTEM: Final = range(999, 99, -1)
 """Numbers given out as packages are installed, the way Debian goes through them."""
 _FIRST_PERSON: Final = 1000
+_CAPABILITY: Final = "security.capability"
 _NOBODY: Final = 65534
 
 
@@ -109,6 +111,8 @@ def assign(tree: Numbers, wanted: Sequence[User], lock: Numbers) -> Numbers:
         raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint=hint)
     moved = {tree.groups[name]: gid for name, gid in groups.items()}
     users = {name: (uids[name], moved.get(gid, gid)) for name, (_, gid) in tree.users.items()}
+    own_uids = {**{n: u for n, (u, _) in lock.users.items()}, **uids}
+    own_gids = {**locked, **groups}
     for name, uid in people.items():
         number = lock.users[name][0] if name in lock.users else uid
         if number == UNSET:
@@ -117,7 +121,16 @@ def assign(tree: Numbers, wanted: Sequence[User], lock: Numbers) -> Numbers:
             number = next(free for free in range(_FIRST_PERSON, _NOBODY) if free not in taken)
         groups.setdefault(name, locked.get(name, number))
         users[name] = (number, groups[name])
+        changed += _taken("user", name, number, own_uids) + _taken("group", name, groups[name], own_gids)
+    if changed:
+        raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint="Choose another uid, or leave it out.")
     return Numbers(users, groups)
+
+
+def _taken(what: str, name: str, number: int, owners: Mapping[str, int]) -> list[str]:
+    """That a number belongs to somebody else, in words; nothing if it does not."""
+    other = next((owner for owner, own in owners.items() if own == number and owner != name), None)
+    return [] if other is None else [f"{what} {name} is to be {number}, which is {other}'s"]
 
 
 def _give(tree: Mapping[str, int], lock: Mapping[str, int], what: str, changed: list[str]) -> dict[str, int]:
@@ -156,8 +169,13 @@ def check(final: Numbers, numbers: Numbers, lock: Numbers) -> Numbers:
         for name, gid in final.groups.items()
         if name in expected.groups and expected.groups[name] != gid
     ]
+    own_uids = {name: uid for name, (uid, _) in expected.users.items()}
+    for name, (uid, _) in final.users.items():
+        changed += _taken("user", name, uid, own_uids) if name not in expected.users else []
+    for name, gid in final.groups.items():
+        changed += _taken("group", name, gid, expected.groups) if name not in expected.groups else []
     if changed:
-        raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint="Give them their old numbers in the hook.")
+        raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint="Give them other numbers in the hook.")
     return final
 
 
@@ -191,9 +209,20 @@ def renumber(tree: Tree, numbers: Numbers) -> None:
         status = path.lstat()
         uid, gid = uids.get(status.st_uid, status.st_uid), gids.get(status.st_gid, status.st_gid)
         if (uid, gid) != (status.st_uid, status.st_gid):
-            os.chown(path, uid, gid, follow_symlinks=False)
-            if not path.is_symlink():
-                path.chmod(status.st_mode & 0o7777)
+            _chown(path, uid, gid)
+
+
+def _chown(path: Path, uid: int, gid: int) -> None:
+    """Change the owner; the kernel takes set-user-ID bits and capabilities away when it does (chown(2))."""
+    mode = path.lstat().st_mode
+    if path.is_symlink():
+        os.chown(path, uid, gid, follow_symlinks=False)
+        return
+    capability = os.getxattr(path, _CAPABILITY) if _CAPABILITY in os.listxattr(path) else b""
+    os.chown(path, uid, gid)
+    path.chmod(mode & 0o7777)
+    if capability:
+        os.setxattr(path, _CAPABILITY, capability)
 
 
 def add(tree: Tree, users: Sequence[User], numbers: Numbers, ssh_keys: Mapping[str, Sequence[str]]) -> None:

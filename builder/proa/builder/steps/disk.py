@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from proa.builder import sparse
 from proa.builder.context import Context
-from proa.builder.settings import Config
+from proa.builder.disklayout import layout
 from proa.core.events import Note, human_bytes
 from proa.partition import bootstate, persist, statefile, table
 from proa.partition.bootstate import Slot
-from proa.partition.layout import Layout, Request, Sizes, check_contents, derive_guid, plan
+from proa.partition.layout import Layout, check_contents, derive_guid
 from proa.partition.slots import Extent
 
 TIGHT: Final = 0.8
@@ -29,8 +30,8 @@ class Disk:
     keep = False
 
     def inputs(self, context: Context) -> Mapping[str, object]:
-        """The layout and the time."""
-        return {"layout": repr(layout(context.config)), "epoch": context.epoch}
+        """The settings of the layout, and the time."""
+        return {"disk": dataclasses.asdict(context.config.disk), "epoch": context.epoch}
 
     def run(self, context: Context, out: Path) -> None:
         """Make it.
@@ -38,9 +39,9 @@ class Disk:
         Raises:
             ProaError: ``LAYOUT``; ``TOO_LARGE``, before anything is written; ``TOOL``, ``DISK_FULL``.
         """
-        planned = layout(context.config)
         contents = _contents(context)
         sizes = {name: sum(path.stat().st_size for path in paths) for name, paths in contents.items()}
+        planned = layout(context.config, sizes)
         check_contents(planned, sizes)
         _warn(context, planned, sizes)
         image = out / "disk.raw"
@@ -52,17 +53,6 @@ class Disk:
             for path in paths:
                 at += sparse.copy(path, image, at)
         _make_persist(image, planned, context)
-
-
-def layout(config: Config) -> Layout:
-    """The layout of the configuration's disk; all GUIDs follow from the name of the product line.
-
-    Raises:
-        ProaError: ``LAYOUT``.
-    """
-    disk = config.disk
-    sizes = Sizes(boot=disk.boot, uki=disk.uki, root=disk.root, persist=disk.persist)
-    return plan(Request(config.release.name, sizes, disk.size or None, disk.sector_size))
 
 
 def _contents(context: Context) -> dict[str, list[Path]]:
