@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,9 @@ def test_it_makes_what_it_planned(made: keys.Keys, tmp_path: Path) -> None:
 
 
 def test_pairs_of_release_keys_belong_together(made: keys.Keys) -> None:
-    public = [load_public(path) for path in made.release_public]
+    public = [load_public(path.with_suffix(".pub")) for path in made.release]
     assert [load_private(path).public for path in made.release] == public
+    assert [signer.public for signer in made.signers] == list(made.public) == public
     assert len(public) == len(set(public)) == 2
 
 
@@ -68,3 +70,28 @@ def test_an_incomplete_folder_is_told(made: keys.Keys, tmp_path: Path) -> None:
     with pytest.raises(ProaError) as raised:
         keys.open_keys(tmp_path)
     assert (raised.value.code, raised.value.at) == (Code.FILE_MISSING, str(tmp_path / "release.key"))
+
+
+@pytest.fixture
+def mine(tmp_path: Path, made: keys.Keys) -> keys.Keys:
+    """A copy that may be changed."""
+    shutil.copytree(made.folder, tmp_path / "mine")
+    return keys.Keys(tmp_path / "mine")
+
+
+def test_a_public_key_without_its_private_one_is_trusted_and_does_not_sign(mine: keys.Keys, made: keys.Keys) -> None:
+    (mine.folder / "release-2.key").unlink()
+    assert keys.open_keys(mine.folder).public == made.public
+    assert len(mine.signers) == 1
+
+
+def test_a_private_key_without_its_public_one_is_trusted(mine: keys.Keys, made: keys.Keys) -> None:
+    (mine.folder / "release.pub").unlink()
+    assert keys.open_keys(mine.folder).public == made.public
+
+
+def test_a_pair_that_does_not_belong_together_is_refused(mine: keys.Keys) -> None:
+    shutil.copy(mine.folder / "release-2.pub", mine.folder / "release.pub")
+    with pytest.raises(ProaError) as raised:
+        keys.open_keys(mine.folder)
+    assert (raised.value.code, raised.value.at) == (Code.KEY, str(mine.folder / "release.pub"))

@@ -16,7 +16,6 @@ from proa.builder.steps import release
 from proa.builder.steps.verity import VERITY
 from proa.core import artifact, frames
 from proa.core.errors import Code, ProaError
-from proa.core.keys import load_public
 from proa.core.layoutdir import LayoutDir
 from proa.core.reference import Reference
 from proa.core.trust import Trust
@@ -37,7 +36,7 @@ def contents(step_context: Context, tmp_path: Path) -> Context:
 
 
 def opened(folder: Path, keys: Keys) -> artifact.OpenedRelease:
-    trust = Trust(tuple(load_public(path) for path in keys.release_public), 1)
+    trust = Trust(keys.public, 1)
     return artifact.open_release(LayoutDir(Reference("", "", tag="1.2.3", layout=folder)), trust)
 
 

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from proa.builder import sbom
+from proa.core.errors import Code, ProaError
 
 DEBIAN = [
     {"package": "libstdc++6", "version": "12.2.0-14+deb12u1", "architecture": "amd64", "source": "gcc-12 (12.2.0-14)"},
@@ -66,3 +68,18 @@ def test_everything_is_contained_in_the_release() -> None:
     document = made()
     contained = {r["relatedSpdxElement"] for r in document["relationships"] if r["relationshipType"] == "CONTAINS"}
     assert contained == {package["SPDXID"] for package in document["packages"]} - {"SPDXRef-release"}
+
+
+def test_packages_are_read_back() -> None:
+    found = sbom.packages(json.dumps(made()).encode())
+    assert len(found) == len(DEBIAN) + len(BOOT) + len(WHEELS)
+    assert {package["name"] for package in found} >= {"libstdc++6", "tzdata"}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"packages": 1}', b'{"packages": [1]}', b'{"packages": [{}]}', b"\xff"]
+)
+def test_what_is_no_bill_of_materials_is_refused(data: bytes) -> None:
+    with pytest.raises(ProaError) as raised:
+        sbom.packages(data)
+    assert raised.value.code is Code.RELEASE

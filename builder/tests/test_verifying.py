@@ -21,7 +21,6 @@ from proa.builder.steps.verity import VERITY
 from proa.builder.verifying import verify
 from proa.core.errors import Code, ProaError
 from proa.core.events import SILENT
-from proa.core.keys import load_public
 from proa.core.layoutdir import LayoutDir
 from proa.core.reference import Reference
 from proa.core.release import MEDIA_TYPES
@@ -53,7 +52,7 @@ def write_release(context: Context, out: Path) -> Path:
 
 
 def trust_of(keys: Keys) -> Trust:
-    return Trust(tuple(load_public(path) for path in keys.release_public))
+    return Trust(keys.public)
 
 
 def refused(folder: Path, trust: Trust) -> ProaError:
@@ -120,9 +119,9 @@ def test_the_verbs_over_a_layout_folder(parts: Context, secure_boot: Keys, tmp_p
     assert not (tmp_path / "there").exists()
     pushed = json.loads(run("push", folder, there, "--keys", secure_boot.folder, "--json", "--progress", "none").output)
     assert pushed["reference"] == f"{there}@{pushed['digest']}"
-    verified = run("verify", there, "--key", secure_boot.release_public[0], "--json", "--progress", "none")
+    verified = run("verify", there, "--key", secure_boot.folder / "release.pub", "--json", "--progress", "none")
     assert json.loads(verified.output)["digest"] == pushed["digest"]
     document = json.loads(run("inspect", there, "--json").output)
     assert (document["schema"], document["packages"]) == ("proa.release/v1", [{"name": "x", "version": "1"}])
-    unsigned = run("verify", there, "--key", secure_boot.release_public[0], "--threshold", "2")
+    unsigned = run("verify", there, "--key", secure_boot.folder / "release.pub", "--threshold", "2")
     assert isinstance(unsigned.exception, ProaError)

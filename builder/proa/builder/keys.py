@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.core.files import fsync_folder, os_errors
-from proa.core.keys import Algorithm
+from proa.core.keys import Algorithm, PrivateKey, PublicKey, load_private, load_public
 
 SECURE_BOOT: Final = ("PK", "KEK", "db")
 """Firmware's keys: who owns the platform, who may change db, what may boot (UEFI 2.10, section 32.3)."""
@@ -43,12 +43,31 @@ class Keys:
     @property
     def release(self) -> tuple[Path, ...]:
         """The private keys that sign releases, in the order of their names."""
-        return tuple(sorted(self.folder.glob("release*.key")))
+        return tuple(sorted(self.folder.glob("release*.key"), key=lambda path: path.stem))
 
     @property
-    def release_public(self) -> tuple[Path, ...]:
-        """Their public halves."""
-        return tuple(sorted(self.folder.glob("release*.pub")))
+    def signers(self) -> tuple[PrivateKey, ...]:
+        """The same, read.
+
+        Raises:
+            ProaError: ``KEY`` or ``DEVICE``.
+        """
+        return tuple(load_private(path) for path in self.release)
+
+    @property
+    def public(self) -> tuple[PublicKey, ...]:
+        """Whom nodes are to believe: the signers, and those of whom only ``release*.pub`` is here.
+
+        Raises:
+            ProaError: ``KEY``, also when the two files of a pair do not belong together.
+        """
+        private = {path.stem: load_private(path).public for path in self.release}
+        listed = {path.stem: load_public(path) for path in self.folder.glob("release*.pub")}
+        for name in private.keys() & listed.keys():
+            if private[name] != listed[name]:
+                raise ProaError(Code.KEY, f"it is not the public half of {name}.key", at=self.folder / f"{name}.pub")
+        found = listed | private
+        return tuple(dict.fromkeys(found[name] for name in sorted(found)))
 
     def certificate(self, name: str) -> Path:
         """The certificate of ``PK``, ``KEK`` or ``db``."""
@@ -68,13 +87,14 @@ def open_keys(folder: Path) -> Keys:
     """A folder of keys that is there as a whole.
 
     Raises:
-        ProaError: ``FILE_MISSING``, naming the first file that is not there.
+        ProaError: ``FILE_MISSING``, naming the first file that is not there; ``KEY``.
     """
     keys = Keys(folder)
     boot = [path for name in SECURE_BOOT for path in (keys.certificate(name), keys.private(name))]
     for path in (folder / "release.key", *boot):
         if not path.is_file():
             raise ProaError(Code.FILE_MISSING, "the key is not there", at=path, hint=f"proa-build keys init {folder}")
+    _ = keys.public  # every key can be read, and pairs belong together
     return keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 from collections.abc import Iterable, Mapping
@@ -9,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from proa.core import SCHEMA_VERSION
+from proa.core.errors import Code, ProaError
 
 _NAMESPACE: Final = "https://spdx.org/spdxdocs/proa"
+_RELEASE: Final = "SPDXRef-release"
 _NOT_ID: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
@@ -40,7 +43,7 @@ def document(
         epoch: When it was built, in seconds since 1970.
     """
     root = {
-        "SPDXID": "SPDXRef-release",
+        "SPDXID": _RELEASE,
         "name": name,
         "versionInfo": version,
         "primaryPackagePurpose": "OPERATING-SYSTEM",
@@ -60,8 +63,8 @@ def document(
             "creators": [f"Tool: proa-{SCHEMA_VERSION}"],
         },
         "packages": [root, *sorted(packages, key=lambda package: str(package["SPDXID"]))],
-        "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", "SPDXRef-release")]
-        + [_relation("SPDXRef-release", "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)],
+        "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE)]
+        + [_relation(_RELEASE, "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)],
     }
 
 
@@ -121,3 +124,23 @@ def _relation(one: str, what: str, other: str) -> dict[str, str]:
 def _identity(kind: str, name: str) -> str:
     """An SPDX id; ``+`` and ``_``, which names may have and ids not, become words."""
     return f"SPDXRef-{kind}-" + _NOT_ID.sub(lambda match: {"+": "-plus", "_": "-u"}.get(match[0], "-x"), name)
+
+
+def packages(data: bytes) -> list[dict[str, str]]:
+    """Names and versions of the packages that a document lists.
+
+    Args:
+        data: The document, from a release that somebody else may have built.
+
+    Raises:
+        ProaError: ``RELEASE`` when it is not SPDX JSON.
+    """
+    try:
+        found = json.loads(data).get("packages", [])
+        return [
+            {"name": str(package["name"]), "version": str(package.get("versionInfo", ""))}
+            for package in found
+            if package.get("SPDXID") != _RELEASE
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ProaError(Code.RELEASE, "the bill of materials is not SPDX JSON", at="sbom") from error

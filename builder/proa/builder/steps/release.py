@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder import fingerprint
 from proa.builder.context import Context
-from proa.core import artifact, frames, keys
+from proa.core import artifact, frames
 from proa.core.events import Progress
 from proa.core.files import os_errors, sha256
 from proa.core.frames import FrameMap
@@ -56,7 +55,7 @@ class ReleaseStep:
             "expires": release.expires,
             "requires": [LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION],
             "level": context.config.build.compression,
-            "signers": [fingerprint.file(path) for path in context.keys.release_public] if context.keys else [],
+            "signers": [key.public.id for key in context.keys.signers] if context.keys else [],
             "epoch": context.epoch,
         }
 
@@ -70,7 +69,7 @@ class ReleaseStep:
         release = _document(context, {name: blob_of(path) for name, path in files.items()})
         (out / "release.json").write_bytes(release.encode())
         digest = artifact.write_release(out / "release", release, files)
-        signers = [keys.load_private(path) for path in context.keys.release] if context.keys else []
+        signers = context.keys.signers if context.keys else ()
         with LayoutDir(Reference("", "", layout=out / "release")) as layout:
             artifact.sign_release(layout, digest, signers)
 
