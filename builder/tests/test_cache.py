@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,48 @@ def test_the_results_used_last_are_kept(tmp_path: Path) -> None:
     for number in range(KEPT_PER_STEP + 2):
         keep(cache, f"k{number}")
         os.utime(tmp_path / "steps" / "step" / f"k{number}", (number, number))
-    assert cache.find("step", "k0") is not None
+    with ExitStack() as done:
+        assert cache.use("step", "k0", done) is not None
+    assert cache.find("step", "k1") is not None  # only looked at
     cache.prune("step")
     left = {path.name for path in (tmp_path / "steps" / "step").iterdir()}
     assert left == {"k0", *(f"k{number}" for number in range(3, KEPT_PER_STEP + 2))}
+
+
+def test_what_another_build_uses_is_not_pruned(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    keep(cache, "mine")
+    with ExitStack() as held:
+        entry = cache.use("step", "mine", held)
+        assert entry is not None
+        for number in range(KEPT_PER_STEP):
+            keep(cache, f"k{number}")
+        os.utime(entry.folder.parent, (0, 0))
+        cache.prune("step")
+        assert (entry.folder / "file").read_text() == "content"
+    cache.prune("step")
+    assert not entry.folder.exists()
+
+
+def test_what_a_killed_build_left_is_pruned(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    keep(cache, "k")
+    left = tmp_path / "steps" / "step" / ".other.k2j4x_9a"
+    (left / "output").mkdir(parents=True)
+    cache.prune("step")
+    assert not left.exists()
+    assert cache.find("step", "k") is not None
+
+
+def test_looking_changes_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    keep(cache, "k")
+    (tmp_path / "steps" / "step" / "k" / "output" / "file").write_text("damaged")
+    assert cache.find("step", "k") is None
+    assert (tmp_path / "steps" / "step" / "k").is_dir()
+    with ExitStack() as held:
+        assert cache.use("step", "k", held) is None
+    assert not (tmp_path / "steps" / "step" / "k").exists()
 
 
 def test_why_nothing_was_found(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from proa.builder import pipeline
 from proa.builder.cache import Cache
 from proa.builder.config import load
 from proa.builder.context import Context, Step
+from proa.builder.keys import Keys
 from proa.builder.pipeline import Order, build, plan
 from proa.core.errors import Code, ProaError
 from proa.core.events import Note, Recorder, StepFinished
@@ -192,8 +194,9 @@ def test_a_hook_that_fails_ends_the_build(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_time_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+@pytest.mark.parametrize("given", ["yesterday", "\N{SUPERSCRIPT TWO}", "99999999999999", "-1"])
+def test_a_time_that_is_none(tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", given)
     with pytest.raises(ProaError) as raised:
         build(order_of(tmp_path, ()))
     assert raised.value.code is Code.USAGE
@@ -205,4 +208,71 @@ def test_a_build_that_no_node_will_trust_says_so(tmp_path: Path) -> None:
     assert isinstance(order.monitor, Recorder)
     assert [event.text for event in order.monitor.events if isinstance(event, Note)] == [
         "no trusted key: nodes of this image refuse every release; give --keys, or set trust.keys"
+    ]
+
+
+@pytest.mark.parametrize("name", ["filled", ".", "..", "cache", "file"])
+def test_an_output_that_would_replace_something_else_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "project"
+    for path in (folder / "filled" / "precious", folder / "cache" / "precious"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (folder / "file").touch()
+    monkeypatch.chdir(folder)
+    one = Fake("one")
+    order = dataclasses.replace(order_of(folder, (one,)), out=Path(name))
+    for run in (build, plan):
+        with pytest.raises(ProaError) as raised:
+            run(order)
+        assert (raised.value.code, one.runs) == (Code.FILE_EXISTS, 0)
+    assert {path.name for path in folder.iterdir()} == {"filled", "cache", "file", "proa.toml"}
+    assert (folder / "filled" / "precious").exists()
+    assert (folder / "cache" / "precious").exists()
+
+
+def test_keys_are_never_replaced_by_an_output(tmp_path: Path, secure_boot: Keys) -> None:
+    order = dataclasses.replace(order_of(tmp_path, (Fake("one"),)), keys=secure_boot, out=secure_boot.folder)
+    with pytest.raises(ProaError) as raised:
+        build(order)
+    assert raised.value.code is Code.FILE_EXISTS
+    assert (secure_boot.folder / "release.key").is_file()
+
+
+def test_an_empty_folder_and_an_earlier_output_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    build(order_of(tmp_path, (Fake("one"),)))
+    build(order_of(tmp_path, (Fake("one"),)))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["build.json"]
+
+
+def test_what_a_killed_build_left_beside_the_output_goes(tmp_path: Path) -> None:
+    build(order_of(tmp_path, (Fake("one"),)))
+    (tmp_path / ".out.k2j4x_9a" / "steps.abcdefgh").mkdir(parents=True)
+    (tmp_path / ".out.old.abcdefgh").mkdir()
+    (tmp_path / "out").rename(tmp_path / ".out.old.abcdefgh" / "it")  # killed between two renames
+    (tmp_path / ".out.notours").mkdir()
+    one = Fake("one", during=lambda context: (_ for _ in ()).throw(ProaError(Code.TOOL, "fails")), given={"x": 1})
+    with pytest.raises(ProaError):
+        build(order_of(tmp_path, (one,)))
+    assert json.loads((tmp_path / "out" / "build.json").read_text())["name"] == "node"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "cache", "proa.toml", ".out.notours"}
+
+
+def test_more_signatures_than_trusted_keys_are_refused(tmp_path: Path, secure_boot: Keys) -> None:
+    order = dataclasses.replace(order_of(tmp_path, (Fake("one"),), "[trust]\nthreshold = 2\n"), keys=secure_boot)
+    with pytest.raises(ProaError) as raised:
+        build(order)
+    assert raised.value.code is Code.CONFIG_VALUE
+    assert (raised.value.message, raised.value.at) == (
+        "2 keys must sign, but only 1 are trusted",
+        f"{tmp_path / 'proa.toml'}:5:1",
+    )
+
+
+def test_a_release_alone_needs_no_disk(tmp_path: Path) -> None:
+    order = order_of(tmp_path, (), "[build]\nformats = []\n")
+    assert [step.name for step in pipeline.steps_of(order.loaded.config)] == [
+        step.name for step in pipeline.STEPS if step.name != "disk"
     ]

@@ -36,3 +36,9 @@ def test_what_a_killed_build_left_is_swept_and_what_is_in_use_stays(tmp_path: Pa
         assert used.exists()
         assert not left.exists()
     scratch.sweep(tmp_path / "nowhere")
+
+
+def test_what_is_made_just_now_is_not_swept(tmp_path: Path) -> None:
+    (tmp_path / ".step.k2j4x_9a").mkdir()  # not locked yet
+    scratch.sweep(tmp_path)
+    assert (tmp_path / ".step.k2j4x_9a").is_dir()

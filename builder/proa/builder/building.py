@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from proa.builder import output
 from proa.builder.context import Made
 from proa.builder.settings import Release
 from proa.builder.steps.release import RELEASE
@@ -37,7 +38,7 @@ def report(
         seconds: How long all of it took.
     """
     return {
-        "schema": "proa.build/v1",
+        "schema": output.SCHEMA,
         "proa": SCHEMA_VERSION,
         "name": release.name,
         "version": release.version,

@@ -12,12 +12,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder import fingerprint
+from proa.builder import fingerprint, scratch
 from proa.core.errors import Code, ProaError
 from proa.core.files import new_folder, os_errors
 
@@ -42,16 +42,29 @@ class Cache:
     folder: Path
 
     def find(self, step: str, key: str) -> Entry | None:
-        """The result of a step for a key, or None if there is none or it is damaged."""
+        """The result of a step for a key, or None if there is none or it is damaged. Changes nothing."""
         place = self._place(step, key)
         record = _record(place)
-        if record is None:
+        if record is None or _content(place / _OUTPUT) != record["content"]:
             return None
-        if _content(place / _OUTPUT) != record["content"]:
+        return Entry(place / _OUTPUT, fingerprint.of(record["content"]))
+
+    def use(self, step: str, key: str, held: ExitStack) -> Entry | None:
+        """The same for use: it counts as used now, and stays there until ``held`` is closed.
+
+        The caller holds the step's lock. What is damaged is thrown away.
+        """
+        place = self._place(step, key)
+        if (handle := _open(place / _RECORD)) is None:
+            return None
+        held.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        entry = self.find(step, key)
+        if entry is None:
             shutil.rmtree(place, ignore_errors=True)
             return None
         os.utime(place)
-        return Entry(place / _OUTPUT, fingerprint.of(record["content"]))
+        return entry
 
     @contextmanager
     def new(self, step: str, key: str, inputs: Mapping[str, object]) -> Iterator[Path]:
@@ -73,9 +86,15 @@ class Cache:
         return ""
 
     def prune(self, step: str) -> None:
-        """Throw away the results of a step that were not used for the longest time, but for a few."""
+        """Throw away the results of a step that were not used for the longest time, but for a few.
+
+        The caller holds the step's lock. Results that another build uses stay; what a killed build left goes.
+        """
         for place in self._by_use(step)[KEPT_PER_STEP:]:
-            shutil.rmtree(place, ignore_errors=True)
+            if not _in_use(place):
+                shutil.rmtree(place, ignore_errors=True)
+        for left in (self.folder / "steps" / step).glob(".*.*"):
+            scratch.remove(left)
 
     @contextmanager
     def lock(self, step: str) -> Iterator[None]:
@@ -119,6 +138,26 @@ def check_space(folder: Path, needed: int, what: str) -> None:
     if free < needed:
         numbers = f"{needed >> 20} MiB are needed, {free >> 20} MiB are free"
         raise ProaError(Code.DISK_FULL, f"too little room for {what}: {numbers}", at=folder)
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _in_use(place: Path) -> bool:
+    handle = _open(place / _RECORD)
+    if handle is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _record(place: Path) -> dict[str, Any] | None:

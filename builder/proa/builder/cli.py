@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from proa.builder import keys as keyring
-from proa.builder import pipeline, reference, summary, verifying
+from proa.builder import pipeline, reference, sbom, summary, verifying
 from proa.builder.cache import Cache, default_folder
 from proa.builder.config import load
 from proa.core import SCHEMA_VERSION, artifact
@@ -21,7 +21,7 @@ from proa.core.cli import dry_run_option, json_option, options, progress_option,
 from proa.core.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.events import human_bytes, monitor
 from proa.core.files import os_errors, replace
-from proa.core.keys import load_private, load_public
+from proa.core.keys import load_public
 from proa.core.reference import Reference, parse
 from proa.core.registry import open_source
 from proa.core.source import Source
@@ -147,12 +147,14 @@ def image(
     dry_run: bool,
 ) -> None:
     """Build the disk image and the release."""
+    loaded = load(config, version=version)
     order = pipeline.Order(
-        loaded=load(config, version=version),
+        loaded=loaded,
         out=output,
         keys=keyring.open_keys(keys_folder) if keys_folder else None,
         cache=Cache(cache_folder or default_folder()),
         monitor=monitor(progress),
+        steps=pipeline.steps_of(loaded.config),
     )
     if dry_run:
         plan = pipeline.plan(order)
@@ -184,7 +186,7 @@ def push(
 ) -> None:
     """Push a built release with its signatures; prints REF@sha256:..."""
     where = parse(target)
-    signers = [load_private(path) for path in keyring.Keys(keys_folder).release] if keys_folder else []
+    signers = keyring.Keys(keys_folder).signers if keys_folder else ()
     if keys_folder and not signers:
         raise ProaError(Code.FILE_MISSING, "the folder has no release*.key", at=keys_folder)
     with open_source(_layout(folder)) as source:
@@ -242,11 +244,7 @@ def inspect(target: str, as_json: bool, **access: Any) -> None:
     """Show a release's document, sizes and packages. Nothing is verified but digests."""
     with _open(target, access) as source:
         opened = artifact.inspect_release(source)
-        packages = [
-            {"name": package["name"], "version": package.get("versionInfo", "")}
-            for package in json.loads(opened.small("sbom")).get("packages", [])
-            if package.get("SPDXID") != "SPDXRef-release"
-        ]
+        packages = sbom.packages(opened.small("sbom"))
     document = json.loads(opened.release.encode())
     facts = {"reference": target, "digest": opened.manifest_digest, "packages": packages}
     if as_json:

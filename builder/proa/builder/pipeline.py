@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder import building, fingerprint, scratch, sources
+from proa.builder import building, fingerprint, output, scratch, sources
 from proa.builder import cache as kept
-from proa.builder.cache import Cache
+from proa.builder.cache import Cache, Entry
 from proa.builder.config import Loaded
 from proa.builder.context import Context, Made, Step
 from proa.builder.keys import Keys
 from proa.builder.node import accounts
+from proa.builder.settings import Config
 from proa.builder.steps.disk import DISK
 from proa.builder.steps.esp import ESP
 from proa.builder.steps.initrd import INITRD
@@ -56,6 +56,12 @@ RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "sbom.spdx.json": (SBOM.name, "sbom.spdx.json"),
 }
 """What the output folder holds besides build.json: its name there, and the step and the name it comes from."""
+_EPOCH: Final = re.compile(r"[0-9]{1,10}")
+
+
+def steps_of(config: Config) -> tuple[Step, ...]:
+    """The steps that a configuration asks for."""
+    return tuple(step for step in STEPS if step is not DISK or "raw" in config.build.formats)
 
 
 @dataclass(frozen=True)
@@ -96,21 +102,29 @@ def build(order: Order) -> dict[str, Any]:
         The content of build.json (``proa.build/v1``).
 
     Raises:
-        ProaError: ``BUSY`` if another build writes the same output, or what a step says. Nothing half done is left.
+        ProaError: ``BUSY`` if another build writes the same output, ``FILE_EXISTS`` if the output folder holds
+            something else, or what a step says. Nothing half done is left.
     """
     started = time.monotonic()
+    check_output(order)
     with os_errors(order.out.parent):
         order.out.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(order.out):
+    with output.lock(order.out):
         scratch.sweep(order.scratch)
-        warn(order)
+        check_trust(order)
         run_hooks(order, "build-before", order.folder)
         epoch = source_date_epoch(order)
-        with os_errors(order.out), new_folder(order.out) as work, scratch.folder(work, "steps") as results:
-            made, outputs = _run_steps(order, epoch, results)
+        output.sweep(order.out)
+        with (
+            os_errors(order.out),
+            new_folder(order.out) as work,
+            scratch.folder(work, "steps") as results,
+            ExitStack() as held,
+        ):
+            made, outputs = _run_steps(order, epoch, results, held)
             for name, (step, source) in RESULTS.items():
                 if step in outputs:
-                    _place(outputs[step] / source, work / name)
+                    output.place(outputs[step] / source, work / name)
             report = building.report(
                 order.loaded.config.release,
                 made,
@@ -119,18 +133,39 @@ def build(order: Order) -> dict[str, Any]:
                 signed=order.keys is not None,
                 seconds=time.monotonic() - started,
             )
-            (work / "build.json").write_text(json.dumps(report, indent=1) + "\n")
+            (work / output.REPORT).write_text(json.dumps(report, indent=1) + "\n")
             run_hooks(order, "build-after", work)
             _keep_numbers(order, outputs)
     return report
 
 
-def warn(order: Order) -> None:
-    """Say what builds but will hardly be meant."""
-    if not order.loaded.config.trust.keys and order.keys is None:
+def check_output(order: Order) -> None:
+    """Refuse an output folder that is not one before anything is built.
+
+    Raises:
+        ProaError: ``FILE_EXISTS``.
+    """
+    inputs = {order.folder: "the configuration", order.cache.folder: "the cache", Path.cwd(): "the current folder"}
+    if order.keys is not None:
+        inputs[order.keys.folder] = "the keys"
+    output.check(order.out, inputs)
+
+
+def check_trust(order: Order) -> None:
+    """Say what builds but will hardly be meant, and refuse what no release could ever satisfy.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` when more keys must sign than are trusted.
+    """
+    trust, keys = order.loaded.config.trust, order.keys
+    trusted = len(trust.keys or (keys.public if keys is not None else ()))
+    if not trusted:
         text = "no trusted key: nodes of this image refuse every release; give --keys, or set trust.keys"
         order.monitor.emit(Note(text, "warning"))
-    elif order.keys is None:
+    elif trust.threshold > trusted:
+        at = order.loaded.origins.get("trust.threshold", order.loaded.path)
+        raise ProaError(Code.CONFIG_VALUE, f"{trust.threshold} keys must sign, but only {trusted} are trusted", at=at)
+    elif keys is None:
         order.monitor.emit(Note("no --keys: neither the boot chain nor the release is signed", "warning"))
 
 
@@ -138,8 +173,9 @@ def plan(order: Order) -> dict[str, Any]:
     """What a build would do: for each step whether its result is kept, as far as that follows from kept results.
 
     Raises:
-        ProaError: ``MIRROR``, or what is wrong with the configuration.
+        ProaError: ``FILE_EXISTS``, ``MIRROR``, or what is wrong with the configuration.
     """
+    check_output(order)
     epoch = source_date_epoch(order)
     made: dict[str, Made] = {}
     outputs: dict[str, Path] = {}
@@ -169,8 +205,8 @@ def source_date_epoch(order: Order) -> int:
     """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given:
-        if not given.isdigit():
-            raise ProaError(Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', not a number of seconds")
+        if not _EPOCH.fullmatch(given):
+            raise ProaError(Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', not a number of seconds before the year 2286")
         return int(given)
     return sources.newest(sources.indexes(sources.archives(order.loaded.config, order.folder)))
 
@@ -191,7 +227,7 @@ def run_hooks(order: Order, point: str, cwd: Path) -> None:
                 raise process.failure(done, Code.HOOK)
 
 
-def _run_steps(order: Order, epoch: int, results: Path) -> tuple[list[Made], dict[str, Path]]:
+def _run_steps(order: Order, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
     made: dict[str, Made] = {}
     outputs: dict[str, Path] = {}
     for step in order.steps:
@@ -200,10 +236,14 @@ def _run_steps(order: Order, epoch: int, results: Path) -> tuple[list[Made], dic
             started = time.monotonic()
             inputs = _inputs(step, context, made)
             key = fingerprint.of(inputs)
-            outputs[step.name], digest, found = _result(order, step, context, inputs, results)
+            if step.keep:
+                entry, found = _kept(order, step, context, inputs, held)
+            else:
+                entry, found = _made(order, step, context, inputs, results), False
+            outputs[step.name] = entry.folder
             handle.outcome = StepOutcome.CACHED if found else StepOutcome.DONE
             seconds = time.monotonic() - started
-            made[step.name] = Made(step.name, key, digest, cached=found, seconds=seconds)
+            made[step.name] = Made(step.name, key, entry.digest, cached=found, seconds=seconds)
     return list(made.values()), outputs
 
 
@@ -231,28 +271,30 @@ def _inputs(step: Step, context: Context, made: Mapping[str, Made]) -> dict[str,
     }
 
 
-def _result(
-    order: Order, step: Step, context: Context, inputs: Mapping[str, object], results: Path
-) -> tuple[Path, str, bool]:
-    """The step's output folder, its digest, and whether it was kept from earlier."""
-    if not step.keep:
-        out = results / step.name
-        out.mkdir()
-        _run(step, context, inputs, out)
-        needed = any(step.name in other.needs for other in order.steps)
-        return out, kept.digest(out) if needed else "", False
+def _made(order: Order, step: Step, context: Context, inputs: Mapping[str, object], results: Path) -> Entry:
+    """The output of a step that is made every time."""
+    out = results / step.name
+    out.mkdir()
+    _run(step, context, inputs, out)
+    needed = any(step.name in other.needs for other in order.steps)
+    return Entry(out, kept.digest(out) if needed else "")
+
+
+def _kept(
+    order: Order, step: Step, context: Context, inputs: Mapping[str, object], held: ExitStack
+) -> tuple[Entry, bool]:
+    """A step's output in the cache, where it stays until ``held`` is closed, and whether it was there before."""
     key = fingerprint.of(inputs)
     with order.cache.lock(step.name):
-        entry = order.cache.find(step.name, key)
-        if entry is not None:
-            return entry.folder, entry.digest, True
+        if (entry := order.cache.use(step.name, key, held)) is not None:
+            return entry, True
         with order.cache.new(step.name, key, inputs) as out:
             _run(step, context, inputs, out)
+        entry = order.cache.use(step.name, key, held)
         order.cache.prune(step.name)
-        entry = order.cache.find(step.name, key)
     if entry is None:
         raise ProaError(Code.DEVICE, "a result reads back different from what was written", at=order.cache.folder)
-    return entry.folder, entry.digest, False
+    return entry, False
 
 
 def _run(step: Step, context: Context, inputs: Mapping[str, object], out: Path) -> None:
@@ -260,48 +302,6 @@ def _run(step: Step, context: Context, inputs: Mapping[str, object], out: Path) 
     if fingerprint.of(step.inputs(context)) != fingerprint.of(inputs["inputs"]):
         what = "what goes into this step changed while it ran"
         raise ProaError(Code.CONFIG, f"{step.title}: {what}", hint="Build again.")
-
-
-def _place(source: Path, target: Path) -> None:
-    """Bring a result into the output folder: moved if it is the build's own, else copied, holes kept."""
-    with os_errors(target):
-        if source.is_relative_to(target.parent):
-            source.rename(target)
-        else:
-            process.run(("cp", "--recursive", "--reflink=auto", "--sparse=always", "--", source, target))
-
-
-@contextmanager
-def _lock(out: Path) -> Iterator[None]:
-    """Only one build at a time writes an output folder.
-
-    The lock is a file in the machine's own temporary folder of this user, named by the output's path, so that the
-    folder around the output stays clean.
-    """
-    name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108
-    path = folder / f"proa-build-{os.geteuid()}-{name}.lock"
-    handle = _locked(path, out)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _locked(path: Path, out: Path) -> int:
-    """A handle that holds the lock; a file that its last holder took away in between does not count."""
-    while True:
-        with os_errors(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ProaError(Code.BUSY, "another build writes this folder", at=out) from error
-        if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-            return handle
-        os.close(handle)
 
 
 def _keep_numbers(order: Order, outputs: Mapping[str, Path]) -> None:

@@ -27,11 +27,13 @@ def folder(parent: Path, name: str) -> Iterator[Path]:
     """
     with os_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=parent, prefix=f"{name}."))
-        made.chmod(0o755)
-        handle = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+        # Nothing is swept that has a dot first: it is renamed once it is locked.
+        hidden = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}."))
+        hidden.chmod(0o755)
+        handle = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX)
+        made = hidden.rename(parent / hidden.name.removeprefix("."))
+    try:
         yield made
     finally:
         remove(made)
@@ -40,7 +42,7 @@ def folder(parent: Path, name: str) -> Iterator[Path]:
 
 def sweep(parent: Path) -> None:
     """Take away what killed builds left: folders that nobody holds any more."""
-    for left in sorted(parent.glob("*.*")) if parent.is_dir() else ():
+    for left in sorted(parent.glob("[!.]*.*")) if parent.is_dir() else ():
         try:
             handle = os.open(left / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
