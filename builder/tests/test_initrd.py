@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from proa.builder import fingerprint
+from proa.builder.context import Context
+from proa.builder.settings import Kernel
 from proa.builder.steps import initrd
 from proa.core.verity import Geometry, build_tree
 from proa.partition import bootstate, initrdscript
@@ -72,8 +76,29 @@ def test_every_script_is_one_that_the_shell_can_read(module: Path, shell: Shell)
         assert shell("-n", path).stderr == ""
 
 
-def test_the_inputs_change_with_the_scripts() -> None:
-    assert "proa-slot.sh" in {path.name for path in SCRIPTS.iterdir()}
+def test_the_inputs_change_with_the_drivers_and_the_time(step_context: Context) -> None:
+    first = fingerprint.of(initrd.INITRD.inputs(step_context))
+    kernel = dataclasses.replace(step_context.config, kernel=Kernel(initrd_modules=("mpt3sas",)))
+    for other in (dataclasses.replace(step_context, config=kernel), dataclasses.replace(step_context, epoch=1)):
+        assert fingerprint.of(initrd.INITRD.inputs(other)) != first
+    data = initrd.INITRD.inputs(step_context)["data"]
+    assert isinstance(data, dict)
+    assert data.keys() == {path.name for path in SCRIPTS.iterdir()}
+
+
+def test_what_proa_disk_reset_asked_for_is_done_and_can_be_cut_off(module: Path, shell: Shell, tmp_path: Path) -> None:
+    persist = tmp_path / "persist"
+    for name in ("lost+found", ".proa", ".hidden", "etc/a/upper", "var/lib"):
+        (persist / name).mkdir(parents=True)
+    for name in (".proa/reset", ".proa/booting", "etc/a/upper/machine-id", ".hidden/file", "a file"):
+        (persist / name).touch()
+    script = functions(module / "proa-check.sh", "\ndevice=$(kept persist)")
+    (module / "try.sh").write_text(script.replace("persist=$run/mount", f"persist={persist}") + "\nempty\n")
+    done = shell(module / "try.sh")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in persist.rglob("*")} == {"lost+found", ".proa"}
+    text = (module / "proa-check.sh").read_text()
+    assert text.index('rm -rf "$path"') < text.index("sync\n") < text.index('rm -f "$persist/.proa/reset"')
 
 
 @pytest.mark.parametrize("sector_size", [512])

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Check, mount and grow PERSIST, and tell whether the good slot is to be read as a whole before it is opened.
+# Check, mount and grow PERSIST, empty it where that was asked for, and tell whether the good slot is to be read as a
+# whole before it is opened.
 #
 # A block of the root that does not match its hash ends in a panic, and so would every later boot of the same slot.
 # So each boot leaves a mark on PERSIST until it has come to its end. A good slot that finds its own mark is suspect
@@ -20,6 +21,19 @@ check() {
     [ $? -lt 4 ] || die "PERSIST on $1 cannot be mended"
 }
 
+# empty: what `proa-disk reset` asked for goes last, so that a boot that is cut off is followed by one that goes on.
+empty() {
+    say "PERSIST is emptied, as it was asked for"
+    for path in "$persist"/* "$persist"/.[!.]* "$persist"/.proa/*; do
+        case ${path#"$persist"/} in
+            lost+found | .proa | .proa/reset) ;;
+            *) rm -rf "$path" || die "PERSIST could not be emptied: $path" ;;
+        esac
+    done
+    sync
+    rm -f "$persist/.proa/reset"
+}
+
 # The unit lies in /run, so that it outlives the switch of root and needs nothing of the release.
 forget_mark_at_the_end() {
     units=/run/systemd/system
@@ -38,6 +52,7 @@ check "$device"
 mkdir -p "$persist"
 mount -t ext4 "$device" "$persist" || die "PERSIST on $device could not be mounted"
 resize2fs "$device" || say "PERSIST on $device could not be grown; going on with the size it has"
+[ ! -e "$persist/.proa/reset" ] || empty
 ! suspect || keep suspect true
 mkdir -p "${mark%/*}"
 if kept slot >"$mark" && sync "$mark" "${mark%/*}"; then

@@ -141,8 +141,9 @@ first_boot=false
 if sfdisk --dump "$disk" 2>/dev/null | grep -q 'name="PERSIST".*attrs="[^"]*GUID:48'; then
     first_boot=true
     say "first boot: giving $disk its own GUIDs, growing PERSIST"
-    /usr/lib/proa/initrd/proa-grow.sh "$disk" || die "$disk: its table could not be given its own GUIDs"
 fi
+# At every boot: where the first one was cut off in the middle of the write, half a table is left.
+/usr/lib/proa/initrd/proa-grow.sh "$disk" || die "$disk: its table could not be given its own GUIDs"
 table=$(partitions "$disk")
 state=$(node STATE) && root=$(node "ROOT-$(echo "$slot" | tr ab AB)") && persist=$(node PERSIST) || exit 1
 for device in "$state" "$root" "$persist"; do
