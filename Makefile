@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-contract test-vm test-long lint docs bench bench-build bench-install clean
+.PHONY: help setup demo test test-unit test-contract test-vm lint docs bench bench-build bench-install clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,6 @@ test-contract: setup ## tests against real parts: registry, cosign, loop devices
 
 test-vm: setup ## tests on real firmware, boot loader and kernel in QEMU
 	@scripts/test vm
-
-test-long: setup ## upgrades, broken trials and the tutorial in QEMU: half an hour and more
-	@scripts/test long
 
 lint: setup ## ruff, mypy --strict, import-linter
 	@scripts/test lint

@@ -30,7 +30,7 @@ from proa.core.errors import Code, ProaError
 from proa.core.events import SILENT
 from proa.core.process import run
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.contract
 
 CONFIG = """
 [release]

@@ -1,7 +1,7 @@
 """Every code block of the documentation is executed, page by page, from top to bottom.
 
-A page says in a comment at its top in which tier its blocks run (``<!-- test: unit -->``, ``contract``, ``vm`` or
-``long``; ``unit`` if it says nothing). Within a page all blocks share one folder:
+A page says in a comment at its top in which tier its blocks run (``<!-- test: unit -->``, ``contract`` or ``vm``;
+``unit`` if it says nothing). Within a page all blocks share one folder:
 
 - ``sh``: run by bash, stopping at the first command that fails.
 - a language and ``file=NAME``: the block is written to that file.
@@ -27,7 +27,7 @@ from proa.vm.breaks import Break
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-TIER = re.compile(r"<!-- test: (unit|contract|vm|long) -->")
+TIER = re.compile(r"<!-- test: (unit|contract|vm) -->")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ def parameters() -> list[object]:
         tier = TIER.search(page.read_text())
         marks = [pytest.mark.contract] if tier and tier[1] == "contract" else []
         marks += [pytest.mark.vm, pytest.mark.xdist_group("docs")] if tier and tier[1] == "vm" else []
-        marks += [pytest.mark.long] if tier and tier[1] == "long" else []
         cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
     return cases
 

@@ -30,7 +30,7 @@ from proa.vm.fleet import Factory
 from proa.vm.images import Images
 from proa.vm.machine import Machine
 
-pytestmark = [pytest.mark.xdist_group("boot-chain")]
+pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("boot-chain")]
 
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 BROKEN = ("kernel-panic", "panic-on-verity", "verity-error", "erofs-error", "failed-unit", "dependency-failed")
@@ -71,20 +71,17 @@ def mounts(machine: Machine) -> dict[str, dict[str, str]]:
     return {entry["target"]: entry for entry in found["filesystems"]}
 
 
-@pytest.mark.vm
 def test_secure_boot_is_enforced_and_the_kernel_locked_down(node: Machine) -> None:
     assert node.succeed(f"cat {SECURE_BOOT} | od -An -tu1 -j4 -N1").strip() == "1"
     assert "[integrity]" in node.succeed("cat /sys/kernel/security/lockdown")
 
 
-@pytest.mark.vm
 def test_the_kernel_got_exactly_the_signed_command_line(node: Machine, image: Path, layout: Layout) -> None:
     uki = node.folder / "uki.efi"
     subprocess.run(["mcopy", "-i", f"{image}@@{layout['UKI-A'].start}", f"::{UKI_PATH}", uki], check=True)
     assert node.succeed("cat /proc/cmdline").strip() == pe.read_sections(uki)[".cmdline"].decode()
 
 
-@pytest.mark.vm
 def test_the_initrd_tells_which_slot_runs(boot: dict[str, Any], images: Images) -> None:
     assert boot == {
         "schema": "proa.boot/v1",
@@ -98,7 +95,6 @@ def test_the_initrd_tells_which_slot_runs(boot: dict[str, Any], images: Images) 
     }
 
 
-@pytest.mark.vm
 def test_the_root_is_verified_and_a_wrong_block_is_a_panic(node: Machine, boot: dict[str, Any]) -> None:
     root = mounts(node)["/"]
     assert (root["source"], root["fstype"]) == ("/dev/mapper/proa-root", "erofs")
@@ -108,7 +104,6 @@ def test_the_root_is_verified_and_a_wrong_block_is_a_panic(node: Machine, boot: 
     assert "panic_on_corruption" in found
 
 
-@pytest.mark.vm
 def test_the_first_boot_grows_persist_and_gives_new_guids(node: Machine, layout: Layout) -> None:
     now = table(node)
     disk_size = int(node.succeed("blockdev --getsize64 /dev/vda"))
@@ -123,7 +118,6 @@ def test_the_first_boot_grows_persist_and_gives_new_guids(node: Machine, layout:
     node.succeed("sfdisk --verify /dev/vda")
 
 
-@pytest.mark.vm
 def test_a_committed_boot_does_not_write_the_boot_state(node: Machine, image: Path, layout: Layout) -> None:
     before = StateFile.within(image, layout["STATE"].start)
     now = node.succeed("sha256sum /dev/vda2").split()[0]
@@ -134,7 +128,6 @@ def test_a_committed_boot_does_not_write_the_boot_state(node: Machine, image: Pa
     assert now == subprocess.run(["sha256sum"], input=state, capture_output=True, check=True).stdout.split()[0].decode()
 
 
-@pytest.mark.vm
 def test_etc_is_the_slots_own_layer_over_the_releases(node: Machine) -> None:
     etc = mounts(node)["/etc"]
     assert etc["fstype"] == "overlay"
@@ -145,31 +138,26 @@ def test_etc_is_the_slots_own_layer_over_the_releases(node: Machine) -> None:
     node.succeed("touch /etc/proof && test -e /persist/etc/a/upper/proof && rm /etc/proof")
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("path", ["/var", "/home", "/root", "/opt/cni"])
 def test_what_outlives_a_release_lies_on_persist(node: Machine, path: str) -> None:
     assert mounts(node)[path]["source"] == f"/dev/vda7[{path}]"
 
 
-@pytest.mark.vm
 def test_the_watchdog_is_armed(node: Machine) -> None:
     assert node.succeed("cat /sys/class/watchdog/watchdog0/state").strip() == "active"
     assert "iTCO" not in node.succeed("cat /sys/class/watchdog/watchdog0/identity")
 
 
-@pytest.mark.vm
 def test_every_unit_is_well_and_the_boot_came_to_its_end(node: Machine) -> None:
     node.wait_until("systemctl is-system-running --wait || test $(systemctl is-system-running) = degraded")
     assert node.succeed("systemctl --failed --no-legend --plain") == ""
     node.wait_until("test ! -e /persist/.proa/booting")
 
 
-@pytest.mark.vm
 def test_no_deadline_runs_on_a_committed_boot(node: Machine) -> None:
     assert node.execute("systemctl is-active proa-deadline.timer").text.strip() == "inactive"
 
 
-@pytest.mark.vm
 def test_how_long_it_took(node: Machine, record_property: Callable[[str, object], None]) -> None:
     """No limit: the numbers go into the report."""
     marks = {
@@ -185,7 +173,6 @@ def test_how_long_it_took(node: Machine, record_property: Callable[[str, object]
         record_property(name, round(line.seconds, 1) if line else None)
 
 
-@pytest.mark.long
 def test_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
     node: Machine, image: Path, keys: Path, vm: Factory, tmp_path: Path
 ) -> None:
@@ -207,7 +194,6 @@ def test_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
     assert subprocess.run(["cmp", twin, image], check=False).returncode == 0
 
 
-@pytest.mark.long
 @pytest.mark.bad_signs("failed-unit", "dependency-failed")
 def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factory, tmp_path: Path) -> None:
     machine = vm(image, image, keys=keys, name="new-twins", ssh=False, memory=768)
@@ -219,13 +205,12 @@ def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factor
         assert subprocess.run(["cmp", tmp_path / f"{number}.raw", image], check=False).returncode == 0
 
 
-@pytest.mark.long
 @pytest.mark.bad_signs(*BROKEN)
 def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
     images: Images, keys: Path, vm: Factory, tmp_path: Path
 ) -> None:
     """The block is the root's first: the kernel panics when it mounts it. The next boot reads all of the slot."""
-    disk = images.disk("1", tmp_path / "disk.raw", standby="1")
+    disk = images.disk("1", tmp_path / "disk.raw", standby="2")
     places = read_layout(disk)
     state = StateFile.within(disk, places["STATE"].start)
     state.write(bootstate.commit(bootstate.arm(bootstate.initial(Slot.B), Slot.A)))
@@ -243,7 +228,6 @@ def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
     assert (boot["slot"], boot["trial"]) == ("b", True)
 
 
-@pytest.mark.long
 @pytest.mark.bad_signs(*BROKEN)
 def test_a_good_slot_whose_tree_is_damaged_is_never_opened(
     image: Path, layout: Layout, images: Images, keys: Path, vm: Factory
@@ -301,7 +285,6 @@ def altered_shim(disk: Path, work: Path) -> None:
     replace_file(disk, "BOOT", "/EFI/BOOT/BOOTX64.EFI", work / "shim.efi")
 
 
-@pytest.mark.vm
 @pytest.mark.bad_signs(*REFUSED)
 @pytest.mark.parametrize(
     ("change", "refusal"),

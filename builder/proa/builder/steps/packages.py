@@ -121,7 +121,9 @@ def _mmdebstrap(context: Context, listed: Path, debs: Path, out: Path) -> list[s
     keep_in = (
         f'mkdir -p "$1/var/cache/apt/archives" && cp -t "$1/var/cache/apt/archives" {quoted(str(debs))}/*.deb || true'
     )
-    anonymous = 'echo localhost >"$1/etc/hostname"; : >"$1/etc/resolv.conf"; chmod 644 "$1/etc/hostname" "$1/etc/resolv.conf"'
+    anonymous = (
+        'echo localhost >"$1/etc/hostname"; : >"$1/etc/resolv.conf"; chmod 644 "$1/etc/hostname" "$1/etc/resolv.conf"'
+    )
     collect = shlex.join(["sh", str(DATA / "collect.sh")])
     boot = shlex.join([str(out), str(debs), *context.architecture.boot_packages])
     return [
