@@ -79,7 +79,7 @@ class Node:
     # acting
 
     def trust_registry(self, registry: LocalRegistry) -> None:
-        """Give the node the registry's certificate authority and credentials, in ``/etc/proa``.
+        """Give the node the registry's certificate authority and credentials, in ``/etc/proa``; a power cut keeps them.
 
         Raises:
             ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
@@ -91,7 +91,7 @@ class Node:
                 settings.append(f'{key} = "{target}"')
                 self.machine.succeed(f"install -D -m 600 /dev/stdin {target}", stdin=path.read_bytes())
         text = "\n".join([*settings, ""])
-        self.machine.succeed("install -D -m 600 /dev/stdin /etc/proa/registry.toml", stdin=text.encode())
+        self.machine.succeed("install -D -m 600 /dev/stdin /etc/proa/registry.toml && sync", stdin=text.encode())
 
     def install(self, reference: str) -> dict[str, Any]:
         """Stage a release; returns ``proa.install/v1``.
@@ -110,13 +110,13 @@ class Node:
         self.agent("activate", "--tries", str(tries))
 
     def put_into_etc(self, path: str, content: str, mode: str = "644") -> None:
-        """Write a file below /etc. The agent takes the running /etc along into a trial.
+        """Write a file below /etc; a power cut keeps it. The agent takes the running /etc along into a trial.
 
         Raises:
             ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
         """
         target = shlex.quote(f"/etc/{path}")
-        self.machine.succeed(f"install -D -m {mode} /dev/stdin {target}", stdin=content.encode())
+        self.machine.succeed(f"install -D -m {mode} /dev/stdin {target} && sync", stdin=content.encode())
 
     # waiting
 
