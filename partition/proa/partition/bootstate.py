@@ -394,9 +394,18 @@ def arm(state: BootState, slot: Slot, tries: int = TRIES_MAX) -> BootState:
     """
     if slot is state.good:
         raise ProaError(Code.SLOT_IN_USE, f"slot {slot.value} is the good slot; only the other one can be on trial")
-    if not 1 <= tries <= TRIES_MAX:
-        raise ProaError(Code.USAGE, f"{tries} tries; 1 to {TRIES_MAX} are possible")
+    check_tries(tries)
     return _BY_NAME["arm"].apply(state, tries=tries)
+
+
+def check_tries(tries: int) -> None:
+    """Check how many boots a trial is to get.
+
+    Raises:
+        ProaError: ``USAGE`` out of 1 to ``TRIES_MAX``.
+    """
+    if not 1 <= tries <= TRIES_MAX:
+        raise ProaError(Code.USAGE, f"{tries} tries; 1 to {TRIES_MAX} are possible", at="tries")
 
 
 def commit(state: BootState, *, alt: bool = True) -> BootState:
