@@ -92,6 +92,11 @@ class Code(enum.Enum):
     SERIAL = Kind(Exit.REFUSED, "The release is older than the recorded floor allows.", "Install a newer release.")
     EXPIRED = Kind(Exit.REFUSED, "The release has expired.", "Install a newer release.")
     DENIED = Kind(Exit.REFUSED, "The release is on the deny list of this node.", "Install another release.")
+    SAME_ROOT = Kind(
+        Exit.REFUSED,
+        "The good slot holds the same root under another kernel image.",
+        "Build the release anew: a root has one kernel image.",
+    )
     TOO_LARGE = Kind(Exit.REFUSED, "The content is larger than its slot.", "Make the image smaller or the slot larger.")
     SLOT_IN_USE = Kind(
         Exit.REFUSED, "The target slot is booted or good; it is never written.", "Reboot or commit first."
