@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.agent.etc import KEPT, NAMES, carry_over, hidden_files, set_aside
+from proa.agent.etc import KEPT, NAMES, carry_over, hidden_files, lacks_etc, set_aside
 from proa.agent.paths import Paths
 from proa.partition.bootstate import Slot
 
@@ -59,6 +59,49 @@ def test_what_the_standby_had_is_replaced(paths: Paths) -> None:
     assert [path.name for path in paths.etc_upper(Slot.B).iterdir()] == ["fresh"]
 
 
+def test_a_cut_at_any_rename_leaves_the_slot_its_etc(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(paths.etc_upper(Slot.B), "stale")
+
+    class Cut(BaseException):
+        pass
+
+    def cut(self: Path, target: Path) -> Path:
+        raise Cut
+
+    monkeypatch.setattr(Path, "rename", cut)
+    carry_over(paths, Slot.A, Slot.B)
+    assert list(paths.etc_upper(Slot.B).iterdir()) == []
+
+
+@pytest.mark.parametrize("source", [True, False])
+def test_it_is_one_that_everybody_may_enter(paths: Paths, source: bool) -> None:
+    """The daemon's own mask is strict."""
+    if not source:
+        paths.etc_upper(Slot.A).rmdir()
+    paths.etc_upper(Slot.B).rmdir()
+    before = os.umask(0o077)
+    try:
+        carry_over(paths, Slot.A, Slot.B)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(paths.etc_upper(Slot.B).stat().st_mode) == 0o755
+
+
+def test_a_second_return_at_the_same_time_is_kept_beside_the_first(paths: Paths) -> None:
+    for number in range(2):
+        put(paths.etc_upper(Slot.B), f"file{number}")
+        assert set_aside(paths, Slot.B, Slot.A, "now") is not None
+    kept = sorted(paths.etc_uppers.glob("returned-*"))
+    assert [[file.name for file in folder.iterdir()] for folder in kept] == [["file0"], ["file1"]]
+
+
+def test_who_lacks_one(paths: Paths, tmp_path: Path) -> None:
+    assert not lacks_etc(paths, Slot.B)
+    paths.etc_upper(Slot.B).rmdir()
+    assert lacks_etc(paths, Slot.B)
+    assert not lacks_etc(Paths(tmp_path / "none"), Slot.B), "a node without an overlay"
+
+
 def test_a_slot_without_changes_of_its_own(paths: Paths) -> None:
     paths.etc_upper(Slot.A).rmdir()
     put(paths.etc_upper(Slot.B), "stale")
@@ -81,7 +124,8 @@ def test_what_a_trial_changed_is_set_aside(paths: Paths) -> None:
     assert found is not None
     assert found.files == ("changed", "d/added", "removed")
     assert (found.folder / "changed").read_text() == "b"
-    assert not paths.etc_upper(Slot.B).exists()
+    assert (paths.etc_upper(Slot.B) / "changed").read_text() == "a", "the slot may be one that still boots"
+    assert (paths.etc_upper(Slot.B) / "removed").exists()
 
 
 def test_nothing_changed_nothing_kept(paths: Paths) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.agent.paths import Paths
-from proa.core.files import fsync_folder, os_errors
+from proa.core.files import exchange, fsync_folder, os_errors
 from proa.core.process import run
 from proa.partition.bootstate import Slot
 
@@ -48,29 +48,25 @@ def carry_over(paths: Paths, source: Slot, target: Slot) -> None:
     """
     if not paths.etc_uppers.is_dir():
         return
-    upper = paths.etc_upper(target)
-    new, old = upper.with_name("upper.new"), upper.with_name("upper.old")
-    with os_errors(upper):
-        upper.parent.mkdir(mode=0o755, exist_ok=True)
-        for left in (new, old):
-            shutil.rmtree(left, ignore_errors=True)
-        if paths.etc_upper(source).is_dir():
-            run(["cp", "--archive", "--no-target-directory", paths.etc_upper(source), new], timeout=_COPY_LIMIT)
-        else:
-            new.mkdir(mode=0o755)
-        run(["sync", "--file-system", new], timeout=_COPY_LIMIT)
-        if upper.exists():
-            upper.rename(old)
-        new.rename(upper)
-        fsync_folder(upper.parent)
-        shutil.rmtree(old, ignore_errors=True)
+    new = paths.etc_upper(target).with_name("upper.new")
+    with os_errors(new):
+        shutil.rmtree(new, ignore_errors=True)
+        _renew(paths, source, target, new)
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def lacks_etc(paths: Paths, slot: Slot) -> bool:
+    """Whether a node with uppers has none for this slot: booted, it would find an empty one."""
+    return paths.etc_uppers.is_dir() and not paths.etc_upper(slot).is_dir()
 
 
 def set_aside(paths: Paths, trial: Slot, good: Slot, name: str) -> SetAside | None:
-    """Move away what a trial made of /etc, if it differs from what the good slot has; keep the last few.
+    """Keep what a trial made of /etc, if it differs from what the good slot has, with the last few of its kind.
+
+    The slot gets a copy of the good slot's in its place at the same stroke: it may be one that still boots.
 
     Raises:
-        ProaError: ``DEVICE`` or ``DISK_FULL``.
+        ProaError: ``TOOL`` if ``cp`` fails, ``DEVICE`` or ``DISK_FULL``.
     """
     upper = paths.etc_upper(trial)
     if not upper.is_dir():
@@ -79,12 +75,39 @@ def set_aside(paths: Paths, trial: Slot, good: Slot, name: str) -> SetAside | No
     if not changed:
         return None
     folder = paths.etc_uppers / f"returned-{name.replace(':', '')}"
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}+")
     with os_errors(folder):
-        upper.rename(folder)
-        fsync_folder(folder.parent)
+        _renew(paths, good, trial, folder)
     for old in sorted(paths.etc_uppers.glob("returned-*"))[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return SetAside(folder, changed[:NAMES])
+
+
+def _renew(paths: Paths, source: Slot, target: Slot, place: Path) -> None:
+    """Put a copy of one slot's upper in the place of another's at one stroke; what was there is at ``place`` then."""
+    upper = paths.etc_upper(target)
+    upper.parent.mkdir(mode=0o755, exist_ok=True)
+    try:
+        _copy(paths.etc_upper(source), place)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    if upper.exists():
+        exchange(place, upper)
+    else:
+        place.rename(upper)
+    for folder in {upper.parent, place.parent}:
+        fsync_folder(folder)
+
+
+def _copy(source: Path, place: Path) -> None:
+    if source.is_dir():
+        run(["cp", "--archive", "--no-target-directory", source, place], timeout=_COPY_LIMIT)
+    else:
+        place.mkdir()
+        place.chmod(0o755)  # it becomes /etc, whatever our own mask is
+    run(["sync", "--file-system", place], timeout=_COPY_LIMIT)
 
 
 def hidden_files(paths: Paths, slot: Slot) -> list[str] | None:
