@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 
 from proa.agent import synthetic
+from proa.agent.region import open_direct, open_for_reading
 from proa.agent.synthetic import Recipe, digest_of_range
 from proa.agent.write import BUFFER, BUFFERS
 from proa.core import trust
 from proa.core.artifact import copy_release
-from proa.core.errors import Exit
+from proa.core.errors import Code, Exit, ProaError
 from proa.core.files import replace
 from proa.core.keys import Algorithm, PrivateKey
 from proa.core.process import run
@@ -28,6 +29,7 @@ from proa.core.reference import parse
 from proa.core.registry import open_source
 from proa.partition.bootstate import BootState, Slot, initial
 from proa.partition.layout import Layout, Request, Sizes, plan
+from proa.partition.slots import Extent
 from proa.partition.statefile import StateFile, make_state_image
 from proa.partition.table import write_table
 from proa.vm.registry import LocalRegistry
@@ -208,7 +210,6 @@ def loop_device(image: Path) -> Iterator[Path]:
 
 def test_f38_a_device_that_is_in_use_is_not_touched(site: Site, tmp_path: Path) -> None:
     with loop_device(site.disk) as device:
-        on_device = dataclasses.replace(site, folder=tmp_path)
         words = ["--root", str(site.root), "--disk", str(device)]
         command = [sys.executable, "-m", "proa.agent.cli", *words]
         persist = Path(f"{device}p7")
@@ -221,9 +222,31 @@ def test_f38_a_device_that_is_in_use_is_not_touched(site: Site, tmp_path: Path) 
         finally:
             run(["umount", place])
         assert (busy.status, json.loads(busy.text)["code"]) == (Exit.DEVICE, "DEVICE_BUSY")
+        before = site.good_bytes()
         done = run([*command, "install", site.reference("small"), "--json"], check=False)
         assert done.status == 0, done.text
-        assert on_device.layout
+        assert json.loads(run([*command, "scrub", "b", "--json"]).text)["ok"]
+    assert site.good_bytes() == before
+    recipe = site.folder / "small/image"
+    standby = site.layout["ROOT-B"]
+    assert digest_of_range(site.disk, standby.start, SMALL) == digest_of_range(recipe, 0, SMALL)
+
+
+def test_what_is_written_is_held_by_nobody_else(site: Site) -> None:
+    with loop_device(site.disk) as device:
+        partition = Path(f"{device}p6")
+        number = f"{os.major(partition.stat().st_rdev)}:{os.minor(partition.stat().st_rdev)}"
+        with open_direct(partition, True) as held:
+            assert held.number == number
+            for path in (partition, device):
+                with pytest.raises(ProaError) as caught:
+                    open_direct(path, True)
+                assert caught.value.code is Code.DEVICE_BUSY
+            open_direct(partition, False).close()
+        open_direct(partition, True).close()
+        with pytest.raises(ProaError) as caught, open_for_reading(Extent(partition, 0, MIB, "7:4095")):
+            pass
+        assert caught.value.code is Code.AMBIGUOUS
 
 
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:

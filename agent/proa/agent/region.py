@@ -14,7 +14,6 @@ from proa.agent.plan import choose_target
 from proa.agent.view import Context, View, look
 from proa.core.errors import Code, ProaError
 from proa.core.files import DirectFile
-from proa.partition import blockdev
 from proa.partition.bootstate import Slot
 from proa.partition.slots import Extent
 
@@ -24,8 +23,8 @@ Opener = Callable[[Path, bool], DirectFile]
 
 
 def open_direct(path: Path, writable: bool) -> DirectFile:
-    """The normal opener."""
-    return DirectFile(path, writable=writable)
+    """The normal opener. What is written is held alone until it is closed, as by a mount."""
+    return DirectFile(path, writable=writable, exclusive=writable)
 
 
 class Region:
@@ -102,28 +101,33 @@ def open_for_writing(context: Context, target: Slot, half: Half, opener: Opener 
 
     Raises:
         ProaError: ``SLOT_IN_USE`` when the slot is good or booted, ``DEVICE_BUSY`` when its partition is mounted or
-            held by something else; as :func:`proa.agent.view.look`.
+            held by something else, ``AMBIGUOUS`` when its file is another device meanwhile; as
+            :func:`proa.agent.view.look`.
     """
     view = look(context, anew=True)
     check_target(view, target)
-    extent = view.extents(target)[half.value]
-    if blockdev.is_device(extent.path):
-        blockdev.check_unused(extent.path)
-    region = Region(opener(extent.path, True), extent)
-    try:
+    with _opened(view.extents(target)[half.value], opener, writable=True) as region:
         yield region
-    finally:
-        region.close()
 
 
 @contextmanager
 def open_for_reading(extent: Extent, opener: Opener = open_direct) -> Iterator[Region]:
     """Open a partition for reading past the cache."""
-    region = Region(opener(extent.path, False), extent)
-    try:
+    with _opened(extent, opener, writable=False) as region:
         yield region
+
+
+@contextmanager
+def _opened(extent: Extent, opener: Opener, *, writable: bool) -> Iterator[Region]:
+    """A partition whose file is still the device that was looked up."""
+    file = opener(extent.path, writable)
+    try:
+        if file.number and extent.number and file.number != extent.number:
+            what = f"it is device {file.number} now, the partition is {extent.number}"
+            raise ProaError(Code.AMBIGUOUS, what, at=extent.path, hint="Look at the kernel log, and start it again.")
+        yield Region(file, extent)
     finally:
-        region.close()
+        file.close()
 
 
 def check_target(view: View, target: Slot) -> None:
