@@ -8,7 +8,7 @@ from proa.agent.cancel import Cancel
 from proa.agent.write import Belt
 from proa.core.chunks import ChunkReader
 from proa.core.errors import Code, ProaError
-from proa.core.frames import FrameMap, decode_maps, decompress_into, decompress_stream, expected
+from proa.core.frames import FrameMap, decode_maps, decompress_into, decompress_stream, expected, map_size
 from proa.core.release import Blob, Release
 from proa.core.source import Source
 from proa.core.verity import Geometry, check_tree
@@ -20,8 +20,11 @@ def fetch_maps(source: Source, release: Release) -> dict[str, FrameMap]:
     Raises:
         ProaError: ``DIGEST``, ``FRAMES``, or as the source does.
     """
-    blob = release.blobs["map"]
-    return decode_maps(source.small_blob(blob.digest, blob.size), expected=expected(release))
+    blob, sizes = release.blobs["map"], expected(release)
+    if blob.size != map_size(sizes):
+        what = f"the map has {blob.size} bytes where {map_size(sizes)} are expected"
+        raise ProaError(Code.FRAMES, what, at="blobs.map")
+    return decode_maps(source.small_blob(blob.digest, blob.size), expected=sizes)
 
 
 def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[bytes]:
