@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from proa.agent.listen import is_heard
 from proa.core.errors import Code, ProaError
 from proa.core.events import Event, Monitor, Note, Progress, StepFailed, StepFinished, StepStarted
 
@@ -47,21 +48,21 @@ class Client:
 
     @property
     def is_running(self) -> bool:
-        """Whether a daemon listens."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-            try:
-                link.connect(str(self._path))
-            except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-                return False
-            except OSError as error:
-                raise self._lost(error) from error
-        return True
+        """Whether a daemon listens.
+
+        Raises:
+            ProaError: ``NOT_ALLOWED`` when the caller may not ask it, ``DEVICE``.
+        """
+        try:
+            return is_heard(self._path)
+        except OSError as error:
+            raise self._lost(error) from error
 
     def get(self, path: str) -> dict[str, Any]:
         """The document at a path.
 
         Raises:
-            ProaError: The daemon's own error, or ``DEVICE`` when it goes away.
+            ProaError: The daemon's own error, ``NOT_ALLOWED``, or ``DEVICE`` when it goes away.
         """
         return self._ask("GET", path, None)
 
@@ -119,6 +120,8 @@ class Client:
         return document
 
     def _lost(self, why: object) -> ProaError:
+        if isinstance(why, PermissionError):
+            return ProaError(Code.NOT_ALLOWED, "the daemon answers root alone", at=self._path)
         return ProaError(
             Code.DEVICE, f"the daemon cannot be reached: {why}", at=self._path, hint="systemctl status proa-agent"
         )

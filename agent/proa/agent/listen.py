@@ -7,6 +7,7 @@ import socket
 import struct
 from pathlib import Path
 
+from proa.core.errors import Code, ProaError
 from proa.core.files import os_errors
 
 _QUEUE = 16
@@ -20,10 +21,12 @@ def listen(path: Path, mode: int = 0o600) -> socket.socket:
         mode: The file's mode: the first gate, before the caller's number is looked at.
 
     Raises:
-        ProaError: ``DEVICE`` or ``DISK_FULL``.
+        ProaError: ``BUSY`` when somebody listens there, ``DEVICE`` or ``DISK_FULL``.
     """
     with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if is_heard(path):
+            raise ProaError(Code.BUSY, "a daemon runs already", at=path)
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o777 & ~mode)
@@ -33,6 +36,20 @@ def listen(path: Path, mode: int = 0o600) -> socket.socket:
             os.umask(before)
         listening.listen(_QUEUE)
     return listening
+
+
+def is_heard(path: Path) -> bool:
+    """Whether somebody listens at ``path``.
+
+    Raises:
+        OSError: When that cannot be told, as for a user who may not call.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        try:
+            link.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            return False
+    return True
 
 
 def peer_user(connection: socket.socket) -> int:
