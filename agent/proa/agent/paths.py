@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +23,9 @@ class Paths:
     disk: Path | None = None
 
     @property
-    def live(self) -> bool:
-        """Whether this is the running node itself, and not an image file or a folder."""
-        return self.root == Path("/") and self.disk is None
+    def apart(self) -> bool:
+        """Whether a disk is worked on beside the node that runs: what is kept of that node is not the disk's."""
+        return self.disk is not None and self.root == Path("/")
 
     @property
     def usr(self) -> Path:
@@ -38,12 +40,12 @@ class Paths:
     @property
     def state(self) -> Path:
         """The agent's own records, on PERSIST."""
-        return self.root / "var/lib/proa"
+        return self._own(self.root / "var/lib/proa")
 
     @property
     def run(self) -> Path:
         """What lasts until the next boot: lock, socket, the initrd's report."""
-        return self.root / "run/proa"
+        return self._own(self.root / "run/proa")
 
     @property
     def record(self) -> Path:
@@ -108,3 +110,8 @@ class Paths:
     def pstore(self) -> tuple[Path, Path]:
         """Where the last kernel messages of a crashed boot are, after and before systemd-pstore took them."""
         return self.root / "var/lib/systemd/pstore", self.root / "sys/fs/pstore"
+
+    def _own(self, folder: Path) -> Path:
+        if self.disk is None or not self.apart:
+            return folder
+        return folder / "disks" / hashlib.sha256(os.fsencode(self.disk.resolve())).hexdigest()[:16]
