@@ -73,8 +73,20 @@ def test_failed_units_by_name_and_result(paths: Paths, systemctl: Systemctl) -> 
     systemctl.answer("list-units", "a.service loaded failed failed A\nb.mount loaded failed failed B\n")
     systemctl.answer("show", "exit-code\n\ntimeout\n")
     assert failures(paths) == [("unit a.service", "failed (exit-code)"), ("unit b.mount", "failed (timeout)")]
-    ignoring = HealthSettings(ignore=("a.service", "b.mount"))
+    ignoring = HealthSettings(ignore=("a.service", "b.mount"))  # systemd calls it degraded all the same
     assert failures(paths, ignoring) == []
+
+
+def test_degraded_without_a_failed_unit_is_not_healthy(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    assert failures(paths) == [("system", "is degraded, but no unit is named that failed")]
+
+
+def test_a_list_of_failed_units_that_cannot_be_had_is_not_healthy(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("list-units", "", 1)
+    ((what, why),) = failures(paths)
+    assert what == "system"
+    assert "ended with status 1" in why
 
 
 def test_required_units(paths: Paths, systemctl: Systemctl) -> None:

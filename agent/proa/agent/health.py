@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from proa.agent.failure import Failure
 from proa.agent.paths import Paths
 from proa.agent.settings import HealthSettings
 from proa.core.errors import ProaError
@@ -19,27 +20,6 @@ OUTPUT_LIMIT: Final = 4096
 """Bytes that are kept of each output of a check: the last ones."""
 MAX_FAILURES: Final = 50
 """Failures that one report names; a node where everything fails needs no longer list."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One thing that is not as it must be.
-
-    Attributes:
-        what: ``unit NAME``, ``check NAME`` or ``system``.
-        why: In a few words.
-        output: The end of what a check said, at most :data:`OUTPUT_LIMIT` bytes of each output.
-        waiting: Whether it may mend itself with time: the system is still starting.
-    """
-
-    what: str
-    why: str
-    output: str = ""
-    waiting: bool = False
-
-    def document(self) -> dict[str, Any]:
-        """As JSON keys and values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,8 @@ def check_health(paths: Paths, settings: HealthSettings) -> Health:
 def unit_failures(settings: HealthSettings) -> list[Failure]:
     """What systemd says: still starting, failed units, required units that are not active."""
     try:
-        failures = _unit_results([name for name in _failed_units() if name not in settings.ignore])
+        failed = _failed_units()
+        failures = _unit_results([name for name in failed if name not in settings.ignore])
         failures += [
             Failure(f"unit {name}", f"is {state}, must be active", waiting=state == "activating")
             for name, state in _unit_states(settings.units)
@@ -84,18 +65,21 @@ def unit_failures(settings: HealthSettings) -> list[Failure]:
         return [Failure("system", error.message)]
     if system in ("initializing", "starting"):
         failures.append(Failure("system", "is still starting", waiting=True))
+    elif system == "degraded" and not failed:
+        failures.append(Failure("system", "is degraded, but no unit is named that failed"))
     elif system not in ("running", "degraded"):
         failures.append(Failure("system", f"is in state '{system}'"))
     return failures
 
 
-def _ask(*words: str) -> str:
-    return run(["systemctl", *words], check=False, timeout=SYSTEMCTL_LIMIT).text.strip()
+def _ask(*words: str, check: bool = False) -> str:
+    """What systemctl says; its status says what its words do, unless it is to be a list."""
+    return run(["systemctl", *words], check=check, timeout=SYSTEMCTL_LIMIT).text.strip()
 
 
 def _failed_units() -> list[str]:
-    lines = _ask("list-units", "--state=failed", "--full", "--plain", "--no-legend", "--no-pager").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    words = ("list-units", "--state=failed", "--full", "--plain", "--no-legend", "--no-pager")
+    return [line.split()[0] for line in _ask(*words, check=True).splitlines() if line.strip()]
 
 
 def _unit_states(names: Sequence[str]) -> list[tuple[str, str]]:
