@@ -163,13 +163,15 @@ def look(context: Context, *, anew: bool = False) -> View:
     leaving = paths.leaving.exists()
     report, state, problem = None, initial(node.booted or Slot.A), None
     try:
-        state = state_file(node.disk).current()
-        if node.booted:
-            report = boot_report(paths)
-            if why := disagreement(report, node.booted, state, record.trial, leaving=leaving):
-                problem = ProaError(Code.HANDSHAKE, why, at=node.disk.path)
+        report = boot_report(paths) if node.booted else None
     except ProaError as error:
         problem = error
+    try:
+        state = state_file(node.disk).current()
+        if node.booted and (why := disagreement(report, node.booted, state, record.trial, leaving=leaving)):
+            problem = problem or ProaError(Code.HANDSHAKE, why, at=node.disk.path)
+    except ProaError as error:
+        problem = problem or error
     return View(
         node=node,
         record=record,
