@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from proa.agent.listen import listen, peer_user
 from proa.agent.notify import Notifier
 from proa.agent.routes import routes
 from proa.agent.states import NodeState, SlotState
-from proa.core.errors import Code, ProaError
+from proa.core.errors import Code, Exit, ProaError
 from proa.core.events import Note, Progress, Recorder
 from proa.partition.bootstate import Slot
 
@@ -153,6 +154,10 @@ def test_changes_by_order(served: Served, release2: str, systemctl: Systemctl) -
         ("/v1/install", {"reference": "x", "activate": 1}, "activate"),
         ("/v1/activate", {"tries": "3"}, "tries"),
         ("/v1/commit", {"now": True}, "now"),
+        ("/v1/install", {"reference": "x", "activate": True, "tries": 9}, "tries"),
+        ("/v1/install", {"reference": "x", "tries": 0}, "tries"),
+        ("/v1/install", {"reference": "x", "reboot": True}, "reboot"),
+        ("/v1/cancel", {"job": "1"}, "job"),
     ],
 )
 def test_a_body_that_says_something_else(served: Served, path: str, body: dict[str, Any], at: str) -> None:
@@ -187,6 +192,10 @@ def raw(path: Path, request: bytes) -> tuple[int, dict[str, Any]]:
         (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]", 400),
         (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{\xff}", 400),
+        (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5000), 400),
+        (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nContent-Length: \xb2\r\n\r\n", 400),
+        (b"GET /v1/events?since=%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (b"1" * 5000), 400),
+        (b"GET /v1/events?since=-1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
         (b"GET /v1/events?since=x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
         (b"POST /v1/commit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", 409),
     ],
@@ -210,6 +219,45 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
     finally:
         server.stop()
         thread.join(10)
+
+
+def test_who_may_not_even_call_is_told_so(tmp_path: Path) -> None:
+    """The socket is root's: any other user gets EACCES from connect(2)."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    client = Client(folder / "socket")
+    with listen(folder / "socket"), as_nobody(folder):
+        for ask in (lambda: client.is_running, lambda: client.get("/v1/status")):
+            with pytest.raises(ProaError) as caught:
+                ask()
+            assert (caught.value.code, caught.value.exit) == (Code.NOT_ALLOWED, Exit.REFUSED)
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Without the right to enter a folder."""
+    root = os.geteuid() == 0
+    folder.chmod(0)
+    try:
+        if root:
+            os.seteuid(65534)
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
+def test_a_socket_that_is_answered_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with listen(path) as first:
+        before = path.stat().st_ino
+        with pytest.raises(ProaError) as caught:
+            listen(path)
+        assert (caught.value.code, path.stat().st_ino) == (Code.BUSY, before)
+        first.close()
+    with listen(path):
+        assert path.stat().st_ino != before, "one that is left over is replaced"
 
 
 def test_the_peer_is_known_by_the_kernel() -> None:
@@ -283,6 +331,17 @@ class TestJobs:
         job = jobs.start("install", until_cancelled)
         jobs.cancel()
         assert finished(log, job)["error"]["code"] == "CANCELLED"
+
+    def test_only_the_job_that_is_meant_is_cancelled(self) -> None:
+        log = EventLog()
+        jobs = Jobs(log)
+        job = jobs.start("install", lambda job: {"stopped": job.cancel.wait(30)})
+        with pytest.raises(ProaError) as caught:
+            jobs.cancel(number=job.number + 1)
+        assert caught.value.code is Code.NOTHING_RUNNING
+        assert not job.cancel.asked
+        assert jobs.cancel(number=job.number) is job
+        assert finished(log, job)["result"] == {"stopped": True}
 
     def test_a_defect_is_told(self) -> None:
         def broken(_: Job) -> dict[str, Any]:

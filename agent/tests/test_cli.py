@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proa.agent.cli import cli, main
+from proa.agent.cli import _follow, cli, main
+from proa.agent.client import Client
 from proa.agent.daemon import Daemon
 from proa.core import SCHEMA_VERSION
-from proa.core.errors import Exit
+from proa.core.errors import Code, Exit, ProaError
+from proa.core.events import SILENT
 from proa.core.process import run
 from proa.partition.bootstate import Slot
 from proa.partition.statefile import StateFile
@@ -159,13 +165,8 @@ def test_progress_as_lines_of_json(agent: Command, release2: str) -> None:
 
 
 def test_the_verbs_talk_to_the_daemon(node: Node, release2: str, capsys: Any, monkeypatch: Any, systemctl: Any) -> None:
-    daemon = Daemon(node.context, allowed=frozenset({os.getuid()}))
-    thread = threading.Thread(target=daemon.run)
-    thread.start()
-    try:
+    with daemon_of(node):
         agent = Command(node.root, None, capsys, monkeypatch)
-        while not node.paths.socket.exists():
-            assert thread.is_alive()
         assert agent.json("status")["booted"] == "a"
         monkeypatch.chdir(Path(release2.removeprefix("oci:")).parent)
         result = agent.json("install", "oci:oci", "--activate", "--progress", "plain")
@@ -176,6 +177,90 @@ def test_the_verbs_talk_to_the_daemon(node: Node, release2: str, capsys: Any, mo
         assert agent.json("cancel", status=Exit.STATE)["code"] == "NOTHING_RUNNING"
         agent("serve", status=Exit.BUSY)
         assert "error[BUSY]" in agent.stderr
+
+
+@contextmanager
+def daemon_of(node: Node) -> Iterator[Client]:
+    """A daemon that serves the node, and a client of it."""
+    daemon = Daemon(node.context, allowed=frozenset({os.getuid()}))
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    client = Client(node.paths.socket)
+    try:
+        while not client.is_running:
+            assert thread.is_alive()
+        yield client
     finally:
         daemon.context.cancel.ask()
         thread.join(30)
+
+
+def test_no_daemon_serves_a_disk_beside_the_node(agent: Command) -> None:
+    agent.root = Path("/")
+    agent("serve", status=Exit.USAGE)
+    assert "--root" in agent.stderr
+
+
+def test_a_daemon_for_an_image_leaves_the_nodes_own_its_socket(node: Node, agent: Command, systemctl: Any) -> None:
+    with daemon_of(node) as client:
+        agent("serve", status=Exit.BUSY)
+        assert client.get("/v1/status")["booted"] == "a"
+
+
+class Interrupted:
+    """A client whose user presses Ctrl-C as soon as a job is followed; then the job goes on to its end."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.posted: list[Any] = []
+        self.pressed = False
+
+    def follow(self, job: Any, monitor: Any) -> Any:
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+        return self.client.follow(job, monitor)
+
+    def post(self, path: str, body: Any) -> Any:
+        self.posted.append((path, body))
+        return self.client.post(path, body)
+
+
+def test_an_interrupt_after_the_end_tells_the_jobs_own_result(node: Node, release2: str, systemctl: Any) -> None:
+    with daemon_of(node) as client:
+        done = client.post("/v1/scrub", {"slot": "a"})
+        client.follow(done, SILENT)
+        hurried: Any = Interrupted(client)
+        assert _follow(hurried, done, SILENT)["ok"]
+        assert hurried.posted == [("/v1/cancel", {"job": done["job"]})]
+
+
+def test_an_interrupt_waits_for_the_end_of_its_job() -> None:
+    class Stopping:
+        def post(self, path: str, body: Any) -> None:
+            """Asked to stop."""
+
+        def follow(self, job: Any, monitor: Any) -> Any:
+            raise ProaError(Code.CANCELLED)
+
+    hurried: Any = Interrupted(Stopping())
+    with pytest.raises(ProaError) as caught:
+        _follow(hurried, {"job": 7, "since": 1}, SILENT)
+    assert (caught.value.code, caught.value.exit) == (Code.CANCELLED, Exit.INTERRUPTED)
+    assert hurried.posted == [("/v1/cancel", {"job": 7})]
+
+
+def test_cancel_reaches_a_command_that_works_by_itself(
+    node: Node, systemctl: Any, capsys: Any, monkeypatch: Any
+) -> None:
+    with daemon_of(node):
+        script = (
+            "import sys, signal; from pathlib import Path; from proa.agent.lock import held\n"
+            "with held(Path(sys.argv[1])): print(flush=True); signal.pause()\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", script, node.paths.lock], stdout=subprocess.PIPE) as other:
+            assert other.stdout
+            other.stdout.readline()
+            report = Command(node.root, None, capsys, monkeypatch).json("cancel")
+            assert report["job"] == other.pid
+            assert other.wait(30) == -signal.SIGTERM

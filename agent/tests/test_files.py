@@ -13,21 +13,26 @@ import pytest
 from proa.agent import record as records
 from proa.agent.boot import BootReport, boot_report, booted_release, disagreement
 from proa.agent.cancel import Cancel
-from proa.agent.lock import held, owner
+from proa.agent.failure import Failure
+from proa.agent.lock import held, locked, owner, stop_owner
 from proa.agent.paths import Paths
-from proa.agent.record import Record, Result, SlotRecord, TrialRecord
+from proa.agent.record import Kept, Record, Result, Returned, SlotRecord, TrialRecord
 from proa.agent.settings import HealthSettings, RegistrySettings, health_settings, registry_settings
 from proa.agent.status import status
+from proa.agent.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.partition.bootstate import BootState, Slot
 
+NOW = "2026-01-01T00:00:00+00:00"
 RECORD = Record(
     floor=3,
     slots={Slot.B: SlotRecord("2", "a" * 64, "5a", 4096, "os", "sha256:x", 3, 1, 4096, "sha256:y", complete=True)},
-    trial=TrialRecord("b", "2", "a" * 64, 2, "2026-01-01T00:00:00+00:00", "boot"),
-    last=Result("install", ok=False, time="now", code="NETWORK", message="gone", details={"slot": "b"}),
-    returned={"reason": "why"},
+    trial=TrialRecord("b", "2", "a" * 64, 2, 7, NOW, "boot"),
+    last=Result("install", ok=False, time=NOW, code="NETWORK", message="gone", details={"slot": "b"}),
+    returned=Returned(
+        "b", "1", "b" * 64, NOW, "why", 3, 1, (Failure("unit x", "bad"),), ("panic",), Kept("/k", ("f",))
+    ),
     layout=1,
     loader=1,
 )
@@ -76,6 +81,96 @@ def test_a_damaged_record_counts_as_empty_and_says_so(tmp_path: Path, text: str)
     record, warning = records.load(path)
     assert record == Record()
     assert "damaged" in warning
+
+
+def changed(where: str, value: Any) -> str:
+    """``RECORD`` as a file, with one value changed."""
+    document = RECORD.document()
+    *path, name = where.split(".")
+    place: Any = document
+    for step in path:
+        place = place[int(step)] if isinstance(place, list | tuple) else place[step]
+    place[name] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("trial.slot", "c"),
+        ("trial.slot", "ab"),
+        ("trial.armed", "yesterday"),
+        ("trial.armed", "2026-01-01T00:00:00"),
+        ("trial.seq", -1),
+        ("trial.seq", "7"),
+        ("trial.tries", True),
+        ("trial", "text"),
+        ("slots", []),
+        ("slots.b", []),
+        ("slots.b.salt", "zz"),
+        ("slots.b.salt", "abc"),
+        ("slots.b.root_hash", "no hash"),
+        ("slots.b.root_size", -4096),
+        ("slots.b.root_size", 1 << 70),
+        ("slots.b.complete", 1),
+        ("last.time", "now"),
+        ("last.details", []),
+        ("returned", "text"),
+        ("returned.failures", {}),
+        ("returned.failures.0.why", None),
+        ("returned.kernel", [1]),
+        ("returned.etc", {"kept": "/k"}),
+        ("floor", -1),
+        ("layout", "1"),
+    ],
+)
+def test_a_record_of_values_that_cannot_be_counts_as_empty(tmp_path: Path, where: str, value: Any) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text(changed(where, value))
+    record, warning = records.load(path)
+    assert record == Record()
+    assert "damaged" in warning
+    records.save(path, RECORD)
+    assert path.with_name("agent.json.damaged").read_text() == changed(where, value)
+
+
+NOTES = TrialNotes("ab" * 32, 7, (TrialBoot("boot", 1, NOW, (Failure("unit x", "bad"),), "ended"),))
+
+
+def test_notes_of_a_trial_come_back_as_they_were(tmp_path: Path) -> None:
+    save_notes(Paths(tmp_path), NOTES)
+    assert load_notes(Paths(tmp_path)) == NOTES
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"left": 1', '"left": "1"'), ('"seq": 7', '"seq": null'), ('"why": "bad"', '"why": 3'), ("[", "{"), ("v1", "v2")],
+)
+def test_notes_of_values_that_cannot_be_are_none(tmp_path: Path, old: str, new: str) -> None:
+    paths = Paths(tmp_path)
+    save_notes(paths, NOTES)
+    paths.trial.write_text(paths.trial.read_text().replace(old, new))
+    assert load_notes(paths) is None
+
+
+def test_a_disk_beside_the_running_node_has_places_of_its_own(tmp_path: Path) -> None:
+    node, one, two = Paths(), Paths(disk=tmp_path / "one"), Paths(disk=tmp_path / "two")
+    for place in ("state", "run", "record", "trial", "lock", "socket", "leaving", "boot"):
+        assert len({getattr(paths, place) for paths in (node, one, two)}) == 3
+    assert (one.usr, one.etc) == (node.usr, node.etc), "whom it believes is the same"
+    named = Paths(tmp_path, tmp_path / "one")
+    assert named.record == tmp_path / "var/lib/proa/agent.json", "a root that is named belongs to the disk"
+
+
+def test_an_image_is_worked_on_by_one(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    image.touch()
+    with locked(Paths(tmp_path / "one", image)):
+        with pytest.raises(ProaError) as caught, locked(Paths(tmp_path / "two", image)):
+            pass
+        assert (caught.value.code, caught.value.at) == (Code.BUSY, str(image))
+    with locked(Paths(tmp_path / "two", image)):
+        pass
 
 
 def write(path: Path, text: str) -> None:
@@ -140,7 +235,7 @@ def test_a_report_that_is_none_blocks(tmp_path: Path, text: str) -> None:
     assert caught.value.code is Code.HANDSHAKE
 
 
-TRIAL = TrialRecord("b", "2", "a" * 64, 2, "now")
+TRIAL = TrialRecord("b", "2", "a" * 64, 2, 1, NOW)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +270,13 @@ def test_the_lock_is_held_by_one(tmp_path: Path) -> None:
         assert found.number == os.getpid()
         os.close(found.handle)
     assert owner(path) is None
+
+
+def test_nobody_is_stopped_who_is_not_there_or_is_oneself(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    assert stop_owner(path) == 0
+    with held(path):
+        assert stop_owner(path) == 0
 
 
 def test_f26_a_long_wait_ends_when_it_is_cancelled() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from proa.agent import synthetic
 from proa.agent.cancel import Cancel
 from proa.agent.install import install, plan_only
 from proa.agent.orders import InstallOrder, Wish
 from proa.agent.region import open_direct
 from proa.agent.states import NodeState
-from proa.agent.verbs import scrub_slot
+from proa.agent.verbs import commit, scrub_slot
+from proa.agent.words import describe_install
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.events import Event, Progress
 from proa.core.files import DirectFile
@@ -119,6 +122,45 @@ def test_the_good_release_is_not_installed_again(node: Node, world: World) -> No
     assert report["unchanged"]
     assert not report["activated"]
     assert node.states.read() == before
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_good_release_with_another_kernel_is_refused(node: Node, world: World, tmp_path: Path, settled: bool) -> None:
+    """The initrd finds a slot by its root: two equal ones must not be there."""
+    if settled:
+        node.settle()
+    uki, boot = tmp_path / "uki", tmp_path / "boot"
+    synthetic.make_noise(uki, 90_000, 99)
+    synthetic.make_boot_image(boot, uki, MIB // 4)
+    recipe = dataclasses.replace(world.factory, boot=boot, uki=uki, serial=9, floor=9)
+    error = refused(node, world.release(tmp_path / "r", recipe), Code.SAME_ROOT)
+    assert error.exit is Exit.REFUSED
+    larger = dataclasses.replace(recipe, boot=world.image(3, MIB))
+    refused(node, world.release(tmp_path / "larger", larger), Code.SAME_ROOT)
+
+
+def test_the_good_release_is_reported_where_it_is(node: Node, world: World) -> None:
+    factory = f"oci:{world.folder / 'factory/oci'}"
+    report = node.install(factory)
+    assert (report["unchanged"], report["slot"]) == (True, "a")
+    assert plan_only(node.context, InstallOrder(factory))["slot"] == "a"
+
+
+def test_the_good_release_activated_takes_back_the_arming_of_another(node: Node, world: World, release2: str) -> None:
+    node.install(release2, activate=True)
+    report = node.install(f"oci:{world.folder / 'factory/oci'}", activate=True)
+    assert (report["unchanged"], report["taken_back"], report["activated"]) == (True, True, False)
+    assert (node.state.trial, node.record.trial) == (None, None)
+    assert node.view.node_state() is NodeState.STAGED, "the other release is still there"
+    assert "taken back" in describe_install(report)
+
+
+def test_a_release_that_was_good_by_its_record_is_unchanged(trial: Node, release2: str, systemctl: Any) -> None:
+    """Its kernel image need not be read."""
+    commit(trial.context)
+    with trial.part("UKI-B").open("r+b") as file:
+        file.write(b"rot")
+    assert trial.install(release2)["unchanged"]
 
 
 def test_a_dry_run_touches_nothing(node: Node, release2: str) -> None:
@@ -360,10 +402,13 @@ class TestTarget:
         refused(node, release2, Code.HANDSHAKE)
 
     def test_both_copies_of_the_state_damaged(self, node: Node, release2: str) -> None:
+        """A plan says so; under the lock the state is made again first, as the daemon does it."""
         node.part("STATE").write_bytes(bytes(MIB))
         with pytest.raises(ProaError) as caught:
-            node.install(release2)
+            plan_only(node.context, InstallOrder(release2))
         assert caught.value.code is Code.NO_STATE
+        assert node.install(release2)["slot"] == "b"
+        assert (node.state.good, node.state.alt) == (Slot.A, False)
 
     def test_a_slot_that_becomes_good_meanwhile_is_not_written(self, node: Node, release2: str) -> None:
         """Looked at once more right before each partition is opened."""
@@ -461,11 +506,47 @@ class TestDevices:
 
     def test_f42_a_partition_shorter_than_the_table_says(self, node: Node, release2: str) -> None:
         os.truncate(node.part("ROOT-B"), MIB // 2)
+        written: list[int] = []
+
+        def ends(device: Faulty, offset: int, data: Any) -> bool:
+            """What a block device says to a write behind its end."""
+            written.append(offset)
+            if offset + len(data) > MIB // 2:
+                raise ProaError(Code.DISK_FULL, "no room at the end", at=device.path)
+            return False
+
+        refused(node, release2, Code.DISK_FULL, opener=faulty(ends))
+        assert written
+        assert not node.record.slots[Slot.B].complete
+
+    def test_a_device_that_is_read_only(self, node: Node, release2: str) -> None:
+        asked: list[str] = []
 
         def read_only(path: Path, writable: bool) -> DirectFile:
+            asked.append(path.name)
             raise ProaError(Code.DEVICE, "Read-only file system", at=path)
 
         refused(node, release2, Code.DEVICE, opener=read_only)
+        assert asked == ["ROOT-B"]
+
+    @pytest.mark.parametrize("filled", [True, False])
+    def test_a_standby_that_cannot_be_read_is_written_anew(self, node: Node, release2: str, filled: bool) -> None:
+        if filled:
+            node.install(release2)
+        os.truncate(node.part("ROOT-B"), MIB // 2)
+        assert node.install(release2)["bytes"]["keep"] == 0
+        assert scrub_slot(node.context, "b")["ok"]
+
+    def test_a_good_slot_that_cannot_be_read_is_told(self, node: Node, release2: str) -> None:
+        os.truncate(node.part("ROOT-A"), MIB // 2)
+        refused(node, release2, Code.DEVICE)
+
+    def test_a_file_that_became_another_device_is_not_written(self, node: Node, release2: str) -> None:
+        class Other(DirectFile):
+            number = "7:9"
+
+        error = refused(node, release2, Code.AMBIGUOUS, opener=lambda path, writable: Other(path, writable=writable))
+        assert "7:9 now, the partition is 254:6" in error.message
 
     def test_f40_a_state_folder_that_cannot_be_written(self, node: Node, release2: str) -> None:
         before = node.states.read()
@@ -502,6 +583,30 @@ def test_a_stop_is_clean_and_the_next_install_works(
     assert node.view.node_state() is NodeState.GOOD
     node.install(release2)
     standby_is(node, world, world.recipe("2"))
+
+
+def test_a_defect_is_remembered_too(node: Node, release2: str) -> None:
+    class Broken:
+        def emit(self, event: Event) -> None:
+            if isinstance(event, Progress):
+                raise ZeroDivisionError("oh")
+
+    with pytest.raises(ZeroDivisionError):
+        install(dataclasses.replace(node.context, monitor=Broken()), InstallOrder(release2))
+    assert (node.record.last.code, node.record.last.message) == ("INTERNAL", "ZeroDivisionError: oh")
+    assert node.view.node_state() is NodeState.GOOD
+
+
+def test_a_full_disk_at_the_end_does_not_undo_an_install(
+    node: Node, release2: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.install(release2)
+
+    def no_room(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", no_room)
+    assert node.install(release2)["slot"] == "b"
 
 
 def test_f43_a_second_install_finds_the_lock(node: Node, release2: str) -> None:

@@ -8,26 +8,13 @@ from typing import Any
 
 import pytest
 
+from proa.agent.actions import Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.orders import Wish
-from proa.agent.plan import (
-    Arm,
-    Candidate,
-    Complete,
-    Disarm,
-    InstallPlan,
-    Keep,
-    NodeFacts,
-    Policy,
-    Reboot,
-    Room,
-    Write,
-    plan_install,
-    refusals,
-)
+from proa.agent.plan import Candidate, InstallPlan, NodeFacts, Policy, Room, plan_install, refusals
 from proa.agent.states import NodeState
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.release import MEDIA_TYPES, Blob, Boot, Release, Requires, Root
-from proa.partition.bootstate import BootState, Slot, initial
+from proa.partition.bootstate import BootState, Slot, arm, initial
 
 MANIFEST = "sha256:" + "d" * 64
 RELEASE = Release(
@@ -53,6 +40,8 @@ NODE = NodeFacts(
     room={slot: Room(12288, 4096) for slot in Slot},
 )
 POLICY = Policy("worker", floor=20)
+HELD = dataclasses.replace(NODE, holding=frozenset({Slot.A}), same=frozenset({Slot.A}))
+"""The good slot holds the release."""
 
 
 def make_plan(
@@ -136,7 +125,19 @@ def test_a_node_that_is_compatible_with_all_takes_all() -> None:
 
 
 def test_older_agents_are_enough_for_what_asks_for_less() -> None:
-    assert make_plan(requires(agent="0.0.9-rc1")).actions
+    assert make_plan(requires(agent="0.0.9")).actions
+
+
+@pytest.mark.parametrize("agent", ["0.2-rc1", "v9", "9rc1", "0.0.9-rc1", "0..1", "latest"])
+def test_a_needed_agent_that_is_no_number_is_refused(agent: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        make_plan(requires(agent=agent))
+    assert caught.value.code is Code.REQUIRES
+
+
+@pytest.mark.parametrize("agent", ["0.1.0.dev3", "0.2rc1", "1"])
+def test_our_own_version_may_be_one_in_the_making(agent: str) -> None:
+    assert make_plan(node=dataclasses.replace(NODE, agent=agent)).actions
 
 
 def test_the_actions_in_their_order() -> None:
@@ -155,7 +156,16 @@ def test_the_actions_in_their_order() -> None:
 
 
 def test_no_reboot_without_activation() -> None:
-    assert make_plan(reboot=True).actions[-1] == Complete(Slot.B)
+    with pytest.raises(ProaError) as caught:
+        Wish(reboot=True)
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, "reboot")
+
+
+@pytest.mark.parametrize("tries", [0, 4, 9, -1])
+def test_tries_that_nobody_can_count_are_no_wish(tries: int) -> None:
+    with pytest.raises(ProaError) as caught:
+        Wish(activate=True, tries=tries)
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, "tries")
 
 
 @pytest.mark.parametrize(("good", "booted"), [(Slot.A, Slot.A), (Slot.B, Slot.B), (Slot.A, None), (Slot.B, None)])
@@ -165,8 +175,21 @@ def test_the_target_is_neither_good_nor_booted(good: Slot, booted: Slot | None) 
 
 
 def test_a_release_that_the_good_slot_holds_is_not_written_again() -> None:
-    plan = make_plan(node=dataclasses.replace(NODE, holding=frozenset({Slot.A})), activate=True)
-    assert plan.actions == ()
+    plan = make_plan(node=HELD, activate=True)
+    assert (plan.actions, plan.unchanged, plan.slot) == ((), True, Slot.A)
+
+
+def test_the_good_release_activated_takes_back_the_arming_of_another() -> None:
+    armed = arm(initial(), Slot.B)
+    plan = make_plan(node=HELD, state=armed, doing=NodeState.ARMED, activate=True)
+    assert (plan.actions, plan.unchanged, plan.slot) == ((TakeBack(Slot.B),), True, Slot.A)
+    assert make_plan(node=HELD, state=armed, doing=NodeState.ARMED).actions == (), "only staged, it says nothing"
+
+
+def test_a_root_of_the_good_slot_with_another_kernel_is_refused() -> None:
+    with pytest.raises(ProaError) as caught:
+        make_plan(node=dataclasses.replace(HELD, same=frozenset()))
+    assert (caught.value.code, caught.value.exit) == (Code.SAME_ROOT, Exit.REFUSED)
 
 
 def test_a_release_that_the_standby_holds_whole_is_kept() -> None:

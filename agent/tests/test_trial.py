@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proa.agent import record as records
 from proa.agent import verbs
 from proa.agent.daemon import Daemon
+from proa.agent.failure import Failure
+from proa.agent.health import Health
+from proa.agent.lock import held
 from proa.agent.settle import settle
 from proa.agent.states import NodeState, SlotState
 from proa.agent.status import status
-from proa.agent.trial import load_notes
+from proa.agent.trial import Diary, load_notes
 from proa.agent.words import describe_status
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.events import Note
+from proa.core.files import sha256
 from proa.partition import bootstate
-from proa.partition.bootstate import Slot
+from proa.partition.bootstate import SEQ_MAX, Slot
+from proa.partition.statefile import ENV_OFFSETS
 
 Node = Any
 """``Node`` of conftest.py, which a test cannot import."""
@@ -40,6 +49,35 @@ def refused(verb: Any, *arguments: Any, **options: Any) -> ProaError:
     with pytest.raises(ProaError) as caught:
         verb(*arguments, **options)
     return caught.value
+
+
+def unhealthy(node: Node, systemctl: Systemctl) -> None:
+    """Watch a boot with a unit that failed."""
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    systemctl.answer("list-units", "bad.service loaded failed failed Bad thing\n")
+    systemctl.answer("show", "exit-code\n")
+    node.write("etc/proa/agent.toml", "[health]\ninterval = 270\n")
+    watch(node)
+
+
+def healthy(systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "running\n")
+    systemctl.answer("list-units", "")
+
+
+def no_room(*_: Any, **__: Any) -> Any:
+    """A file system that takes no new file."""
+    raise OSError(28, "No space left on device")
+
+
+def warnings(node: Node) -> str:
+    return "\n".join(event.text for event in node.events.events if isinstance(event, Note) and event.level == "warning")
+
+
+def rot(node: Node, name: str, place: int = 0) -> None:
+    with node.part(name).open("r+b") as file:
+        file.seek(place)
+        file.write(b"rot" * 2000)
 
 
 class TestCommit:
@@ -113,25 +151,86 @@ class TestCommit:
         watch(trial)
         assert (trial.state.good, trial.state.alt) == (Slot.A, True)
 
+    def test_the_deadline_is_stopped_by_whoever_comes_after_a_cut(self, trial: Node, systemctl: Systemctl) -> None:
+        """The agent was killed between the commit and the timer: a healthy, committed node must not be rebooted."""
+        trial.states.write(bootstate.commit(trial.state))
+        trial.settle()
+        assert systemctl.calls == ["stop proa-deadline.timer"]
+
+    def test_a_stop_while_the_old_slot_is_read_undoes_nothing(self, trial: Node, systemctl: Systemctl) -> None:
+        watch(trial)
+        trial.states.write(bootstate.heal(trial.state))
+        assert trial.reboot() is Slot.A
+        trial.context.cancel.ask(Code.INTERRUPTED)
+        calls = len(systemctl.calls)
+        assert refused(verbs.commit, trial.context).code is Code.INTERRUPTED
+        assert (trial.state.good, trial.state.trial, trial.state.alt) == (Slot.A, None, False)
+        assert systemctl.calls[calls:] == ["stop proa-deadline.timer"]
+        assert trial.record.slots[Slot.B].complete, "nobody found anything wrong with it"
+        assert trial.record.last.verb == "commit"
+
+    def test_a_full_disk_does_not_make_a_commit_look_undone(
+        self, trial: Node, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as full:
+            full.setattr(tempfile, "mkstemp", no_room)
+            assert verbs.commit(trial.context)["good"] == "b"
+        assert "cannot be recorded" not in str(trial.record.last)
+        assert "No space left" in warnings(trial)
+        assert trial.reboot() is Slot.B
+        assert trial.record.trial is None
+
+    def test_a_full_disk_bars_no_way_back(
+        self, trial: Node, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as full:
+            full.setattr(tempfile, "mkstemp", no_room)
+            assert verbs.rollback(trial.context)["state"] == "leaving"
+        assert trial.reboot() is Slot.A
+
+
+class TestHeal:
+    """The good slot cannot be opened, and its initrd turns to the other one."""
+
+    def broken(self, node: Node) -> None:
+        watch(node)
+        rot(node, "ROOT-B")
+
+    def heal(self, node: Node, *, agent: bool = True) -> None:
+        node.states.write(bootstate.heal(node.state))
+        assert node.reboot(agent=agent) is Slot.A
+        node.clock.at = 0.0
+
+    def test_a_second_heal_is_judged_by_itself(self, trial: Node, systemctl: Systemctl) -> None:
+        self.broken(trial)
+        self.heal(trial)
+        unhealthy(trial, systemctl)
+        assert (trial.state.good, trial.state.trial) == (Slot.B, None)
+        healthy(systemctl)
+        self.heal(trial)
+        watch(trial)
+        assert (trial.state.good, trial.state.trial, trial.state.alt) == (Slot.A, None, False)
+
+    def test_a_cut_in_the_middle_is_healed_again(self, trial: Node, systemctl: Systemctl) -> None:
+        self.broken(trial)
+        self.heal(trial, agent=False)
+        assert trial.states.read().state.left == 0
+        self.heal(trial)
+        watch(trial)
+        assert (trial.state.good, trial.state.trial) == (Slot.A, None)
+
 
 class TestReturn:
-    def unhealthy(self, node: Node, systemctl: Systemctl) -> None:
-        systemctl.answer("is-system-running", "degraded\n", 1)
-        systemctl.answer("list-units", "bad.service loaded failed failed Bad thing\n")
-        systemctl.answer("show", "exit-code\n")
-        node.write("etc/proa/agent.toml", "[health]\ninterval = 270\n")
-        watch(node)
-
     def test_an_unhealthy_trial_is_taken_back_at_its_deadline(self, trial: Node, systemctl: Systemctl) -> None:
-        self.unhealthy(trial, systemctl)
+        unhealthy(trial, systemctl)
         assert trial.clock.at == pytest.approx(540, abs=1)
         assert not trial.state.on_trial
         assert systemctl.calls[-1] == "reboot"
         assert trial.view.node_state() is NodeState.LEAVING
         assert trial.reboot() is Slot.A
         returned = trial.record.returned
-        assert "not healthy within 540 s" in returned["reason"]
-        assert returned["failures"][0]["what"] == "unit bad.service"
+        assert "not healthy within 540 s" in returned.reason
+        assert returned.failures[0].what == "unit bad.service"
         assert trial.view.node_state() is NodeState.RETURNED
         assert trial.view.slot_state(Slot.B) is SlotState.FAILED
         assert trial.record.last.code == "TRIAL_RETURNED"
@@ -154,7 +253,7 @@ class TestReturn:
     def test_the_deadline_follows_the_signed_one(self, trial: Node, systemctl: Systemctl) -> None:
         cmdline = trial.paths.cmdline
         cmdline.write_text(cmdline.read_text().strip() + " proa.deadline=50 proa.deadline=100")  # the last one counts
-        self.unhealthy(trial, systemctl)
+        unhealthy(trial, systemctl)
         assert trial.clock.at == pytest.approx(90, abs=1)
 
     def test_settings_that_cannot_be_read_are_not_healthy(self, trial: Node, systemctl: Systemctl) -> None:
@@ -163,7 +262,7 @@ class TestReturn:
         watch(trial)
         assert not trial.state.on_trial
         trial.reboot()
-        assert trial.record.returned["failures"][0]["what"] == "settings"
+        assert trial.record.returned.failures[0].what == "settings"
 
     def test_a_trial_whose_agent_never_starts(self, trial: Node) -> None:
         """The initrd's deadline ends it; GRUB counts; the good slot tells."""
@@ -171,7 +270,7 @@ class TestReturn:
         assert trial.reboot(agent=False) is Slot.B
         assert trial.state.left == 0
         assert trial.reboot() is Slot.A
-        assert "never came as far as its agent; 2 of 2 tries used" in trial.record.returned["reason"]
+        assert "never came as far as its agent; 2 of 2 tries used" in trial.record.returned.reason
         assert not trial.state.on_trial, "the agent of the good slot ends what is left of it"
 
     def test_a_trial_that_is_cut_off_tells_what_it_saw(self, trial: Node, systemctl: Systemctl) -> None:
@@ -183,8 +282,8 @@ class TestReturn:
         trial.reboot(agent=False)
         trial.reboot()
         returned = trial.record.returned
-        assert "cut off before it was committed, its last look found: system: is still starting" in returned["reason"]
-        assert returned["used"] == 2
+        assert "cut off before it was committed, its last look found: system: is still starting" in returned.reason
+        assert returned.used == 2
 
     def test_kernel_messages_of_a_crash_are_told(self, trial: Node) -> None:
         trial.reboot(agent=False)
@@ -192,16 +291,29 @@ class TestReturn:
         trial.write("var/lib/systemd/pstore/177/001/dmesg-efi_pstore-17700001", "a piece of it\n")
         trial.write("var/lib/systemd/pstore/177/001/dmesg-efi_pstore-17700002.enc.z", "no text\n")
         trial.reboot()
-        assert trial.record.returned["kernel"][-1] == "Kernel panic - not syncing: broken"
+        assert trial.record.returned.kernel[-1] == "Kernel panic - not syncing: broken"
         assert "Kernel panic" in describe_status(status(trial.context))
 
     def test_what_the_trial_made_of_etc_is_set_aside(self, trial: Node) -> None:
         trial.write("persist/etc/b/upper/hostname", "changed\n")
         trial.reboot(agent=False)
         trial.reboot()
-        etc = trial.record.returned["etc"]
-        assert etc["files"] == ["hostname"]
-        assert (Path(etc["kept"]) / "hostname").read_text() == "changed\n"
+        etc = trial.record.returned.etc
+        assert etc.files == ("hostname",)
+        assert (Path(etc.kept) / "hostname").read_text() == "changed\n"
+
+    def test_no_room_for_what_the_trial_made_of_etc(self, trial: Node, tmp_path: Path, systemctl: Systemctl) -> None:
+        """``cp`` says so in words; nothing half copied is left, and the return is told."""
+        fake = tmp_path / "bin/cp"
+        fake.write_text('#!/bin/sh\nmkdir -p "$4"\necho "cp: error: No space left on device" >&2\nexit 1\n')
+        fake.chmod(0o755)
+        trial.write("persist/etc/b/upper/hostname", "changed\n")
+        trial.write("persist/etc/a/upper/hostname", "mine\n")
+        trial.reboot(agent=False)
+        assert trial.reboot() is Slot.A
+        assert (trial.record.returned.version, trial.record.returned.etc) == ("2", None)
+        assert (trial.paths.etc_upper(Slot.B) / "hostname").read_text() == "changed\n"
+        assert sorted(path.name for path in trial.paths.etc_uppers.iterdir()) == ["a", "b"]
 
     def test_the_report_stays_until_the_next_activation(self, trial: Node, release2: str) -> None:
         trial.reboot(agent=False)
@@ -230,13 +342,82 @@ class TestReturn:
         watch(trial)
         assert not trial.state.on_trial
         trial.reboot()
-        assert "1 tries were left before this boot, 1 now" in trial.record.returned["reason"]
+        assert "1 tries were left before this boot, 1 now" in trial.record.returned.reason
+
+    @pytest.mark.parametrize("seq", [1, SEQ_MAX - 1, SEQ_MAX])
+    def test_a_trial_that_could_write_nothing_is_told_of(
+        self, node: Node, release2: str, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, seq: int
+    ) -> None:
+        """Also where SEQ begins again at 1 meanwhile."""
+        node.states.write(dataclasses.replace(node.state, seq=seq))
+        node.know(release2)
+        node.install(release2, activate=True)
+        node.states.write(dataclasses.replace(node.state, seq=node.record.trial.seq))
+        assert node.reboot() is Slot.B
+        with monkeypatch.context() as full:
+            full.setattr(tempfile, "mkstemp", no_room)
+            unhealthy(node, systemctl)
+        assert load_notes(node.paths) is None
+        assert node.reboot() is Slot.A
+        assert "nothing could be written down about it; 1 of 3 tries" in node.record.returned.reason
+        assert node.view.node_state() is NodeState.RETURNED
+
+    def test_a_state_that_is_lost_leaves_a_trial_one(self, trial: Node, systemctl: Systemctl) -> None:
+        trial.part("STATE").write_bytes(bytes(1 << 20))
+        trial.settle()
+        assert (trial.state.good, trial.state.trial, trial.state.left, trial.state.alt) == (Slot.A, Slot.B, 0, False)
+        assert trial.view.node_state() is NodeState.TRIAL
+        watch(trial)
+        assert trial.state.good is Slot.B
+
+    def test_a_state_that_is_lost_takes_no_commit_back(self, trial: Node, systemctl: Systemctl) -> None:
+        watch(trial)
+        trial.part("STATE").write_bytes(bytes(1 << 20))
+        trial.settle()
+        assert (trial.state.good, trial.state.trial) == (Slot.B, None)
+
+    def test_a_command_that_is_faster_than_the_daemon_hides_nothing(
+        self, trial: Node, world: World, systemctl: Systemctl, tmp_path: Path
+    ) -> None:
+        trial.reboot(agent=False)
+        assert trial.reboot(agent=False) is Slot.A
+        trial.install(world.release(tmp_path / "three", world.recipe("3")))
+        assert trial.record.returned.version == "2"
+        assert trial.record.last.verb == "install"
+
+    def test_an_order_keeps_what_the_trial_saw(self, trial: Node, systemctl: Systemctl) -> None:
+        diary = Diary(trial.context, trial.view)
+        diary.saw(Health((Failure("unit bad.service", "failed (exit-code)"),)))
+        verbs.rollback(trial.context)
+        diary.saw(Health((Failure("unit bad.service", "failed (other)"),)))  # a watch in the middle of its look
+        assert trial.reboot() is Slot.A
+        assert "taken back by order" in trial.record.returned.reason
+        assert [failure.why for failure in trial.record.returned.failures] == ["failed (exit-code)"]
+
+    def test_what_a_fallback_made_of_etc_is_set_aside_and_it_still_has_one(
+        self, trial: Node, systemctl: Systemctl
+    ) -> None:
+        trial.write("persist/etc/a/upper/machine-id", "id-a\n")
+        trial.write("persist/etc/b/upper/machine-id", "id-b\n")
+        watch(trial)
+        verbs.activate(trial.context, tries=1)
+        assert trial.reboot() is Slot.A
+        trial.write("persist/etc/a/upper/x", "by the trial\n")
+        assert trial.reboot() is Slot.B
+        assert trial.state.alt, "GRUB still turns to it when the good slot cannot be loaded"
+        assert (trial.paths.etc_upper(Slot.A) / "machine-id").read_text() == "id-b\n"
+        assert (Path(trial.record.returned.etc.kept) / "x").exists()
 
     def test_power_lost_while_arming_is_no_return(self, node: Node, release2: str) -> None:
         """The trial was recorded but not armed yet."""
         node.know(release2)
-        node.install(release2, activate=True)
-        node.states.write(bootstate.retire(node.state))
+        node.install(release2)
+        before = node.states.read()
+        verbs.activate(node.context)
+        for offset, copy in zip(ENV_OFFSETS, before, strict=True):
+            with node.part("STATE").open("r+b") as file:
+                file.seek(offset)
+                file.write(copy)
         assert node.reboot() is Slot.A
         assert (node.record.returned, node.record.trial) == (None, None)
         assert node.view.node_state() is NodeState.STAGED
@@ -253,7 +434,7 @@ class TestRollback:
         assert verbs.rollback(trial.context, reboot=True)["state"] == "leaving"
         assert systemctl.calls[-1] == "reboot"
         assert trial.reboot() is Slot.A
-        assert "taken back by order" in trial.record.returned["reason"]
+        assert "taken back by order" in trial.record.returned.reason
 
     def test_after_a_commit_it_leads_to_the_slot_before(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
@@ -271,6 +452,68 @@ class TestRollback:
         verbs.rollback(trial.context, reboot=True)
         assert trial.states.read() == state
         assert systemctl.calls[-1] == "reboot"
+
+    @pytest.mark.parametrize("found_before", [True, False])
+    @pytest.mark.parametrize("name", ["ROOT-A", "UKI-A"])
+    def test_a_damaged_slot_is_nothing_to_go_back_to(
+        self, trial: Node, systemctl: Systemctl, name: str, found_before: bool
+    ) -> None:
+        self.pair(trial)
+        rot(trial, name, 20_000)
+        if found_before:
+            assert refused(verbs.scrub_slot, trial.context, "a").code is Code.VERITY
+            assert (trial.state.alt, trial.record.slots[Slot.A].complete) == (False, False)
+        error = refused(verbs.rollback, trial.context)
+        assert (error.code, error.exit) == (Code.NOT_GOOD, Exit.STATE)
+        assert (trial.state.good, trial.state.alt) == (Slot.B, False)
+        assert trial.view.slot_state(Slot.A) is SlotState.PARTIAL
+        assert trial.record.returned is None
+
+    def pair(self, node: Node) -> None:
+        """Commit the trial; of the factory's kernel image the digest is not known, so give it one."""
+        watch(node)
+        node.reboot()
+        known = node.record.slots[Slot.A]
+        boot = node.world.factory.boot
+        digest = f"sha256:{sha256(boot)}"
+        changed = dataclasses.replace(known, boot_size=boot.stat().st_size, boot_digest=digest)
+        records.save(node.paths.record, node.record.with_slot(Slot.A, changed))
+
+    def test_a_slot_that_cannot_be_read_is_nothing_to_go_back_to(self, trial: Node, systemctl: Systemctl) -> None:
+        self.pair(trial)
+        os.truncate(trial.part("ROOT-A"), 1 << 20)
+        assert refused(verbs.rollback, trial.context).code is Code.NOT_GOOD
+        assert not trial.state.alt
+
+    def test_a_slot_of_which_nothing_is_known_is_nothing_to_go_back_to(self, trial: Node, systemctl: Systemctl) -> None:
+        self.pair(trial)
+        trial.paths.record.unlink()
+        assert refused(verbs.rollback, trial.context).code is Code.NOT_GOOD
+        assert trial.state.alt, "nobody found anything wrong with it"
+
+    def test_a_stop_while_it_is_read_says_nothing_about_it(self, trial: Node, systemctl: Systemctl) -> None:
+        self.pair(trial)
+        before = trial.states.read()
+        trial.context.cancel.ask(Code.INTERRUPTED)
+        assert refused(verbs.rollback, trial.context).code is Code.INTERRUPTED
+        assert trial.states.read() == before
+        assert trial.record.slots[Slot.A].complete
+
+    def test_a_dry_run_is_refused_as_the_real_one(self, trial: Node, systemctl: Systemctl) -> None:
+        self.pair(trial)
+        trial.trust(floor=2)
+        for dry_run in (True, False):
+            assert refused(verbs.rollback, trial.context, dry_run=dry_run).code is Code.SERIAL
+        trial.trust()
+        rot(trial, "ROOT-A", 20_000)
+        before = trial.states.read(), trial.paths.record.read_bytes()
+        assert refused(verbs.rollback, trial.context, dry_run=True).code is Code.NOT_GOOD
+        assert (trial.states.read(), trial.paths.record.read_bytes()) == before
+
+    def test_a_broken_trust_bars_no_way_back(self, trial: Node, systemctl: Systemctl) -> None:
+        self.pair(trial)
+        trial.write("etc/proa/trust.json", "{ no JSON")
+        assert verbs.rollback(trial.context)["good"] == "a"
 
     def test_there_must_be_a_good_slot_to_go_to(self, node: Node, release2: str) -> None:
         assert refused(verbs.rollback, node.context).code is Code.NOT_GOOD
@@ -306,6 +549,39 @@ class TestActivate:
         node.install(release2)
         node.trust(floor=3)
         assert refused(verbs.activate, node.context).code is Code.SERIAL
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_a_release_that_is_denied_meanwhile(self, node: Node, release2: str, dry_run: bool) -> None:
+        node.install(release2)
+        for name in ("2", node.record.slots[Slot.B].manifest, node.record.slots[Slot.B].root_hash):
+            node.write("etc/proa/trust.json", json.dumps({"schema": "proa.trust/v1", "deny": [name]}))
+            assert refused(verbs.activate, node.context, dry_run=dry_run).code is Code.DENIED
+        node.write("etc/proa/trust.json", json.dumps({"schema": "proa.trust/v1", "floor": 3}))
+        assert refused(verbs.activate, node.context, dry_run=dry_run).code is Code.SERIAL
+        node.write("etc/proa/trust.json", '{"schema": "proa.trust/v1", "floor": 3')
+        assert refused(verbs.activate, node.context, dry_run=dry_run).code is Code.NO_TRUST
+        assert not node.state.on_trial
+
+    def test_a_dry_run_finds_damage_and_writes_nothing(self, node: Node, release2: str) -> None:
+        node.install(release2)
+        rot(node, "UKI-B", 100_000)
+        before = node.states.read(), node.paths.record.read_bytes()
+        assert refused(verbs.activate, node.context, dry_run=True).code is Code.NOT_STAGED
+        assert refused(verbs.activate, node.context, dry_run=True, tries=9).code is Code.USAGE
+        assert (node.states.read(), node.paths.record.read_bytes()) == before
+
+    def test_a_fallback_that_is_found_damaged_is_one_no_more(self, trial: Node, systemctl: Systemctl) -> None:
+        watch(trial)
+        trial.reboot()
+        rot(trial, "ROOT-A", 3 * (1 << 19))
+        assert refused(verbs.activate, trial.context).code is Code.NOT_STAGED
+        assert (trial.state.good, trial.state.alt) == (Slot.B, False)
+
+    def test_notes_that_cannot_be_removed_are_an_error_of_ours(self, node: Node, release2: str) -> None:
+        node.install(release2)
+        (node.paths.trial / "folder").mkdir(parents=True)
+        assert refused(verbs.activate, node.context).code is Code.DEVICE
+        assert not node.state.on_trial
 
     def test_a_dry_run_changes_nothing(self, node: Node, release2: str) -> None:
         node.install(release2)
@@ -350,6 +626,24 @@ class TestSettle:
         assert node.state.good is Slot.A
         assert node.install(release2)["slot"] == "b"
 
+    def test_a_state_that_is_lost_with_a_report_that_is_none_is_left_alone(self, trial: Node) -> None:
+        trial.part("STATE").write_bytes(bytes(1 << 20))
+        trial.paths.boot.write_text("{}")
+        trial.settle()
+        assert trial.view.problem.code is Code.HANDSHAKE
+        assert trial.states.read().state is None
+
+    def test_a_slot_that_can_boot_has_an_etc(self, node: Node, release2: str) -> None:
+        node.write("persist/etc/a/upper/machine-id", "mine\n")
+        node.install(release2, activate=True)
+        shutil.rmtree(node.paths.etc_upper(Slot.B))
+        node.settle()
+        assert (node.paths.etc_upper(Slot.B) / "machine-id").read_text() == "mine\n"
+        verbs.deactivate(node.context)
+        shutil.rmtree(node.paths.etc_upper(Slot.B))
+        node.settle()
+        assert not node.paths.etc_upper(Slot.B).exists(), "nothing boots it"
+
     def test_a_good_slot_that_grub_cannot_load_is_given_up(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
         trial.boot(Slot.A)
@@ -385,3 +679,74 @@ def test_scrub_finds_a_damaged_tree(node: Node, release2: str) -> None:
 
 def test_scrub_needs_to_know_what_should_be_there(node: Node) -> None:
     assert refused(verbs.scrub_slot, node.context, "b").code is Code.NOT_STAGED
+
+
+def test_scrub_leaves_the_running_slot_what_it_is(trial: Node, systemctl: Systemctl) -> None:
+    watch(trial)
+    rot(trial, "ROOT-B", 8192)
+    before = trial.states.read()
+    assert refused(verbs.scrub_slot, trial.context, "b").code is Code.VERITY
+    assert trial.states.read() == before
+    assert trial.record.slots[Slot.B].complete
+
+
+class TestDaemon:
+    def test_a_lock_that_is_held_too_long_does_not_leave_the_boot_unsettled(
+        self, trial: Node, systemctl: Systemctl
+    ) -> None:
+        trial.reboot(agent=False)
+        assert trial.reboot(agent=False) is Slot.A
+        daemon = Daemon(trial.context)
+        with held(trial.paths.lock):
+            daemon._settle(patience=2.0)
+        assert "BUSY" in warnings(trial)
+        daemon.watch_trial()
+        assert trial.record.returned.version == "2"
+
+    def test_a_defect_is_told_and_tried_again(self, trial: Node, systemctl: Systemctl) -> None:
+        systemctl.answer("is-system-running", "starting\n", 1)
+        slept = trial.clock.sleep
+
+        def defect(seconds: float) -> None:
+            slept(seconds)
+            healthy(systemctl)
+            trial.clock.sleep = slept
+            raise ZeroDivisionError("oh")
+
+        trial.clock.sleep = defect
+        watch(trial)
+        assert "INTERNAL: ZeroDivisionError: oh" in warnings(trial)
+        assert trial.state.good is Slot.B
+
+    def test_it_gives_up_with_the_initrds_deadline(self, trial: Node, systemctl: Systemctl) -> None:
+        kernel = trial.kernel
+        kernel.mapping = lambda name: None
+        Daemon(dataclasses.replace(trial.context, system=kernel, found=[])).watch_trial()
+        assert 600 <= trial.clock.at < 640
+        assert "NO_DISK" in warnings(trial)
+
+    def test_a_record_of_wrong_values_does_not_stop_it(self, node: Node, release2: str) -> None:
+        node.install(release2, activate=True)
+        document = json.loads(node.paths.record.read_text())
+        document["trial"]["slot"] = "c"
+        node.paths.record.write_text(json.dumps(document))
+        daemon = Daemon(node.context)
+        daemon._settle(patience=1.0)
+        assert daemon.settled
+        assert "damaged" in warnings(node)
+
+    def test_a_lost_reader_of_its_words_does_not_stop_it(self, trial: Node, systemctl: Systemctl) -> None:
+        class Gone:
+            def emit(self, event: Any) -> None:
+                raise BrokenPipeError(32, "Broken pipe")
+
+        systemctl.answer("is-system-running", "starting\n", 1)
+        slept = trial.clock.sleep
+
+        def later(seconds: float) -> None:
+            slept(seconds)
+            healthy(systemctl)
+
+        trial.clock.sleep = later
+        Daemon(dataclasses.replace(trial.context, monitor=Gone())).watch_trial()
+        assert trial.state.good is Slot.B

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import socketserver
 import threading
@@ -151,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Body:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
+        if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
             self.close_connection = True
             raise ProaError(Code.USAGE, f"a body must say its length, at most {MAX_BODY} bytes")
         data = self.rfile.read(int(length))

@@ -6,50 +6,27 @@ The daemon imports this at every boot, on slow machines too, so what only some o
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from proa.agent import record as records
+from proa.agent.bookkeeping import afterwards, remember, remember_slot, result, write_state
+from proa.agent.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.etc import carry_over
-from proa.agent.record import Result, SlotRecord, TrialRecord
+from proa.agent.record import SlotRecord, TrialRecord
 from proa.agent.trial import Diary
-from proa.agent.view import Context, View, holds, known_slot, state_file
+from proa.agent.view import Context, View, known_slot, look
 from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 from proa.core.files import os_errors
 from proa.core.process import run
 from proa.partition import bootstate
-from proa.partition.bootstate import BootState, Slot
+from proa.partition.bootstate import Slot
+
+if TYPE_CHECKING:
+    from proa.agent.plan import Policy
 
 DEADLINE_TIMER: Final = "proa-deadline.timer"
 """The initrd's timer that reboots a trial that is not committed."""
 _SYSTEMCTL_LIMIT: Final = 60.0
-
-
-def write_state(view: View, state: BootState) -> None:
-    """Write the boot state.
-
-    Raises:
-        ProaError: as :meth:`proa.partition.statefile.StateFile.write`.
-    """
-    state_file(view.disk).write(state)
-
-
-def remember(context: Context, **changes: object) -> None:
-    """Save the record with some fields changed."""
-    record, _ = records.load(context.paths.record)
-    records.save(context.paths.record, dataclasses.replace(record, **changes))  # type: ignore[arg-type]  # by name
-
-
-def remember_slot(context: Context, slot: Slot, known: SlotRecord) -> None:
-    """Save what is known of one slot."""
-    record, _ = records.load(context.paths.record)
-    records.save(context.paths.record, record.with_slot(slot, known))
-
-
-def result(context: Context, verb: str, error: ProaError | None = None, **details: object) -> Result:
-    """The result of a verb as it is remembered."""
-    code, message = (error.code.name, error.message) if error else ("", "")
-    return Result(verb, error is None, context.time(), code, message, details)
 
 
 def floor_of(view: View, trusted: int = 0) -> int:
@@ -58,25 +35,46 @@ def floor_of(view: View, trusted: int = 0) -> int:
     return max(view.record.floor, trusted, running.floor if running and view.state.good is view.booted else 0)
 
 
-def arm(context: Context, view: View, tries: int, floor: int) -> Slot:
-    """Let the next boot try the other slot, once it has been looked at again.
+def check_arm(view: View, tries: int, policy: Policy) -> SlotRecord:
+    """Check that the next boot may try the other slot; what it holds. Changes nothing.
 
     Raises:
-        ProaError: ``NOT_STAGED`` when it holds no complete release, ``SERIAL`` when that is below the floor,
-            ``USAGE`` for tries out of range.
+        ProaError: ``USAGE`` for tries out of range, ``NOT_STAGED`` when it holds no complete release, ``SERIAL`` when
+            that is below the floor, ``DENIED``; ``NOT_STAGED`` as :class:`Damaged` when it was altered since.
     """
     slot = view.state.good.other
+    bootstate.check_tries(tries)
     known = known_slot(view, slot)
-    armed = bootstate.arm(view.state, slot, tries)
     if known is None or not known.complete:
         raise ProaError(Code.NOT_STAGED, f"nothing complete is recorded for slot {slot.value}")
-    if known.serial < floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, the floor is {floor}")
-    check_content(context, view, slot, known)
+    if known.serial < policy.floor:
+        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, the floor is {policy.floor}")
+    if name := policy.denied(known.manifest, known.root_hash, known.version):
+        raise ProaError(Code.DENIED, f"slot {slot.value} holds '{name}', which is on the deny list")
+    if wrong := damage(view, slot, known):
+        raise Damaged(Code.NOT_STAGED, slot, f"does not hold what was put there: {wrong}")
+    return known
+
+
+def arm(context: Context, view: View, known: SlotRecord, tries: int) -> Slot:
+    """Let the next boot try the other slot.
+
+    Args:
+        context: The context.
+        view: A look at the node.
+        known: What the slot holds, as :func:`check_arm` found it.
+        tries: Boots that the trial gets.
+
+    Raises:
+        ProaError: ``DEVICE``, ``DISK_FULL``, ``TOOL``; it is not armed then.
+    """
+    slot = view.state.good.other
+    armed = bootstate.arm(view.state, slot, tries)
     if view.booted:
         carry_over(context.paths, view.booted, slot)
-    trial = TrialRecord(slot.value, known.version, known.root_hash, tries, context.time(), view.boot_id)
-    context.paths.trial.unlink(missing_ok=True)
+    with os_errors(context.paths.trial):
+        context.paths.trial.unlink(missing_ok=True)
+    trial = TrialRecord(slot.value, known.version, known.root_hash, tries, armed.seq, context.time(), view.boot_id)
     done = result(context, "activate", slot=slot.value, version=known.version)
     remember_slot(context, slot, dataclasses.replace(known, failed=False))
     remember(context, trial=trial, returned=None, last=done)
@@ -90,26 +88,8 @@ def refresh_etc(context: Context, view: View) -> None:
     Raises:
         ProaError: as :func:`proa.agent.etc.carry_over`.
     """
-    if view.booted and view.problem is None and view.state.on_trial and view.state.left and view.is_good:
+    if view.booted and view.problem is None and view.state.pending and view.is_good:
         carry_over(context.paths, view.booted, view.booted.other)
-
-
-def check_content(context: Context, view: View, slot: Slot, known: SlotRecord) -> None:
-    """Look whether a slot still holds what is recorded: the top of its tree, all of its kernel image.
-
-    Raises:
-        ProaError: ``NOT_STAGED``; the record then counts as incomplete.
-    """
-    from proa.agent.region import open_for_reading
-    from proa.agent.scrub import check_boot
-
-    wrong = "" if holds(view, slot, known.root_hash, known.salt, known.root_size) else "its verity tree is another one"
-    if not wrong:
-        with open_for_reading(view.extents(slot)[1]) as region:
-            wrong = check_boot(region, known).replace("not known", "")
-    if wrong:
-        remember_slot(context, slot, dataclasses.replace(known, complete=False))
-        raise ProaError(Code.NOT_STAGED, f"slot {slot.value} does not hold what was put there: {wrong}")
 
 
 def disarm(context: Context, view: View) -> None:
@@ -119,40 +99,48 @@ def disarm(context: Context, view: View) -> None:
         ProaError: ``NO_TRIAL`` when nothing is armed.
     """
     write_state(view, bootstate.retire(view.state))
-    remember(context, trial=None, last=result(context, "deactivate"))
+    with afterwards(context):
+        remember(context, trial=None, last=result(context, "deactivate"))
 
 
 def commit(context: Context, view: View) -> Slot:
-    """Make the running trial the good slot, record its floor and stop its deadline.
+    """Make the running trial the good slot, stop its deadline and record its floor.
 
     Raises:
-        ProaError: ``NO_TRIAL``.
+        ProaError: ``NO_TRIAL``; once it is committed, only that somebody asked to stop.
     """
     old, slot = view.state.good, view.state.good.other
-    # ALT beside a trial: the slot we came from may be the damaged one that the initrd turned away from.
-    whole = not view.state.alt or _is_whole(context, view, old)
-    write_state(view, bootstate.commit(view.state, alt=whole))
+    left = view.record.slots.get(old)
+    # ALT beside a trial: the slot we came from may be the damaged one that the initrd turned away from. To read it
+    # takes a while, so the trial is committed first.
+    suspect = view.state.alt or (left is not None and not left.complete)
+    write_state(view, bootstate.commit(view.state, alt=not suspect))
     stop_deadline(context)
-    damaged = view.record.slots.get(old)
-    if damaged and not whole:
-        remember_slot(context, old, dataclasses.replace(damaged, complete=False))
+    with afterwards(context):
+        _remember_commit(context, view, slot)
+    if suspect:
+        with afterwards(context):
+            _vouch(context, look(context), old)
+    return slot
+
+
+def _remember_commit(context: Context, view: View, slot: Slot) -> None:
     known, running = known_slot(view, slot), view.booted_release
     if known:
         remember_slot(context, slot, dataclasses.replace(known, complete=True, failed=False))
     floor = max(view.record.floor, running.floor if running else 0)
     done = result(context, "commit", slot=slot.value, version=known.version if known else "")
     remember(context, trial=None, returned=None, floor=floor, last=done)
-    context.paths.trial.unlink(missing_ok=True)
-    return slot
+    with os_errors(context.paths.trial):
+        context.paths.trial.unlink(missing_ok=True)
 
 
-def _is_whole(context: Context, view: View, slot: Slot) -> bool:
-    from proa.agent.scrub import scrub
-
-    try:
-        return scrub(context, view, slot).whole
-    except ProaError:
-        return False
+def _vouch(context: Context, view: View, slot: Slot) -> None:
+    """Make a slot a fallback again, once it was read."""
+    if is_whole(context, view, slot):
+        write_state(view, bootstate.vouch(view.state))
+    else:
+        mark_damaged(context, view, slot)
 
 
 def stop_deadline(context: Context) -> None:
@@ -163,24 +151,40 @@ def stop_deadline(context: Context) -> None:
         context.monitor.emit(Note(f"{DEADLINE_TIMER} could not be stopped: {error.message}", "warning"))
 
 
-def roll_back(context: Context, view: View, floor: int) -> Slot:
+def check_roll_back(context: Context, view: View, floor: int) -> None:
+    """Check that there is a slot to go back to: the one before a trial, or a fallback of which every block is read.
+
+    Raises:
+        ProaError: ``NOT_GOOD`` when there is none, ``SERIAL`` when it is below the floor; ``NOT_GOOD`` as
+            :class:`Damaged` when it is not whole.
+    """
+    slot = view.running.other
+    bootstate.rollback(view.state)
+    if view.state.on_trial:
+        return
+    known = view.record.slots.get(slot)
+    if known is None or not known.complete:
+        raise ProaError(Code.NOT_GOOD, f"nothing complete is recorded for slot {slot.value}, so it cannot be checked")
+    if known.serial < floor:
+        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, the floor is {floor}")
+    if not is_whole(context, view, slot):
+        raise Damaged(Code.NOT_GOOD, slot, "is damaged")
+
+
+def roll_back(context: Context, view: View) -> Slot:
     """Go back to the other slot: give the running trial up, or make the slot that was good before good again.
 
     Raises:
-        ProaError: ``NOT_GOOD`` when there is nothing to go back to, ``SERIAL`` when it is below the floor.
+        ProaError: ``NOT_GOOD`` when there is nothing to go back to; :func:`check_roll_back` asks for more.
     """
     slot = view.running.other
-    state = bootstate.rollback(view.state)
-    known = view.record.slots.get(slot)
-    serial = known.serial if known else 0
-    if not view.state.on_trial and serial < floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {serial}, the floor is {floor}")
     if view.state.on_trial:
         Diary(context, view).ended("taken back by order")
     if view.booted:
         mark_leaving(context)
-    write_state(view, state)
-    remember(context, last=result(context, "rollback", slot=slot.value))
+    write_state(view, bootstate.rollback(view.state))
+    with afterwards(context):
+        remember(context, last=result(context, "rollback", slot=slot.value))
     return slot
 
 

@@ -21,7 +21,7 @@ from proa.agent.words import describe_change, describe_install, describe_plan, d
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
 from proa.core.errors import Code, ProaError
-from proa.core.events import Monitor
+from proa.core.events import SILENT, Monitor
 from proa.core.reference import parse
 from proa.partition.bootstate import TRIES_MAX, Slot
 
@@ -99,6 +99,9 @@ def serve(**choices: Any) -> None:
     from proa.agent.serve import serve_until_stopped
 
     run = _run("plain" if choices["progress"] == "auto" else choices["progress"])
+    if run.paths.apart:
+        what = "a daemon serves the node that it runs on, not a disk beside it"
+        raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for what it keeps with --root.")
     if run.client:
         raise ProaError(Code.BUSY, "a daemon runs already", at=run.paths.socket)
     serve_until_stopped(run.context)
@@ -135,8 +138,6 @@ def show_status(*, as_json: bool) -> None:
 def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Verify a release and write it to the standby slot. With --reboot it must also be activated."""
     run = _run(choices.pop("progress"))
-    if choices["reboot"] and not choices["activate"]:
-        raise ProaError(Code.USAGE, "--reboot without --activate would boot what runs now", hint="Add --activate.")
     given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
     request = InstallRequest(**given | {"reference": _absolute(choices["reference"])})
     if dry_run:
@@ -244,12 +245,16 @@ def _install(run: _Run, request: InstallRequest) -> dict[str, Any]:
 
 
 def _follow(client: Client, job: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
-    """Follow a job; interrupted, it is cancelled before this ends."""
+    """Follow a job; interrupted, ask it to stop and say how it ended: it may have been done already."""
     try:
         return client.follow(job, monitor)
     except KeyboardInterrupt:
-        client.post("/v1/cancel")
-        raise
+        try:
+            client.post("/v1/cancel", {"job": job["job"]})
+        except ProaError as error:
+            if error.code is not Code.NOTHING_RUNNING:
+                raise
+        return client.follow(job, SILENT)
 
 
 def _change(run: _Run, verb: str, choices: dict[str, Any], as_json: bool) -> None:

@@ -13,9 +13,9 @@ from proa.agent import change
 from proa.agent.health import Health, check_health
 from proa.agent.jobs import EventLog, Jobs
 from proa.agent.listen import listen
-from proa.agent.lock import held
+from proa.agent.lock import locked
 from proa.agent.notify import Notifier
-from proa.agent.settings import HealthSettings, health_settings
+from proa.agent.settings import INITRD_DEADLINE, HealthSettings, health_settings
 from proa.agent.settle import give_up, settle
 from proa.agent.trial import Diary, broken_settings, watch
 from proa.agent.view import Context, View, look
@@ -27,6 +27,8 @@ _LOCK_PATIENCE: Final = 120.0
 """Seconds that the daemon waits at its start for a lock that a command holds."""
 _TRIAL_PATIENCE: Final = 86400.0
 """The same at the end of a trial: for as long as the initrd's deadline lets it."""
+_RETRY: Final = 15.0
+"""Seconds before what went wrong is tried again."""
 
 
 @dataclass
@@ -46,6 +48,7 @@ class Daemon:
     def __post_init__(self) -> None:
         self.log = EventLog()
         self.jobs = Jobs(self.log)
+        self.settled = False
         self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
 
     def run(self) -> None:
@@ -54,7 +57,7 @@ class Daemon:
         What the API needs is imported once all else is under way: a machine that boots a trial has no time for it,
         and whoever calls meanwhile waits in the socket's queue.
         """
-        self._settle()
+        self._settle(_LOCK_PATIENCE)
         path = self.context.paths.socket
         with listen(path) as listening:
             self.notifier.send("READY=1")
@@ -73,19 +76,29 @@ class Daemon:
                 server.stop()
                 path.unlink(missing_ok=True)
 
-    def _settle(self) -> None:
-        """A boot that cannot be settled is served all the same: ``status`` must be able to say why."""
+    def _settle(self, patience: float) -> None:
+        """Settle the boot; one that cannot be is served all the same: ``status`` must be able to say why."""
+        self.settled = self._told(lambda: self._locked(lambda: settle(self.context), patience))
+
+    def _told(self, work: Callable[[], object]) -> bool:
+        """Do something; whether it went well. What went wrong is told, defects too: the daemon lives on."""
         try:
-            self._locked(lambda: settle(self.context))
+            work()
         except ProaError as error:
             self.context.monitor.emit(Note(f"{error.code.name}: {error.message}", "warning"))
+            return False
+        except Exception as defect:  # noqa: BLE001 -- a crash would come back at every start
+            what = f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}"
+            self.context.monitor.emit(Note(what, "warning"))
+            return False
+        return True
 
-    def _locked(self, work: Callable[[], object], patience: float = _LOCK_PATIENCE) -> None:
+    def _locked(self, work: Callable[[], object], patience: float) -> None:
         """Do something under the lock, waiting for a command that holds it."""
         deadline = Deadline("the lock", patience, self.context.clock)
         while True:
             try:
-                with held(self.context.paths.lock):
+                with locked(self.context.paths):
                     work()
                     return
             except ProaError as error:
@@ -94,13 +107,24 @@ class Daemon:
             self.context.clock.sleep(0.5)
 
     def watch_trial(self) -> None:
-        """Watch a trial to its end, if this boot is one. What goes wrong here ends in the initrd's deadline."""
-        try:
-            view = look(self.context)
-            if on_trial(view):
-                self._watch(view)
-        except ProaError as error:
-            self.context.monitor.emit(Note(f"the trial cannot be watched: {error.message}", "warning"))
+        """Watch a trial to its end, if this boot is one, and settle the boot, if that is still to be done.
+
+        What goes wrong is tried again for as long as the initrd's own deadline lets a trial live.
+        """
+        deadline = Deadline("the trial", INITRD_DEADLINE, self.context.clock, started=0.0)
+        while not self._looked_after() and not deadline.passed and not self.context.cancel.asked:
+            self._told(lambda: self.context.cancel.clock(self.context.clock).sleep(_RETRY))
+
+    def _looked_after(self) -> bool:
+        """Whether there is nothing left to be done for this boot."""
+        if not self.settled:
+            self._settle(_TRIAL_PATIENCE)
+        return self._told(self._watch_if_trial) and self.settled
+
+    def _watch_if_trial(self) -> None:
+        view = look(self.context)
+        if on_trial(view):
+            self._watch(view)
 
     def _watch(self, view: View) -> None:
         diary = Diary(self.context, view)
@@ -141,7 +165,7 @@ class Daemon:
                 thread.join(timeout=30)
         self.log.close()
         with suppress(ProaError):
-            self._locked(lambda: change.refresh_etc(self.context, look(self.context)))
+            self._locked(lambda: change.refresh_etc(self.context, look(self.context)), _LOCK_PATIENCE)
 
 
 def on_trial(view: View) -> bool:

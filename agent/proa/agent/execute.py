@@ -9,11 +9,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.agent.change import arm, remember, remember_slot, write_state
+from proa.agent.actions import Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
+from proa.agent.bookkeeping import remember, remember_slot, write_state
+from proa.agent.change import arm, check_arm, disarm
+from proa.agent.damage import marking
 from proa.agent.facts import Offer
 from proa.agent.fatfile import file_digest
 from proa.agent.fetch import fetch_frames, fetch_maps, fetch_tree
-from proa.agent.plan import Action, Arm, Complete, Disarm, InstallPlan, Keep, Reboot, Write
+from proa.agent.plan import InstallPlan, Policy
 from proa.agent.record import SlotRecord
 from proa.agent.region import Half, Opener, Region, open_direct, open_for_writing
 from proa.agent.scrub import tree_reader
@@ -39,14 +42,14 @@ class Execution:
         context: What every piece of work gets.
         offer: The release and its source.
         plan: What is done.
-        floor: The lowest serial that may be armed.
+        policy: What may be armed.
         opener: How devices are opened.
     """
 
     context: Context
     offer: Offer
     plan: InstallPlan
-    floor: int
+    policy: Policy
     opener: Opener = open_direct
     _maps: dict[str, FrameMap] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
@@ -73,13 +76,15 @@ class Execution:
         match action:
             case Disarm():
                 self._disarm()
+            case TakeBack():
+                disarm(self.context, look(self.context))
             case Write():
                 self._write(action)
             case Complete():
                 self._open.close()
                 remember_slot(self.context, self.plan.target, dataclasses.replace(self._record(), complete=True))
             case Arm():
-                arm(self.context, look(self.context), action.tries, self.floor)
+                self._arm(action.tries)
             case Keep() | Reboot():  # nothing to do now: the caller reboots once the result is recorded
                 pass
 
@@ -94,6 +99,12 @@ class Execution:
         remember_slot(self.context, self.plan.target, self._record())
         remember(self.context, trial=None)
         write_state(view, bootstate.disarm(view.state))
+
+    def _arm(self, tries: int) -> None:
+        view = look(self.context)
+        with marking(self.context, view):
+            known = check_arm(view, tries, self.policy)
+        arm(self.context, view, known, tries)
 
     def _write(self, action: Write) -> None:
         region = self._region(action.slot, Half.BOOT if action.blob == "boot" else Half.ROOT)
@@ -154,6 +165,8 @@ def _title(action: Action) -> str:
             return f"{action.blob} -> {action.slot.value}"
         case Reboot():
             return "reboot"
+        case TakeBack():
+            return f"take back {action.slot.value}"
         case _:
             return f"{type(action).__name__.lower()} {action.slot.value}"
 

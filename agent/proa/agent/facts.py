@@ -11,15 +11,19 @@ from typing import Final
 
 from proa.agent.boot import own_release
 from proa.agent.change import floor_of
+from proa.agent.damage import is_whole
 from proa.agent.plan import Candidate, NodeFacts, Policy, Room
-from proa.agent.scrub import scrub
+from proa.agent.record import SlotRecord
+from proa.agent.region import open_for_reading
+from proa.agent.scrub import check_boot
 from proa.agent.settings import RegistrySettings
 from proa.agent.view import Context, View, holds
 from proa.core import SCHEMA_VERSION, trust
 from proa.core.artifact import open_release
+from proa.core.errors import Code, ProaError
 from proa.core.reference import parse
 from proa.core.registry import open_source
-from proa.core.release import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.release import LAYOUT_VERSION, LOADER_VERSION, Root
 from proa.core.source import Source
 from proa.core.trust import Trust
 from proa.partition.bootstate import Slot
@@ -74,12 +78,13 @@ def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:
     """The node as far as an install of this release depends on it.
 
     Raises:
-        ProaError: ``DEVICE`` when a slot cannot be read.
+        ProaError: ``DEVICE`` when the good slot cannot be read; another one that cannot holds nothing.
     """
     root = candidate.release.root
     own = own_release(context.paths)
     machine = platform.machine()
-    holding = {slot for slot in Slot if holds(view, slot, root.root_hash, root.salt, root.size)}
+    holding = {slot for slot in Slot if _holds(view, slot, root)}
+    same = {slot for slot in holding if slot is view.state.good and _is_same(view, slot, candidate)}
     intact = {slot for slot in holding if _is_intact(context, view, slot, candidate)}
     return NodeFacts(
         architecture=str(own.get("architecture", _DEBIAN.get(machine, machine))),
@@ -90,8 +95,29 @@ def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:
         booted=view.booted,
         room={slot: Room(*(extent.size for extent in view.extents(slot))) for slot in Slot},
         holding=frozenset(holding),
+        same=frozenset(same),
         intact=frozenset(intact),
     )
+
+
+def _holds(view: View, slot: Slot, root: Root) -> bool:
+    try:
+        return holds(view, slot, root.root_hash, root.salt, root.size)
+    except ProaError as error:
+        if slot is view.state.good or error.code is not Code.DEVICE:
+            raise
+        return False
+
+
+def _is_same(view: View, slot: Slot, candidate: Candidate) -> bool:
+    """Whether a slot that has the release's root was filled with this release, or has its kernel image anyway."""
+    known, boot = view.record.slots.get(slot), view.extents(slot)[1]
+    if known and known.manifest == candidate.manifest:
+        return True
+    if candidate.release.boot.size > boot.size:
+        return False
+    with open_for_reading(boot) as region:
+        return check_boot(region, SlotRecord.of(candidate.release, candidate.manifest)) == ""
 
 
 def _is_intact(context: Context, view: View, slot: Slot, candidate: Candidate) -> bool:
@@ -99,7 +125,7 @@ def _is_intact(context: Context, view: View, slot: Slot, candidate: Candidate) -
     known = view.record.slots.get(slot)
     if slot is view.running or not known or not known.complete or known.manifest != candidate.manifest:
         return False
-    return scrub(context, view, slot).whole
+    return is_whole(context, view, slot)
 
 
 def _path(text: str | None) -> Path | None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from proa.agent.change import check_reboot, reboot, remember, result
+from proa.agent.actions import Arm, Reboot, TakeBack
+from proa.agent.bookkeeping import afterwards, remember, result
+from proa.agent.change import check_reboot, reboot
 from proa.agent.execute import Execution
-from proa.agent.facts import load_trust, node_facts, open_offer, policy_of
-from proa.agent.lock import held
+from proa.agent.facts import Offer, load_trust, node_facts, open_offer, policy_of
+from proa.agent.lock import locked
 from proa.agent.orders import InstallOrder
 from proa.agent.plan import InstallPlan, Policy, plan_install
 from proa.agent.region import Opener, open_direct
+from proa.agent.settle import settle
 from proa.agent.states import Trigger, follow
 from proa.agent.view import Context, View, look
-from proa.core.errors import ProaError
+from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 
 
@@ -28,27 +32,18 @@ def install(context: Context, order: InstallOrder, opener: Opener = open_direct)
     """
     started = time.monotonic()
     _forget_peak()
-    with held(context.paths.lock):
+    with locked(context.paths):
         try:
+            settle(context)
             view = _ready(context, order)
-            believed = load_trust(context)
-            with open_offer(context, order.reference, order.registry, believed) as offer:
-                policy = policy_of(view, believed)
-                plan = plan_install(
-                    offer.candidate,
-                    policy,
-                    node_facts(context, view, offer.candidate),
-                    view.state,
-                    view.node_state(),
-                    order.wish,
-                )
-                execution = Execution(context, offer, plan, policy.floor, opener)
-                execution.run()
-        except ProaError as error:
+            with _planned(context, view, order) as (offer, policy, plan):
+                Execution(context, offer, plan, policy, opener).run()
+        except Exception as error:
             _remember_failure(context, error)
             raise
         report = _report(plan, time.monotonic() - started)
-        remember(context, last=result(context, "install", **report["release"], slot=report["slot"]))
+        with afterwards(context):
+            remember(context, last=result(context, "install", **report["release"], slot=report["slot"]))
         if report["reboot"]:
             reboot()
         return report
@@ -60,13 +55,18 @@ def plan_only(context: Context, order: InstallOrder) -> dict[str, Any]:
     Raises:
         ProaError: The refusal.
     """
-    view = _ready(context, order)
+    with _planned(context, _ready(context, order), order) as (_, _, plan):
+        return _description(plan) | {"actions": [str(action) for action in plan.actions]}
+
+
+@contextmanager
+def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tuple[Offer, Policy, InstallPlan]]:
+    """The release once it is believed, what this node accepts, and what is to be done."""
     believed = load_trust(context)
+    policy = policy_of(view, believed)
     with open_offer(context, order.reference, order.registry, believed) as offer:
         facts = node_facts(context, view, offer.candidate)
-        policy: Policy = policy_of(view, believed)
-        plan = plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.wish)
-    return _description(plan) | {"actions": [str(action) for action in plan.actions]}
+        yield offer, policy, plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.wish)
 
 
 def _ready(context: Context, order: InstallOrder) -> View:
@@ -89,17 +89,18 @@ def _description(plan: InstallPlan) -> dict[str, Any]:
             "root_hash": release.root.root_hash,
             "manifest": plan.candidate.manifest,
         },
-        "slot": plan.target.value,
+        "slot": plan.slot.value,
         "bytes": {"fetch": plan.fetch, "copy": 0, "keep": plan.keep, "write": plan.write},
     }
 
 
 def _report(plan: InstallPlan, seconds: float) -> dict[str, Any]:
-    done = [type(action).__name__.lower() for action in plan.actions]
+    done = {type(action) for action in plan.actions}
     return _description(plan) | {
-        "unchanged": not plan.actions,
-        "activated": "arm" in done,
-        "reboot": "reboot" in done,
+        "unchanged": plan.unchanged,
+        "activated": Arm in done,
+        "taken_back": TakeBack in done,
+        "reboot": Reboot in done,
         "seconds": round(seconds, 3),
         "peak_memory": _peak_memory(),
     }
@@ -117,9 +118,10 @@ def _peak_memory() -> int:
     return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")), 0)
 
 
-def _remember_failure(context: Context, error: ProaError) -> None:
+def _remember_failure(context: Context, error: Exception) -> None:
     """Keep the reason for ``status``; that it cannot be kept must not hide it."""
+    told = error if isinstance(error, ProaError) else ProaError(Code.INTERNAL, f"{type(error).__name__}: {error}")
     try:
-        remember(context, last=result(context, "install", error))
+        remember(context, last=result(context, "install", told))
     except ProaError as second:
         context.monitor.emit(Note(f"the result cannot be recorded: {second.message}", "warning"))

@@ -142,15 +142,15 @@ class Jobs:
         job.thread.start()
         return job
 
-    def cancel(self, code: Code = Code.CANCELLED) -> Job:
-        """Ask the job under way to stop.
+    def cancel(self, code: Code = Code.CANCELLED, number: int = 0) -> Job:
+        """Ask the job under way to stop; if a number is given, only the one that has it.
 
         Raises:
             ProaError: ``NOTHING_RUNNING``.
         """
         job = self._current
-        if job is None:
-            raise ProaError(Code.NOTHING_RUNNING)
+        if job is None or number not in (0, job.number):
+            raise ProaError(Code.NOTHING_RUNNING, f"job {number} is not under way" if number else "")
         job.cancel.ask(code)
         return job
 

@@ -5,16 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proa.agent.settings import RegistrySettings
-from proa.partition.bootstate import TRIES_MAX
+from proa.core.errors import Code, ProaError
+from proa.partition.bootstate import TRIES_MAX, check_tries
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for besides the release."""
+    """What was asked for besides the release.
+
+    Raises:
+        ProaError: ``USAGE`` for tries out of range, and for a reboot that would try nothing.
+    """
 
     activate: bool = False
     reboot: bool = False
     tries: int = TRIES_MAX
+
+    def __post_init__(self) -> None:
+        check_tries(self.tries)
+        if self.reboot and not self.activate:
+            what = "to reboot without activating would boot what runs now"
+            raise ProaError(Code.USAGE, what, at="reboot", hint="Activate it too.")
 
 
 @dataclass(frozen=True)

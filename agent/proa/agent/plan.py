@@ -6,20 +6,18 @@ here), then the release's policy, then its size, then the slot.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from proa.agent.actions import WRITTEN_BLOBS, Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.orders import Wish
 from proa.agent.states import NodeState, Trigger, follow
 from proa.core.errors import Code, ProaError
-from proa.core.events import human_bytes
 from proa.core.release import Release
 from proa.partition.bootstate import BootState, Slot
-
-WRITTEN_BLOBS: Final = ("tree", "root", "boot")
-"""Blobs whose content goes into a slot, in the order in which it is written."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,10 @@ class Policy:
     compatible: str
     floor: int = 0
     deny: frozenset[str] = frozenset()
+
+    def denied(self, *names: str) -> str:
+        """The first of a release's names (manifest digest, root hash, version) that is on the deny list, or nothing."""
+        return next((name for name in names if name in self.deny), "")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class NodeFacts:
         booted: The running slot; none when a disk is worked on that nothing runs from.
         room: The slots' sizes.
         holding: Slots whose verity tree has the release's root hash.
+        same: Of those the ones that hold this very release: its kernel image too.
         intact: Slots that hold the release whole: every block was read.
     """
 
@@ -70,6 +73,7 @@ class NodeFacts:
     booted: Slot | None
     room: Mapping[Slot, Room]
     holding: frozenset[Slot] = frozenset()
+    same: frozenset[Slot] = frozenset()
     intact: frozenset[Slot] = frozenset()
 
 
@@ -82,87 +86,27 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Disarm:
-    """No trial, no fallback into the slot: before its first byte changes."""
-
-    slot: Slot
-
-    def __str__(self) -> str:
-        return f"disarm slot {self.slot.value} in both copies of the boot state"
-
-
-@dataclass(frozen=True)
-class Write:
-    """Fetch, verify, write and read back one blob's content."""
-
-    slot: Slot
-    blob: str
-    """One of :data:`WRITTEN_BLOBS`."""
-    size: int
-    """Bytes in the slot."""
-    fetch: int
-    """Bytes from the registry."""
-
-    def __str__(self) -> str:
-        where = self.slot.uki_name if self.blob == "boot" else self.slot.root_name
-        return f"write {self.blob} to {where}: {human_bytes(self.size)}, fetching {human_bytes(self.fetch)}"
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The slot holds this release already, whole: leave it."""
-
-    slot: Slot
-    size: int
-
-    def __str__(self) -> str:
-        return f"keep slot {self.slot.value}, which holds this release whole: {human_bytes(self.size)}"
-
-
-@dataclass(frozen=True)
-class Complete:
-    """Record that the slot holds the release, whole."""
-
-    slot: Slot
-
-    def __str__(self) -> str:
-        return f"record slot {self.slot.value} as complete"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Carry /etc over and let the next boot try the slot."""
-
-    slot: Slot
-    tries: int
-
-    def __str__(self) -> str:
-        return f"arm slot {self.slot.value} for {self.tries} tries"
-
-
-@dataclass(frozen=True)
-class Reboot:
-    """Reboot in order."""
-
-    def __str__(self) -> str:
-        return "reboot"
-
-
-Action = Disarm | Write | Keep | Complete | Arm | Reboot
-
-
-@dataclass(frozen=True)
 class InstallPlan:
     """The actions in their order.
 
     Attributes:
-        target: The slot.
-        actions: What is done; empty when the good slot holds this very release.
+        target: The slot that would be written.
+        actions: What is done.
     """
 
     candidate: Candidate
     target: Slot
     actions: tuple[Action, ...]
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the good slot holds this very release, so that nothing is written."""
+        return not any(isinstance(action, Keep | Write) for action in self.actions)
+
+    @property
+    def slot(self) -> Slot:
+        """The slot that holds the release in the end."""
+        return self.target.other if self.unchanged else self.target
 
     @property
     def fetch(self) -> int:
@@ -209,6 +153,10 @@ def plan_install(
     follow(doing, Trigger.INSTALL)
     target = choose_target(state, node.booted)
     check_room(candidate.release, node.room[target], target)
+    if target.other in node.holding:
+        check_same(candidate.release, node, target.other)
+        armed = wish.activate and state.on_trial
+        return InstallPlan(candidate, target, (TakeBack(target),) if armed else ())
     return InstallPlan(candidate, target, tuple(_actions(candidate, target, node, wish)))
 
 
@@ -238,11 +186,19 @@ def check_room(release: Release, room: Room, slot: Slot) -> None:
             raise ProaError(Code.TOO_LARGE, f"needs {need} bytes, {name} has {has}", at=name)
 
 
+def check_same(release: Release, node: NodeFacts, good: Slot) -> None:
+    """Refuse a release that shares its root with the good slot and is another one: the initrd must find one, not two.
+
+    Raises:
+        ProaError: ``SAME_ROOT``.
+    """
+    if good not in node.same:
+        what = f"slot {good.value}, which is good, has the root {release.root.root_hash} with another kernel image"
+        raise ProaError(Code.SAME_ROOT, what)
+
+
 def _actions(candidate: Candidate, target: Slot, node: NodeFacts, wish: Wish) -> Iterator[Action]:
-    """Nothing for a release that the good slot holds: the initrd must find one root with its hash, not two."""
     release = candidate.release
-    if target.other in node.holding:
-        return
     if target in node.intact:
         yield Keep(target, release.slot_size + release.boot.size)
     else:
@@ -258,13 +214,9 @@ def _actions(candidate: Candidate, target: Slot, node: NodeFacts, wish: Wish) ->
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``0.1.0`` is (0, 1, 0)."""
-    numbers = []
-    for part in text.split("."):
-        if not part.isdecimal():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
+    """The leading numbers of a version: ``0.1.0`` is (0, 1, 0), and so is ``0.1.0.dev1``."""
+    found = re.match(r"\d+(?:\.\d+)*", text, re.ASCII)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 _Check = Callable[[Release, str, Policy, NodeFacts], ProaError | None]
@@ -286,6 +238,8 @@ def _requires(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaErro
     needs = release.requires
     if needs.layout != node.layout:
         return ProaError(Code.REQUIRES, f"the release needs disk layout {needs.layout}, this is {node.layout}")
+    if not re.fullmatch(r"\d+(\.\d+)*", needs.agent, re.ASCII):
+        return ProaError(Code.REQUIRES, f"the release needs agent '{needs.agent}', which is no version such as 1.2.3")
     if _version(needs.agent) > _version(node.agent):
         return ProaError(Code.REQUIRES, f"the release needs agent {needs.agent}, this is {node.agent}")
     if needs.loader > node.loader:
@@ -300,10 +254,8 @@ def _serial(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaErro
 
 
 def _denied(release: Release, manifest: str, policy: Policy, _: NodeFacts) -> ProaError | None:
-    for name in (manifest, release.root.root_hash, release.version):
-        if name in policy.deny:
-            return ProaError(Code.DENIED, f"'{name}' is on the deny list")
-    return None
+    name = policy.denied(manifest, release.root.root_hash, release.version)
+    return ProaError(Code.DENIED, f"'{name}' is on the deny list") if name else None
 
 
 def _expired(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:

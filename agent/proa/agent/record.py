@@ -1,21 +1,20 @@
 """What the agent remembers, in ``agent.json`` on PERSIST: slots, the floor, the trial under way, the last result.
 
-A file that is damaged is set aside and an empty record takes its place: nothing in it can make the agent accept
-more, since the floor also stands in the booted release, and a slot without a record is not armed.
+A file that is damaged, or says what cannot be, is set aside and an empty record takes its place: nothing in it can
+make the agent accept more, since the floor also stands in the booted release, and a slot without a record is not armed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
+from proa.agent.failure import Failure
+from proa.agent.typed import Count, Hex, Letter, Time, build, checked
 from proa.core import files
 from proa.core.errors import Code, ProaError
 from proa.core.release import load_json
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from proa.core.release import Release
 
 SCHEMA: Final = "proa.agent-state/v1"
-_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,16 @@ class SlotRecord:
     """What was put into a slot, or found in it when it was booted."""
 
     version: str
-    root_hash: str
-    salt: str
-    root_size: int
+    root_hash: Hex
+    salt: Hex
+    root_size: Count
     """Bytes of the file system; the tree begins right behind it."""
     name: str = ""
     manifest: str = ""
     """The release's manifest digest; empty for what the factory wrote."""
-    serial: int = 0
-    floor: int = 0
-    boot_size: int = 0
+    serial: Count = 0
+    floor: Count = 0
+    boot_size: Count = 0
     """Bytes of the ``UKI-x`` image; 0 when it is not known."""
     boot_digest: str = ""
     complete: bool = False
@@ -71,14 +69,45 @@ class SlotRecord:
 class TrialRecord:
     """A trial that was armed and is neither committed nor given up."""
 
-    slot: str
+    slot: Letter
     version: str
-    root_hash: str
-    tries: int
-    armed: str
-    """When, in RFC 3339."""
+    root_hash: Hex
+    tries: Count
+    seq: Count
+    """SEQ of the boot state that arms it: written after this record, so it may not have come to that."""
+    armed: Time
+    """When."""
     boot_id: str = ""
     """The boot in which it was armed."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a trial made of /etc."""
+
+    kept: str
+    """The folder where it is now."""
+    files: tuple[str, ...]
+    """The first names of what differs."""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """Why a trial came back."""
+
+    slot: Letter
+    version: str
+    root_hash: Hex
+    time: Time
+    """When that was noticed."""
+    reason: str
+    tries: Count
+    used: Count
+    failures: tuple[Failure, ...] = ()
+    """What its last look at itself found."""
+    kernel: tuple[str, ...] = ()
+    """The last messages of a kernel that crashed."""
+    etc: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -87,8 +116,8 @@ class Result:
 
     verb: str
     ok: bool
-    time: str
-    """When it ended, in RFC 3339."""
+    time: Time
+    """When it ended."""
     code: str = ""
     """The error's code; empty if it went well."""
     message: str = ""
@@ -114,7 +143,7 @@ class Record:
     slots: Mapping[Slot, SlotRecord] = field(default_factory=dict)
     trial: TrialRecord | None = None
     last: Result | None = None
-    returned: Mapping[str, Any] | None = None
+    returned: Returned | None = None
     layout: int = 0
     loader: int = 0
     other: Mapping[str, Any] = field(default_factory=dict)
@@ -132,7 +161,7 @@ class Record:
             "slots": {slot.value: dataclasses.asdict(record) for slot, record in self.slots.items()},
             "trial": dataclasses.asdict(self.trial) if self.trial else None,
             "last": dataclasses.asdict(self.last) if self.last else None,
-            "returned": self.returned,
+            "returned": dataclasses.asdict(self.returned) if self.returned else None,
             "layout": self.layout,
             "loader": self.loader,
         }
@@ -170,33 +199,14 @@ def save(path: Path, record: Record) -> None:
 def _decode(document: dict[str, Any]) -> Record:
     if document.pop("schema") != SCHEMA:
         raise ValueError(f"not {SCHEMA}")
-    slots = document.pop("slots")
-    trial, last = document.pop("trial", None), document.pop("last", None)
+    slots = checked(document.pop("slots"), Mapping)
     return Record(
-        floor=_checked(document.pop("floor"), int),
-        slots={Slot(name): _build(SlotRecord, values) for name, values in slots.items()},
-        trial=_build(TrialRecord, trial) if trial else None,
-        last=_build(Result, last) if last else None,
-        returned=document.pop("returned", None),
-        layout=_checked(document.pop("layout", 0), int),
-        loader=_checked(document.pop("loader", 0), int),
+        floor=checked(document.pop("floor"), Count),
+        slots={Slot(name): build(SlotRecord, values) for name, values in slots.items()},
+        trial=checked(document.pop("trial", None), TrialRecord | None),
+        last=checked(document.pop("last", None), Result | None),
+        returned=checked(document.pop("returned", None), Returned | None),
+        layout=checked(document.pop("layout", 0), Count),
+        loader=checked(document.pop("loader", 0), Count),
         other=document,
     )
-
-
-def _build(kind: type[_Kind], values: Mapping[str, Any]) -> _Kind:
-    """A dataclass from JSON; keys it does not have are dropped, types are checked."""
-    hints: Mapping[str, Any] = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
-    return kind(**{name: _checked(value, hints[name]) for name, value in values.items() if name in hints})
-
-
-@lru_cache
-def _hints(kind: Any) -> Mapping[str, Any]:
-    return typing.get_type_hints(kind)
-
-
-def _checked(value: Any, hint: Any) -> Any:
-    wanted = typing.get_origin(hint) or hint
-    if isinstance(wanted, types.UnionType) or not isinstance(value, wanted) or (wanted is int and value is True):
-        raise TypeError(f"{str(value)[:40]!r} is not {hint}")
-    return value

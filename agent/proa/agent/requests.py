@@ -66,6 +66,13 @@ class ScrubRequest:
 
 
 @dataclass(frozen=True)
+class CancelRequest:
+    """The body of ``POST /v1/cancel``; 0 is whatever is under way."""
+
+    job: int = 0
+
+
+@dataclass(frozen=True)
 class EmptyRequest:
     """The body of the requests that have nothing to say."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proa.agent.etc import SetAside
 from proa.agent.paths import Paths
-from proa.agent.record import TrialRecord
+from proa.agent.record import Kept, Returned, TrialRecord
 from proa.agent.trial import TrialBoot, TrialNotes
-from proa.partition.bootstate import BootState, Slot
+from proa.core.printable import printable
+from proa.partition.bootstate import BootState, Slot, is_before
 
 KERNEL_LINES: Final = 40
 """Last kernel messages that a report has."""
@@ -38,19 +39,21 @@ class Traces:
     @property
     def boots(self) -> tuple[TrialBoot, ...]:
         """The boots whose agent began to watch."""
-        return self.notes.boots if self.notes and self.notes.root_hash == self.trial.root_hash else ()
+        notes = self.notes
+        same = notes and (notes.root_hash, notes.seq) == (self.trial.root_hash, self.trial.seq)
+        return notes.boots if notes and same else ()
 
     @property
     def used(self) -> int:
-        """Tries that were used, as far as can be told."""
+        """Tries that were used, as far as can be told: one, where nothing tells."""
         if self.state.on_trial:
             return self.trial.tries - self.state.left
-        return self.trial.tries - min((boot.left for boot in self.boots), default=self.trial.tries)
+        return self.trial.tries - min((boot.left for boot in self.boots), default=self.trial.tries - 1)
 
     @property
     def never_armed(self) -> bool:
         """Whether the power failed between the record of the trial and its arming: it was never tried."""
-        return not self.state.on_trial and not self.boots and self.state.good is not Slot(self.trial.slot)
+        return not self.state.on_trial and is_before(self.state.seq, self.trial.seq)
 
 
 def has_returned(trial: TrialRecord | None, booted: Slot | None, boot_id: str, state: BootState) -> bool:
@@ -64,30 +67,32 @@ def reason(traces: Traces) -> str:
     """Why it came back, in one sentence."""
     tries = f"{traces.used} of {traces.trial.tries} tries used"
     last = traces.boots[-1] if traces.boots else None
-    if last is None:
+    if last is None and traces.state.on_trial:
         return f"the trial never came as far as its agent; {tries}"
-    failures = "; ".join(f"{failure['what']}: {failure['why']}" for failure in last.failures)
+    if last is None:
+        return f"the trial was taken back, and nothing could be written down about it; {tries}"
+    failures = "; ".join(f"{failure.what}: {failure.why}" for failure in last.failures)
     if last.outcome:
         return f"{last.outcome}; {tries}"
     cut = "the trial was cut off before it was committed"
     return f"{cut}, its last look found: {failures}; {tries}" if failures else f"{cut}; {tries}"
 
 
-def report(traces: Traces, time: str, etc: SetAside | None) -> dict[str, Any]:
+def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
     """The report as ``status`` shows it."""
     boots = traces.boots
-    return {
-        "slot": traces.trial.slot,
-        "version": traces.trial.version,
-        "root_hash": traces.trial.root_hash,
-        "time": time,
-        "reason": reason(traces),
-        "tries": traces.trial.tries,
-        "used": traces.used,
-        "failures": [dict(failure) for failure in boots[-1].failures] if boots else [],
-        "kernel": list(traces.kernel),
-        "etc": {"kept": str(etc.folder), "files": list(etc.files)} if etc else None,
-    }
+    return Returned(
+        slot=traces.trial.slot,
+        version=traces.trial.version,
+        root_hash=traces.trial.root_hash,
+        time=time,
+        reason=reason(traces),
+        tries=traces.trial.tries,
+        used=traces.used,
+        failures=boots[-1].failures if boots else (),
+        kernel=traces.kernel,
+        etc=Kept(str(etc.folder), etc.files) if etc else None,
+    )
 
 
 def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
@@ -113,4 +118,4 @@ def _tail(path: Path) -> tuple[str, ...]:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _READ))
         lines = file.read(_READ).decode(errors="replace").splitlines()
-    return tuple(line[:_LINE] for line in lines if line.strip())[-KERNEL_LINES:]
+    return tuple(printable(line)[:_LINE] for line in lines if line.strip())[-KERNEL_LINES:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 from proa.agent import verbs
 from proa.agent.api import OPENAPI, Answer, Body, Route, Stream
 from proa.agent.jobs import Job, Jobs
+from proa.agent.lock import stop_owner
 from proa.agent.requests import (
     ActivateRequest,
+    CancelRequest,
     EmptyRequest,
     InstallRequest,
     RollbackRequest,
@@ -54,7 +57,7 @@ class _Routes:
 
     def events(self, query: Body) -> Stream:
         since = str(query.get("since", self.jobs.log.next))
-        if not since.isdecimal():
+        if not re.fullmatch(r"[0-9]{1,18}", since):
             raise ProaError(Code.USAGE, "'since' is not a number", at="since")
         return Stream(self.jobs.log.follow(int(since)))
 
@@ -78,8 +81,15 @@ class _Routes:
         return Answer("proa.job/v1", self.jobs.start("scrub", work).document(), 202)
 
     def cancel(self, body: Body) -> Answer:
-        read_request(EmptyRequest, body)
-        return Answer("proa.job/v1", self.jobs.cancel().document())
+        """The job that is meant; where this process has none, an install that a command does by itself."""
+        number = read_request(CancelRequest, body).job
+        try:
+            return Answer("proa.job/v1", self.jobs.cancel(number=number).document())
+        except ProaError:
+            process = 0 if number else stop_owner(self.context.paths.lock)
+            if not process:
+                raise
+            return Answer("proa.job/v1", {"job": process, "verb": "", "since": 0})
 
     def activate(self, body: Body) -> Answer:
         asked = read_request(ActivateRequest, body)

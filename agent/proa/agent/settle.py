@@ -1,12 +1,17 @@
-"""What the daemon does first in a boot: know what runs, tell of a trial that came back, mend the boot state."""
+"""What comes before every change: know what runs, tell of a trial that came back, mend the boot state.
+
+The daemon does it when it starts, and every verb that changes something does it under the same lock: whoever comes
+first in a boot must not write over what the boot before left to be told.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
+from proa.agent.bookkeeping import remember, remember_slot, result, write_state
 from proa.agent.boot import own_release
-from proa.agent.change import mark_leaving, remember, remember_slot, result, write_state
-from proa.agent.etc import set_aside
+from proa.agent.change import mark_leaving, stop_deadline
+from proa.agent.etc import SetAside, carry_over, lacks_etc, set_aside
 from proa.agent.returned import Traces, has_returned, kernel_messages, reason, report
 from proa.agent.trial import load_notes
 from proa.agent.view import Context, View, known_slot, look
@@ -14,7 +19,7 @@ from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 from proa.core.release import LAYOUT_VERSION, LOADER_VERSION
 from proa.partition import bootstate
-from proa.partition.bootstate import Slot
+from proa.partition.bootstate import BootState, Slot
 
 
 def settle(context: Context) -> View:
@@ -24,25 +29,40 @@ def settle(context: Context) -> View:
         ProaError: as :func:`proa.agent.view.look`; ``DEVICE`` when STATE or PERSIST cannot be written.
     """
     view = look(context)
+    booted = view.booted
     if view.warning:
         context.monitor.emit(Note(view.warning, "warning"))
-    if view.booted is None:
+    if booted is None:
         return view
-    _mend(context, view, view.booted)
-    _adopt(context, view, view.booted)
-    _look_back(context, view, view.booted)
-    return look(context)
+    for work in (_mend, _adopt, _look_back, _keep_etc):
+        work(context, view, booted)
+        view = look(context)
+    return view
 
 
 def _mend(context: Context, view: View, booted: Slot) -> None:
     """Write a boot state where none is valid, or where GRUB had to boot the other of two good slots."""
     if view.problem and view.problem.code is Code.NO_STATE:
-        write_state(view, bootstate.initial(booted))
-        _tell(context, f"neither copy of the boot state was valid: slot {booted.value}, which runs, is good now")
+        state, what = _state_anew(view, booted)
+        write_state(view, state)
+        _tell(context, f"neither copy of the boot state was valid: slot {booted.value}, which runs, is {what} now")
     elif view.problem is None and not view.leaving and _is_fallback(view, booted):
         # ALT stays n: the slot that could not be loaded is nothing to return to.
         write_state(view, dataclasses.replace(bootstate.rollback(view.state), alt=False))
         _tell(context, f"slot {booted.other.value} could not be loaded: slot {booted.value}, which runs, is good now")
+
+
+def _state_anew(view: View, booted: Slot) -> tuple[BootState, str]:
+    """The boot state where none is valid, and what the running slot is by it.
+
+    A trial stays one, without another try. The initrd says that it is one, and the record, unless it is lost too, that
+    it was neither committed nor the initrd's own way around a slot that cannot be opened.
+    """
+    trial, report = view.record.trial, view.report
+    seq = trial.seq if trial else 1
+    if report and report.trial and (trial or not view.record.slots):
+        return BootState(seq, booted.other, booted, 0, alt=False), "still on trial"
+    return BootState(seq, booted, None, 0, alt=False), "good"
 
 
 def _is_fallback(view: View, booted: Slot) -> bool:
@@ -67,12 +87,15 @@ def _adopt(context: Context, view: View, booted: Slot) -> None:
 def _look_back(context: Context, view: View, booted: Slot) -> None:
     """Tell of a trial that came back, and end what is left of it."""
     trial = view.record.trial
-    if trial and has_returned(trial, booted, view.boot_id, view.state):
+    returned = has_returned(trial, booted, view.boot_id, view.state)
+    if trial and returned:
         _tell_return(context, view, Traces(trial, view.state, load_notes(context.paths), _kernel(context, trial.armed)))
     elif trial and view.problem is None and view.state.good is Slot(trial.slot):
         remember(context, trial=None)  # committed, and cut off before that was recorded
-    if view.state.on_trial and view.state.left == 0 and view.state.good is booted:
+    if view.state.on_trial and view.state.good is booted and (returned or view.state.left == 0):
         write_state(view, bootstate.retire(view.state))
+    if view.problem is None and view.report and view.report.trial and view.state.good is booted:
+        stop_deadline(context)  # committed, and cut off before that was done
 
 
 def _tell_return(context: Context, view: View, traces: Traces) -> None:
@@ -80,16 +103,33 @@ def _tell_return(context: Context, view: View, traces: Traces) -> None:
     if traces.never_armed:
         remember(context, trial=None)
         return
-    etc = set_aside(context.paths, slot, slot.other, context.time())
+    etc = _set_aside(context, slot)
     told = report(traces, context.time(), etc)
     known = view.record.slots.get(slot)
     if known:
         remember_slot(context, slot, dataclasses.replace(known, failed=True))
     error = ProaError(Code.TRIAL_RETURNED, f"the trial of {traces.trial.version} came back: {reason(traces)}")
     remember(context, trial=None, returned=told, last=result(context, "trial", error, slot=slot.value))
-    if view.state.on_trial:
-        write_state(view, bootstate.retire(view.state))
     context.monitor.emit(Note(error.message, "warning"))
+
+
+def _set_aside(context: Context, slot: Slot) -> SetAside | None:
+    """Keep what the trial made of /etc; that there is no room for it must not keep the return from being told."""
+    try:
+        return set_aside(context.paths, slot, slot.other, context.time())
+    except ProaError as error:
+        context.monitor.emit(Note(f"what the trial made of /etc stays where it is: {error.message}", "warning"))
+        return None
+
+
+def _keep_etc(context: Context, view: View, booted: Slot) -> None:
+    """See that a slot which the next boot may lead to finds an /etc of its own; that there is no room is told."""
+    other, state = booted.other, view.state
+    if state.good is booted and (state.alt or state.pending) and lacks_etc(context.paths, other):
+        try:
+            carry_over(context.paths, booted, other)
+        except ProaError as error:
+            context.monitor.emit(Note(f"slot {other.value} has no /etc of its own: {error.message}", "warning"))
 
 
 def _kernel(context: Context, since: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from proa.agent.change import floor_of
@@ -41,7 +42,7 @@ def status(context: Context, progress: Mapping[str, Any] | None = None) -> dict[
         "slots": {slot.value: _slot(view, slot, writing) for slot in Slot},
         "progress": dict(progress) if progress else None,
         "last": _result(view.record.last),
-        "returned": dict(view.record.returned) if view.record.returned else None,
+        "returned": asdict(view.record.returned) if view.record.returned else None,
         "problem": {"code": view.problem.code.name, "message": view.problem.message} if view.problem else None,
         "warnings": _warnings(context, view, busy=progress is not None),
         "etc": {"hidden": hidden_files(context.paths, view.booted) if view.booted else None},

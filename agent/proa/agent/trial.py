@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final
 
-from proa.agent.health import Failure, Health
+from proa.agent.failure import Failure
+from proa.agent.health import Health
 from proa.agent.paths import Paths
 from proa.agent.settings import HealthSettings
+from proa.agent.typed import Count, build
 from proa.agent.view import Context, View
 from proa.core import files
 from proa.core.clock import Deadline
@@ -20,6 +24,9 @@ from proa.core.release import load_json
 SCHEMA: Final = "proa.trial/v1"
 BOOTS: Final = 8
 """Boots of one trial that are remembered; more than the boot state can count."""
+
+_writing: Final = threading.Lock()
+"""The watch and an order write the same notes."""
 
 
 @dataclass(frozen=True)
@@ -35,29 +42,33 @@ class TrialBoot:
     """
 
     boot_id: str
-    left: int
+    left: Count
     started: str
-    failures: tuple[Mapping[str, Any], ...] = ()
+    failures: tuple[Failure, ...] = ()
     outcome: str = ""
 
 
 @dataclass(frozen=True)
 class TrialNotes:
-    """What the boots of one trial wrote down, on PERSIST, where the good slot reads it after a return."""
+    """What the boots of one trial wrote down, on PERSIST, where the good slot reads it after a return.
+
+    Attributes:
+        root_hash: What is tried.
+        seq: SEQ of the boot state that armed it: GRUB never changes that, and each arming has its own.
+        boots: The boots, in order.
+    """
 
     root_hash: str
-    boots: tuple[TrialBoot, ...] = field(default=())
+    seq: Count
+    boots: tuple[TrialBoot, ...] = ()
 
 
 def load_notes(paths: Paths) -> TrialNotes | None:
     """The notes; none where there are none, or none that can be read: they explain, they decide nothing."""
     try:
         document = load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX)
-        if document["schema"] != SCHEMA:
-            return None
-        boots = tuple(TrialBoot(**{**boot, "failures": tuple(boot["failures"])}) for boot in document["boots"])
-        return TrialNotes(str(document["root_hash"]), boots)
-    except (OSError, ProaError, KeyError, TypeError):
+        return build(TrialNotes, document) if document["schema"] == SCHEMA else None
+    except (OSError, ProaError, KeyError, TypeError, ValueError):
         return None
 
 
@@ -73,17 +84,19 @@ def save_notes(paths: Paths, notes: TrialNotes) -> None:
 
 
 class Diary:
-    """The notes of this boot of the trial. A PERSIST that cannot be written costs the notes, not the trial."""
+    """The notes of this boot of the trial. A PERSIST that cannot be written costs the notes, not the trial.
+
+    Opened again in the same boot, it goes on where it was.
+    """
 
     def __init__(self, context: Context, view: View) -> None:
         root_hash = view.node.root_hash or (view.report.root_hash if view.report else "")
-        earlier = load_notes(context.paths)
-        kept = earlier.boots if earlier and earlier.root_hash == root_hash else ()
         self._context = context
-        self._root_hash = root_hash
-        self._before = tuple(boot for boot in kept if boot.boot_id != view.boot_id)[-BOOTS + 1 :]
+        self._notes = TrialNotes(root_hash, view.state.seq)
+        self._before = tuple(boot for boot in self._boots() if boot.boot_id != view.boot_id)[-BOOTS + 1 :]
         self._boot = TrialBoot(view.boot_id, view.report.left if view.report else 0, context.time())
-        self._write()
+        with _writing:
+            self._write(self._latest())
 
     @property
     def problem(self) -> str:
@@ -92,21 +105,33 @@ class Diary:
         return "" if self._boot.left < last else f"{last} tries were left before this boot, {self._boot.left} now"
 
     def saw(self, health: Health) -> None:
-        """Write down what a look found, if it is something new."""
-        failures = tuple(failure.document() for failure in health.failures)
-        if failures != self._boot.failures:
-            self._boot = TrialBoot(self._boot.boot_id, self._boot.left, self._boot.started, failures)
-            self._write()
+        """Write down what a look found, if it is something new and nobody has ended the trial meanwhile."""
+        with _writing:
+            boot = self._latest()
+            if not boot.outcome and health.failures != boot.failures:
+                self._write(dataclasses.replace(boot, failures=health.failures))
 
     def ended(self, outcome: str) -> None:
-        """Write down how it ended."""
-        boot = self._boot
-        self._boot = TrialBoot(boot.boot_id, boot.left, boot.started, boot.failures, outcome)
-        self._write()
+        """Write down how it ended; the first word counts."""
+        with _writing:
+            boot = self._latest()
+            if not boot.outcome:
+                self._write(dataclasses.replace(boot, outcome=outcome))
 
-    def _write(self) -> None:
+    def _boots(self) -> tuple[TrialBoot, ...]:
+        """What is written down about this trial."""
+        found = load_notes(self._context.paths)
+        same = found and (found.root_hash, found.seq) == (self._notes.root_hash, self._notes.seq)
+        return found.boots if found and same else ()
+
+    def _latest(self) -> TrialBoot:
+        """This boot, as somebody may have written it since."""
+        return next((boot for boot in self._boots() if boot.boot_id == self._boot.boot_id), self._boot)
+
+    def _write(self, boot: TrialBoot) -> None:
+        self._boot = boot
         try:
-            save_notes(self._context.paths, TrialNotes(self._root_hash, (*self._before, self._boot)))
+            save_notes(self._context.paths, dataclasses.replace(self._notes, boots=(*self._before, boot)))
         except ProaError as error:
             self._context.monitor.emit(Note(f"the trial's notes cannot be written: {error.message}", "warning"))
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from proa.agent import change
-from proa.agent.lock import held
+from proa.agent.damage import mark_damaged, marking
+from proa.agent.lock import locked
+from proa.agent.settle import settle
 from proa.agent.states import NodeState, Trigger, follow
 from proa.agent.view import Context, View, known_slot, look
 from proa.core.errors import Code, ProaError
+from proa.core.events import Note
 from proa.partition.bootstate import TRIES_MAX, Slot
+
+if TYPE_CHECKING:
+    from proa.agent.plan import Policy
+    from proa.agent.record import SlotRecord
 
 Report = dict[str, Any]
 
@@ -19,25 +27,24 @@ def activate(context: Context, *, tries: int = TRIES_MAX, reboot: bool = False, 
     """Arm the staged slot.
 
     Raises:
-        ProaError: as the table of states, and :func:`proa.agent.change.arm`.
+        ProaError: as the table of states, and :func:`proa.agent.change.arm`; ``NO_TRUST`` and ``KEY``, because what
+            the node accepts must be known.
     """
 
-    def work(view: View) -> None:
+    def check(view: View) -> SlotRecord:
         if reboot:
             change.check_reboot(view)
-        change.arm(context, view, tries, _floor(context, view))
-        if reboot:
-            change.reboot()
+        return change.check_arm(view, tries, _policy(context, view))
 
     actions = [f"carry /etc over, arm the other slot for {tries} tries", *(["reboot"] if reboot else [])]
-    return _changed(context, Trigger.ACTIVATE, work, actions, dry_run)
+    deed = _Deed(actions, lambda view, known: change.arm(context, view, known, tries), check, reboot)
+    return _changed(context, Trigger.ACTIVATE, deed, dry_run)
 
 
 def deactivate(context: Context, *, dry_run: bool = False) -> Report:
     """Take the arming back."""
-    return _changed(
-        context, Trigger.DEACTIVATE, lambda view: change.disarm(context, view), ["disarm the other slot"], dry_run
-    )
+    deed = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
+    return _changed(context, Trigger.DEACTIVATE, deed, dry_run)
 
 
 def commit(context: Context, *, dry_run: bool = False) -> Report:
@@ -47,7 +54,7 @@ def commit(context: Context, *, dry_run: bool = False) -> Report:
         ProaError: ``NO_TRIAL``.
     """
     actions = ["make the running trial the good slot", f"stop {change.DEADLINE_TIMER}", "record its floor"]
-    return _changed(context, Trigger.COMMIT, lambda view: change.commit(context, view), actions, dry_run)
+    return _changed(context, Trigger.COMMIT, _Deed(actions, lambda view, _: change.commit(context, view)), dry_run)
 
 
 def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False) -> Report:
@@ -57,29 +64,41 @@ def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False) -
         ProaError: ``NOT_GOOD``, ``SERIAL``.
     """
 
-    def work(view: View) -> None:
+    def check(view: View) -> None:
         if reboot:
             change.check_reboot(view)
-        if view.node_state() is not NodeState.LEAVING:  # given up already: what is left is the reboot
-            change.roll_back(context, view, _floor(context, view))
-        if reboot:
-            change.reboot()
+        if not _given_up(view):
+            change.check_roll_back(context, view, _floor(context, view))
+
+    def work(view: View, _: object) -> None:
+        if not _given_up(view):
+            change.roll_back(context, view)
 
     actions = ["make the other slot good", *(["reboot"] if reboot else [])]
-    return _changed(context, Trigger.ROLLBACK, work, actions, dry_run)
+    return _changed(context, Trigger.ROLLBACK, _Deed(actions, work, check, reboot), dry_run)
 
 
 def scrub_slot(context: Context, name: str | None = None) -> Report:
-    """Read a slot (the running one if none is named) against its verity tree.
+    """Read a slot (the running one if none is named) against its verity tree; one that is damaged is not booted.
 
     Raises:
-        ProaError: ``VERITY`` when it is damaged, ``NOT_STAGED`` when it is not known what it should hold.
+        ProaError: ``VERITY`` when it is damaged, ``DEVICE`` when it cannot be read, ``NOT_STAGED`` when it is not
+            known what it should hold.
     """
     from proa.agent.scrub import scrub
 
-    with held(context.paths.lock):
+    with locked(context.paths):
+        _settle(context, needed=False)
         view = look(context)
-        found = scrub(context, view, Slot(name) if name else view.running)
+        slot = Slot(name) if name else view.running
+        try:
+            found = scrub(context, view, slot)
+        except ProaError as error:
+            if error.code is Code.DEVICE:
+                mark_damaged(context, view, slot)
+            raise
+        if not found.whole:
+            mark_damaged(context, view, slot)
     if not found.whole:
         what = found.tree or (f"{found.bad} blocks of {found.blocks}" if found.bad else found.boot)
         blocks = f", the first: {', '.join(map(str, found.first))}" if found.first else ""
@@ -87,23 +106,59 @@ def scrub_slot(context: Context, name: str | None = None) -> Report:
     return found.document()
 
 
-def _changed(
-    context: Context, trigger: Trigger, work: Callable[[View], object], actions: list[str], dry_run: bool
-) -> Report:
+@dataclass(frozen=True)
+class _Deed:
+    """What a verb does.
+
+    Attributes:
+        actions: In words.
+        work: Does it; gets what the check came to.
+        check: Looks at what must hold before, besides the table of states; all that a dry run does.
+        reboot: Whether the machine is rebooted then.
+    """
+
+    actions: list[str]
+    work: Callable[[View, Any], object]
+    check: Callable[[View], Any] = lambda _: None
+    reboot: bool = False
+
+
+def _changed(context: Context, trigger: Trigger, deed: _Deed, dry_run: bool) -> Report:
     if dry_run:
         view = look(context)
-        _check(view, trigger)
-        return _report(context, view) | {"dry_run": True, "actions": actions}
-    with held(context.paths.lock):
+        _follow(view, trigger)
+        deed.check(view)
+        return _report(context, view) | {"dry_run": True, "actions": deed.actions}
+    with locked(context.paths):
+        _settle(context, needed=trigger not in (Trigger.COMMIT, Trigger.ROLLBACK))
         view = look(context)
-        _check(view, trigger)
-        work(view)
-        return _report(context, look(context)) | {"dry_run": False, "actions": actions}
+        _follow(view, trigger)
+        with marking(context, view):
+            found = deed.check(view)
+        deed.work(view, found)
+        if deed.reboot:
+            change.reboot()
+        return _report(context, look(context)) | {"dry_run": False, "actions": deed.actions}
 
 
-def _check(view: View, trigger: Trigger) -> None:
+def _settle(context: Context, *, needed: bool) -> None:
+    """Settle the boot; that it cannot be written down, as on a full disk, must not bar the way on or back."""
+    try:
+        settle(context)
+    except ProaError as error:
+        if needed:
+            raise
+        context.monitor.emit(Note(f"the boot cannot be settled: {error.message}", "warning"))
+
+
+def _follow(view: View, trigger: Trigger) -> None:
     view.check()
     follow(view.node_state(), trigger)
+
+
+def _given_up(view: View) -> bool:
+    """Whether this boot's slot was given up already, so that only the reboot is left."""
+    return view.node_state() is NodeState.LEAVING
 
 
 def _report(context: Context, view: View) -> Report:
@@ -119,12 +174,15 @@ def _report(context: Context, view: View) -> Report:
     }
 
 
-def _floor(context: Context, view: View) -> int:
-    """The lowest serial that may be armed or gone back to; a trust that cannot be read adds nothing to the record."""
-    from proa.agent.facts import load_trust
+def _policy(context: Context, view: View) -> Policy:
+    from proa.agent.facts import load_trust, policy_of
 
+    return policy_of(view, load_trust(context))
+
+
+def _floor(context: Context, view: View) -> int:
+    """The lowest serial that may be gone back to. A trust that cannot be read adds nothing: a way back must be left."""
     try:
-        trusted = load_trust(context).floor
+        return _policy(context, view).floor
     except ProaError:
-        trusted = 0
-    return change.floor_of(view, trusted)
+        return change.floor_of(view)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from proa.core.events import human_bytes
+from proa.core.printable import printable
 
 
 def describe_status(document: Mapping[str, Any]) -> str:
@@ -32,7 +33,7 @@ def describe_status(document: Mapping[str, Any]) -> str:
         lines += [f"    kernel: {line}" for line in back["kernel"][-5:]]
     if hidden := document["etc"]["hidden"]:
         lines.append(f"  /etc: {len(hidden)} files stand over the release's: {', '.join(hidden[:10])}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def describe_plan(plan: Mapping[str, Any]) -> str:
@@ -40,7 +41,7 @@ def describe_plan(plan: Mapping[str, Any]) -> str:
     release, sizes = plan["release"], plan["bytes"]
     lines = [f"{release['name']} {release['version']} -> slot {plan['slot']}"]
     lines += [f"  {number}. {action}" for number, action in enumerate(plan["actions"], 1)]
-    lines += [] if plan["actions"] else ["  nothing to do: the good slot holds it"]
+    lines += [] if plan["bytes"]["write"] or plan["bytes"]["keep"] else ["  nothing to write: the good slot holds it"]
     return "\n".join([*lines, "  " + ", ".join(f"{name} {human_bytes(count)}" for name, count in sizes.items())])
 
 
@@ -48,7 +49,8 @@ def describe_install(result: Mapping[str, Any]) -> str:
     """``proa.install/v1``."""
     release = f"{result['release']['name']} {result['release']['version']}"
     if result["unchanged"]:
-        return f"{release} is what the good slot holds: nothing to do"
+        done = "the arming of the other slot was taken back" if result["taken_back"] else "nothing to do"
+        return f"{release} is what the good slot holds: {done}"
     armed = ", armed" if result["activated"] else ""
     size, seconds, memory = result["bytes"]["write"], result["seconds"], result["peak_memory"]
     told = f"{human_bytes(size)} written in {seconds:.1f} s" if size else "it was there already"
