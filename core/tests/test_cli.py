@@ -232,3 +232,16 @@ def test_a_reader_of_progress_that_goes_away_changes_no_status(failing: bool) ->
         child.stderr.close()
         assert child.stdout.read() == (b"" if failing else b"done\n")
     assert child.returncode == (Exit.BUSY if failing else Exit.DONE)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_an_output_that_was_closed_changes_no_status(closed: str) -> None:
+    script = (
+        "import sys, click; from proa.core import cli, errors\n"
+        "@click.command()\n"
+        "def toy(): raise errors.ProaError(errors.Code.BUSY)\n"
+        "sys.argv = ['toy']; cli.run_command(toy, 'toy')\n"
+    )
+    done = process.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, script], check=False)
+    assert done.status == Exit.BUSY
+    assert b"Traceback" not in done.stderr

@@ -133,6 +133,8 @@ def _wants_json(context: click.Context | None) -> bool:
 def _let_go() -> None:
     """Where nobody reads an output any more, let the interpreter flush into nothing: it would fail as it ends."""
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # the caller closed it
+            continue
         try:
             stream.flush()
         except OSError:
