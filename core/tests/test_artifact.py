@@ -114,6 +114,22 @@ def test_unsigned_and_wrongly_signed_releases_are_refused(written: LayoutDir) ->
     assert len(open_release(written, dataclasses.replace(TRUST, threshold=2)).signers) == 2
 
 
+def test_a_key_signs_once_however_often_it_is_asked(written: LayoutDir) -> None:
+    digest = written.resolve()
+    assert len(sign_release(written, digest, [KEY, KEY])) == 1
+    assert sign_release(written, digest, [KEY]) == []
+    assert len(sign_release(written, digest, [KEY, SECOND])) == 1
+    assert len(list(signatures.bundles(written, digest))) == 2
+
+
+def test_no_signature_is_added_that_nobody_would_look_at(written: LayoutDir) -> None:
+    digest = written.resolve()
+    sign_release(written, digest, [Algorithm.ED25519.generate() for _ in range(bundle.MAX_SIGNATURES)])
+    with pytest.raises(ProaError) as caught:
+        sign_release(written, digest, [KEY])
+    assert caught.value.code is Code.SIGNATURE
+
+
 def test_nothing_but_signatures_is_read_before_they_are_verified(written: LayoutDir) -> None:
     """Not even the manifest: one that is gone makes no difference to the refusal."""
     digest = written.resolve()

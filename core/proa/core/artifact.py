@@ -127,12 +127,25 @@ def write_release(folder: Path, release: Release, blobs: Mapping[str, Path], tag
 
 
 def sign_release(source: Source, manifest_digest: str, signers: Iterable[Signer]) -> list[str]:
-    """Sign a manifest with each key, and store the signatures beside it; the digests of their manifests.
+    """Sign a manifest with each key that has not signed it yet, and store the signatures beside it.
+
+    Returns:
+        The digests of their manifests.
 
     Raises:
-        ProaError: See :class:`proa.core.source.Source`.
+        ProaError: ``SIGNATURE`` when there would be more than anybody looks at; see
+            :class:`proa.core.source.Source`.
     """
-    return [signatures.attach(source, manifest_digest, bundle.sign(manifest_digest, signer)) for signer in signers]
+    wanted = {signer.public.id: signer for signer in signers}
+    keys = [signer.public for signer in wanted.values()]
+    found = list(signatures.bundles(source, manifest_digest)) if keys else []
+    for made in found:
+        wanted.pop(bundle.verify(made, manifest_digest, keys) or "", None)
+    if wanted and len(found) + len(wanted) > bundle.MAX_SIGNATURES:
+        text = f"it has {len(found)} signatures; of more than {bundle.MAX_SIGNATURES} the others are not looked at"
+        raise ProaError(Code.SIGNATURE, text, at=manifest_digest)
+    made_now = [bundle.sign(manifest_digest, signer) for signer in wanted.values()]
+    return [signatures.attach(source, manifest_digest, signature) for signature in made_now]
 
 
 def copy_release(source: Source, target: Source, tag: str = "", monitor: Monitor = SILENT) -> str:
