@@ -232,6 +232,9 @@ def test_what_the_configuration_says_is_in_the_image(tree: Path, first: Built) -
 def test_the_agent_runs_on_the_images_own_python(tree: Path) -> None:
     chroot = (*namespace.enter(network=False), "chroot", str(tree))
     assert run((*chroot, "/usr/bin/proa-agent", "--version")).text.startswith("proa-agent")
+    assert run((*chroot, "/usr/bin/proa-disk", "plan", "--json")).text.startswith("{")
+    refused = run((*chroot, "/usr/bin/proa-disk", "create", "/disk.raw"), check=False)
+    assert b"error[TOOL_MISSING]" in refused.stderr
     stale = "import sys, importlib.util; import cryptography, zstandard, oras, pyudev; print(sys.dont_write_bytecode)"
     found = run(
         (*chroot, "/usr/bin/python3", "-IBc", f"import sys; sys.path.insert(0, '/usr/lib/proa/python'); {stale}")

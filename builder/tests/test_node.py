@@ -111,4 +111,4 @@ def test_the_agents_files_have_the_same_modes_whatever_the_umask_was(tree: Tree,
     paths = [tree.path(software.SITE), *(path for _, path in tree.files(software.SITE))]
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
-    assert tree.path("/usr/bin/proa-agent").stat().st_mode & 0o777 == 0o755
+    assert {tree.path(f"/usr/bin/{name}").stat().st_mode & 0o777 for name in ("proa-agent", "proa-disk")} == {0o755}

@@ -192,6 +192,7 @@ def test_dry_runs_touch_nothing(tmp_path: Path, disk: Path) -> None:
         "disk": str(disk),
         "reset": "PERSIST",
         "size": 16 * MIB,
+        "when": "now",
         "dry_run": True,
     }
     assert disk.stat().st_mtime_ns == before

@@ -201,3 +201,10 @@ def test_reset_refuses_a_mounted_file_system(image: Path, tmp_path: Path) -> Non
     finally:
         e2fs("losetup", "--detach", node)
     assert refused.value.code is Code.DEVICE_BUSY
+
+
+def test_a_reset_is_asked_for_only_where_persist_is_mounted(tmp_path: Path) -> None:
+    with pytest.raises(ProaError) as caught:
+        persist.request_reset(tmp_path)
+    assert (caught.value.code, caught.value.at) == (Code.NO_DISK, str(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""One node's life, told in order on one machine: first boot, power cut, upgrades both ways, rollback."""
+"""One node's life, told in order on one machine: first boot, power cut, upgrades both ways, rollback, made new."""
 
 from __future__ import annotations
 
@@ -189,3 +189,20 @@ def test_a_committed_release_is_rolled_back_by_order(story: Story) -> None:
     status = story.node.status()
     assert (status["good"], status["other_good"]) == ("b", True)
     assert story.sums() == story.kept
+
+
+def test_a_node_is_made_new_by_its_own_order(story: Story) -> None:
+    """PERSIST is emptied at the next boot: another identity, the same slots."""
+    machine = story.machine
+    identity = machine.succeed("cat /etc/machine-id")
+    asked = json.loads(machine.succeed("proa-disk reset --yes --json"))
+    assert (asked["reset"], asked["when"]) == ("PERSIST", "next-boot")
+    assert story.sums() == story.kept
+    machine.reboot()
+    machine.fail(f"ls -d {KEPT}")
+    machine.fail("test -e /etc/e2e.conf || test -e /persist/.proa/reset")
+    assert machine.succeed("cat /etc/machine-id") != identity
+    machine.wait_for_unit("proa-agent.service")
+    booted, status = story.node.booted(), story.node.status()
+    assert (booted.slot, booted.root_hash) == (Slot.B, story.root_hash("2"))
+    assert (status["good"], status["state"]) == ("b", "paired")

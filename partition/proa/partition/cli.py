@@ -12,6 +12,7 @@ import click
 
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.errors import Code, ProaError
 from proa.core.events import human_bytes
 from proa.partition import blockdev, growing, layout, persist, rendering, showing
 from proa.partition.layout import NAMES, Layout, Request, Sizes
@@ -104,7 +105,10 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
 
     TARGET is a file that is not there yet, or a device, whose content is lost.
     """
-    from proa.partition import creating  # only here: a node has no libparted
+    try:
+        from proa.partition import creating
+    except ImportError as error:
+        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed: a node makes no disks") from error
 
     planned, fillings = _plan(choices), dict(choices["fillings"])
     creating.check(target, planned, fillings)
@@ -156,20 +160,27 @@ def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
 def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Make PERSIST empty: the node's identity, its /etc and its /var are lost. The slots stay.
 
-    DISK is a device or an image file; the disk that this machine runs from if not given.
+    DISK is a device or an image file. Without it the disk that this machine runs from is meant, whose PERSIST is
+    emptied at the next boot.
     """
     node = _node(disk)
     extent = node.disk.partitions["PERSIST"]
-    persist.check_unused(extent)
+    later = node.booted is not None
+    if not later:
+        persist.check_unused(extent)
     if not dry_run:
         if not yes:
             click.confirm(f"All that PERSIST on {node.disk.path} holds will be lost. Go on?", abort=True, err=True)
-        persist.reset(extent, uuid=str(uuid.uuid4()), epoch=int(time.time()))
+        if later:
+            persist.request_reset(persist.MOUNTED)
+        else:
+            persist.reset(extent, uuid=str(uuid.uuid4()), epoch=int(time.time()))
     if as_json:
-        show(SCHEMA, {"disk": str(node.disk.path), "reset": "PERSIST", "size": extent.size, "dry_run": dry_run})
+        facts = {"size": extent.size, "when": "next-boot" if later else "now", "dry_run": dry_run}
+        show(SCHEMA, {"disk": str(node.disk.path), "reset": "PERSIST"} | facts)
     else:
-        size = human_bytes(extent.size)
-        click.echo(f"PERSIST on {node.disk.path} ({size}) {'would be' if dry_run else 'is'} empty")
+        done = "is emptied at the next boot" if later else "is empty"
+        click.echo(f"PERSIST on {node.disk.path} ({human_bytes(extent.size)}) {'would be empty' if dry_run else done}")
 
 
 def _node(disk: Path | None) -> Node:

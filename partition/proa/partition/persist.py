@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.core.errors import Code, ProaError
+from proa.core.files import os_errors, replace
 from proa.core.process import failure, run
 from proa.partition import blockdev
 from proa.partition.layout import MIB, MIN_PERSIST
@@ -20,6 +21,10 @@ from proa.partition.slots import Extent
 
 LABEL: Final = "PERSIST"
 """The file system's label. It is for people: nothing is found by it."""
+MOUNTED: Final = Path("/persist")
+"""Where a running node has it."""
+REQUEST: Final = Path(".proa/reset")
+"""The file, from the top of ``PERSIST``, by which the initrd (``proa-check.sh``) knows that it is to be emptied."""
 _BLOCK: Final = 4096
 """Bytes of a block: what disks of 4096-byte sectors need; mke2fs would take 1024 for a small image."""
 _INODE_RATIO: Final = 16384
@@ -80,6 +85,22 @@ def reset(extent: Extent, *, uuid: str, epoch: int) -> None:
     """
     check_unused(extent)
     make(extent, uuid=uuid, epoch=epoch)
+
+
+def request_reset(mounted: Path) -> None:
+    """Ask the initrd to empty ``PERSIST`` at the next boot: a running node cannot let go of it.
+
+    Args:
+        mounted: Where it is mounted.
+
+    Raises:
+        ProaError: ``NO_DISK`` when nothing is mounted there, ``DEVICE`` or ``DISK_FULL``.
+    """
+    if not mounted.is_mount():
+        raise ProaError(Code.NO_DISK, "PERSIST is not mounted", at=mounted)
+    with os_errors(mounted):
+        (mounted / REQUEST).parent.mkdir(parents=True, exist_ok=True)
+    replace(mounted / REQUEST, b"")
 
 
 def _settle(extent: Extent, folder: Path | None, epoch: int, env: dict[str, str]) -> None:

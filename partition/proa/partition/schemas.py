@@ -84,6 +84,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
                 disk=text("The device or image file."),
                 reset=text("The partition.", of=["PERSIST"]),
                 size=number("Bytes of it."),
+                when=text("`next-boot` for the disk that the machine runs from.", of=["now", "next-boot"]),
                 dry_run=flag("Whether nothing was done."),
             ),
         ],
