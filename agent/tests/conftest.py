@@ -351,14 +351,22 @@ exit "$(cat "$here/$1.status" 2>/dev/null || echo 0)"
 """
 
 
+_SYSTEMD_RUN = """#!/bin/sh
+# Does at once what would be done in a moment.
+while [ "$1" != systemctl ]; do shift; done
+exec "$@"
+"""
+
+
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
     """A healthy system."""
     programs = tmp_path / "bin"
     (programs / "answers").mkdir(parents=True)
-    program = programs / "systemctl"
-    program.write_text(_SYSTEMCTL)
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    for name, script in (("systemctl", _SYSTEMCTL), ("systemd-run", _SYSTEMD_RUN)):
+        program = programs / name
+        program.write_text(script)
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     fake = Systemctl(programs / "answers")
     fake.answer("is-system-running", "running\n")

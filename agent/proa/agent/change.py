@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEADLINE_TIMER: Final = "proa-deadline.timer"
 """The initrd's timer that reboots a trial that is not committed."""
+REBOOT_DELAY: Final = "2s"
 _SYSTEMCTL_LIMIT: Final = 60.0
 
 
@@ -206,9 +207,10 @@ def check_reboot(view: View) -> None:
 
 
 def reboot() -> None:
-    """Reboot in order, through systemd.
+    """Reboot in order, through systemd, in a moment: whoever asked for it still gets the answer.
 
     Raises:
         ProaError: ``TOOL`` or ``TOOL_MISSING``.
     """
-    run(["systemctl", "reboot"], timeout=_SYSTEMCTL_LIMIT)
+    moment = (f"--on-active={REBOOT_DELAY}", "--timer-property=AccuracySec=100ms")
+    run(["systemd-run", "--quiet", "--collect", *moment, "systemctl", "reboot"], timeout=_SYSTEMCTL_LIMIT)
