@@ -119,6 +119,19 @@ def test_an_orderly_reboot_is_another_boot(node: Machine) -> None:
     assert node.wait_for_event("RESET", since=mark).data["guest"] is True
 
 
+def test_the_reset_button_starts_it_anew_and_loses_nothing_of_the_disks(node: Machine) -> None:
+    before, mark, port = node.wait_for_boot(), len(node.events), node.ssh.port
+    node.succeed("yes written | head -c 65536 | dd of=/dev/vdb bs=64k oflag=direct seek=64")
+    node.reset()
+    assert node.wait_for_reboot(before) != before
+    names = {event.name for event in node.events[mark:]}
+    assert "RESET" in names
+    assert "SHUTDOWN" not in names
+    assert node.ssh.port == port
+    assert "running" in str(node.monitor.execute("query-status"))
+    assert node.succeed("dd if=/dev/vdb bs=64k skip=64 count=1 | head -c 8") == "written\n"
+
+
 def test_a_power_cut_leaves_what_each_cache_mode_promises(node: Machine) -> None:
     """Flushed writes survive in every mode; those that were only acknowledged, where no cache is volatile."""
     node.wait_for_boot()

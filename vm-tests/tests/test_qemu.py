@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import base64
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proa.core.errors import Code, ProaError
 from proa.vm import credentials
-from proa.vm.accel import TCG
+from proa.vm.accel import KVM, TCG
 from proa.vm.disks import Disk, DiskBus, DiskCache, Overlay
 from proa.vm.firmware import Firmware
 from proa.vm.limits import FASTEST, Limits
 from proa.vm.qemu import Hardware, Network, Parts, Running, arguments
 
+FIRMWARE = Firmware(Path("/fw/code.fd"), Path("/fw/vars.fd"), False)
+
 
 def words(folder: Path, hardware: Hardware, *disks: Disk, secure: bool = False) -> list[str]:
     overlays = tuple(Overlay(folder / f"disk{number}.qcow2", disk) for number, disk in enumerate(disks))
-    firmware = Firmware(Path("/fw/code.fd"), Path("/fw/vars.fd"), secure)
-    return arguments(hardware, Parts(folder, firmware, TCG, overlays), 7, 8)
+    return arguments(hardware, Parts(folder, replace(FIRMWARE, secure=secure), TCG, overlays), 7, 8)
 
 
 def after(argv: list[str], option: str) -> list[str]:
@@ -82,6 +84,18 @@ def test_ssh_is_forwarded_from_a_free_port_of_the_loopback_address(tmp_path: Pat
     ]
 
 
+def test_a_port_that_was_given_once_stays(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, FIRMWARE, TCG, ())
+    argv = arguments(Hardware(network=Network(forward={0: 80})), parts, 3, 4, {22: 40022, 80: 40080})
+    (netdev,) = after(argv, "-netdev")
+    assert netdev.endswith("hostfwd=tcp:127.0.0.1:40080-:80,hostfwd=tcp:127.0.0.1:40022-:22")
+
+
+def test_with_virtualisation_a_reset_is_one(tmp_path: Path) -> None:
+    argv = arguments(Hardware(), Parts(tmp_path, FIRMWARE, KVM, ()), 3, 4)
+    assert after(argv, "-action") == ["watchdog=reset"]
+
+
 def test_a_restricted_network_and_more_ports(tmp_path: Path) -> None:
     network = Network(restrict=True, forward={8080: 80})
     (netdev,) = after(words(tmp_path, Hardware(network=network, ssh=False)), "-netdev")
@@ -90,7 +104,8 @@ def test_a_restricted_network_and_more_ports(tmp_path: Path) -> None:
 
 def test_what_is_not_wanted_is_not_there(tmp_path: Path) -> None:
     bare = words(tmp_path, Hardware(network=None, watchdog=False, display=False, extra=("-S",)))
-    assert not {"-netdev", "-action", "-smbios"} & set(bare)
+    assert not {"-netdev", "-smbios"} & set(bare)
+    assert after(bare, "-action") == ["reboot=shutdown"]
     assert after(bare, "-device") == ["virtio-rng-pci"]
     assert bare[-1] == "-S"
 
@@ -102,7 +117,7 @@ def test_processors_are_as_many_as_said_else_what_the_acceleration_does_best_wit
 
 def test_the_watchdog_resets(tmp_path: Path) -> None:
     argv = words(tmp_path, Hardware())
-    assert after(argv, "-action") == ["watchdog=reset"]
+    assert after(argv, "-action") == ["reboot=shutdown", "watchdog=reset"]
     assert "i6300esb" in after(argv, "-device")
 
 
@@ -147,7 +162,7 @@ def fake_qemu(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Parts:
-    return Parts(tmp_path, Firmware(Path("/fw/code.fd"), Path("/fw/vars.fd"), False), TCG, ())
+    return Parts(tmp_path, FIRMWARE, TCG, ())
 
 
 def test_a_qemu_that_ends_at_once_says_why(tmp_path: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:

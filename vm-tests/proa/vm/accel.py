@@ -38,10 +38,12 @@ class Accel:
     """For QEMU's ``-cpu``."""
     cpus: int
     """How many processors a guest has best, if nobody says."""
+    fresh_resets: bool = False
+    """Whether a guest that resets goes on in a new QEMU (:mod:`proa.vm.power`)."""
 
 
 KVM = Accel("kvm", "kvm", "host", 2)
-TCG = Accel("tcg", "tcg,thread=multi", "max,-erms,-fsrm", 1)
+TCG = Accel("tcg", "tcg,thread=multi", "max,-erms,-fsrm", 1, fresh_resets=True)
 """Emulation runs REP MOVSB byte by byte: a kernel that is told of ERMS copies at a fifth of the speed. Two emulated
 processors wait for each other: with one, starting a process costs half as much, a boot two thirds."""
 

@@ -17,14 +17,14 @@ from proa.vm import accel, speed, ssh
 from proa.vm.console import Console, Finding
 from proa.vm.disks import Overlay
 from proa.vm.limits import Limits
-from proa.vm.qemu import Hardware, Running, make_parts
+from proa.vm.power import Power
+from proa.vm.qemu import Hardware, make_parts
 from proa.vm.qmp import Event, Events, Monitor
 from proa.vm.session import Session
 from proa.vm.signs import STARVED
 from proa.vm.ssh import Ssh
 
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
-_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s")
 _POLL_SECONDS = 0.5
 
 
@@ -65,8 +65,7 @@ class Machine:
         always = () if self.parts.accel == accel.KVM else STARVED
         self.console = Console(folder, echo, always=always, clock=clock)
         self._events = Events()
-        self._running: Running | None = None
-        self._monitor: Monitor | None = None
+        self._power = Power(name, self.hardware, self.parts, self.console, self.limits.monitor, self._on_event)
         self._session: Session | None = None
         self._power_on_line = 0
         self._power_on_event = 0
@@ -90,21 +89,15 @@ class Machine:
             return
         self.crash()
         self._power_on_line, self._power_on_event = self.console.mark(), self._events.mark()
-        self._running = Running(self.hardware, self.parts)
-        self.console.attach(self._running.serial)
-        try:
-            self._monitor = Monitor(self._running.monitor, self.limits.monitor, self._on_event)
-            if self.hardware.ssh and self.hardware.network is not None:
-                self._session = Session(Ssh(self.folder, self._ssh_port()), self.limits, self._guard, self.clock)
-        except ProaError as error:
-            failure = self._running.failure(f"{self.name}: QEMU did not start")
-            self.crash()
-            raise failure from error
+        self._power.switch_on()
+        if self.hardware.ssh and self.hardware.network is not None:
+            door = Ssh(self.folder, self._power.ports[22])
+            self._session = Session(door, self.limits, self._guard, self.clock)
 
     @property
     def running(self) -> bool:
         """Whether it is switched on."""
-        return self._running is not None and self._running.alive
+        return self._power.on
 
     @property
     def pid(self) -> int:
@@ -113,16 +106,12 @@ class Machine:
         Raises:
             ProaError: ``TOOL`` when the machine is off.
         """
-        if self._running is None:
-            raise ProaError(Code.TOOL, f"{self.name}: the machine is off")
-        return self._running.pid
+        return self._power.pid
 
     def crash(self) -> None:
         """Cut the power: SIGKILL to QEMU. What of the disks survives, :class:`proa.vm.disks.DiskCache` says."""
-        if self._running is None:
-            return
-        self._running.kill()
-        self._let_go(self._running)
+        self._power.cut()
+        self._let_go()
 
     def shutdown(self, seconds: float | None = None) -> None:
         """Power off in order, by systemd where there is SSH, else by the power button, and wait for the end.
@@ -306,9 +295,7 @@ class Machine:
         Raises:
             ProaError: ``TOOL`` when the machine is off.
         """
-        if self._monitor is None or not self.running:
-            raise ProaError(Code.TOOL, f"{self.name}: the machine is off")
-        return self._monitor
+        return self._power.monitor
 
     @property
     def ssh(self) -> Ssh:
@@ -361,13 +348,6 @@ class Machine:
     def _deadline(self, limit: str, what: str, seconds: float | None) -> Deadline:
         return self.limits.deadline(limit, f"{self.name}: {what}", seconds, self.clock)
 
-    def _ssh_port(self) -> int:
-        said = str(self.monitor.execute("human-monitor-command", **{"command-line": "info usernet"}))
-        found = _FORWARD.search(said)
-        if found is None:
-            raise ProaError(Code.TOOL, f"{self.name}: QEMU forwards no port to the guest's SSH:\n{said}")
-        return int(found.group(1))
-
     def _on_event(self, event: Event) -> None:
         session = self._session
         if event.name == "RESET" and session is not None:  # no command that still runs can end
@@ -384,25 +364,18 @@ class Machine:
             self.clock.sleep(_POLL_SECONDS)
 
     def _wait_for_end(self, deadline: Deadline) -> None:
-        if self._running is None:
-            raise ProaError(Code.TOOL, f"{self.name}: the machine is off")
-        if not self._running.wait(deadline.remaining):
+        if not self._power.wait_for_end(deadline):
             raise self._late(deadline)
-        self._let_go(self._running)
+        self._let_go()
 
-    def _let_go(self, running: Running) -> None:
+    def _let_go(self) -> None:
         if self._session is not None:
             self._session.end()
-        if self._monitor is not None:
-            self._monitor.close()
-        else:
-            running.monitor.close()
-        self.console.finish()
-        self._running = self._monitor = self._session = None
+        self._session = None
 
     def _guard(self, deadline: Deadline) -> None:
         if not self.running:
-            said = self._running.said() if self._running else ""
+            said = self._power.said()
             raise ProaError(Code.CONSOLE, f"{deadline.what}: the machine ended. {said}", hint=self.console.tail())
         if deadline.passed:
             raise self._late(deadline)

@@ -84,9 +84,20 @@ def make_parts(hardware: Hardware, folder: Path) -> Parts:
     return parts
 
 
-def arguments(hardware: Hardware, parts: Parts, serial: int, monitor: int) -> list[str]:
-    """The whole command line. ``serial`` and ``monitor`` are descriptors of sockets that QEMU inherits."""
-    return [QEMU, *_base(hardware, parts), *_sockets(serial, monitor), *_devices(hardware, parts), *hardware.extra]
+def arguments(
+    hardware: Hardware, parts: Parts, serial: int, monitor: int, ports: Mapping[int, int] | None = None
+) -> list[str]:
+    """The whole command line.
+
+    Args:
+        hardware: What the machine is made of.
+        parts: Its folder and firmware.
+        serial: The descriptor of a socket that QEMU inherits: the serial console.
+        monitor: The same: the monitor.
+        ports: The host's ports for the guest's, where they are known already.
+    """
+    devices = _devices(hardware, parts, ports or {})
+    return [QEMU, *_base(hardware, parts), *_sockets(serial, monitor), *devices, *hardware.extra]
 
 
 def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
@@ -94,6 +105,8 @@ def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-boot", "menu=off,strict=on")
     yield from ("-machine", f"q35,smm={'on' if secure else 'off'},vmport=off")
     yield from ("-accel", parts.accel.argument, "-cpu", parts.accel.cpu)
+    if parts.accel.fresh_resets:
+        yield from ("-action", "reboot=shutdown")
     yield from ("-smp", str(hardware.cpus or parts.accel.cpus), "-m", str(hardware.memory), "-rtc", "base=utc")
     for name in ("IPv4PXESupport", "IPv6PXESupport"):  # edk2, OvmfPkg/README: no minutes lost on a network boot
         yield from ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")
@@ -110,7 +123,7 @@ def _sockets(serial: int, monitor: int) -> Iterator[str]:
     yield from ("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control")
 
 
-def _devices(hardware: Hardware, parts: Parts) -> Iterator[str]:
+def _devices(hardware: Hardware, parts: Parts, ports: Mapping[int, int]) -> Iterator[str]:
     for number, overlay in enumerate(parts.overlays):
         yield from disks.arguments(overlay, number)
     yield from ("-device", "virtio-rng-pci")
@@ -119,15 +132,15 @@ def _devices(hardware: Hardware, parts: Parts) -> Iterator[str]:
     if hardware.display:
         yield from ("-device", "VGA,vgamem_mb=4,romfile=")
     if hardware.network is not None:
-        yield from _network(hardware.network, hardware.ssh)
+        yield from _network(hardware.network, hardware.ssh, ports)
     yield from credentials.arguments(hardware.credentials, parts.folder / "credentials")
 
 
-def _network(network: Network, ssh: bool) -> Iterator[str]:
-    forward = dict(network.forward)
-    rules = [f"hostfwd=tcp:127.0.0.1:{host}-:{guest}" for host, guest in forward.items()]
-    if ssh and 22 not in forward.values():
-        rules.append("hostfwd=tcp:127.0.0.1:0-:22")
+def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[str]:
+    forward = [(host, guest) for host, guest in network.forward.items()]
+    if ssh and 22 not in network.forward.values():
+        forward.append((0, 22))
+    rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
     restrict = "on" if network.restrict else "off"
     yield from ("-netdev", ",".join(("user", "id=net0", f"restrict={restrict}", "ipv6=off", *rules)))
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
@@ -139,18 +152,19 @@ class Running:
     Args:
         hardware: What the machine is made of.
         parts: Its folder and firmware.
+        ports: The host's ports for the guest's, where they are known already.
 
     Raises:
         ProaError: ``TOOL_MISSING``.
     """
 
-    def __init__(self, hardware: Hardware, parts: Parts) -> None:
+    def __init__(self, hardware: Hardware, parts: Parts, ports: Mapping[int, int] | None = None) -> None:
         process.find("setpriv", "util-linux")
         self.serial, serial = socket.socketpair()
         self.monitor, monitor = socket.socketpair()
         self._log = parts.folder / "qemu.log"
         with serial, monitor:
-            words = arguments(hardware, parts, serial.fileno(), monitor.fileno())
+            words = arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports)
             self.command = process.pasteable(words)
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *words]
             self._process = background.call(self._spawn(argv, (serial.fileno(), monitor.fileno())), 30, "starting QEMU")
@@ -166,6 +180,11 @@ class Running:
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended by itself, and not of a signal or an error."""
+        return self._process.poll() == 0
 
     @property
     def pid(self) -> int:
