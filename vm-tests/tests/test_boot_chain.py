@@ -30,7 +30,7 @@ from proa.vm.fleet import Factory
 from proa.vm.images import Images
 from proa.vm.machine import Machine
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("boot-chain")]
+pytestmark = [pytest.mark.vm]
 
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 BROKEN = ("kernel-panic", "panic-on-verity", "verity-error", "erofs-error", "failed-unit", "dependency-failed")

@@ -42,6 +42,11 @@ EXAMPLES = {
     "signature-refused": "error: bad shim signature.",
 }
 
+MORE_EXAMPLES = (
+    ("verity-error", "[   11.6] proa-slot.sh[232]: Verification failed at position 0."),
+    ("verity-error", "[   11.6] proa-slot.sh[232]: Verification of data area failed."),
+    ("signature-refused", "Verification failed: (0x1A) Security Violation"),
+)
 HARMLESS = (
     "[    0.0] Command line: root=/dev/mapper/proa-root panic=10 rd.emergency=reboot",
     "[    0.5] Kernel command line: console=ttyS0 oops=panic",
@@ -99,6 +104,11 @@ def test_every_bad_sign_has_an_example_that_shows_it(sign: object) -> None:
     name = getattr(sign, "name", "")
     (line,) = lines_of(EXAMPLES[name].encode())
     assert name in {finding.sign.name for finding in scan([Line(0.0, line)])}
+
+
+@pytest.mark.parametrize(("name", "line"), MORE_EXAMPLES)
+def test_one_line_is_one_sign(name: str, line: str) -> None:
+    assert [finding.sign.name for finding in scan([Line(0.0, line)])] == [name]
 
 
 def test_the_table_is_sound() -> None:

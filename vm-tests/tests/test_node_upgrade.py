@@ -22,7 +22,7 @@ from proa.vm.node import Node
 from proa.vm.registry import LocalRegistry
 from proa.vm.rehearse import push
 
-pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("upgrade"), pytest.mark.story]
+pytestmark = [pytest.mark.vm, pytest.mark.story]
 
 MIB = 1 << 20
 GROWTH = 200 * MIB

@@ -25,6 +25,7 @@ _OURS: Final = (
     "rootfstype=",
     "roothash=",
     "init=",
+    "rdinit=",
     "rd.break",
     "systemd.verity",
     "systemd.gpt_auto",

@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from proa.builder import pe
+from proa.builder.fat import make_fitting
+from proa.builder.keys import open_keys
 from proa.core import process, trust
 from proa.core.keys import load_public
+from proa.partition.bootstate import Slot
+from proa.partition.grubscript import UKI_PATH
 from proa.partition.slots import open_image
 from proa.vm import speed
 
@@ -47,7 +52,7 @@ disable = ["systemd-resolved.service", "systemd-timesyncd.service"]
 mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service"]
 
 [kernel]
-arguments = {arguments}
+arguments = ["console=ttyS0"]
 exclude = [
   "kernel/arch/x86/kvm", "kernel/sound", "kernel/drivers/[!bcfmnvw]*", "kernel/drivers/bluetooth",
   "kernel/drivers/cpufreq", "kernel/drivers/media", "kernel/drivers/m[!de]*", "kernel/drivers/net/[!nv]*",
@@ -75,21 +80,18 @@ class Recipe:
     Attributes:
         version: Of the release.
         suite: Of Debian.
-        arguments: Kernel arguments besides the console.
         deadline: Of a trial, as a part of :data:`TRIAL_SECONDS`.
     """
 
     version: str
     suite: str = "bookworm"
-    arguments: tuple[str, ...] = ()
     deadline: float = 1.0
 
     def config(self) -> str:
         """The text of its proa.toml."""
         seconds = TRIAL_SECONDS * self.deadline * speed.factor()
         deadline = max(30, math.ceil(seconds / 30) * 30)  # in steps: a speed measured anew seldom makes another image
-        arguments = json.dumps(["console=ttyS0", *self.arguments])
-        return _CONFIG.format(name=NAME, version=self.version, suite=self.suite, arguments=arguments, deadline=deadline)
+        return _CONFIG.format(name=NAME, version=self.version, suite=self.suite, deadline=deadline)
 
 
 RECIPES: Final = {
@@ -98,8 +100,6 @@ RECIPES: Final = {
     "3": Recipe("3.0.0", "trixie"),
     # The root of release 2: only the signed command line differs.
     "doomed": Recipe("2.0.0", deadline=0.6),
-    "no-initrd": Recipe("2.0.0", arguments=("rdinit=/bin/false",)),
-    "no-init": Recipe("2.0.0", arguments=("init=/bin/false",)),
 }
 """The images there are; 1 to 3 follow one another."""
 
@@ -159,6 +159,36 @@ class Images:
             _command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
             _put_into_persist(target, root / "var/lib/proa/agent.json", "/var/lib/proa/agent.json")
             shutil.rmtree(root)
+        return target
+
+    def kernel(self, name: str, target: Path, *arguments: str) -> Path:
+        """The image of ``UKI-x`` of a release, as it is or with more arguments than a configuration may give.
+
+        It is signed as the release's own is.
+
+        Raises:
+            ProaError: What the builder says, ``SECURE_BOOT`` or ``TOOL``.
+        """
+        out, work = self(name), target.with_suffix(".work")
+        extent = open_image(out / "disk.raw").partitions[Slot.A.uki_name]
+        with (out / "disk.raw").open("rb") as disk:
+            disk.seek(extent.offset)
+            target.write_bytes(disk.read(self.report(name)["sizes"]["boot"]))
+        if arguments:
+            work.mkdir()
+            process.run(["mcopy", "-i", target, f"::{UKI_PATH}", work / "uki.efi"])
+            process.run(["sbattach", "--remove", work / "uki.efi"])
+            found = pe.read_sections(work / "uki.efi")
+            # The kernel stays the last one: it may need room behind it.
+            contents = {".cmdline": b" ".join([found[".cmdline"], *(word.encode() for word in arguments)])}
+            contents |= {section: found[section] for section in (".initrd", ".linux")}
+            for section, content in contents.items():
+                (work / section).write_bytes(content)
+            sections = tuple(pe.Section(section, work / section) for section in contents)
+            pe.add_sections(work / "uki.efi", sections, work / "unsigned.efi", work)
+            pe.sign(work / "unsigned.efi", work / "signed.efi", open_keys(self.keys))
+            make_fitting(target, {UKI_PATH.lstrip("/"): work / "signed.efi"}, "UKI", 1)
+            shutil.rmtree(work)
         return target
 
     @contextmanager

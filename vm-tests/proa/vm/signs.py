@@ -45,7 +45,8 @@ BAD_SIGNS: tuple[BadSign, ...] = (
     BadSign("erofs-error", r"\berofs(?::| \()(?!.*mounted).*(error|failed|corrupt|bogus)", "The root is damaged."),
     BadSign(
         "verity-error",
-        r"device-mapper: verity.*(corrupt|is invalid)|verity.*metadata block \d+ is corrupted",
+        r"device-mapper: verity.*(corrupt|is invalid)|verity.*metadata block \d+ is corrupted"
+        r"|Verification failed at position \d+|Verification of \w+( \w+)* failed",
         "A block does not match its signed hash.",
     ),
     BadSign("panic-on-verity", r"dm-verity device corrupted", "The root was found altered."),
@@ -70,7 +71,8 @@ BAD_SIGNS: tuple[BadSign, ...] = (
     BadSign("grub-error", r"^error: |grub rescue>|Minimal BASH-like line editing", "The boot loader failed."),
     BadSign(
         "signature-refused",
-        r"[Ss]ecurity [Vv]iolation|bad shim signature|Verification failed|Access Denied|secure boot policy",
+        r"[Ss]ecurity [Vv]iolation|bad shim signature|Verification failed(?! at position)|Access Denied"
+        r"|secure boot policy",
         "Something with a wrong signature was met under Secure Boot.",
     ),
 )
