@@ -56,7 +56,7 @@ def parameters() -> list[object]:
     for page in PAGES:
         tier = TIER.search(page.read_text())
         marks = [pytest.mark.contract] if tier and tier[1] == "contract" else []
-        marks += [pytest.mark.vm, pytest.mark.xdist_group("docs")] if tier and tier[1] == "vm" else []
+        marks += [pytest.mark.vm] if tier and tier[1] == "vm" else []
         cases.append(pytest.param(page, id=str(page.relative_to(ROOT)), marks=marks))
     return cases
 
