@@ -23,18 +23,26 @@ Kind = TypeVar("Kind")
 Schema = dict[str, Any]
 
 
-def described(doc: str, *, default: Any = dataclasses.MISSING, name: str = "", **schema: Any) -> Any:
+def described(
+    doc: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    name: str = "",
+    items: Mapping[str, Any] = types.MappingProxyType({}),
+    **schema: Any,
+) -> Any:
     """A field with its description.
 
     Args:
         doc: What it is, as ``kubectl explain`` shows it.
         default: Its value where it is not set; a field without one is required.
         name: Its name in JSON, where it is not the field's own in camel case.
+        items: Keywords of the schema for each item of a list, or each value of an object.
         schema: More keywords of the schema: ``minimum``, ``maxLength``, ``pattern``, ``x-kubernetes-validations`` ...
             written with ``_`` for ``-``.
     """
     keywords = {key.replace("_", "-") if key.startswith("x_") else key: value for key, value in schema.items()}
-    metadata = {_KEY: {"doc": doc, "name": name, "schema": keywords}}
+    metadata = {_KEY: {"doc": doc, "name": name, "schema": keywords, "items": items}}
     if isinstance(default, (list, dict, set)):
         return dataclasses.field(default_factory=lambda: default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -52,6 +60,7 @@ class _Field:
     default: Any
     doc: str
     schema: Mapping[str, Any]
+    items: Mapping[str, Any]
 
     @property
     def required(self) -> bool:
@@ -73,7 +82,8 @@ def _read_fields(cls: Any) -> tuple[_Field, ...]:
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         json = about["name"] or _camel(field.name)
-        found.append(_Field(field.name, json, kind, optional, default, about["doc"], about["schema"]))
+        limits = about["schema"], about["items"]
+        found.append(_Field(field.name, json, kind, optional, default, about["doc"], *limits))
     return tuple(found)
 
 
@@ -158,14 +168,20 @@ def _check(field: _Field, value: object, at: str) -> None:
     limits = field.schema
     if isinstance(value, str) and "pattern" in limits and not re.search(limits["pattern"], value):
         raise _refused(at, f"{value[:80]!r} does not match {limits['pattern']}")
-    if isinstance(value, (str, tuple)):
-        most = limits.get("maxLength", limits.get("maxItems"))
-        if most is not None and len(value) > most:
-            raise _refused(at, f"is longer than {most}")
+    _check_length(value, limits, at)
+    if isinstance(value, tuple):
+        for number, item in enumerate(value):
+            _check_length(item, field.items, f"{at}[{number}]")
     if isinstance(value, int) and not isinstance(value, bool):
         low, high = limits.get("minimum", value), limits.get("maximum", value)
         if not low <= value <= high:
             raise _refused(at, f"{value} is not from {limits.get('minimum', 'any')} to {limits.get('maximum', 'any')}")
+
+
+def _check_length(value: object, limits: Mapping[str, Any], at: str) -> None:
+    most = limits.get("maxLength", limits.get("maxItems"))
+    if most is not None and isinstance(value, (str, tuple)) and len(value) > most:
+        raise _refused(at, f"is longer than {most}")
 
 
 def _below(at: str, name: str) -> str:
@@ -204,9 +220,14 @@ def _written(value: object) -> Any:
 # schema
 
 
-def schema(cls: type) -> Schema:
-    """The schema of a dataclass."""
-    properties = {field.json: _described_schema(field) for field in _fields(cls)}
+def schema(cls: type, *, defaults: bool = True) -> Schema:
+    """The schema of a dataclass.
+
+    Args:
+        cls: The dataclass.
+        defaults: Whether the API server fills in what is not set.
+    """
+    properties = {field.json: _described_schema(field, defaults) for field in _fields(cls)}
     required = [field.json for field in _fields(cls) if field.required]
     rules = getattr(cls, "VALIDATIONS", ())
     return {
@@ -218,25 +239,24 @@ def schema(cls: type) -> Schema:
     }
 
 
-def _described_schema(field: _Field) -> Schema:
-    found = _type_schema(field.type) | {"description": field.doc} | dict(field.schema)
-    if not field.required and not field.optional and field.default not in ("", (), {}):
-        default = _written(field.default)
-        if default != {}:
-            found["default"] = default
-        elif dataclasses.is_dataclass(field.default):
-            found["default"] = {}
+def _described_schema(field: _Field, defaults: bool) -> Schema:
+    found = _type_schema(field.type, defaults) | {"description": field.doc} | dict(field.schema)
+    for key in ("items", "additionalProperties"):
+        if key in found:
+            found[key] = found[key] | dict(field.items)
+    if defaults and not field.required and not field.optional and field.default not in ("", (), {}):
+        found["default"] = _written(field.default)
     return found
 
 
-def _type_schema(kind: Any) -> Schema:
+def _type_schema(kind: Any, defaults: bool) -> Schema:
     origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return schema(kind)
+        return schema(kind, defaults=defaults)
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return {"type": "string", "enum": [member.value for member in kind]}
     if origin is tuple:
-        return {"type": "array", "items": _type_schema(kind.__args__[0])}
+        return {"type": "array", "items": _type_schema(kind.__args__[0], defaults)}
     if origin is not None and issubclass(origin, Mapping):
         return {"type": "object", "additionalProperties": {"type": "string"}}
     if origin in (types.UnionType, typing.Union):

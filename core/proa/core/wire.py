@@ -1,6 +1,6 @@
 """What crosses the order socket and the API server: the order to one node, and what the node says of itself.
 
-The custom resource ``NodeOS`` is made of these, the agent takes and gives them as JSON, and the scheduler plans by them.
+The custom resource ``NodeOS`` is made of these, the agent takes and gives them as JSON, the scheduler plans by them.
 """
 
 from __future__ import annotations
