@@ -91,7 +91,12 @@ class Order:
     id: int = described("Grows with every order; an order that was carried out is not carried out again.", minimum=1)
     action: Action = described("What is to be done.")
     fence: int = described("The transitions of the scheduler's Lease: the agent refuses lower ones.", minimum=0)
-    release: str = described("The release, by digest.", default="", maxLength=MAX_RELEASE, pattern=f"^$|{RELEASE}")
+    release: str = described(
+        "The release, by digest; for Rollback the one to leave.",
+        default="",
+        maxLength=MAX_RELEASE,
+        pattern=f"^$|{RELEASE}",
+    )
     timeout: str = described(
         "How long it may take, from when the node sees it.", default="15m", pattern=DURATION, maxLength=16
     )

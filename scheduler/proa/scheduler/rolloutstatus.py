@@ -12,6 +12,7 @@ from proa.core.wire import MAX_RELEASE, Condition
 MAX_HISTORY: Final = 10
 MAX_BLOCKERS: Final = 20
 MAX_DIGESTS: Final = 16
+MAX_RECENT: Final = 32
 _TIME: Final[Mapping[str, Any]] = {"maxLength": 40}
 _NAME: Final[Mapping[str, Any]] = {"maxLength": 253}
 
@@ -106,6 +107,8 @@ class RolloutStatus:
     halted: str = described("Why it was halted.", default="", maxLength=1024)
     blockers: tuple[Blocker, ...] = described("What keeps nodes from being drained.", default=(), maxItems=MAX_BLOCKERS)
     next_window: str = described("When the next window opens.", default="", **_TIME)
-    typical_seconds: int = described("How long nine of ten nodes took, from cordon to uncordon.", default=0, minimum=0)
+    recent_seconds: tuple[int, ...] = described(
+        "How long the last nodes took, each from its cordon to its uncordon.", default=(), maxItems=MAX_RECENT
+    )
     conditions: tuple[Condition, ...] = described("Conditions.", default=(), maxItems=8)
     history: tuple[PastRollout, ...] = described("Earlier targets, the last first.", default=(), maxItems=MAX_HISTORY)
