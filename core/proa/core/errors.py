@@ -102,6 +102,11 @@ class Code(enum.Enum):
         Exit.REFUSED, "The target slot is booted or good; it is never written.", "Reboot or commit first."
     )
     NOT_ALLOWED = Kind(Exit.REFUSED, "The caller may not do this.", "Only root may.")
+    STALE_ORDER = Kind(
+        Exit.REFUSED,
+        "The node has seen a later order, or the order is about another boot.",
+        "Look at the node's status and give a new order with a higher id.",
+    )
     # busy and state
     BUSY = Kind(Exit.BUSY, "Another one holds the lock.", "Wait for it to end, or cancel it.")
     NO_TRIAL = Kind(Exit.STATE, "There is no trial to commit.", "See proa-agent status.")
@@ -111,6 +116,11 @@ class Code(enum.Enum):
         Exit.STATE, "A trial is running; nothing is installed over the good slot.", "Commit it or roll back."
     )
     TRIAL_RETURNED = Kind(Exit.STATE, "A trial came back without a commit.", "Read the reason in proa-agent status.")
+    NO_COMMIT_ORDER = Kind(
+        Exit.STATE,
+        "A healthy trial came back because nobody ordered its commit in time.",
+        "See why the scheduler could not reach the node, then try the release again.",
+    )
     HANDSHAKE = Kind(
         Exit.STATE,
         "The boot loader and the boot state disagree about this boot.",
