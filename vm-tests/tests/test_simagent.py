@@ -69,6 +69,10 @@ def seen(status: NodeStatus) -> tuple[str, str, str]:
     return status.phase, observed.result if observed else "", error.code if error else ""
 
 
+def conditions(status: NodeStatus) -> dict[str, str]:
+    return {condition.type: condition.status for condition in status.conditions}
+
+
 def test_a_new_node_runs_the_release_of_the_factory() -> None:
     agent = Node().agent
     assert agent.booted.slot == "a"
@@ -78,7 +82,7 @@ def test_a_new_node_runs_the_release_of_the_factory() -> None:
     assert agent.booted.committed
     assert agent.standby.slot == "b"
     assert not agent.standby.complete
-    assert seen(agent.status) == (Phase.IDLE, "", "")
+    assert seen(agent.status) == (Phase.GOOD, "", "")
     assert agent.due is None
 
 
@@ -110,11 +114,12 @@ def test_from_staging_to_good() -> None:
     assert node.agent.booted.boot_id != first.boot_id
     assert trial.booted == dataclasses.replace(node.agent.booted, committed=False)
     assert (node.agent.standby.release, node.agent.standby.good) == (first.release, True)
-    assert [condition.status for condition in trial.conditions] == ["Unknown"]
-    assert [condition.status for condition in node.after(10).conditions] == ["True"]
+    assert conditions(trial) == {"Healthy": "Unknown", "Consistent": "True"}
+    assert conditions(node.after(10)) == {"Healthy": "True", "Consistent": "True"}
     assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.TRIAL, Result.RUNNING.value, "")
     good = node.after(2)
     assert seen(good) == (Phase.GOOD, Result.DONE.value, "")
+    assert conditions(good) == {"Consistent": "True"}
     assert node.agent.booted.committed
     assert node.agent.standby.good
     assert node.after(6000) == good
@@ -167,12 +172,22 @@ def test_the_fence_is_remembered() -> None:
     with pytest.raises(ProaError):
         node.agent.take(Order(2, Action.NONE, 6))
     node.agent.take(Order(2, Action.NONE, 7))
-    assert node.agent.fence == 7
+    with pytest.raises(ProaError):
+        node.agent.take(Order(2, Action.ROLLBACK, 7))
+
+
+def test_an_order_that_contradicts_itself_is_not_taken() -> None:
+    node = Node()
+    for order in (Order(1, Action.STAGE, 1), Order(1, Action.BOOT, 1), Order(1, Action.COMMIT, 1)):
+        with pytest.raises(ProaError) as caught:
+            node.agent.take(order)
+        assert caught.value.code is Code.CONFIG_VALUE
+    assert node.agent.status.observed_order is None
 
 
 def test_what_is_not_staged_is_not_booted() -> None:
     node = Node()
-    assert seen(node.order(Action.BOOT)) == (Phase.IDLE, Result.REFUSED.value, Code.NOT_STAGED.name)
+    assert seen(node.order(Action.BOOT)) == (Phase.GOOD, Result.REFUSED.value, Code.NOT_STAGED.name)
     node.order(Action.STAGE, OLDER)
     node.after(60)
     assert seen(node.order(Action.BOOT)) == (Phase.STAGED, Result.REFUSED.value, Code.NOT_STAGED.name)
@@ -192,9 +207,9 @@ def test_a_staging_is_taken_back() -> None:
     node = Node()
     node.order(Action.STAGE)
     node.after(30)
-    assert seen(node.order(Action.NONE)) == (Phase.IDLE, Result.DONE.value, "")
+    assert seen(node.order(Action.NONE)) == (Phase.GOOD, Result.DONE.value, "")
     assert node.agent.standby.state == "partial"
-    assert node.after(600).phase == Phase.IDLE
+    assert node.after(600).phase == Phase.GOOD
 
 
 def test_a_reboot_is_taken_back_before_it_comes() -> None:
@@ -240,7 +255,11 @@ def test_a_commit_for_another_trial_is_refused(field: str) -> None:
     wrong = dataclasses.replace(node.proof, **{field: "f" * 64})
     assert seen(node.order(Action.COMMIT, trial=wrong)) == (Phase.TRIAL, Result.REFUSED.value, Code.STALE_ORDER.name)
     assert not node.agent.booted.committed
-    assert seen(node.order(Action.COMMIT)) == (Phase.TRIAL, Result.REFUSED.value, Code.STALE_ORDER.name)
+
+
+def test_there_must_be_a_trial_to_commit() -> None:
+    node = Node()
+    assert seen(node.order(Action.COMMIT, trial=Proof("x", "y"))) == (Phase.GOOD, "Refused", Code.NO_TRIAL.name)
 
 
 def test_a_commit_waits_for_the_health_checks() -> None:
@@ -251,12 +270,29 @@ def test_a_commit_waits_for_the_health_checks() -> None:
     assert node.after(20).phase == Phase.GOOD
 
 
+def test_a_commit_is_taken_back() -> None:
+    node = Node()
+    node.to_trial()
+    node.order(Action.COMMIT, trial=node.proof)
+    assert seen(node.order(Action.NONE)) == (Phase.TRIAL, Result.DONE.value, "")
+    assert seen(node.after(60)) == (Phase.TRIAL, Result.DONE.value, "")
+
+
+def test_a_commit_that_takes_too_long() -> None:
+    node = Node(unhealthy=True)
+    node.to_trial()
+    node.order(Action.COMMIT, trial=node.proof, timeout="1m")
+    assert seen(node.after(59)) == (Phase.TRIAL, Result.RUNNING.value, "")
+    assert seen(node.after(15)) == (Phase.TRIAL, Result.FAILED.value, Code.TIMEOUT.name)
+
+
 def test_in_a_trial_nothing_is_staged_or_booted() -> None:
     node = Node()
     node.to_trial()
     assert seen(node.order(Action.STAGE, OLDER)) == (Phase.TRIAL, Result.REFUSED.value, Code.IN_TRIAL.name)
     assert seen(node.order(Action.BOOT, OLDER)) == (Phase.TRIAL, Result.REFUSED.value, Code.IN_TRIAL.name)
     assert seen(node.order(Action.BOOT)) == (Phase.TRIAL, Result.DONE.value, "")
+    assert seen(node.order(Action.STAGE, FACTORY)) == (Phase.TRIAL, Result.DONE.value, "")
 
 
 def test_a_trial_that_nobody_commits_goes_back() -> None:
@@ -267,7 +303,7 @@ def test_a_trial_that_nobody_commits_goes_back() -> None:
     node.after(1)
     assert node.is_away()
     back = node.after(90)
-    assert seen(back) == (Phase.ROLLED_BACK, Result.FAILED.value, Code.NO_COMMIT_ORDER.name)
+    assert seen(back) == (Phase.ROLLED_BACK, Result.DONE.value, Code.NO_COMMIT_ORDER.name)
     assert node.agent.booted == dataclasses.replace(first, boot_id=node.agent.booted.boot_id)
     assert node.agent.booted.boot_id != first.boot_id
     assert (node.agent.standby.version, node.agent.standby.state) == ("v2", "failed")
@@ -278,7 +314,7 @@ def test_a_trial_that_nobody_commits_goes_back() -> None:
 def test_an_unhealthy_trial_goes_back_for_its_own_sake() -> None:
     node = Node(unhealthy=True)
     node.to_trial()
-    assert [condition.status for condition in node.after(10).conditions] == ["False"]
+    assert conditions(node.after(10)) == {"Healthy": "False", "Consistent": "True"}
     node.order(Action.COMMIT, trial=node.proof)
     assert node.after(100).phase == Phase.TRIAL
     back = node.after(700)
@@ -318,7 +354,7 @@ def test_a_rollback_out_of_a_trial() -> None:
     node.to_trial()
     node.order(Action.ROLLBACK)
     back = node.after(91)
-    assert seen(back) == (Phase.GOOD, Result.DONE.value, "")
+    assert seen(back) == (Phase.ROLLED_BACK, Result.DONE.value, "")
     assert node.agent.booted.version == "factory"
     assert not node.agent.standby.good
     assert node.after(6000) == back
@@ -326,7 +362,7 @@ def test_a_rollback_out_of_a_trial() -> None:
 
 def test_no_rollback_to_what_was_never_good() -> None:
     node = Node()
-    assert seen(node.order(Action.ROLLBACK)) == (Phase.IDLE, Result.REFUSED.value, Code.NOT_GOOD.name)
+    assert seen(node.order(Action.ROLLBACK)) == (Phase.GOOD, Result.REFUSED.value, Code.NOT_GOOD.name)
 
 
 def test_staging_that_fails_or_takes_too_long() -> None:
@@ -372,23 +408,26 @@ def test_a_reboot_that_nobody_ordered() -> None:
     node.agent.reboot()
     assert node.is_away()
     node.agent.reboot()
-    assert seen(node.after(90)) == (Phase.FAILED, Result.FAILED.value, Code.INTERRUPTED.name)
+    assert seen(node.after(90)) == (Phase.STAGING, Result.RUNNING.value, "")
     assert node.agent.booted == dataclasses.replace(first, boot_id=node.agent.booted.boot_id)
     assert node.agent.boots == 1
+    assert seen(node.after(60)) == (Phase.STAGED, Result.DONE.value, "")
+    node.agent.reboot()
+    assert seen(node.after(90)) == (Phase.STAGED, Result.DONE.value, "")
 
 
 def test_a_reboot_in_a_trial_is_the_end_of_it() -> None:
     node = Node()
     node.to_trial()
     node.agent.reboot()
-    assert seen(node.after(90)) == (Phase.ROLLED_BACK, Result.FAILED.value, Code.TRIAL_RETURNED.name)
+    assert seen(node.after(90)) == (Phase.ROLLED_BACK, Result.DONE.value, Code.TRIAL_RETURNED.name)
     assert node.agent.booted.version == "factory"
 
 
 def test_its_clock_may_be_wrong() -> None:
     node = Node(clock_skew=3600)
-    (condition,) = node.to_trial().conditions
-    assert condition.last_transition_time.startswith("2026-01-01T01:")
+    for condition in node.to_trial().conditions:
+        assert condition.last_transition_time.startswith("2026-01-01T01:")
 
 
 def test_it_goes_on_from_what_it_said() -> None:

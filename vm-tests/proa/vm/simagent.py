@@ -9,33 +9,16 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import itertools
-import uuid
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from proa.core import SCHEMA_VERSION, duration
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
-from proa.core.wire import (
-    Action,
-    Booted,
-    Condition,
-    LastError,
-    NodeStatus,
-    Observed,
-    Order,
-    Phase,
-    Progress,
-    Proof,
-    Result,
-    Standby,
-)
+from proa.core.wire import Action, Booted, LastError, NodeStatus, Order, Phase, Progress, Proof, Result, Standby
+from proa.vm import simwords
 from proa.vm.simfaults import WELL, Timing
-from proa.vm.simreleases import FACTORY, digest_of, root_hash_of, version_of
-
-HEALTHY: Final = "Healthy"
-"""The condition that tells of a trial's health checks."""
+from proa.vm.simreleases import FACTORY, digest_of, root_hash_of
 
 
 class SimAgent:
@@ -43,7 +26,7 @@ class SimAgent:
 
     Args:
         release: What runs at first, as a reference with a digest.
-        status: What it has said before, to go on from; its boot id stays.
+        status: What it has said before, to go on from.
         timing: How long things take.
         clock: Whose time counts.
     """
@@ -62,19 +45,13 @@ class SimAgent:
         """Whether the node is down: nobody is there to be asked."""
         self.boots = 0
         """How often it has come up again."""
-        self.fence = -1
-        """The highest fence that was seen."""
+        self.order: Order | None = None
+        """The last order that was taken."""
         self._clock = clock
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         self._lost: Callable[[], None] | None = None
-        if status is not None and status.booted is not None:
-            self.status = status
-        else:
-            booted = Booted("a", version_of(release), digest_of(release), root_hash_of(release), _boot_id(), True)
-            self.status = NodeStatus(
-                phase=Phase.IDLE, booted=booted, standby=Standby("b", state="unknown"), agent=SCHEMA_VERSION
-            )
+        self.status = status if status is not None and status.booted else simwords.first(release, self._time)
 
     # what it holds
 
@@ -98,24 +75,26 @@ class SimAgent:
         """When, by the monotonic clock, something happens by itself; none if nothing will."""
         return self._later[0][0] if self._later else None
 
+    @property
+    def _time(self) -> datetime:
+        return self._clock.now() + timedelta(seconds=self.faults.clock_skew)
+
     # what is done to it
 
     def take(self, order: Order) -> NodeStatus:
         """Take an order; the status then. The same order again changes nothing.
 
         Raises:
-            ProaError: ``STALE_ORDER`` for one that is older than what was seen, or whose fence is lower; ``DEVICE``
-                while nobody answers.
+            ProaError: ``STALE_ORDER`` for one that is older than what was seen, or whose fence is lower;
+                ``CONFIG_VALUE`` for one that cannot be carried out as it stands; ``DEVICE`` while nobody answers.
         """
         self.advance()
         if not self.reachable:
             raise ProaError(Code.DEVICE, "the agent cannot be reached")
-        seen = self.status.observed_order
-        if order.fence < self.fence or (seen is not None and order.id < seen.id):
-            what = f"order {order.id} with fence {order.fence} is older than what was seen"
-            raise ProaError(Code.STALE_ORDER, what)
-        if seen is None or order.id > seen.id:
-            self.fence = order.fence
+        simwords.check(order)
+        if order != self.order:
+            self._check_new(order)
+            self.order = order
             self._begin(order)
         return self.status
 
@@ -126,13 +105,10 @@ class SimAgent:
             work()
 
     def reboot(self) -> None:
-        """Somebody else reboots the node. A trial has had its tries then."""
+        """Somebody else reboots the node. A trial has had its tries then; what was staged halfway is begun anew."""
         if self.away or self.status.phase == Phase.BOOTING:
             return
-        if self.status.phase == Phase.STAGING:
-            self._tell(standby=Standby(self.standby.slot, state="partial"))
-            self._fail(Code.INTERRUPTED, "the node rebooted", Phase.FAILED)
-        self._go_down(self._back if not self.booted.committed else self._same)
+        self._go_down(self._same if self.booted.committed else lambda: self._back(Code.TRIAL_RETURNED))
 
     def power_on(self) -> None:
         """A node that did not come back does so now."""
@@ -143,38 +119,45 @@ class SimAgent:
 
     # orders
 
+    def _check_new(self, order: Order) -> None:
+        seen = self.status.observed_order
+        if (self.order and order.fence < self.order.fence) or (seen and order.id <= seen.id):
+            what = f"order {order.id} with fence {order.fence} is older than what was seen"
+            raise ProaError(Code.STALE_ORDER, what)
+
     def _begin(self, order: Order) -> None:
         rebooting = self.status.phase == Phase.BOOTING
-        self._tell(observed_order=Observed(order.id, order.action.value, Result.RUNNING.value))
+        self.status = simwords.begun(self.status, order)
         if rebooting and order.action is not Action.NONE:
             self._refuse(Code.BUSY, "the node is about to reboot")
-            return
-        self._ORDERS[order.action](self, order)
+        else:
+            self._ORDERS[order.action](self, order)
 
-    def _none(self, order: Order) -> None:
+    def _none(self, _: Order) -> None:
         """Take back what can be: a staging under way, a reboot that has not come yet."""
         if self.status.phase == Phase.STAGING:
             self._drop()
-            self._done(self._resting, standby=Standby(self.standby.slot, state="partial"))
+            self._done(Phase.GOOD, standby=Standby(self.standby.slot, state="partial"))
         elif self.status.phase == Phase.BOOTING:
             self._drop()
-            self._done(self._resting if self.booted.committed else Phase.TRIAL)
+            self._done(Phase.STAGED if self.booted.committed else Phase.TRIAL)
         else:
             self._done(self.status.phase)
 
     def _stage(self, order: Order) -> None:
-        if not self.booted.committed:
+        digest = digest_of(order.release)
+        good = self.booted if self.booted.committed else self.standby
+        if good.release == digest:
+            self._done(Phase.GOOD if self.booted.committed else Phase.TRIAL)
+        elif not self.booted.committed:
             self._refuse(Code.IN_TRIAL, "a trial runs")
-        elif self.booted.release == digest_of(order.release):
-            self._done(Phase.GOOD)
-        elif self.standby.complete and self.standby.release == digest_of(order.release):
+        elif self.standby.complete and self.standby.release == digest:
             self._done(Phase.STAGED)
         else:
             self._drop()
             writing = Standby(self.standby.slot, state="writing")
             self._tell(phase=Phase.STAGING, standby=writing, progress=Progress("fetch"), last_error=None)
-            limit = duration.parse(order.timeout).total_seconds()
-            seconds = self.timing.stage + self.faults.slow_seconds
+            seconds, limit = self.timing.stage + self.faults.slow_seconds, simwords.limit(order)
             self._at(min(seconds, limit), lambda: self._staged(order, in_time=seconds <= limit))
 
     def _staged(self, order: Order, in_time: bool) -> None:
@@ -182,10 +165,8 @@ class SimAgent:
         if code:
             self._tell(standby=Standby(self.standby.slot, state="partial"))
             self._fail(code, f"the release could not be staged: {order.release}", Phase.FAILED)
-            return
-        name = order.release
-        held = Standby(self.standby.slot, version_of(name), digest_of(name), root_hash_of(name), "staged", True)
-        self._done(Phase.STAGED, standby=held)
+        else:
+            self._done(Phase.STAGED, standby=simwords.staged(self.standby.slot, order.release))
 
     def _boot(self, order: Order) -> None:
         digest = digest_of(order.release)
@@ -199,23 +180,33 @@ class SimAgent:
             self._leave(self._try)
 
     def _commit(self, order: Order) -> None:
-        if order.trial != Proof(self.booted.boot_id, self.booted.root_hash):
-            self._refuse(Code.STALE_ORDER, "another boot, or another root, was meant")
-        elif self.booted.committed:
+        meant = order.trial == Proof(self.booted.boot_id, self.booted.root_hash)
+        if self.booted.committed and meant:
             self._done(Phase.GOOD)
+        elif self.booted.committed:
+            self._refuse(Code.NO_TRIAL, "no trial runs that could be committed")
+        elif not meant:
+            self._refuse(Code.STALE_ORDER, "another trial runs than the order means")
         else:
-            self._at(self.timing.commit + self.faults.slow_seconds, lambda: self._committed(order))
+            until = self._clock.monotonic() + simwords.limit(order)
+            self._at(self.timing.commit + self.faults.slow_seconds, lambda: self._committed(order, until))
 
-    def _committed(self, order: Order) -> None:
+    def _committed(self, order: Order, until: float) -> None:
         """Health checks come first: a trial that fails them is not committed."""
-        if not self._healthy:
-            self._at(max(self.timing.healthy, 0.01), lambda: self._committed(order))
+        if self.order != order:
+            return  # it was taken back
+        if not simwords.is_healthy(self.status):
+            if self._clock.monotonic() >= until:
+                self._fail(Code.TIMEOUT, "not done in time", Phase.TRIAL)
+            else:
+                self._at(max(self.timing.healthy, 0.01), lambda: self._committed(order, until))
             return
         self._drop()
-        good = dataclasses.replace(self.standby, state="fallback", good=True)
-        self._done(Phase.GOOD, booted=dataclasses.replace(self.booted, committed=True), standby=good)
+        good = dataclasses.replace(self.standby, state="fallback")
+        booted = dataclasses.replace(self.booted, committed=True)
+        self._done(Phase.GOOD, booted=booted, standby=good, conditions=simwords.conditions(self._time))
 
-    def _rollback(self, order: Order) -> None:
+    def _rollback(self, _: Order) -> None:
         if self.standby.good:
             self._leave(self._back_by_order)
         else:
@@ -233,7 +224,7 @@ class SimAgent:
 
     def _leave(self, up: Callable[[], None]) -> None:
         self._drop()
-        self._tell(phase=Phase.BOOTING, progress=None, last_error=None)
+        self._tell(phase=Phase.BOOTING, last_error=None)
         self._at(self.timing.leave + self.faults.slow_seconds, lambda: self._go_down(up))
 
     def _go_down(self, up: Callable[[], None]) -> None:
@@ -253,72 +244,54 @@ class SimAgent:
         """The staged slot comes up, or the boot loader gives it up."""
         if self.faults.returns_in_old_slot:
             failed = dataclasses.replace(self.standby, state="failed")
-            self._tell(booted=dataclasses.replace(self.booted, boot_id=_boot_id()), standby=failed)
-            self._fail(Code.TRIAL_RETURNED, "the boot loader gave the trial up", Phase.ROLLED_BACK)
+            self._tell(booted=dataclasses.replace(self.booted, boot_id=simwords.new_boot_id()), standby=failed)
+            self.status = simwords.came_back(self.status, Code.TRIAL_RETURNED)
             return
-        self._swap(committed=False, left="good")
-        self._done(Phase.TRIAL, conditions=(self._condition("Unknown", "Checking"),))
+        root = root_hash_of("wrong") if self.faults.wrong_root else ""
+        self.status = simwords.swapped(self.status, committed=False, left="good", root_hash=root)
+        self._done(Phase.TRIAL, conditions=simwords.conditions(self._time, "Unknown", "NotLookedYet"))
         self._at(self.timing.healthy, self._check_health)
-        self._at(self.timing.trial, lambda: self._go_down(self._back))
+        self._at(self.timing.trial, self._expire)
 
     def _check_health(self) -> None:
-        bad = self.faults.unhealthy
-        self._tell(conditions=(self._condition("False", "CheckFailed") if bad else self._condition("True", "Passed"),))
+        found = ("False", "ChecksFailed") if self.faults.unhealthy else ("True", "ChecksPassed")
+        self._tell(conditions=simwords.conditions(self._time, *found))
 
-    def _back(self) -> None:
+    def _expire(self) -> None:
+        code = Code.NO_COMMIT_ORDER if simwords.is_healthy(self.status) else Code.TRIAL_RETURNED
+        self._go_down(lambda: self._back(code))
+
+    def _back(self, code: Code) -> None:
         """A trial that nobody committed goes back to the good slot."""
-        well = self._healthy
-        self._swap(committed=True, left="failed")
-        code = Code.NO_COMMIT_ORDER if well else Code.TRIAL_RETURNED
-        self._fail(code, code.value.summary, Phase.ROLLED_BACK)
+        self._swap_back("failed")
+        self.status = simwords.came_back(self.status, code)
 
     def _back_by_order(self) -> None:
-        self._swap(committed=True, left="fallback" if self.booted.committed else "failed")
-        self._done(Phase.GOOD)
+        given_up = not self.booted.committed
+        self._swap_back("failed" if given_up else "fallback")
+        self._done(Phase.ROLLED_BACK if given_up else Phase.GOOD)
+
+    def _swap_back(self, left: str) -> None:
+        self._drop()
+        status = simwords.swapped(self.status, committed=True, left=left)
+        self.status = dataclasses.replace(status, conditions=simwords.conditions(self._time))
 
     def _same(self) -> None:
-        self._tell(booted=dataclasses.replace(self.booted, boot_id=_boot_id()))
-
-    def _swap(self, *, committed: bool, left: str) -> None:
-        """The other slot runs; what ran lies there as ``left`` says."""
-        self._drop()
-        new, old = self.standby, self.booted
-        root = root_hash_of("wrong") if self.faults.wrong_root and not committed else new.root_hash
-        good = left != "failed"
-        self._tell(
-            booted=Booted(new.slot, new.version, new.release, root, _boot_id(), committed),
-            standby=Standby(old.slot, old.version, old.release, old.root_hash, left, True, good),
-            conditions=(),
-        )
+        self._tell(booted=dataclasses.replace(self.booted, boot_id=simwords.new_boot_id()))
+        if self.status.phase == Phase.STAGING and self.order is not None:
+            self._stage(self.order)
 
     # words
 
-    @property
-    def _healthy(self) -> bool:
-        return any(condition.type == HEALTHY and condition.status == "True" for condition in self.status.conditions)
-
-    @property
-    def _resting(self) -> str:
-        return Phase.STAGED if self.standby.complete and not self.standby.good else Phase.IDLE
-
-    def _condition(self, status: str, reason: str) -> Condition:
-        now = self._clock.now() + timedelta(seconds=self.faults.clock_skew)
-        return Condition(HEALTHY, status, reason, "", now.strftime("%Y-%m-%dT%H:%M:%SZ"))
-
     def _done(self, phase: str, **changes: Any) -> None:
-        self._end(Result.DONE, phase=phase, last_error=None, **changes)
+        self.status = simwords.ended(self.status, Result.DONE, phase=phase, last_error=None, **changes)
 
     def _refuse(self, code: Code, message: str) -> None:
-        self._end(Result.REFUSED, last_error=LastError(code.name, message))
+        self.status = simwords.ended(self.status, Result.REFUSED, last_error=LastError(code.name, message))
 
     def _fail(self, code: Code | str, message: str, phase: str) -> None:
-        name = code.name if isinstance(code, Code) else code
-        self._end(Result.FAILED, phase=phase, last_error=LastError(name, message))
-
-    def _end(self, result: Result, **changes: Any) -> None:
-        seen = self.status.observed_order
-        observed = dataclasses.replace(seen, result=result.value) if seen else None
-        self._tell(observed_order=observed, progress=None, **changes)
+        error = LastError(code.name if isinstance(code, Code) else code, message)
+        self.status = simwords.ended(self.status, Result.FAILED, phase=phase, last_error=error)
 
     def _tell(self, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)
@@ -329,7 +302,3 @@ class SimAgent:
     def _drop(self) -> None:
         """Forget what was to happen."""
         self._later.clear()
-
-
-def _boot_id() -> str:
-    return str(uuid.uuid4())
