@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus, Observed
+from proa.core.orders import OrderClient
+from proa.core.wire import Action, NodeStatus, Observed, Order
 from proa.vm.simagent import SimAgent
 from proa.vm.simcourier import difference, status_for
 from proa.vm.simfaults import WELL, Faults, Timing
@@ -18,6 +20,8 @@ from proa.vm.simloop import Loop, Writers
 from proa.vm.simmachine import CONTROL_PLANE, Shape, SimMachine, node_document
 from proa.vm.simnodes import shapes
 from proa.vm.simpods import Duty, Pod, Seat, end_after, fits, read, running, wanted_node
+from proa.vm.simreleases import release
+from proa.vm.simsocket import AgentSocket
 from proa.vm.waiting import until
 
 TIMING = Timing(boot=90, ready=5, leave=1)
@@ -96,7 +100,7 @@ def test_the_node_that_a_kubelet_registers() -> None:
     machine, _ = make()
     node = node_document(machine.shape, machine.advance())
     assert node["metadata"]["labels"]["topology.kubernetes.io/zone"] == "zone-1"
-    assert {"type": "InternalIP", "address": "10.200.1.44"} in node["status"]["addresses"]
+    assert {"type": "InternalIP", "address": "10.200.103.100"} in node["status"]["addresses"]
     assert node["spec"] == {}
     head = node_document(Shape("control-0", control_plane=True), machine.advance())
     assert head["metadata"]["labels"][CONTROL_PLANE] == ""
@@ -208,6 +212,60 @@ def test_an_order_that_the_object_never_held_is_not_told() -> None:
     assert status_for(status, {"id": 7}) is status
     assert status_for(status, None) == NodeStatus(phase="Good")
     assert status_for(status, {"id": 6}) == NodeStatus(phase="Good")
+
+
+class Listening:
+    """An agent behind a socket, and a client of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.agent = SimAgent(timing=Timing(stage=0))
+        self.socket = AgentSocket(path, lambda: self.agent.status, self.agent.take)
+        self.client = OrderClient(path, limit=10, silence=10)
+
+    def show(self) -> None:
+        self.agent.advance()
+        self.socket.show(self.agent.status)
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Listening]:
+    found = Listening(tmp_path / "orders.sock")
+    found.show()
+    yield found
+    found.socket.close()
+
+
+def test_the_socket_takes_orders_as_the_real_one_does(listening: Listening) -> None:
+    assert listening.client.status() == listening.agent.status
+    told = listening.client.put(Order(1, Action.STAGE, 3, release("v2")))
+    assert told.observed_order == Observed(1, "Stage", "Running")
+    with pytest.raises(ProaError) as caught:
+        listening.client.put(Order(2, Action.NONE, 2))
+    assert caught.value.code is Code.STALE_ORDER
+    with pytest.raises(ProaError) as caught:
+        listening.client.put(Order(2, Action.COMMIT, 3))
+    assert caught.value.code is Code.CONFIG_VALUE
+
+
+def test_the_socket_tells_of_every_change(listening: Listening) -> None:
+    stream = listening.client.follow()
+    assert next(stream) == listening.agent.status
+    listening.agent.take(Order(1, Action.STAGE, 3, release("v2")))
+    listening.show()
+    assert next(stream).phase == "Staged"
+    listening.socket.close()
+    assert list(stream) == []
+
+
+def test_the_socket_goes_with_its_node_and_comes_back(listening: Listening) -> None:
+    for _ in range(2):
+        listening.socket.show(None)
+        assert not listening.socket.path.exists()
+        with pytest.raises(ProaError) as caught:
+            listening.client.status()
+        assert caught.value.code is Code.DEVICE
+    listening.show()
+    assert listening.client.status() == listening.agent.status
 
 
 @pytest.fixture

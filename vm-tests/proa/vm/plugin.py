@@ -6,7 +6,7 @@ asks for a machine.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proa.vm.controlplane import ControlPlane
     from proa.vm.fleet import Factory, Fleet
     from proa.vm.registry import LocalRegistry
+    from proa.vm.simnodes import SimNodes
 
 _FLEET: pytest.StashKey[Fleet] = pytest.StashKey()
 _KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -102,6 +103,17 @@ def cluster(control_plane: ControlPlane) -> ControlPlane:
 
     clusterwipe.wipe(control_plane)
     return control_plane
+
+
+@pytest.fixture
+def nodes(cluster: ControlPlane) -> Iterator[Callable[..., SimNodes]]:
+    """Make simulated nodes in the cluster, Ready when they come; by :func:`proa.vm.simnodes.run`."""
+    from contextlib import ExitStack
+
+    from proa.vm.simnodes import run
+
+    with ExitStack() as stack:
+        yield lambda *words, **options: stack.enter_context(run(cluster, *words, **options))
 
 
 def _factory(request: pytest.FixtureRequest, fleet: Fleet, folders: pytest.TempPathFactory) -> Iterator[Factory]:

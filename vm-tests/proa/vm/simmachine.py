@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from proa.core.clock import SYSTEM, Clock
@@ -13,6 +14,7 @@ from proa.vm.kubeapi import Object
 from proa.vm.simagent import SimAgent
 from proa.vm.simfaults import Faults
 from proa.vm.simpods import Seat
+from proa.vm.simwords import written
 
 KUBELET_VERSION: Final = "v1.37.2"
 KIND: Final = {"node.kubernetes.io/instance-type": "simulated"}
@@ -59,9 +61,15 @@ class Shape:
         return found | KIND | dict(self.labels)
 
     @property
+    def machine_id(self) -> str:
+        """Its id, in hexadecimal."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:32]
+
+    @property
     def address(self) -> str:
-        """Its IP address."""
-        return f"10.{200 + self.number // 65536}.{self.number // 256 % 256}.{self.number % 256}"
+        """Its IP address, as long as everybody's."""
+        number = self.number
+        return f"10.{200 + number // 10000}.{100 + number // 100 % 100}.{100 + number % 100}"
 
 
 class SimMachine:
@@ -170,11 +178,6 @@ class SimMachine:
         return self._ready_at + after if after is not None and self.agent.boots else None
 
 
-def written(time: datetime) -> str:
-    """A time as Kubernetes writes it, in whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def node_document(shape: Shape, said: Said) -> Object:
     """The Node that a kubelet registers."""
     taints = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}] if shape.control_plane else []
@@ -202,8 +205,8 @@ def node_status(shape: Shape, said: Said) -> Object:
         ],
         "conditions": conditions,
         "nodeInfo": {
-            "machineID": f"{shape.number:032x}",
-            "systemUUID": f"{shape.number:032x}",
+            "machineID": shape.machine_id,
+            "systemUUID": shape.machine_id,
             "bootID": said.boot_id,
             "kernelVersion": "6.12.0",
             "osImage": "Proa",

@@ -1,19 +1,23 @@
 """Simulated nodes on a real API server: kubelets, agents and the binding of pods, for up to 5,000 nodes in a process.
 
-``python -m proa.vm.simnodes --help`` runs them in a process of their own.
+:mod:`proa.vm.simulator` runs them in a process of their own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Self
 
 from proa.core.clock import SYSTEM, Clock
 from proa.core.described import parse
 from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus
+from proa.core.wire import NodeStatus, Order
+from proa.vm.controlflags import ADMINS
+from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeaccess import Access
 from proa.vm.kubeapi import STRATEGIC, KubeApi, Object
 from proa.vm.kubefollow import DELETED, LISTED, Follower
@@ -24,6 +28,7 @@ from proa.vm.simkubelet import Kubelets
 from proa.vm.simloop import Loop, Writers
 from proa.vm.simmachine import KIND, Said, Shape, SimMachine, node_document, node_status
 from proa.vm.simreleases import FACTORY
+from proa.vm.simsocket import AgentSocket
 from proa.vm.waiting import until
 
 _NODES: Final = "/api/v1/nodes"
@@ -66,6 +71,7 @@ class _Tracked:
     away: bool = False
     status: NodeStatus | None = None
     armed: float | None = None
+    socket: AgentSocket | None = None
 
 
 class SimNodes:
@@ -122,6 +128,9 @@ class SimNodes:
     def __exit__(self, *_: object) -> None:
         for follower in self._followers:
             follower.stop()
+        for tracked in self._tracked.values():
+            if tracked.socket is not None:
+                tracked.socket.close()
         self._writers.stop()
         self._loop.stop()
         self._api.close()
@@ -172,6 +181,27 @@ class SimNodes:
 
         self._loop.call(reboot)
 
+    def listen(self, name: str, path: Path) -> None:
+        """The agent of a node takes orders at a Unix socket from now on, and no longer from NodeOS objects.
+
+        The socket goes whenever the node is away, or its agent silent.
+
+        Args:
+            name: The node.
+            path: Where the socket is; its folder must be there.
+        """
+
+        def listen() -> None:
+            agent = self.machines[name].agent
+            self._tracked[name].socket = AgentSocket(
+                path,
+                lambda: self._loop.call(lambda: agent.status),
+                lambda order: self._loop.call(lambda: self._take(name, order)),
+            )
+            self._touch(name)
+
+        self._loop.call(listen)
+
     def status(self, name: str) -> NodeStatus:
         """What the agent of a node says, whether or not anybody can hear it."""
         return self.machines[name].agent.status
@@ -210,8 +240,14 @@ class SimNodes:
             self._loop.call(lambda machine=machine: self._join(machine, registered=True))  # type: ignore[misc]
 
     def _agent(self, name: str) -> SimAgent | None:
-        machine = self.machines.get(name)
-        return machine.agent if machine else None
+        """The agent of a node, for the courier; none where a socket is for that."""
+        tracked = self._tracked.get(name)
+        return tracked.machine.agent if tracked and tracked.socket is None else None
+
+    def _take(self, name: str, order: Order) -> NodeStatus:
+        status = self.machines[name].agent.take(order)
+        self._touch(name)
+        return status
 
     def _join(self, machine: SimMachine, registered: bool = False) -> None:
         tracked = _Tracked(machine, registered=registered)
@@ -224,6 +260,9 @@ class SimNodes:
         self._courier.offer(machine.name)
 
     def _leave(self, name: str) -> None:
+        socket = self._tracked[name].socket
+        if socket is not None:
+            socket.close()
         del self.machines[name], self._tracked[name]
 
     def _see(self, kind: str, node: Object) -> None:
@@ -261,6 +300,8 @@ class SimNodes:
             self._courier.offer(name)
         if news:
             self._courier.report(name)
+        if tracked.socket is not None:
+            tracked.socket.show(agent.status if agent.reachable else None)
         self._arm(tracked)
 
     def _arm(self, tracked: _Tracked) -> None:
@@ -307,3 +348,25 @@ def shapes(count: int, *, zones: int = 3, control_planes: int = 0, first: int = 
         for n in range(control_planes)
     ]
     return [*heads, *workers]
+
+
+@contextmanager
+def run(
+    plane: ControlPlane, count: int = 3, *, zones: int = 3, control_planes: int = 0, **options: Any
+) -> Iterator[SimNodes]:
+    """Nodes that are Ready and live as long as the block.
+
+    Args:
+        plane: The control plane.
+        count: How many, besides those of the control plane.
+        zones: Over how many zones they are spread.
+        control_planes: How many of the control plane.
+        options: Fields of :class:`Options`.
+
+    Raises:
+        ProaError: ``TIMEOUT`` when they do not become Ready.
+    """
+    access = plane.user("proa-simnodes", [ADMINS])
+    with SimNodes(access, shapes(count, zones=zones, control_planes=control_planes), Options(**options)) as nodes:
+        nodes.wait_ready()
+        yield nodes

@@ -79,7 +79,7 @@ def swapped(status: NodeStatus, *, committed: bool, left: str, root_hash: str = 
 
 def conditions(now: datetime, healthy: str = "", reason: str = "") -> tuple[Condition, ...]:
     """What an agent always tells, and of a trial what came of its health checks."""
-    since = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = written(now)
     agreed = Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot", since)
     return (*([Condition(HEALTHY, healthy, reason, "", since)] if healthy else []), agreed)
 
@@ -104,6 +104,11 @@ def check(order: Order) -> None:
         raise ProaError(Code.CONFIG_VALUE, f"{order.action.value} needs a release", at="release")
     if order.action is Action.COMMIT and not order.trial:
         raise ProaError(Code.CONFIG_VALUE, "Commit needs a trial", at="trial")
+
+
+def written(time: datetime) -> str:
+    """A time as Kubernetes writes it, in whole seconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_boot_id() -> str:
