@@ -29,6 +29,7 @@ APPLY: Final = "application/apply-patch+yaml"
 PAGE: Final = 500
 """Objects a page of a LIST."""
 
+_AGAIN: Final = frozenset({429, 503, 504})
 _SECONDS: Final = 30.0
 _WATCH_SECONDS: Final = 90.0
 """Seconds of silence after which a watch counts as broken; bookmarks come once a minute."""
@@ -56,11 +57,16 @@ class Answer:
         return str(self.document.get("message", ""))
 
     def check(self, *allowed: int) -> Answer:
-        """Raise ``TOOL`` unless the status is 2xx or one of ``allowed``."""
+        """Raise unless the status is 2xx or one of ``allowed``.
+
+        Raises:
+            ProaError: ``NETWORK`` for what may be tried again: throttled, or a server that is only starting; ``TOOL``
+                for all else.
+        """
         if self.status // 100 != 2 and self.status not in allowed:
-            hint = "Read the API server's log."
+            code = Code.NETWORK if self.status in _AGAIN else Code.TOOL
             what = f"the API server answered {self.status}: {self.message}"
-            raise ProaError(Code.TOOL, what, at=self.what, hint=hint)
+            raise ProaError(code, what, at=self.what, hint="Read the API server's log.")
         return self
 
 
