@@ -48,17 +48,22 @@ class Authority:
         )
         self.ca_file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, names: Sequence[str], *, client: bool = False, days: int = 30) -> Certificate:
+    def issue(
+        self, names: Sequence[str], *, client: bool = False, server: bool | None = None, days: int = 30
+    ) -> Certificate:
         """A certificate for a server, or for a client, written as ``NAME.crt`` and ``NAME.key``.
 
         Args:
             names: Host names and IP addresses; the first one is the subject.
             client: Whether it is for a client.
+            server: Whether it is for a server; what a client's is not, unless that is said.
             days: How long it is valid from now on; one below zero has expired.
         """
-        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
+        if server or (server is None and not client):
+            purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-        return self._issue(names[0], _name(names[0]), purpose, alternatives, days=days)
+        return self._issue(names[0], _name(names[0]), purposes, alternatives, days=days)
 
     def issue_user(self, name: str, groups: Sequence[str] = ()) -> Certificate:
         """A certificate that says who a client is, as Kubernetes reads it.
@@ -72,15 +77,20 @@ class Authority:
         """
         words = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         subject = x509.Name([*words, x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self._issue(name.replace(":", "-"), subject, ExtendedKeyUsageOID.CLIENT_AUTH)
+        return self._issue(name.replace(":", "-"), subject, [ExtendedKeyUsageOID.CLIENT_AUTH])
 
     def _issue(
-        self, stem: str, subject: x509.Name, purpose: x509.ObjectIdentifier, *more: x509.ExtensionType, days: int = 30
+        self,
+        stem: str,
+        subject: x509.Name,
+        purposes: Sequence[x509.ObjectIdentifier],
+        *more: x509.ExtensionType,
+        days: int = 30,
     ) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = _builder(subject, self._name, key, days)
-        for extension in (*more, x509.ExtendedKeyUsage([purpose]), authority):
+        for extension in (*more, x509.ExtendedKeyUsage(purposes), authority):
             builder = builder.add_extension(extension, critical=False)
         end = x509.BasicConstraints(ca=False, path_length=None)
         certificate = builder.add_extension(end, critical=True).sign(self._key, hashes.SHA256())

@@ -45,7 +45,8 @@ class Parts:
         bin: The folder of the programs.
         ports: Of etcd for clients and for peers, of the API server and of the controllers.
         authority: Who all certificates are from.
-        server: The certificate of every server.
+        server: The certificate of every server but etcd.
+        etcd_server: Etcd's, which also calls itself.
         etcd_client: The API server's, for etcd.
         access: As administrator.
         controllers: Those that the controller-manager runs.
@@ -57,6 +58,7 @@ class Parts:
     ports: tuple[int, int, int, int]
     authority: Authority
     server: Certificate
+    etcd_server: Certificate
     etcd_client: Certificate
     access: Access
     controllers: tuple[str, ...] = CONTROLLERS
@@ -83,6 +85,12 @@ class Parts:
         return f"https://127.0.0.1:{self.ports[0]}"
 
     @property
+    def etcd_access(self) -> Access:
+        """How etcd is reached."""
+        client = self.etcd_client
+        return Access(self.etcd_url, self.authority.ca_file, client.cert_file, client.key_file)
+
+    @property
     def account_key(self) -> Path:
         """What signs service-account tokens."""
         return self.folder / "certificates/accounts.key"
@@ -107,6 +115,7 @@ def make(folder: Path, programs: Path, controllers: Sequence[str], extra: Mappin
         (ports[0], ports[1], ports[2], ports[3]),
         authority,
         authority.issue((*HOST_NAMES, *_SERVICES)),
+        authority.issue(("etcd", *HOST_NAMES), client=True, server=True),
         authority.issue_user("etcd-client"),
         access,
         tuple(controllers),
@@ -122,7 +131,7 @@ def make(folder: Path, programs: Path, controllers: Sequence[str], extra: Mappin
 def etcd(parts: Parts) -> list[str]:
     """Etcd: nothing of a test needs to outlive a power cut, so it never waits for the disk."""
     client, peer = parts.etcd_url, f"https://127.0.0.1:{parts.ports[1]}"
-    ca, server = str(parts.authority.ca_file), parts.server
+    ca, server = str(parts.authority.ca_file), parts.etcd_server
     return [
         str(parts.bin / "etcd"),
         "--name=proa",

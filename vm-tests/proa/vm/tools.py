@@ -101,7 +101,7 @@ def go_tool(name: str, monitor: Monitor = SILENT) -> Path:
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         if not program.exists():
             with step(monitor, f"build {name}", tool.version):
                 _build(go, tool, program)
@@ -158,7 +158,7 @@ def _build(go: Path, tool: GoTool, program: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Several test processes build a program once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
