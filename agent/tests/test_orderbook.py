@@ -168,6 +168,13 @@ def test_a_record_with_an_order_that_cannot_be_counts_as_damaged(tmp_path: Path,
     assert "damaged" in warning
 
 
+@pytest.mark.parametrize("code", Code)
+def test_every_code_can_be_kept(tmp_path: Path, code: Code) -> None:
+    record = Record(order=TAKEN.ended(Result.FAILED, code.name, code.value.summary))
+    records.save(tmp_path / "agent.json", record)
+    assert records.load(tmp_path / "agent.json") == (record, "")
+
+
 @pytest.mark.parametrize("missing", ["order", "seen", "boot_id", "uptime"])
 def test_an_order_without_something_counts_as_damaged(missing: str) -> None:
     document = FULL.document()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +42,9 @@ class TestKilled:
 
     def killed_at(self, number: int, work: Callable[[], object]) -> bool:
         """Work in a process that dies at its so-manieth flush; whether it came to its end before."""
-        child = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the child uses none of ours
+            child = os.fork()
         if child == 0:
             count, real = 0, os.fsync
 

@@ -62,6 +62,7 @@ class Desk:
         self._staging: Staging | None = None
         self._job: Job | None = None
         self._latest: tuple[int, Deed] | None = None
+        self._said = ""
         self._not_before = dict.fromkeys(Deed, 0.0)
 
     @property
@@ -112,12 +113,16 @@ class Desk:
             except Exception as defect:  # noqa: BLE001 -- a defect in one order must not end the daemon
                 self._tell(f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}")
             else:
+                self._said = ""
                 bell.wait(known, pause)
                 continue
             cancel.wait(RETRY)  # not for the bell, which rings with what was told
 
     def _tell(self, what: str) -> None:
-        self.context.monitor.emit(Note(what, "warning"))
+        """Tell what went wrong, once for as long as it is the same."""
+        if what != self._said:
+            self._said = what
+            self.context.monitor.emit(Note(what, "warning"))
 
     def step(self) -> float | None:
         """Do what comes next for the order at hand; seconds until it is to be looked at again, none for not at all.
