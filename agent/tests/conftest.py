@@ -345,6 +345,11 @@ class Systemctl:
         log = self.folder / "calls"
         return log.read_text().splitlines() if log.exists() else []
 
+    def log(self, call: str) -> None:
+        """As if it had been asked for something."""
+        with (self.folder / "calls").open("a") as file:
+            file.write(call + "\n")
+
     def answer(self, verb: str, text: str, status: int = 0) -> None:
         (self.folder / verb).write_text(text)
         (self.folder / f"{verb}.status").write_text(str(status))
@@ -460,6 +465,8 @@ class Site:
     new: str
     """The manifest digest of release 2."""
     factory: str
+    kept: Path
+    """A node with a trial, once there was one."""
 
     @staticmethod
     def order(number: int, action: str, digest: str = "", fence: int = 1, **more: Any) -> dict[str, Any]:
@@ -485,13 +492,20 @@ class Site:
         return self.node.reboot(agent=agent)
 
     def on_trial(self) -> Agent:
-        """Stage and boot release 2 by orders; the agent of its trial."""
-        self.agent().order(1, "Stage", self.new)
-        self.agent().order(2, "Boot", self.new)
-        assert self.reboot() is Slot.B
-        agent = self.agent()
-        assert agent.work().phase == "Trial"
-        return agent
+        """Stage and boot release 2 by orders; the agent of its trial. What that leaves is kept for the next test."""
+        if not self.kept.exists():
+            self.agent().order(1, "Stage", self.new)
+            self.agent().order(2, "Boot", self.new)
+            assert self.reboot() is Slot.B
+            assert self.agent().work().phase == "Trial"
+            run(["cp", "--archive", "--sparse=always", self.node.folder, self.kept])
+            return self.agent()
+        shutil.rmtree(self.node.folder)
+        run(["cp", "--archive", "--sparse=always", self.kept, self.node.folder])
+        self.node.clock.at, self.node.booted, self.node.boots = 20.0, Slot.B, 2
+        self.node.__dict__.pop("context", None)
+        self.systemctl.log("reboot")
+        return self.agent()
 
     def committed(self) -> Agent:
         agent = self.on_trial()
@@ -513,4 +527,5 @@ def site(node: Node, world: World, release2: str, systemctl: Systemctl, digests:
     node.know(release2)
     node.settle()
     new, factory = digests.values()
-    return Site(node, systemctl, {digest: place for place, digest in digests.items()}, new, factory)
+    places = {digest: place for place, digest in digests.items()}
+    return Site(node, systemctl, places, new, factory, world.folder / "on-trial")
