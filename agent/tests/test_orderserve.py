@@ -23,6 +23,7 @@ from proa.agent.client import Client
 from proa.agent.daemon import Daemon
 from proa.agent.jobs import EventLog, Jobs
 from proa.agent.listen import Peer, listen
+from proa.agent.nodestatus import node_status
 from proa.agent.orderbook import Moment, take
 from proa.agent.orderroutes import OPENAPI, _line, order_routes
 from proa.agent.record import save
@@ -86,6 +87,7 @@ class TestSpecification:
         validate(SPEC)
 
     def test_it_says_what_the_wire_types_say(self) -> None:
+        """``make docs`` writes them into it."""
         schemas = SPEC["components"]["schemas"]
         assert schemas["Order"] == plain_schema(Order) | {"additionalProperties": False}
         assert schemas["NodeStatus"] == plain_schema(NodeStatus)
@@ -286,6 +288,9 @@ class TestCommitByOrder:
         assert (returned.code, trial.record.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
         assert "healthy, but nobody ordered its commit within 540 s" in returned.reason
         assert "NO_COMMIT_ORDER" in describe_status(status(trial.context))
+        told = node_status(trial.view)
+        assert told.last_error
+        assert (told.phase, told.last_error.code) == ("RolledBack", "NO_COMMIT_ORDER")
         waits = [event.text for event in trial.events.events if isinstance(event, Note) and "waits for" in event.text]
         assert len(waits) == 1, "it is not told again and again"
 
