@@ -10,20 +10,14 @@ from proa.core import duration
 from proa.core.wire import Action as Verb
 from proa.core.wire import Proof
 from proa.scheduler.actions import Give, Uncordon, Verdict
-from proa.scheduler.blame import AWAY, failure, parking
+from proa.scheduler.blame import AWAY, failure, is_late, parking
 from proa.scheduler.campaign import Campaign
 from proa.scheduler.evidence import examine
 from proa.scheduler.reasons import Reason
 from proa.scheduler.rollout import OnTimeout
 from proa.scheduler.standing import Standing, Step
-from proa.scheduler.times import read
 
 COMMIT_TIMEOUT: Final = "5m"
-
-
-def advance(campaign: Campaign, standing: Standing) -> None:
-    """Do what comes next for a node that is under way."""
-    _BY_STEP[standing.step](campaign, standing)
 
 
 def _draining(campaign: Campaign, standing: Standing) -> None:
@@ -34,11 +28,12 @@ def _draining(campaign: Campaign, standing: Standing) -> None:
         return _release(campaign, standing, "Halted", Reason.Halted)
     if node.hold is not None:
         return _release(campaign, standing, "Held", Reason.Held)
-    if mark.cordoned and not node.unschedulable:
+    if not node.unschedulable:
         campaign.actions.append(parking(campaign, standing, "Uncordoned", "a person has uncordoned the node"))
         return _release(campaign, standing, "Uncordoned", Reason.Parked)
     drain = campaign.snapshot.drains.get(node.name)
-    deadline = mark.since + duration.parse(campaign.spec.drain.timeout)
+    since = max(mark.since, campaign.snapshot.since or mark.since)
+    deadline = since + duration.parse(campaign.spec.drain.timeout)
     if drain is not None and drain.done:
         return _boot(campaign, standing)
     if campaign.now >= deadline:
@@ -75,11 +70,8 @@ def _boot(campaign: Campaign, standing: Standing) -> None:
 
 
 def _booting(campaign: Campaign, standing: Standing) -> None:
-    if not _is_late(campaign, standing):
-        return campaign.say(standing, Verdict(Reason.Booting))
-    message = f"the node has not come back within {campaign.spec.health.timeout}"
-    campaign.actions.append(failure(campaign, standing, "BootTimeout", message, fault=True))
-    return campaign.say(standing, Verdict(Reason.Booting, message))
+    campaign.say(standing, Verdict(Reason.Booting))
+    _blame_if_late(campaign, standing, "BootTimeout", "the node has not come back")
 
 
 def _trial(campaign: Campaign, standing: Standing) -> None:
@@ -96,12 +88,13 @@ def _trial(campaign: Campaign, standing: Standing) -> None:
         return campaign.say(standing, Verdict(Reason.Committing))
     if evidence.until:
         campaign.wakes.append(evidence.until)
-    _is_late(campaign, standing)
+    _blame_if_late(campaign, standing, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
     return campaign.say(standing, Verdict(Reason.Proving, evidence.missing))
 
 
 def _committing(campaign: Campaign, standing: Standing) -> None:
     campaign.say(standing, Verdict(Reason.Committing))
+    _blame_if_late(campaign, standing, "CommitTimeout", "the node was ordered to commit, and has not said that it did")
 
 
 def _finishing(campaign: Campaign, standing: Standing) -> None:
@@ -113,11 +106,10 @@ def _finishing(campaign: Campaign, standing: Standing) -> None:
         return _release(campaign, standing, "NotNeeded", Reason.UpToDate)
     evidence = examine(standing, campaign.spec.health, _daemon_set(campaign, standing), campaign.now)
     if evidence.complete:
-        campaign.finished.append(max(0, round((campaign.now - mark.since).total_seconds())))
+        if campaign.snapshot.since is None or mark.since >= campaign.snapshot.since:
+            campaign.finished.append(max(0, round((campaign.now - mark.since).total_seconds())))
         return _release(campaign, standing, "Done", Reason.Finishing)
-    if _is_late(campaign, standing):
-        message = f"committed, but not well within {campaign.spec.health.timeout}: {evidence.missing}"
-        campaign.actions.append(failure(campaign, standing, "Unwell", message, fault=True))
+    _blame_if_late(campaign, standing, "Unwell", f"committed, but not well: {evidence.missing}")
     if evidence.until:
         campaign.wakes.append(evidence.until)
     return campaign.say(standing, Verdict(Reason.Finishing, evidence.missing))
@@ -146,19 +138,18 @@ def _returned(campaign: Campaign, standing: Standing) -> None:
     campaign.say(standing, Verdict(Reason.BackingOff, message))
 
 
-_BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
-    Step.DRAINING: _draining,
-    Step.BOOTING: _booting,
-    Step.TRIAL: _trial,
-    Step.COMMITTING: _committing,
+BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
     Step.FINISHING: _finishing,
     Step.LEFT: _left,
-    Step.FAILED_STAGING: _failed_staging,
-    Step.FAILED_BOOT: _failed_boot,
     Step.RETURNED: _returned,
+    Step.FAILED_BOOT: _failed_boot,
+    Step.FAILED_STAGING: _failed_staging,
+    Step.COMMITTING: _committing,
+    Step.TRIAL: _trial,
+    Step.BOOTING: _booting,
+    Step.DRAINING: _draining,
 }
-ADVANCED: Final = frozenset(_BY_STEP)
-"""Steps that are dealt with here."""
+"""What is done at each of these steps, those first that give a place back."""
 
 
 def _give(campaign: Campaign, standing: Standing, verb: Verb, timeout: str, proof: Proof | None = None) -> None:
@@ -172,17 +163,12 @@ def _release(campaign: Campaign, standing: Standing, reason: str, verdict: Reaso
     campaign.say(standing, Verdict(verdict))
 
 
-def _is_late(campaign: Campaign, standing: Standing) -> bool:
-    """Whether a node took longer than it may from its last order on; if not, it is looked at again then."""
-    order = standing.os.order if standing.os else None
-    since = read(order.issued) if order else None
-    if since is None:
-        since = standing.mark.since if standing.mark else campaign.now
-    deadline = since + duration.parse(campaign.spec.health.timeout)
-    if campaign.now >= deadline:
-        return True
-    campaign.wakes.append(deadline)
-    return False
+def _blame_if_late(campaign: Campaign, standing: Standing, reason: str, what: str) -> None:
+    """Count a node that takes longer than it may from its last order on: nothing holds a place for ever in silence."""
+    limit = campaign.spec.health.timeout
+    if is_late(campaign, standing, duration.parse(limit)):
+        message = f"{what} (within {limit})"
+        campaign.actions.append(failure(campaign, standing, reason, message, fault=True))
 
 
 def _daemon_set(campaign: Campaign, standing: Standing) -> str | None:

@@ -10,10 +10,13 @@ from proa.core import duration
 from proa.scheduler.actions import Note
 from proa.scheduler.campaign import Campaign
 from proa.scheduler.standing import Standing
+from proa.scheduler.times import read
 from proa.scheduler.views import Record
 
 LONGEST: Final = timedelta(hours=12)
 """A node is never made to wait for longer."""
+SILENCE: Final = timedelta(minutes=5)
+"""How much longer than a node has for an order the scheduler waits to hear what became of it."""
 AWAY: Final = "NO_COMMIT_ORDER"
 """The agent's code for a trial that was well, and that nobody ordered to commit: no fault of the release."""
 
@@ -40,6 +43,25 @@ def parking(campaign: Campaign, standing: Standing, reason: str, message: str) -
     before = _before(campaign, standing)
     record = dataclasses.replace(before, parks=before.parks + 1, not_before=_turn(campaign, before.parks))
     return _note(standing, record, reason, message)
+
+
+def is_late(campaign: Campaign, standing: Standing, limit: timedelta) -> bool:
+    """Whether a node took longer than ``limit`` from its last order on; if not, it is looked at again then.
+
+    What was counted already is late no more. While the scheduler was away a node may have heard and told nothing.
+    """
+    order = standing.os.order if standing.os else None
+    if order and standing.os and standing.os.record and standing.os.record.order >= order.id:
+        return False
+    since = read(order.issued) if order else None
+    if since is None:
+        since = standing.mark.since if standing.mark else campaign.now
+    if campaign.snapshot.since is not None:
+        since = max(since, campaign.snapshot.since)
+    if campaign.now >= since + limit:
+        return True
+    campaign.wakes.append(since + limit)
+    return False
 
 
 def waiting(standing: Standing, now: datetime) -> datetime | None:

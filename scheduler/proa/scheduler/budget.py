@@ -91,6 +91,7 @@ def problem_of(spec: RolloutSpec) -> str:
     """What of a spec only the scheduler can find: schedules and times that cannot be read. Empty if nothing."""
     checks: dict[str, Callable[[], object]] = {
         "canary.soak": lambda: duration.parse(spec.canary.soak),
+        "staging.timeout": lambda: duration.parse(spec.staging.timeout),
         "drain.timeout": lambda: duration.parse(spec.drain.timeout),
         "health.timeout": lambda: duration.parse(spec.health.timeout),
         "retry.backoff": lambda: duration.parse(spec.retry.backoff),

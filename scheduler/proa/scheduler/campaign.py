@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from proa.core import duration
@@ -59,7 +60,7 @@ class Campaign:
         forced: Those of them whose time is up, and that go on all the same.
         proofs: Nodes whose DaemonSets are to be looked at.
         wakes: When there is something to do again, although nothing has changed.
-        finished: Seconds that nodes took which are uncordoned now.
+        finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
     """
 
     view: RolloutView
@@ -99,6 +100,7 @@ class Campaign:
             return duration.parse(self.spec.expected_duration)
         return timedelta(seconds=recent[min(len(recent) - 1, int(len(recent) * _SHARE))])
 
+    @cached_property
     def failed(self) -> list[Standing]:
         """Nodes on which the release has failed, in this attempt."""
         return [standing for standing in self.standings if standing.record is not None and standing.record.failed]
@@ -115,9 +117,15 @@ class Campaign:
         """Note why a node does or does not move."""
         self.verdicts[standing.node.name] = verdict
 
-    def steps(self) -> Mapping[Step, int]:
-        """How many nodes stand at each step."""
-        counts = dict.fromkeys(Step, 0)
+    @cached_property
+    def by_step(self) -> Mapping[Step, list[Standing]]:
+        """The nodes at each step."""
+        found: dict[Step, list[Standing]] = {step: [] for step in Step}
         for standing in self.standings:
-            counts[standing.step] += 1
-        return counts
+            found[standing.step].append(standing)
+        return found
+
+    def at_rest(self, step: Step) -> Iterator[Standing]:
+        """The nodes at a step, but for those with a write of ours that may not show yet."""
+        pending = self.snapshot.pending
+        return (standing for standing in self.by_step[step] if standing.node.name not in pending)

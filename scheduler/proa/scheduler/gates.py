@@ -6,9 +6,10 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from proa.core import duration
 from proa.core.wire import Action as Verb
 from proa.scheduler.actions import Cordon, Give, Verdict
-from proa.scheduler.blame import waiting
+from proa.scheduler.blame import SILENCE, failure, is_late, waiting
 from proa.scheduler.campaign import Campaign
 from proa.scheduler.canary import is_soaking
 from proa.scheduler.others import Others, look
@@ -18,8 +19,6 @@ from proa.scheduler.standing import Standing, Step
 from proa.scheduler.times import text
 from proa.scheduler.turns import turn
 from proa.scheduler.views import Mark
-
-STAGE_TIMEOUT = "1h"
 
 
 @dataclass(frozen=True)
@@ -35,39 +34,45 @@ class Cluster:
 
 def stage(campaign: Campaign, canaries: frozenset[str] | None) -> None:
     """Let nodes fetch the release, as many as may at a time."""
+    for standing in campaign.at_rest(Step.STAGING):
+        _staging(campaign, standing)
     candidates = []
-    for standing in campaign.standings:
-        if standing.node.name in campaign.snapshot.pending:
-            continue
-        if standing.step is Step.STAGING:
-            campaign.say(standing, Verdict(Reason.Staging))
-        elif standing.step is Step.TO_STAGE:
-            if verdict := _held_back(campaign, standing, canaries):
-                campaign.say(standing, verdict)
-            else:
-                candidates.append(standing)
-    free = campaign.spec.staging.max_concurrent - campaign.steps()[Step.STAGING]
+    for standing in campaign.at_rest(Step.TO_STAGE):
+        if verdict := _held_back(campaign, standing, canaries):
+            campaign.say(standing, verdict)
+        else:
+            candidates.append(standing)
+    free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING])
     chosen = _first(campaign, candidates, free)
     for standing in candidates:
         if standing.node.name in chosen and standing.os is not None:
             number, release = standing.os.next_id, campaign.spec.release
-            campaign.actions.append(Give(standing.node.name, number, Verb.STAGE, release, None, STAGE_TIMEOUT))
+            timeout = campaign.spec.staging.timeout
+            campaign.actions.append(Give(standing.node.name, number, Verb.STAGE, release, None, timeout))
             campaign.say(standing, Verdict(Reason.StageNext))
         else:
             campaign.say(standing, Verdict(Reason.StagingFull))
+
+
+def _staging(campaign: Campaign, standing: Standing) -> None:
+    """A node that fetches the release; nobody waits for one that has gone silent over it."""
+    campaign.say(standing, Verdict(Reason.Staging))
+    limit = duration.parse(campaign.spec.staging.timeout) + SILENCE
+    if is_late(campaign, standing, limit):
+        message = f"the node has not fetched the release within {campaign.spec.staging.timeout}"
+        campaign.actions.append(failure(campaign, standing, "StageTimeout", message))
 
 
 def start(campaign: Campaign, canaries: frozenset[str] | None, cluster: Cluster) -> None:
     """Start nodes: as many as are free, in their order."""
     others = look(campaign, canaries)
     candidates = []
-    for standing in campaign.standings:
-        if standing.step is Step.READY and standing.node.name not in campaign.snapshot.pending:
-            verdict = _held_back(campaign, standing, canaries) or _others_first(campaign, standing, others, cluster)
-            if verdict:
-                campaign.say(standing, verdict)
-            else:
-                candidates.append(standing)
+    for standing in campaign.at_rest(Step.READY):
+        verdict = _held_back(campaign, standing, canaries) or _others_first(campaign, standing, others, cluster)
+        if verdict:
+            campaign.say(standing, verdict)
+        else:
+            candidates.append(standing)
     if not candidates:
         return
     if (closed := _closed(campaign)) is not None:
@@ -157,7 +162,7 @@ def _others_first(campaign: Campaign, standing: Standing, others: Others, cluste
         return Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(cluster.control_plane_away))}")
     if order.zones is Zones.ONE_AT_A_TIME and others.zone not in (None, node.zone):
         return Verdict(Reason.OtherZone, f"zone {others.zone or '(none)'}")
-    if node.name == campaign.snapshot.own_node and not others.alone:
+    if node.name == campaign.snapshot.own_node and others.workers + others.control_plane:
         return Verdict(Reason.OwnNodeLast)
     return None
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from proa.scheduler.blame import waiting
 from proa.scheduler.campaign import Campaign
 from proa.scheduler.standing import Standing, Step
-from proa.scheduler.turns import turn
+from proa.scheduler.turns import Turn, turn
 
 
 @dataclass(frozen=True)
 class Others:
-    """Nodes that go before. Those that cannot move by themselves are waited for by nobody.
+    """Nodes that go before. Those that cannot move by themselves, and the scheduler's own, are waited for by nobody.
 
     Attributes:
         away: How many are away, for whatever reason.
@@ -20,7 +20,6 @@ class Others:
         workers: How many that are not of the control plane are not done.
         control_plane: How many of the control plane are not done.
         zone: The zone whose turn it is; none if no zone has begun.
-        alone: Whether only the scheduler's own node is left.
     """
 
     away: int
@@ -28,36 +27,35 @@ class Others:
     workers: int
     control_plane: int
     zone: str | None
-    alone: bool
 
 
 def look(campaign: Campaign, canaries: frozenset[str] | None) -> Others:
     """One look over all nodes."""
-    away = fetching = workers = control_plane = under_way = left = 0
+    away = fetching = workers = control_plane = under_way = 0
     pending = campaign.snapshot.pending
     zones: set[str] = set()
-    first: Standing | None = None
+    first: Turn | None = None
+    own = campaign.snapshot.own_node
     for standing in campaign.standings:
-        away += standing.away or standing.node.name in pending
+        node = standing.node
+        away += standing.away or node.name in pending
         step = standing.step
         if step is Step.REACHED:
             continue
         if standing.under_way:
             under_way += 1
-            zones.add(standing.node.zone)
+            zones.add(node.zone)
         elif not can_move(campaign, standing, canaries):
             continue
-        if step in (Step.TO_STAGE, Step.STAGING):
-            fetching += 1
-        if standing.node.control_plane:
-            control_plane += 1
-        else:
-            workers += 1
-        left += standing.node.name != campaign.snapshot.own_node
-        if step is Step.READY and (first is None or turn(campaign, standing) < turn(campaign, first)):
-            first = standing
-    zone = min(zones) if zones else first.node.zone if first else None
-    return Others(away, 0 if under_way else fetching, workers, control_plane, zone, left == 0)
+        fetching += step in (Step.TO_STAGE, Step.STAGING)
+        if node.name != own:
+            control_plane += node.control_plane
+            workers += not node.control_plane
+        if step is Step.READY and not zones:
+            its = turn(campaign, standing)
+            first = its if first is None else min(first, its)
+    zone = min(zones) if zones else first.zone if first else None
+    return Others(away, 0 if under_way else fetching, workers, control_plane, zone)
 
 
 def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 
 from proa.scheduler import canary, gates, status
 from proa.scheduler.actions import Action, Create, Forget, Verdict
-from proa.scheduler.advance import ADVANCED, advance
+from proa.scheduler.advance import BY_STEP
 from proa.scheduler.budget import Calendar, problem_of
 from proa.scheduler.campaign import Campaign, aim_of, is_halted
 from proa.scheduler.gates import Cluster
@@ -79,7 +79,8 @@ class Planner:
             others = sorted({other for pair in conflicts if name in pair for other in pair} - {name})
             message = f"it selects the same nodes as {', '.join(others)}"
             statuses[name] = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
-        cluster = Cluster(frozenset(name for name, node in snapshot.nodes.items() if _is_missed(node)))
+        control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
+        cluster = Cluster(frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending)))
         campaigns = []
         for name, view in acting.items():
             if name not in statuses:
@@ -154,21 +155,17 @@ def _is_left_out(node: NodeView, view: RolloutView) -> bool:
     return node.control_plane and view.spec.order.control_plane is ControlPlane.EXCLUDE
 
 
-def _is_missed(node: NodeView) -> bool:
-    """Whether it is of the control plane, and away."""
-    return node.control_plane and (not node.ready or node.unschedulable or node.mark is not None)
+def _is_missed(node: NodeView, pending: frozenset[str]) -> bool:
+    """Whether a node is away, or about to be."""
+    return node.name in pending or not node.ready or node.unschedulable or node.mark is not None
 
 
 def _run(campaign: Campaign, cluster: Cluster) -> None:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
     status.judge(campaign)
-    for standing in campaign.standings:
-        if standing.node.name in campaign.snapshot.pending:
-            continue
-        if standing.step in ADVANCED:
-            advance(campaign, standing)
-        elif simple := _SIMPLE.get(standing.step):
-            simple(campaign, standing)
+    for step, act in _ACTS.items():
+        for standing in campaign.at_rest(step):
+            act(campaign, standing)
     canaries = canary.choose(campaign)
     gates.stage(campaign, canaries)
     gates.start(campaign, canaries, cluster)
@@ -200,7 +197,8 @@ def _reached(campaign: Campaign, standing: Standing) -> None:
 
 _DONE: Final = Verdict(Reason.UpToDate)
 _BACK: Final = Verdict(Reason.BackOnOld)
-_SIMPLE: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+_ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+    **BY_STEP,
     Step.NEW: _new,
     Step.RECREATED: _recreated,
     Step.SILENT: _say(Reason.AgentSilent),

@@ -51,7 +51,6 @@ class Reason(enum.Enum):
     Excluded = Why("A person has excluded the node.", f"{_PERSON}: remove the annotation proa.dev/exclude")
     ControlPlaneExcluded = Why("Nodes of the control plane are excluded.", f"{_PERSON}: spec.order.controlPlane")
     Conflict = Why("Several rollouts select the node; none of them acts.", f"{_PERSON}: change a nodeSelector")
-    InvalidRollout = Why("The rollout cannot be read.", f"{_PERSON}: see its condition Valid")
     Halted = Why("The rollout was halted.", f"{_PERSON}: kubectl proa resume, or another release")
     ForeignTrial = Why("A trial runs there that no order of ours began.", f"{_PERSON}: commit it or roll it back")
     NothingToReturnTo = Why("Its other slot holds nothing to go back to.", f"{_PERSON}: install a release there")

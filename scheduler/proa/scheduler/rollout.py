@@ -151,6 +151,7 @@ class Staging:
     """How the release is brought to the standby slots."""
 
     max_concurrent: int = described("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
+    timeout: str = described("How long one node may take.", default="1h", **_SPAN)
 
 
 @dataclass(frozen=True)

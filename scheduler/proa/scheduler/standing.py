@@ -40,7 +40,7 @@ class Aim:
         return booted.committed and (booted.release == self.digest) is not self.back
 
 
-class Step(enum.Enum):
+class Step(enum.StrEnum):
     """A node's step; the value is a sentence."""
 
     NEW = "It has no object yet."
@@ -92,7 +92,7 @@ class Standing:
         record: What went wrong there on the way to this very aim.
         staged: Whether the release lies in its standby slot, or runs.
         away: Whether it is away, for whatever reason: it counts against the budget.
-        retries: Tries that did not come out well.
+        under_way: Whether it is between cordon and uncordon.
     """
 
     node: NodeView
@@ -102,16 +102,12 @@ class Standing:
     record: Record | None = None
     staged: bool = False
     away: bool = False
+    under_way: bool = False
 
     @property
     def retries(self) -> int:
         """Tries that did not come out well."""
         return self.record.failures + self.record.parks if self.record else 0
-
-    @property
-    def under_way(self) -> bool:
-        """Whether it is between cordon and uncordon."""
-        return self.step in UNDER_WAY
 
 
 def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
@@ -122,7 +118,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
     staged = os is not None and os.status is not None and _staged(os.status, aim)
     ordered = os is not None and _reboot_out(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered
-    return Standing(node, os, step, mark, record, staged, away)
+    return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY)
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> Record | None:

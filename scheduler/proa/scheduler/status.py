@@ -26,7 +26,7 @@ from proa.scheduler.views import RolloutView
 
 def judge(campaign: Campaign) -> None:
     """Halt the rollout when more has failed than is borne."""
-    failed = campaign.failed()
+    failed = campaign.failed
     if campaign.halted or len(failed) <= campaign.borne():
         return
     names = ", ".join(f"{one.node.name} ({one.record.reason})" for one in failed[:5] if one.record)
@@ -65,15 +65,14 @@ def refused(view: RolloutView, phase: str, reason: str, message: str, now: datet
 
 
 def _counts(campaign: Campaign) -> Counts:
-    steps = campaign.steps()
     reasons = [verdict.reason for verdict in campaign.verdicts.values()]
     return Counts(
         nodes=campaign.total,
-        up_to_date=steps[Step.REACHED],
+        up_to_date=len(campaign.by_step[Step.REACHED]),
         staged=sum(standing.staged for standing in campaign.standings),
-        staging=steps[Step.STAGING],
+        staging=len(campaign.by_step[Step.STAGING]),
         updating=sum(standing.under_way for standing in campaign.standings),
-        failed=len(campaign.failed()),
+        failed=len(campaign.failed),
         parked=reasons.count(Reason.Parked),
         held=reasons.count(Reason.Held),
         unavailable=sum(standing.away for standing in campaign.standings),

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from proa.scheduler.campaign import Campaign
 from proa.scheduler.rollout import ControlPlane
 from proa.scheduler.standing import Standing
 
-Turn = tuple[int, int, str, bool, str]
+
+class Turn(NamedTuple):
+    """What nodes are sorted by.
+
+    Attributes:
+        own: Whether the scheduler runs there.
+        rank: The place of the control plane, or of the others.
+        retries: Tries that did not come out well.
+        zone: Its zone.
+        name: Its name.
+    """
+
+    own: bool
+    rank: bool
+    retries: int
+    zone: str
+    name: str
 
 
 def turn(campaign: Campaign, standing: Standing) -> Turn:
-    """What nodes are sorted by: tries that failed, the control plane's place, zone, the scheduler's own node, name."""
+    """The turn of a node. Who waits for others by a rule comes behind them, or its zone would hold all others back."""
     node = standing.node
     first = campaign.spec.order.control_plane is ControlPlane.FIRST
-    rank = int(node.control_plane is not first)
-    return (standing.retries, rank, node.zone, node.name == campaign.snapshot.own_node, node.name)
+    own = node.name == campaign.snapshot.own_node
+    return Turn(own, node.control_plane is not first, standing.retries, node.zone, node.name)

@@ -53,6 +53,8 @@ class NodeView:
         boot_id: What its kubelet reports.
         fence: Of the leader that set the mark.
         hold: Why a person holds it; none if nobody does.
+        zone: Its zone; empty where it has no label.
+        control_plane: Whether it is of the control plane.
     """
 
     name: str
@@ -66,16 +68,12 @@ class NodeView:
     fence: int = -1
     hold: str | None = None
     excluded: bool = False
+    zone: str = field(init=False)
+    control_plane: bool = field(init=False)
 
-    @property
-    def zone(self) -> str:
-        """Its zone; empty where it has no label."""
-        return self.labels.get(ZONE, "")
-
-    @property
-    def control_plane(self) -> bool:
-        """Whether it is of the control plane."""
-        return CONTROL_PLANE in self.labels
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "zone", self.labels.get(ZONE, ""))
+        object.__setattr__(self, "control_plane", CONTROL_PLANE in self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +135,7 @@ class RolloutView:
 
     Attributes:
         problem: Why its spec cannot be read; empty if it can.
+        version: The resource version that it was read at: a status is written over this one only.
     """
 
     name: str
@@ -145,6 +144,7 @@ class RolloutView:
     spec: RolloutSpec
     status: RolloutStatus = RolloutStatus()  # noqa: RUF009 -- frozen
     problem: str = ""
+    version: str = ""
 
     @property
     def digest(self) -> str:
@@ -174,6 +174,7 @@ class Snapshot:
         daemon_sets: By node, of those that are being proved: which DaemonSet's pod is not ready; empty if all are.
         pending: Nodes with a write of ours that may not show yet.
         own_node: Where this scheduler runs; empty if nowhere.
+        since: Since when this scheduler has seen all that happens; it blames no node for the time before.
     """
 
     nodes: Mapping[str, NodeView]
@@ -183,6 +184,7 @@ class Snapshot:
     daemon_sets: Mapping[str, str] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
     own_node: str = ""
+    since: datetime | None = None
 
 
 def digest_of(release: str) -> str:

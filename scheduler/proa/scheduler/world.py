@@ -11,7 +11,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.core import wire
@@ -55,6 +55,7 @@ class Behaviour:
 
 
 _FACTORY: Final = "0" * 64
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -120,9 +121,9 @@ class World:
         self._drained = {name: when for name, when in self._drained.items() if name in plan.drains}
         for name in plan.drains:
             slow = self._fate(name, "") is Fate.UNDRAINABLE and name not in plan.forced
-            if name not in self._drained or (name in plan.forced and self._drained[name] > self.now):
-                seconds = 10.0**9 if slow else self.behaviour.drain
-                self._drained[name] = self.now + timedelta(seconds=seconds)
+            if name not in self._drained or (name in plan.forced and self._drained[name] == _NEVER):
+                seconds = self.behaviour.drain
+                self._drained[name] = _NEVER if slow else self.now + timedelta(seconds=seconds)
                 self.at(seconds, lambda: None)
 
     def apply(self, action: Action) -> None:
@@ -140,7 +141,11 @@ class World:
                     self.oses[name] = dataclasses.replace(os, order=order)
                     self.at(self.behaviour.report, lambda: self._take(name, order))
             case Cordon(name, mark) if name in self.nodes:
-                self.nodes[name] = dataclasses.replace(self.nodes[name], mark=mark, unschedulable=True)
+                node = self.nodes[name]
+                # A person's cordon that was there first has two owners from now on, and outlives ours.
+                ours = mark.cordoned and (node.mark is not None or not node.unschedulable)
+                own = dataclasses.replace(mark, cordoned=ours)
+                self.nodes[name] = dataclasses.replace(node, mark=own, unschedulable=True)
             case Uncordon(name) if name in self.nodes:
                 node = self.nodes[name]
                 ours = node.mark is not None and node.mark.cordoned
