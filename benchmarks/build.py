@@ -64,7 +64,7 @@ def mkosi(work: Path, packages: list[str]) -> float | None:
         return None
     if shutil.which("mkosi") is None:
         process.run(["apt-get", "install", "-y", "-q", "--no-install-recommends", "mkosi", "debootstrap"])
-    words = ["mkosi", "--distribution", "debian", "--release", "bookworm", "--format", "directory"]
+    words = ["mkosi", "--distribution", "debian", "--release", "bookworm", "--format", "directory", "--with-docs"]
     words += [f"--package={name}" for name in packages] + ["--output-dir", str(work / "mkosi"), "--force", "build"]
     started = time.monotonic()
     try:
