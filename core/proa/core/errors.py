@@ -154,6 +154,42 @@ class Code(enum.Enum):
     HOOK = Kind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
     USERS_CHANGED = Kind(Exit.USAGE, "System users changed their numbers.", "Keep the lock file beside proa.toml.")
     SECURE_BOOT = Kind(Exit.FAILED, "A boot binary could not be signed or checked.", "Check the Secure Boot keys.")
+    # cluster
+    KUBECONFIG = Kind(
+        Exit.USAGE,
+        "There is no usable access to a cluster.",
+        "Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.",
+    )
+    CLUSTER = Kind(
+        Exit.NETWORK,
+        "The Kubernetes API server could not be reached.",
+        "Check its address, the network and the certificate.",
+    )
+    CLUSTER_BUSY = Kind(
+        Exit.NETWORK, "The Kubernetes API server asks to be left alone for a while.", "Try again in a while."
+    )
+    CLUSTER_ERROR = Kind(Exit.NETWORK, "The Kubernetes API server answered with an error.", "Look at its log.")
+    CLUSTER_AUTH = Kind(
+        Exit.NETWORK, "The Kubernetes API server does not know the credentials.", "Check the kubeconfig or the token."
+    )
+    CLUSTER_FORBIDDEN = Kind(
+        Exit.REFUSED,
+        "The cluster does not allow this with these credentials.",
+        "Apply what 'proa-scheduler manifests' prints, or ask for the right.",
+    )
+    CLUSTER_INVALID = Kind(
+        Exit.USAGE, "The cluster does not accept the object.", "Correct the field that the message names."
+    )
+    CLUSTER_MISSING = Kind(Exit.STATE, "The cluster does not have the object.", "Check its name.")
+    CLUSTER_CONFLICT = Kind(
+        Exit.BUSY, "Somebody else has changed the object meanwhile.", "Look at the object, and try again."
+    )
+    CLUSTER_EXPIRED = Kind(
+        Exit.STATE, "The Kubernetes API server no longer knows that version of the objects.", "List them again."
+    )
+    STALE_LEADER = Kind(
+        Exit.REFUSED, "Another scheduler has become the leader since.", "Nothing: this one waits for its turn again."
+    )
     # vm
     NO_FIRMWARE = Kind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
     TIMEOUT = Kind(Exit.FAILED, "It did not happen in time.", "Look at the console.")
