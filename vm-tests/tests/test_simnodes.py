@@ -17,8 +17,7 @@ from proa.vm.simagent import SimAgent
 from proa.vm.simcourier import difference, status_for
 from proa.vm.simfaults import WELL, Faults, Timing
 from proa.vm.simloop import Loop, Writers
-from proa.vm.simmachine import CONTROL_PLANE, Shape, SimMachine, node_document
-from proa.vm.simnodes import shapes
+from proa.vm.simmachine import CONTROL_PLANE, Shape, SimMachine, node_document, shapes
 from proa.vm.simpods import Duty, Pod, Seat, end_after, fits, read, running, wanted_node
 from proa.vm.simreleases import release
 from proa.vm.simsocket import AgentSocket

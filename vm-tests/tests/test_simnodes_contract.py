@@ -12,6 +12,8 @@ from proa.core.errors import ProaError
 from proa.core.orders import OrderClient
 from proa.core.wire import Action, Order, Phase
 from proa.scheduler.crd import RESOURCES
+from proa.vm.clusterwipe import definitions
+from proa.vm.controlflags import NODE_LIFECYCLE
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE, Object
 from proa.vm.simfaults import Timing
@@ -42,10 +44,14 @@ def node(cluster: ControlPlane, name: str) -> Object:
     return cluster.api.get(f"/api/v1/nodes/{name}")
 
 
+def ready(cluster: ControlPlane, name: str) -> str:
+    """What the condition Ready says."""
+    conditions = node(cluster, name)["status"]["conditions"]
+    return next(str(one["status"]) for one in conditions if one["type"] == "Ready")
+
+
 def is_ready(cluster: ControlPlane, name: str) -> bool:
-    return any(
-        one["type"] == "Ready" and one["status"] == "True" for one in node(cluster, name)["status"]["conditions"]
-    )
+    return ready(cluster, name) == "True"
 
 
 def boot_id(cluster: ControlPlane, name: str) -> str:
@@ -223,6 +229,23 @@ def test_another_machine_under_the_same_name(cluster: ControlPlane, nodes: Nodes
     after = node(cluster, "node-0000")
     assert before["metadata"]["uid"] != after["metadata"]["uid"]
     assert boot_id(cluster, "node-0000") != before["status"]["nodeInfo"]["bootID"]
+
+
+def test_a_node_that_falls_silent_is_noticed(tmp_path: Path) -> None:
+    quick = {"kube-controller-manager": ["--node-monitor-period=200ms", "--node-monitor-grace-period=2s"]}
+    names = (NODE_LIFECYCLE, "taint-eviction-controller")
+    with (
+        ControlPlane(tmp_path, controllers=names, before=definitions(), extra=quick) as plane,
+        run(plane, 2, heartbeat=0.3) as fleet,
+    ):
+        until(lambda: "taints" not in node(plane, "node-0000")["spec"], "the taint of new nodes to go")
+        fleet.fault("node-0000", silent_kubelet=True)
+        until(lambda: ready(plane, "node-0000") == "Unknown", "its silence to be noticed")
+        assert ready(plane, "node-0001") == "True"
+        taints = [taint["key"] for taint in node(plane, "node-0000")["spec"]["taints"]]
+        assert "node.kubernetes.io/unreachable" in taints
+        fleet.fault("node-0000", silent_kubelet=False)
+        until(lambda: ready(plane, "node-0000") == "True", "it to be heard again")
 
 
 # agents

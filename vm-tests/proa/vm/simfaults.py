@@ -57,6 +57,8 @@ class Faults:
     """Seconds that the node's clock is ahead."""
     stage_error: str = ""
     """Staging ends with this code, such as ``SIGNATURE`` or ``NETWORK``."""
+    silent_kubelet: bool = False
+    """The kubelet says nothing of its node: no status, no lease."""
     silent: bool = False
     """The agent neither takes orders nor says anything; the node itself is well."""
 

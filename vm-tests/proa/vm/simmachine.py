@@ -86,6 +86,8 @@ class SimMachine:
         self.agent = agent
         self.uid = ""
         """Of its Node; empty while there is none."""
+        self.gone = False
+        """Whether the machine is no more."""
         self.unschedulable = False
         self.taints: tuple[Mapping[str, Any], ...] = ()
         self._clock = clock
@@ -176,6 +178,18 @@ class SimMachine:
     def _fails_at(self) -> float | None:
         after = self.faults.fails_after_ready
         return self._ready_at + after if after is not None and self.agent.boots else None
+
+
+def shapes(count: int, *, zones: int = 3, control_planes: int = 0, first: int = 0) -> list[Shape]:
+    """Nodes ``node-0000`` and on, spread over ``zones``; besides them ``control-0`` and on, of the control plane."""
+    workers = [
+        Shape(f"node-{n:04}", f"zone-{n % zones}" if zones else "", number=n) for n in range(first, first + count)
+    ]
+    heads = [
+        Shape(f"control-{n}", f"zone-{n % zones}" if zones else "", control_plane=True, number=10000 + n)
+        for n in range(control_planes)
+    ]
+    return [*heads, *workers]
 
 
 def node_document(shape: Shape, said: Said) -> Object:

@@ -26,7 +26,8 @@ from proa.vm.controlflags import ADMINS
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeaccess import Access
 from proa.vm.simfaults import Timing
-from proa.vm.simnodes import Options, SimNodes, shapes
+from proa.vm.simmachine import shapes
+from proa.vm.simnodes import Options, SimNodes
 from proa.vm.waiting import until
 
 _READY_SECONDS: Final = 180.0
@@ -42,6 +43,7 @@ _END_SECONDS: Final = 60.0
 @click.option("--courier/--no-courier", default=True, help="Carry orders between NodeOS objects and agents.")
 @click.option("--pods/--no-pods", default=True, help="Bind, start and end pods.")
 @click.option("--all-pods/--new-pods", default=True, help="Look at the pods that are there at first, too.")
+@click.option("--heartbeat", default=0.0, help="Seconds between two renewals of a node's lease; 0 for none.")
 @click.option("--timing", multiple=True, metavar="NAME=SECONDS", help="How long things take, such as boot=2.5.")
 @click.option("--faults", type=click.Path(path_type=Path), help='JSON: {"NODE": {"never_returns": true}}.')
 def main(kubeconfig: Path, faults: Path | None, timing: Sequence[str], **words: Any) -> None:
