@@ -223,7 +223,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "log"], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert state(pid) in "SRD"
+        until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "its start", 10)
         parent.kill()
     until(lambda: not Path(f"/proc/{pid}").exists() or state(pid) == "Z", "its end", 10)
 
