@@ -1,5 +1,5 @@
 # The commands of this repository. `make` alone lists them.
-FOLDERS := core partition builder agent vm-tests
+FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-unit test-contract test-vm lint docs bench bench-build bench-install clean

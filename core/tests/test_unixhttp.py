@@ -36,7 +36,7 @@ class Server:
         with ExitStack() as held:
             while True:
                 caller = held.enter_context(listening.accept()[0])
-                request = caller.recv(1 << 16)
+                request = whole(caller)
                 if not request:
                     return
                 self.asked.append(request)
@@ -44,6 +44,18 @@ class Server:
                     caller.sendall(self.answer)
                 if not self.stay:
                     caller.close()
+
+
+def whole(caller: socket.socket) -> bytes:
+    """A request with its body, which may come in pieces."""
+    request = b""
+    while piece := caller.recv(1 << 16):
+        request += piece
+        head, end, body = request.partition(b"\r\n\r\n")
+        length = next((int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0)
+        if end and len(body) >= length:
+            break
+    return request
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.core.errors import Code, ProaError
-from proa.scheduler import access
+from proa.scheduler.kube import access
 
 
 def kubeconfig(path: Path, server: str = "https://127.0.0.1:1") -> Path:

@@ -10,10 +10,10 @@ import pytest
 
 from proa.core import SCHEMA_VERSION, process
 from proa.core.errors import Code, ProaError
-from proa.scheduler.api import MANAGER, Api, Limits
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.paths import NODES
-from proa.scheduler.tally import Asked as Counted
+from proa.scheduler.kube.api import MANAGER, Api, Limits
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.paths import NODES
+from proa.scheduler.kube.tally import Asked as Counted
 
 NODE = f"{NODES}/n1"
 
@@ -254,7 +254,7 @@ def test_a_token_that_cannot_be_read_again_is_told(server: Any) -> None:
 def test_importing_it_loads_no_model() -> None:
     """They are hundreds of modules, and as many megabytes as all the rest."""
     text = """
-import sys, proa.scheduler.api
+import sys, proa.scheduler.kube.api
 models = [name for name in sys.modules if name.startswith("kubernetes.client.models.")]
 apis = [name for name in sys.modules if name.startswith("kubernetes.client.api.")]
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

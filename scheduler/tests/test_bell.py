@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from proa.scheduler.bell import Bell
+from proa.scheduler.kube.bell import Bell
 
 
 def test_a_ring_before_one_listens_is_heard() -> None:

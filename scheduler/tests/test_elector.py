@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.elector import Elector
-from proa.scheduler.terms import BootClock, Role, Terms, identity
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.elector import Elector
+from proa.scheduler.kube.terms import BootClock, Role, Terms, identity
 
 NAMESPACE = "/apis/coordination.k8s.io/v1/namespaces/proa/leases"
 PATH = f"{NAMESPACE}/proa-scheduler"

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proa.core.clock import VirtualClock
-from proa.scheduler import emit
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.emit import About, Events
+from proa.scheduler.kube import emit
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.emit import About, Events
 
 NODE = About("Node", "n1", "u1")
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"

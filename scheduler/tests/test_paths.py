@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proa.scheduler import paths
+from proa.scheduler.kube import paths
 
 
 def test_an_object_has_its_place() -> None:

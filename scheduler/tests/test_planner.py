@@ -10,10 +10,21 @@ import pytest
 
 from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
-from proa.scheduler.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planner import Plan, plan
-from proa.scheduler.reasons import Reason
-from proa.scheduler.rollout import (
+from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.planner import Plan, plan
+from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.views import (
+    CONTROL_PLANE,
+    ZONE,
+    DrainView,
+    Mark,
+    NodeOSView,
+    NodeView,
+    Record,
+    RolloutView,
+    Snapshot,
+)
+from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
     ControlPlane,
@@ -29,19 +40,8 @@ from proa.scheduler.rollout import (
     Turns,
     Zones,
 )
-from proa.scheduler.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
-from proa.scheduler.times import text
-from proa.scheduler.views import (
-    CONTROL_PLANE,
-    ZONE,
-    DrainView,
-    Mark,
-    NodeOSView,
-    NodeView,
-    Record,
-    RolloutView,
-    Snapshot,
-)
+from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
+from proa.scheduler.spec.times import text
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 NEW = "sha256:" + "2" * 64

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from proa.core.wire import Action as Verb
 from proa.core.wire import Proof, Result
-from proa.scheduler.actions import Action, Cordon, Give, Uncordon
-from proa.scheduler.amounts import Amount, resolve
-from proa.scheduler.lagging import FIRST, SECOND, LaggingScheduler, a_world
-from proa.scheduler.rollout import (
+from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
+from proa.scheduler.planning.views import NodeView
+from proa.scheduler.simulation.lagging import FIRST, SECOND, LaggingScheduler, a_world
+from proa.scheduler.simulation.world import Behaviour, Fate, World
+from proa.scheduler.spec.amounts import Amount, resolve
+from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
     ControlPlane,
@@ -33,8 +35,6 @@ from proa.scheduler.rollout import (
     Turns,
     Zones,
 )
-from proa.scheduler.views import NodeView
-from proa.scheduler.world import Behaviour, Fate, World
 
 FEW = 60
 READY_SECONDS = 20

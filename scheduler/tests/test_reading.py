@@ -13,12 +13,23 @@ from hypothesis import strategies as st
 
 from proa.core.described import document
 from proa.core.wire import Action, Booted, NodeStatus, Order, Phase, Proof
-from proa.scheduler import reading
-from proa.scheduler.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
-from proa.scheduler.planner import plan
-from proa.scheduler.rollout import RolloutSpec
-from proa.scheduler.rolloutstatus import Counts, RolloutStatus
-from proa.scheduler.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, Mark, NodeOSView, NodeView, Record, Snapshot
+from proa.scheduler.kube import reading
+from proa.scheduler.planning.planner import plan
+from proa.scheduler.planning.views import (
+    EXCLUDE,
+    FENCE,
+    HOLD,
+    MARK,
+    RECORD,
+    Mark,
+    NodeOSView,
+    NodeView,
+    Record,
+    Snapshot,
+)
+from proa.scheduler.spec.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import Counts, RolloutStatus
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
-from proa.scheduler.api import Api
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.backoff import LONGEST_REQUEST, Backoff
-from proa.scheduler.bell import Bell
-from proa.scheduler.paths import NODES, PODS
-from proa.scheduler.reflector import Reflector
-from proa.scheduler.stream import Event
+from proa.scheduler.kube.api import Api
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.paths import NODES, PODS
+from proa.scheduler.kube.reflector import Reflector
+from proa.scheduler.kube.stream import Event
 
 END = {"k8s.io/initial-events-end": "true"}
 Step = Event | ApiError | Callable[[], None]

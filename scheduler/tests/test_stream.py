@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from proa.scheduler.api import Api, Limits
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.paths import NODES
-from proa.scheduler.stream import Event
+from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.paths import NODES
+from proa.scheduler.kube.stream import Event
 
 
 def node(name: str, **more: object) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proa.core.errors import Code, ProaError
-from proa.scheduler.amounts import resolve
-from proa.scheduler.budget import Allowance, Calendar, problem_of
-from proa.scheduler.rollout import Budget, Drain, RolloutSpec
-from proa.scheduler.windows import Schedule
+from proa.scheduler.planning.budget import Allowance, Calendar, problem_of
+from proa.scheduler.planning.windows import Schedule
+from proa.scheduler.spec.amounts import resolve
+from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
 
 RELEASE = "registry.example/node@sha256:" + "1" * 64
 

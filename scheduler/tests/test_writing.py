@@ -15,13 +15,13 @@ from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.core.wire import Action as Verb
 from proa.core.wire import Condition, Order, Proof
-from proa.scheduler.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.annotations import mark_text, record_text
-from proa.scheduler.apierror import ApiError, Cause
-from proa.scheduler.rollout import RolloutSpec
-from proa.scheduler.rolloutstatus import CanaryStatus, Counts, RolloutStatus
-from proa.scheduler.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
-from proa.scheduler.writing import POLICY, Outcome, Writer, Written, difference, outcome_of
+from proa.scheduler.kube.apierror import ApiError, Cause
+from proa.scheduler.kube.writing import POLICY, Outcome, Writer, Written, difference, outcome_of
+from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
+from proa.scheduler.spec.annotations import mark_text, record_text
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import CanaryStatus, Counts, RolloutStatus
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -334,8 +334,8 @@ def test_a_difference_makes_the_new_of_the_old(old: dict[str, Any], new: dict[st
 
 def test_writers_are_what_they_are_asked_to_be() -> None:
     """The real ones fit where the fakes do."""
-    from proa.scheduler.api import Api
-    from proa.scheduler.elector import Elector
+    from proa.scheduler.kube.api import Api
+    from proa.scheduler.kube.elector import Elector
 
     make: Callable[[Api, Elector], Writer] = Writer
     assert make is Writer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proa.core.errors import Code, ProaError
-from proa.scheduler.crd import RESOURCES
+from proa.scheduler.spec.crd import RESOURCES
 from proa.vm import clusterwipe
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeaccess import Access

@@ -11,7 +11,7 @@ import pytest
 from proa.core.errors import ProaError
 from proa.core.orders import OrderClient
 from proa.core.wire import Action, Order, Phase
-from proa.scheduler.crd import RESOURCES
+from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.clusterwipe import definitions
 from proa.vm.controlflags import NODE_LIFECYCLE
 from proa.vm.controlplane import ControlPlane

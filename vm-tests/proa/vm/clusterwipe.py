@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from proa.scheduler.crd import RESOURCES
+from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE, KubeApi, Object
 from proa.vm.waiting import until

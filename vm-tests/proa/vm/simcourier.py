@@ -13,7 +13,7 @@ from typing import Any, Final
 from proa.core.described import document, parse
 from proa.core.errors import Code, ProaError
 from proa.core.wire import NodeStatus, Order
-from proa.scheduler.crd import RESOURCES
+from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.kubeapi import MERGE, KubeApi, Object
 from proa.vm.kubefollow import DELETED
 from proa.vm.simagent import SimAgent

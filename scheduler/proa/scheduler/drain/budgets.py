@@ -9,9 +9,9 @@ from typing import Any
 from proa.core.described import parse
 from proa.core.errors import ProaError
 from proa.scheduler.drain.pods import PodView
-from proa.scheduler.rollout import Selector
-from proa.scheduler.selectors import matches
-from proa.scheduler.stream import Object
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.spec.rollout import Selector
+from proa.scheduler.spec.selectors import matches
 
 
 @dataclass(frozen=True, slots=True)

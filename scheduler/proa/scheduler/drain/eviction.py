@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.scheduler.apierror import ApiError
-from proa.scheduler.backoff import Backoff, jitter
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff, jitter
 
 _BUDGET: Final = "DisruptionBudget"
 _ENDING: Final = "NamespaceTerminating"

@@ -10,9 +10,9 @@ from typing import Final
 from proa.scheduler.drain.budgets import BudgetView, over
 from proa.scheduler.drain.eviction import Answer, Tries
 from proa.scheduler.drain.pods import Fate, PodView, ends_by, fate
-from proa.scheduler.rollout import Drain
-from proa.scheduler.rolloutstatus import Blocker
-from proa.scheduler.times import text
+from proa.scheduler.spec.rollout import Drain
+from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.spec.times import text
 
 SOON: Final = 15.0
 """A pod that an eviction does not move for so many seconds is told to people; budgets recover by themselves."""

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
 
-from proa.scheduler.annotations import read_time
-from proa.scheduler.rollout import Drain, UnmanagedPods
-from proa.scheduler.stream import Object
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.spec.annotations import read_time
+from proa.scheduler.spec.rollout import Drain, UnmanagedPods
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
