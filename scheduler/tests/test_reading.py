@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from proa.core.described import document
 from proa.core.wire import Action, Booted, NodeStatus, Order, Phase, Proof
 from proa.scheduler.kube import reading
+from proa.scheduler.planning.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.views import (
     EXCLUDE,
@@ -27,7 +28,6 @@ from proa.scheduler.planning.views import (
     Record,
     Snapshot,
 )
-from proa.scheduler.spec.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Counts, RolloutStatus
 

@@ -18,8 +18,8 @@ from proa.core.wire import Condition, Order, Proof
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.writing import POLICY, Outcome, Writer, Written, difference, outcome_of
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.annotations import mark_text, record_text
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
-from proa.scheduler.spec.annotations import mark_text, record_text
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, Counts, RolloutStatus
 

@@ -14,8 +14,8 @@ from proa.core.described import parse
 from proa.core.errors import ProaError
 from proa.core.wire import Action, NodeStatus, Order
 from proa.scheduler.kube.stream import Object
+from proa.scheduler.planning.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
-from proa.scheduler.spec.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 

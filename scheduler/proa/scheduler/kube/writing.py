@@ -20,8 +20,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.annotations import mark_text, record_text
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.spec.annotations import mark_text, record_text
 from proa.scheduler.spec.crd import NODES
 from proa.scheduler.spec.objects import GROUP, VERSION
 from proa.scheduler.spec.rolloutstatus import RolloutStatus

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.scheduler.planning import canary, gates
+from proa.scheduler.planning import canary, gates, status
 from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar, problem_of
@@ -20,7 +20,6 @@ from proa.scheduler.planning.gates import Cluster
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Aim, Standing, Step, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.spec import status
 from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 from proa.scheduler.spec.selectors import matches
