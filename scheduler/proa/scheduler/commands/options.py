@@ -1,0 +1,29 @@
+"""What the verbs have in common: which cluster is meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from proa.core.cli import options
+
+if TYPE_CHECKING:
+    from proa.scheduler.kube.api import Api
+
+cluster_options = options(
+    click.option("--kubeconfig", default="", metavar="FILE", help="Kubeconfig files, separated by colons."),
+    click.option("--context", default="", metavar="NAME", help="One of their contexts."),
+)
+
+
+def connect(kubeconfig: str, context: str) -> Api:
+    """The API server of the cluster that is meant; nothing is asked of it yet.
+
+    Raises:
+        ProaError: ``KUBECONFIG``.
+    """
+    from proa.scheduler.kube import access
+    from proa.scheduler.kube.api import Api
+
+    return Api(access.find(kubeconfig, context))
