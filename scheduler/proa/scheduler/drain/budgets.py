@@ -29,7 +29,7 @@ class BudgetView:
     never: str = ""
 
 
-def project(item: Object, before: BudgetView | None = None) -> BudgetView:
+def project(item: Object, _: BudgetView | None = None) -> BudgetView:
     """What is kept of a budget."""
     metadata, spec, status = item["metadata"], _part(item, "spec"), _part(item, "status")
     return BudgetView(f"{metadata.get('namespace', '')}/{metadata['name']}", _selector(spec), _never(spec, status))

@@ -46,6 +46,7 @@ def node(item: Object, before: NodeView | None = None) -> NodeView:
         fence=read_fence(said.get(FENCE)),
         hold=read_wish(said.get(HOLD)),
         excluded=read_wish(said.get(EXCLUDE)) is not None,
+        attached=_attached(status),
     )
 
 
@@ -102,6 +103,13 @@ def _ready(status: Mapping[str, Any]) -> tuple[bool, str]:
         if isinstance(condition, Mapping) and condition.get("type") == "Ready":
             return condition.get("status") == "True", str(condition.get("lastTransitionTime") or "")
     return False, ""
+
+
+def _attached(status: Mapping[str, Any]) -> tuple[str, ...]:
+    """The volumes that are attached to a Node, in their order."""
+    volumes = status.get("volumesAttached")
+    found = [_text(one, "name") for one in (volumes if isinstance(volumes, list) else ()) if isinstance(one, Mapping)]
+    return tuple(sorted(name for name in found if name))
 
 
 def _owner(metadata: Mapping[str, Any]) -> str:

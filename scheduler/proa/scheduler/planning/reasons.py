@@ -75,6 +75,10 @@ class Reason(enum.Enum):
     ControlPlaneLater = Why("Nodes of the control plane have their turn later.", _SCHEDULER)
     ControlPlaneFirst = Why("Nodes of the control plane have their turn first.", _SCHEDULER)
     ControlPlaneBusy = Why("Another node of the control plane is away or not Ready.", _SCHEDULER)
+    Undrainable = Why(
+        "Something would keep it from being drained for ever, so it is not even cordoned.",
+        f"{_PERSON}: change the pod or its budget, or spec.drain",
+    )
     OwnNodeLast = Why("The scheduler runs there: it has its turn last.", _SCHEDULER)
 
     @property

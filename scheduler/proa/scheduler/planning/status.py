@@ -69,13 +69,13 @@ def _counts(campaign: Campaign) -> Counts:
     return Counts(
         nodes=campaign.total,
         up_to_date=len(campaign.by_step[Step.REACHED]),
-        staged=sum(standing.staged for standing in campaign.standings),
+        staged=sum([standing.staged for standing in campaign.standings]),
         staging=len(campaign.by_step[Step.STAGING]),
-        updating=sum(standing.under_way for standing in campaign.standings),
+        updating=len(campaign.under_way),
         failed=len(campaign.failed),
         parked=reasons.count(Reason.Parked),
         held=reasons.count(Reason.Held),
-        unavailable=sum(standing.away for standing in campaign.standings),
+        unavailable=campaign.away,
     )
 
 
@@ -102,7 +102,7 @@ def _phase(campaign: Campaign, counts: Counts) -> str:
 def _wave(campaign: Campaign) -> str:
     """Whose turn it is, told from the nodes that are under way."""
     canary = campaign.status.canary
-    busy = [standing for standing in campaign.standings if standing.under_way]
+    busy = campaign.under_way
     if not busy:
         return ""
     if canary and not campaign.aim.back and all(standing.node.name in canary.nodes for standing in busy):
@@ -113,12 +113,15 @@ def _wave(campaign: Campaign) -> str:
 
 
 def _blockers(campaign: Campaign) -> tuple[Blocker, ...]:
+    snapshot = campaign.snapshot
     found = [
         blocker
         for name in sorted(campaign.drains)
-        if (drain := campaign.snapshot.drains.get(name))
+        if (drain := snapshot.drains.get(name))
         for blocker in drain.blockers
     ]
+    hopeless = (one.node.name for one in campaign.by_step[Step.READY] if one.node.name in snapshot.hopeless)
+    found += [blocker for name in sorted(hopeless) for blocker in snapshot.hopeless[name]]
     return tuple(found[:MAX_BLOCKERS])
 
 

@@ -53,6 +53,7 @@ class NodeView:
         boot_id: What its kubelet reports.
         fence: Of the leader that set the mark.
         hold: Why a person holds it; none if nobody does.
+        attached: Volumes that are attached to it, by their unique names.
         zone: Its zone; empty where it has no label.
         control_plane: Whether it is of the control plane.
     """
@@ -68,6 +69,7 @@ class NodeView:
     fence: int = -1
     hold: str | None = None
     excluded: bool = False
+    attached: tuple[str, ...] = ()
     zone: str = field(init=False)
     control_plane: bool = field(init=False)
 
@@ -175,6 +177,7 @@ class Snapshot:
         pending: Nodes with a write of ours that may not show yet.
         own_node: Where this scheduler runs; empty if nowhere.
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
+        hopeless: By node, of those that could be started next: what would keep it from being drained for ever.
     """
 
     nodes: Mapping[str, NodeView]
@@ -185,6 +188,7 @@ class Snapshot:
     pending: frozenset[str] = frozenset()
     own_node: str = ""
     since: datetime | None = None
+    hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
 
 
 def digest_of(release: str) -> str:
