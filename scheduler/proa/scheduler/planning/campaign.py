@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -13,7 +13,7 @@ from proa.core import duration
 from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.budget import Allowance
 from proa.scheduler.planning.history import begun
-from proa.scheduler.planning.standing import Aim, Standing, Step
+from proa.scheduler.planning.standing import UNDER_WAY, Aim, Standing, Step
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import DaemonSet, OnFailure, RolloutSpec
@@ -125,7 +125,17 @@ class Campaign:
             found[standing.step].append(standing)
         return found
 
-    def at_rest(self, step: Step) -> Iterator[Standing]:
+    @cached_property
+    def under_way(self) -> list[Standing]:
+        """Its nodes between cordon and uncordon."""
+        return [standing for step in UNDER_WAY for standing in self.by_step[step]]
+
+    @cached_property
+    def away(self) -> int:
+        """How many of its nodes are away, for whatever reason."""
+        return sum([standing.away for standing in self.standings])
+
+    def at_rest(self, step: Step) -> Sequence[Standing]:
         """The nodes at a step, but for those with a write of ours that may not show yet."""
-        pending = self.snapshot.pending
-        return (standing for standing in self.by_step[step] if standing.node.name not in pending)
+        pending, found = self.snapshot.pending, self.by_step[step]
+        return [standing for standing in found if standing.node.name not in pending] if pending else found

@@ -4,54 +4,40 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import Final
 
 from proa.core import duration
 from proa.core.wire import Action as Verb
 from proa.scheduler.planning.actions import Cordon, Give, Verdict
-from proa.scheduler.planning.blame import SILENCE, failure, is_late, waiting
+from proa.scheduler.planning.blame import SILENCE, failure, is_late
 from proa.scheduler.planning.campaign import Campaign
-from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.others import Others, look
+from proa.scheduler.planning.holds import REST, START, Keeper, Sight
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Standing, Step
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.spec.rollout import ControlPlane, Zones
 from proa.scheduler.spec.times import text
 
-
-@dataclass(frozen=True)
-class Cluster:
-    """What matters of nodes beyond those of one rollout.
-
-    Attributes:
-        control_plane_away: Nodes of the control plane that are away or not Ready.
-    """
-
-    control_plane_away: frozenset[str]
+STAGE_NEXT: Final = Verdict(Reason.StageNext)
+STAGING_FULL: Final = Verdict(Reason.StagingFull)
 
 
-def stage(campaign: Campaign, canaries: frozenset[str] | None) -> None:
+def stage(campaign: Campaign, sight: Sight) -> None:
     """Let nodes fetch the release, as many as may at a time."""
     for standing in campaign.at_rest(Step.STAGING):
         _staging(campaign, standing)
-    candidates = []
-    for standing in campaign.at_rest(Step.TO_STAGE):
-        if verdict := _held_back(campaign, standing, canaries):
-            campaign.say(standing, verdict)
-        else:
-            candidates.append(standing)
+    candidates = _open(campaign, Step.TO_STAGE, Keeper(REST, sight))
     free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING])
     chosen = _first(campaign, candidates, free)
+    release, timeout = campaign.spec.release, campaign.spec.staging.timeout
+    verdicts = campaign.verdicts
     for standing in candidates:
-        if standing.node.name in chosen and standing.os is not None:
-            number, release = standing.os.next_id, campaign.spec.release
-            timeout = campaign.spec.staging.timeout
-            campaign.actions.append(Give(standing.node.name, number, Verb.STAGE, release, None, timeout))
-            campaign.say(standing, Verdict(Reason.StageNext))
+        name = standing.node.name
+        if name in chosen and standing.os is not None:
+            campaign.actions.append(Give(name, standing.os.next_id, Verb.STAGE, release, None, timeout))
+            verdicts[name] = STAGE_NEXT
         else:
-            campaign.say(standing, Verdict(Reason.StagingFull))
+            verdicts[name] = STAGING_FULL
 
 
 def _staging(campaign: Campaign, standing: Standing) -> None:
@@ -63,30 +49,35 @@ def _staging(campaign: Campaign, standing: Standing) -> None:
         campaign.actions.append(failure(campaign, standing, "StageTimeout", message))
 
 
-def start(campaign: Campaign, canaries: frozenset[str] | None, cluster: Cluster) -> None:
+def start(campaign: Campaign, sight: Sight) -> None:
     """Start nodes: as many as are free, in their order."""
-    others = look(campaign, canaries)
-    candidates = []
-    for standing in campaign.at_rest(Step.READY):
-        verdict = _held_back(campaign, standing, canaries) or _others_first(campaign, standing, others, cluster)
-        if verdict:
-            campaign.say(standing, verdict)
-        else:
-            candidates.append(standing)
+    candidates = _open(campaign, Step.READY, Keeper(START, sight))
     if not candidates:
         return
-    if (closed := _closed(campaign)) is not None:
+    if (closed := closed_by(campaign)) is not None:
         for standing in candidates:
             campaign.say(standing, closed)
         return
-    _start_some(campaign, candidates, others.away, cluster)
+    _start_some(campaign, candidates, sight)
 
 
-def _start_some(campaign: Campaign, candidates: list[Standing], away: int, cluster: Cluster) -> None:
+def _open(campaign: Campaign, step: Step, keeper: Keeper) -> list[Standing]:
+    """The nodes at a step for which all gates are open."""
+    verdicts, ask = campaign.verdicts, keeper.verdict
+    found = []
+    for standing in campaign.at_rest(step):
+        if verdict := ask(standing):
+            verdicts[standing.node.name] = verdict
+        else:
+            found.append(standing)
+    return found
+
+
+def _start_some(campaign: Campaign, candidates: list[Standing], sight: Sight) -> None:
     """Those that are away already cost nothing, the others a place each."""
-    free = campaign.allowance.unavailable - away
+    free = campaign.allowance.unavailable - sight.others.away
     chosen = _first(campaign, candidates, max(free, 0), lambda standing: standing.away and free >= 0)
-    control_plane = set(cluster.control_plane_away)
+    control_plane = set(sight.cluster.control_plane_away)
     for standing in sorted((one for one in candidates if one.node.name in chosen), key=lambda one: turn(campaign, one)):
         if standing.node.control_plane and control_plane - {standing.node.name}:
             campaign.say(standing, Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(control_plane))}"))
@@ -95,9 +86,15 @@ def _start_some(campaign: Campaign, candidates: list[Standing], away: int, clust
             control_plane.add(standing.node.name)
         campaign.actions.append(Cordon(standing.node.name, _mark(campaign, standing)))
         campaign.say(standing, Verdict(Reason.Next))
+    full = no_slot(campaign, sight)
     for standing in candidates:
         if standing.node.name not in chosen:
-            campaign.say(standing, Verdict(Reason.NoFreeSlot, f"{away} of {campaign.allowance.unavailable} are away"))
+            campaign.say(standing, full)
+
+
+def no_slot(campaign: Campaign, sight: Sight) -> Verdict:
+    """What is said of a node when as many are away as may be."""
+    return Verdict(Reason.NoFreeSlot, f"{sight.others.away} of {campaign.allowance.unavailable} are away")
 
 
 def _mark(campaign: Campaign, standing: Standing) -> Mark:
@@ -127,47 +124,7 @@ def _first(
     return chosen
 
 
-def _held_back(campaign: Campaign, standing: Standing, canaries: frozenset[str] | None) -> Verdict | None:
-    """What holds back staging and starting alike."""
-    node = standing.node
-    if campaign.halted and not campaign.aim.back:
-        return Verdict(Reason.Halted, campaign.status.halted)
-    if campaign.spec.paused:
-        return Verdict(Reason.Paused)
-    if node.hold is not None:
-        return Verdict(Reason.Held, node.hold)
-    if not node.ready:
-        return Verdict(Reason.NotReady)
-    if standing.record is not None and standing.record.failures > campaign.spec.retry.limit:
-        return Verdict(Reason.GivenUp, standing.record.message)
-    if until := waiting(standing, campaign.now):
-        campaign.wakes.append(until)
-        parked = standing.record is not None and standing.record.parks > 0 and not standing.record.failures
-        return Verdict(Reason.Parked if parked else Reason.BackingOff, f"until {text(until)}")
-    if canaries is not None and node.name not in canaries:
-        return Verdict(Reason.Soaking if is_soaking(campaign) else Reason.AwaitingCanary, ", ".join(sorted(canaries)))
-    return None
-
-
-def _others_first(campaign: Campaign, standing: Standing, others: Others, cluster: Cluster) -> Verdict | None:
-    """What only holds back a start: that others go before."""
-    order, node = campaign.spec.order, standing.node
-    if others.fetching and not campaign.aim.back:
-        return Verdict(Reason.StagingOthers, f"{others.fetching} nodes do not have it yet")
-    if order.control_plane is ControlPlane.FIRST and not node.control_plane and others.control_plane:
-        return Verdict(Reason.ControlPlaneFirst)
-    if order.control_plane is ControlPlane.LAST and node.control_plane and others.workers:
-        return Verdict(Reason.ControlPlaneLater)
-    if node.control_plane and cluster.control_plane_away - {node.name}:
-        return Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(cluster.control_plane_away))}")
-    if order.zones is Zones.ONE_AT_A_TIME and others.zone not in (None, node.zone):
-        return Verdict(Reason.OtherZone, f"zone {others.zone or '(none)'}")
-    if node.name == campaign.snapshot.own_node and others.workers + others.control_plane:
-        return Verdict(Reason.OwnNodeLast)
-    return None
-
-
-def _closed(campaign: Campaign) -> Verdict | None:
+def closed_by(campaign: Campaign) -> Verdict | None:
     """Whether the budgets let none be started at all."""
     allowance = campaign.allowance
     if allowance.opens:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.standing import Standing, Step
-from proa.scheduler.planning.turns import Turn, turn
+from proa.scheduler.planning.turns import turn
 
 
 @dataclass(frozen=True)
@@ -31,40 +31,39 @@ class Others:
 
 def look(campaign: Campaign, canaries: frozenset[str] | None) -> Others:
     """One look over all nodes."""
-    away = fetching = workers = control_plane = under_way = 0
     pending = campaign.snapshot.pending
-    zones: set[str] = set()
-    first: Turn | None = None
+    away = campaign.away
+    if pending:
+        away += sum(not one.away and one.node.name in pending for one in campaign.standings)
+    busy = campaign.under_way
+    movable = {
+        step: [standing for standing in campaign.by_step[step] if can_move(campaign, standing, canaries)]
+        for step in _MOVABLE
+    }
     own = campaign.snapshot.own_node
-    for standing in campaign.standings:
-        node = standing.node
-        away += standing.away or node.name in pending
-        step = standing.step
-        if step is Step.REACHED:
-            continue
-        if standing.under_way:
-            under_way += 1
-            zones.add(node.zone)
-        elif not can_move(campaign, standing, canaries):
-            continue
-        fetching += step in (Step.TO_STAGE, Step.STAGING)
-        if node.name != own:
-            control_plane += node.control_plane
-            workers += not node.control_plane
-        if step is Step.READY and not zones:
-            its = turn(campaign, standing)
-            first = its if first is None else min(first, its)
-    zone = min(zones) if zones else first.zone if first else None
-    return Others(away, 0 if under_way else fetching, workers, control_plane, zone)
+    waited_for = [one for group in (busy, *movable.values()) for one in group if one.node.name != own]
+    control_plane = sum(standing.node.control_plane for standing in waited_for)
+    fetching = 0 if busy else len(movable[Step.TO_STAGE]) + len(movable[Step.STAGING])
+    if busy:
+        zone: str | None = min(standing.node.zone for standing in busy)
+    else:
+        ready = movable[Step.READY]
+        zone = min(turn(campaign, standing) for standing in ready).zone if ready else None
+    return Others(away, fetching, len(waited_for) - control_plane, control_plane, zone)
+
+
+_MOVABLE = (Step.TO_STAGE, Step.STAGING, Step.READY)
 
 
 def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | None) -> bool:
     """Whether a node that is at rest can move on without anybody doing something about it."""
-    if standing.step not in (Step.TO_STAGE, Step.STAGING, Step.READY):
+    if canaries is not None and standing.node.name not in canaries:
         return False
+    if standing.plain:
+        return True
     if standing.node.hold is not None or not standing.node.ready:
         return False
-    if canaries is not None and standing.node.name not in canaries:
+    if standing.step is Step.READY and standing.node.name in campaign.snapshot.hopeless:
         return False
     record = standing.record
     if record is not None and record.failures > campaign.spec.retry.limit:

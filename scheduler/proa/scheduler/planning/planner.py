@@ -16,7 +16,8 @@ from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar, problem_of
 from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
-from proa.scheduler.planning.gates import Cluster
+from proa.scheduler.planning.holds import Cluster, Sight
+from proa.scheduler.planning.others import look
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Aim, Standing, Step, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
@@ -64,6 +65,7 @@ class Planner:
         self._known: dict[str, _Known] = {}
         self._calendars: dict[str, Calendar] = {}
         self._problems: dict[str, tuple[RolloutSpec, str]] = {}
+        self._sights: dict[str, Sight] = {}
 
     def plan(self, snapshot: Snapshot, now: datetime) -> Plan:
         """The plan for one moment."""
@@ -82,10 +84,11 @@ class Planner:
         control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
         cluster = Cluster(frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending)))
         campaigns = []
+        self._sights.clear()
         for name, view in acting.items():
             if name not in statuses:
                 campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
-                _run(campaign, cluster)
+                self._sights[name] = _run(campaign, cluster)
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
@@ -95,6 +98,10 @@ class Planner:
         """Where a node stood in the last plan."""
         known = self._known.get(name)
         return known[3] if known else None
+
+    def sight(self, rollout: str) -> Sight | None:
+        """What the gates looked at in the last plan; none of a rollout that does not act."""
+        return self._sights.get(rollout)
 
     # inside
 
@@ -160,15 +167,17 @@ def _is_missed(node: NodeView, pending: frozenset[str]) -> bool:
     return node.name in pending or not node.ready or node.unschedulable or node.mark is not None
 
 
-def _run(campaign: Campaign, cluster: Cluster) -> None:
+def _run(campaign: Campaign, cluster: Cluster) -> Sight:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
     status.judge(campaign)
     for step, act in _ACTS.items():
         for standing in campaign.at_rest(step):
             act(campaign, standing)
     canaries = canary.choose(campaign)
-    gates.stage(campaign, canaries)
-    gates.start(campaign, canaries, cluster)
+    sight = Sight(campaign, canaries, look(campaign, canaries), cluster)
+    gates.stage(campaign, sight)
+    gates.start(campaign, sight)
+    return sight
 
 
 def _say(reason: Reason) -> Callable[[Campaign, Standing], None]:

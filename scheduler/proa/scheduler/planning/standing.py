@@ -93,6 +93,7 @@ class Standing:
         staged: Whether the release lies in its standby slot, or runs.
         away: Whether it is away, for whatever reason: it counts against the budget.
         under_way: Whether it is between cordon and uncordon.
+        plain: Whether nothing of its own can hold it back: what holds for one of its zone holds for it.
     """
 
     node: NodeView
@@ -103,6 +104,7 @@ class Standing:
     staged: bool = False
     away: bool = False
     under_way: bool = False
+    plain: bool = False
 
     @property
     def retries(self) -> int:
@@ -118,7 +120,8 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
     staged = os is not None and os.status is not None and _staged(os.status, aim)
     ordered = os is not None and _reboot_out(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered
-    return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY)
+    plain = node.ready and node.hold is None and record is None and not node.control_plane
+    return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> Record | None:
