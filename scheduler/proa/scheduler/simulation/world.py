@@ -92,7 +92,9 @@ class World:
     def snapshot(self, pending: Iterable[str] = ()) -> Snapshot:
         """All that can be known now."""
         drains = {name: DrainView(done=when <= self.now) for name, when in self._drained.items()}
-        return Snapshot(self.nodes, self.oses, self.rollouts, drains, {}, frozenset(pending), self.own_node)
+        return Snapshot(
+            self.nodes, self.oses, self.rollouts, drains, pending=frozenset(pending), own_node=self.own_node
+        )
 
     def at(self, seconds: float, work: Callable[[], None]) -> None:
         """Let something happen later."""
