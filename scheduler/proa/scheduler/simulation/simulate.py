@@ -1,4 +1,4 @@
-"""A whole rollout in virtual time: the planner in a simulated cluster, until nothing more happens."""
+"""A whole rollout in virtual time: what ``simulate`` prints, and what ``plan`` tells of the time that it will take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.simulation.course import Course
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
@@ -15,47 +16,59 @@ ENDED = frozenset(
 """Phases after which nothing more happens by itself."""
 
 
-@dataclass
-class Course:
-    """How a simulated rollout went.
+@dataclass(frozen=True)
+class Patience:
+    """When a simulation is given up.
 
     Attributes:
-        started: When it began.
-        ended: When it came to its end, or was given up.
-        passes: How often was planned.
-        phases: By rollout, how it ended.
-        done: When each node was done.
-        most_away: The most nodes that were away at once.
+        longest: Virtual time.
+        passes: Passes of the planner.
     """
 
-    started: datetime
-    ended: datetime
-    passes: int = 0
-    phases: dict[str, str] = field(default_factory=dict)
-    done: dict[str, datetime] = field(default_factory=dict)
-    most_away: int = 0
-
-    @property
-    def took(self) -> timedelta:
-        """From its beginning to its end."""
-        return self.ended - self.started
+    longest: timedelta = timedelta(days=365)
+    passes: int = 1_000_000
 
 
-def run(world: World, longest: timedelta = timedelta(days=365)) -> Course:
-    """Let the planner work until all rollouts have come to their ends; events of one instant are one pass."""
-    planner, course = Planner(), Course(world.now, world.now)
-    latest = world.now + longest
-    while world.now <= latest:
-        plan = planner.plan(world.snapshot(), world.now)
-        course.passes += 1
+@dataclass
+class Run:
+    """A simulation, pass after pass.
+
+    Attributes:
+        world: The cluster; it changes.
+        planner: The planner.
+        course: What has happened so far.
+    """
+
+    world: World
+    planner: Planner = field(default_factory=Planner)
+    course: Course = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.course = Course(self.world.now, self.world.now)
+
+    def step(self) -> bool:
+        """One pass, and the time until the next one; whether there is one. Events of one instant are one pass."""
+        world, course = self.world, self.course
+        plan = self.planner.plan(world.snapshot(), world.now)
+        course.note(plan, world)
         world.carry_out(plan)
-        _note(course, world, plan)
         then = min((when for when in (plan.wake, world.next_event) if when is not None), default=None)
         if not plan.actions and (then is None or _all_ended(plan, world)):
-            break
+            course.came_to_an_end = True
+            return False
         world.advance(then if then is not None and not plan.actions else _soon(world, then))
-    course.ended = world.now
-    return course
+        return True
+
+
+def run(world: World, patience: Patience = Patience()) -> Course:
+    """Let the planner work until all rollouts have come to their ends, or nothing happens by itself any more."""
+    simulation = Run(world)
+    latest = world.now + patience.longest
+    while simulation.step():
+        if world.now > latest or simulation.course.passes >= patience.passes:
+            break
+    simulation.course.ended = world.now
+    return simulation.course
 
 
 def _soon(world: World, then: datetime | None) -> datetime:
@@ -67,14 +80,3 @@ def _soon(world: World, then: datetime | None) -> datetime:
 def _all_ended(plan: Plan, world: World) -> bool:
     ended = all(status.phase in ENDED for status in plan.statuses.values())
     return ended and world.next_event is None
-
-
-def _note(course: Course, world: World, plan: Plan) -> None:
-    course.phases = {name: status.phase for name, status in plan.statuses.items()}
-    for status in plan.statuses.values():
-        course.most_away = max(course.most_away, status.counts.unavailable)
-    for name, os in world.oses.items():
-        booted = os.status.booted if os.status else None
-        done = booted is not None and booted.release != "" and booted.committed and world.nodes[name].mark is None
-        if done and name not in course.done:
-            course.done[name] = world.now

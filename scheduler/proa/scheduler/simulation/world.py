@@ -168,6 +168,26 @@ class World:
 
     # what nodes do
 
+    def pick_up(self, name: str) -> None:
+        """Let a node go on with what it did when it was looked at; one that is not Ready only comes up again."""
+        os, node = self.oses[name], self.nodes[name]
+        order, status = os.order, os.status
+        if status is None or (booted := status.booted) is None:
+            return
+        observed = status.observed_order
+        seen = order is not None and observed is not None and observed.id == order.id
+        if order is not None and not seen and node.ready:
+            self.at(self.behaviour.report, lambda: self._take(name, order))
+        elif order is not None and observed is not None and observed.result == Result.RUNNING.value:
+            if order.action is Verb.STAGE and node.ready:
+                self.at(self.behaviour.stage, lambda: self._staged(name, order))
+            elif order.action in (Verb.BOOT, Verb.ROLLBACK):
+                self.at(self.behaviour.boot, lambda: self._up(name, order))
+        if not booted.committed and (other := status.standby) is not None:
+            old = Booted(other.slot, other.version, other.release, other.root_hash, "", True)
+            tried = Standby(booted.slot, booted.version, booted.release, booted.root_hash)
+            self.at(self.behaviour.trial, lambda: self._return(name, booted.boot_id, old, tried))
+
     def _fate(self, name: str, digest: str) -> Fate:
         return self.behaviour.fate(name, digest)
 
@@ -215,7 +235,9 @@ class World:
             error = LastError("NOT_FOUND", "the registry does not have it")
             self._observe(name, order, Result.FAILED, phase=Phase.FAILED, last_error=error)
             return
-        standby = Standby("b", digest[-6:], digest, _hash(digest), "staged", True, False)
+        status = self.oses[name].status
+        slot = status.standby.slot if status and status.standby else "b"
+        standby = Standby(slot, digest[-6:], digest, _hash(digest), "staged", True, False)
         self._observe(name, order, Result.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
 
     def _reboot(self, name: str, order: Order) -> None:
