@@ -55,6 +55,7 @@ EMPTY = Standby("b")
 HAS_NEW = Standby("b", "2", NEW, "2" * 64, "staged", True, False)
 HAS_OLD = Standby("a", "1", OLD, "1" * 64, "fallback", True, True)
 WELL = (Condition("Healthy", "True"),)
+STUCK = Blocker("n1", "shop/web", "shop/all", reason="pod shop/web: disruption budget shop/all never lets one go")
 MARK = Mark("workers", NEW, NOW - timedelta(minutes=5), True, "boot-1")
 Part = tuple[NodeView, NodeOSView | None]
 
@@ -202,6 +203,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.ControlPlaneBusy: lambda: planned(
         ready(control_plane=True), ready("n2", control_plane=True, ready=False), spec=change(max_unavailable=2)
     ),
+    Reason.Undrainable: lambda: planned(ready(), hopeless={"n1": (STUCK,)}),
     Reason.OwnNodeLast: lambda: planned(ready(), ready("n2"), own_node="n1"),
 }  # fmt: skip
 
@@ -209,6 +211,13 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.name)
 def test_each_reason_is_given_where_it_holds(reason: Reason) -> None:
     assert REASONS[reason]().verdicts["n1"].reason is reason
+
+
+def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
+    found = planned(ready(), ready("n2"), hopeless={"n1": (STUCK,)})
+    assert [action.node for action in found.actions] == ["n2"]
+    assert found.verdicts["n1"].detail == STUCK.reason
+    assert found.statuses["workers"].blockers == (STUCK,)
 
 
 def test_every_reason_can_be_given() -> None:

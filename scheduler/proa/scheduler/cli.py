@@ -8,12 +8,16 @@ import click
 
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import run_command
+from proa.scheduler.commands.run import run
 
 
 @click.group(epilog="Example: proa-scheduler manifests | kubectl apply -f -")
 @click.version_option(SCHEMA_VERSION, prog_name="proa-scheduler")
 def cli() -> None:
     """Take the nodes of a cluster from one release to the next."""
+
+
+cli.add_command(run)
 
 
 def main() -> NoReturn:

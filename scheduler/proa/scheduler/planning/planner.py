@@ -33,6 +33,7 @@ class Plan:
     Attributes:
         actions: In the order in which they are to be written.
         verdicts: Why each node does or does not move, of those that a rollout selects.
+        by_rollout: The same by rollout, of the nodes that one acts on.
         statuses: By rollout.
         drains: Nodes that are to be drained, each with the time by which it must be.
         forced: Those of them on which what is left is deleted.
@@ -42,6 +43,7 @@ class Plan:
 
     actions: tuple[Action, ...] = ()
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    by_rollout: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     statuses: Mapping[str, RolloutStatus] = field(default_factory=dict)
     drains: Mapping[str, datetime] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
@@ -231,6 +233,7 @@ def _merge(
     return Plan(
         actions=tuple(action for campaign in campaigns for action in campaign.actions),
         verdicts=verdicts,
+        by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
         statuses=statuses,
         drains=drains,
         forced=frozenset(name for campaign in campaigns for name in campaign.forced),
