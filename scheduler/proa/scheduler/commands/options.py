@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 cluster_options = options(
     click.option("--kubeconfig", default="", metavar="FILE", help="Kubeconfig files, separated by colons."),
     click.option("--context", default="", metavar="NAME", help="One of their contexts."),
+)
+from_option = click.option(
+    "--from",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file of 'proa-scheduler snapshot' instead of the live cluster.",
 )
 
 
