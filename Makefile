@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-contract test-vm lint docs bench bench-build bench-install clean
+.PHONY: help setup demo test test-unit test-contract test-vm lint docs image bench bench-build bench-install clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ lint: setup ## ruff, mypy --strict, import-linter
 
 docs: setup ## write docs/reference from the tables in the code
 	@.venv/bin/python docs/generate.py
+
+image: setup ## the container image of scheduler and proxy as an OCI layout, without docker; build/image
+	@.venv/bin/python -m container.build -o build/image
 
 bench: bench-build bench-install ## every benchmark
 
