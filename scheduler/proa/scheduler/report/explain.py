@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from proa.core.errors import Code, ProaError
 from proa.scheduler.planning import gates, holds
@@ -112,24 +113,25 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
 
 
 def _shut(plan: Plan, sight: holds.Sight, standing: Standing) -> Iterator[Shut]:
-    """The gates that are shut. Those of a start are told also of a node that only fetches the release yet."""
-    campaign = sight.campaign
-    verdict = plan.verdicts[standing.node.name]
-    if standing.step not in (Step.TO_STAGE, Step.STAGING, Step.READY):
-        if verdict.reason not in (Reason.UpToDate, Reason.BackOnOld):
-            yield Shut(verdict, _since(verdict.reason, campaign, standing))
+    """The gates that are shut; also those of a start of a node that has to fetch the release first."""
+    campaign, verdict = sight.campaign, plan.verdicts[standing.node.name]
+    if verdict.reason in _MOVES:
         return
-    found = list(holds.shut(holds.START, sight, standing))
-    if (closed := gates.closed_by(campaign)) is not None:
-        found.append(closed)
-    elif not standing.away and sight.others.away >= campaign.allowance.unavailable:
-        found.append(gates.no_slot(campaign, sight))
-    known = {one.reason for one in found}
-    if verdict.reason not in known and verdict.reason not in (Reason.Next, Reason.StageNext):
-        found.insert(0, verdict)
-    found.sort(key=lambda one: one.reason is not verdict.reason)
-    for one in found:
+    found = [verdict]
+    if standing.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
+        found += holds.shut(holds.START, sight, standing)
+        if (closed := gates.closed_by(campaign)) is not None:
+            found.append(closed)
+        elif not standing.away and sight.others.away >= campaign.allowance.unavailable:
+            found.append(gates.no_slot(campaign, sight))
+    if standing.step is not Step.READY:
+        found = [one for one in found if one.reason is not Reason.StagingOthers]
+    for one in {one.reason: one for one in found}.values():
         yield Shut(one, _since(one.reason, campaign, standing))
+
+
+_MOVES: Final = frozenset({Reason.UpToDate, Reason.BackOnOld, Reason.Next, Reason.StageNext})
+"""Reasons for which nothing holds a node back."""
 
 
 def _since(reason: Reason, campaign: Campaign, standing: Standing) -> datetime | None:

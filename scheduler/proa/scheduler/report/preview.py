@@ -29,7 +29,6 @@ _DRAIN: Final = 0.4
 """The share of draining in the time that a node takes; the rest is its reboot."""
 _REPORTS: Final = 10.0
 """Seconds in which orders and reports are on their way."""
-_NO_DEADLINE: Final = 10.0**7
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _NONE: Final = Way()
 
@@ -123,7 +122,7 @@ def behaviour_of(view: RolloutView) -> Behaviour:
     expected = duration.parse(view.spec.expected_duration).total_seconds()
     whole = float(recent[len(recent) // 2]) if len(recent) >= ENOUGH else expected
     moving = max(2.0, whole - view.spec.health.ready_seconds - _REPORTS)
-    return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=_NO_DEADLINE)
+    return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=3600.0 + view.spec.health.ready_seconds)
 
 
 def _turns(campaign: Campaign, plan: Plan, course: Course) -> Iterator[Turn]:

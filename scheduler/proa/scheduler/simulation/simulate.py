@@ -53,7 +53,7 @@ class Run:
         course.note(plan, world)
         world.carry_out(plan)
         then = min((when for when in (plan.wake, world.next_event) if when is not None), default=None)
-        if not plan.actions and (then is None or _all_ended(plan, world)):
+        if not plan.actions and (then is None or _all_ended(plan)):
             course.came_to_an_end = True
             return False
         world.advance(then if then is not None and not plan.actions else _soon(world, then))
@@ -77,6 +77,9 @@ def _soon(world: World, then: datetime | None) -> datetime:
     return soon if then is None else min(then, soon)
 
 
-def _all_ended(plan: Plan, world: World) -> bool:
-    ended = all(status.phase in ENDED for status in plan.statuses.values())
-    return ended and world.next_event is None
+def _all_ended(plan: Plan) -> bool:
+    """Whether nothing is under way: what may still happen, as a trial's deadline, is of no account then."""
+    return all(
+        status.phase in ENDED and not status.counts.updating and not status.counts.staging
+        for status in plan.statuses.values()
+    )
