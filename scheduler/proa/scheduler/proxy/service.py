@@ -17,7 +17,7 @@ from proa.scheduler.proxy.courier import Courier, Tell
 from proa.scheduler.proxy.follower import Agent, Follower
 from proa.scheduler.proxy.views import Seen, seen
 
-_LAST_SECONDS: Final = 2.0
+_LAST_SECONDS: Final = 1.5
 """For what is under way when it ends; kubelet waits for 30 s, a node that shuts down for less."""
 
 
