@@ -63,7 +63,8 @@ class Built:
 
     @property
     def layer(self) -> Path:
-        return self.folder / "blobs/sha256" / self.manifest["layers"][0]["digest"].removeprefix("sha256:")
+        digest: str = self.manifest["layers"][0]["digest"]
+        return self.folder / "blobs/sha256" / digest.removeprefix("sha256:")
 
 
 @pytest.fixture(scope="module")
