@@ -9,6 +9,7 @@ import click
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import run_command
 from proa.scheduler.commands.explain import explain
+from proa.scheduler.commands.manifests import manifests
 from proa.scheduler.commands.plan import plan
 from proa.scheduler.commands.proxy import proxy
 from proa.scheduler.commands.run import run
@@ -22,6 +23,7 @@ def cli() -> None:
     """Take the nodes of a cluster from one release to the next."""
 
 
+cli.add_command(manifests)
 cli.add_command(proxy)
 cli.add_command(run)
 for _verb in (plan, explain, simulate, snapshot):
