@@ -545,6 +545,22 @@ def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -
     assert acts(made) == [Give("n1", 1, Verb.ROLLBACK, RELEASE, None, "20m")]
 
 
+def test_a_way_back_begins_where_the_commit_has_ended() -> None:
+    """The last order is the commit that brought the node here, of before the mark."""
+    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    mark = dataclasses.replace(MARK, boot_id="boot-2")
+    after_commit = marked(mark=mark, boot_id="boot-2"), os(status=says(RUNS_NEW, HAS_OLD, COMMIT), given=COMMIT)
+    made = planned(after_commit, spec=spec, status=HALTED, drains={"n1": DrainView(done=True)})
+    assert acts(made) == [Give("n1", 3, Verb.ROLLBACK, RELEASE, None, "20m")]
+
+
+def test_a_way_forward_begins_where_the_way_back_has_ended() -> None:
+    back = order(Verb.ROLLBACK, 3)
+    after_return = marked(), os(status=says(RUNS_OLD, HAS_NEW, back), given=back)
+    made = planned(after_return, drains={"n1": DrainView(done=True)})
+    assert acts(made) == [Give("n1", 4, Verb.BOOT, RELEASE, None, "20m")]
+
+
 def test_a_rollback_is_over_when_all_run_the_release_before() -> None:
     spec = change(failure=Failure(0, OnFailure.ROLLBACK))
     assert planned(ready(), ready("n2"), spec=spec, status=HALTED).statuses["workers"].phase == "RolledBack"

@@ -14,7 +14,7 @@ from proa.scheduler.kube.writing import Outcome, Writer, Written
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
-CALM: Final = 20.0
+CALM: Final = 5.0
 """Seconds between two writes of one status that only counts on."""
 
 

@@ -178,8 +178,8 @@ def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | 
     if booted is None:
         return None
     rebooted = mark is None or booted.boot_id != mark.boot_id
-    if rebooted and _arrived(order, booted):
-        return None
+    if _arrived(order, booted) and (rebooted or result == Result.DONE.value):
+        return None  # also an order of before the mark: a way back begins where the commit has ended
     if status.phase == Phase.ROLLED_BACK and rebooted and order.action is not Action.ROLLBACK:
         return Step.RETURNED
     if result in _OVER_BADLY:
