@@ -12,6 +12,7 @@ from pathlib import Path
 
 from making import schemas
 from making.agent import agent_states
+from making.cluster import metrics_page, object_page, reasons_page
 from making.commands import commands
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
@@ -21,6 +22,7 @@ from proa.agent.orderroutes import OPENAPI
 from proa.builder import reference as settings
 from proa.core.errors import Code
 from proa.partition.bootstate_reference import reference as boot_state
+from proa.scheduler.spec.crd import NODES, ROLLOUTS
 from proa.vm.signs import BAD_SIGNS, BadSign
 
 NOTHING = BadSign("", "", "").but
@@ -63,6 +65,10 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors,
     "json.md": schemas.json_page,
     "layout.md": layout_page,
+    "metrics.md": metrics_page,
+    "nodeos.md": lambda: object_page(NODES),
+    "osrollout.md": lambda: object_page(ROLLOUTS),
+    "reasons.md": reasons_page,
     "release.md": release_page,
     "settings.md": settings.page,
     "proa.toml.schema.json": lambda: json.dumps(settings.schema(), indent=1) + "\n",

@@ -1,6 +1,6 @@
 """Why a node does or does not move: stable words, a sentence each, and who can change it.
 
-They stand in events, conditions and metrics, and ``explain`` prints them; ``docs/reference/rollout-reasons.md`` is
+They stand in events, conditions and metrics, and ``explain`` prints them; ``docs/reference/reasons.md`` is
 generated from this table.
 """
 
