@@ -61,7 +61,8 @@ def test_the_last_word_is_kept() -> None:
 
 
 def test_an_agent_that_is_away_is_looked_for_ever_more_seldom() -> None:
-    found = follower(FakeAgent([*([LOST] for _ in range(8)), [GOOD], [LOST]]), VirtualClock())
+    streams: list[list[NodeStatus | Exception]] = [[LOST] for _ in range(8)]
+    found = follower(FakeAgent([*streams, [GOOD], [LOST]]), VirtualClock())
     pauses = [found.cycle() for _ in range(10)]
     assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
     assert pauses[7] == 5.0

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -117,6 +118,17 @@ def program(*words: str | Path) -> list[str | Path]:
     return [Path(sys.executable).with_name("proa-scheduler"), *words]
 
 
+def in_pod(cluster: ControlPlane, socket: Path, account: Path) -> list[str | Path]:
+    """The courier as its pod starts it: with the files and variables that kubelet gives to pods."""
+    access = cluster.access_for(ACCOUNT, NAMESPACE, pod=ACCOUNT)
+    account.mkdir()
+    (account / "token").write_text(access.token)
+    (account / "ca.crt").write_bytes(access.ca_file.read_bytes())
+    address = urlsplit(access.server)
+    variables = [f"KUBERNETES_SERVICE_HOST={address.hostname}", f"KUBERNETES_SERVICE_PORT={address.port}"]
+    return ["env", *variables, *program("proxy", "--node", NAME, "--socket", socket, "--account", account)]
+
+
 @pytest.fixture
 def place(cluster: ControlPlane, nodes: Nodes, tmp_path: Path) -> Iterator[Place]:
     fleet = nodes(2, courier=False, timing=Timing(stage=0.5))
@@ -126,16 +138,16 @@ def place(cluster: ControlPlane, nodes: Nodes, tmp_path: Path) -> Iterator[Place
     make_os(cluster)
     socket = tmp_path / "orders.sock"
     fleet.listen(NAME, socket)
-    config = cluster.kubeconfig_for(ACCOUNT, NAMESPACE, pod=ACCOUNT)
-    words = program("proxy", "--node", NAME, "--socket", socket, "--kubeconfig", config)
-    child = Child("proa-scheduler proxy", words, tmp_path / "proxy.log")
+    child = Child("proa-scheduler proxy", in_pod(cluster, socket, tmp_path / "account"), tmp_path / "proxy.log")
     child.start()
+    found = Place(cluster, fleet, socket, child)
     try:
-        yield Place(cluster, fleet, socket, child)
-        child.check()
-        assert "Traceback" not in child.said
+        yield found
+        found.child.check()
+        assert "Traceback" not in found.child.said
     finally:
         child.kill()
+        found.child.kill()
 
 
 def first_word(place: Place) -> Object:
@@ -163,7 +175,7 @@ def test_a_whole_update_of_a_node(place: Place) -> None:
     assert len(writes) <= 16
     reads = {(one.verb, one.resource) for one in place.asked(write=False)}
     assert reads <= {("watch", "nodeoses")}
-    assert place.rss < 60
+    assert place.rss < 40, place.rss
 
 
 def test_nothing_is_written_when_nothing_happens(place: Place) -> None:
@@ -282,6 +294,17 @@ def test_what_is_forbidden_is_tried_ever_more_seldom(place: Place) -> None:
     assert [line["code"] for line in place.log("the status could not be written")] == ["CLUSTER_FORBIDDEN"]
     place.cluster.api.patch(role, {"rules": RIGHTS})
     assert place.wait_done(1, 60)["phase"] == Phase.STAGED
+
+
+def test_a_kubeconfig_does_as_well(place: Place, tmp_path: Path) -> None:
+    place.child.kill()
+    config = place.cluster.kubeconfig_for(ACCOUNT, NAMESPACE, pod=ACCOUNT)
+    words = program("proxy", "--node", NAME, "--socket", place.socket, "--kubeconfig", config)
+    place.child = Child("proa-scheduler proxy", words, tmp_path / "config.log")
+    place.child.start()
+    first_word(place)
+    place.give(1, "Stage")
+    place.wait_done(1)
 
 
 def test_without_access_it_says_so(tmp_path: Path) -> None:

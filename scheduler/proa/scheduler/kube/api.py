@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import urllib3
@@ -19,11 +19,15 @@ from urllib3.exceptions import HTTPError
 from proa.core import SCHEMA_VERSION as VERSION
 from proa.core.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.access import Load
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
-from proa.scheduler.kube.session import Session
+from proa.scheduler.kube.podaccess import PodConnection
 from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.kube.tally import Tally
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+    from proa.scheduler.kube.session import Session
 
 MANAGER: Final = "proa-scheduler"
 """Who owns the fields that we set."""
@@ -84,7 +88,8 @@ class Api:
     """An API server. Threads may share it.
 
     Args:
-        load: Reads the access; again when the credentials are not known any more.
+        load: Reads the access; again when the credentials are not known any more. One for the official client, or
+            the pod's own.
         limits: Time limits.
         tally: Where requests are counted.
         agent: What it calls itself.
@@ -96,7 +101,7 @@ class Api:
 
     def __init__(
         self,
-        load: Load,
+        load: Callable[[], Configuration | PodConnection],
         *,
         limits: Limits = Limits(),
         tally: Tally | None = None,
@@ -109,7 +114,7 @@ class Api:
         self._agent = agent
         self._clock = clock
         self._lock = threading.Lock()
-        self._session: Session | None = Session(load())
+        self._session: Session | PodConnection | None = _open(load())
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -285,14 +290,22 @@ class Api:
             response.close()
         return error
 
-    def _current(self) -> Session:
+    def _current(self) -> Session | PodConnection:
         with self._lock:
             if self._session is None:
-                self._session = Session(self._load())
+                self._session = _open(self._load())
             return self._session
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session | PodConnection) -> None:
         """The credentials are not known: they are read anew before the next request."""
         with self._lock:
             if self._session is session:
                 self._session = None
+
+
+def _open(access: Configuration | PodConnection) -> Session | PodConnection:
+    if isinstance(access, PodConnection):
+        return access
+    from proa.scheduler.kube.session import Session
+
+    return Session(access)
