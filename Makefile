@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-contract test-vm lint docs image bench bench-build bench-install bench-scheduler test-rollouts clean
+.PHONY: help setup demo demo-cluster test test-unit test-contract test-vm lint docs image bench bench-build bench-install bench-scheduler test-rollouts clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +12,9 @@ setup: ## system packages and .venv; demo, test and the others call it first
 
 demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in build/demo
 	@.venv/bin/python -m proa.vm.demo
+
+demo-cluster: setup ## take twelve nodes of a real API server to a release, and back from a bad one; report in build/demo-cluster
+	@.venv/bin/python -m proa.vm.clusterdemo
 
 test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
 	@scripts/test lint unit rollouts contract vm
