@@ -1,11 +1,11 @@
 # The commands of this repository. `make` alone lists them.
-FOLDERS := core partition builder agent vm-tests
+FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-contract test-vm lint docs bench bench-build bench-install clean
+.PHONY: help setup demo demo-cluster test test-unit test-contract test-vm lint docs image bench bench-build bench-install bench-scheduler test-rollouts clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## system packages and .venv; demo, test and the others call it first
 	@scripts/setup
@@ -13,11 +13,17 @@ setup: ## system packages and .venv; demo, test and the others call it first
 demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in build/demo
 	@.venv/bin/python -m proa.vm.demo
 
-test: setup ## everything: lint, unit, contract and vm tests, with a summary by tier
-	@scripts/test lint unit contract vm
+demo-cluster: setup ## take twelve nodes of a real API server to a release, and back from a bad one; report in build/demo-cluster
+	@.venv/bin/python -m proa.vm.clusterdemo
+
+test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
+	@scripts/test lint unit rollouts contract vm
 
 test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder
 	@scripts/test unit
+
+test-rollouts: setup ## random schedules of the planner, SCHEDULES (1000) of each kind: none breaks a promise
+	@PROA_SCHEDULES=$(or $(SCHEDULES),1000) scripts/test rollouts
 
 test-contract: setup ## tests against real parts: registry, cosign, loop devices, packages
 	@scripts/test contract
@@ -31,13 +37,19 @@ lint: setup ## ruff, mypy --strict, import-linter
 docs: setup ## write docs/reference from the tables in the code
 	@.venv/bin/python docs/generate.py
 
-bench: bench-build bench-install ## every benchmark
+image: setup ## the container image of scheduler and proxy as an OCI layout, without docker; build/image
+	@.venv/bin/python -m container.build -o build/image
+
+bench: bench-build bench-install bench-scheduler ## every benchmark
 
 bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/bench/build.json
 	@.venv/bin/python benchmarks/build.py
 
 bench-install: setup ## seconds and memory of an install against zstd | dd; build/bench/install.json
 	@.venv/bin/python benchmarks/install.py
+
+bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LIST pages; build/bench/scheduler.json
+	@.venv/bin/python benchmarks/scheduler.py
 
 clean: ## take away what was built here (not the cache in ~/.cache/proa)
 	rm -rf build dist

@@ -1,4 +1,7 @@
-"""``make docs``: writes ``docs/reference`` from the tables in the code. ``--check`` names what is out of date."""
+"""``make docs``: writes ``docs/reference``, and the wire types into the order socket's description, from the code.
+
+``--check`` names what is out of date.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,21 @@ from pathlib import Path
 
 from making import schemas
 from making.agent import agent_states
+from making.cluster import metrics_page, object_page, reasons_page
 from making.commands import commands
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
+from making.orders import orders
 
+from proa.agent.orderroutes import OPENAPI
 from proa.builder import reference as settings
 from proa.core.errors import Code
 from proa.partition.bootstate_reference import reference as boot_state
+from proa.scheduler.spec.crd import NODES, ROLLOUTS
 from proa.vm.signs import BAD_SIGNS, BadSign
 
 NOTHING = BadSign("", "", "").but
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).resolve().parent / "reference"
 
 
 def errors() -> str:
@@ -58,6 +65,10 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "errors.md": errors,
     "json.md": schemas.json_page,
     "layout.md": layout_page,
+    "metrics.md": metrics_page,
+    "nodeos.md": lambda: object_page(NODES),
+    "osrollout.md": lambda: object_page(ROLLOUTS),
+    "reasons.md": reasons_page,
     "release.md": release_page,
     "settings.md": settings.page,
     "proa.toml.schema.json": lambda: json.dumps(settings.schema(), indent=1) + "\n",
@@ -66,7 +77,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 
 def everything() -> dict[Path, str]:
     """Every generated file with its content."""
-    pages = {FOLDER / name: make() for name, make in PAGES.items()}
+    pages = {FOLDER / name: make() for name, make in PAGES.items()} | {OPENAPI.resolve(): orders()}
     return pages | {FOLDER / "schemas" / name: text for name, text in schemas.files().items()}
 
 

@@ -1,4 +1,4 @@
-"""A node in a folder: partitions as files, a kernel that answers for them, and a boot as GRUB decides it."""
+"""A node in a folder: partitions as files, a kernel that answers for them, a boot as GRUB decides it, and orders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,13 @@ from typing import Any
 import pytest
 
 from proa.agent import synthetic
-from proa.agent.install import install
+from proa.agent.bell import Bell
+from proa.agent.bulletin import Bulletin
+from proa.agent.cancel import Cancel
+from proa.agent.health import Health
+from proa.agent.install import install, plan_only
+from proa.agent.jobs import EventLog, Jobs
+from proa.agent.orderdesk import Desk
 from proa.agent.orders import InstallOrder, Wish
 from proa.agent.paths import Paths
 from proa.agent.record import Record, load
@@ -28,11 +34,12 @@ from proa.agent.synthetic import Recipe, digest_of_range
 from proa.agent.view import Context, View, look
 from proa.core import trust
 from proa.core.clock import VirtualClock
-from proa.core.events import Recorder
+from proa.core.events import Recorder, Tee
 from proa.core.keys import Algorithm, PrivateKey
 from proa.core.process import run
 from proa.core.release import BLOCK_SIZE, decode
 from proa.core.verity import tree_size
+from proa.core.wire import NodeStatus
 from proa.partition.bootstate import BootState, Slot, decide, initial
 from proa.partition.layout import Layout, Request, Sizes, plan
 from proa.partition.statefile import StateFile, make_state_image
@@ -338,6 +345,11 @@ class Systemctl:
         log = self.folder / "calls"
         return log.read_text().splitlines() if log.exists() else []
 
+    def log(self, call: str) -> None:
+        """As if it had been asked for something."""
+        with (self.folder / "calls").open("a") as file:
+            file.write(call + "\n")
+
     def answer(self, verb: str, text: str, status: int = 0) -> None:
         (self.folder / verb).write_text(text)
         (self.folder / f"{verb}.status").write_text(str(status))
@@ -394,3 +406,126 @@ def trial(trial_folder: Node, systemctl: Systemctl, tmp_path: Path) -> Node:
     )
     found.write("run/proa/boot.json", found.paths.boot.read_text())
     return found
+
+
+@dataclass
+class Agent:
+    """The part of a daemon that carries orders out, in one boot of a node."""
+
+    node: Node
+    places: dict[str, str]
+    """Where the releases lie that orders name, by manifest digest."""
+    health: Health | None = None
+    cancel: Cancel = field(default_factory=Cancel)
+    monitors: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.bell = Bell()
+        log = EventLog(bell=self.bell)
+        monitor = Tee((self.node.events, log, *self.monitors))
+        self.context = dataclasses.replace(self.node.context, monitor=monitor, cancel=self.cancel)
+        bulletin = Bulletin(self.context, Jobs(log), self.bell, health=lambda: self.health)
+        self.desk = Desk(bulletin, install=self.install)
+
+    def install(self, context: Context, order: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
+        """The real one, from where the release lies."""
+        digest = order.reference.rpartition("@")[2]
+        place = self.places.get(digest, "oci:/nowhere")
+        return install(context, dataclasses.replace(order, reference=f"{place}@{digest}"), begins=begins)
+
+    def order(self, number: int, action: str, digest: str = "", fence: int = 1, **more: Any) -> NodeStatus:
+        """Give an order, and see it as far as it comes in this boot."""
+        self.desk.put(Site.order(number, action, digest, fence, **more))
+        return self.work()
+
+    def work(self) -> NodeStatus:
+        """Let the desk work until only time, a boot or an order brings it on."""
+        for _ in range(50):
+            known = self.bell.count
+            pause = self.desk.step()
+            job = self.desk.bulletin.jobs.current
+            if job and job.thread:
+                job.thread.join(30)
+            elif self.bell.count == known and pause != 0.0:
+                return self.status
+        raise AssertionError(pause)
+
+    @property
+    def status(self) -> NodeStatus:
+        return self.desk.bulletin.status()
+
+
+@dataclass
+class Site:
+    """A node, and the releases that there are."""
+
+    node: Node
+    systemctl: Systemctl
+    places: dict[str, str]
+    new: str
+    """The manifest digest of release 2."""
+    factory: str
+    kept: Path
+    """A node with a trial, once there was one."""
+
+    @staticmethod
+    def order(number: int, action: str, digest: str = "", fence: int = 1, **more: Any) -> dict[str, Any]:
+        """An order as it comes through the socket."""
+        release = {"release": f"registry.example/os/node:2@{digest}"} if digest else {}
+        return {"id": number, "action": action, "fence": fence} | release | more
+
+    @staticmethod
+    def proof(status: NodeStatus) -> dict[str, str]:
+        """What a commit of what runs has to say."""
+        assert status.booted
+        return {"bootID": status.booted.boot_id, "rootHash": status.booted.root_hash}
+
+    def agent(self, **options: Any) -> Agent:
+        return Agent(self.node, self.places, **options)
+
+    @property
+    def reboots(self) -> int:
+        return self.systemctl.calls.count("reboot")
+
+    def reboot(self, *, agent: bool = True) -> Slot:
+        self.node.clock.at = 20.0
+        return self.node.reboot(agent=agent)
+
+    def on_trial(self) -> Agent:
+        """Stage and boot release 2 by orders; the agent of its trial. What that leaves is kept for the next test."""
+        if not self.kept.exists():
+            self.agent().order(1, "Stage", self.new)
+            self.agent().order(2, "Boot", self.new)
+            assert self.reboot() is Slot.B
+            assert self.agent().work().phase == "Trial"
+            run(["cp", "--archive", "--sparse=always", self.node.folder, self.kept])
+            return self.agent()
+        shutil.rmtree(self.node.folder)
+        run(["cp", "--archive", "--sparse=always", self.kept, self.node.folder])
+        self.node.clock.at, self.node.booted, self.node.boots = 20.0, Slot.B, 2
+        self.node.__dict__.pop("context", None)
+        self.systemctl.log("reboot")
+        return self.agent()
+
+    def committed(self) -> Agent:
+        agent = self.on_trial()
+        agent.health = Health(())
+        assert agent.order(3, "Commit", trial=self.proof(agent.status)).phase == "Good"
+        return agent
+
+
+@pytest.fixture(scope="session")
+def digests(world: World, release2: str) -> dict[str, str]:
+    return {release2: "", f"oci:{world.folder / 'factory/oci'}": ""}
+
+
+@pytest.fixture
+def site(node: Node, world: World, release2: str, systemctl: Systemctl, digests: dict[str, str]) -> Site:
+    for reference in digests:
+        if not digests[reference]:
+            digests[reference] = plan_only(node.context, InstallOrder(reference))["release"]["manifest"]
+    node.know(release2)
+    node.settle()
+    new, factory = digests.values()
+    places = {digest: place for place, digest in digests.items()}
+    return Site(node, systemctl, places, new, factory, world.folder / "on-trial")

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
-from proa.agent.api import MAX_BODY, OPENAPI, ApiServer
+from proa.agent.api import MAX_BODY, MAX_CALLERS, OPENAPI, Answer, ApiServer, Gate
 from proa.agent.cancel import Cancel
 from proa.agent.client import Client
 from proa.agent.daemon import Daemon
 from proa.agent.jobs import KEPT, EventLog, Job, Jobs
-from proa.agent.listen import listen, peer_user
+from proa.agent.listen import Peer, listen, peer
 from proa.agent.notify import Notifier
 from proa.agent.routes import routes
 from proa.agent.states import NodeState, SlotState
@@ -208,7 +208,7 @@ def test_f4_f7_requests_of_any_kind(served: Served, request_: bytes, status: int
 
 def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    server = ApiServer(listen(path), {}, frozenset({os.getuid() + 1}))
+    server = ApiServer(listen(path), {}, Gate(frozenset({os.getuid() + 1})))
     assert path.stat().st_mode & 0o777 == 0o600
     thread = threading.Thread(target=server.serve)
     thread.start()
@@ -216,6 +216,28 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
         with pytest.raises(ProaError) as caught:
             Client(path).get("/v1/status")
         assert caught.value.code is Code.NOT_ALLOWED
+    finally:
+        server.stop()
+        thread.join(10)
+
+
+def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = ApiServer(listen(path), {("GET", "/x"): lambda _: Answer("proa.x/v1", {})}, Gate(frozenset({os.getuid()})))
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        with ExitStack() as waiting:
+            for _ in range(MAX_CALLERS):
+                waiting.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+            with pytest.raises(ProaError) as caught:
+                Client(path).get("/x")
+            assert caught.value.code is Code.DEVICE
+        answer: dict[str, Any] = {}
+        while not answer:  # their threads end once they have gone
+            with suppress(ProaError):
+                answer = Client(path).get("/x")
+        assert answer["schema"] == "proa.x/v1"
     finally:
         server.stop()
         thread.join(10)
@@ -263,7 +285,7 @@ def test_a_socket_that_is_answered_is_not_taken_over(tmp_path: Path) -> None:
 def test_the_peer_is_known_by_the_kernel() -> None:
     one, two = socket.socketpair(socket.AF_UNIX)
     with one, two:
-        assert peer_user(one) == os.getuid()
+        assert peer(one) == Peer(os.getuid(), os.getgid())
 
 
 def test_a_client_without_a_daemon(tmp_path: Path) -> None:

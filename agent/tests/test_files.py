@@ -5,21 +5,32 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.agent import record as records
+from proa.agent.bookkeeping import amend
 from proa.agent.boot import BootReport, boot_report, booted_release, disagreement
 from proa.agent.cancel import Cancel
 from proa.agent.failure import Failure
 from proa.agent.lock import held, locked, owner, stop_owner
 from proa.agent.paths import Paths
 from proa.agent.record import Kept, Record, Result, Returned, SlotRecord, TrialRecord
-from proa.agent.settings import HealthSettings, RegistrySettings, health_settings, registry_settings
+from proa.agent.settings import (
+    ClusterSettings,
+    Commit,
+    HealthSettings,
+    RegistrySettings,
+    cluster_settings,
+    health_settings,
+    registry_settings,
+)
 from proa.agent.status import status
 from proa.agent.trial import TrialBoot, TrialNotes, load_notes, save_notes
+from proa.agent.view import Context
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.partition.bootstate import BootState, Slot
@@ -31,7 +42,17 @@ RECORD = Record(
     trial=TrialRecord("b", "2", "a" * 64, 2, 7, NOW, "boot"),
     last=Result("install", ok=False, time=NOW, code="NETWORK", message="gone", details={"slot": "b"}),
     returned=Returned(
-        "b", "1", "b" * 64, NOW, "why", 3, 1, (Failure("unit x", "bad"),), ("panic",), Kept("/k", ("f",))
+        "b",
+        "1",
+        "b" * 64,
+        NOW,
+        "why",
+        3,
+        1,
+        (Failure("unit x", "bad"),),
+        ("panic",),
+        Kept("/k", ("f",)),
+        "NO_COMMIT_ORDER",
     ),
     layout=1,
     loader=1,
@@ -120,6 +141,7 @@ def changed(where: str, value: Any) -> str:
         ("returned.failures.0.why", None),
         ("returned.kernel", [1]),
         ("returned.etc", {"kept": "/k"}),
+        ("returned.code", "so much"),
         ("floor", -1),
         ("layout", "1"),
     ],
@@ -134,7 +156,28 @@ def test_a_record_of_values_that_cannot_be_counts_as_empty(tmp_path: Path, where
     assert path.with_name("agent.json.damaged").read_text() == changed(where, value)
 
 
-NOTES = TrialNotes("ab" * 32, 7, (TrialBoot("boot", 1, NOW, (Failure("unit x", "bad"),), "ended"),))
+NOTES = TrialNotes("ab" * 32, 7, (TrialBoot("boot", 1, NOW, (Failure("unit x", "bad"),), "ended", "TRIAL_RETURNED"),))
+
+
+def test_a_record_is_changed_by_one_at_a_time(tmp_path: Path) -> None:
+    context = Context(Paths(tmp_path))
+
+    def count() -> None:
+        for _ in range(20):
+            amend(context, lambda record: dataclasses.replace(record, floor=record.floor + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert records.load(context.paths.record)[0].floor == 80
+
+
+def test_a_change_that_changes_nothing_saves_nothing(tmp_path: Path) -> None:
+    context = Context(Paths(tmp_path))
+    amend(context, lambda record: record)
+    assert not context.paths.record.exists()
 
 
 def test_notes_of_a_trial_come_back_as_they_were(tmp_path: Path) -> None:
@@ -185,6 +228,36 @@ def test_settings_of_the_owner_stand_over_those_of_the_release(tmp_path: Path) -
     assert health_settings(paths) == HealthSettings(deadline=200.5, units=("a.service",))
     write(paths.etc / "registry.toml", 'ca_file = "/ca"\nplain_http = true\n')
     assert registry_settings(paths) == RegistrySettings(plain_http=True, ca_file="/ca")
+
+
+def test_settings_of_the_cluster(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert cluster_settings(paths) == ClusterSettings(None, Commit.CHECKS)
+    write(paths.usr / "agent.toml", '[health]\ndeadline = 100\n[cluster]\ngroup = 4711\ncommit = "order"\n')
+    write(paths.etc / "agent.toml", "[cluster]\ngroup = 4712\n")
+    assert cluster_settings(paths) == ClusterSettings(4712, Commit.ORDER)
+    assert health_settings(paths).deadline == 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "group = 0",
+        "group = true",
+        "group = 4294967295",
+        'group = "root"',
+        'commit = "dance"',
+        "commit = 1",
+        "commit = []",
+    ],
+)
+def test_wrong_settings_of_the_cluster(tmp_path: Path, line: str) -> None:
+    paths = Paths(tmp_path)
+    write(paths.etc / "agent.toml", f"[cluster]\n{line}\n")
+    with pytest.raises(ProaError) as caught:
+        cluster_settings(paths)
+    assert caught.value.code is Code.CONFIG_VALUE
+    assert caught.value.at.endswith(line.split()[0])
 
 
 def test_no_settings_are_the_defaults(tmp_path: Path) -> None:

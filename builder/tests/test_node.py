@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from proa.builder import settings
 from proa.builder.node import software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.steps.software import LOCK
@@ -85,6 +88,23 @@ def test_the_files_that_every_node_has() -> None:
     names = {str(path.relative_to(system.DATA)) for path in system.DATA.rglob("*") if path.is_file()}
     assert "usr/lib/systemd/system/proa-provision.service" in names
     assert "etc/ssh/sshd_config.d/10-proa.conf" in names
+
+
+@pytest.mark.parametrize(
+    ("cluster", "written"),
+    [
+        (settings.Cluster(), {"commit": "checks"}),
+        (settings.Cluster(4711, "order"), {"commit": "order", "group": 4711}),
+    ],
+)
+def test_the_agents_settings(tree: Tree, tmp_path: Path, cluster: settings.Cluster, written: dict[str, Any]) -> None:
+    health = settings.Health(timeout=7, required=("a.service", "b.service"))
+    config = settings.Config(settings.Release("node", "1", 1, 0, "node"), health=health, cluster=cluster)
+    system.add_health(tree, config, tmp_path)
+    assert tomllib.loads(tree.read("/usr/lib/proa/agent.toml")) == {
+        "health": {"check_limit": 7, "units": ["a.service", "b.service"]},
+        "cluster": written,
+    }
 
 
 def test_the_lock_has_what_the_agent_needs() -> None:

@@ -42,6 +42,7 @@ OF_THE_ROOT: dict[str, Any] = {
     "file": (settings.File("/etc/x", content="x"),),
     "user": (settings.User("a"),),
     "check": (settings.Check("a", content="x"),),
+    "cluster": settings.Cluster(group=4711),
     "hook": (settings.Hook("tree-after", "hook"),),
     "trust": settings.Trust(threshold=2),
     "system": settings.System(timezone="Europe/Berlin"),

@@ -29,6 +29,7 @@ BROKEN = {
         "two checks 'a'",
     ),
     "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are named"),
+    "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody may give one"),
     "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
     "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
     "partitions_fit": ('[disk]\nsize = "1 GiB"\n', "5:8", "the disk has 1073741824"),

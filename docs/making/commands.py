@@ -16,6 +16,7 @@ COMMANDS = {
     "proa-build": ("proa.builder.cli", "cli"),
     "proa-disk": ("proa.partition.cli", "disk_command"),
     "proa-agent": ("proa.agent.cli", "cli"),
+    "proa-scheduler": ("proa.scheduler.cli", "cli"),
     "proa-vm": ("proa.vm.cli", "cli"),
 }
 _EXITS = {

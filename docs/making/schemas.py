@@ -20,8 +20,9 @@ What the commands print with `--json`, and what they leave in files. Every docum
 (the version) as its first keys. Keys may be added at any time, so readers must bear ones that they do not know; what a
 key means never changes under the same schema name. The schemas themselves (JSON Schema, draft 2020-12) are in
 [schemas/](schemas); that of `proa.toml`, for editors, is [proa.toml.schema.json](proa.toml.schema.json). The agent's
-API is described by its own OpenAPI document,
-[openapi.json](../../agent/proa/agent/openapi.json), which it also serves at `/v1/openapi.json`."""
+API and its [order socket](../explanation/orders.md) are described by OpenAPI documents of their own,
+[openapi.json](../../agent/proa/agent/openapi.json) and [orders.json](../../agent/proa/agent/orders.json), which they
+also serve at `/v1/openapi.json`."""
 
 
 def every_schema() -> dict[str, Schema]:

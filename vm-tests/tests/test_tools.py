@@ -1,12 +1,13 @@
 import stat
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from proa.core.errors import Code, ProaError
 from proa.core.events import Recorder, StepFinished
-from proa.vm.tools import TOOLS, cache_folder, go_tool
+from proa.vm.tools import KUBERNETES, TOOLS, GoTool, cache_folder, go_tool
 
 FAKE_GO = """#!/bin/sh
 echo "$* GOFLAGS=$GOFLAGS GOTOOLCHAIN=$GOTOOLCHAIN GOPROXY=$GOPROXY" >>"{log}"
@@ -50,6 +51,24 @@ def test_a_tool_is_built_once_from_its_pinned_module(log: Path) -> None:
 def test_a_tool_of_our_own_is_built_from_its_source(log: Path) -> None:
     assert go_tool("referrers").read_text() == "program\n"
     assert "\nbuild -o " in log.read_text()
+
+
+def test_a_program_is_told_its_version(log: Path) -> None:
+    assert go_tool("controlplane").read_text() == "program\n"
+    variable = "k8s.io/component-base/version.git"
+    flags = f"-s -w -X {variable}Version={KUBERNETES} -X {variable}Major=1 -X {variable}Minor=37"
+    assert f"-ldflags {flags} . GOFLAGS=" in log.read_text()
+    source = TOOLS["controlplane"].source
+    assert source is not None
+    assert f"k8s.io/kubernetes {KUBERNETES}\n" in (source / "go.mod").read_text()
+
+
+def test_without_the_source_it_says_where_to_work(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cast("dict[str, GoTool]", TOOLS), "controlplane", GoTool("nowhere"))
+    with pytest.raises(ProaError) as caught:
+        go_tool("controlplane")
+    assert caught.value.code is Code.TOOL_MISSING
+    assert "checkout" in caught.value.hint
 
 
 def test_another_go_builds_another_program(log: Path, tmp_path: Path) -> None:

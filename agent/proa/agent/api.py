@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
-from proa.agent.listen import peer_user
+from proa.agent.listen import Peer, peer
 from proa.core import SCHEMA_VERSION
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.release import load_json
@@ -33,6 +33,8 @@ _STATUS: Final[Mapping[Exit, int]] = {
     Exit.FAILED: 500,
     Exit.INTERRUPTED: 503,
 }
+MAX_CALLERS: Final = 32
+"""Connections at once; further ones are hung up on, for each takes a thread."""
 _SLOW_CLIENT: Final = 30.0
 """Seconds that a client may take to send its request or to take its answer."""
 
@@ -53,6 +55,33 @@ class Stream:
     lines: Iterable[Mapping[str, Any]]
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Who may ask.
+
+    Attributes:
+        users: Numbers of users who may.
+        group: The number of a group whose members may, as their primary one; none if there is no such group.
+    """
+
+    users: frozenset[int] = frozenset({0})
+    group: int | None = None
+
+    def check(self, caller: Peer) -> None:
+        """Refuse a caller.
+
+        Raises:
+            ProaError: ``NOT_ALLOWED``.
+        """
+        if caller.user in self.users or caller.group == self.group:
+            return
+        if self.group is None:
+            raise ProaError(Code.NOT_ALLOWED, "only root may ask")
+        hint = "The process must run with that group as its primary one."
+        raise ProaError(Code.NOT_ALLOWED, f"only root and group {self.group} may ask", hint=hint)
+
+
+ROOT_ONLY: Final = Gate()
 Body = Mapping[str, Any]
 Route = Callable[[Body], Answer | Stream]
 """Serves one method and path. Gets the body, or what stands behind the ``?`` of a GET."""
@@ -64,7 +93,7 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     Args:
         listening: The socket; it is closed at the end.
         routes: What is served, by method and path.
-        allowed: The numbers of the users who may ask.
+        gate: Who may ask.
     """
 
     daemon_threads = True
@@ -73,10 +102,11 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self,
         listening: socket.socket,
         routes: Mapping[tuple[str, str], Route],
-        allowed: frozenset[int] = frozenset({0}),
+        gate: Gate = ROOT_ONLY,
     ) -> None:
         self.routes = routes
-        self.allowed = allowed
+        self.gate = gate
+        self._lines = threading.BoundedSemaphore(MAX_CALLERS)
         super().__init__(listening.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
@@ -94,6 +124,24 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
                 caller.connect(self.socket.getsockname())  # it looks up when somebody calls
             asking.join(0.1)
         self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the caller a thread, if one is free."""
+        if not self._lines.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be had
+            self._lines.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve the caller, in that thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._lines.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is no matter."""
@@ -122,6 +170,10 @@ class Handler(BaseHTTPRequestHandler):
         """Serve a POST."""
         self._serve("POST")
 
+    def do_PUT(self) -> None:
+        """Serve a PUT."""
+        self._serve("PUT")
+
     def _serve(self, method: str) -> None:
         try:
             answer = self._answer(method)
@@ -140,11 +192,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str) -> Answer | Stream:
         server = cast("ApiServer", self.server)
-        if peer_user(self.connection) not in server.allowed:
+        try:
+            server.gate.check(peer(self.connection))
+        except ProaError:
             self.close_connection = True
-            raise ProaError(Code.NOT_ALLOWED, "only root may ask")
+            raise
         url = urlsplit(self.path)
-        body = self._body() if method == "POST" else {key: value[-1] for key, value in parse_qs(url.query).items()}
+        body = self._body() if method != "GET" else {key: value[-1] for key, value in parse_qs(url.query).items()}
         route = server.routes.get((method, url.path))
         if route is None:
             raise ProaError(Code.NOT_FOUND, f"{method} {url.path[:80]} is not served", hint="See /v1/openapi.json.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from proa.agent import record as records
-from proa.agent.record import Result, SlotRecord
+from proa.agent.lock import waited_for
+from proa.agent.record import Record, Result, SlotRecord
 from proa.agent.view import Context, View, state_file
 from proa.core.errors import ProaError
 from proa.core.events import Note
@@ -23,16 +24,31 @@ def write_state(view: View, state: BootState) -> None:
     state_file(view.disk).write(state)
 
 
+def amend(context: Context, change: Callable[[Record], Record]) -> Record:
+    """Read the record, change it and save it, as one act; the record as it is then comes back.
+
+    This needs no other lock: an order is taken in while an install writes. A change that gives back the record that it
+    was given saves nothing.
+
+    Raises:
+        ProaError: as :func:`proa.agent.record.save`, and what the change raises: nothing is saved then.
+    """
+    with waited_for(context.paths.record_lock):
+        record, _ = records.load(context.paths.record)
+        changed = change(record)
+        if changed is not record:
+            records.save(context.paths.record, changed)
+        return changed
+
+
 def remember(context: Context, **changes: object) -> None:
     """Save the record with some fields changed."""
-    record, _ = records.load(context.paths.record)
-    records.save(context.paths.record, dataclasses.replace(record, **changes))  # type: ignore[arg-type]  # by name
+    amend(context, lambda record: dataclasses.replace(record, **changes))  # type: ignore[arg-type]  # by name
 
 
 def remember_slot(context: Context, slot: Slot, known: SlotRecord) -> None:
     """Save what is known of one slot."""
-    record, _ = records.load(context.paths.record)
-    records.save(context.paths.record, record.with_slot(slot, known))
+    amend(context, lambda record: record.with_slot(slot, known))
 
 
 def result(context: Context, verb: str, error: ProaError | None = None, **details: object) -> Result:

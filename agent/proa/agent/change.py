@@ -6,12 +6,13 @@ The daemon imports this at every boot, on slow machines too, so what only some o
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from proa.agent.bookkeeping import afterwards, remember, remember_slot, result, write_state
+from proa.agent.bookkeeping import afterwards, amend, remember, remember_slot, result, write_state
 from proa.agent.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.etc import carry_over
-from proa.agent.record import SlotRecord, TrialRecord
+from proa.agent.record import Record, SlotRecord, TrialRecord
 from proa.agent.trial import Diary
 from proa.agent.view import Context, View, known_slot, look
 from proa.core.errors import Code, ProaError
@@ -28,6 +29,13 @@ DEADLINE_TIMER: Final = "proa-deadline.timer"
 """The initrd's timer that reboots a trial that is not committed."""
 REBOOT_DELAY: Final = "2s"
 _SYSTEMCTL_LIMIT: Final = 60.0
+Amendment = Callable[[Record], Record]
+"""What is changed in the record at the same stroke as something else."""
+
+
+def unamended(record: Record) -> Record:
+    """Nothing."""
+    return record
 
 
 def floor_of(view: View, trusted: int = 0) -> int:
@@ -57,7 +65,7 @@ def check_arm(view: View, tries: int, policy: Policy) -> SlotRecord:
     return known
 
 
-def arm(context: Context, view: View, known: SlotRecord, tries: int) -> Slot:
+def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amendment = unamended) -> Slot:
     """Let the next boot try the other slot.
 
     Args:
@@ -65,9 +73,10 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int) -> Slot:
         view: A look at the node.
         known: What the slot holds, as :func:`check_arm` found it.
         tries: Boots that the trial gets.
+        also: What is saved with it.
 
     Raises:
-        ProaError: ``DEVICE``, ``DISK_FULL``, ``TOOL``; it is not armed then.
+        ProaError: ``DEVICE``, ``DISK_FULL``, ``TOOL``, or what ``also`` raises; it is not armed then.
     """
     slot = view.state.good.other
     armed = bootstate.arm(view.state, slot, tries)
@@ -77,8 +86,12 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int) -> Slot:
         context.paths.trial.unlink(missing_ok=True)
     trial = TrialRecord(slot.value, known.version, known.root_hash, tries, armed.seq, context.time(), view.boot_id)
     done = result(context, "activate", slot=slot.value, version=known.version)
-    remember_slot(context, slot, dataclasses.replace(known, failed=False))
-    remember(context, trial=trial, returned=None, last=done)
+
+    def note(record: Record) -> Record:
+        ready = record.with_slot(slot, dataclasses.replace(known, failed=False))
+        return also(dataclasses.replace(ready, trial=trial, returned=None, last=done))
+
+    amend(context, note)
     write_state(view, armed)
     return slot
 

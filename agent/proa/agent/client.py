@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from proa.agent.listen import is_heard
-from proa.core.errors import Code, ProaError
 from proa.core.events import Event, Monitor, Note, Progress, StepFailed, StepFinished, StepStarted
+from proa.core.unixhttp import UnixHttp, read_error
 
 _LIMIT: Final = 300.0
 """Seconds for an answer; a commit may have to read a whole slot."""
-_SILENCE: Final = 60.0
-"""Seconds without a sign of life after which a stream counts as broken."""
 _EVENTS: Final[Mapping[str, type[Event]]] = {
     kind.__name__: kind for kind in (StepStarted, StepFinished, StepFailed, Progress, Note)
 }
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path, limit: float) -> None:
-        super().__init__("localhost", timeout=limit)
-        self._path = path
-        self._limit = limit
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._limit)
-        self.sock.connect(str(self._path))
 
 
 class Client:
@@ -44,7 +25,7 @@ class Client:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._http = UnixHttp(path, _LIMIT, forbidden="the daemon answers root alone")
 
     @property
     def is_running(self) -> bool:
@@ -54,9 +35,9 @@ class Client:
             ProaError: ``NOT_ALLOWED`` when the caller may not ask it, ``DEVICE``.
         """
         try:
-            return is_heard(self._path)
+            return is_heard(self._http.path)
         except OSError as error:
-            raise self._lost(error) from error
+            raise self._http.lost(error) from error
 
     def get(self, path: str) -> dict[str, Any]:
         """The document at a path.
@@ -64,7 +45,7 @@ class Client:
         Raises:
             ProaError: The daemon's own error, ``NOT_ALLOWED``, or ``DEVICE`` when it goes away.
         """
-        return self._ask("GET", path, None)
+        return self._http.ask("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Order something; the answer.
@@ -72,7 +53,7 @@ class Client:
         Raises:
             ProaError: as :meth:`get`.
         """
-        return self._ask("POST", path, body or {})
+        return self._http.ask("POST", path, body or {})
 
     def follow(self, job: Mapping[str, Any], monitor: Monitor) -> dict[str, Any]:
         """Show the events of a job until it ends; its result.
@@ -89,45 +70,12 @@ class Client:
                     result: dict[str, Any] = event["result"]
                     return result
                 raise read_error(event["error"])
-        raise self._lost("it ended before the job did")
+        raise self._http.lost("it ended before the job did")
 
     def events(self, since: int) -> Iterator[dict[str, Any]]:
-        """The stream of events from number ``since`` on."""
-        connection = _Connection(self._path, _SILENCE)
-        try:
-            connection.request("GET", f"/v1/events?since={since}")
-            response = connection.getresponse()
-            while line := response.readline():
-                yield json.loads(line)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._lost(error) from error
-        finally:
-            connection.close()
+        """The stream of events from number ``since`` on.
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        connection = _Connection(self._path, _LIMIT)
-        try:
-            data = None if body is None else json.dumps(body).encode()
-            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-            response = connection.getresponse()
-            document: dict[str, Any] = json.loads(response.read())
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._lost(error) from error
-        finally:
-            connection.close()
-        if document.get("schema") == "proa.error/v1":
-            raise read_error(document)
-        return document
-
-    def _lost(self, why: object) -> ProaError:
-        if isinstance(why, PermissionError):
-            return ProaError(Code.NOT_ALLOWED, "the daemon answers root alone", at=self._path)
-        return ProaError(
-            Code.DEVICE, f"the daemon cannot be reached: {why}", at=self._path, hint="systemctl status proa-agent"
-        )
-
-
-def read_error(document: Mapping[str, Any]) -> ProaError:
-    """The error that a document of ``proa.error/v1`` is; a code of a newer version counts as ``INTERNAL``."""
-    code = Code.__members__.get(str(document.get("code")), Code.INTERNAL)
-    return ProaError(code, str(document["message"]), at=document["at"], hint=str(document["hint"]))
+        Raises:
+            ProaError: as :meth:`get`.
+        """
+        return self._http.lines(f"/v1/events?since={since}")

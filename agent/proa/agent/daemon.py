@@ -5,17 +5,25 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from proa.agent import change
+from proa.agent.bell import Bell
 from proa.agent.health import Health, check_health
 from proa.agent.jobs import EventLog, Jobs
 from proa.agent.listen import listen
 from proa.agent.lock import locked
 from proa.agent.notify import Notifier
-from proa.agent.settings import INITRD_DEADLINE, HealthSettings, health_settings
+from proa.agent.settings import (
+    INITRD_DEADLINE,
+    ClusterSettings,
+    Commit,
+    HealthSettings,
+    cluster_settings,
+    health_settings,
+)
 from proa.agent.settle import give_up, settle
 from proa.agent.trial import Diary, broken_settings, watch
 from proa.agent.view import Context, View, look
@@ -31,6 +39,23 @@ _RETRY: Final = 15.0
 """Seconds before what went wrong is tried again."""
 
 
+@dataclass(frozen=True)
+class _Checks:
+    """How a trial is looked at, and who commits it."""
+
+    settings: HealthSettings
+    cluster: ClusterSettings
+    look: Callable[[], Health]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Why a trial is taken back; empty if it is committed."""
+
+    wrong: str = ""
+    code: Code = Code.TRIAL_RETURNED
+
+
 @dataclass
 class Daemon:
     """The daemon of one node.
@@ -38,7 +63,7 @@ class Daemon:
     Attributes:
         context: Places, monitor, time; its wish to stop ends the daemon.
         notifier: The way to the service manager.
-        allowed: The users who may use the API.
+        allowed: The users who may use the API, and give orders whatever their group.
     """
 
     context: Context
@@ -46,7 +71,9 @@ class Daemon:
     allowed: frozenset[int] = frozenset({0})
 
     def __post_init__(self) -> None:
-        self.log = EventLog()
+        self.bell = Bell()
+        self.log = EventLog(bell=self.bell)
+        self.health: Health | None = None
         self.jobs = Jobs(self.log)
         self.settled = False
         self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
@@ -62,23 +89,39 @@ class Daemon:
         with listen(path) as listening:
             self.notifier.send("READY=1")
             threading.Thread(target=self.watch_trial, name="trial", daemon=True).start()
-            from proa.agent.api import ApiServer
+            from proa.agent.api import ApiServer, Gate
             from proa.agent.routes import routes
 
-            server = ApiServer(listening, routes(self.context, self.jobs), self.allowed)
+            server = ApiServer(listening, routes(self.context, self.jobs, self.bell), Gate(self.allowed))
             threading.Thread(target=server.serve, name="api", daemon=True).start()
-            try:
-                while not self.context.cancel.wait(self.notifier.interval):
-                    self.notifier.send("WATCHDOG=1")
-            finally:
-                self.notifier.send("STOPPING=1")
-                self._stop()
-                server.stop()
-                path.unlink(missing_ok=True)
+            with ExitStack() as serving:
+                serving.callback(path.unlink, missing_ok=True)
+                serving.callback(server.stop)
+                self._told(lambda: self._take_orders(serving))
+                try:
+                    while not self.context.cancel.wait(self.notifier.interval):
+                        self.notifier.send("WATCHDOG=1")
+                finally:
+                    self.notifier.send("STOPPING=1")
+                    self.bell.close()
+                    self._stop()
+
+    def _take_orders(self, serving: ExitStack) -> None:
+        """Open the order socket, where there is a group that may give orders; without one nothing of it is imported."""
+        group = cluster_settings(self.context.paths).group
+        if group is None:
+            return
+        from proa.agent.bulletin import Bulletin
+        from proa.agent.orderdesk import Desk
+        from proa.agent.orderserve import serving_orders
+
+        bulletin = Bulletin(self.context, self.jobs, self.bell, health=lambda: self.health)
+        serving.enter_context(serving_orders(Desk(bulletin, lambda: self.settled), group, self.allowed))
 
     def _settle(self, patience: float) -> None:
         """Settle the boot; one that cannot be is served all the same: ``status`` must be able to say why."""
         self.settled = self._told(lambda: self._locked(lambda: settle(self.context), patience))
+        self.bell.ring()
 
     def _told(self, work: Callable[[], object]) -> bool:
         """Do something; whether it went well. What went wrong is told, defects too: the daemon lives on."""
@@ -128,20 +171,45 @@ class Daemon:
 
     def _watch(self, view: View) -> None:
         diary = Diary(self.context, view)
-        wrong = view.problem.message if view.problem else diary.problem
-        health: Health | None = None
-        if not wrong:
-            settings, look_once = self._checks()
-            health = watch(self.context, settings, look_once, diary, lambda: not on_trial(look(self.context)))
-            if health is None:
+        verdict = _Verdict(view.problem.message if view.problem else diary.problem)
+        if not verdict.wrong:
+            checks = self._checks()
+            by_order = checks.cluster.commit is Commit.ORDER
+            found = watch(self.context, checks.settings, self._seen(checks), diary, self._ended, to_the_end=by_order)
+            if found is None:
                 return
-            wrong = "" if health.healthy else f"not healthy within {settings.deadline:g} s: {health.summary}"
-        if not wrong:
+            verdict = self._judge(found, checks)
+        if not verdict.wrong:
             self._locked(self._commit, _TRIAL_PATIENCE)
             return
-        diary.ended(wrong)
-        self._locked(lambda: give_up(self.context, wrong), _TRIAL_PATIENCE)
+        diary.ended(verdict.wrong, verdict.code)
+        self._locked(lambda: give_up(self.context, verdict.wrong), _TRIAL_PATIENCE)
         change.reboot()
+
+    def _ended(self) -> bool:
+        return not on_trial(look(self.context))
+
+    def _seen(self, checks: _Checks) -> Callable[[], Health]:
+        """A look at the health that the cluster hears of."""
+
+        def look_once() -> Health:
+            self.health = checks.look()
+            self.bell.ring()
+            return self.health
+
+        return look_once
+
+    def _judge(self, health: Health, checks: _Checks) -> _Verdict:
+        """What the last look at a trial means."""
+        limit = f"within {checks.settings.deadline:g} s"
+        if not health.healthy:
+            return _Verdict(f"not healthy {limit}: {health.summary}")
+        if checks.cluster.commit is Commit.ORDER:
+            from proa.agent.orderplan import commit_is_ordered
+
+            if not commit_is_ordered(look(self.context)):
+                return _Verdict(f"healthy, but nobody ordered its commit {limit}", Code.NO_COMMIT_ORDER)
+        return _Verdict()
 
     def _commit(self) -> None:
         view = look(self.context)
@@ -149,14 +217,14 @@ class Daemon:
             change.commit(self.context, view)
             self.context.monitor.emit(Note("the trial is healthy and committed"))
 
-    def _checks(self) -> tuple[HealthSettings, Callable[[], Health]]:
+    def _checks(self) -> _Checks:
         paths = self.context.paths
         try:
-            settings = health_settings(paths)
+            settings, cluster = health_settings(paths), cluster_settings(paths)
         except ProaError as error:
             broken = broken_settings(error)
-            return HealthSettings().resolved(paths), lambda: broken
-        return settings.resolved(paths), lambda: check_health(paths, settings)
+            return _Checks(HealthSettings().resolved(paths), ClusterSettings(), lambda: broken)
+        return _Checks(settings.resolved(paths), cluster, lambda: check_health(paths, settings))
 
     def _stop(self) -> None:
         with suppress(ProaError):

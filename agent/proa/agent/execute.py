@@ -44,6 +44,7 @@ class Execution:
         plan: What is done.
         policy: What may be armed.
         opener: How devices are opened.
+        begins: Called when all is believed that can be, right before the slot is given up.
     """
 
     context: Context
@@ -51,6 +52,7 @@ class Execution:
     plan: InstallPlan
     policy: Policy
     opener: Opener = open_direct
+    begins: Callable[[], None] = lambda: None
     _maps: dict[str, FrameMap] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
     _opened: tuple[Half, Region] | None = None
@@ -96,6 +98,7 @@ class Execution:
         view = look(self.context)
         view.check()
         self._maps = fetch_maps(self.offer.source, self.release)
+        self.begins()
         remember_slot(self.context, self.plan.target, self._record())
         remember(self.context, trial=None)
         write_state(view, bootstate.disarm(view.state))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from proa.agent.actions import Arm, Reboot, TakeBack
-from proa.agent.bookkeeping import afterwards, remember, result
+from proa.agent.bookkeeping import afterwards, remember, remember_slot, result
 from proa.agent.change import check_reboot, reboot
 from proa.agent.execute import Execution
 from proa.agent.facts import Offer, load_trust, node_facts, open_offer, policy_of
@@ -24,8 +25,16 @@ from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 
 
-def install(context: Context, order: InstallOrder, opener: Opener = open_direct) -> dict[str, Any]:
+def install(
+    context: Context, order: InstallOrder, opener: Opener = open_direct, begins: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Install a release; what is reported as ``proa.install/v1``.
+
+    Args:
+        context: The context.
+        order: What is asked for.
+        opener: How devices are opened.
+        begins: Called right before the standby is given up; what fails earlier has changed nothing.
 
     Raises:
         ProaError: The refusal or failure. The slot is unarmed then and the good slot's bytes are untouched.
@@ -37,7 +46,9 @@ def install(context: Context, order: InstallOrder, opener: Opener = open_direct)
             settle(context)
             view = _ready(context, order)
             with _planned(context, view, order) as (offer, policy, plan):
-                Execution(context, offer, plan, policy, opener).run()
+                Execution(context, offer, plan, policy, opener, begins).run()
+                if plan.unchanged:
+                    _name_good(context, plan)
         except Exception as error:
             _remember_failure(context, error)
             raise
@@ -77,6 +88,16 @@ def _ready(context: Context, order: InstallOrder) -> View:
     if order.wish.reboot:
         check_reboot(view)
     return view
+
+
+def _name_good(context: Context, plan: InstallPlan) -> None:
+    """Record which release the good slot holds, where only its content was known: as the factory leaves it."""
+    release, manifest = plan.candidate.release, plan.candidate.manifest
+    known = look(context).record.slots.get(plan.slot)
+    if known and known.manifest != manifest:
+        boot = release.boot
+        named = dataclasses.replace(known, manifest=manifest, boot_size=boot.size, boot_digest=boot.digest)
+        remember_slot(context, plan.slot, named)
 
 
 def _description(plan: InstallPlan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proa.agent.bell import Bell
 from proa.agent.cancel import Cancel
 from proa.core.errors import Code, ProaError
 from proa.core.events import Event, Progress, as_document
@@ -22,9 +23,15 @@ _ALIVE: Final = 15.0
 
 
 class EventLog:
-    """A numbered series of events, the last :data:`KEPT` of them kept; also a monitor."""
+    """A numbered series of events, the last :data:`KEPT` of them kept; also a monitor.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        clock: Seconds, to thin out mere progress by.
+        bell: Rings with every event that is not mere progress.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, bell: Bell | None = None) -> None:
+        self._bell = bell or Bell()
         self._events: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._changed = threading.Condition()
         self._clock = clock
@@ -51,6 +58,8 @@ class EventLog:
             self._events.append({"seq": self.next} | dict(document))
             self.next += 1
             self._changed.notify_all()
+        if document["event"] != Progress.__name__:
+            self._bell.ring()
 
     def close(self) -> None:
         """End all followers."""

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from proa.core.errors import Code, ProaError
 from proa.core.files import os_errors
@@ -13,12 +14,20 @@ from proa.core.files import os_errors
 _QUEUE = 16
 
 
-def listen(path: Path, mode: int = 0o600) -> socket.socket:
+class Peer(NamedTuple):
+    """Who is at the other end of a connection: numbers of the user and of the user's primary group."""
+
+    user: int
+    group: int
+
+
+def listen(path: Path, mode: int = 0o600, group: int | None = None) -> socket.socket:
     """A Unix socket that takes calls at ``path``; one that is left over is replaced.
 
     Args:
         path: Where it is.
         mode: The file's mode: the first gate, before the caller's number is looked at.
+        group: The number of the group that the file belongs to; our own if none is given.
 
     Raises:
         ProaError: ``BUSY`` when somebody listens there, ``DEVICE`` or ``DISK_FULL``.
@@ -32,6 +41,11 @@ def listen(path: Path, mode: int = 0o600) -> socket.socket:
         before = os.umask(0o777 & ~mode)
         try:
             listening.bind(str(path))
+            if group is not None:
+                os.chown(path, -1, group)
+        except OSError:
+            listening.close()
+            raise
         finally:
             os.umask(before)
         listening.listen(_QUEUE)
@@ -52,8 +66,8 @@ def is_heard(path: Path) -> bool:
     return True
 
 
-def peer_user(connection: socket.socket) -> int:
-    """The number of the user at the other end (unix(7), ``SO_PEERCRED``)."""
-    size = struct.calcsize("3i")
-    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(user)
+def peer(connection: socket.socket) -> Peer:
+    """Who is at the other end, as the kernel says it (unix(7), ``SO_PEERCRED``)."""
+    size = struct.calcsize("iII")
+    _, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return Peer(user, group)

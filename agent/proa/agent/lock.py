@@ -87,6 +87,23 @@ def held(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def waited_for(path: Path) -> Iterator[None]:
+    """Hold another lock for a moment, waiting for whoever holds it for one.
+
+    Raises:
+        ProaError: ``DEVICE`` or ``DISK_FULL``.
+    """
+    with os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def _flock(handle: int, path: Path, busy: str) -> None:
     with os_errors(path):
         try:

@@ -68,6 +68,16 @@ class Paths:
         return self.run / "agent.sock"
 
     @property
+    def orders(self) -> Path:
+        """The socket that takes the cluster's orders."""
+        return self.run / "orders.sock"
+
+    @property
+    def record_lock(self) -> Path:
+        """Held for the moment in which the record is read, changed and saved."""
+        return self.run / "record.lock"
+
+    @property
     def boot(self) -> Path:
         """What the initrd found: slot, disk, root hash, trial."""
         return self.run / "boot.json"

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent.failure import Failure
-from proa.agent.typed import Count, Hex, Letter, Time, build, checked
+from proa.agent.typed import Count, Hex, Letter, Time, Word, build, checked
 from proa.core import files
 from proa.core.errors import Code, ProaError
 from proa.core.release import load_json
 from proa.partition.bootstate import Slot
 
 if TYPE_CHECKING:
+    from proa.agent.orderbook import Taken
     from proa.core.release import Release
 
 SCHEMA: Final = "proa.agent-state/v1"
@@ -108,6 +109,8 @@ class Returned:
     kernel: tuple[str, ...] = ()
     """The last messages of a kernel that crashed."""
     etc: Kept | None = None
+    code: Word = Code.TRIAL_RETURNED.name
+    """``NO_COMMIT_ORDER`` for a healthy trial that nobody ordered to be committed."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Record:
         returned: Why the last trial came back; taken away by the next activation.
         layout: Version of the disk's layout, as the first release on this disk said it; 0 for not known.
         loader: Version of the disk's GRUB script, in the same way: both are as old as the disk, not as the release.
+        order: The order that the cluster gave last, and how far it has come.
         other: Keys of a newer version of this program, kept as they are.
     """
 
@@ -146,6 +150,7 @@ class Record:
     returned: Returned | None = None
     layout: int = 0
     loader: int = 0
+    order: Taken | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
     def with_slot(self, slot: Slot, record: SlotRecord) -> Record:
@@ -164,6 +169,7 @@ class Record:
             "returned": dataclasses.asdict(self.returned) if self.returned else None,
             "layout": self.layout,
             "loader": self.loader,
+            "order": self.order.document() if self.order else None,
         }
 
 
@@ -208,5 +214,15 @@ def _decode(document: dict[str, Any]) -> Record:
         returned=checked(document.pop("returned", None), Returned | None),
         layout=checked(document.pop("layout", 0), Count),
         loader=checked(document.pop("loader", 0), Count),
+        order=_order(document.pop("order", None)),
         other=document,
     )
+
+
+def _order(values: object) -> Taken | None:
+    """The last order; what reads it is imported where there was one."""
+    if values is None:
+        return None
+    from proa.agent.orderbook import read
+
+    return read(values)

@@ -11,6 +11,7 @@ from proa.agent.etc import SetAside
 from proa.agent.paths import Paths
 from proa.agent.record import Kept, Returned, TrialRecord
 from proa.agent.trial import TrialBoot, TrialNotes
+from proa.core.errors import Code
 from proa.core.printable import printable
 from proa.partition.bootstate import BootState, Slot, is_before
 
@@ -92,6 +93,7 @@ def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
         failures=boots[-1].failures if boots else (),
         kernel=traces.kernel,
         etc=Kept(str(etc.folder), etc.files) if etc else None,
+        code=(boots[-1].code if boots else "") or Code.TRIAL_RETURNED.name,
     )
 
 

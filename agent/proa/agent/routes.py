@@ -11,6 +11,7 @@ from typing import Any
 
 from proa.agent import verbs
 from proa.agent.api import OPENAPI, Answer, Body, Route, Stream
+from proa.agent.bell import Bell
 from proa.agent.jobs import Job, Jobs
 from proa.agent.lock import stop_owner
 from proa.agent.requests import (
@@ -28,15 +29,16 @@ from proa.agent.view import Context, look
 from proa.core.errors import Code, ProaError
 
 
-def routes(context: Context, jobs: Jobs) -> dict[tuple[str, str], Route]:
+def routes(context: Context, jobs: Jobs, bell: Bell | None = None) -> dict[tuple[str, str], Route]:
     """What is served.
 
     Args:
         context: For the work.
         jobs: Where long work is started.
+        bell: Rings when something was changed.
     """
     served = _Routes(context, jobs)
-    return {
+    every: dict[tuple[str, str], Route] = {
         ("GET", "/v1/status"): lambda _: Answer("proa.status/v1", status(context, jobs.progress())),
         ("GET", "/v1/events"): served.events,
         ("GET", "/v1/openapi.json"): lambda _: Answer("", json.loads(OPENAPI.read_bytes())),
@@ -48,6 +50,17 @@ def routes(context: Context, jobs: Jobs) -> dict[tuple[str, str], Route]:
         ("POST", "/v1/commit"): served.simple(verbs.commit),
         ("POST", "/v1/rollback"): served.rollback,
     }
+    return {key: _ringing(route, bell) if bell and key[0] == "POST" else route for key, route in every.items()}
+
+
+def _ringing(route: Route, bell: Bell) -> Route:
+    def then_ring(body: Body) -> Answer | Stream:
+        try:
+            return route(body)
+        finally:
+            bell.ring()
+
+    return then_ring
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from proa.core import described
 from proa.core.schemas import DIGEST, HEX64, Schema, flag, listing, number, record, report, seconds, text
+from proa.core.wire import NodeStatus
 from proa.partition.schemas import SLOT
 
 _API: Final = Path(__file__).with_name("openapi.json")
@@ -52,6 +54,15 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "problem": "Why nothing can be changed on this node: an error's code and message.",
         "warnings": "What does not hinder, but should be read.",
         "etc": "`hidden`: files of the release's /etc that the node's own hide; null if that cannot be seen.",
+        "order": "The order that the cluster gave last (docs/explanation/orders.md); null if it never gave one.",
+    },
+    "GivenOrder": {
+        "id": "Its number; it grows.",
+        "action": "What it asks for.",
+        "release": "The release; empty where none is meant.",
+        "result": "`Running`, `Done`, `Refused` or `Failed`.",
+        "code": "The error's code; empty if there is none.",
+        "message": "The error's text.",
     },
     "SlotStatus": {
         "state": "What the slot is (docs/reference/agent-states.md).",
@@ -89,6 +100,7 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "failures": "What its last look at itself found.",
         "kernel": "The last messages of a kernel that crashed.",
         "etc": "What it changed in /etc: where that is kept, and its files; null if nothing.",
+        "code": "`TRIAL_RETURNED`, or `NO_COMMIT_ORDER` for a healthy one that nobody ordered to be committed.",
     },
     "Failure": {
         "what": "`unit NAME`, `check NAME` or `system`.",
@@ -151,6 +163,25 @@ _SCRUB: Final = report(
 )
 
 
+def plain_schema(wire: type) -> Schema:
+    """The schema of what crosses the order socket, without what only the API server understands."""
+    found: Schema = _plain(described.schema(wire, defaults=False))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if not key.startswith("x-kubernetes-")}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+_NODE: Final = report(
+    "proa.node/v1",
+    "What the order socket answers, and each line of its stream: what the node says of itself to the cluster.",
+    status=plain_schema(NodeStatus),
+)
+
+
 def _of_api() -> dict[str, Schema]:
     """The API's schemas, each able to stand alone."""
     components: dict[str, Schema] = json.loads(_API.read_text())["components"]["schemas"]
@@ -209,6 +240,7 @@ def _local(value: Any) -> Any:
 SCHEMAS: Final[Mapping[str, Schema]] = _of_api() | {
     "proa.install/v1": _INSTALL,
     "proa.install-plan/v1": _PLAN,
+    "proa.node/v1": _NODE,
     "proa.scrub/v1": _SCRUB,
 }
 """The schemas of this package, by name."""

@@ -6,6 +6,7 @@ A key in ``/etc/proa`` stands over the same key in ``/usr/lib/proa``. Trust is n
 from __future__ import annotations
 
 import dataclasses
+import enum
 import tomllib
 import types
 import typing
@@ -22,7 +23,9 @@ MAX_FILE: Final = 1 << 16
 """Bytes of a settings file beyond which it is refused."""
 INITRD_DEADLINE: Final = 600.0
 """Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
-Table = TypeVar("Table", "HealthSettings", "RegistrySettings")
+MAX_GROUP: Final = (1 << 32) - 2
+"""The highest number that a group can have."""
+Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "RegistrySettings")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,25 @@ class HealthSettings:
         return dataclasses.replace(self, deadline=0.9 * whole)
 
 
+class Commit(enum.Enum):
+    """Who commits a trial."""
+
+    CHECKS = "checks"
+    """The agent, as soon as its health checks pass."""
+    ORDER = "order"
+    """The cluster: a healthy trial waits for the order, until its deadline."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """The table ``[cluster]`` of ``agent.toml``."""
+
+    group: int | None = None
+    """The number of the group that may give orders; without one there is no order socket."""
+    commit: Commit = Commit.CHECKS
+    """Who commits a trial: ``checks`` or ``order``."""
+
+
 @dataclass(frozen=True)
 class RegistrySettings:
     """``registry.toml``: what ``install`` uses where its flags say nothing."""
@@ -73,14 +95,16 @@ def health_settings(paths: Paths) -> HealthSettings:
     Raises:
         ProaError: ``CONFIG_SYNTAX``, ``CONFIG_UNKNOWN_KEY`` or ``CONFIG_VALUE``, with the file in ``at``.
     """
-    result = HealthSettings()
-    for file in (paths.usr / "agent.toml", paths.etc / "agent.toml"):
-        document = _load(file)
-        unknown = sorted(set(document) - {"health"})
-        if unknown:
-            raise ProaError(Code.CONFIG_UNKNOWN_KEY, f"'{unknown[0]}' is no table; there is: health", at=file)
-        result = _over(result, document.get("health", {}), file)
-    return result
+    return _agent_settings(paths, "health", HealthSettings())
+
+
+def cluster_settings(paths: Paths) -> ClusterSettings:
+    """The table ``[cluster]``, the owner's keys over the release's.
+
+    Raises:
+        ProaError: as :func:`health_settings`.
+    """
+    return _agent_settings(paths, "cluster", ClusterSettings())
 
 
 def registry_settings(paths: Paths) -> RegistrySettings:
@@ -92,6 +116,21 @@ def registry_settings(paths: Paths) -> RegistrySettings:
     result = RegistrySettings()
     for file in (paths.usr / "registry.toml", paths.etc / "registry.toml"):
         result = _over(result, _load(file), file)
+    return result
+
+
+_TABLES: Final = ("health", "cluster")
+
+
+def _agent_settings(paths: Paths, name: str, result: Table) -> Table:
+    """One table of ``agent.toml``."""
+    for file in (paths.usr / "agent.toml", paths.etc / "agent.toml"):
+        document = _load(file)
+        unknown = sorted(set(document) - set(_TABLES))
+        if unknown:
+            what = f"'{unknown[0]}' is no table; there are: {', '.join(_TABLES)}"
+            raise ProaError(Code.CONFIG_UNKNOWN_KEY, what, at=file)
+        result = _over(result, document.get(name, {}), file)
     return result
 
 
@@ -126,8 +165,13 @@ def _convert(kind: object, value: object, at: str) -> object:
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6:
         return float(value)
-    if isinstance(kind, types.UnionType) and isinstance(value, str):
+    if kind == (int | None):
+        if type(value) is int and 1 <= value <= MAX_GROUP:
+            return value
+    elif isinstance(kind, types.UnionType) and isinstance(value, str):
         return value
+    if kind is Commit and value in [one.value for one in Commit]:
+        return Commit(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     raise ProaError(Code.CONFIG_VALUE, f"{str(value)[:80]!r} is not what this setting takes", at=at)

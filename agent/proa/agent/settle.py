@@ -12,7 +12,7 @@ from proa.agent.bookkeeping import remember, remember_slot, result, write_state
 from proa.agent.boot import own_release
 from proa.agent.change import mark_leaving, stop_deadline
 from proa.agent.etc import SetAside, carry_over, lacks_etc, set_aside
-from proa.agent.returned import Traces, has_returned, kernel_messages, reason, report
+from proa.agent.returned import Traces, has_returned, kernel_messages, report
 from proa.agent.trial import load_notes
 from proa.agent.view import Context, View, known_slot, look
 from proa.core.errors import Code, ProaError
@@ -108,7 +108,8 @@ def _tell_return(context: Context, view: View, traces: Traces) -> None:
     known = view.record.slots.get(slot)
     if known:
         remember_slot(context, slot, dataclasses.replace(known, failed=True))
-    error = ProaError(Code.TRIAL_RETURNED, f"the trial of {traces.trial.version} came back: {reason(traces)}")
+    code = Code.__members__.get(told.code, Code.TRIAL_RETURNED)
+    error = ProaError(code, f"the trial of {traces.trial.version} came back: {told.reason}")
     remember(context, trial=None, returned=told, last=result(context, "trial", error, slot=slot.value))
     context.monitor.emit(Note(error.message, "warning"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proa.agent.change import floor_of
 from proa.agent.etc import hidden_files
@@ -13,6 +13,9 @@ from proa.agent.lock import owner
 from proa.agent.record import Result
 from proa.agent.view import Context, View, known_slot, look
 from proa.partition.bootstate import Slot
+
+if TYPE_CHECKING:
+    from proa.agent.orderbook import Taken
 
 
 def status(context: Context, progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def status(context: Context, progress: Mapping[str, Any] | None = None) -> dict[
         "problem": {"code": view.problem.code.name, "message": view.problem.message} if view.problem else None,
         "warnings": _warnings(context, view, busy=progress is not None),
         "etc": {"hidden": hidden_files(context.paths, view.booted) if view.booted else None},
+        "order": _order(view.record.order),
     }
 
 
@@ -68,6 +72,19 @@ def _slot(view: View, slot: Slot, writing: Slot | None) -> dict[str, Any]:
         "manifest": known.manifest if known else "",
         "serial": known.serial if known else 0,
         "complete": known.complete if known else False,
+    }
+
+
+def _order(taken: Taken | None) -> dict[str, Any] | None:
+    if taken is None:
+        return None
+    return {
+        "id": taken.order.id,
+        "action": taken.order.action.value,
+        "release": taken.order.release,
+        "result": taken.result.value,
+        "code": taken.code,
+        "message": taken.message,
     }
 
 

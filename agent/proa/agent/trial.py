@@ -13,7 +13,7 @@ from proa.agent.failure import Failure
 from proa.agent.health import Health
 from proa.agent.paths import Paths
 from proa.agent.settings import HealthSettings
-from proa.agent.typed import Count, build
+from proa.agent.typed import Count, Word, build
 from proa.agent.view import Context, View
 from proa.core import files
 from proa.core.clock import Deadline
@@ -39,6 +39,7 @@ class TrialBoot:
         started: When its agent began to watch (RFC 3339).
         failures: What was wrong at the last look.
         outcome: How it ended, as far as its agent could tell; empty if it was cut off.
+        code: The code of an outcome that is told apart from others.
     """
 
     boot_id: str
@@ -46,6 +47,7 @@ class TrialBoot:
     started: str
     failures: tuple[Failure, ...] = ()
     outcome: str = ""
+    code: Word = ""
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,12 @@ class Diary:
             if not boot.outcome and health.failures != boot.failures:
                 self._write(dataclasses.replace(boot, failures=health.failures))
 
-    def ended(self, outcome: str) -> None:
+    def ended(self, outcome: str, code: Code = Code.TRIAL_RETURNED) -> None:
         """Write down how it ended; the first word counts."""
         with _writing:
             boot = self._latest()
             if not boot.outcome:
-                self._write(dataclasses.replace(boot, outcome=outcome))
+                self._write(dataclasses.replace(boot, outcome=outcome, code=code.name))
 
     def _boots(self) -> tuple[TrialBoot, ...]:
         """What is written down about this trial."""
@@ -137,7 +139,13 @@ class Diary:
 
 
 def watch(
-    context: Context, settings: HealthSettings, look: Callable[[], Health], diary: Diary, done: Callable[[], bool]
+    context: Context,
+    settings: HealthSettings,
+    look: Callable[[], Health],
+    diary: Diary,
+    done: Callable[[], bool],
+    *,
+    to_the_end: bool = False,
 ) -> Health | None:
     """Look until the boot is healthy or its deadline has passed; what the last look found.
 
@@ -147,18 +155,24 @@ def watch(
         look: One look.
         diary: Where it is written down.
         done: Whether somebody else ended the trial meanwhile, by an order to commit or to roll back.
+        to_the_end: Whether a healthy boot is looked at until its deadline too, since somebody else commits it.
 
     Returns:
         The last look, healthy or not; none when somebody else ended the trial.
     """
     deadline = Deadline("a healthy trial", settings.deadline, context.clock, started=0.0)
+    waits = False
     while not done():
         context.cancel.check()
         health = look()
         diary.saw(health)
-        if health.healthy or deadline.passed:
+        if deadline.passed or (health.healthy and not to_the_end):
             return health
-        context.monitor.emit(Note(f"not healthy yet, {deadline.remaining:.0f} s left: {health.summary}"))
+        if not (health.healthy and waits):
+            left = f"{deadline.remaining:.0f} s left"
+            waiting = f"healthy, waits for the order to commit it, {left}"
+            context.monitor.emit(Note(waiting if health.healthy else f"not healthy yet, {left}: {health.summary}"))
+        waits = health.healthy
         context.cancel.clock(context.clock).sleep(min(settings.interval, max(deadline.remaining, 0.1)))
     return None
 

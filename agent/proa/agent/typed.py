@@ -6,6 +6,7 @@ A field of type ``Annotated[..., check]`` has only values that ``check`` says ye
 from __future__ import annotations
 
 import dataclasses
+import enum
 import re
 import types
 import typing
@@ -27,6 +28,8 @@ Hex = Annotated[str, re.compile(r"(?:[0-9a-fA-F]{2}){0,64}").fullmatch]
 """Up to 64 bytes in hexadecimal."""
 Letter = Annotated[str, re.compile("[ab]").fullmatch]
 """A slot."""
+Word = Annotated[str, re.compile("[A-Z_]{0,64}").fullmatch]
+"""The name of an error's code, which may be one of a newer version; empty for none."""
 Time = Annotated[str, _is_time]
 """A point in time (RFC 3339)."""
 
@@ -55,6 +58,8 @@ def checked(value: Any, hint: Any) -> Any:
         if not all(check(value) for check in hint.__metadata__):
             raise ValueError(f"{str(value)[:40]!r} is not a value it can have")
         return value
+    if isinstance(origin, enum.EnumType):
+        return origin(value)
     if origin is types.UnionType:
         return None if value is None else checked(value, inner[0])
     if dataclasses.is_dataclass(origin):

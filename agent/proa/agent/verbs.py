@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent import change
+from proa.agent.bookkeeping import amend
 from proa.agent.damage import mark_damaged, marking
 from proa.agent.lock import locked
 from proa.agent.settle import settle
@@ -23,7 +24,30 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 
-def activate(context: Context, *, tries: int = TRIES_MAX, reboot: bool = False, dry_run: bool = False) -> Report:
+@dataclass(frozen=True)
+class Behest:
+    """What the cluster's order adds to a verb.
+
+    Attributes:
+        check: What must hold besides, looked at under the lock; raises what is not so.
+        note: What is saved in the record at the same stroke as the deed, or right before it.
+    """
+
+    check: Callable[[View], object] = lambda _: None
+    note: change.Amendment = change.unamended
+
+
+BY_HAND: Final = Behest()
+
+
+def activate(
+    context: Context,
+    *,
+    tries: int = TRIES_MAX,
+    reboot: bool = False,
+    dry_run: bool = False,
+    behest: Behest = BY_HAND,
+) -> Report:
     """Arm the staged slot.
 
     Raises:
@@ -32,12 +56,13 @@ def activate(context: Context, *, tries: int = TRIES_MAX, reboot: bool = False, 
     """
 
     def check(view: View) -> SlotRecord:
+        behest.check(view)
         if reboot:
             change.check_reboot(view)
         return change.check_arm(view, tries, _policy(context, view))
 
     actions = [f"carry /etc over, arm the other slot for {tries} tries", *(["reboot"] if reboot else [])]
-    deed = _Deed(actions, lambda view, known: change.arm(context, view, known, tries), check, reboot)
+    deed = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, behest.note), check, reboot)
     return _changed(context, Trigger.ACTIVATE, deed, dry_run)
 
 
@@ -47,17 +72,18 @@ def deactivate(context: Context, *, dry_run: bool = False) -> Report:
     return _changed(context, Trigger.DEACTIVATE, deed, dry_run)
 
 
-def commit(context: Context, *, dry_run: bool = False) -> Report:
+def commit(context: Context, *, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
     """Make the running trial the good slot, whatever the health checks say.
 
     Raises:
         ProaError: ``NO_TRIAL``.
     """
     actions = ["make the running trial the good slot", f"stop {change.DEADLINE_TIMER}", "record its floor"]
-    return _changed(context, Trigger.COMMIT, _Deed(actions, lambda view, _: change.commit(context, view)), dry_run)
+    deed = _Deed(actions, lambda view, _: change.commit(context, view), behest.check)
+    return _changed(context, Trigger.COMMIT, deed, dry_run)
 
 
-def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False) -> Report:
+def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
     """Go back to the other slot.
 
     Raises:
@@ -71,6 +97,7 @@ def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False) -
             change.check_roll_back(context, view, _floor(context, view))
 
     def work(view: View, _: object) -> None:
+        amend(context, behest.note)
         if not _given_up(view):
             change.roll_back(context, view)
 

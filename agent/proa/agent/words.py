@@ -27,6 +27,9 @@ def describe_status(document: Mapping[str, Any]) -> str:
     if last := document["last"]:
         how = "done" if last["ok"] else f"{last['code']}: {last['message']}"
         lines.append(f"  last: {last['verb']} at {last['time']}: {how}")
+    if order := document["order"]:
+        why = f": {order['code']}: {order['message']}" if order["code"] else ""
+        lines.append(f"  order: {order['id']}, {order['action']}: {order['result']}{why}")
     if back := document["returned"]:
         lines.append(f"  returned: {back['version']}: {back['reason']}")
         lines += [f"    {failure['what']}: {failure['why']}" for failure in back["failures"]]

@@ -134,6 +134,13 @@ def trust_can_be_met(config: Config, folder: Path) -> Iterator[Problem]:
         yield Problem(("trust", "threshold"), what)
 
 
+def orders_can_come(config: Config, folder: Path) -> Iterator[Problem]:
+    """A trial that waits for an order which nobody may give would always come back."""
+    if config.cluster.commit == "order" and config.cluster.group == UNSET:
+        what = "'cluster.commit' is \"order\", but without 'cluster.group' nobody may give one"
+        yield Problem(("cluster", "commit"), what, hint="Name the group of the scheduler's courier.")
+
+
 def command_line_stays_ours(config: Config, folder: Path) -> Iterator[Problem]:
     """Arguments that would take the root away from verity are not for users."""
     for number, argument in enumerate(config.kernel.arguments):
@@ -223,6 +230,7 @@ RULES: Final[tuple[Rule, ...]] = (
     accounts_are_distinct,
     checks_are_distinct,
     trust_can_be_met,
+    orders_can_come,
     command_line_stays_ours,
     units_agree,
     partitions_fit,

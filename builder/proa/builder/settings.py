@@ -271,6 +271,25 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """What the cluster may order a node to do."""
+
+    group: int = setting(
+        Number(1, (1 << 32) - 2),
+        "The number of the group that may give orders, through `/run/proa/orders.sock`: the one that the courier's pod"
+        " runs with. There is no such socket if not set.",
+        "",
+        example=4711,
+    )
+    commit: str = setting(
+        Choice(("checks", "order")),
+        "Who commits a trial: `checks`, the node as soon as its own checks pass, or `order`, the cluster; a healthy"
+        " trial then waits for its order until shortly before `health.deadline`.",
+        "checks",
+    )
+
+
+@dataclass(frozen=True)
 class Trust:
     """Whose releases the node takes."""
 
@@ -316,6 +335,7 @@ SECTIONS: Final = (
     Section("persist", Persist),
     Section("health", Health),
     Section("check", Check, many=True),
+    Section("cluster", Cluster),
     Section("trust", Trust),
     Section("hook", Hook, many=True),
     Section("build", Build),
@@ -339,6 +359,7 @@ class Config:
     persist: Persist = Persist()
     health: Health = Health()
     check: tuple[Check, ...] = ()
+    cluster: Cluster = Cluster()
     trust: Trust = Trust()
     hook: tuple[Hook, ...] = ()
     build: Build = Build()

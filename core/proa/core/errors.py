@@ -102,6 +102,11 @@ class Code(enum.Enum):
         Exit.REFUSED, "The target slot is booted or good; it is never written.", "Reboot or commit first."
     )
     NOT_ALLOWED = Kind(Exit.REFUSED, "The caller may not do this.", "Only root may.")
+    STALE_ORDER = Kind(
+        Exit.REFUSED,
+        "The node has seen a later order, or the order is about another boot.",
+        "Look at the node's status and give a new order with a higher id.",
+    )
     # busy and state
     BUSY = Kind(Exit.BUSY, "Another one holds the lock.", "Wait for it to end, or cancel it.")
     NO_TRIAL = Kind(Exit.STATE, "There is no trial to commit.", "See proa-agent status.")
@@ -111,6 +116,11 @@ class Code(enum.Enum):
         Exit.STATE, "A trial is running; nothing is installed over the good slot.", "Commit it or roll back."
     )
     TRIAL_RETURNED = Kind(Exit.STATE, "A trial came back without a commit.", "Read the reason in proa-agent status.")
+    NO_COMMIT_ORDER = Kind(
+        Exit.STATE,
+        "A healthy trial came back because nobody ordered its commit in time.",
+        "See why the scheduler could not reach the node, then try the release again.",
+    )
     HANDSHAKE = Kind(
         Exit.STATE,
         "The boot loader and the boot state disagree about this boot.",
@@ -144,6 +154,42 @@ class Code(enum.Enum):
     HOOK = Kind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
     USERS_CHANGED = Kind(Exit.USAGE, "System users changed their numbers.", "Keep the lock file beside proa.toml.")
     SECURE_BOOT = Kind(Exit.FAILED, "A boot binary could not be signed or checked.", "Check the Secure Boot keys.")
+    # cluster
+    KUBECONFIG = Kind(
+        Exit.USAGE,
+        "There is no usable access to a cluster.",
+        "Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.",
+    )
+    CLUSTER = Kind(
+        Exit.NETWORK,
+        "The Kubernetes API server could not be reached.",
+        "Check its address, the network and the certificate.",
+    )
+    CLUSTER_BUSY = Kind(
+        Exit.NETWORK, "The Kubernetes API server asks to be left alone for a while.", "Try again in a while."
+    )
+    CLUSTER_ERROR = Kind(Exit.NETWORK, "The Kubernetes API server answered with an error.", "Look at its log.")
+    CLUSTER_AUTH = Kind(
+        Exit.NETWORK, "The Kubernetes API server does not know the credentials.", "Check the kubeconfig or the token."
+    )
+    CLUSTER_FORBIDDEN = Kind(
+        Exit.REFUSED,
+        "The cluster does not allow this with these credentials.",
+        "Apply what 'proa-scheduler manifests' prints, or ask for the right.",
+    )
+    CLUSTER_INVALID = Kind(
+        Exit.USAGE, "The cluster does not accept the object.", "Correct the field that the message names."
+    )
+    CLUSTER_MISSING = Kind(Exit.STATE, "The cluster does not have the object.", "Check its name.")
+    CLUSTER_CONFLICT = Kind(
+        Exit.BUSY, "Somebody else has changed the object meanwhile.", "Look at the object, and try again."
+    )
+    CLUSTER_EXPIRED = Kind(
+        Exit.STATE, "The Kubernetes API server no longer knows that version of the objects.", "List them again."
+    )
+    STALE_LEADER = Kind(
+        Exit.REFUSED, "Another scheduler has become the leader since.", "Nothing: this one waits for its turn again."
+    )
     # vm
     NO_FIRMWARE = Kind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
     TIMEOUT = Kind(Exit.FAILED, "It did not happen in time.", "Look at the console.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ def network_failure(error: Exception, url: str) -> Temporary | ProaError:
     The library's own text is never used: it holds whole URLs, and proxies with their passwords.
     """
     at = safe_url(url)
-    chain = list(_chain(error))
+    chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = f"the certificate is not accepted: {cause.verify_message}"
@@ -58,7 +58,7 @@ def network_failure(error: Exception, url: str) -> Temporary | ProaError:
             return ProaError(Code.NETWORK, f"TLS was refused: {cause.reason}", at=at)
     if isinstance(error, _MALFORMED):
         return ProaError(Code.NETWORK, "the URL, or that of the proxy, is malformed", at=at)
-    return Temporary(ProaError(Code.NETWORK, _words(chain), at=at))
+    return Temporary(ProaError(Code.NETWORK, words(chain), at=at))
 
 
 def status_failure(response: requests.Response, url: str, *, own: bool, now: datetime) -> Temporary | ProaError | None:
@@ -109,7 +109,7 @@ def _said(response: requests.Response) -> str:
         return ""
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what it wraps, and what caused it."""
     seen: set[int] = set()
     stack = [error]
@@ -137,7 +137,8 @@ _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 """What a failure is called, the first that is found in it: the libraries wrap them in many ways."""
 
 
-def _words(chain: list[BaseException]) -> str:
+def words(chain: Sequence[BaseException]) -> str:
+    """What the failure of a connection is called, told from its :func:`causes`."""
     for kind, words in _WORDS:
         if any(isinstance(cause, kind) for cause in chain):
             return words

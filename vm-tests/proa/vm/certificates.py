@@ -1,4 +1,4 @@
-"""A certificate authority of our own, for registries in tests and rehearsals."""
+"""A certificate authority of our own, for registries and control planes in tests and rehearsals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAY = datetime.timedelta(days=1)
@@ -48,30 +48,69 @@ class Authority:
         )
         self.ca_file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
-    def issue(self, names: Sequence[str], *, client: bool = False, days: int = 30) -> Certificate:
+    def issue(
+        self, names: Sequence[str], *, client: bool = False, server: bool | None = None, days: int = 30
+    ) -> Certificate:
         """A certificate for a server, or for a client, written as ``NAME.crt`` and ``NAME.key``.
 
         Args:
             names: Host names and IP addresses; the first one is the subject.
             client: Whether it is for a client.
+            server: Whether it is for a server; what a client's is not, unless that is said.
             days: How long it is valid from now on; one below zero has expired.
         """
+        purposes = [ExtendedKeyUsageOID.CLIENT_AUTH] if client else []
+        if server or (server is None and not client):
+            purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
+        alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
+        return self._issue(names[0], _name(names[0]), purposes, alternatives, days=days)
+
+    def issue_user(self, name: str, groups: Sequence[str] = ()) -> Certificate:
+        """A certificate that says who a client is, as Kubernetes reads it.
+
+        The common name is the user and the organizations are the groups (Kubernetes, "Authenticating", section
+        "X.509 client certificates").
+
+        Args:
+            name: The user, such as ``system:node:node-1``.
+            groups: The user's groups, such as ``system:nodes``.
+        """
+        words = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        subject = x509.Name([*words, x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        return self._issue(name.replace(":", "-"), subject, [ExtendedKeyUsageOID.CLIENT_AUTH])
+
+    def _issue(
+        self,
+        stem: str,
+        subject: x509.Name,
+        purposes: Sequence[x509.ObjectIdentifier],
+        *more: x509.ExtensionType,
+        days: int = 30,
+    ) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
-        purpose = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
-            _builder(_name(names[0]), self._name, key, days)
-            .add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(authority, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        files = Certificate(self.folder / f"{names[0]}.crt", self.folder / f"{names[0]}.key")
+        builder = _builder(subject, self._name, key, days)
+        for extension in (*more, x509.ExtendedKeyUsage(purposes), authority):
+            builder = builder.add_extension(extension, critical=False)
+        end = x509.BasicConstraints(ca=False, path_length=None)
+        certificate = builder.add_extension(end, critical=True).sign(self._key, hashes.SHA256())
+        files = Certificate(self.folder / f"{stem}.crt", self.folder / f"{stem}.key")
         files.cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-        files.key_file.touch(0o600)
-        files.key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        _write_key(files.key_file, key)
         return files
+
+
+def write_key_pair(path: Path) -> None:
+    """A new key as PEM files: the private one at ``path``, the public one beside it as ``.pub``."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    _write_key(path, key)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    path.with_suffix(".pub").write_bytes(public)
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    path.touch(0o600)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _name(text: str) -> x509.Name:

@@ -1,4 +1,4 @@
-"""pytest plugin: virtual machines as fixtures, and every console read against the list of bad signs.
+"""pytest plugin: virtual machines and a control plane as fixtures, and consoles read against the list of bad signs.
 
 It is loaded in every pytest run where Proa is installed, so it imports nothing of the harness before a test
 asks for a machine.
@@ -6,15 +6,17 @@ asks for a machine.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from proa.vm.controlplane import ControlPlane
     from proa.vm.fleet import Factory, Fleet
     from proa.vm.registry import LocalRegistry
+    from proa.vm.simnodes import SimNodes
 
 _FLEET: pytest.StashKey[Fleet] = pytest.StashKey()
 _KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
@@ -82,6 +84,36 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry
 
     with LocalRegistry(tmp_path_factory.mktemp("registry")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real Kubernetes control plane with Proa's custom resources, for the whole run. Tests want ``cluster``."""
+    from proa.vm import clusterwipe
+    from proa.vm.controlplane import ControlPlane
+
+    with ControlPlane(tmp_path_factory.mktemp("cluster"), before=clusterwipe.definitions()) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, running and empty: what tests before have left is gone, but for their namespaces."""
+    from proa.vm import clusterwipe
+
+    clusterwipe.wipe(control_plane)
+    return control_plane
+
+
+@pytest.fixture
+def nodes(cluster: ControlPlane) -> Iterator[Callable[..., SimNodes]]:
+    """Make simulated nodes in the cluster, Ready when they come; by :func:`proa.vm.simnodes.run`."""
+    from contextlib import ExitStack
+
+    from proa.vm.simnodes import run
+
+    with ExitStack() as stack:
+        yield lambda *words, **options: stack.enter_context(run(cluster, *words, **options))
 
 
 def _factory(request: pytest.FixtureRequest, fleet: Fleet, folders: pytest.TempPathFactory) -> Iterator[Factory]:

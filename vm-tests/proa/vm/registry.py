@@ -21,6 +21,7 @@ from proa.core.reference import Reference
 from proa.core.registry import open_source
 from proa.core.source import Source
 from proa.vm.certificates import Authority
+from proa.vm.ports import free_ports
 
 GUEST_HOST = "10.0.2.2"
 """What this machine is called in a guest on QEMU's user network."""
@@ -111,7 +112,7 @@ class LocalRegistry:
 
     def __enter__(self) -> Self:
         for attempt in range(1, _ATTEMPTS + 1):
-            self.port = _free_port()
+            (self.port,) = free_ports(1)
             try:
                 self._start()
             except ProaError:
@@ -202,9 +203,3 @@ class LocalRegistry:
             except OSError:
                 deadline.check(process.pasteable(argv))
                 SYSTEM.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

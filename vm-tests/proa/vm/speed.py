@@ -40,6 +40,22 @@ def factor() -> float:
     return found
 
 
+def known() -> float:
+    """The factor where it was given or measured before, else 1.0, for limits of what runs outside of guests.
+
+    Raises:
+        ProaError: ``USAGE`` for a ``PROA_VM_SPEED`` that is no positive number.
+    """
+    given = os.environ.get(VARIABLE)
+    if given:
+        return _parse(given)
+    try:
+        kept = accel.Cache("speed").load()
+    except ProaError:  # no QEMU here
+        kept = None
+    return float(kept["factor"]) if kept else 1.0
+
+
 def limits() -> Limits:
     """The limits that hold on this machine."""
     return Limits().scaled(factor())

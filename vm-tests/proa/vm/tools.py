@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,8 @@ from proa.core.events import SILENT, Monitor, step
 from proa.core.files import fsync_folder
 
 BUILD_SECONDS: Final = 3600.0
-"""How long a build may take; cosign takes about four minutes on two cores, with nothing in Go's own cache."""
+"""How long a build may take; on two cores, with nothing in Go's own cache, cosign takes about four minutes and the
+control plane eleven."""
 
 _PASSED_ON: Final = (
     *("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE", "GOFLAGS"),
@@ -38,23 +39,44 @@ class GoTool:
     """A program in Go.
 
     Attributes:
-        package: The package to build.
-        version: The version of its module; empty for one whose source lies beside this file.
+        package: The package to build; of a module of our own its folder, seen from this file's.
+        version: The version of its module; empty for one of our own.
+        linked: What the linker writes into it, by variable.
     """
 
     package: str
     version: str = ""
+    linked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> Path | None:
         """The folder of a module of our own."""
-        return None if self.version else Path(__file__).parent / self.package
+        return None if self.version else (Path(__file__).parent / self.package).resolve()
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Arguments of ``go build``, ``go install``."""
+        words = [f"-X {name}={value}" for name, value in self.linked.items()]
+        return ("-ldflags", " ".join(["-s -w", *words])) if words else ()
+
+
+KUBERNETES: Final = "v1.37.2"
+"""The version that the modules in ``controlplane/go.mod`` are of; a program built from them would not know it."""
+_BASE: Final = "k8s.io/component-base/version"
 
 
 TOOLS: Final[Mapping[str, GoTool]] = {
     "cosign": GoTool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
     "oras": GoTool("oras.land/oras/cmd/oras", "v1.3.6"),
     "referrers": GoTool("referrers"),
+    "controlplane": GoTool(
+        "../../controlplane",
+        linked={
+            f"{_BASE}.gitVersion": KUBERNETES,
+            f"{_BASE}.gitMajor": KUBERNETES[1:].split(".")[0],
+            f"{_BASE}.gitMinor": KUBERNETES.split(".")[1],
+        },
+    ),
 }
 """Every program that can be built, by name."""
 
@@ -67,16 +89,19 @@ def go_tool(name: str, monitor: Monitor = SILENT) -> Path:
         monitor: Where a build is told.
 
     Raises:
-        ProaError: ``TOOL_MISSING`` without Go, ``TOOL`` when the build fails.
+        ProaError: ``TOOL_MISSING`` without Go or without the source, ``TOOL`` when the build fails.
     """
     tool = TOOLS[name]
+    if tool.source is not None and not tool.source.is_dir():
+        hint = "Work in a checkout of Proa's repository."
+        raise ProaError(Code.TOOL_MISSING, f"the source of {name} is not here", at=tool.source, hint=hint)
     go = _go()
     folder = cache_folder() / "tools" / f"{name}-{tool.version or 'own'}-{_identity(tool, go)}"
     program = folder / name
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         if not program.exists():
             with step(monitor, f"build {name}", tool.version):
                 _build(go, tool, program)
@@ -107,7 +132,7 @@ def _environment() -> dict[str, str]:
 def _identity(tool: GoTool, go: Path) -> str:
     """A hash over everything that goes into the program."""
     version = process.run([go, "version"], env=_environment()).text
-    parts = [tool.package, tool.version, version]
+    parts = [tool.package, tool.version, version, *tool.flags]
     if tool.source:
         parts += [path.read_text() for path in sorted(tool.source.iterdir())]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -118,14 +143,14 @@ def _build(go: Path, tool: GoTool, program: Path) -> None:
     try:
         if tool.source:
             process.run(
-                [go, "build", "-o", work / program.name, "."],
+                [go, "build", "-o", work / program.name, *tool.flags, "."],
                 env=_environment(),
                 cwd=tool.source,
                 timeout=BUILD_SECONDS,
             )
         else:
             env = _environment() | {"GOBIN": str(work)}
-            process.run([go, "install", f"{tool.package}@{tool.version}"], env=env, timeout=BUILD_SECONDS)
+            process.run([go, "install", *tool.flags, f"{tool.package}@{tool.version}"], env=env, timeout=BUILD_SECONDS)
         (work / program.name).replace(program)
         fsync_folder(program.parent)
     finally:
@@ -133,7 +158,7 @@ def _build(go: Path, tool: GoTool, program: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Several test processes build a program once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

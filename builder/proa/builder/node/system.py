@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.node.tree import Tree
+from proa.builder.setting import UNSET
 from proa.builder.settings import Config
 from proa.core import trust
 from proa.core.errors import Code, ProaError
@@ -118,8 +119,11 @@ def add_health(tree: Tree, config: Config, folder: Path) -> None:
     for check in config.check:
         data = check.content.encode() if check.content else (folder / check.source).read_bytes()
         tree.write(f"/usr/lib/proa/health.d/{check.name}", data, 0o755)
-    health = config.health
+    health, cluster = config.health, config.cluster
     units = ", ".join(json.dumps(unit) for unit in health.required)
-    tree.write("/usr/lib/proa/agent.toml", f"[health]\ncheck_limit = {health.timeout}\nunits = [{units}]\n")
+    settings = f"[health]\ncheck_limit = {health.timeout}\nunits = [{units}]\n"
+    settings += f'\n[cluster]\ncommit = "{cluster.commit}"\n'
+    settings += f"group = {cluster.group}\n" if cluster.group != UNSET else ""
+    tree.write("/usr/lib/proa/agent.toml", settings)
     manager = f"[Manager]\nRuntimeWatchdogSec={health.watchdog}s\nRebootWatchdogSec=5min\n"
     tree.write("/usr/lib/systemd/system.conf.d/50-proa.conf", manager)

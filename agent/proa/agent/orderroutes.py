@@ -1,0 +1,47 @@
+"""What the order socket does for each method and path (``orders.json`` describes them)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from proa.agent.api import Answer, Body, Route, Stream
+from proa.agent.orderdesk import Desk
+from proa.core import SCHEMA_VERSION
+from proa.core.described import document
+from proa.core.orders import ALIVE, EVENTS, NODE, ORDER, SCHEMA
+from proa.core.wire import NodeStatus
+
+OPENAPI: Final = Path(__file__).parent / "orders.json"
+
+
+def order_routes(desk: Desk) -> dict[tuple[str, str], Route]:
+    """What is served: nothing but orders, and what became of them."""
+
+    def node(_: Body) -> Answer:
+        return Answer(SCHEMA, {"status": document(desk.bulletin.status())})
+
+    def order(body: Body) -> Answer:
+        desk.put(body)
+        return node(body)
+
+    return {
+        ("GET", NODE): node,
+        ("PUT", ORDER): order,
+        ("GET", EVENTS): lambda _: Stream(_lines(desk)),
+        ("GET", "/v1/openapi.json"): lambda _: Answer("", json.loads(OPENAPI.read_bytes())),
+    }
+
+
+def _lines(desk: Desk) -> Iterator[Mapping[str, Any]]:
+    for status in desk.bulletin.follow():
+        yield _line(status)
+
+
+def _line(status: NodeStatus | None) -> dict[str, Any]:
+    """A status, or a sign of life."""
+    if status is None:
+        return {"schema": ALIVE, "proa": SCHEMA_VERSION}
+    return {"schema": SCHEMA, "proa": SCHEMA_VERSION, "status": document(status)}

@@ -1,0 +1,415 @@
+"""``make bench-scheduler``: the scheduler on a real API server, with 5,000 nodes and with 50.
+
+5,000 nodes, their NodeOS and 50,000 pods lie in an etcd that is kept; the floor is reading the same by raw LIST pages
+in the same run. Of 50 simulated nodes on which nothing takes any time, a whole rollout is watched in the API server's
+audit log: what it costs, and where the time goes. The rows go to ``build/bench/scheduler.json`` (``proa.bench/v1``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from proa.core import SCHEMA_VERSION
+from proa.core.described import document
+from proa.core.errors import ProaError
+from proa.scheduler.install.names import SCHEDULER
+from proa.scheduler.install.settings import NAMESPACE
+from proa.scheduler.kube import access, paths
+from proa.scheduler.kube.api import Api
+from proa.scheduler.planning.planner import Planner
+from proa.scheduler.report import live
+from proa.scheduler.report.rehearsal import Synthetic
+from proa.scheduler.simulation.resume import resume
+from proa.scheduler.simulation.simulate import run
+from proa.scheduler.simulation.world import Behaviour
+from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
+from proa.vm import clusterwipe, simulator
+from proa.vm.audit import Request
+from proa.vm.child import Child
+from proa.vm.controlplane import ControlPlane
+from proa.vm.installed import USER, install
+from proa.vm.ports import free_ports
+from proa.vm.simfill import Filling, seed
+from proa.vm.simreleases import release
+from proa.vm.waiting import until
+
+OUT: Final = Path("build/bench/scheduler.json")
+BIN: Final = Path(sys.executable).parent
+MIB: Final = 1 << 20
+IDLE: Final = 60.0
+SLOTS: Final = 250
+QUICK: Final = (
+    "stage=0.02",
+    "leave=0.01",
+    "boot=0.05",
+    "healthy=0.01",
+    "ready=0.01",
+    "pod_start=0.02",
+    "pod_stop=0.02",
+)
+"""Nodes that take no time: what is left is the scheduler's own."""
+Row = dict[str, Any]
+
+
+def row(figure: str, value: float, unit: str, floor: float | None = None, goal: str = "", ok: bool = True) -> Row:
+    """A row of the table; ``floor`` is the peer or the limit of the same run."""
+    return {
+        "figure": figure,
+        "value": round(value, 2),
+        "unit": unit,
+        "floor": None if floor is None else round(floor, 2),
+        "ratio": round(value / floor, 2) if floor else None,
+        "goal": goal,
+        "ok": ok,
+    }
+
+
+@dataclass
+class Scheduler:
+    """``proa-scheduler run`` in a process of its own.
+
+    Attributes:
+        child: The process.
+        url: Where it answers.
+        started: When it was started, by the monotonic clock.
+    """
+
+    child: Child
+    url: str
+    started: float
+
+    def metric(self, name: str) -> float | None:
+        """A metric without labels; none as long as there is no answer."""
+        self.child.check()
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310 -- loopback
+                text = answer.read().decode()
+        except OSError:
+            return None
+        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else None
+
+    def memory(self, key: str) -> float:
+        """MiB of ``VmRSS`` or ``VmHWM``."""
+        text = Path(f"/proc/{self.child.pid}/status").read_text()
+        found = re.search(rf"{key}:\s+(\d+) kB", text)
+        return int(found[1]) / 1024 if found else 0.0
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time so far."""
+        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def scheduling(plane: ControlPlane) -> Iterator[Scheduler]:
+    """Run the scheduler with the rights and policies of an installation."""
+    (port,) = free_ports(1)
+    kubeconfig = plane.kubeconfig_for(SCHEDULER, NAMESPACE)
+    words = ("--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE, "--listen", f"127.0.0.1:{port}")
+    child = Child("proa-scheduler", [BIN / "proa-scheduler", "run", *words], plane.folder / "scheduler.log")
+    started = time.monotonic()
+    child.start()
+    try:
+        yield Scheduler(child, f"http://127.0.0.1:{port}", started)
+    finally:
+        child.stop(20.0)
+
+
+def start_rollout(plane: ControlPlane, spec: RolloutSpec) -> None:
+    """Make, or change, the rollout."""
+    body = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": "bench"}}
+    plane.apply([{**body, "spec": document(spec)}])
+
+
+# 5,000 nodes
+
+
+def big(folder: Path, nodes: int) -> list[Row]:
+    """The rows of a big cluster."""
+    filling = Filling(nodes=nodes)
+    with ControlPlane(folder / "big", seed=seed(filling), controllers=(), before=clusterwipe.definitions()) as plane:
+        install(plane)
+        spec = RolloutSpec(release("2"), max_unavailable=SLOTS, staging=Staging(nodes), paused=True)
+        start_rollout(plane, spec)
+        api = Api(access.find(str(plane.kubeconfig)))
+        floor = _floor(api)
+        rows = _planning(api, nodes)
+        with scheduling(plane) as scheduler:
+            rows = [*_first_plan(scheduler, floor, nodes), *rows, *_idle(plane, scheduler)]
+            words = ("--adopt", "--no-pods", "--heartbeat", "0")
+            with simulator.running(plane, *words, *(f"--timing={one}" for one in QUICK)):
+                rows += _slots(plane, scheduler, dataclasses.replace(spec, paused=False))
+    return rows
+
+
+def _floor(api: Api) -> float:
+    """Seconds of raw LIST pages of what the scheduler follows; nothing of it is kept."""
+    started = time.monotonic()
+    for path in (paths.NODES, paths.NODE_OSES, paths.OS_ROLLOUTS, paths.BUDGETS):
+        for _ in api.pages(path):
+            pass
+    return time.monotonic() - started
+
+
+def _first_plan(scheduler: Scheduler, floor: float, nodes: int) -> list[Row]:
+    until(lambda: (scheduler.metric("proa_plan_seconds_count") or 0) >= 1, "the first plan", 120)
+    seconds, cpu = time.monotonic() - scheduler.started, scheduler.cpu
+    peak = scheduler.memory("VmHWM")
+    return [
+        row(f"first plan on {nodes} nodes after a cold start", seconds, "s", floor, "<= 5 s", seconds <= 5),
+        row("  of that processor time", cpu, "s"),
+        row("  peak memory", peak, "MiB", None, "<= 100 MiB", peak <= 100),
+    ]
+
+
+def _planning(api: Api, nodes: int) -> list[Row]:
+    """Passes over the live cluster's state as a rollout goes on: what has changed is worked out again."""
+    snapshot = live.snapshot(api)
+    view = snapshot.rollouts["bench"]
+    view = dataclasses.replace(view, spec=dataclasses.replace(view.spec, paused=False))
+    world = resume(dataclasses.replace(snapshot, rollouts={"bench": view}), datetime.now(UTC), Behaviour())
+    planner, took = Planner(), []
+    for _ in range(60):
+        started = time.perf_counter()
+        plan = planner.plan(world.snapshot(), world.now)
+        took.append((time.perf_counter() - started) * 1000)
+        world.carry_out(plan)
+        world.advance(world.now + timedelta(seconds=10))
+    usual = statistics.median(took)
+    return [
+        row(f"one planning pass at {nodes} nodes (median of 60)", usual, "ms", None, "<= 10 ms", usual <= 10),
+        row("  the first one, which knows nothing yet", took[0], "ms"),
+    ]
+
+
+def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Row]:
+    """Requests in a minute in which nothing happens, watches and the lease apart."""
+    time.sleep(5)  # what the first pass has written comes back
+    mark, cpu = plane.audit_log.mark(), scheduler.cpu
+    time.sleep(IDLE)
+    found = plane.audit(mark, user=USER)
+    others = [one for one in found if one.verb != "watch" and one.resource != "leases"]
+    for one in others:
+        print(f"  while idle: {one}", file=sys.stderr)
+    lease = sum(one.resource == "leases" for one in found)
+    return [
+        row(f"requests in {IDLE:.0f} s of idling", len(others), "", None, "0", not others),
+        row("  of the lease", lease, ""),
+        row("  processor time", scheduler.cpu - cpu, "s"),
+        row("  memory", scheduler.memory("VmRSS"), "MiB"),
+    ]
+
+
+def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list[Row]:
+    """All nodes of one zone fetch the release; then as many are started as may be away."""
+    zone = Selector({"topology.kubernetes.io/zone": "zone-0"})
+    spec = dataclasses.replace(spec, node_selector=zone, drain=Drain(timeout="1h"))
+    mark, path = plane.audit_log.mark(), f"{paths.OS_ROLLOUTS}/bench"
+    started = time.monotonic()
+    start_rollout(plane, spec)
+
+    def counts() -> dict[str, int]:
+        return dict(plane.api.get(path).get("status", {}).get("counts", {}))
+
+    until(lambda: counts().get("staged", 0) >= counts().get("nodes", 1) > 0, "all nodes to have the release", 600)
+    staged, nodes = time.monotonic() - started, counts()["nodes"]
+
+    def cordons() -> list[Request]:
+        found = plane.audit(mark, user=USER, write=True)
+        return [one for one in found if one.resource == "nodes" and one.status == 200]
+
+    until(lambda: len({one.name for one in cordons()}) >= SLOTS, f"{SLOTS} nodes to be started", 300)
+    first: dict[str, Request] = {}
+    for one in cordons():
+        first.setdefault(one.name, one)
+    times = sorted(one.done for one in first.values())[:SLOTS]
+    filled = (times[-1] - times[0]).total_seconds()
+    return [
+        row(f"{nodes} nodes given the release, and heard of", staged, "s"),
+        row(f"{SLOTS} free slots filled", filled, "s", None, "<= 30 s", filled <= 30),
+    ]
+
+
+# 50 nodes
+
+
+def small(folder: Path, nodes: int) -> list[Row]:
+    """The rows of a whole rollout."""
+    with ControlPlane(folder / "small", before=clusterwipe.definitions()) as plane:
+        install(plane)
+        words = ["--nodes", str(nodes), *(f"--timing={one}" for one in QUICK)]
+        with simulator.running(plane, *words), scheduling(plane) as scheduler:
+            _workload(plane, 2 * nodes)
+            spec = RolloutSpec(release("2"), max_unavailable=5, health=Health(ready_seconds=0), staging=Staging(50))
+            start_rollout(plane, dataclasses.replace(spec, paused=True))
+            until(lambda: len(list(plane.api.items(paths.NODE_OSES))) == nodes, "a NodeOS for each node", 60)
+            time.sleep(2)
+            mark, path = plane.audit_log.mark(), f"{paths.OS_ROLLOUTS}/bench"
+            start_rollout(plane, spec)
+            started = time.monotonic()
+
+            def complete() -> bool:
+                return bool(plane.api.get(path).get("status", {}).get("phase") == "Complete")
+
+            until(complete, "the rollout to be complete", 1200)
+            seconds, cpu = time.monotonic() - started, scheduler.cpu
+            time.sleep(3)
+            found = plane.audit(mark, user=USER)
+    return [*_course(found, nodes, seconds, cpu), *_requests(found, nodes)]
+
+
+def _workload(plane: ControlPlane, replicas: int) -> None:
+    """Something to drain, guarded by a budget."""
+    plane.namespace("shop")
+    labels = {"app": "web"}
+    pod = {"containers": [{"name": "web", "image": "registry.test/web:1"}], "terminationGracePeriodSeconds": 5}
+    spec = {"replicas": replicas, "selector": {"matchLabels": labels}}
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    metadata = {"name": "web", "namespace": "shop"}
+    budget = {"maxUnavailable": "20%", "selector": {"matchLabels": labels}}
+    plane.apply(
+        [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": metadata,
+                "spec": {**spec, "template": template},
+            },
+            {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": budget},
+        ]
+    )
+    path = "/apis/apps/v1/namespaces/shop/deployments/web"
+    until(lambda: plane.api.get(path)["status"].get("readyReplicas", 0) >= replicas, "the workload to be ready", 180)
+
+
+def _course(found: Sequence[Request], nodes: int, seconds: float, cpu: float) -> list[Row]:
+    """How fast it went, and where the time of one node went (medians)."""
+    orders: dict[str, list[datetime]] = {}
+    marks: dict[str, list[datetime]] = {}
+    for one in found:
+        if one.is_write and one.status == 200 and not one.subresource:
+            if one.resource == "nodeoses":
+                orders.setdefault(one.name, []).append(one.done)
+            elif one.resource == "nodes":
+                marks.setdefault(one.name, []).append(one.done)
+    whole = {name: (orders[name], marks[name]) for name in orders if len(orders[name]) >= 3 and name in marks}
+    begun = min(times[0] for times in marks.values())
+    parts: tuple[tuple[str, Callable[[list[datetime], list[datetime]], timedelta]], ...] = (
+        ("from cordon to uncordon", lambda given, marked: marked[-1] - marked[0]),
+        ("drain: until the order to reboot", lambda given, marked: given[-2] - marked[0]),
+        ("reboot and proof: until the order to commit", lambda given, marked: given[-1] - given[-2]),
+        ("commit: until the uncordon", lambda given, marked: marked[-1] - given[-1]),
+    )
+    ends = max(times[-1] for times in marks.values())
+    rows = [
+        row(f"{nodes} nodes end to end, 5 at a time", seconds, "s"),
+        row("  nodes an hour, staging included", nodes / seconds * 3600, ""),
+        row("  from the first cordon to the last uncordon", (ends - begun).total_seconds(), "s"),
+        row("  processor time of the scheduler", cpu, "s"),
+    ]
+    for name, took in parts:
+        times = [took(*both).total_seconds() for both in whole.values()]
+        rows.append(row(f"  one node, {name}", statistics.median(times), "s"))
+    return rows
+
+
+def _requests(found: Sequence[Request], nodes: int) -> list[Row]:
+    """Requests per node, those of the lease apart; evictions and others have rows of their own."""
+    asked: Counter[str] = Counter()
+    for one in found:
+        if one.resource == "leases" or not one.is_complete:
+            continue
+        pods = one.resource == "pods" and not one.subresource
+        if one.subresource == "eviction":
+            asked["evictions"] += 1
+        elif one.is_write:
+            kind = "events" if one.resource == "events" else "statuses" if one.subresource == "status" else "objects"
+            asked["writes"] += 1
+            asked[f"  of that {kind}"] += 1
+        elif one.verb == "list" or (one.verb == "watch" and "sendInitialEvents=true" not in one.path and not pods):
+            asked["lists of pods" if pods else "other lists and watches"] += 1
+        elif one.verb == "watch":
+            asked["watches of pods" if pods else "other lists and watches"] += 1
+        else:
+            asked["reads of one object"] += 1
+    each = {name: count / nodes for name, count in asked.items()}
+    writes, watches, lists = (each.get(name, 0.0) for name in ("writes", "watches of pods", "lists of pods"))
+    rows = [row("writes per node updated", writes, "", None, "<= 8", writes <= 8)]
+    rows += [row(name, count, "") for name, count in sorted(each.items()) if name.startswith("  of that")]
+    rows.append(row("lists of pods per node updated", lists, "", None, "<= 1", lists <= 1))
+    rows.append(row("watches of pods per node updated", watches, "", None, "<= 1", watches <= 1))
+    for name in ("evictions", "reads of one object", "other lists and watches"):
+        rows.append(row(f"{name} per node updated", each.get(name, 0.0), ""))
+    return rows
+
+
+def simulated(nodes: int) -> list[Row]:
+    """A whole rollout in virtual time."""
+    rows = []
+    for away, goal in (("5%", "<= 60 s"), (10, "")):
+        snapshot, now = dataclasses.replace(Synthetic(nodes), max_unavailable=away).snapshot()
+        world = resume(snapshot, now, Behaviour())
+        started = time.monotonic()
+        course = run(world)
+        seconds = time.monotonic() - started
+        ok = course.came_to_an_end and len(course.done) == nodes and (not goal or seconds <= 60)
+        rows.append(row(f"simulate {nodes} nodes to the end, {away} at a time", seconds, "s", None, goal, ok))
+    return rows
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--nodes", type=int, default=5000, help="of the big cluster (default: 5000)")
+    options.add_argument("--rollout", type=int, default=50, help="nodes of the whole rollout (default: 50)")
+    options.add_argument("--only", choices=["big", "small", "simulate"], help="only this part; nothing is written")
+    given = options.parse_args()
+    parts: dict[str, Callable[[Path], list[Row]]] = {
+        "big": lambda folder: big(folder, given.nodes),
+        "small": lambda folder: small(folder, given.rollout),
+        "simulate": lambda folder: simulated(given.nodes),
+    }
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="proa-bench-", dir="/var/tmp") as name:
+        for part, measure in parts.items():
+            if given.only in (None, part):
+                rows += measure(Path(name))
+    print(f"{'':<52} {'value':>8}     {'floor':>8} {'ratio':>6}  goal")
+    for one in rows:
+        floor = f"{one['floor']:8.2f} {one['ratio']:6.2f}" if one["floor"] else " " * 15
+        mark = "" if not one["goal"] else f"{one['goal']}: {'yes' if one['ok'] else 'NO'}"
+        print(f"{one['figure']:<52} {one['value']:8.2f} {one['unit']:<3} {floor}  {mark}".rstrip())
+    if given.only:
+        return
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    load = [round(value, 1) for value in os.getloadavg()]
+    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
+    whole = {"schema": "proa.bench/v1", "proa": SCHEMA_VERSION, "machine": machine, "rows": rows}
+    OUT.write_text(json.dumps(whole, indent=2) + "\n")
+    print(f"written: {OUT}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ProaError as error:
+        sys.exit(error.text("bench-scheduler"))

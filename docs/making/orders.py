@@ -1,0 +1,19 @@
+"""The OpenAPI document of the order socket: written by hand, but for the schemas of the wire types."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from proa.agent.orderroutes import OPENAPI
+from proa.agent.schemas import plain_schema
+from proa.core.wire import NodeStatus, Order
+
+
+def orders() -> str:
+    """agent/proa/agent/orders.json."""
+    document: dict[str, Any] = json.loads(OPENAPI.read_text())
+    schemas = document["components"]["schemas"]
+    schemas["Order"] = plain_schema(Order) | {"additionalProperties": False}
+    schemas["NodeStatus"] = plain_schema(NodeStatus)
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

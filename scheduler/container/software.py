@@ -1,0 +1,89 @@
+"""What the image has of Python: the locked wheels, and Proa's own packages for the cluster."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from container.debian import PYTHON
+from container.layer import Layer
+from proa.builder.architecture import AMD64
+from proa.core import process
+from proa.core.errors import Code, ProaError
+
+SITE: Final = "usr/lib/proa/python"
+LOCK: Final = Path(__file__).parent / "scheduler.lock"
+COMMANDS: Final = {"proa-scheduler": "proa.scheduler.cli"}
+_PACKAGES: Final = ("proa.core", "proa.scheduler")
+_LAUNCHER: Final = """\
+#!/usr/bin/python3 -IB
+import sys
+
+sys.path.insert(0, "/{site}")
+from {module} import main
+
+main()
+"""
+_LEFT_OUT: Final = (
+    *("bin/*", "*/tests/*", "*/__pycache__/*", "*.pyi", "*.c", "*.h", "*.pyx", "*.pxd"),
+    "kubernetes/aio/*",  # the official client once more, for asyncio
+    *("aiohttp/*", "aiohttp_retry/*", "aiosignal/*", "aiohappyeyeballs/*", "frozenlist/*", "multidict/*"),
+    *("propcache/*", "yarl/*"),  # which only that one needs
+    *("zstandard/_cffi.*", "pycparser/*"),  # for Pythons that are not CPython
+)
+
+
+def add(layer: Layer, folder: Path) -> list[str]:
+    """Put all of it into the image.
+
+    Args:
+        layer: The image's layer.
+        folder: Where pip may unpack.
+
+    Returns:
+        The packages, each as ``NAME=VERSION``.
+
+    Raises:
+        ProaError: ``MIRROR`` or ``PACKAGES`` from pip, ``INTERNAL`` if Proa's packages are not installed here.
+    """
+    _install(folder)
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file() and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
+            layer.write(f"{SITE}/{name}", path.read_bytes())
+    for name, path in _own():
+        layer.write(f"{SITE}/{name}", path.read_bytes())
+    for name, module in COMMANDS.items():
+        layer.write(f"usr/bin/{name}", _LAUNCHER.format(site=SITE, module=module).encode(), 0o755)
+    lines = LOCK.read_text().splitlines()
+    return [line.removesuffix(" \\").replace("==", "=") for line in lines if "==" in line and line[0].isalnum()]
+
+
+def _install(folder: Path) -> None:
+    words = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-input"]
+    words += ["--target", str(folder), "--require-hashes", "--only-binary=:all:", "--no-deps", "--no-compile"]
+    words += ["--python-version", PYTHON, "--implementation", "cp"]
+    words += [f"--abi={abi}" for abi in (f"cp{PYTHON.replace('.', '')}", "abi3", "none")]
+    words += [f"--platform={platform}" for platform in (*AMD64.platforms, "any")]
+    given = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and "CONFIG" not in name}
+    done = process.run((*words, "-r", LOCK), check=False, env=given)
+    if done.status != 0:
+        said = done.stderr.decode(errors="replace").lower()
+        code = Code.MIRROR if "connection" in said or "timed out" in said else Code.PACKAGES
+        raise process.failure(done, code)
+
+
+def _own() -> Iterator[tuple[str, Path]]:
+    for package in _PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ProaError(Code.INTERNAL, f"{package} is not installed", hint="Run make setup.")
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"{package.replace('.', '/')}/{path.relative_to(folder)}", path

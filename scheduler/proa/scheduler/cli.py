@@ -1,0 +1,35 @@
+"""The command ``proa-scheduler``."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import click
+
+from proa.core import SCHEMA_VERSION
+from proa.core.cli import run_command
+from proa.scheduler.commands.explain import explain
+from proa.scheduler.commands.manifests import manifests
+from proa.scheduler.commands.plan import plan
+from proa.scheduler.commands.proxy import proxy
+from proa.scheduler.commands.run import run
+from proa.scheduler.commands.simulate import simulate
+from proa.scheduler.commands.snapshot import snapshot
+
+
+@click.group(epilog="Example: proa-scheduler manifests | kubectl apply -f -")
+@click.version_option(SCHEMA_VERSION, prog_name="proa-scheduler")
+def cli() -> None:
+    """Take the nodes of a cluster from one release to the next."""
+
+
+cli.add_command(manifests)
+cli.add_command(proxy)
+cli.add_command(run)
+for _verb in (plan, explain, simulate, snapshot):
+    cli.add_command(_verb)
+
+
+def main() -> NoReturn:
+    """Run it."""
+    run_command(cli, "proa-scheduler")

@@ -1,0 +1,28 @@
+"""``proa-scheduler explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proa.core.cli import json_option, show
+from proa.scheduler.commands.options import cluster_options, from_option
+
+
+@click.command(epilog="Example: proa-scheduler explain node-17")
+@click.argument("node")
+@from_option
+@json_option
+@cluster_options
+def explain(node: str, path: Path | None, as_json: bool, kubeconfig: str, context: str) -> None:
+    """Say why a node does not move: every gate that holds it back, since when, and who can open it."""
+    from proa.scheduler.report import source, telling
+    from proa.scheduler.report.explain import explain as explained
+
+    snapshot, now = source.look(kubeconfig, context, path)
+    found = explained(snapshot, node, now)
+    if as_json:
+        show(telling.EXPLANATION, telling.explain_document(found))
+    else:
+        click.echo(telling.explain_text(found, now))

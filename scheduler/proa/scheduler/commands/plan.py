@@ -1,0 +1,29 @@
+"""``proa-scheduler plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proa.core.cli import json_option, show
+from proa.scheduler.commands.options import cluster_options, from_option
+
+
+@click.command(epilog="Example: proa-scheduler plan workers")
+@click.argument("rollout")
+@from_option
+@click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
+@json_option
+@cluster_options
+def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, kubeconfig: str, context: str) -> None:
+    """Show whose turn comes when, why, and about when all are done. Nothing is changed."""
+    from proa.scheduler.report import source, telling
+    from proa.scheduler.report.preview import preview
+
+    snapshot, now = source.look(kubeconfig, context, path)
+    found = preview(snapshot, rollout, now)
+    if as_json:
+        show(telling.PLAN, telling.plan_document(found))
+    else:
+        click.echo(telling.plan_text(found, most=0) if whole else telling.plan_text(found))

@@ -1,0 +1,1 @@
+"""The controller: looks, plans, writes, and tells what it did."""

@@ -1,0 +1,293 @@
+"""The controller: as long as it leads, it looks at the cluster, plans, and carries the plan out, again and again.
+
+It keeps nothing that it could not lose: what it has begun stands on nodes and in orders, and the next leader goes on
+from there. While what it sees is old it does nothing, and blames nobody for what it has not seen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import ProaError
+from proa.scheduler.control import log
+from proa.scheduler.control.foresight import Foresight
+from proa.scheduler.control.pending import Pending
+from proa.scheduler.control.reports import Reports
+from proa.scheduler.control.sources import Sources
+from proa.scheduler.control.telling import Teller
+from proa.scheduler.drain.drainer import Drainer, Wanted
+from proa.scheduler.drain.nodedrain import Wish
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.elector import Elector
+from proa.scheduler.kube.writing import Outcome, Writer, Written
+from proa.scheduler.planning.actions import Action, Cordon
+from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.views import Snapshot
+
+BLIND: Final = 30.0
+"""Seconds without sight after which nodes are not blamed for what has happened before."""
+LONGEST_WAIT: Final = 15.0
+"""Seconds after which it looks at the clock although nothing has happened."""
+GATHER: Final = 0.1
+"""Seconds in which news is gathered: many things happen at the same time."""
+_SOON: Final = 0.5
+
+
+@dataclass
+class Pass:
+    """What the last pass saw and planned, for metrics.
+
+    Attributes:
+        snapshot: What was known.
+        plan: What was planned.
+        seconds: How long that took.
+    """
+
+    snapshot: Snapshot
+    plan: Plan
+    seconds: float
+
+
+class Watcher(Protocol):
+    """Whoever wants to know what the controller sees and does: metrics."""
+
+    def saw(self, last: Pass) -> None:
+        """A pass was planned."""
+        ...
+
+    def did(self, action: Action, snapshot: Snapshot) -> None:
+        """An action was carried out."""
+        ...
+
+
+@dataclass(eq=False)
+class Controller:
+    """Takes the nodes of a cluster from one release to the next.
+
+    Attributes:
+        sources: What is seen.
+        elector: Whether we lead.
+        writer: How it is written.
+        drainer: Drains nodes.
+        teller: Tells of it.
+        pending: Writes that may not show yet.
+        bell: Rung by all that has news.
+        own_node: Where this scheduler runs; empty if nowhere.
+        clock: The clock.
+        watcher: Is told of every pass and every action.
+    """
+
+    sources: Sources
+    elector: Elector
+    writer: Writer
+    drainer: Drainer
+    teller: Teller
+    pending: Pending
+    bell: Bell
+    own_node: str = ""
+    clock: Clock = SYSTEM
+    watcher: Watcher | None = None
+    beat: float = field(default=0.0, init=False)
+    """When the last step began, by the monotonic clock."""
+    last: Pass | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.beat = self.clock.monotonic()
+        self._planner = Planner()
+        self._reports = Reports(self.writer)
+        self._foresight = Foresight(self.drainer.foresee)
+        self._wanted: Mapping[str, Wanted] = {}
+        self._away = Backoff(first=0.5, longest=15.0)
+        self._fence: int | None = None
+        self._since: datetime = self.clock.now()
+        self._blind = 0.0
+        self._expected: float | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Go on until it is told to stop.
+
+        Raises:
+            ProaError: ``INTERNAL`` when a part of it has ended by a defect.
+        """
+        heard = 0
+        while not stop.is_set():
+            pause = min(self.step(), LONGEST_WAIT)
+            self._expected = self.clock.monotonic() + pause + GATHER
+            heard = self.bell.wait(heard, pause)
+            stop.wait(GATHER)
+        self._lay_down()
+
+    def step(self) -> float:
+        """Do what is to be done now; how many seconds to wait if nothing happens."""
+        now = self.beat = self.clock.monotonic()
+        if self._expected is not None and now - self._expected > BLIND:
+            self._since = self.clock.now()  # this process stood still
+        if not self.elector.leading:
+            self._lay_down()
+            return LONGEST_WAIT
+        if self._fence != self.elector.fence:
+            self._take_up()
+        if not self.sources.synced:
+            return _SOON
+        stale = self.sources.stale(now)
+        if stale:
+            self._blind = max(self._blind, stale)
+            return _SOON
+        if self._blind > BLIND:
+            self._since = self.clock.now()
+        self._blind = 0.0
+        try:
+            if self.pending.unknown:
+                self.pending.resolve()
+        except ProaError as error:
+            return self._patience(error)
+        return self._pass(now)
+
+    # inside
+
+    def _pass(self, now: float) -> float:
+        """One pass: look, plan, write."""
+        rollouts = self.sources.rollouts.objects
+        snapshot = Snapshot(
+            nodes=self.sources.nodes.objects,
+            oses=self.sources.oses.objects,
+            rollouts=self._reports.over(rollouts),
+            drains=self.drainer.views,
+            daemon_sets=self.drainer.daemon_sets,
+            pending=self.pending.nodes(self.sources.reached, now),
+            own_node=self.own_node,
+            since=self._since,
+            hopeless=self._foresight.hopeless(now),
+        )
+        began = self.clock.monotonic()
+        plan = self._planner.plan(snapshot, self.clock.now())
+        self.last = Pass(snapshot, plan, self.clock.monotonic() - began)
+        if self.watcher is not None:
+            self.watcher.saw(self.last)
+        self._reports.take(rollouts, plan.statuses)
+        self.teller.stands(snapshot.rollouts, plan.statuses)
+        self.teller.blocked(snapshot.nodes, snapshot.drains)
+        self._drain(snapshot, plan)
+        problem = self._settle(self._reports.write(rollouts, now)) or self._act(snapshot, plan)
+        if problem is not None:
+            return problem
+        self._away.reset()
+        return self._pause(plan)
+
+    def _act(self, snapshot: Snapshot, plan: Plan) -> float | None:
+        """Carry the plan out, one write after the other; how long to wait before another try if that is cut short."""
+        broken: set[str] = set()
+        for action in plan.actions:
+            if action.node in broken:
+                continue
+            try:
+                if not self._allows(action, snapshot):
+                    broken.add(action.node)
+                    self.bell.ring()  # its turn goes to another one
+                    continue
+            except ApiError as error:
+                return self._patience(error)
+            written = self.writer.carry_out(action, snapshot)
+            self.pending.note(action, written, self.clock.monotonic())
+            self.teller.did(action, written, snapshot.nodes.get(action.node))
+            log.info("write", node=action.node, what=_what(action), outcome=written.outcome.value)
+            if (pause := self._settle([written], action)) is not None:
+                return pause
+            if written.outcome is not Outcome.DONE:
+                broken.add(action.node)
+            elif self.watcher is not None:
+                self.watcher.did(action, snapshot)
+        return None
+
+    def _allows(self, action: Action, snapshot: Snapshot) -> bool:
+        if not isinstance(action, Cordon):
+            return True
+        policy = snapshot.rollouts[action.mark.rollout].spec.drain
+        return self._foresight.allows(action, policy, self.clock.monotonic())
+
+    def _settle(self, all_written: list[Written], action: Action | None = None) -> float | None:
+        """What writes mean for the rest of the pass: how long to wait if it is over, none if it goes on."""
+        for written in all_written:
+            match written.outcome:
+                case Outcome.FENCED:
+                    log.warning("another one leads: this one stops", fence=self.elector.fence)
+                    self.elector.resign()
+                    return 0.0
+                case Outcome.NOT_LEADING:
+                    return 0.0
+                case Outcome.AWAY:
+                    return self._patience(written.error)
+                case Outcome.REFUSED:
+                    log.warning("refused", what=_what(action) if action else "status", why=str(written.error))
+                case _:
+                    pass
+        return None
+
+    def _patience(self, error: ProaError | None) -> float:
+        """The API server is in trouble: how long to wait."""
+        log.warning("the API server is away", why=error.message if error else "")
+        return self._away.next(error.retry_after if isinstance(error, ApiError) else None)
+
+    def _drain(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Tell the drainer what is wanted now. A node with a write of ours under way stays as it is."""
+        wanted: dict[str, Wanted] = {}
+        for name, node in snapshot.nodes.items():
+            if node.mark is None:
+                continue
+            rollout = snapshot.rollouts.get(node.mark.rollout)
+            if rollout is None:
+                continue
+            daemon_sets = rollout.spec.health.daemon_sets
+            if name in plan.drains:
+                wish = Wish(rollout.spec.drain, forced=name in plan.forced)
+                wanted[name] = Wanted(wish, daemon_sets, node.attached)
+            elif name in snapshot.pending and name in self._wanted:
+                wanted[name] = self._wanted[name]
+            elif daemon_sets:
+                wanted[name] = Wanted(daemon_sets=daemon_sets)
+        self._wanted = wanted
+        self.drainer.want(wanted)
+
+    def _pause(self, plan: Plan) -> float:
+        """How long nothing is to be done, if nothing happens."""
+        now, rollouts = self.clock.monotonic(), self.sources.rollouts.objects
+        waits = [self.pending.due(now), self._reports.due(rollouts, now), self._foresight.due(now)]
+        if plan.wake is not None:
+            waits.append((plan.wake - self.clock.now()).total_seconds())
+        return max(0.0, min((wait for wait in waits if wait is not None), default=LONGEST_WAIT))
+
+    def _take_up(self) -> None:
+        """A term of ours begins."""
+        self._fence, self._since = self.elector.fence, self.clock.now()
+        self._blind = 0.0
+        self._forget()
+        log.info("leading", fence=self._fence)
+
+    def _lay_down(self) -> None:
+        """A term of ours has ended, if there was one."""
+        if self._fence is None:
+            return
+        self._fence = None
+        self._forget()
+        self.last = None
+        self.drainer.want({})
+        log.info("leading no more")
+
+    def _forget(self) -> None:
+        self._wanted = {}
+        for part in (self._reports, self._foresight, self.pending, self.teller):
+            part.clear()
+
+
+def _what(action: Action) -> str:
+    """An action in a few words."""
+    verb = getattr(action, "verb", None)
+    reason = getattr(action, "reason", "")
+    return " ".join(word for word in (type(action).__name__, verb.value if verb else "", str(reason)) if word)

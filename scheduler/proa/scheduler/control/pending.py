@@ -1,0 +1,103 @@
+"""Writes of ours that may not show yet: their nodes are left alone until they do.
+
+A write shows once the reflector of its collection has reached its resource version. A write that got no answer may have
+been made or not: the object is read, and what it says then must be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.writing import Outcome, Written
+from proa.scheduler.planning.actions import Action, Cordon, Uncordon
+
+REST: Final = 60.0
+"""Seconds for which a node is left alone whose write the cluster does not accept; doubled each time, up to:"""
+LONGEST_REST: Final = 1800.0
+_SOON: Final = 1.0
+_UNKNOWN: Final = -1
+
+
+def collection_of(action: Action) -> str:
+    """Where an action writes to."""
+    return paths.NODES if isinstance(action, (Cordon, Uncordon)) else paths.NODE_OSES
+
+
+@dataclass(eq=False)
+class Pending:
+    """The nodes that are left alone, and why.
+
+    Attributes:
+        get: Reads an object from the API server.
+    """
+
+    get: Callable[[str], Object]
+    _versions: dict[tuple[str, str], int] = field(default_factory=dict)
+    _resting: dict[str, float] = field(default_factory=dict)
+    _rests: dict[str, Backoff] = field(default_factory=dict)
+
+    def note(self, action: Action, written: Written, now: float) -> None:
+        """What became of a write."""
+        key = (collection_of(action), action.node)
+        match written.outcome:
+            case Outcome.DONE:
+                self._versions[key] = max(written.version, self._versions.get(key, 0))
+                self._rests.pop(action.node, None)
+            case Outcome.AWAY:
+                self._versions[key] = _UNKNOWN
+            case Outcome.STALE:
+                self._resting[action.node] = now + _SOON
+            case Outcome.REFUSED:
+                rest = self._rests.setdefault(action.node, Backoff(first=REST, longest=LONGEST_REST))
+                self._resting[action.node] = now + rest.next()
+            case _:
+                pass
+
+    def nodes(self, reached: Mapping[str, int], now: float) -> frozenset[str]:
+        """The nodes to leave alone, given up to which version each collection is known."""
+        for key, version in list(self._versions.items()):
+            if version != _UNKNOWN and reached.get(key[0], 0) >= version:
+                del self._versions[key]
+        self._resting = {node: until for node, until in self._resting.items() if now < until}
+        return frozenset(self._resting) | {node for _, node in self._versions}
+
+    def due(self, now: float) -> float | None:
+        """How many seconds until a node is left alone no longer although nothing has happened; none if never."""
+        return min((max(0.0, until - now) for until in self._resting.values()), default=None)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there are writes of which nobody knows whether they were made."""
+        return any(version == _UNKNOWN for version in self._versions.values())
+
+    def resolve(self) -> None:
+        """Find out about them.
+
+        Raises:
+            ProaError: When that is not possible now.
+        """
+        for key in list(self._unresolved()):
+            try:
+                item = self.get(paths.named(*key))
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                del self._versions[key]
+                continue
+            version = str(item["metadata"].get("resourceVersion", ""))
+            self._versions[key] = int(version) if version.isdigit() else 0
+
+    def clear(self) -> None:
+        """Another term begins: what was written before shows in what is seen from now on, or is refused."""
+        self._versions.clear()
+        self._resting.clear()
+        self._rests.clear()
+
+    def _unresolved(self) -> Iterator[tuple[str, str]]:
+        return (key for key, version in self._versions.items() if version == _UNKNOWN)

@@ -1,0 +1,110 @@
+"""``proa-scheduler run``: all parts of the controller, started and ended in order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from proa.core.clock import SYSTEM
+from proa.core.errors import ProaError
+from proa.scheduler.control import log
+from proa.scheduler.control.controller import Controller
+from proa.scheduler.control.pending import Pending
+from proa.scheduler.control.sources import Sources
+from proa.scheduler.control.telling import Teller
+from proa.scheduler.drain.drainer import Drainer
+from proa.scheduler.health import Health
+from proa.scheduler.kube.access import Load
+from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.elector import Elector
+from proa.scheduler.kube.emit import Events
+from proa.scheduler.kube.terms import Terms, identity
+from proa.scheduler.kube.writing import Writer
+from proa.scheduler.metrics import Metrics
+
+STUCK: Final = 120.0
+"""Seconds without a step after which the kubelet is to start this process again."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the controller runs.
+
+    Attributes:
+        load: The access to the cluster.
+        namespace: Where its lease is.
+        own_node: The node that it runs on; empty if none.
+        listen: Where health and metrics are asked for, as ``HOST:PORT``; empty for nowhere.
+        terms: How long the lease's things take.
+    """
+
+    load: Load
+    namespace: str
+    own_node: str = ""
+    listen: str = ""
+    terms: Terms = Terms()  # noqa: RUF009 -- frozen
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; the lease is given back at the end.
+
+    Raises:
+        ProaError: ``KUBECONFIG``, ``USAGE``; ``INTERNAL`` when a part has ended by a defect.
+    """
+    stop, bell, me = threading.Event(), Bell(), identity()
+
+    def end(_: int, __: FrameType | None) -> None:
+        stop.set()
+        bell.ring()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    api = Api(settings.load)
+    half = settings.terms.request / 2
+    quick = Api(settings.load, limits=Limits(connect=half, read=half), tally=api.tally)
+    sources = Sources.of(api, bell)
+    elector = Elector(quick, settings.namespace, floor=sources.floor, bell=bell, me=me, terms=settings.terms)
+    events = Events(api, me)
+    drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, bell)
+    controller = Controller(
+        sources, elector, Writer(api, elector), drainer, Teller(events), Pending(api.get), bell, settings.own_node
+    )
+    metrics = Metrics(sources, api.tally, lambda: elector.leading, lambda: events.dropped)
+    controller.watcher = metrics
+    health = Health(settings.listen, lambda: _stuck(controller), lambda: _unready(sources), metrics.text)
+    if settings.listen:
+        log.info("listening", port=health.start())
+    parts = (sources, elector, events, drainer)
+    for part in parts:
+        part.start()
+    log.info("started", me=me, namespace=settings.namespace, own_node=settings.own_node)
+    try:
+        controller.run(stop)
+    finally:
+        released = elector.stop()
+        drainer.stop()
+        events.stop()
+        sources.stop()
+        if settings.listen:
+            health.stop()
+        log.info("ended", released=released)
+
+
+def _stuck(controller: Controller) -> str:
+    """Why this process should be started again."""
+    try:
+        _ = controller.elector.leading, controller.sources.nodes.objects
+    except ProaError as error:
+        return error.message
+    age = SYSTEM.monotonic() - controller.beat
+    return f"no step for {age:.0f} s" if age > STUCK else ""
+
+
+def _unready(sources: Sources) -> str:
+    """Why it could not lead now."""
+    missing = [one.path for one in sources if not one.synced]
+    return f"not seen yet: {', '.join(missing)}" if missing else ""

@@ -1,0 +1,275 @@
+"""Drains nodes: follows the pods of each, evicts them by and by, and tells what is in the way.
+
+Evictions are not fenced: what a leader asked for just before it lost its lease may still come through. A pod that is
+evicted by two leaders is evicted once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import Code, ProaError
+from proa.scheduler.drain import pods
+from proa.scheduler.drain.budgets import BudgetView
+from proa.scheduler.drain.eviction import Tries
+from proa.scheduler.drain.nodedrain import NodeDrain, Wish, hopeless
+from proa.scheduler.drain.pods import PodView
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.reflector import Reflector, Source
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.planning.views import DrainView
+from proa.scheduler.spec.rollout import DaemonSet, Drain
+from proa.scheduler.spec.rolloutstatus import Blocker
+
+WORKERS: Final = 8
+"""Evictions that are asked for at a time."""
+SETTLE: Final = 1.0
+"""Seconds for which a node is looked at before it counts as drained: a pod may have been bound to it just before."""
+_GATHER: Final = 0.05
+"""Seconds in which news of many pods is gathered."""
+
+
+class Server(Source, Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
+        """A collection, page by page."""
+        ...
+
+    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
+        """Ask for the end of a pod."""
+        ...
+
+    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
+        """Delete an object."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of one node.
+
+    Attributes:
+        wish: How it is to be drained; none if its pods are only looked at.
+        daemon_sets: DaemonSets whose pods on it must be ready.
+        attached: Volumes that are attached to it.
+    """
+
+    wish: Wish | None = None
+    daemon_sets: tuple[DaemonSet, ...] = ()
+    attached: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class _Followed:
+    """A node whose pods are followed."""
+
+    reflector: Reflector[PodView]
+    drain: NodeDrain
+    since: float | None = None
+    view: DrainView = DrainView(done=False)  # noqa: RUF009 -- frozen
+    daemon_set: str | None = None
+
+
+@dataclass(eq=False)
+class Drainer:
+    """Drains the nodes that it is told to, in threads of its own.
+
+    Attributes:
+        api: The API server.
+        may_act: Whether we lead, asked before each eviction.
+        budgets: The disruption budgets of the cluster, by their keys.
+        bell: Rung when a drain has got on.
+        clock: The clock.
+    """
+
+    api: Server
+    may_act: Callable[[], bool]
+    budgets: Callable[[], Mapping[str, BudgetView]]
+    bell: Bell
+    clock: Clock = SYSTEM
+    evicted: int = field(default=0, init=False)
+    """Evictions that were accepted."""
+
+    def __post_init__(self) -> None:
+        self._news = Bell()
+        self._lock = threading.Lock()
+        self._wanted: Mapping[str, Wanted] = {}
+        self._followed: dict[str, _Followed] = {}
+        self._views: Mapping[str, DrainView] = {}
+        self._daemon_sets: Mapping[str, str] = {}
+        self._answers: deque[tuple[Tries, ApiError | None]] = deque()
+        self._stop = threading.Event()
+        self._defect: Exception | None = None
+        self._pool = ThreadPoolExecutor(WORKERS, "evict")
+        self._thread = threading.Thread(target=self._run, name="drainer", daemon=True)
+
+    # what others see
+
+    def want(self, wanted: Mapping[str, Wanted]) -> None:
+        """Follow these nodes and no others.
+
+        Raises:
+            ProaError: ``INTERNAL`` when a defect has ended the thread.
+        """
+        if self._defect is not None:
+            raise ProaError(Code.INTERNAL, "nobody drains nodes any more") from self._defect
+        with self._lock:
+            if wanted == self._wanted:
+                return
+            self._wanted = dict(wanted)
+        self._news.ring()
+
+    @property
+    def views(self) -> Mapping[str, DrainView]:
+        """How the drains stand; the mapping does not change, the next one may differ."""
+        return self._views
+
+    @property
+    def daemon_sets(self) -> Mapping[str, str]:
+        """By node, of those whose pods have been seen: which DaemonSet's pod is not ready; empty if all are."""
+        return self._daemon_sets
+
+    def foresee(self, node: str, policy: Drain) -> tuple[Blocker, ...]:
+        """What would keep a node from being drained for ever, by what there is now.
+
+        Raises:
+            ApiError: When its pods cannot be listed.
+        """
+        query = {"fieldSelector": f"spec.nodeName={node}"}
+        found = [pods.project(item) for page in self.api.pages(paths.PODS, query) for item in page.get("items") or ()]
+        return hopeless(found, policy, self.budgets().values(), node)
+
+    # life
+
+    def start(self) -> None:
+        """Start."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 3.0) -> bool:
+        """Stop, soon; whether all has ended."""
+        self._stop.set()
+        self._news.ring()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        heard = 0
+        try:
+            while not self._stop.is_set():
+                pause = self.step()
+                heard = self._news.wait(heard, pause)
+                self._stop.wait(_GATHER)
+        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever wants something
+            self._defect = error
+            self.bell.ring()
+        finally:
+            for followed in self._followed.values():
+                followed.reflector.stop()
+
+    # inside
+
+    def step(self) -> float | None:
+        """Look at every node once; how many seconds until there is something to do although nothing has changed."""
+        with self._lock:
+            wanted = self._wanted
+        while self._answers:
+            tries, error = self._answers.popleft()
+            tries.answered(error, self.clock.monotonic())
+        for name in [name for name in self._followed if name not in wanted]:
+            self._followed.pop(name).reflector.stop()
+        wakes = []
+        for name, want in wanted.items():
+            followed = self._followed.get(name) or self._follow(name)
+            wake = self._look(name, followed, want)
+            if wake is not None:
+                wakes.append(wake)
+        self._show(wanted)
+        return min(wakes, default=None)
+
+    def _follow(self, name: str) -> _Followed:
+        fields = f"spec.nodeName={name}"
+        reflector = Reflector(self.api, paths.PODS, pods.project, self._news, fields, self.clock)
+        found = self._followed[name] = _Followed(reflector, NodeDrain(name))
+        reflector.start()
+        return found
+
+    def _look(self, name: str, followed: _Followed, want: Wanted) -> float | None:
+        reflector = followed.reflector
+        if not reflector.synced or reflector.stale_since is not None:
+            followed.view, followed.daemon_set, followed.since = DrainView(False, followed.view.blockers), None, None
+            return 1.0
+        known = reflector.objects
+        followed.daemon_set = _not_ready(known, want.daemon_sets)
+        if want.wish is None:
+            followed.view = DrainView(done=False)
+            return None
+        now = self.clock.monotonic()
+        followed.since = now if followed.since is None else followed.since
+        budgets = self.budgets().values()
+        look = followed.drain.look(known, want.attached, want.wish, budgets, self.clock.now(), now)
+        for pod in look.evict:
+            self._ask(followed.drain.tries[pod.key], pod, want.wish, delete=False)
+        for pod in look.delete:
+            self._ask(followed.drain.tries[pod.key], pod, want.wish, delete=True)
+        settled = followed.since + SETTLE - now
+        followed.view = DrainView(look.done and settled <= 0, look.blockers)
+        wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
+        return max(_GATHER, min(wakes)) if wakes else None
+
+    def _show(self, wanted: Mapping[str, Wanted]) -> None:
+        """Put out how all stands, and tell if that has changed."""
+        views = {name: self._followed[name].view for name, want in wanted.items() if want.wish is not None}
+        sets = {
+            name: said
+            for name, want in wanted.items()
+            if want.daemon_sets and (said := self._followed[name].daemon_set) is not None
+        }
+        if views != self._views or sets != self._daemon_sets:
+            self._views, self._daemon_sets = views, sets
+            self.bell.ring()
+
+    def _ask(self, tries: Tries, pod: PodView, wish: Wish, *, delete: bool) -> None:
+        tries.under_way = True
+        self._pool.submit(self._send, tries, pod, wish.policy, delete)
+
+    def _send(self, tries: Tries, pod: PodView, policy: Drain, delete: bool) -> None:
+        """Ask for the end of a pod, in a thread of the pool; the answer goes to the thread that looks."""
+        error: ApiError | None = None
+        grace = policy.grace_period_seconds
+        options = {} if grace is None else {"gracePeriodSeconds": grace}
+        try:
+            if not self.may_act():
+                error = ApiError(0, "another scheduler leads")
+            elif delete:
+                path = paths.named(paths.within(paths.PODS, pod.namespace), pod.name)
+                self.api.delete(path, uid=pod.uid, **options)
+            else:
+                self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
+                self.evicted += 1
+        except ApiError as refusal:
+            error = refusal
+        except ProaError as problem:
+            error = ApiError(0, problem.message)
+        self._answers.append((tries, error))
+        self._news.ring()
+
+
+def _not_ready(known: Mapping[str, PodView], daemon_sets: tuple[DaemonSet, ...]) -> str:
+    """The first DaemonSet that has no ready pod there; empty if all have."""
+    ready = {
+        (pod.namespace, pod.owner[1])
+        for pod in known.values()
+        if pod.owner[0] == "DaemonSet" and pod.ready and pod.deleting is None
+    }
+    return next((f"{one.namespace}/{one.name}" for one in daemon_sets if (one.namespace, one.name) not in ready), "")

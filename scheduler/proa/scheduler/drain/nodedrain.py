@@ -1,0 +1,168 @@
+"""The drain of one node: from what is known of its pods to what is to be done next. Pure but for what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from proa.scheduler.drain.budgets import BudgetView, over
+from proa.scheduler.drain.eviction import Answer, Tries
+from proa.scheduler.drain.pods import Fate, PodView, ends_by, fate
+from proa.scheduler.spec.rollout import Drain
+from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.spec.times import text
+
+SOON: Final = 15.0
+"""A pod that an eviction does not move for so many seconds is told to people; budgets recover by themselves."""
+LATE: Final = timedelta(seconds=30)
+"""After how long beyond its time to end a pod is told to people; a forced drain waits for it no longer."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of the drain of one node.
+
+    Attributes:
+        policy: How pods are moved away.
+        forced: Whether its time is up, and what is left is deleted.
+    """
+
+    policy: Drain
+    forced: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look tells.
+
+    Attributes:
+        evict: Pods to evict now.
+        delete: Pods to delete now, whatever their budgets say.
+        blockers: What is in the way, for people.
+        done: Whether nothing is left.
+        wake: Seconds until there is something to do although nothing has changed; none if never.
+    """
+
+    evict: tuple[PodView, ...] = ()
+    delete: tuple[PodView, ...] = ()
+    blockers: tuple[Blocker, ...] = ()
+    done: bool = False
+    wake: float | None = None
+
+
+@dataclass
+class NodeDrain:
+    """The drain of one node.
+
+    Attributes:
+        node: Its name.
+        tries: By pod.
+    """
+
+    node: str
+    tries: dict[str, Tries] = field(default_factory=dict)
+    _since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+
+    def look(
+        self,
+        pods: Mapping[str, PodView],
+        attached: Collection[str],
+        wish: Wish,
+        budgets: Iterable[BudgetView],
+        when: datetime,
+        now: float,
+    ) -> Look:
+        """What is to be done.
+
+        Args:
+            pods: All pods on the node, by their keys.
+            attached: Volumes that are attached to it.
+            wish: What is wanted.
+            budgets: The disruption budgets of the cluster.
+            when: The time, for people.
+            now: The monotonic clock's.
+        """
+        for key in [key for key, tries in self.tries.items() if key not in pods or pods[key].uid != tries.uid]:
+            del self.tries[key]
+        evict: list[PodView] = []
+        delete: list[PodView] = []
+        blockers: list[Blocker] = []
+        wakes: list[float] = []
+        left = staying_claims = 0
+        for key, pod in pods.items():
+            what, why = fate(pod, wish.policy)
+            if what is Fate.STAYS:
+                staying_claims += pod.claims
+                continue
+            if pod.deleting is not None:
+                end = ends_by(pod, when) + LATE
+                late = when >= end
+                left += not (late and wish.forced)
+                if late:
+                    blockers.append(self._blocker(key, "", "", "it was asked to end, and does not", when))
+                else:
+                    wakes.append((end - when).total_seconds())
+                continue
+            left += 1
+            if what is Fate.BLOCKED and not wish.forced:
+                blockers.append(self._blocker(key, "", "", why, when))
+                continue
+            tries = self.tries.setdefault(key, Tries(pod.uid, now, now))
+            if not tries.under_way and now >= tries.due:
+                (delete if wish.forced else evict).append(pod)
+            elif not tries.under_way:
+                wakes.append(tries.due - now)
+            if now - tries.since >= SOON and (said := _why(pod, tries, budgets)):
+                blockers.append(self._blocker(key, *said, when))
+        volumes = sorted(attached)[: max(0, len(attached) - staying_claims)] if not left else ()
+        blockers += [self._blocker("", "", volume, "it is still attached", when) for volume in volumes]
+        current = {(blocker.pod, blocker.budget, blocker.volume) for blocker in blockers}
+        self._since = {key: since for key, since in self._since.items() if key in current}
+        done = not left and (not volumes or wish.forced)
+        return Look(tuple(evict), tuple(delete), tuple(blockers), done, min(wakes, default=None))
+
+    def _blocker(self, pod: str, budget: str, volume: str, reason: str, when: datetime) -> Blocker:
+        since = self._since.setdefault((pod, budget, volume), when)
+        subject = f"pod {pod}" if pod else f"volume {volume}"
+        return Blocker(self.node, pod, budget, volume, f"{subject}: {reason}"[:256], text(since))
+
+
+def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str, str, str] | None:
+    """The budget, the volume and the sentence of a blocker; none while all goes well."""
+    match tries.answer:
+        case Answer.BUDGET:
+            names = ", ".join(budget.key for budget in over(pod, budgets))
+            return names, "", f"disruption budget {names} allows no disruption" if names else tries.message
+        case Answer.BUDGETS:
+            names = ", ".join(budget.key for budget in over(pod, budgets))
+            return names, "", f"it is under several disruption budgets: {names}"
+        case Answer.REFUSED | Answer.AWAY:
+            return "", "", tries.message
+        case Answer.ACCEPTED if tries.number > 1:
+            return "", "", "its eviction was accepted, and it does not end"
+        case _:
+            return None
+
+
+def hopeless(pods: Iterable[PodView], policy: Drain, budgets: Iterable[BudgetView], node: str) -> tuple[Blocker, ...]:
+    """What would be in the way for ever, told before anything is done to a node."""
+    found = []
+    known = tuple(budgets)
+    for pod in pods:
+        what, why = fate(pod, policy)
+        if what is Fate.BLOCKED:
+            found.append(Blocker(node, pod.key, reason=f"pod {pod.key}: {why}"))
+        elif what is Fate.GOES and pod.deleting is None:
+            above = over(pod, known)
+            for budget in above:
+                if budget.never:
+                    reason = f"pod {pod.key}: disruption budget {budget.key} never lets one go: {budget.never}"
+                    found.append(Blocker(node, pod.key, budget.key, reason=reason[:256]))
+            if len(above) > 1:
+                names = ", ".join(budget.key for budget in above)
+                found.append(
+                    Blocker(node, pod.key, names[:320], reason=f"pod {pod.key}: under several budgets: {names}"[:256])
+                )
+    return tuple(sorted(found, key=lambda blocker: (blocker.pod, blocker.budget)))

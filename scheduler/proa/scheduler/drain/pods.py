@@ -1,0 +1,129 @@
+"""What of a pod decides whether, and how, it is moved away."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from sys import intern
+from typing import Any, Final
+
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.planning.annotations import read_time
+from proa.scheduler.spec.rollout import Drain, UnmanagedPods
+
+_MIRROR: Final = "kubernetes.io/config.mirror"
+_FINISHED: Final = frozenset({"Succeeded", "Failed"})
+_GRACE: Final = 30
+"""Seconds that a pod has to end where it does not say (Kubernetes, "Pod Lifecycle", "Termination of Pods")."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod on a node.
+
+    Attributes:
+        key: ``NAMESPACE/NAME``.
+        labels: For disruption budgets.
+        owner: The kind and the name of its controller; empty if it has none.
+        mirror: Whether the kubelet runs it from a file.
+        finished: Whether it has run to its end.
+        ready: Whether it says that it is Ready.
+        empty_dir: Whether it has a volume whose content is lost with it.
+        claims: How many volumes it has that may have to be detached.
+        deleting: When it must have ended; none if nobody has asked it to.
+        grace: How many seconds it has to end.
+    """
+
+    key: str
+    uid: str
+    labels: Mapping[str, str]
+    owner: tuple[str, str] = ("", "")
+    mirror: bool = False
+    finished: bool = False
+    ready: bool = False
+    empty_dir: bool = False
+    claims: int = 0
+    deleting: datetime | None = None
+    grace: int = _GRACE
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in the namespace."""
+        return self.key.partition("/")[2]
+
+
+class Fate(enum.Enum):
+    """What becomes of a pod in a drain."""
+
+    STAYS = "stays"
+    """It belongs to the node, or has ended anyway."""
+    GOES = "goes"
+    BLOCKED = "blocked"
+    """By the policy: a person has to decide."""
+
+
+def project(item: Object, before: PodView | None = None) -> PodView:
+    """What is kept of a pod."""
+    metadata, spec, status = item["metadata"], _part(item, "spec"), _part(item, "status")
+    labels = {intern(str(key)): intern(str(value)) for key, value in _part(metadata, "labels").items()}
+    volumes = [volume for volume in spec.get("volumes") or () if isinstance(volume, Mapping)]
+    grace = spec.get("terminationGracePeriodSeconds")
+    return PodView(
+        key=f"{metadata.get('namespace', '')}/{metadata['name']}",
+        uid=str(metadata.get("uid", "")),
+        labels=before.labels if before is not None and before.labels == labels else labels,
+        owner=_controller(metadata),
+        mirror=_MIRROR in _part(metadata, "annotations"),
+        finished=status.get("phase") in _FINISHED,
+        ready=_is_ready(status),
+        empty_dir=any("emptyDir" in volume for volume in volumes),
+        claims=sum("persistentVolumeClaim" in volume or "ephemeral" in volume for volume in volumes),
+        deleting=read_time(str(metadata.get("deletionTimestamp") or "")),
+        grace=grace if isinstance(grace, int) else _GRACE,
+    )
+
+
+def fate(pod: PodView, policy: Drain) -> tuple[Fate, str]:
+    """What becomes of a pod, and why if it is blocked."""
+    if pod.mirror or pod.finished or pod.owner[0] == "DaemonSet":
+        return Fate.STAYS, ""
+    if pod.deleting is not None:
+        return Fate.GOES, ""
+    if pod.owner[0] == "" and policy.unmanaged_pods is UnmanagedPods.BLOCK:
+        return Fate.BLOCKED, "no controller would make it anew (drain.unmanagedPods)"
+    if pod.empty_dir and not policy.delete_empty_dir:
+        return Fate.BLOCKED, "its emptyDir would be lost (drain.deleteEmptyDir)"
+    return Fate.GOES, ""
+
+
+def ends_by(pod: PodView, now: datetime) -> datetime:
+    """By when a pod that is asked to end must have done so; ``deletionTimestamp`` is the end of its grace."""
+    return pod.deleting or now + timedelta(seconds=pod.grace)
+
+
+def _controller(metadata: Mapping[str, Any]) -> tuple[str, str]:
+    owners = metadata.get("ownerReferences")
+    for owner in owners if isinstance(owners, list) else ():
+        if isinstance(owner, Mapping) and owner.get("controller") is True:
+            return intern(str(owner.get("kind", ""))), intern(str(owner.get("name", "")))
+    return "", ""
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions")
+    return any(
+        isinstance(one, Mapping) and one.get("type") == "Ready" and one.get("status") == "True"
+        for one in (conditions if isinstance(conditions, list) else ())
+    )
+
+
+def _part(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = item.get(key)
+    return found if isinstance(found, Mapping) else {}

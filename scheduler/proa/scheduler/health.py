@@ -1,0 +1,84 @@
+"""What the kubelet and Prometheus ask: ``/healthz``, ``/readyz``, ``/metrics``, by plain HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from proa.core.errors import Code, ProaError
+
+_METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+@dataclass(eq=False)
+class Health:
+    """Answers in threads of its own.
+
+    Attributes:
+        address: Where to listen, as ``HOST:PORT`` or ``:PORT``.
+        healthy: Why this process should be started again; empty if it should not.
+        ready: Why it is not ready; empty if it is.
+        metrics: The metrics in Prometheus' text format.
+    """
+
+    address: str
+    healthy: Callable[[], str]
+    ready: Callable[[], str]
+    metrics: Callable[[], bytes] = field(default=lambda: b"")
+
+    def start(self) -> int:
+        """Start listening; the port.
+
+        Raises:
+            ProaError: ``USAGE`` when that is not possible.
+        """
+        host, _, port = self.address.rpartition(":")
+        if not port.isdigit():
+            raise ProaError(Code.USAGE, "this is not HOST:PORT or :PORT", at=self.address)
+        try:
+            self._server = ThreadingHTTPServer((host, int(port)), _handler(self))
+        except OSError as error:
+            raise ProaError(Code.USAGE, f"cannot listen there: {error}", at=self.address) from error
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str) -> tuple[int, str, bytes]:
+        """The status, the type and the body of an answer."""
+        if path == "/metrics":
+            return 200, _METRICS, self.metrics()
+        checks = {"/healthz": self.healthy, "/readyz": self.ready}
+        if path not in checks:
+            return 404, _TEXT, b"not found\n"
+        problem = checks[path]()
+        return (503, _TEXT, f"{problem}\n".encode()) if problem else (200, _TEXT, b"ok\n")
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        timeout = 10
+
+        def do_GET(self) -> None:
+            """Answer it."""
+            status, kind, body = health.answer(self.path.split("?", 1)[0])
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: it is asked every few seconds."""
+
+    return Handler

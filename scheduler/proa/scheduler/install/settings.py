@@ -1,0 +1,85 @@
+"""What may be chosen of an installation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proa.core import SCHEMA_VERSION as VERSION
+from proa.core.errors import Code, ProaError, ProaErrors
+
+IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
+"""Nobody's registry: an image that was brought to the nodes by hand."""
+NAMESPACE: Final = "proa-system"
+PROXY_NAMESPACE: Final = "proa-proxy"
+GROUP: Final = 65532
+"""The group that proxies run with, which is the image's own."""
+PORTS: Final = (443, 6443)
+"""Where API servers listen, as a rule."""
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,510}")
+_KEY: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is chosen.
+
+    Attributes:
+        image: The image of scheduler and proxy.
+        namespace: The scheduler's.
+        proxy_namespace: The proxies', which must be another one: they mount a folder of their host.
+        group: The number of the group that may give orders to the agents: ``cluster.group`` of the nodes' images.
+        replicas: How many schedulers run, of which one leads.
+        node_selector: Labels of the nodes that schedulers run on.
+        proxy_selector: Labels of the nodes that proxies run on.
+        pull_secret: The name of a secret of both namespaces that kubelets pull the image with; none if empty.
+        priority: Whether pods have the priority classes of what a cluster needs.
+        api_ports: The ports of the API server that the network policies let through.
+    """
+
+    image: str = IMAGE
+    namespace: str = NAMESPACE
+    proxy_namespace: str = PROXY_NAMESPACE
+    group: int = GROUP
+    replicas: int = 2
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    proxy_selector: Mapping[str, str] = field(default_factory=dict)
+    pull_secret: str = ""
+    priority: bool = True
+    api_ports: tuple[int, ...] = PORTS
+
+
+def check(settings: Settings) -> None:
+    """See whether an installation can be made of it.
+
+    Raises:
+        ProaErrors: ``USAGE`` for each thing that is wrong.
+    """
+    found = []
+    if not _IMAGE.fullmatch(settings.image):
+        found.append(_wrong("--image", f"{settings.image!r} is no reference of an image"))
+    for option, name in (("--namespace", settings.namespace), ("--proxy-namespace", settings.proxy_namespace)):
+        if not _LABEL.fullmatch(name):
+            found.append(_wrong(option, f"{name!r} is no name of a namespace"))
+        elif name == "default" or name.startswith("kube-"):
+            hint = "Give one that is Proa's alone: it is removed with Proa."
+            found.append(_wrong(option, f"the namespace {name!r} belongs to the cluster", hint))
+    if settings.namespace == settings.proxy_namespace:
+        hint = "Proxies mount a folder of their host, which the scheduler's namespace does not allow."
+        found.append(_wrong("--proxy-namespace", "both namespaces are the same", hint))
+    for option, chosen in (("--node-selector", settings.node_selector), ("--proxy-selector", settings.proxy_selector)):
+        for key, value in chosen.items():
+            if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
+                found.append(_wrong(option, f"{key}={value} is no label"))
+    if settings.pull_secret and not all(_LABEL.fullmatch(part) for part in settings.pull_secret.split(".")):
+        found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is no name of a secret"))
+    if found:
+        raise ProaErrors(found)
+
+
+def _wrong(option: str, what: str, hint: str = "") -> ProaError:
+    return ProaError(Code.USAGE, what, at=option, hint=hint)

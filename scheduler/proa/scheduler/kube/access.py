@@ -1,0 +1,86 @@
+"""Which cluster, and as whom: in a pod by its service account, elsewhere by a kubeconfig.
+
+The official client reads all of it: tokens that are renewed, programs that give credentials, proxies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+from proa.core.errors import Code, ProaError
+from proa.core.printable import one_line
+
+DEFAULT: Final = Path("~/.kube/config")
+_IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
+_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+Load = Callable[[], Configuration]
+"""Reads the access anew: what it gives may have changed since the last time."""
+
+
+def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = os.environ) -> Load:
+    """The access that is meant: what is named, else ``KUBECONFIG``, else the default file, else the pod's own.
+
+    Args:
+        kubeconfig: Paths of kubeconfig files, separated by colons.
+        context: One of their contexts; the current one if empty.
+        environ: The environment.
+    """
+    named = kubeconfig or environ.get("KUBECONFIG", "")
+    if not named and (DEFAULT.expanduser().exists() or _IN_CLUSTER not in environ):
+        named = str(DEFAULT.expanduser())
+    return (lambda: from_kubeconfig(named, context)) if named else in_cluster
+
+
+def in_cluster() -> Configuration:
+    """The access of a pod; its token is read again once a minute.
+
+    Raises:
+        ProaError: ``KUBECONFIG``.
+    """
+    found = _new()
+    try:
+        load_incluster_config(found)  # type: ignore[no-untyped-call]  # it has no types
+    except (ConfigException, OSError, ValueError) as error:
+        raise _unusable(error, "the service account of this pod") from error
+    return found
+
+
+def from_kubeconfig(path: str, context: str = "") -> Configuration:
+    """The access that kubeconfig files give.
+
+    Raises:
+        ProaError: ``KUBECONFIG``.
+    """
+    found = _new()
+    try:
+        load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
+            path, context or None, found, persist_config=False
+        )
+    except Exception as error:  # a malformed file makes its parsers raise anything
+        raise _unusable(error, path) from error
+    return found
+
+
+def own_namespace(path: Path = _NAMESPACE) -> str:
+    """The namespace of this pod; empty where this is none."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _new() -> Configuration:
+    found = Configuration()
+    found.keep_alive = True
+    return found
+
+
+def _unusable(error: Exception, at: str) -> ProaError:
+    told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
+    return ProaError(Code.KUBECONFIG, f"no access to a cluster: {told}", at=at)

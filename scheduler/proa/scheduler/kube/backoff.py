@@ -1,0 +1,41 @@
+"""How long to wait before another try, when a server must be neither left for long nor hammered."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+LONGEST_REQUEST: Final = 300.0
+"""Seconds that a server may ask to be left alone for; a longer wish counts as this one."""
+jitter: Final[Callable[[], float]] = random.SystemRandom().random
+"""A number from 0 to 1, another one at every call."""
+
+
+@dataclass
+class Backoff:
+    """Waits that double with every failure in a row, without end.
+
+    Attributes:
+        first: The first wait, in seconds.
+        longest: Where the doubling ends.
+        random: A number from 0 to 1, another one at every call: those who failed together must not come back together.
+    """
+
+    first: float = 0.5
+    longest: float = 30.0
+    random: Callable[[], float] = jitter
+    failures: int = 0
+
+    def next(self, after: float | None = None) -> float:
+        """The seconds to wait after one more failure; at least those that the server asks for."""
+        pause = min(self.longest, self.first * 2.0 ** min(self.failures, 30)) * (0.5 + self.random() / 2)
+        self.failures += 1
+        if after is None:
+            return pause
+        return max(pause, min(after, LONGEST_REQUEST) + self.random() * self.first)
+
+    def reset(self) -> None:
+        """It went well."""
+        self.failures = 0

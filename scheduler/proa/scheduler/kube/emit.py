@@ -1,0 +1,250 @@
+"""Kubernetes Events (``events.k8s.io/v1``): what happens, told beside the object that it happens to.
+
+Telling never holds up work and never fails. What is told again is counted in the event that is there ("Series").
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Final, Protocol
+from uuid import uuid4
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import ProaError
+from proa.core.printable import one_line
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.stream import Object
+
+CONTROLLER: Final = "proa.dev/scheduler"
+QUEUE: Final = 1000
+"""Events that wait to be written; more are dropped."""
+KNOWN: Final = 4096
+"""Events that may be told again and are only counted then."""
+RATE: Final = 5.0
+"""Events a second that are written in the long run, and at once:"""
+BURST: Final = 50.0
+TRIES: Final = 5
+SERIES_SECONDS: Final = 60.0
+"""How often the count of one event is written."""
+_NOTE_BYTES: Final = 1024
+_TICK: Final = 0.001
+"""No wait is shorter: rounding may not make one that never ends."""
+
+
+class Writes(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object."""
+        ...
+
+    def merge(self, path: str, body: Object) -> Object:
+        """JSON merge patch."""
+        ...
+
+
+@dataclass(frozen=True)
+class About:
+    """The object that something happens to."""
+
+    kind: str
+    name: str
+    uid: str
+    api_version: str = "v1"
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
+class Told:
+    """One event, as it is told."""
+
+    about: About
+    reason: str
+    note: str
+    action: str
+    warning: bool
+
+
+@dataclass
+class _Known:
+    """An event that was written: how often it was told, and how often it says so."""
+
+    name: str
+    count: int = 1
+    written: int = 1
+    wrote: float = 0.0
+
+
+@dataclass(eq=False)
+class Events:
+    """Writes events in a thread of its own.
+
+    Attributes:
+        api: The API server.
+        instance: Who tells, such as the name of the pod.
+        clock: The clock.
+        dropped: Events that were given up: too many at once, or the API server did not take them.
+    """
+
+    api: Writes
+    instance: str
+    clock: Clock = SYSTEM
+    dropped: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._bell = Bell()
+        self._lock = threading.Lock()
+        self._queue: deque[Told] = deque()
+        self._known: OrderedDict[Told, _Known] = OrderedDict()
+        self._backoff = Backoff(first=1.0)
+        self._tokens, self._filled = BURST, self.clock.monotonic()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def tell(self, about: About, reason: str, note: str, *, action: str = "Update", warning: bool = False) -> None:
+        """Tell that something has happened. It returns at once and never fails.
+
+        Args:
+            about: To what.
+            reason: In one word, which is always the same for the same.
+            note: In a sentence.
+            action: What was being done, in one word.
+            warning: Whether somebody should look.
+        """
+        told = Told(about, one_line(reason, 128), _short(note), one_line(action, 128), warning)
+        with self._lock:
+            if len(self._queue) >= QUEUE:
+                self.dropped += 1
+                return
+            self._queue.append(told)
+        self._bell.ring()
+
+    # life
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 3.0) -> bool:
+        """Write what waits, if that is soon done, and end; whether all has ended."""
+        self._closing = True
+        self._bell.ring()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        heard = 0
+        while not (self._closing and (not self._queue or self._backoff.failures)):
+            pause = self.step()
+            heard = self._bell.wait(heard, pause) if pause != 0.0 else heard
+
+    def step(self) -> float | None:
+        """Write one event, or the count of one; how long to wait before the next step, none if until there is news."""
+        wait = self._wait()
+        told = self._queue[0] if self._queue else None
+        if told is None:
+            return self._count_due(wait)
+        known = self._known.get(told)
+        if known is not None:
+            known.count += 1
+            self._known.move_to_end(told)
+            self._queue.popleft()
+            return 0.0
+        if wait:
+            return wait
+        failed = self._try(lambda: self._create(told))
+        if failed is None or self._backoff.failures >= TRIES:
+            self._queue.popleft()
+        if failed is None:
+            return 0.0
+        if self._backoff.failures >= TRIES:
+            self.dropped += 1
+            self._backoff.reset()
+        return failed
+
+    # inside
+
+    def _count_due(self, wait: float) -> float | None:
+        """Write the count that has waited for longest, once it is time to."""
+        due = [(one.wrote, told) for told, one in self._known.items() if one.count > one.written]
+        if not due:
+            return None
+        wrote, told = min(due, key=lambda pair: pair[0])
+        pause = max(wait, wrote + SERIES_SECONDS - self.clock.monotonic())
+        if pause > 0:
+            return max(_TICK, pause)
+        return self._try(lambda: self._series(told, self._known[told])) or 0.0
+
+    def _create(self, told: Told) -> None:
+        about = told.about
+        name = f"{about.name[:200]}.{uuid4().hex[:16]}"
+        place = {"namespace": about.namespace} if about.namespace else {}
+        body = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": about.namespace or "default"},
+            "eventTime": self._now(),
+            "reportingController": CONTROLLER,
+            "reportingInstance": self.instance[:128],
+            "action": told.action,
+            "reason": told.reason,
+            "note": told.note,
+            "type": "Warning" if told.warning else "Normal",
+            "regarding": {
+                "apiVersion": about.api_version,
+                "kind": about.kind,
+                "name": about.name,
+                "uid": about.uid,
+                **place,
+            },
+        }
+        self.api.create(paths.events(about.namespace or "default"), body)
+        self._known[told] = _Known(name, wrote=self.clock.monotonic())
+        if len(self._known) > KNOWN:
+            self._known.popitem(last=False)
+
+    def _series(self, told: Told, known: _Known) -> None:
+        path = paths.named(paths.events(told.about.namespace or "default"), known.name)
+        count, known.wrote = known.count, self.clock.monotonic()
+        try:
+            self.api.merge(path, {"series": {"count": count, "lastObservedTime": self._now()}})
+        except ApiError as error:
+            if error.status == 404:  # the API server keeps events for an hour
+                del self._known[told]
+                with self._lock:
+                    self._queue.appendleft(told)
+                return
+            raise
+        known.written = count
+
+    def _try(self, write: Callable[[], None]) -> float | None:
+        """Write; how long to wait after a failure, none if there was none."""
+        self._tokens -= 1
+        try:
+            write()
+        except ProaError as error:
+            return self._backoff.next(error.retry_after if isinstance(error, ApiError) else None)
+        self._backoff.reset()
+        return None
+
+    def _wait(self) -> float:
+        """How long until there is a token."""
+        now = self.clock.monotonic()
+        self._tokens = min(BURST, self._tokens + (now - self._filled) * RATE)
+        self._filled = now
+        return 0.0 if self._tokens >= 1 else max(_TICK, (1 - self._tokens) / RATE)
+
+    def _now(self) -> str:
+        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _short(note: str) -> str:
+    return one_line(note, _NOTE_BYTES).encode(errors="replace")[:_NOTE_BYTES].decode(errors="ignore")

@@ -1,0 +1,47 @@
+"""Where objects are on the API server, and what a path is about."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+from proa.scheduler.spec.crd import NODES as NODE_OS
+from proa.scheduler.spec.crd import ROLLOUTS
+
+NODES: Final = "/api/v1/nodes"
+PODS: Final = "/api/v1/pods"
+NODE_OSES: Final = NODE_OS.path
+OS_ROLLOUTS: Final = ROLLOUTS.path
+BUDGETS: Final = "/apis/policy/v1/poddisruptionbudgets"
+VOLUME_ATTACHMENTS: Final = "/apis/storage.k8s.io/v1/volumeattachments"
+DAEMON_SETS: Final = "/apis/apps/v1/daemonsets"
+
+
+def named(collection: str, name: str, subresource: str = "") -> str:
+    """The path of one object of a collection, or of its subresource."""
+    return f"{collection}/{quote(name, safe='')}" + (f"/{subresource}" if subresource else "")
+
+
+def within(collection: str, namespace: str) -> str:
+    """The path of a collection in one namespace: ``/api/v1/namespaces/NAMESPACE/pods`` of ``/api/v1/pods``."""
+    stem, _, plural = collection.rpartition("/")
+    return f"{stem}/namespaces/{quote(namespace, safe='')}/{plural}"
+
+
+def leases(namespace: str) -> str:
+    """The leases of a namespace."""
+    return within("/apis/coordination.k8s.io/v1/leases", namespace)
+
+
+def events(namespace: str) -> str:
+    """The events of a namespace; those about objects without one are in ``default``."""
+    return within("/apis/events.k8s.io/v1/events", namespace)
+
+
+def resource(path: str) -> str:
+    """What kind of thing a path is about: ``nodes``, ``nodeoses/status``, ``pods/eviction``; empty for another one."""
+    parts = path.split("?", 1)[0].strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:] if parts[0] == "apis" else []
+    if len(rest) > 2 and rest[0] == "namespaces":
+        rest = rest[2:]
+    return "/".join(part for part in (*rest[:1], *rest[2:3]) if part)

@@ -1,0 +1,102 @@
+"""A watch under way: events as they come, one line of JSON each (Kubernetes, "API Concepts", "Efficient detection").
+
+It is read by ``read1``, which gives what is there: a reader that fills its buffer first would keep the last event back
+until the next one comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, Self
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from proa.scheduler.kube.apierror import ApiError, of_failure, of_status
+
+MAX_LINE: Final = 16 * 1024 * 1024
+"""Bytes of one event; etcd takes objects of 1.5 MiB."""
+Object = dict[str, Any]
+
+
+class Event(NamedTuple):
+    """One event.
+
+    Attributes:
+        type: ``ADDED``, ``MODIFIED``, ``DELETED`` or ``BOOKMARK``.
+        object: The object.
+    """
+
+    type: str
+    object: Object
+
+
+class Stream:
+    """One thread goes through it; any other may :meth:`stop` it.
+
+    Args:
+        response: The answer, not read yet.
+        at: The request, for errors.
+    """
+
+    def __init__(self, response: urllib3.BaseHTTPResponse, at: str) -> None:
+        self._response = response
+        self._at = at
+        self._stopped = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._response.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Every event, until the server ends the stream or it is stopped.
+
+        Raises:
+            ApiError: When the stream breaks, falls silent for too long, or ends with an error of the server, such as
+                410.
+        """
+        parts: list[bytes] = []
+        size = 0
+        while data := self._read():
+            head, newline, rest = data.partition(b"\n")
+            parts.append(head)
+            size += len(head)
+            if size > MAX_LINE:
+                raise ApiError(0, f"it sent an event of more than {MAX_LINE} bytes", at=self._at)
+            while newline:
+                yield self._event(b"".join(parts))
+                head, newline, rest = rest.partition(b"\n")
+                parts, size = [head], len(head)
+        if any(parts) and not self._stopped:
+            raise ApiError(0, "the connection was cut within an event", at=self._at)
+
+    def stop(self) -> None:
+        """End it, from any thread, also while another one waits for the next event."""
+        self._stopped = True
+        # It may have ended already, or be closed at this very moment.
+        with contextlib.suppress(ValueError, RuntimeError, TypeError, OSError):
+            self._response.shutdown()
+
+    def _read(self) -> bytes:
+        try:
+            return self._response.read1()
+        except (HTTPError, OSError, ValueError) as error:
+            if self._stopped:
+                return b""
+            raise of_failure(error, self._at) from error
+
+    def _event(self, line: bytes) -> Event:
+        try:
+            document = json.loads(line)
+            kind, found = document["type"], document["object"]
+            if kind == "ERROR":
+                raise of_status(found, self._at)
+            if not isinstance(found["metadata"], dict):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ApiError(0, "it sent what is no event", at=self._at) from error
+        return Event(kind, found)

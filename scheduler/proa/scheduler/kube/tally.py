@@ -1,0 +1,55 @@
+"""How often the API server was asked what, and what it said: for metrics and for tests."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Asked(NamedTuple):
+    """One kind of request, and how it came out.
+
+    Attributes:
+        verb: ``get``, ``list``, ``watch``, ``create``, ``delete``, ``patch`` or ``apply``.
+        resource: As :func:`proa.scheduler.kube.paths.resource` tells it.
+        status: The HTTP status; 0 where there was no answer.
+    """
+
+    verb: str
+    resource: str
+    status: int
+
+
+@dataclass
+class Tally:
+    """Counts requests. Threads may share it."""
+
+    _counts: Counter[Asked] = field(default_factory=Counter)
+    _seconds: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, verb: str, resource: str, status: int, seconds: float) -> None:
+        """Count one request that took so long until its answer began."""
+        with self._lock:
+            self._counts[Asked(verb, resource, status)] += 1
+            self._seconds[verb, resource] += seconds  # type: ignore[assignment]  # a sum, not a count
+
+    def counts(self) -> dict[Asked, int]:
+        """How often each was asked."""
+        with self._lock:
+            return dict(self._counts)
+
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """How long answers took in all, by verb and resource."""
+        with self._lock:
+            return dict(self._seconds)
+
+    def total(self, verb: str = "", resource: str = "", status: int | None = None) -> int:
+        """How many requests there were that meet what is given."""
+        return sum(
+            count
+            for asked, count in self.counts().items()
+            if verb in ("", asked.verb) and resource in ("", asked.resource) and status in (None, asked.status)
+        )

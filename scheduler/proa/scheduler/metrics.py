@@ -1,0 +1,158 @@
+"""What Prometheus is told. Names and labels are a contract: alert rules and dashboards rely on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.wire import Action as Verb
+from proa.core.wire import Result
+from proa.scheduler.control.controller import Pass
+from proa.scheduler.control.sources import Sources
+from proa.scheduler.kube.tally import Tally
+from proa.scheduler.planning.actions import Action, Give, Uncordon
+from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.spec.rolloutstatus import RolloutPhase
+from proa.scheduler.spec.times import read
+
+PHASES: Final = tuple(value for name, value in vars(RolloutPhase).items() if name.isupper())
+_MINUTES: Final = (15, 30, 60, 120, 180, 300, 450, 600, 900, 1200, 1800, 3600)
+_PASSES: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics(Collector):
+    """Collects them from the last pass.
+
+    Args:
+        sources: What is followed.
+        tally: The requests to the API server.
+        leading: Whether this scheduler leads.
+        dropped: How many events were given up.
+        clock: The clock.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        tally: Tally,
+        leading: Callable[[], bool],
+        dropped: Callable[[], int],
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._sources, self._tally, self._leading, self._dropped, self._clock = sources, tally, leading, dropped, clock
+        self._last: Pass | None = None
+        self._staging: dict[str, tuple[int, datetime]] = {}
+        told = self.registry
+        self._passes = Histogram("proa_plan_seconds", "One planning pass.", buckets=_PASSES, registry=told)
+        self._updates = Histogram(
+            "proa_node_update_seconds", "One node, from its cordon to its uncordon.", buckets=_MINUTES, registry=told
+        )
+        self._stagings = Histogram(
+            "proa_stage_seconds",
+            "One node, from the order to fetch a release to its end.",
+            buckets=_MINUTES,
+            registry=told,
+        )
+        told.register(self)
+
+    def saw(self, last: Pass) -> None:
+        """See :class:`proa.scheduler.control.controller.Watcher`."""
+        self._last = last
+        self._passes.observe(last.seconds)
+        for node, (number, since) in list(self._staging.items()):
+            os = last.snapshot.oses.get(node)
+            observed = os.status.observed_order if os is not None and os.status is not None else None
+            if os is None or (observed is not None and observed.id > number):
+                del self._staging[node]
+            elif observed is not None and observed.id == number and observed.result != Result.RUNNING.value:
+                del self._staging[node]
+                self._stagings.observe((self._clock.now() - since).total_seconds())
+
+    def did(self, action: Action, snapshot: Snapshot) -> None:
+        """See :class:`proa.scheduler.control.controller.Watcher`."""
+        if isinstance(action, Give) and action.verb is Verb.STAGE:
+            self._staging[action.node] = action.id, self._clock.now()
+        if isinstance(action, Uncordon) and action.reason == "Done":
+            mark = snapshot.nodes[action.node].mark
+            if mark is not None:
+                self._updates.observe(max(0.0, (self._clock.now() - mark.since).total_seconds()))
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """See :class:`prometheus_client.registry.Collector`."""
+        leading = self._leading()
+        yield GaugeMetricFamily("proa_leader", "Whether this scheduler leads.", value=int(leading))
+        stale = GaugeMetricFamily(
+            "proa_reflector_stale_seconds", "For how long a collection has not been known.", labels=["resource"]
+        )
+        now = self._clock.monotonic()
+        for one in self._sources:
+            since = one.stale_since
+            stale.add_metric([one.path.rpartition("/")[2]], 0.0 if since is None else now - since)
+        yield stale
+        asked = CounterMetricFamily(
+            "proa_api_requests", "Requests to the API server.", labels=["verb", "resource", "code"]
+        )
+        for call, count in sorted(self._tally.counts().items()):
+            asked.add_metric([call.verb, call.resource, str(call.status)], count)
+        yield asked
+        yield CounterMetricFamily("proa_events_dropped", "Events that were given up.", value=self._dropped())
+        yield from _rollouts(self._last if leading else None, self._clock.now())
+
+
+def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
+    """What is told of rollouts and nodes, by the leader alone."""
+    nodes = GaugeMetricFamily("proa_nodes", "Nodes by why they do or do not move.", labels=["rollout", "state"])
+    versions = GaugeMetricFamily("proa_nodes_by_version", "Nodes by what runs.", labels=["rollout", "version"])
+    phases = GaugeMetricFamily("proa_rollout_phase", "1 for the phase that it is in.", labels=["rollout", "phase"])
+    failed = GaugeMetricFamily("proa_rollout_failed_nodes", "Nodes on which the release failed.", labels=["rollout"])
+    windows = GaugeMetricFamily("proa_window_open", "Whether nodes may be started now.", labels=["rollout"])
+    blocked = GaugeMetricFamily(
+        "proa_drain_blocked_seconds",
+        "For how long something has kept a node from being drained.",
+        labels=["node", "kind"],
+    )
+    if last is not None:
+        states: Counter[tuple[str, str]] = Counter()
+        running: Counter[tuple[str, str]] = Counter()
+        for rollout, verdicts in last.plan.by_rollout.items():
+            for name, verdict in verdicts.items():
+                states[rollout, verdict.reason.name] += 1
+                os = last.snapshot.oses.get(name)
+                booted = os.status.booted if os is not None and os.status is not None else None
+                running[rollout, booted.version if booted else ""] += 1
+        for labels, count in sorted(states.items()):
+            nodes.add_metric(labels, count)
+        for labels, count in sorted(running.items()):
+            versions.add_metric(labels, count)
+        for name, status in sorted(last.plan.statuses.items()):
+            for phase in PHASES:
+                phases.add_metric([name, phase], int(phase == status.phase))
+            failed.add_metric([name], status.counts.failed)
+            windows.add_metric([name], int(not status.next_window))
+        for labels, seconds in sorted(_blocked(last, now).items()):
+            blocked.add_metric(labels, seconds)
+    yield from (nodes, versions, phases, failed, windows, blocked)
+
+
+def _blocked(last: Pass, now: datetime) -> dict[tuple[str, str], float]:
+    """By node and kind of blocker: for how long the oldest has been in the way."""
+    found: dict[tuple[str, str], float] = {}
+    for view in last.snapshot.drains.values():
+        for one in view.blockers:
+            kind = "volume" if one.volume else "budget" if one.budget else "pod"
+            since = read(one.since)
+            seconds = (now - since).total_seconds() if since else 0.0
+            found[one.node, kind] = max(seconds, found.get((one.node, kind), 0.0))
+    return found

@@ -1,0 +1,1 @@
+"""What each node does next, and why: pure."""

@@ -1,0 +1,94 @@
+"""What the planner asks for: typed, each written by one request, each safe to be asked for again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proa.core.wire import Action as Verb
+from proa.core.wire import Proof
+from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.views import Mark, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Make the NodeOS of a node that has none, owned by it."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete the NodeOS of a node that is gone, although another one has its name."""
+
+    node: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """Give a node an order.
+
+    Attributes:
+        id: Its id: one more than that of the order before, so that it is given once.
+        release: The full reference; for a rollback that of the release to leave.
+        proof: For a commit: which trial.
+        timeout: How long the node has, as a duration.
+    """
+
+    node: str
+    id: int
+    verb: Verb
+    release: str = ""
+    proof: Proof | None = None
+    timeout: str = "15m"
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """Cordon a node and set our mark, in one write; the cordon of a person stays one."""
+
+    node: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Uncordon:
+    """Take our mark and our cordon away, in one write."""
+
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write down what went wrong on a node.
+
+    Attributes:
+        reason: As it stands in the event.
+        message: The same in a sentence.
+    """
+
+    node: str
+    record: Record
+    reason: str
+    message: str
+
+
+Action = Create | Forget | Give | Cordon | Uncordon | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a node does or does not move.
+
+    Attributes:
+        reason: In a word.
+        detail: What exactly, if there is more to say than the reason's sentence.
+    """
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason.name}: {self.detail or self.reason.text}"

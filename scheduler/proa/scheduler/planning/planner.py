@@ -1,0 +1,242 @@
+"""The planner: from all that is known to what is to be done, with a reason for every node.
+
+Pure: the same snapshot at the same time gives the same plan, whoever asks. It serves the controller, ``plan``,
+``explain`` and ``simulate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from proa.scheduler.planning import canary, gates, status
+from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
+from proa.scheduler.planning.advance import BY_STEP
+from proa.scheduler.planning.budget import Calendar, problem_of
+from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
+from proa.scheduler.planning.holds import Cluster, Sight
+from proa.scheduler.planning.others import look
+from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.standing import Aim, Standing, Step, stand
+from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
+from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
+from proa.scheduler.spec.selectors import matches
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        actions: In the order in which they are to be written.
+        verdicts: Why each node does or does not move, of those that a rollout selects.
+        by_rollout: The same by rollout, of the nodes that one acts on.
+        statuses: By rollout.
+        drains: Nodes that are to be drained, each with the time by which it must be.
+        forced: Those of them on which what is left is deleted.
+        proofs: Nodes whose DaemonSets are to be looked at.
+        wake: When there is something to do again, although nothing has changed.
+    """
+
+    actions: tuple[Action, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    by_rollout: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
+    statuses: Mapping[str, RolloutStatus] = field(default_factory=dict)
+    drains: Mapping[str, datetime] = field(default_factory=dict)
+    forced: frozenset[str] = frozenset()
+    proofs: Mapping[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
+    wake: datetime | None = None
+
+
+def plan(snapshot: Snapshot, now: datetime) -> Plan:
+    """The plan for one moment."""
+    return Planner().plan(snapshot, now)
+
+
+_Known = tuple[NodeView, NodeOSView | None, tuple[str, ...], Standing | None]
+
+
+class Planner:
+    """Plans again and again; what has not changed since the last time is not worked out again."""
+
+    def __init__(self) -> None:
+        self._epoch: tuple[object, ...] = ()
+        self._known: dict[str, _Known] = {}
+        self._calendars: dict[str, Calendar] = {}
+        self._problems: dict[str, tuple[RolloutSpec, str]] = {}
+        self._sights: dict[str, Sight] = {}
+
+    def plan(self, snapshot: Snapshot, now: datetime) -> Plan:
+        """The plan for one moment."""
+        acting = {name: view for name, view in sorted(snapshot.rollouts.items()) if not self._problem(view)}
+        aims = {name: aim_of(view) for name, view in acting.items()}
+        groups, conflicts, verdicts = self._group(snapshot, acting, aims)
+        statuses = {
+            name: status.refused(view, RolloutPhase.INVALID, "InvalidSpec", self._problem(view), now)
+            for name, view in snapshot.rollouts.items()
+            if name not in acting
+        }
+        for name in sorted({rollout for pair in conflicts for rollout in pair}):
+            others = sorted({other for pair in conflicts if name in pair for other in pair} - {name})
+            message = f"it selects the same nodes as {', '.join(others)}"
+            statuses[name] = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
+        control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
+        cluster = Cluster(frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending)))
+        campaigns = []
+        self._sights.clear()
+        for name, view in acting.items():
+            if name not in statuses:
+                campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
+                self._sights[name] = _run(campaign, cluster)
+                campaigns.append(campaign)
+                statuses[name] = status.finish(campaign)
+                verdicts.update(campaign.verdicts)
+        return _merge(campaigns, verdicts, statuses, now)
+
+    def standing(self, name: str) -> Standing | None:
+        """Where a node stood in the last plan."""
+        known = self._known.get(name)
+        return known[3] if known else None
+
+    def sight(self, rollout: str) -> Sight | None:
+        """What the gates looked at in the last plan; none of a rollout that does not act."""
+        return self._sights.get(rollout)
+
+    # inside
+
+    def _problem(self, view: RolloutView) -> str:
+        known = self._problems.get(view.name)
+        if known is None or known[0] is not view.spec:
+            known = self._problems[view.name] = (view.spec, view.problem or problem_of(view.spec))
+        return known[1]
+
+    def _group(
+        self, snapshot: Snapshot, acting: Mapping[str, RolloutView], aims: Mapping[str, Aim]
+    ) -> tuple[dict[str, list[Standing]], set[tuple[str, ...]], dict[str, Verdict]]:
+        """The nodes of each rollout; the rollouts that share nodes; verdicts of nodes that no rollout counts."""
+        epoch = tuple((view.spec, aims[name]) for name, view in acting.items())
+        if epoch != self._epoch:
+            self._epoch, self._known = epoch, {}
+        groups: dict[str, list[Standing]] = {name: [] for name in acting}
+        conflicts: set[tuple[str, ...]] = set()
+        verdicts: dict[str, Verdict] = {}
+        known, oses = self._known, snapshot.oses
+        for name, node in snapshot.nodes.items():
+            os = oses.get(name)
+            entry = known.get(name)
+            if entry is None or entry[0] is not node or entry[1] is not os:
+                entry = known[name] = _know(node, os, acting, aims)
+            chosen, standing = entry[2], entry[3]
+            if standing is not None:
+                groups[chosen[0]].append(standing)
+            elif len(chosen) > 1:
+                conflicts.add(chosen)
+                verdicts[name] = Verdict(Reason.Conflict, ", ".join(chosen))
+            elif chosen:
+                excluded = Reason.Excluded if node.excluded else Reason.ControlPlaneExcluded
+                verdicts[name] = Verdict(excluded)
+        if len(known) > len(snapshot.nodes):
+            self._known = {name: entry for name, entry in known.items() if name in snapshot.nodes}
+        return groups, conflicts, verdicts
+
+    def _campaign(
+        self, view: RolloutView, aim: Aim, standings: list[Standing], snapshot: Snapshot, now: datetime
+    ) -> Campaign:
+        calendar = self._calendars.get(view.name)
+        if calendar is None or calendar.spec is not view.spec:
+            calendar = self._calendars[view.name] = Calendar(view.spec)
+        campaign = Campaign(view, aim, standings, snapshot, now, calendar.allowance(now, len(standings)))
+        campaign.halted = is_halted(view) or bool(campaign.status.halted)
+        return campaign
+
+
+def _know(node: NodeView, os: NodeOSView | None, acting: Mapping[str, RolloutView], aims: Mapping[str, Aim]) -> _Known:
+    chosen = tuple(name for name, view in acting.items() if matches(view.spec.node_selector, node.labels))
+    if len(chosen) != 1 or node.excluded or _is_left_out(node, acting[chosen[0]]):
+        return node, os, chosen, None
+    return node, os, chosen, stand(node, os, aims[chosen[0]])
+
+
+def _is_left_out(node: NodeView, view: RolloutView) -> bool:
+    return node.control_plane and view.spec.order.control_plane is ControlPlane.EXCLUDE
+
+
+def _is_missed(node: NodeView, pending: frozenset[str]) -> bool:
+    """Whether a node is away, or about to be."""
+    return node.name in pending or not node.ready or node.unschedulable or node.mark is not None
+
+
+def _run(campaign: Campaign, cluster: Cluster) -> Sight:
+    """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
+    status.judge(campaign)
+    for step, act in _ACTS.items():
+        for standing in campaign.at_rest(step):
+            act(campaign, standing)
+    canaries = canary.choose(campaign)
+    sight = Sight(campaign, canaries, look(campaign, canaries), cluster)
+    gates.stage(campaign, sight)
+    gates.start(campaign, sight)
+    return sight
+
+
+def _say(reason: Reason) -> Callable[[Campaign, Standing], None]:
+    verdict = Verdict(reason)
+
+    def say(campaign: Campaign, standing: Standing) -> None:
+        campaign.say(standing, verdict)
+
+    return say
+
+
+def _new(campaign: Campaign, standing: Standing) -> None:
+    campaign.actions.append(Create(standing.node.name))
+    campaign.say(standing, Verdict(Reason.New))
+
+
+def _recreated(campaign: Campaign, standing: Standing) -> None:
+    if standing.os is not None:
+        campaign.actions.append(Forget(standing.node.name, standing.os.uid))
+    campaign.say(standing, Verdict(Reason.Recreated))
+
+
+def _reached(campaign: Campaign, standing: Standing) -> None:
+    campaign.say(standing, _BACK if campaign.aim.back else _DONE)
+
+
+_DONE: Final = Verdict(Reason.UpToDate)
+_BACK: Final = Verdict(Reason.BackOnOld)
+_ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+    **BY_STEP,
+    Step.NEW: _new,
+    Step.RECREATED: _recreated,
+    Step.SILENT: _say(Reason.AgentSilent),
+    Step.FOREIGN: _say(Reason.ForeignTrial),
+    Step.NOWHERE: _say(Reason.NothingToReturnTo),
+    Step.REACHED: _reached,
+}
+
+
+def _merge(
+    campaigns: list[Campaign],
+    verdicts: Mapping[str, Verdict],
+    statuses: Mapping[str, RolloutStatus],
+    now: datetime,
+) -> Plan:
+    drains: dict[str, datetime] = {}
+    proofs: dict[str, tuple[DaemonSet, ...]] = {}
+    for campaign in campaigns:
+        drains |= campaign.drains
+        proofs |= campaign.proofs
+    return Plan(
+        actions=tuple(action for campaign in campaigns for action in campaign.actions),
+        verdicts=verdicts,
+        by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
+        statuses=statuses,
+        drains=drains,
+        forced=frozenset(name for campaign in campaigns for name in campaign.forced),
+        proofs=proofs,
+        wake=min((wake for campaign in campaigns for wake in campaign.wakes if wake > now), default=None),
+    )

@@ -1,0 +1,246 @@
+"""Where one node stands on its way to a release: the one table of a node's steps, told from what is recorded.
+
+Nothing here depends on the time, so that a standing is worked out again only when the node, its object or the aim has
+changed.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from proa.core.wire import Action, Booted, NodeStatus, Order, Phase, Result
+from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Record, digest_of
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where a rollout wants its nodes.
+
+    Attributes:
+        rollout: Its name.
+        release: The full reference.
+        attempt: Which attempt.
+        back: Whether nodes that run the release are to leave it.
+    """
+
+    rollout: str
+    release: str
+    attempt: int = 0
+    back: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The release's digest."""
+        return digest_of(self.release)
+
+    def reached(self, booted: Booted) -> bool:
+        """Whether what runs is what is wanted."""
+        return booted.committed and (booted.release == self.digest) is not self.back
+
+
+class Step(enum.StrEnum):
+    """A node's step; the value is a sentence."""
+
+    NEW = "It has no object yet."
+    RECREATED = "Its object belongs to a node of the same name that is gone."
+    SILENT = "Its agent has never reported."
+    FOREIGN = "It runs a trial that we did not order."
+    REACHED = "It runs what is wanted."
+    FINISHING = "It runs what it was taken to, and still has our mark."
+    TO_STAGE = "It has to fetch the release."
+    STAGING = "It fetches the release."
+    READY = "It can be started: what it is to boot lies in its standby slot."
+    NOWHERE = "It should go back, and there is nothing to go back to."
+    DRAINING = "It has our mark, and was not ordered to reboot yet."
+    BOOTING = "It was ordered to reboot."
+    TRIAL = "It runs on trial."
+    COMMITTING = "It was ordered to commit."
+    FAILED_STAGING = "It could not fetch the release; that was not counted yet."
+    FAILED_BOOT = "It did not reboot as ordered; that was not counted yet."
+    RETURNED = "It came back from its trial; that was not counted yet."
+    LEFT = "It has our mark from a try that is over."
+
+
+UNDER_WAY: Final = frozenset(
+    {
+        Step.DRAINING,
+        Step.BOOTING,
+        Step.TRIAL,
+        Step.COMMITTING,
+        Step.FINISHING,
+        Step.FAILED_BOOT,
+        Step.RETURNED,
+        Step.LEFT,
+    }
+)
+"""Steps of a node between its cordon and its uncordon."""
+BEGUN: Final = UNDER_WAY | {Step.REACHED}
+"""Steps that show that the rollout has disturbed nodes already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A node's standing.
+
+    Attributes:
+        node: Its view.
+        os: Its object's.
+        step: Its step.
+        mark: Our mark, if it is of this rollout.
+        record: What went wrong there on the way to this very aim.
+        staged: Whether the release lies in its standby slot, or runs.
+        away: Whether it is away, for whatever reason: it counts against the budget.
+        under_way: Whether it is between cordon and uncordon.
+        plain: Whether nothing of its own can hold it back: what holds for one of its zone holds for it.
+    """
+
+    node: NodeView
+    os: NodeOSView | None
+    step: Step
+    mark: Mark | None = None
+    record: Record | None = None
+    staged: bool = False
+    away: bool = False
+    under_way: bool = False
+    plain: bool = False
+
+    @property
+    def retries(self) -> int:
+        """Tries that did not come out well."""
+        return self.record.failures + self.record.parks if self.record else 0
+
+
+def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
+    """Where a node stands."""
+    mark = node.mark if node.mark is not None and node.mark.rollout == aim.rollout else None
+    record = _record(os, aim)
+    step = _step(mark, record, node, os, aim)
+    staged = os is not None and os.status is not None and _staged(os.status, aim)
+    ordered = os is not None and _reboot_out(os)
+    away = not node.ready or node.unschedulable or node.mark is not None or ordered
+    plain = node.ready and node.hold is None and record is None and not node.control_plane
+    return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
+
+
+def _record(os: NodeOSView | None, aim: Aim) -> Record | None:
+    """What went wrong on the way to this aim: what belongs to another release or attempt is over."""
+    record = os.record if os else None
+    if record is None or (record.rollout, record.release, record.attempt) != (aim.rollout, aim.digest, aim.attempt):
+        return None
+    return record
+
+
+def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSView | None, aim: Aim) -> Step:
+    if os is None:
+        return Step.NEW
+    if os.owner != node.uid:
+        return Step.RECREATED
+    status = os.status
+    if status is None or status.booted is None:
+        return Step.SILENT
+    if not status.booted.committed:
+        return _trial_step(mark, os, status.booted, aim)
+    counted = os.record.order if os.record else 0
+    over = mark is not None and os.record is not None and os.record.mark == mark.since
+    order = os.order if os.order and os.order.id > counted else None
+    if order is not None and order.action in _REBOOTS and (found := _reboot_step(order, os, status, mark)):
+        return found
+    if mark is not None and (over or aim.reached(status.booted)):
+        return Step.LEFT if over else Step.FINISHING
+    if aim.reached(status.booted):
+        return Step.REACHED
+    return _resting_step(mark, order, os, status, aim)
+
+
+_REBOOTS: Final = frozenset({Action.BOOT, Action.COMMIT, Action.ROLLBACK})
+
+
+def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> Step:
+    """A trial is ours when we ordered it; whatever release that was, it is brought to its end."""
+    order = os.order
+    if order is None or order.action not in _REBOOTS:
+        return Step.FOREIGN
+    if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:
+        return Step.TRIAL if _result(order, os) in _OVER_BADLY else Step.COMMITTING
+    if order.action is Action.ROLLBACK:
+        return Step.BOOTING
+    return Step.TRIAL if mark is not None or digest_of(order.release) == aim.digest else Step.FOREIGN
+
+
+_OVER_BADLY: Final = frozenset({Result.REFUSED.value, Result.FAILED.value})
+
+
+def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | None) -> Step | None:
+    """Of a node that runs a committed slot, and was ordered to try, to commit or to go back; none if that is done."""
+    booted, result = status.booted, _result(order, os)
+    if booted is None:
+        return None
+    rebooted = mark is None or booted.boot_id != mark.boot_id
+    if _arrived(order, booted) and (rebooted or result == Result.DONE.value):
+        return None  # also an order of before the mark: a way back begins where the commit has ended
+    if status.phase == Phase.ROLLED_BACK and rebooted and order.action is not Action.ROLLBACK:
+        return Step.RETURNED
+    if result in _OVER_BADLY:
+        return Step.FAILED_BOOT
+    if result == Result.DONE.value and rebooted:
+        return Step.RETURNED
+    return Step.BOOTING
+
+
+def _arrived(order: Order, booted: Booted) -> bool:
+    """Whether what runs, committed, is what the order was to lead to."""
+    if order.action is Action.COMMIT:
+        return order.trial is not None and booted.root_hash == order.trial.root_hash
+    left = order.action is Action.ROLLBACK
+    return (booted.release == digest_of(order.release)) is not left
+
+
+def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status: NodeStatus, aim: Aim) -> Step:
+    """Of a node that runs something else than what is wanted, and was not ordered to reboot."""
+    if aim.back:
+        if not _can_go_back(status, aim):
+            return Step.NOWHERE if mark is None else Step.LEFT
+        return Step.READY if mark is None else Step.DRAINING
+    if _staged(status, aim):
+        if mark is None:
+            return Step.READY
+        return Step.DRAINING if mark.release == aim.digest else Step.LEFT
+    if mark is not None:
+        return Step.LEFT
+    if order is not None and order.action is Action.STAGE and order.release == aim.release:
+        result = _result(order, os)
+        if result in _OVER_BADLY:
+            return Step.FAILED_STAGING
+        if result != Result.DONE.value:
+            return Step.STAGING
+    return Step.TO_STAGE
+
+
+def _result(order: Order, os: NodeOSView) -> str:
+    """The result of an order; empty as long as the node has not seen it."""
+    observed = os.status.observed_order if os.status else None
+    return observed.result if observed and observed.id == order.id else ""
+
+
+def _reboot_out(os: NodeOSView) -> bool:
+    """Whether an order to reboot is out that has not ended: it holds a place, whatever became of the mark."""
+    order = os.order
+    if order is None or order.action not in (Action.BOOT, Action.ROLLBACK):
+        return False
+    if os.record is not None and os.record.order >= order.id:
+        return False
+    return _result(order, os) in ("", Result.RUNNING.value)
+
+
+def _staged(status: NodeStatus, aim: Aim) -> bool:
+    standby, booted = status.standby, status.booted
+    if booted is not None and booted.release == aim.digest:
+        return True
+    return standby is not None and standby.complete and standby.release == aim.digest
+
+
+def _can_go_back(status: NodeStatus, aim: Aim) -> bool:
+    standby = status.standby
+    return standby is not None and standby.good and standby.release != aim.digest

@@ -1,0 +1,196 @@
+"""What the planner sees: nodes, their orders and what they say, rollouts, and how drains stand. Plain values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from proa.core.wire import NodeStatus, Order
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
+
+MARK: Final = "proa.dev/mark"
+"""Annotation of a Node: it is ours to bring back. Set and taken away together with the cordon."""
+FENCE: Final = "proa.dev/fence"
+"""Annotation of a Node: the fence of the leader that set the mark."""
+HOLD: Final = "proa.dev/hold"
+"""Annotation of a Node by a person: it is not started; the value says why."""
+EXCLUDE: Final = "proa.dev/exclude"
+"""Annotation of a Node by a person: no rollout counts it."""
+RECORD: Final = "proa.dev/record"
+"""Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
+ZONE: Final = "topology.kubernetes.io/zone"
+CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Our mark on a node.
+
+    Attributes:
+        rollout: Whose turn it is.
+        release: The digest that the node is taken to; in a rollback, the one that it is taken from.
+        since: When it was set.
+        cordoned: Whether the cordon is ours; not where a person had set one before.
+        boot_id: The boot that ran then.
+    """
+
+    rollout: str
+    release: str
+    since: datetime
+    cordoned: bool
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A Node.
+
+    Attributes:
+        ready_since: When the Ready condition became what it is.
+        boot_id: What its kubelet reports.
+        fence: Of the leader that set the mark.
+        hold: Why a person holds it; none if nobody does.
+        attached: Volumes that are attached to it, by their unique names.
+        zone: Its zone; empty where it has no label.
+        control_plane: Whether it is of the control plane.
+    """
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    ready: bool = True
+    ready_since: datetime | None = None
+    unschedulable: bool = False
+    boot_id: str = ""
+    mark: Mark | None = None
+    fence: int = -1
+    hold: str | None = None
+    excluded: bool = False
+    attached: tuple[str, ...] = ()
+    zone: str = field(init=False)
+    control_plane: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "zone", self.labels.get(ZONE, ""))
+        object.__setattr__(self, "control_plane", CONTROL_PLANE in self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What went wrong on a node on the way to one release.
+
+    Attributes:
+        rollout: Whose release it was.
+        release: Its digest.
+        attempt: In which attempt.
+        failures: Orders that did not come out well.
+        parks: Drains that took too long, and cordons that a person took away.
+        not_before: When it has its next turn.
+        failed: Whether it counts against the release.
+        order: The id of the last order that was counted.
+        mark: When the mark was set under which the last try was counted: that try is over.
+        reason: The last reason, in one word.
+        message: The same in a sentence.
+    """
+
+    rollout: str
+    release: str
+    attempt: int = 0
+    failures: int = 0
+    parks: int = 0
+    not_before: datetime | None = None
+    failed: bool = False
+    order: int = 0
+    mark: datetime | None = None
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOSView:
+    """A NodeOS.
+
+    Attributes:
+        owner: The UID of the Node that it belongs to.
+    """
+
+    name: str
+    uid: str
+    owner: str
+    order: Order | None = None
+    status: NodeStatus | None = None
+    record: Record | None = None
+    fence: int = -1
+
+    @property
+    def next_id(self) -> int:
+        """The id of the next order."""
+        return self.order.id + 1 if self.order else 1
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """An OSRollout.
+
+    Attributes:
+        problem: Why its spec cannot be read; empty if it can.
+        version: The resource version that it was read at: a status is written over this one only.
+    """
+
+    name: str
+    uid: str
+    generation: int
+    spec: RolloutSpec
+    status: RolloutStatus = RolloutStatus()  # noqa: RUF009 -- frozen
+    problem: str = ""
+    version: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its release."""
+        return digest_of(self.spec.release)
+
+
+@dataclass(frozen=True, slots=True)
+class DrainView:
+    """How the drain of a node stands.
+
+    Attributes:
+        done: Whether nothing is left to move, and nothing to detach.
+        blockers: What is in the way.
+    """
+
+    done: bool
+    blockers: tuple[Blocker, ...] = ()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that is known at one moment.
+
+    Attributes:
+        drains: By node, of those that are being drained.
+        daemon_sets: By node, of those that are being proved: which DaemonSet's pod is not ready; empty if all are.
+        pending: Nodes with a write of ours that may not show yet.
+        own_node: Where this scheduler runs; empty if nowhere.
+        since: Since when this scheduler has seen all that happens; it blames no node for the time before.
+        hopeless: By node, of those that could be started next: what would keep it from being drained for ever.
+    """
+
+    nodes: Mapping[str, NodeView]
+    oses: Mapping[str, NodeOSView]
+    rollouts: Mapping[str, RolloutView]
+    drains: Mapping[str, DrainView] = field(default_factory=dict)
+    daemon_sets: Mapping[str, str] = field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
+    own_node: str = ""
+    since: datetime | None = None
+    hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
+
+
+def digest_of(release: str) -> str:
+    """The digest of a reference; empty if it has none."""
+    return release.rpartition("@")[2] if "@" in release else ""

@@ -1,0 +1,102 @@
+"""Listens to the node's agent, in a thread of its own, for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final, Protocol
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import ProaError
+from proa.core.wire import NodeStatus, Order
+from proa.scheduler.kube.backoff import Backoff, jitter
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.proxy.views import Told
+
+_FIRST: Final = 0.2
+_LONGEST: Final = 5.0
+"""Seconds between two looks for an agent that is away: it is on this very machine, and its socket says no at once."""
+
+
+class Agent(Protocol):
+    """What is asked of :class:`proa.core.orders.OrderClient`."""
+
+    def put(self, order: Order) -> NodeStatus:
+        """Give an order."""
+        ...
+
+    def follow(self) -> Iterator[NodeStatus]:
+        """How the node is, now and whenever that changes."""
+        ...
+
+
+class Follower:
+    """Keeps the agent's last word.
+
+    Args:
+        agent: The agent.
+        bell: Rung when it has told something, and when it is no longer heard.
+        clock: The clock.
+        random: A number from 0 to 1, another one at every call.
+    """
+
+    def __init__(self, agent: Agent, bell: Bell, clock: Clock = SYSTEM, random: Callable[[], float] = jitter) -> None:
+        self._agent = agent
+        self._bell = bell
+        self._clock = clock
+        self._backoff = Backoff(_FIRST, _LONGEST, random)
+        self._told = Told(since=clock.monotonic())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
+        self.defect: Exception | None = None
+        """What has ended the thread, if that was not :meth:`stop`."""
+
+    @property
+    def told(self) -> Told:
+        """What the agent has told."""
+        return self._told
+
+    def start(self) -> None:
+        """Start listening."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen to nothing new; a stream that is silent is left to the end of the process."""
+        self._stop.set()
+
+    def cycle(self) -> float:
+        """Listen as long as the agent speaks; how many seconds to wait before the next try."""
+        heard = False
+        try:
+            for status in self._agent.follow():
+                self._hear(status, again=heard)
+                heard = True
+                if self._stop.is_set():
+                    return 0.0
+            problem = "the agent has ended its stream"
+        except ProaError as error:
+            problem = error.message
+        if heard:
+            self._backoff.reset()
+        if self._told.answering or self._told.problem != problem:
+            since = self._clock.monotonic() if self._told.answering else self._told.since
+            self._told = replace(self._told, answering=False, since=since, problem=problem)
+            self._bell.ring()
+        return self._backoff.next()
+
+    def _hear(self, status: NodeStatus, *, again: bool) -> None:
+        told = self._told
+        if again:
+            self._told = replace(told, status=status)
+        else:
+            self._told = Told(status, True, self._clock.monotonic(), told.connection + 1)
+        self._bell.ring()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._stop.wait(self.cycle())
+        except Exception as error:  # noqa: BLE001 -- it is raised again where the courier is waited for
+            self.defect = error
+            self._bell.ring()

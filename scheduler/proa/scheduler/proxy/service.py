@@ -1,0 +1,122 @@
+"""The courier as a process: who listens, who acts, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from proa.core.clock import SYSTEM, Clock
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.reflector import Reflector, Source
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.proxy.courier import Courier, Tell
+from proa.scheduler.proxy.follower import Agent, Follower
+from proa.scheduler.proxy.views import Seen, seen
+
+_LAST_SECONDS: Final = 1.5
+"""For what is under way when it ends; kubelet waits for 30 s, a node that shuts down for less."""
+
+
+class Server(Source, Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def merge(self, path: str, body: Object) -> Object:
+        """JSON merge patch."""
+        ...
+
+
+@dataclass
+class Service:
+    """Everything that runs on a node.
+
+    Attributes:
+        node: Its name.
+        api: The API server.
+        agent: The agent.
+        tell: Where news go.
+        clock: The clock.
+    """
+
+    node: str
+    api: Server
+    agent: Agent
+    tell: Tell
+    clock: Clock = SYSTEM
+    _defect: BaseException | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._bell = Bell()
+        self._ended = threading.Event()
+        self._reflector: Reflector[Seen] = Reflector(
+            self.api, paths.NODE_OSES, seen, self._bell, f"metadata.name={self.node}", self.clock
+        )
+        self._follower = Follower(self.agent, self._bell, self.clock)
+        self._courier = Courier(
+            self.node,
+            lambda: self._reflector.objects.get(self.node),
+            lambda: self._follower.told,
+            self.agent.put,
+            self.api,
+            self.tell,
+            self.clock,
+        )
+        self._problems = {"the API server": "", "the agent": ""}
+
+    def run(self) -> None:
+        """Run until it is asked to end, by :meth:`end` or a signal.
+
+        Raises:
+            ProaError: ``INTERNAL``, and whatever else a defect raises.
+        """
+        worker = threading.Thread(target=self._work, name="courier", daemon=True)
+        self._reflector.start()
+        self._follower.start()
+        worker.start()
+        self._ended.wait()
+        self._bell.ring()
+        worker.join(_LAST_SECONDS)
+        self._follower.stop()
+        self._reflector.stop()
+        if self._defect is not None:
+            raise self._defect
+        self.tell("ended")
+
+    def end(self, *_: object) -> None:
+        """End soon; also as a handler of signals."""
+        self._ended.set()
+
+    def end_on_signals(self, install: Callable[[int, Callable[..., None]], object] = signal.signal) -> None:
+        """Let SIGTERM end it."""
+        install(signal.SIGTERM, self.end)
+
+    def _work(self) -> None:
+        try:
+            heard = 0
+            while not self._ended.is_set():
+                heard = self._bell.wait(heard, self._courier_step())
+            self._courier.step(ending=True)
+        except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
+            self._defect = error
+            self._ended.set()
+
+    def _courier_step(self) -> float | None:
+        self._tell_problems()
+        if self._follower.defect is not None:
+            raise self._follower.defect
+        return self._courier.step()
+
+    def _tell_problems(self) -> None:
+        """Tell once when a side is lost, and when it is back."""
+        told = self._follower.told
+        now = {
+            "the API server": self._reflector.problem,
+            "the agent": "" if told.answering else told.problem,
+        }
+        for who, problem in now.items():
+            if problem != self._problems[who]:
+                self._problems[who] = problem
+                self.tell(f"{who} is lost" if problem else f"{who} is heard", why=problem)

@@ -1,0 +1,162 @@
+"""The plan of a rollout: whose turn comes when, in which wave, why not now, and about when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from proa.core import duration
+from proa.core.errors import Code, ProaError
+from proa.scheduler.planning.actions import Verdict
+from proa.scheduler.planning.campaign import ENOUGH, Campaign
+from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.simulation.course import Course, Way, wave_of
+from proa.scheduler.simulation.resume import resume
+from proa.scheduler.simulation.simulate import ENDED, Patience, run
+from proa.scheduler.simulation.world import Behaviour
+from proa.scheduler.spec.rolloutstatus import RolloutStatus
+from proa.scheduler.spec.selectors import matches
+
+PATIENCE: Final = Patience(timedelta(days=60), passes=2500)
+"""How far is looked ahead: nodes whose turn is later have no time."""
+
+_DRAIN: Final = 0.4
+"""The share of draining in the time that a node takes; the rest is its reboot."""
+_REPORTS: Final = 10.0
+"""Seconds in which orders and reports are on their way."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_NONE: Final = Way()
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A node in a plan.
+
+    Attributes:
+        position: Whose turn it is, from 1; 0 for a node that is done, or that has none.
+        node: Its name.
+        zone: Its zone; empty if it has none.
+        wave: ``Canary``, ``ControlPlane``, or its zone.
+        verdict: Why it does or does not move now.
+        starts: When it is cordoned, as estimated; none if it is not, or later than was looked.
+        ends: When it is uncordoned as done, as estimated; none as above.
+    """
+
+    position: int
+    node: str
+    zone: str
+    wave: str
+    verdict: Verdict
+    starts: datetime | None = None
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The plan of a rollout.
+
+    Attributes:
+        rollout: Its name.
+        release: What is wanted.
+        now: Of which moment this is.
+        status: What the planner says of the rollout as a whole.
+        turns: Its nodes: those under way, those to come, those that are done, those that have no turn.
+        ends: When all are done, as estimated; none if they never are by themselves, or later than was looked.
+        course: How it goes on, as estimated.
+    """
+
+    rollout: str
+    release: str
+    now: datetime
+    status: RolloutStatus
+    turns: tuple[Turn, ...]
+    ends: datetime | None
+    course: Course
+
+
+def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience = PATIENCE) -> Preview:
+    """Plan a rollout, and go on in virtual time as if all goes well from now on.
+
+    Args:
+        snapshot: What is known.
+        rollout: The rollout's name.
+        now: When that was.
+        patience: How far is looked ahead.
+
+    Raises:
+        ProaError: ``CLUSTER_MISSING`` when there is no such rollout.
+    """
+    view = find(snapshot, rollout)
+    planner = Planner()
+    plan = planner.plan(snapshot, now)
+    sight = planner.sight(rollout)
+    if sight is None:  # it does not act at all
+        turns = _left_out(snapshot, view, plan, frozenset())
+        return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, None, Course(now, now))
+    course = run(resume(snapshot, now, behaviour_of(view)), patience)
+    turns = (*_turns(sight.campaign, plan, course), *_left_out(snapshot, view, plan, sight.campaign.verdicts))
+    return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, _end(course, rollout), course)
+
+
+def find(snapshot: Snapshot, rollout: str) -> RolloutView:
+    """A rollout.
+
+    Raises:
+        ProaError: ``CLUSTER_MISSING`` when there is no such one.
+    """
+    if (view := snapshot.rollouts.get(rollout)) is not None:
+        return view
+    known = ", ".join(sorted(snapshot.rollouts))
+    hint = f"There are: {known}." if known else "There is none at all: 'kubectl proa start' makes one."
+    raise ProaError(Code.CLUSTER_MISSING, f"there is no OSRollout {rollout!r}", at=rollout, hint=hint)
+
+
+def behaviour_of(view: RolloutView) -> Behaviour:
+    """How nodes behave on which all goes well, as far as the last ones, or the spec, tell how long each takes."""
+    recent = sorted(view.status.recent_seconds)
+    expected = duration.parse(view.spec.expected_duration).total_seconds()
+    whole = float(recent[len(recent) // 2]) if len(recent) >= ENOUGH else expected
+    moving = max(2.0, whole - view.spec.health.ready_seconds - _REPORTS)
+    return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=3600.0 + view.spec.health.ready_seconds)
+
+
+def _turns(campaign: Campaign, plan: Plan, course: Course) -> Iterator[Turn]:
+    """Those under way, those to come, those that are done or that nothing but a person can move."""
+
+    def rank(standing: Standing) -> tuple[object, ...]:
+        way = course.ways.get(standing.node.name, _NONE)
+        begins = way.started or _NEVER
+        return not standing.under_way, begins, not _has_turn(standing, way, course), turn(campaign, standing)
+
+    position = 0
+    for standing in sorted(campaign.standings, key=rank):
+        node, way = standing.node, course.ways.get(standing.node.name, _NONE)
+        has_turn = _has_turn(standing, way, course)
+        position += has_turn
+        wave, verdict = wave_of(node, campaign.status), plan.verdicts[node.name]
+        yield Turn(position if has_turn else 0, node.name, node.zone, wave, verdict, way.started, way.ended)
+
+
+def _has_turn(standing: Standing, way: Way, course: Course) -> bool:
+    """Whether it is its turn, or will be; what lies behind all that was looked at may have one."""
+    if standing.under_way or way.started is not None:
+        return True
+    return not course.came_to_an_end and standing.step is not Step.REACHED
+
+
+def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[Turn, ...]:
+    """Nodes that the rollout selects, and that it does not count."""
+    return tuple(
+        Turn(0, name, node.zone, wave_of(node, view.status), plan.verdicts[name])
+        for name, node in sorted(snapshot.nodes.items())
+        if name in plan.verdicts and name not in counted and matches(view.spec.node_selector, node.labels)
+    )
+
+
+def _end(course: Course, rollout: str) -> datetime | None:
+    return course.ended if course.came_to_an_end and course.statuses[rollout].phase in ENDED else None

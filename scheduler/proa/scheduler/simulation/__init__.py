@@ -1,0 +1,1 @@
+"""A whole rollout in virtual time."""

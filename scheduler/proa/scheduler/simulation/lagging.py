@@ -1,0 +1,99 @@
+"""Schedulers whose caches lag, in a simulated cluster: what the planner promises is tested with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from proa.scheduler.planning.actions import Action, Cordon, Give
+from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.simulation.world import Behaviour, World, make_nodes
+from proa.scheduler.spec.rollout import RolloutSpec
+
+START: Final = datetime(2026, 1, 5, tzinfo=UTC)
+"""When simulated clusters of tests begin: a Monday, midnight."""
+FIRST: Final = "registry.example/node@sha256:" + "1" * 64
+SECOND: Final = "registry.example/node@sha256:" + "2" * 64
+
+
+def a_world(
+    count: int, spec: RolloutSpec, *, zones: int = 3, control_planes: int = 0, behaviour: Behaviour | None = None
+) -> World:
+    """A cluster with one rollout, ``workers``, whose nodes have reported."""
+    rollouts = {"workers": RolloutView("workers", "uid-workers", 1, spec)}
+    made = World(START, make_nodes(count, zones, control_planes), rollouts, behaviour or Behaviour())
+    made.carry_out(Planner().plan(made.snapshot(), made.now))
+    made.advance(made.now + timedelta(seconds=5))
+    return made
+
+
+@dataclass
+class LaggingScheduler:
+    """One scheduler: it plans from its own cache, and writes as long as its fence is the cluster's.
+
+    Attributes:
+        world: The cluster.
+        fence: The one that it got when it became the leader.
+        planner: Its planner.
+        cache: What it knows.
+        fresh: Whether that is all there is.
+        since: Since when it has seen all that happens.
+        held: Writes of which its cache may not know yet: node, and what the objects were like when it wrote.
+    """
+
+    world: World
+    fence: int
+    planner: Planner = field(default_factory=Planner)
+    cache: Snapshot = field(init=False)
+    fresh: bool = True
+    since: datetime = field(init=False)
+    held: dict[str, tuple[NodeView | None, NodeOSView | None]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.since = self.world.now
+        self.refresh()
+
+    def refresh(self, names: Iterable[str] | None = None) -> None:
+        """The cache catches up, with all nodes or with some."""
+        now, self.fresh = self.world.snapshot(), names is None
+        if names is None:
+            self.cache = now
+        else:
+            some, old = set(names), self.cache
+            nodes = {n: view if n in some else old.nodes.get(n, view) for n, view in now.nodes.items()}
+            oses = {n: view if n in some else old.oses[n] for n, view in now.oses.items() if n in some or n in old.oses}
+            self.cache = dataclasses.replace(now, nodes=nodes, oses=oses)
+        self.held = {
+            name: before
+            for name, before in self.held.items()
+            if (self.cache.nodes.get(name), self.cache.oses.get(name)) == before
+        }
+
+    def plan(self) -> Plan:
+        """What it would do now."""
+        snapshot = dataclasses.replace(self.cache, pending=frozenset(self.held), since=self.since)
+        return self.planner.plan(snapshot, self.world.now)
+
+    def act(self, plan: Plan, fence: int, watch: Callable[[Action], None], limit: int | None = None) -> None:
+        """Write a plan, or its beginning (it is killed then); orders and cordons with an old fence are refused.
+
+        Args:
+            plan: The plan.
+            fence: The cluster's.
+            watch: Called before each write that reaches the cluster.
+            limit: How many writes; all if none.
+        """
+        for action in plan.actions[:limit]:
+            if isinstance(action, (Give, Cordon)) and fence != self.fence:
+                return
+            watch(action)
+            name = action.node
+            self.held.setdefault(name, (self.cache.nodes.get(name), self.cache.oses.get(name)))
+            self.world.apply(action)
+        if limit is None:
+            self.world.write_statuses(plan)
+            self.world.drain(plan)

@@ -1,0 +1,1 @@
+"""The objects of the cluster: their fields, rules and words."""

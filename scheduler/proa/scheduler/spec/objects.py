@@ -1,0 +1,51 @@
+"""The custom resources ``OSRollout`` and ``NodeOS``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proa.core.described import described
+from proa.core.wire import NodeStatus, Order
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import RolloutStatus
+
+GROUP: Final = "proa.dev"
+VERSION: Final = "v1alpha1"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The long-lived desired state of a group of nodes: a node that joins later follows it."""
+
+    spec: RolloutSpec = described("What is wanted.")
+    status: RolloutStatus | None = described("What became of it so far.", default=None)
+
+
+@dataclass(frozen=True)
+class NodeOSSpec:
+    """What the scheduler asks of the node."""
+
+    VALIDATIONS = (
+        {"rule": "!has(oldSelf.order) || has(self.order)", "message": "an order is replaced, never taken away"},
+    )
+
+    order: Order | None = described("The order.", default=None)
+
+
+@dataclass(frozen=True)
+class NodeOS:
+    """One node: the order to it, by the scheduler alone, and what it says of itself, by that node alone."""
+
+    VALIDATIONS = (
+        {"rule": "!has(oldSelf.status) || has(self.status)", "message": "the status may not vanish once it is set"},
+        {"rule": "!has(oldSelf.spec) || has(self.spec)", "message": "the spec may not vanish once it is set"},
+        {
+            "rule": "!has(self.status) || !has(self.status.observedOrder) || self.status.observedOrder.id"
+            " <= (has(self.spec) && has(self.spec.order) ? self.spec.order.id : 0)",
+            "message": "observedOrder.id names an order that was never given",
+        },
+    )
+
+    spec: NodeOSSpec = described("What the scheduler asks.", default=NodeOSSpec())
+    status: NodeStatus | None = described("What the node says of itself.", default=None)

@@ -1,0 +1,251 @@
+"""What is wanted of a group of nodes: the spec of an ``OSRollout``."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proa.core.described import described
+from proa.core.duration import PATTERN as DURATION
+from proa.core.wire import MAX_RELEASE, RELEASE
+from proa.scheduler.spec.amounts import MAX_NODES, PATTERN, Amount
+
+MAX_LIST: Final = 16
+"""Items of a list that a person writes."""
+_AMOUNT: Final[Mapping[str, Any]] = {"minimum": 0, "maximum": MAX_NODES, "pattern": PATTERN, "maxLength": 8}
+_SPAN: Final[Mapping[str, Any]] = {"pattern": DURATION, "minLength": 2, "maxLength": 16}
+
+
+class ControlPlane(enum.Enum):
+    """When nodes of the control plane have their turn."""
+
+    LAST = "Last"
+    FIRST = "First"
+    EXCLUDE = "Exclude"
+
+
+class Zones(enum.Enum):
+    """How zones count."""
+
+    ONE_AT_A_TIME = "OneAtATime"
+    IGNORE = "Ignore"
+
+
+class OnTimeout(enum.Enum):
+    """What becomes of a node that cannot be drained in time."""
+
+    PARK = "Park"
+    """It is uncordoned and has another turn later, behind the others."""
+    ABORT = "Abort"
+    """It is uncordoned and counts as failed."""
+    FORCE = "Force"
+    """What is left is deleted, whatever its disruption budget says, and the node goes on."""
+
+
+class UnmanagedPods(enum.Enum):
+    """What becomes of pods that nobody would make anew."""
+
+    BLOCK = "Block"
+    DELETE = "Delete"
+
+
+class OnFailure(enum.Enum):
+    """What becomes of a rollout in which too much has failed."""
+
+    HALT = "Halt"
+    ROLLBACK = "Rollback"
+    """The nodes that were updated go back to the release before, within the same budget."""
+
+
+class Operator(enum.Enum):
+    """How a label is looked at."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One requirement of a label selector."""
+
+    key: str = described("The label.", maxLength=317)
+    operator: Operator = described("How it is looked at.")
+    values: tuple[str, ...] = described(
+        "Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items={"maxLength": 63}
+    )
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Which nodes. An empty one means all."""
+
+    match_labels: Mapping[str, str] = described(
+        "Labels that a node must have.", default={}, maxProperties=MAX_LIST, items={"maxLength": 63}
+    )
+    match_expressions: tuple[Requirement, ...] = described(
+        "Requirements that a node must meet.", default=(), maxItems=MAX_LIST
+    )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Windows in which nodes may be started. The most restrictive open one counts; while none is open, none starts."""
+
+    VALIDATIONS = (
+        {"rule": "duration(self.duration) > duration('0s')", "message": "duration must be more than nothing"},
+        {"rule": "duration(self.duration) <= duration('168h')", "message": "duration must be at most a week: 168h"},
+    )
+
+    schedule: str = described(
+        "When a window opens: five fields as in crontab(5), such as '0 22 * * 1-5'.",
+        maxLength=100,
+        x_kubernetes_validations=[
+            {
+                "rule": r"self.matches(r'^\S+( +\S+){4}$')",
+                "message": "schedule needs five fields: minute hour day month weekday",
+            }
+        ],
+    )
+    duration: str = described("How long it stays open, such as '6h'.", **_SPAN)
+    time_zone: str = described(
+        "The IANA time zone of the schedule, such as 'Europe/Berlin'.",
+        default="UTC",
+        maxLength=64,
+        x_kubernetes_validations=[
+            {
+                "rule": "self == 'UTC' || "
+                "(self.contains('/') && timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0)",
+                "message": "timeZone must be an IANA name such as Europe/Berlin, or UTC",
+            }
+        ],
+    )
+    max_unavailable: Amount = described("How many nodes may be away in this window.", default=1, **_AMOUNT)
+    reason: str = described("Why, for people.", default="", maxLength=128)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Whose turn comes when."""
+
+    zones: Zones = described("Whether nodes of two zones may be away at once.", default=Zones.ONE_AT_A_TIME)
+    control_plane: ControlPlane = described(
+        "When nodes of the control plane have their turn: one at a time, and only while all others are Ready.",
+        default=ControlPlane.LAST,
+    )
+
+
+@dataclass(frozen=True)
+class Canary:
+    """The first nodes, which must prove the release before it is brought to the others."""
+
+    nodes: Amount = described("How many; 0 for none.", default=0, **_AMOUNT)
+    soak: str = described("How long they must run well before the others follow.", default="10m", **_SPAN)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """How the release is brought to the standby slots."""
+
+    max_concurrent: int = described("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
+    timeout: str = described("How long one node may take.", default="1h", **_SPAN)
+
+
+@dataclass(frozen=True)
+class Drain:
+    """How pods are moved away before a node reboots."""
+
+    timeout: str = described("How long it may take.", default="15m", **_SPAN)
+    grace_period_seconds: int | None = described(
+        "Overrides the pods' own time to end.", default=None, minimum=0, maximum=86400
+    )
+    on_timeout: OnTimeout = described("What becomes of a node that takes longer.", default=OnTimeout.PARK)
+    delete_empty_dir: bool = described(
+        "Whether pods with emptyDir volumes, whose content is lost, are evicted.", default=True
+    )
+    unmanaged_pods: UnmanagedPods = described("What becomes of pods without a controller.", default=UnmanagedPods.BLOCK)
+
+
+@dataclass(frozen=True)
+class DaemonSet:
+    """A DaemonSet whose pod on the node must be ready."""
+
+    namespace: str = described("Its namespace.", maxLength=63)
+    name: str = described("Its name.", maxLength=253)
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a node must prove before its release is committed."""
+
+    ready_seconds: int = described("How long it must be Ready.", default=60, minimum=0, maximum=86400)
+    timeout: str = described("How long it may take from the order to reboot.", default="20m", **_SPAN)
+    daemon_sets: tuple[DaemonSet, ...] = described(
+        "DaemonSets whose pods must be ready.", default=(), maxItems=MAX_LIST
+    )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How much may go wrong."""
+
+    max: Amount = described("Failed nodes that are borne; one more ends the rollout.", default=0, **_AMOUNT)
+    action: OnFailure = described("What becomes of the rollout then.", default=OnFailure.HALT)
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Nodes on which something failed have other turns, behind all others."""
+
+    limit: int = described("How many more.", default=2, minimum=0, maximum=20)
+    backoff: str = described(
+        "How long after the first failure; twice as long after each further one.", default="5m", **_SPAN
+    )
+
+
+@dataclass(frozen=True)
+class RolloutSpec:
+    """What is wanted of a group of nodes."""
+
+    VALIDATIONS = (
+        {"rule": "self.attempt >= oldSelf.attempt", "message": "attempt only grows: raise it to resume after a halt"},
+    )
+
+    release: str = described(
+        "The release, by digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag).",
+        maxLength=MAX_RELEASE,
+        x_kubernetes_validations=[
+            {
+                "rule": f"self.matches(r'{RELEASE}')",
+                "message": "release needs a digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag)",
+            }
+        ],
+    )
+    node_selector: Selector = described("Which nodes follow this rollout; all if it is empty.", default=Selector())
+    max_unavailable: Amount = described(
+        "How many nodes may be away at a time, NotReady and cordoned ones included; a percentage is rounded down, but"
+        " to 1 at least; 0 starts none.",
+        default=1,
+        **_AMOUNT,
+    )
+    budgets: tuple[Budget, ...] = described(
+        "When nodes may be started; always if there are none.", default=(), maxItems=MAX_LIST
+    )
+    order: Turns = described("Whose turn comes when.", default=Turns())
+    canary: Canary = described("The first nodes.", default=Canary())
+    staging: Staging = described("How the release is brought to the standby slots.", default=Staging())
+    drain: Drain = described("How pods are moved away.", default=Drain())
+    health: Health = described("What a node must prove.", default=Health())
+    failure: Failure = described("How much may go wrong.", default=Failure())
+    retry: Retry = described("Other turns for nodes on which something failed.", default=Retry())
+    expected_duration: str = described(
+        "How long one node takes from its cordon to its uncordon, until enough have been measured: none is started that"
+        " would not be done when its window closes.",
+        default="15m",
+        **_SPAN,
+    )
+    paused: bool = described("Whether no node is started; those under way finish.", default=False)
+    attempt: int = described("Raise it to resume after a halt.", default=0, minimum=0)

@@ -1,0 +1,27 @@
+"""The bell: no ring is lost, none is heard twice."""
+
+from __future__ import annotations
+
+import threading
+
+from proa.scheduler.kube.bell import Bell
+
+
+def test_a_ring_before_one_listens_is_heard() -> None:
+    bell = Bell()
+    bell.ring()
+    assert bell.wait(0, 0) == 1
+    assert bell.wait(1, 0) == 1
+
+
+def test_it_wakes_whoever_waits() -> None:
+    bell = Bell()
+    threading.Timer(0.02, bell.ring).start()
+    assert bell.wait(0, 5) == 1
+
+
+def test_many_rings_are_one_wake() -> None:
+    bell = Bell()
+    for _ in range(5):
+        bell.ring()
+    assert bell.wait(0, 0) == bell.rings == 5

@@ -1,0 +1,187 @@
+"""Listening to the agent, and the courier as a whole: how it begins and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from proa.core.clock import VirtualClock
+from proa.core.described import document
+from proa.core.errors import Code, ProaError
+from proa.core.wire import NodeStatus, Order, Phase
+from proa.scheduler.kube.bell import Bell
+from proa.scheduler.kube.stream import Event, Object
+from proa.scheduler.proxy.follower import Follower
+from proa.scheduler.proxy.service import Service
+
+GOOD = NodeStatus(phase=Phase.GOOD)
+STAGED = NodeStatus(phase=Phase.STAGED)
+LOST = ProaError(Code.DEVICE, "the agent cannot be reached")
+
+
+@dataclass
+class FakeAgent:
+    """Says what it is told to, then ends its stream, or fails."""
+
+    streams: list[list[NodeStatus | Exception]] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+
+    def follow(self) -> Iterator[NodeStatus]:
+        for said in self.streams.pop(0):
+            if isinstance(said, Exception):
+                raise said
+            yield said
+
+    def put(self, order: Order) -> NodeStatus:
+        self.orders.append(order)
+        return GOOD
+
+
+def follower(agent: FakeAgent, clock: VirtualClock) -> Follower:
+    return Follower(agent, Bell(), clock, lambda: 1.0)
+
+
+def test_the_last_word_is_kept() -> None:
+    clock = VirtualClock(5.0)
+    found = follower(FakeAgent([[GOOD, STAGED], [LOST], [GOOD, LOST]]), clock)
+    assert (found.told.status, found.told.answering, found.told.since) == (None, False, 5.0)
+    found.cycle()
+    assert (found.told.status, found.told.answering, found.told.connection) == (STAGED, False, 1)
+    assert found.told.problem == "the agent has ended its stream"
+    clock.sleep(10)
+    found.cycle()
+    assert (found.told.status, found.told.since, found.told.problem) == (STAGED, 5.0, LOST.message)
+    clock.sleep(10)
+    found.cycle()
+    assert (found.told.status, found.told.since, found.told.connection) == (GOOD, 25.0, 2)
+
+
+def test_an_agent_that_is_away_is_looked_for_ever_more_seldom() -> None:
+    streams: list[list[NodeStatus | Exception]] = [[LOST] for _ in range(8)]
+    found = follower(FakeAgent([*streams, [GOOD], [LOST]]), VirtualClock())
+    pauses = [found.cycle() for _ in range(10)]
+    assert pauses[:4] == [0.2, 0.4, 0.8, 1.6]
+    assert pauses[7] == 5.0
+    assert pauses[8:] == [0.2, 0.4]
+
+
+def test_it_rings_only_for_news() -> None:
+    bell = Bell()
+    found = Follower(FakeAgent([[LOST], [LOST], [GOOD]]), bell, VirtualClock())
+    found.cycle()
+    assert bell.rings == 1
+    found.cycle()
+    assert bell.rings == 1
+    found.cycle()
+    assert bell.rings == 3
+
+
+# the whole
+
+
+class Watch:
+    """Shows one object, and then nothing more until it is stopped."""
+
+    def __init__(self, item: Object) -> None:
+        self._item = item
+        self._stopped = threading.Event()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def __iter__(self) -> Iterator[Event]:
+        end = {"k8s.io/initial-events-end": "true"}
+        yield Event("ADDED", self._item)
+        yield Event("BOOKMARK", {"metadata": {"resourceVersion": "2", "annotations": end}})
+        self._stopped.wait()
+
+
+@dataclass
+class FakeServer:
+    """Has one NodeOS, and takes what is written."""
+
+    written: list[Object] = field(default_factory=list)
+    queries: list[Mapping[str, str]] = field(default_factory=list)
+    wrote: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
+
+    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Watch:
+        self.queries.append(query or {})
+        order = {"id": 1, "action": "None", "fence": 1}
+        return Watch({"metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"}, "spec": {"order": order}})
+
+    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
+        raise AssertionError
+
+    def merge(self, path: str, body: Object) -> Object:
+        if self.error is not None:
+            raise self.error
+        self.written.append(body)
+        self.wrote.set()
+        return {"metadata": {"resourceVersion": "3"}}
+
+
+class Lasting(FakeAgent):
+    """Its stream does not end."""
+
+    def follow(self) -> Iterator[NodeStatus]:
+        yield GOOD
+        threading.Event().wait()
+
+
+def run(service: Service) -> threading.Thread:
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    return thread
+
+
+def test_it_carries_until_it_is_told_to_end() -> None:
+    server, agent, said = FakeServer(), Lasting(), list[str]()
+    service = Service("n1", server, agent, lambda message, **_: said.append(message))
+    handlers: dict[int, Any] = {}
+    service.end_on_signals(lambda number, handler: handlers.update({number: handler}))
+    thread = run(service)
+    assert server.wrote.wait(10)
+    (handler,) = handlers.values()
+    handler(15, None)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert server.written == [{"metadata": {"uid": "u"}, "status": document(GOOD)}]
+    assert server.queries[0]["fieldSelector"] == "metadata.name=n1"
+    assert [order.id for order in agent.orders] == [1]
+    assert said[-1] == "ended"
+
+
+def test_a_defect_ends_it_loudly() -> None:
+    server = FakeServer(error=RuntimeError("a defect"))
+    service = Service("n1", server, Lasting(), lambda *_, **__: None)
+    with pytest.raises(RuntimeError, match="a defect"):
+        service.run()
+
+
+def test_a_defect_of_a_thread_ends_it_loudly() -> None:
+    agent = FakeAgent([[RuntimeError("a defect")]])
+    service = Service("n1", FakeServer(), agent, lambda *_, **__: None)
+    with pytest.raises(RuntimeError, match="a defect"):
+        service.run()
+
+
+def test_what_is_lost_is_told_once() -> None:
+    said: list[tuple[str, object]] = []
+    agent = FakeAgent([[LOST], [LOST], [LOST]])
+    service = Service("n1", FakeServer(), agent, lambda message, **fields: said.append((message, fields.get("why"))))
+    for _ in range(3):
+        service._follower.cycle()
+        service._courier_step()
+    service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
+    service._courier_step()
+    assert said == [("the agent is lost", LOST.message), ("the agent is heard", "")]

@@ -1,0 +1,136 @@
+"""When budgets are open: across midnights, overlapping windows, and days on which the clocks change."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from proa.core.errors import Code, ProaError
+from proa.scheduler.planning.budget import Allowance, Calendar, problem_of
+from proa.scheduler.planning.windows import Schedule
+from proa.scheduler.spec.amounts import resolve
+from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
+
+RELEASE = "registry.example/node@sha256:" + "1" * 64
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("amount", "total", "nodes"),
+    [(0, 10, 0), (3, 2, 3), ("0%", 10, 0), ("1%", 10, 1), ("25%", 10, 2), ("25%", 3, 1), ("100%", 7, 7), ("50%", 0, 1)],
+)
+def test_a_percentage_is_rounded_down_but_to_one(amount: int | str, total: int, nodes: int) -> None:
+    assert resolve(amount, total) == nodes
+
+
+@pytest.mark.parametrize("amount", [-1, "101%", "5", "5 %", "", True])
+def test_what_is_no_amount_is_refused(amount: int | str) -> None:
+    with pytest.raises(ProaError) as caught:
+        resolve(amount, 10)
+    assert caught.value.code is Code.CONFIG_VALUE
+
+
+@pytest.mark.parametrize(
+    ("now", "closes", "opens"),
+    [
+        ("2026-01-05T21:59:59", None, "2026-01-05T22:00:00"),
+        ("2026-01-05T22:00:00", "2026-01-06T04:00:00", "2026-01-06T22:00:00"),
+        ("2026-01-06T03:59:59", "2026-01-06T04:00:00", "2026-01-06T22:00:00"),
+        ("2026-01-06T04:00:00", None, "2026-01-06T22:00:00"),
+        ("2026-01-10T03:00:00", "2026-01-10T04:00:00", "2026-01-12T22:00:00"),
+    ],
+)
+def test_a_window_over_midnight(now: str, closes: str | None, opens: str) -> None:
+    moment = Schedule("0 22 * * 1-5", timedelta(hours=6)).at(utc(now))
+    assert moment.closes == (utc(closes) if closes else None)
+    assert moment.opens == utc(opens)
+
+
+def test_windows_that_meet_are_one() -> None:
+    moment = Schedule("0 * * * *", timedelta(hours=1)).at(utc("2026-01-05T10:30:00"))
+    assert moment.closes is not None
+    assert moment.closes > utc("2026-01-07T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("cron", "now", "opens", "why"),
+    [
+        ("30 2 * * *", "2026-03-28T12:00:00", "2026-03-29T01:00:00", "02:30 does not exist: right behind the gap"),
+        ("0 1 * * *", "2026-03-28T12:00:00", "2026-03-29T00:00:00", "before the clocks change"),
+        ("0 4 * * *", "2026-03-28T12:00:00", "2026-03-29T02:00:00", "after it, an hour earlier in UTC"),
+        ("30 2 * * *", "2026-10-24T12:00:00", "2026-10-25T00:30:00", "02:30 comes twice: the first time"),
+        ("30 2 * * *", "2026-10-25T00:30:00", "2026-10-26T01:30:00", "and not the second time"),
+    ],
+)
+def test_days_on_which_clocks_change(cron: str, now: str, opens: str, why: str) -> None:
+    assert Schedule(cron, timedelta(minutes=10), "Europe/Berlin").at(utc(now)).opens == utc(opens), why
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [("2026-03-28T21:30:00", 4), ("2026-10-24T20:30:00", 4)],
+)
+def test_a_window_lasts_for_its_duration_whatever_the_clocks_do(now: str, hours: int) -> None:
+    moment = Schedule("0 22 * * *", timedelta(hours=hours), "Europe/Berlin").at(utc(now))
+    assert moment.closes == utc(now).replace(minute=0) + timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("cron", "zone", "word"),
+    [
+        ("61 * * * *", "UTC", "61"),
+        ("* * *", "UTC", "cannot be read"),
+        ("0 0 31 2 *", "UTC", "31 2"),
+        ("0 0 * * *", "Mars/Olympus", "Mars/Olympus"),
+        ("0 0 * * *", "../etc/passwd", "../etc/passwd"),
+    ],
+)
+def test_schedules_that_cannot_be_read_or_never_open(cron: str, zone: str, word: str) -> None:
+    with pytest.raises(ProaError, match=word) as caught:
+        Schedule(cron, timedelta(hours=1), zone).check()
+    assert caught.value.code is Code.CONFIG_VALUE
+
+
+def test_the_most_restrictive_open_budget_counts() -> None:
+    budgets = (Budget("0 0 * * *", "24h", "UTC", "50%"), Budget("0 8 * * *", "10h", "UTC", 1, "office hours"))
+    calendar = Calendar(RolloutSpec(RELEASE, max_unavailable=4, budgets=budgets))
+    assert calendar.allowance(utc("2026-01-05T12:00:00"), 20).unavailable == 1
+    assert calendar.allowance(utc("2026-01-05T20:00:00"), 20).unavailable == 4
+    assert calendar.allowance(utc("2026-01-05T20:00:00"), 6).unavailable == 3
+
+
+def test_no_open_budget_means_no_start() -> None:
+    calendar = Calendar(RolloutSpec(RELEASE, max_unavailable=4, budgets=(Budget("0 22 * * *", "2h"),)))
+    allowance = calendar.allowance(utc("2026-01-05T12:00:00"), 20)
+    assert allowance == Allowance(0, None, utc("2026-01-05T22:00:00"), closed=True)
+
+
+def test_no_budgets_means_always() -> None:
+    assert Calendar(RolloutSpec(RELEASE, max_unavailable=4)).allowance(utc("2026-01-05T12:00:00"), 20) == Allowance(4)
+
+
+def test_a_node_has_to_be_done_before_the_window_closes() -> None:
+    allowance = Calendar(RolloutSpec(RELEASE, budgets=(Budget("0 22 * * *", "2h"),))).allowance(
+        utc("2026-01-05T23:50:00"), 9
+    )
+    assert allowance.fits(utc("2026-01-05T23:50:00"), timedelta(minutes=10))
+    assert not allowance.fits(utc("2026-01-05T23:50:01"), timedelta(minutes=10))
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        (RolloutSpec(RELEASE), ""),
+        (RolloutSpec(RELEASE, budgets=(Budget("0 0 * * *", "1h"), Budget("0 0 31 2 *", "1h"))), "budgets[1]: "),
+        (RolloutSpec(RELEASE, budgets=(Budget("0 0 * * *", "0s"),)), "budgets[0]: "),
+        (RolloutSpec(RELEASE, drain=Drain(timeout="soon")), "drain.timeout: "),
+    ],
+)
+def test_what_only_the_scheduler_finds_names_the_field(spec: RolloutSpec, problem: str) -> None:
+    found = problem_of(spec)
+    assert found.startswith(problem)
+    assert bool(found) is bool(problem)

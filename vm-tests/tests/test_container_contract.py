@@ -1,0 +1,186 @@
+"""The container image of scheduler and proxy: what is in it, and that it works where nothing may be written."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+import sys
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from container import build, software
+from proa.builder import namespace
+from proa.core import SCHEMA_VERSION, process
+from proa.core.layoutdir import TAG
+
+pytestmark = pytest.mark.contract
+ROOT = Path(__file__).parents[2]
+LIMIT = 120 << 20
+MODULES = """
+import importlib, pkgutil, sys
+sys.path.insert(0, "/usr/lib/proa/python")
+import proa.core, proa.scheduler
+for package in (proa.core, proa.scheduler):
+    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)
+print(len([name for name in sys.modules if name.startswith("proa.")]))
+"""
+WHO = """
+import os
+print(os.getuid(), os.getgid(), os.getgroups())
+for path in ("/x", "/etc/x", "/usr/lib/proa/python/x", "/tmp/x"):
+    try:
+        open(path, "w")
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """The image as it was built."""
+
+    folder: Path
+    image: build.Image
+
+    def blob(self, digest: str) -> bytes:
+        return (self.folder / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
+
+    def json(self, digest: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.blob(digest))
+        return found
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return self.json(self.image.digest)
+
+    @property
+    def layer(self) -> Path:
+        digest: str = self.manifest["layers"][0]["digest"]
+        return self.folder / "blobs/sha256" / digest.removeprefix("sha256:")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("image") / "oci"
+    return Built(folder, build.build(folder, SCHEMA_VERSION))
+
+
+@pytest.fixture(scope="module")
+def tree(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image unpacked, as a container engine does it."""
+    folder = tmp_path_factory.mktemp("tree")
+    folder.chmod(0o755)
+    inside(["tar", "-C", folder, "-xpzf", built.layer])
+    return folder
+
+
+def inside(words: Sequence[str | Path], tree: Path | None = None) -> process.Result:
+    """Run something in a room of its own; in a tree as the image's user, without rights, and unable to write."""
+    if tree is None:
+        return process.run((*namespace.enter(network=False), *words))
+    script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && tree=$1 && shift &&'
+    script += " exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot"
+    script += f' chroot --userspec={build.USER}:{build.USER} --groups={build.USER} "$tree" "$@"'
+    return process.run((*namespace.enter(network=False), "sh", "-c", script, "sh", str(tree), *words))
+
+
+def test_every_part_is_what_its_descriptor_says(built: Built) -> None:
+    assert json.loads((built.folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
+    (entry,) = json.loads((built.folder / "index.json").read_text())["manifests"]
+    assert entry["digest"] == built.image.digest
+    assert entry["annotations"] == {TAG: SCHEMA_VERSION}
+    manifest = built.manifest
+    assert entry["mediaType"] == manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+    assert manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
+    assert [one["mediaType"] for one in manifest["layers"]] == ["application/vnd.oci.image.layer.v1.tar+gzip"]
+    for part in (entry, manifest["config"], *manifest["layers"]):
+        data = built.blob(part["digest"])
+        assert (len(data), "sha256:" + hashlib.sha256(data).hexdigest()) == (part["size"], part["digest"])
+    assert len(list((built.folder / "blobs/sha256").iterdir())) == 3
+
+
+def test_the_configuration(built: Built) -> None:
+    config = built.json(built.manifest["config"]["digest"])
+    assert (config["architecture"], config["os"]) == ("amd64", "linux")
+    assert config["config"]["User"] == "65532:65532"
+    assert config["config"]["Entrypoint"] == ["/usr/bin/proa-scheduler"]
+    assert config["config"]["Labels"]["org.opencontainers.image.version"] == SCHEMA_VERSION
+    tar = gzip.decompress(built.layer.read_bytes())
+    assert config["rootfs"] == {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(tar).hexdigest()]}
+
+
+def test_small_enough_packed_and_unpacked(built: Built, tree: Path) -> None:
+    used = int(process.run(["du", "-s", "--apparent-size", "--block-size=1", tree]).text.split()[0])
+    assert built.image.packed < LIMIT // 3
+    assert used < LIMIT
+
+
+def test_the_files_belong_to_root_and_nobody_gains_rights_by_them(built: Built) -> None:
+    with tarfile.open(built.layer) as tar:
+        members = tar.getmembers()
+    assert {(one.uid, one.gid) for one in members} == {(0, 0)}
+    assert not [one.name for one in members if one.mode & 0o6000 or not (one.isreg() or one.isdir() or one.issym())]
+    assert [one.name for one in members if one.mode & 0o022 and not one.issym()] == ["tmp"]
+
+
+def test_there_is_no_shell_no_package_manager_and_no_secret(built: Built) -> None:
+    with tarfile.open(built.layer) as tar:
+        names = tar.getnames()
+        files = {one.name: tar.extractfile(one) for one in tar.getmembers() if one.isreg()}
+        texts = {name: file.read() for name, file in files.items() if file}
+    programs = {Path(name).name for name in names if re.match(r"(usr/)?s?bin/", name)}
+    assert programs == {"python3", "python3.11", "proa-scheduler"}
+    assert not [name for name in names if re.search(r"(__pycache__|/pip/|\.pyc$|/perl|\.netrc|\.docker)", name)]
+    marks = (b"-----BEGIN PRIVATE KEY", b"-----BEGIN EC PRIVATE KEY", b"-----BEGIN RSA PRIVATE KEY")
+    found = [
+        name
+        for name, text in texts.items()
+        if any(re.search(mark + rb"-----\s*\n[A-Za-z0-9+/]{40}", text) for mark in marks)
+    ]
+    assert found == []
+    here = str(ROOT).encode()
+    assert [name for name, text in texts.items() if here in text] == []
+
+
+def test_it_works_as_its_user_and_can_write_nothing(tree: Path) -> None:
+    said = inside(["/usr/bin/python3", "-IBc", WHO], tree).text.splitlines()
+    assert said == ["65532 65532 [65532]", "30", "30", "30", "30"]  # EROFS
+    assert inside(["/usr/bin/proa-scheduler", "--version"], tree).text.strip().endswith(SCHEMA_VERSION)
+
+
+def test_nothing_that_was_left_out_is_missed(tree: Path) -> None:
+    own = len([path for package in ("core", "scheduler") for path in (ROOT / package / "proa" / package).rglob("*.py")])
+    assert int(inside(["/usr/bin/python3", "-IBc", MODULES], tree).text) >= own
+    zone = 'import zoneinfo; print(zoneinfo.ZoneInfo("Europe/Berlin"))'
+    assert inside(["/usr/bin/python3", "-IBc", zone], tree).text.strip() == "Europe/Berlin"
+
+
+def test_equal_inputs_give_an_equal_image(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tarfile.open(built.layer) as tar:
+        date = tar.getmember("usr/bin/proa-scheduler").mtime
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(date)))
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert build.build(tmp_path / "again", SCHEMA_VERSION).digest == built.image.digest
+
+
+def test_the_lock_is_what_the_project_is_tested_with() -> None:
+    """What runs in the cluster are the versions that the tests run with."""
+    tested = dict(
+        re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / "requirements/dev.lock").read_text(), flags=re.MULTILINE)
+    )
+    locked = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", software.LOCK.read_text(), flags=re.MULTILINE))
+    assert len(locked) > 20
+    assert {name: version for name, version in locked.items() if tested.get(name) != version} == {}
+
+
+def test_the_command_tells_what_it_built(tmp_path: Path) -> None:
+    done = process.run([sys.executable, "-m", "container.build", "-o", tmp_path / "image", "--tag", "1"])
+    assert re.match(rf"oci:{tmp_path}/image:1@sha256:[0-9a-f]{{64}}\n[0-9.]+ MiB to pull, ", done.text)
