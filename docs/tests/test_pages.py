@@ -115,7 +115,7 @@ def test_named_modules_and_tests_are_there(page: str) -> None:
     text = (ROOT / page).read_text()
     for test in re.findall(r"\b[a-z-]+/tests/test_\w+", text):
         assert (ROOT / f"{test}.py").is_file(), test
-    for package, module in re.findall(r"`(core|partition|builder|agent)/([a-z]+)`", text):
+    for package, module in re.findall(r"`(core|partition|builder|agent|scheduler)/([a-z]+)`", text):
         folder = ROOT / package / "proa" / package
         assert (folder / f"{module}.py").is_file() or (folder / module).is_dir(), f"{package}/{module}"
 
