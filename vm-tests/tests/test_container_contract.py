@@ -156,6 +156,20 @@ def test_it_works_as_its_user_and_can_write_nothing(tree: Path) -> None:
     assert inside(["/usr/bin/proa-scheduler", "--version"], tree).text.strip().endswith(SCHEMA_VERSION)
 
 
+def test_it_prints_manifests_that_run_it_as_its_user(built: Built, tree: Path) -> None:
+    """What the image says of itself, and what the manifests ask of it, fit."""
+    said = json.loads(inside(["/usr/bin/proa-scheduler", "manifests", "--json"], tree).stdout)
+    pods = [one["spec"]["template"]["spec"] for one in said["items"] if one["kind"] in ("Deployment", "DaemonSet")]
+    assert len(pods) == 2
+    config = built.json(built.manifest["config"]["digest"])["config"]
+    assert {str(pod["securityContext"]["runAsUser"]) for pod in pods} == {config["User"].partition(":")[0]}
+    verbs = {pod["containers"][0]["args"][0] for pod in pods}
+    assert verbs == {"run", "proxy"}
+    for verb in verbs:
+        assert "Usage: proa-scheduler" in inside([*config["Entrypoint"], verb, "--help"], tree).text
+    assert inside(["/usr/bin/proa-scheduler", "manifests"], tree).text.startswith(("---", "apiVersion"))
+
+
 def test_nothing_that_was_left_out_is_missed(tree: Path) -> None:
     own = len([path for package in ("core", "scheduler") for path in (ROOT / package / "proa" / package).rglob("*.py")])
     assert int(inside(["/usr/bin/python3", "-IBc", MODULES], tree).text) >= own
@@ -184,3 +198,16 @@ def test_the_lock_is_what_the_project_is_tested_with() -> None:
 def test_the_command_tells_what_it_built(tmp_path: Path) -> None:
     done = process.run([sys.executable, "-m", "container.build", "-o", tmp_path / "image", "--tag", "1"])
     assert re.match(rf"oci:{tmp_path}/image:1@sha256:[0-9a-f]{{64}}\n[0-9.]+ MiB to pull, ", done.text)
+
+
+def test_the_containerfile_makes_the_same(built: Built) -> None:
+    """For whoever has docker: what it copies is there, and what it says of the image is what ours says."""
+    text = (ROOT / "scheduler/container/Containerfile").read_text()
+    for source in re.findall(r"^COPY (?!--from)(\S+)", text, flags=re.MULTILINE):
+        assert (ROOT / source).exists(), source
+    config = built.json(built.manifest["config"]["digest"])["config"]
+    assert f"USER {config['User']}\n" in text
+    assert f"ENTRYPOINT {json.dumps(config['Entrypoint'])}\n" in text
+    for label in re.findall(r'(org\.[a-z.]+)="([^"]*)"', text):
+        assert config["Labels"][label[0]] == label[1]
+    assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) == {"debian:bookworm-slim"}
