@@ -122,7 +122,9 @@ def _oses() -> Object:
 
 
 def _rule(group: str, version: str, resources: list[str], operations: list[str]) -> Object:
-    return {"apiGroups": [group], "apiVersions": [version], "resources": resources, "operations": operations}
+    """A rule, with the default written out: of lists, kubectl sees what the API server adds as a change."""
+    said = {"apiGroups": [group], "apiVersions": [version], "resources": resources, "operations": operations}
+    return {**said, "scope": "*"}
 
 
 def _by(account: str, namespace: str) -> Object:

@@ -138,7 +138,7 @@ def _network(component: str, namespace: str, ingress: list[Any], settings: Setti
     spec = {
         "podSelector": {"matchLabels": labels(component)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": ingress,
+        **({"ingress": ingress} if ingress else {}),
         "egress": [{"ports": dns}, {"ports": api}],
     }
     return item("networking.k8s.io/v1", "NetworkPolicy", component, component, namespace, spec=spec)
