@@ -174,6 +174,11 @@ def test_what_was_halted_goes_back_to_its_other_slot() -> None:
     assert changes.rollback(halted(failure=Failure(action=OnFailure.ROLLBACK))).spec == {}
 
 
+def test_what_is_paused_does_not_go_back_either() -> None:
+    assert changes.rollback(halted(paused=True)).notes[-1].startswith("It is paused")
+    assert changes.rollback(view(C, past((A, "Complete")), paused=True)).notes[-1].startswith("It is paused")
+
+
 def test_a_halt_of_another_attempt_is_over() -> None:
     before = dataclasses.replace(
         halted(attempt=1), status=dataclasses.replace(halted().status, history=past((A, "Complete")).history)

@@ -53,8 +53,8 @@ def start(
     notes = _again(before) if same else _failed_before(before, release)
     if same and len(spec) == 1:
         return Change(notes=notes)
-    if before.spec.paused and wishes.get("paused") is not False:
-        notes = (*notes, "It is paused: 'kubectl proa resume' lets it go on.")
+    if wishes.get("paused") is not False:
+        notes = (*notes, *_paused(before))
     return Change(spec, "changed" if same else f"taken to {release}", notes)
 
 
@@ -105,14 +105,16 @@ def rollback(before: RolloutView, release: str = "") -> Change:
     """
     if not release and is_halted(before):
         if before.spec.failure.action is OnFailure.ROLLBACK:
-            return Change(said="rolled back already" if before.status.phase in _BACK else "being rolled back")
+            said = "being rolled back already" if before.status.phase in _BACK else "to be rolled back already"
+            return Change(said=said, notes=_paused(before))
         spec = {"failure": {"action": OnFailure.ROLLBACK.value}}
         note = "From now on failure.action is Rollback: it goes back by itself; 'start --on-failure Halt' changes that."
-        return Change(spec, "being rolled back: each updated node goes back to its other slot", (note,))
+        said = "being rolled back: each updated node goes back to its other slot"
+        return Change(spec, said, (note, *_paused(before)))
     target = release or _previous(before)
     if digest_of(target) == before.digest:
         return Change(said=f"on {target} already")
-    return Change({"release": target}, f"taken back to {target}", _failed_before(before, target))
+    return Change({"release": target}, f"taken back to {target}", (*_failed_before(before, target), *_paused(before)))
 
 
 def _previous(before: RolloutView) -> str:
@@ -134,6 +136,10 @@ def _hint(before: RolloutView) -> str:
 
 def _told(past: PastRollout) -> str:
     return f"{past.release} ({past.phase or 'unknown'})"
+
+
+def _paused(before: RolloutView) -> tuple[str, ...]:
+    return ("It is paused: 'kubectl proa resume' lets it go on.",) if before.spec.paused else ()
 
 
 def _again(before: RolloutView) -> tuple[str, ...]:
