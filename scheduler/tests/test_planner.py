@@ -250,7 +250,7 @@ def test_a_node_without_the_release_fetches_it() -> None:
 
 
 def test_a_node_that_has_it_is_cordoned() -> None:
-    assert acts(planned(ready())) == [Cordon("n1", Mark("workers", NEW, NOW, True, "boot-1"))]
+    assert acts(planned(ready())) == [Cordon("n1", Mark("workers", NEW, NOW, True, "boot-1", HAS_NEW.root_hash))]
 
 
 def test_the_cordon_of_a_person_is_not_taken_for_ours() -> None:
@@ -374,6 +374,7 @@ def test_a_dead_node_that_was_counted_is_given_back_and_holds_its_place_as_not_r
         (trial(ready_since=NOW - timedelta(seconds=10)), "Ready for 10 s"),
         (trial(boot_id="boot-1"), "kubelet still reports another boot"),
         (trial(mark=dataclasses.replace(MARK, boot_id="boot-2")), "has not rebooted"),
+        (trial(mark=dataclasses.replace(MARK, root_hash="9" * 64)), "another root hash than what was staged"),
         (trial(status=says(TRIES_NEW, HAS_OLD, BOOT)), "not told of its health checks"),
         (
             trial(status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=(Condition("Healthy", "False", message="disk"),))),

@@ -100,8 +100,10 @@ def no_slot(campaign: Campaign, sight: Sight) -> Verdict:
 def _mark(campaign: Campaign, standing: Standing) -> Mark:
     status = standing.os.status if standing.os else None
     boot_id = status.booted.boot_id if status and status.booted else standing.node.boot_id
+    root_hash = status.standby.root_hash if status and status.standby else ""
     cordoned = not standing.node.unschedulable
-    return Mark(campaign.view.name, campaign.aim.digest, campaign.now.replace(microsecond=0), cordoned, boot_id)
+    since = campaign.now.replace(microsecond=0)
+    return Mark(campaign.view.name, campaign.aim.digest, since, cordoned, boot_id, root_hash)
 
 
 def _first(

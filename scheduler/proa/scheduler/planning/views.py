@@ -35,6 +35,7 @@ class Mark:
         since: When it was set.
         cordoned: Whether the cordon is ours; not where a person had set one before.
         boot_id: The boot that ran then.
+        root_hash: Of what the node is to boot; empty if its agent did not say.
     """
 
     rollout: str
@@ -42,6 +43,7 @@ class Mark:
     since: datetime
     cordoned: bool
     boot_id: str
+    root_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class NodeView:
     """A Node.
 
     Attributes:
-        ready_since: When the Ready condition became what it is.
+        ready_since: When the Ready condition became what it is, by our clock; of what was so before we looked, at most
+            as long ago as the node's own clock says.
+        ready_said: The same as the node says it.
         boot_id: What its kubelet reports.
         fence: Of the leader that set the mark.
         hold: Why a person holds it; none if nobody does.
@@ -70,6 +74,7 @@ class NodeView:
     hold: str | None = None
     excluded: bool = False
     attached: tuple[str, ...] = ()
+    ready_said: str = field(default="", compare=False)
     zone: str = field(init=False)
     control_plane: bool = field(init=False)
 
