@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster test test-unit test-contract test-vm lint docs image bench bench-build bench-install bench-scheduler test-rollouts clean
+.PHONY: help setup demo demo-cluster play-cluster test test-unit test-contract test-vm lint docs image push-image bench bench-build bench-install bench-scheduler test-rollouts clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ docs: setup ## write docs/reference from the tables in the code
 
 image: setup ## the container image of scheduler and proxy as an OCI layout, without docker; build/image
 	@.venv/bin/python -m container.build -o build/image
+
+push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:0.1.0
+	@.venv/bin/python -m container.push build/image $(TO)
 
 bench: bench-build bench-install bench-scheduler ## every benchmark
 

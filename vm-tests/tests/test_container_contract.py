@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from container import build, software
+from container import build, push, software
 from proa.builder import namespace
 from proa.core import SCHEMA_VERSION, process
 from proa.core.layoutdir import TAG
+from proa.vm.registry import LocalRegistry
+from proa.vm.tools import go_tool
 
 pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
@@ -211,3 +213,20 @@ def test_the_containerfile_makes_the_same(built: Built) -> None:
     for label in re.findall(r'(org\.[a-z.]+)="([^"]*)"', text):
         assert config["Labels"][label[0]] == label[1]
     assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) == {"debian:bookworm-slim"}
+
+
+def test_it_comes_to_a_registry_whole(built: Built, registry: LocalRegistry, tmp_path: Path) -> None:
+    """And another program fetches it from there, byte for byte."""
+    with registry.open("proa-scheduler", "0.1") as target:
+        assert push.push(built.folder, target) == built.image.digest
+    env = {"HOME": str(tmp_path), "SSL_CERT_FILE": str(registry.ca_file)}
+    where = str(registry.reference("proa-scheduler", "0.1"))
+    process.run([go_tool("oras"), "copy", "--to-oci-layout", where, "copy:0.1"], env=env, cwd=tmp_path)
+    blobs = {path.name: path.read_bytes() for path in (tmp_path / "copy/blobs/sha256").iterdir()}
+    assert blobs == {path.name: path.read_bytes() for path in (built.folder / "blobs/sha256").iterdir()}
+
+
+def test_the_command_says_where_it_is_now(built: Built, registry: LocalRegistry) -> None:
+    where = str(registry.reference("proa-scheduler", "0.2"))
+    words = [sys.executable, "-m", "container.push", str(built.folder), where, "--ca-file", str(registry.ca_file)]
+    assert process.run(words).text == f"{where}@{built.image.digest}\n"
