@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core.described import document
+from proa.core.described import document, schema
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot, digest_of
 from proa.scheduler.report.telling import table
+from proa.scheduler.spec.rolloutstatus import Counts
 from proa.scheduler.spec.selectors import matches
 
 MOST: Final = 60
 """Lines of nodes that are shown, unless all are asked for."""
 _DONE: Final = frozenset({Reason.UpToDate, Reason.BackOnOld})
+_ZEROS: Final = dict.fromkeys(schema(Counts)["properties"], 0)
 _DIGEST: Final = 19
 """Characters of a digest that people look at: the algorithm and twelve digits."""
 
@@ -87,7 +89,7 @@ def rollout_document(view: RolloutView) -> dict[str, Any]:
         "paused": view.spec.paused,
         "attempt": view.spec.attempt,
         "progress": status.progress,
-        "counts": dict(vars(status.counts)),
+        "counts": _ZEROS | document(status.counts),
         "wave": status.wave,
         "halted": status.halted,
         "next_window": status.next_window,
