@@ -11,6 +11,7 @@ import pytest
 from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan, plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
@@ -170,6 +171,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
         status=HALTED,
     ),
+    Reason.LetGo: lambda: planned((marked(), os()), rollouts={}),
     Reason.New: lambda: planned((node(), None)),
     Reason.Recreated: lambda: planned((node(uid="another"), os())),
     Reason.AgentSilent: lambda: planned((node(), NodeOSView("n1", "os-n1", "uid-n1"))),
@@ -585,6 +587,60 @@ def test_a_release_that_failed_is_not_tried_again_under_the_same_attempt() -> No
     made = planned(ready(), status=before)
     assert acts(made) == []
     assert "raise 'attempt'" in made.statuses["workers"].halted
+
+
+OTHERS = {"others": RolloutView("others", "uid", 1, SPEC)}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: planned((marked(), os()), rollouts={}),
+        lambda: planned((marked(), os(given=BOOT, status=says(seen=BOOT, result=Result.FAILED))), rollouts={}),
+        lambda: planned((marked(), None), rollouts={}),
+        lambda: planned((marked(), os()), rollouts=OTHERS),
+        lambda: planned((marked(), os()), spec=change(node_selector=Selector({"role": "worker"}))),
+        lambda: planned((marked(excluded=True), os())),
+    ],
+    ids=["deleted", "its-order-is-over", "without-object", "another-one-selects-it", "deselected", "excluded"],
+)
+def test_a_node_that_its_rollout_lets_go_is_given_back_and_nothing_else(found: Callable[[], Plan]) -> None:
+    plan = found()
+    assert plan.actions == (Uncordon("n1", "LetGo"),)
+    assert plan.verdicts["n1"].reason is Reason.LetGo
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: planned((marked(), os(given=BOOT)), rollouts={}),
+        lambda: planned((marked(), os(given=BOOT)), rollouts=OTHERS),
+        lambda: planned(trial(), rollouts={}),
+        lambda: planned((marked(), os()), rollouts={}, pending=frozenset({"n1"})),
+    ],
+    ids=["ordered-to-reboot", "another-one-selects-it", "on-trial", "a-write-is-under-way"],
+)
+def test_a_node_that_is_let_go_comes_to_rest_first(found: Callable[[], Plan]) -> None:
+    plan = found()
+    assert plan.actions == ()
+    assert plan.verdicts["n1"].reason is Reason.LetGo
+
+
+def test_a_node_that_is_let_go_holds_its_place_in_another_rollout() -> None:
+    found = planned((marked(), os(given=BOOT)), ready("n2"), rollouts=OTHERS)
+    assert found.actions == ()
+    assert found.verdicts["n2"].reason is Reason.NoFreeSlot
+
+
+def test_what_a_rollout_has_begun_that_does_not_act_waits_for_a_person() -> None:
+    invalid = {"workers": RolloutView("workers", "uid", 1, SPEC, problem="release: is not there")}
+    both = {name: RolloutView(name, name, 1, SPEC) for name in ("workers", "others")}
+    for rollouts in (invalid, both):
+        assert planned((marked(), os()), rollouts=rollouts).actions == ()
+
+
+def test_a_mark_that_cannot_be_read_is_nobodys() -> None:
+    assert planned((marked(mark=UNREADABLE), os()), rollouts={}).actions == ()
 
 
 def test_the_history_is_bounded() -> None:

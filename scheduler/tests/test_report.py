@@ -371,12 +371,15 @@ def test_a_node_that_is_not_ready_takes_no_orders() -> None:
     assert going_on.boots == {}
 
 
-def test_a_mark_of_a_rollout_that_is_gone_holds_its_node() -> None:
+def test_a_node_that_a_rollout_has_let_go_has_its_turn_in_another() -> None:
     world = a_cluster(2)
     mark = Mark("gone", "sha256:" + "3" * 64, world.now, True, "boot")
     world.nodes["node-0000"] = dataclasses.replace(world.nodes["node-0000"], mark=mark, unschedulable=True)
-    course = run(resume(world.snapshot(), world.now, Behaviour()))
-    assert course.most_away == 2
+    going_on = resume(world.snapshot(), world.now, Behaviour())
+    course = run(going_on)
+    assert course.statuses["workers"].phase == "Complete"
+    assert going_on.boots == {"node-0000": 1, "node-0001": 1}
+    assert not any(node.unschedulable or node.mark for node in going_on.nodes.values())
 
 
 def test_chances_are_shares_of_nodes() -> None:
