@@ -404,13 +404,6 @@ def test_a_kubelet_cannot_have_another_nodes_token(plane: ControlPlane) -> None:
         assert Ask("POST", path, TOKEN | {"spec": {"boundObjectRef": bound}}).by(kubelet).status == 403
 
 
-def test_policies_say_nothing_about_their_own_words(plane: ControlPlane) -> None:
-    """The API server has understood them: a policy whose expressions it cannot check says so in its status."""
-    for name in ("proa-fence", "proa-own-status"):
-        found = plane.api.get(f"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/{name}")
-        assert found.get("status", {}).get("typeChecking", {}).get("expressionWarnings", []) == []
-
-
 def test_a_refusal_names_what_to_do(scheduler: KubeApi) -> None:
     error = error_of(Ask("GET", "/api/v1/secrets").by(scheduler))
     assert error.code is Code.CLUSTER_FORBIDDEN

@@ -40,7 +40,7 @@ def fence(settings: Settings) -> list[Object]:
     spec = {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"},
-        "matchConstraints": {"resourceRules": [_nodes(), _oses()]},
+        "matchConstraints": _matching(_nodes(), _oses()),
         "matchConditions": [_by(SCHEDULER, settings.namespace)],
         "variables": [
             {"name": "lease", "expression": "string(params.?spec.?leaseTransitions.orValue(0))"},
@@ -76,7 +76,7 @@ def own_status(settings: Settings) -> list[Object]:
     """Of a NodeOS, a proxy writes the status of that node alone which its token is bound to."""
     spec = {
         "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [_rule(GROUP, VERSION, [NODES.plural, f"{NODES.plural}/*"], ["*"])]},
+        "matchConstraints": _matching(_rule(GROUP, VERSION, [NODES.plural, f"{NODES.plural}/*"], ["*"])),
         "matchConditions": [_by(PROXY, settings.proxy_namespace)],
         "variables": [
             {"name": "node", "expression": f"request.userInfo.?extra['{_CLAIM}'].orValue([''])[0]"},
@@ -108,7 +108,7 @@ def _fence_binding(name: str, rule: Object, missing: str, settings: Settings) ->
         "policyName": FENCE_POLICY,
         "validationActions": ["Deny"],
         "paramRef": {"name": SCHEDULER, "namespace": settings.namespace, "parameterNotFoundAction": missing},
-        "matchResources": {"resourceRules": [rule]},
+        "matchResources": _matching(rule),
     }
     return item(_API, "ValidatingAdmissionPolicyBinding", name, SCHEDULER, spec=spec)
 
@@ -121,8 +121,12 @@ def _oses() -> Object:
     return _rule(GROUP, VERSION, [NODES.plural], ["CREATE", "UPDATE"])
 
 
+def _matching(*rules: Object) -> Object:
+    """What is matched, with all defaults written out: kubectl takes what the API server adds for somebody's change."""
+    return {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": list(rules)}
+
+
 def _rule(group: str, version: str, resources: list[str], operations: list[str]) -> Object:
-    """A rule, with the default written out: of lists, kubectl sees what the API server adds as a change."""
     said = {"apiGroups": [group], "apiVersions": [version], "resources": resources, "operations": operations}
     return {**said, "scope": "*"}
 
