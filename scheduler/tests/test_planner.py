@@ -45,6 +45,8 @@ from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStat
 from proa.scheduler.spec.times import text
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+FIRST_ID = int(timedelta(days=4, hours=12).total_seconds())
+"""Of an object that had no order before."""
 NEW = "sha256:" + "2" * 64
 OLD = "sha256:" + "1" * 64
 RELEASE = f"registry.example/node@{NEW}"
@@ -248,7 +250,7 @@ def test_a_node_made_anew_loses_the_object_of_the_one_before() -> None:
 
 
 def test_a_node_without_the_release_fetches_it() -> None:
-    assert acts(planned(unfetched())) == [Give("n1", 1, Verb.STAGE, RELEASE, None, "1h")]
+    assert acts(planned(unfetched())) == [Give("n1", FIRST_ID, Verb.STAGE, RELEASE, None, "1h")]
 
 
 def test_a_node_that_has_it_is_cordoned() -> None:
@@ -276,7 +278,7 @@ def test_a_cordoned_node_is_drained_until_its_deadline() -> None:
 
 def test_a_drained_node_is_ordered_to_boot() -> None:
     made = planned((marked(), os()), drains={"n1": DrainView(True)})
-    assert acts(made) == [Give("n1", 1, Verb.BOOT, RELEASE, None, "20m")]
+    assert acts(made) == [Give("n1", FIRST_ID, Verb.BOOT, RELEASE, None, "20m")]
 
 
 @pytest.mark.parametrize(
@@ -545,7 +547,7 @@ def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -
     mark = dataclasses.replace(cordon.mark, boot_id="boot-2")
     draining = marked(boot_id="boot-2", mark=mark), os(status=says(RUNS_NEW, HAS_OLD))
     made = planned(draining, ready("n2"), spec=spec, status=HALTED, drains={"n1": DrainView(True)})
-    assert acts(made) == [Give("n1", 1, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(made) == [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
 
 
 def test_a_way_back_begins_where_the_commit_has_ended() -> None:

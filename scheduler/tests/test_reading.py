@@ -162,7 +162,7 @@ def test_a_newer_order_keeps_its_number_and_its_fence() -> None:
     """Else the next order would have a number that is taken, and could never be given."""
     found = reading.node_os(an_os({"id": 8, "action": "Defrost", "fence": 9}))
     assert found.order == Order(8, Action.NONE, 9)
-    assert (found.next_id, found.fence) == (9, 9)
+    assert (found.next_id(SINCE), found.fence) == (9, 9)
 
 
 @pytest.mark.parametrize("order", [1, "x", [], {"id": "8"}, {"id": True, "fence": 1, "action": "x"}, {"id": -1}])

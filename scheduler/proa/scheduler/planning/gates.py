@@ -34,7 +34,8 @@ def stage(campaign: Campaign, sight: Sight) -> None:
     for standing in candidates:
         name = standing.node.name
         if name in chosen and standing.os is not None:
-            campaign.actions.append(Give(name, standing.os.next_id, Verb.STAGE, release, None, timeout))
+            number = standing.os.next_id(campaign.now)
+            campaign.actions.append(Give(name, number, Verb.STAGE, release, None, timeout))
             verdicts[name] = STAGE_NEXT
         else:
             verdicts[name] = STAGING_FULL

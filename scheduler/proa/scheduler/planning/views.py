@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.wire import NodeStatus, Order
@@ -21,6 +21,8 @@ EXCLUDE: Final = "proa.dev/exclude"
 """Annotation of a Node by a person: no rollout counts it."""
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
+FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""From when on the seconds are counted that the first order of an object has as its id."""
 ZONE: Final = "topology.kubernetes.io/zone"
 CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 
@@ -130,10 +132,13 @@ class NodeOSView:
     record: Record | None = None
     fence: int = -1
 
-    @property
-    def next_id(self) -> int:
-        """The id of the next order."""
-        return self.order.id + 1 if self.order else 1
+    def next_id(self, now: datetime) -> int:
+        """The id of the next order.
+
+        An object that was made anew knows nothing of the orders of the one before, and its node takes no id that it has
+        seen: the first one is the time, in seconds. Orders come seldom enough for that to be ahead of all before.
+        """
+        return self.order.id + 1 if self.order else max(1, int((now - FIRST).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
