@@ -14,12 +14,18 @@ from typing import Any
 import pytest
 
 from proa.core.errors import Code, ProaError
+from proa.core.wire import Action, Proof
 from proa.scheduler.install import render
 from proa.scheduler.install.names import PROXY, SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.kube import access, reading
+from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import of_response
-from proa.scheduler.kube.writing import Outcome, outcome_of
-from proa.scheduler.planning.views import FENCE, MARK
+from proa.scheduler.kube.elector import Elector
+from proa.scheduler.kube.terms import Terms
+from proa.scheduler.kube.writing import Outcome, Writer, outcome_of
+from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.views import FENCE, MARK, Mark, Record, Snapshot
 from proa.vm import clusterwipe, kubeapply
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import APPLY, JSON, MERGE, Answer, KubeApi, Object
@@ -323,6 +329,85 @@ def test_without_a_lease_nobody_gives_orders_and_everybody_else_works(plane: Con
     finally:
         plane.apply([lease(SCHEDULER) | {"metadata": space(SCHEDULER, NAMESPACE)}])
         until(lambda: give.by(scheduler).status == 200, "the lease to be seen")
+
+
+# the scheduler's own writer, with its own rights
+
+
+@dataclass(frozen=True)
+class Leader:
+    fence: int
+    leading: bool = True
+
+
+PROOF = Proof("boot-1", "c" * 64)
+WRITES: list[Create | Give | Note | Cordon | Uncordon] = [
+    Create("node-0009"),
+    Give("node-0009", 1, Action.STAGE, RELEASE),
+    Note("node-0009", Record("workers", "sha256:a", failures=1), "Timeout", "too slow"),
+    Cordon("node-0009", Mark("workers", "sha256:a", datetime(2026, 1, 31, tzinfo=UTC), True, "boot-0")),
+    Give("node-0009", 2, Action.BOOT, RELEASE),
+    Give("node-0009", 3, Action.COMMIT, RELEASE, PROOF),
+    Uncordon("node-0009", "Done"),
+]
+
+
+def snapshot(plane: ControlPlane) -> Snapshot:
+    """What a planner sees of one node and its NodeOS."""
+    seen = reading.node(plane.api.get("/api/v1/nodes/node-0009"))
+    found = plane.api.find(f"{OSES}/node-0009")
+    return Snapshot({seen.name: seen}, {seen.name: reading.node_os(found)} if found else {}, {})
+
+
+def test_a_leader_does_all_it_has_to_and_one_of_before_none_of_it(plane: ControlPlane) -> None:
+    """Each write is tried by the leader of the term before, which is told so, then done, and done once more."""
+    plane.apply([kind("v1", "Node", "node-0009")])
+    api = Api(access.find(str(plane.kubeconfig_for(SCHEDULER, NAMESPACE)), environ={}))
+    leader, before = Writer(api, Leader(TERM)), Writer(api, Leader(TERM - 1))
+    try:
+        for action in WRITES:
+            view = snapshot(plane)
+            stale = before.carry_out(action, view)
+            assert stale.outcome is Outcome.FENCED, (action, stale.error)
+            assert snapshot(plane) == view
+            for outcomes in ((Outcome.DONE,), (Outcome.DONE, Outcome.STALE)):
+                done = leader.carry_out(action, view)
+                assert done.outcome in outcomes, (action, done.error)
+        last = snapshot(plane)
+        assert not last.nodes["node-0009"].unschedulable
+        assert last.nodes["node-0009"].mark is None
+        order = last.oses["node-0009"].order
+        assert order is not None
+        assert (order.id, order.action, order.trial) == (3, Action.COMMIT, PROOF)
+        gone = leader.carry_out(Forget("node-0009", last.oses["node-0009"].uid), last)
+        assert gone.outcome is Outcome.DONE
+        assert plane.api.find(f"{OSES}/node-0009") is None
+    finally:
+        api.close()
+        plane.api.delete("/api/v1/nodes/node-0009")
+
+
+def test_the_lease_is_taken_kept_and_given_back(plane: ControlPlane) -> None:
+    api = Api(access.find(str(plane.kubeconfig_for(SCHEDULER, NAMESPACE)), environ={}))
+    elector = Elector(api, NAMESPACE, "proa-scheduler", terms=Terms(settle=0.1, renew=0.2))
+    path = f"{LEASES}/{SCHEDULER}"
+    plane.api.delete(path)
+    elector.start()
+    try:
+        until(lambda: elector.leading, "it to lead")
+        first = plane.api.get(path)["spec"]
+        assert first["holderIdentity"] == elector.me
+        assert elector.fence == first["leaseTransitions"]
+        until(lambda: plane.api.get(path)["spec"]["renewTime"] != first["renewTime"], "the lease to be renewed")
+        assert elector.stop()
+        assert "holderIdentity" not in plane.api.get(path)["spec"]
+    finally:
+        elector.stop()
+        api.close()
+        plane.api.patch(path, {"spec": {"leaseTransitions": TERM}})
+        with KubeApi(plane.access_for(SCHEDULER, NAMESPACE)) as again:
+            leads = Ask("PATCH", NODE, fenced(TERM, spec={"unschedulable": True}), MERGE)
+            until(lambda: leads.by(again).status == 200, "the lease's change to be seen")
 
 
 # the proxy
