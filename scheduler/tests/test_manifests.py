@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 from click.testing import CliRunner
 
 from proa.core.errors import Code, ProaError, ProaErrors
 from proa.core.orders import SOCKET as AGENT_SOCKET
+from proa.core.schemas import closed
 from proa.scheduler.cli import cli
 from proa.scheduler.commands.proxy import proxy
 from proa.scheduler.commands.run import run
@@ -22,6 +24,7 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.install.workloads import SOCKET
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.writing import POLICY
+from proa.scheduler.schemas import SCHEMAS
 from proa.scheduler.spec.crd import RESOURCES
 
 DOCUMENTS = render.documents(Settings())
@@ -67,6 +70,7 @@ def test_json_has_the_same() -> None:
     result = CliRunner().invoke(cli, ["manifests", "--json"], catch_exceptions=False)
     document = json.loads(result.stdout)
     assert document["schema"] == "proa.manifests/v1"
+    jsonschema.validate(document, closed(dict(SCHEMAS[document["schema"]])))
     assert document["items"] == DOCUMENTS
 
 

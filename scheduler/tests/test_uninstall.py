@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
+from proa.core.schemas import closed
 from proa.scheduler.cli import cli
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels
@@ -24,6 +26,7 @@ from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.annotations import mark_text
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
+from proa.scheduler.schemas import SCHEMAS
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
@@ -478,6 +481,7 @@ def test_a_dry_run_asks_nothing(small: tuple[Cluster, str]) -> None:
 def test_json_tells_the_same(small: tuple[Cluster, str]) -> None:
     document = json.loads(invoke(small, "--json", "--dry-run").stdout)
     assert document["schema"] == "proa.uninstall/v1"
+    jsonschema.validate(document, closed(dict(SCHEMAS[document["schema"]])))
     assert document["dry_run"] is True
     assert {"kind": "Namespace", "name": NAMESPACE, "did": "would be deleted"} in document["changes"]
 

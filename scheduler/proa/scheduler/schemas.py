@@ -199,11 +199,37 @@ _SIMULATION: Final = report(
     left=listing("Nodes that are left cordoned, or not Ready.", text("A name.")),
 )
 
+_MANIFESTS: Final = report(
+    "proa.manifests/v1",
+    "`proa-scheduler manifests`: the same as the YAML.",
+    items=listing(
+        "Objects, in an order in which they can be applied.",
+        {"type": "object", "description": "An object of Kubernetes.", "additionalProperties": True, "properties": {}},
+    ),
+)
+
+_UNINSTALL: Final = report(
+    "proa.uninstall/v1",
+    "`proa-scheduler uninstall`.",
+    dry_run=flag("Whether nothing was changed."),
+    changes=listing(
+        "In order.",
+        record(
+            "What was done to an object.",
+            kind=text("Its kind."),
+            name=text("Its name, with its namespace before it if it is in one."),
+            did=text("What was done, or would be, in words for people."),
+        ),
+    ),
+)
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.explain/v1": _EXPLANATION,
+    "proa.manifests/v1": _MANIFESTS,
     "proa.plan/v1": _PLAN,
     "proa.rollout/v1": _CHANGE,
     "proa.rollouts/v1": _ROLLOUTS,
     "proa.simulation/v1": _SIMULATION,
+    "proa.uninstall/v1": _UNINSTALL,
 }
 """The schemas of this package, by name."""
