@@ -105,8 +105,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_has_no_command_that_is_not_tested() -> None:
-    """What the README shows is what the tutorial runs; make's targets are there."""
-    tutorial = "".join(page.read_text() for page in sorted((ROOT / "docs/tutorials").glob("*.md")))
+    """What the README shows is what tutorials and how-tos do; make's targets are there."""
+    pages = [page for kind in ("tutorials", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
+    done_there = "".join(block.text for page in pages for block in blocks(page))
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     shown = [block.text for block in blocks(ROOT / "README.md") if block.language == "console"]
     for line in "".join(shown).splitlines():
@@ -114,7 +115,7 @@ def test_the_readme_has_no_command_that_is_not_tested() -> None:
         if command.startswith("make "):
             assert command.split()[1] in targets, command
         else:
-            assert " ".join(command.split()[:2]) in tutorial, command
+            assert " ".join(command.split()[:2]) in done_there, command
 
 
 @pytest.mark.parametrize("page", ["docs/explanation/peers.md", "docs/explanation/architecture.md"])
