@@ -12,7 +12,7 @@ import pytest
 from proa.core.cli import name_twins
 from proa.core.described import document, parse
 from proa.core.errors import Code, Exit, ProaError
-from proa.core.wire import Action, Booted, LastError, NodeStatus, Observed, Order, Phase, Progress, Standby
+from proa.core.wire import Action, Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Progress, Standby
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kubectl import cli
 from proa.scheduler.person import board, changes, choosing
@@ -21,6 +21,8 @@ from proa.scheduler.person.releases import Finder
 from proa.scheduler.person.rollouts import body_of, find, need
 from proa.scheduler.person.verbs import _WISHES, _wishes, start
 from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.report.explain import explain
+from proa.scheduler.report.telling import explain_text
 from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
 
@@ -323,6 +325,15 @@ def test_the_text_of_one_rollout() -> None:
     assert f"workers: release {B}" in text
     assert f"workers: before: {A}: Complete on 3 nodes, until 2026-01-01T00:00:00Z" in text
     assert "n4" not in text
+
+
+def test_an_order_that_is_not_taken_is_shown() -> None:
+    said = Condition("Delivered", "False", "STALE_ORDER", "order 7 was seen")
+    status = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True), conditions=(said,))
+    snapshot = dataclasses.replace(a_cluster(), oses={"n1": node_os("n1", status)})
+    row = next(one for one in board.rows(snapshot, NOW) if one.node.name == "n1")
+    assert "STALE_ORDER" in board.status_text([], [row], alone=False)
+    assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_text(explain(snapshot, "n1", NOW), NOW)
 
 
 def test_a_long_list_is_cut() -> None:

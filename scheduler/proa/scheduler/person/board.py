@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from proa.core.described import document, schema
+from proa.core.wire import NodeStatus
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
@@ -219,9 +220,18 @@ def _node_row(row: Row) -> tuple[str, ...]:
         _version_of(row) or "-",
         (standby.version or short(standby.release) or "-") if standby else "-",
         f"{order.action.value} {result}" if order else "-",
-        status.last_error.code if status and status.last_error else "-",
+        _trouble(status) or "-",
         str(row.verdict) if row.verdict else "no rollout selects it",
     )
+
+
+def _trouble(status: NodeStatus | None) -> str:
+    """The code of what is wrong on a node: its last error, else what one of its conditions says."""
+    if status is None:
+        return ""
+    if status.last_error is not None:
+        return status.last_error.code
+    return next((one.reason for one in status.conditions if one.status == "False"), "")
 
 
 def _versions(found: Sequence[Row]) -> Counter[str]:

@@ -137,6 +137,9 @@ def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
         yield f"order: {os.order.id} {os.order.action.value}, {result}"
     if os and os.status and os.status.last_error:
         yield f"last error: {os.status.last_error.code}: {os.status.last_error.message}"
+    for condition in os.status.conditions if os and os.status else ():
+        if condition.status == "False":
+            yield f"{condition.type} is False: {condition.reason}: {condition.message}"
     if not found.shut:
         yield f"{found.verdict}" if found.verdict else "nothing holds it back"
         return
