@@ -9,11 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
 from proa.core.described import document as as_json
 from proa.core.errors import Code, ProaError
+from proa.core.schemas import closed
 from proa.core.wire import LastError
 from proa.scheduler.cli import cli
 from proa.scheduler.kube import paths
@@ -24,6 +26,7 @@ from proa.scheduler.planning.views import HOLD, MARK, Mark, NodeView, RolloutVie
 from proa.scheduler.report import document, live, rehearsal, telling
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
+from proa.scheduler.schemas import SCHEMAS
 from proa.scheduler.simulation.chances import Chances
 from proa.scheduler.simulation.lagging import FIRST, START, a_world
 from proa.scheduler.simulation.resume import resume
@@ -242,7 +245,8 @@ def test_a_live_cluster_is_seen_as_it_is(passes: int) -> None:
 
 
 def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
-    whole = {"schema": document.SCHEMA, **document.write(snapshot, world.now)}
+    whole = {"schema": document.SCHEMA, "proa": "0.1.0", **document.write(snapshot, world.now)}
+    jsonschema.validate(whole, closed(dict(SCHEMAS[document.SCHEMA])))
     found, now = document.read(json.loads(json.dumps(whole)))
     assert now == world.now.replace(microsecond=0)
     return found

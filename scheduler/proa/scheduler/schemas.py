@@ -11,7 +11,8 @@ from typing import Any, Final
 from proa.core import described
 from proa.core.schemas import Schema, flag, listing, mapping, nullable, number, record, report, seconds, text
 from proa.core.wire import Condition, NodeStatus, Order
-from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 
 
 def _plain(value: Any) -> Any:
@@ -223,6 +224,55 @@ _UNINSTALL: Final = report(
     ),
 )
 
+_SNAPSHOT: Final = report(
+    "proa.snapshot/v1",
+    "`proa-scheduler snapshot`: what the planner sees of a cluster; `plan`, `explain` and `simulate` read it.",
+    at=text(f"When it was taken {_TIME}."),
+    own_node=text("Where the scheduler runs; empty where that is not known."),
+    rollouts=listing(
+        "All rollouts.",
+        record(
+            "A rollout.",
+            name=text("Its name."),
+            uid=text("Its UID."),
+            generation=number("Its generation."),
+            spec=_of(RolloutSpec, "What is wanted."),
+            status=_of(RolloutStatus, "What became of it so far."),
+            problem=text("Why its spec cannot be read; empty if it can."),
+        ),
+    ),
+    nodes=listing(
+        "All nodes.",
+        record(
+            "A node.",
+            name=text("Its name."),
+            uid=text("Its UID."),
+            labels=mapping("Its labels.", text("A value.")),
+            ready=flag("Whether it is Ready."),
+            ready_since=text(f"Since when it is or is not {_TIME}; empty where that is not known."),
+            unschedulable=flag("Whether it is cordoned."),
+            boot_id=text("The boot that its kubelet reports."),
+            mark=text("Our mark on it, as it stands in the annotation; empty if it has none."),
+            fence=number("Of the leader that set the mark; -1 if there is none.", -1),
+            hold=nullable(text("Why a person holds it; null if nobody does.")),
+            excluded=flag("Whether a person has excluded it."),
+        ),
+    ),
+    nodeoses=listing(
+        "The NodeOS of all nodes.",
+        record(
+            "A NodeOS.",
+            name=text("Its name."),
+            uid=text("Its UID."),
+            owner=text("The UID of its node."),
+            order=nullable(_of(Order, "Its order; null if it has none.")),
+            status=nullable(_of(NodeStatus, "What the node says of itself; null if it has not said anything.")),
+            record=text("What went wrong there, as it stands in the annotation; empty if nothing."),
+            fence=number("The highest fence on it; -1 if there is none.", -1),
+        ),
+    ),
+)
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.explain/v1": _EXPLANATION,
     "proa.manifests/v1": _MANIFESTS,
@@ -230,6 +280,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.rollout/v1": _CHANGE,
     "proa.rollouts/v1": _ROLLOUTS,
     "proa.simulation/v1": _SIMULATION,
+    "proa.snapshot/v1": _SNAPSHOT,
     "proa.uninstall/v1": _UNINSTALL,
 }
 """The schemas of this package, by name."""
