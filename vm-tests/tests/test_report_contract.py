@@ -53,7 +53,7 @@ def test_a_live_cluster_is_explained(cluster: ControlPlane, nodes: Callable[...,
     assert [gate["reason"] for gate in explained["gates"]] == ["Paused", "Held"]
 
     file = tmp_path / "cluster.json"
-    words = [BIN / "proa-scheduler", "snapshot", "--hash-names", "-o", file]
+    words: list[str | Path] = [BIN / "proa-scheduler", "snapshot", "--hash-names", "-o", file]
     process.run(words, env={"KUBECONFIG": str(cluster.kubeconfig)})
     assert not any(name in file.read_text() for name in (*names, "zone-0"))
     assert len(json.loads(file.read_text())["nodes"]) == 5
