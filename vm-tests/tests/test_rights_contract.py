@@ -98,7 +98,9 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     clusterwipe.wipe(control_plane)
     wanted = [item for item in render.documents(Settings()) if item["kind"] not in WORKLOADS]
     mine = [item for item in wanted if item["kind"] != "CustomResourceDefinition"]
+    kept = {"labels": {"kept": "yes"}, "annotations": {"kept": "yes"}}
     control_plane.apply([kind("v1", "Node", name) for name in ("node-0000", "node-0001")])
+    control_plane.api.patch("/api/v1/nodes/node-0000", {"metadata": kept})
     control_plane.apply(wanted)
     control_plane.apply([kind("v1", "ServiceAccount", "default") | {"metadata": space("default", "default")}])
     control_plane.apply([lease(SCHEDULER) | {"metadata": space(SCHEDULER, NAMESPACE)}])
@@ -259,7 +261,6 @@ STALE = {
     "an object without a fence": Ask("POST", OSES, kind("proa.dev/v1alpha1", "NodeOS", "node-0002", spec={})),
     "a cordon": Ask("PATCH", NODE, fenced(TERM - 1, spec={"unschedulable": True}), MERGE),
     "a cordon without a fence": Ask("PATCH", NODE, {"spec": {"unschedulable": True}}, MERGE),
-    "a label": Ask("PATCH", NODE, {"metadata": {"labels": {"a": "b"}}}, MERGE),
     "a fence that is no number": Ask("PATCH", NODE, {"metadata": {"annotations": {FENCE: "7 "}}}, MERGE),
 }
 
@@ -277,6 +278,23 @@ def error_of(answer: Answer) -> ProaError:
     """The error that the scheduler's own client makes of an answer."""
     headers = {"Content-Type": "application/json"}
     return of_response(answer.status, headers, json.dumps(answer.document).encode(), "", datetime.now(UTC))
+
+
+TAINT = {"key": "a", "effect": "NoExecute"}
+FOREIGN = {
+    "a label": {"metadata": {"annotations": {FENCE: str(TERM)}, "labels": {"a": "b"}}},
+    "a label taken away": {"metadata": {"annotations": {FENCE: str(TERM)}, "labels": {"kept": None}}},
+    "a taint": fenced(TERM, spec={"taints": [TAINT]}),
+    "an annotation": {"metadata": {"annotations": {FENCE: str(TERM), "a": "b"}}},
+    "an annotation taken away": {"metadata": {"annotations": {FENCE: str(TERM), "kept": None}}},
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_leader_changes_nothing_else_of_a_node(scheduler: KubeApi, what: str) -> None:
+    answer = Ask("PATCH", NODE, FOREIGN[what], MERGE).by(scheduler)
+    assert answer.status == 403, answer.message
+    assert "its cordon and its own annotations alone" in answer.message
 
 
 def cordon(fence: int, *, on: bool) -> Ask:

@@ -20,6 +20,13 @@ from proa.scheduler.spec.objects import GROUP, VERSION
 _API: Final = "admissionregistration.k8s.io/v1"
 _CLAIM: Final = "authentication.kubernetes.io/node-name"
 _OLD: Final = f"(oldObject == null ? '' : oldObject.metadata.?annotations['{FENCE}'].orValue(''))"
+_OURS: Final = f"{GROUP}/"
+_ONLY_OURS: Final = (
+    "dyn(object).spec.?taints == dyn(oldObject).spec.?taints"
+    " && object.metadata.?labels == oldObject.metadata.?labels"
+    " && [object, oldObject].all(one, one.metadata.?annotations.orValue({}).all(key, key.startsWith('"
+    f"{_OURS}') || object.metadata.?annotations[key] == oldObject.metadata.?annotations[key]))"
+)
 _SAME: Final = " && ".join(
     f"object.metadata.?{key} == oldObject.metadata.?{key}"
     for key in ("annotations", "labels", "finalizers", "ownerReferences")
@@ -33,6 +40,8 @@ def documents(settings: Settings) -> list[Object]:
 
 def fence(settings: Settings) -> list[Object]:
     """Of the scheduler's account, only the leader writes: its fence is the lease's transitions.
+
+    And of a Node it changes its cordon and its own annotations alone: a role cannot say so.
 
     Where the new object has no fence, the old one's counts: to take it away is the leader's right alone, too. What
     changes nothing is let through, so that it may come twice. Deletions carry no fence.
@@ -61,6 +70,11 @@ def fence(settings: Settings) -> list[Object]:
                 "expression": "!variables.order.hasValue() || variables.order == variables.before"
                 " || string(variables.order.value().fence) == variables.lease",
                 "message": "another leader has the lease since: the order's fence is not the lease's",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"request.resource.resource != 'nodes' || ({_ONLY_OURS})",
+                "message": "of a Node the scheduler changes its cordon and its own annotations alone",
                 "reason": "Forbidden",
             },
         ],
