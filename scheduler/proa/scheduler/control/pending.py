@@ -94,8 +94,7 @@ class Pending:
             self._versions[key] = int(version) if version.isdigit() else 0
 
     def clear(self) -> None:
-        """Another term begins: what was written before shows in what is seen from now on, or is refused."""
-        self._versions.clear()
+        """Another term begins: nobody rests any more. What was written in the one before may still have to show."""
         self._resting.clear()
         self._rests.clear()
 
