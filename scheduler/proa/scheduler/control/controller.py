@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import ProaError
+from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.foresight import Foresight
 from proa.scheduler.control.pending import Pending
@@ -192,7 +192,9 @@ class Controller:
                     broken.add(action.node)
                     self.bell.ring()  # its turn goes to another one
                     continue
-            except ApiError as error:
+            except ProaError as error:
+                if error.code is Code.INTERNAL:
+                    raise
                 return self._patience(error)
             written = self.writer.carry_out(action, snapshot)
             self.pending.note(action, written, self.clock.monotonic())
