@@ -212,7 +212,7 @@ class Drainer:
         known = reflector.objects
         followed.daemon_set = _not_ready(known, want.daemon_sets)
         if want.wish is None:
-            followed.view = DrainView(done=False)
+            followed.view, followed.since = DrainView(done=False), None
             return None
         now = self.clock.monotonic()
         followed.since = now if followed.since is None else followed.since
