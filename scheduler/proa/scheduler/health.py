@@ -37,7 +37,7 @@ class Health:
             ProaError: ``USAGE`` when that is not possible.
         """
         host, _, port = self.address.rpartition(":")
-        if not port.isdigit():
+        if not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise ProaError(Code.USAGE, "this is not HOST:PORT or :PORT", at=self.address)
         try:
             self._server = ThreadingHTTPServer((host, int(port)), _handler(self))
@@ -55,7 +55,10 @@ class Health:
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """The status, the type and the body of an answer."""
         if path == "/metrics":
-            return 200, _METRICS, self.metrics()
+            try:
+                return 200, _METRICS, self.metrics()
+            except ProaError as error:
+                return 500, _TEXT, f"{error.message}\n".encode()
         checks = {"/healthz": self.healthy, "/readyz": self.ready}
         if path not in checks:
             return 404, _TEXT, b"not found\n"
