@@ -131,3 +131,9 @@ def test_named_modules_and_tests_are_there(page: str) -> None:
 def test_every_break_is_listed() -> None:
     page = (ROOT / "docs/how-to/rehearse-in-ci.md").read_text()
     assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == [fault.option for fault in Break]
+
+
+def test_every_alert_is_listed() -> None:
+    page = (ROOT / "docs/how-to/read-the-metrics.md").read_text()
+    rules = (ROOT / "scheduler/monitoring/alerts.yaml").read_text()
+    assert re.findall(r"^\| `(Proa\w+)` \|", page, flags=re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)
