@@ -17,6 +17,7 @@ from proa.core.errors import Code, ProaError
 from proa.core.wire import Action, Proof
 from proa.scheduler.install import render
 from proa.scheduler.install.names import PROXY, SCHEDULER
+from proa.scheduler.install.places import place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube import access, reading
 from proa.scheduler.kube.api import Api
@@ -26,7 +27,7 @@ from proa.scheduler.kube.terms import Terms
 from proa.scheduler.kube.writing import Outcome, Writer, outcome_of
 from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import FENCE, MARK, Mark, Record, Snapshot
-from proa.vm import clusterwipe, kubeapply
+from proa.vm import clusterwipe
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import APPLY, JSON, MERGE, Answer, KubeApi, Object
 from proa.vm.waiting import until
@@ -97,28 +98,36 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """Two nodes, and all rights and policies, in force."""
     clusterwipe.wipe(control_plane)
     wanted = [item for item in render.documents(Settings()) if item["kind"] not in WORKLOADS]
-    mine = [item for item in wanted if item["kind"] != "CustomResourceDefinition"]
+    try:
+        prepare(control_plane, wanted)
+        yield control_plane
+    finally:  # a policy that stayed would refuse what other tests write
+        for path in (f"/api/v1/namespaces/{PROXY_NAMESPACE}/pods/proxy", *(place(item) for item in reversed(wanted))):
+            if "customresourcedefinitions" not in path:
+                control_plane.api.delete(path, gracePeriodSeconds=0)
+        for namespace in (NAMESPACE, PROXY_NAMESPACE):
+            path = f"/api/v1/namespaces/{namespace}"
+            until(lambda path=path: control_plane.api.find(path) is None, f"{namespace} to go", 60)  # type: ignore[misc]
+
+
+def prepare(plane: ControlPlane, wanted: list[Object]) -> None:
+    """Apply it, with two nodes, their objects, and pods; wait until the policies are in force."""
     kept = {"labels": {"kept": "yes"}, "annotations": {"kept": "yes"}}
-    control_plane.apply([kind("v1", "Node", name) for name in ("node-0000", "node-0001")])
-    control_plane.api.patch("/api/v1/nodes/node-0000", {"metadata": kept})
-    control_plane.apply(wanted)
-    control_plane.apply([kind("v1", "ServiceAccount", "default") | {"metadata": space("default", "default")}])
-    control_plane.apply([lease(SCHEDULER) | {"metadata": space(SCHEDULER, NAMESPACE)}])
-    until(lambda: create(control_plane, node_os("node-0000")), "the lease to be known")
-    create(control_plane, node_os("node-0001"))
-    control_plane.apply([kind("proa.dev/v1alpha1", "OSRollout", "workers", spec={"release": RELEASE})])
-    control_plane.apply([pod("web", "default", "node-0000"), pod("proxy", PROXY_NAMESPACE, "node-0000", PROXY)])
-    with KubeApi(control_plane.access_for(SCHEDULER, NAMESPACE)) as api:
+    plane.apply([kind("v1", "Node", name) for name in ("node-0000", "node-0001")])
+    plane.api.patch("/api/v1/nodes/node-0000", {"metadata": kept})
+    plane.apply(wanted)
+    plane.apply([kind("v1", "ServiceAccount", "default") | {"metadata": space("default", "default")}])
+    plane.apply([lease(SCHEDULER) | {"metadata": space(SCHEDULER, NAMESPACE)}])
+    until(lambda: create(plane, node_os("node-0000")), "the lease to be known")
+    create(plane, node_os("node-0001"))
+    plane.apply([kind("proa.dev/v1alpha1", "OSRollout", "workers", spec={"release": RELEASE})])
+    plane.apply([pod("web", "default", "node-0000"), pod("proxy", PROXY_NAMESPACE, "node-0000", PROXY)])
+    with KubeApi(plane.access_for(SCHEDULER, NAMESPACE)) as api:
         stale = Ask("PATCH", "/api/v1/nodes/node-0000", fenced(TERM - 1, spec={"unschedulable": True}), MERGE)
         until(lambda: stale.by(api).status == 403, "the fence to be in force")
-    with KubeApi(control_plane.access_for(PROXY, PROXY_NAMESPACE)) as api:
+    with KubeApi(plane.access_for(PROXY, PROXY_NAMESPACE)) as api:
         unbound = Ask("PATCH", f"{OSES}/node-0000/status", {"status": {"phase": "Good"}}, MERGE)
         until(lambda: unbound.by(api).status == 403, "the proxies' policy to be in force")
-    yield control_plane
-    control_plane.api.delete(f"/api/v1/namespaces/{PROXY_NAMESPACE}/pods/proxy", gracePeriodSeconds=0)
-    kubeapply.delete(control_plane.api, reversed(mine))
-    for namespace in (NAMESPACE, PROXY_NAMESPACE):
-        until(lambda name=namespace: control_plane.api.find(f"/api/v1/namespaces/{name}") is None, namespace, 60)  # type: ignore[misc]
 
 
 def space(name: str, namespace: str) -> Object:

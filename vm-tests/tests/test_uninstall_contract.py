@@ -46,16 +46,25 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 
 @pytest.fixture
 def installed(cluster: ControlPlane) -> Iterator[ControlPlane]:
-    """All that ``manifests`` prints, and the accounts that a test's pods need."""
-    cluster.apply(render.documents(Settings()))
-    yield cluster
-    for item in reversed(render.documents(Settings())):
-        if item["kind"] != "CustomResourceDefinition" and (found := path_of(cluster, item)):
-            cluster.api.delete(found, propagationPolicy="Background")
-    for space in SPACES:
-        for pod in cluster.api.items(f"{NAMESPACES}/{space}/pods"):
-            cluster.api.delete(f"{NAMESPACES}/{space}/pods/{pod['metadata']['name']}", gracePeriodSeconds=0)
-        until(lambda path=f"{NAMESPACES}/{space}": cluster.api.find(path) is None, f"{space} to go", 60)  # type: ignore[misc]
+    """All that ``manifests`` prints; what a test has left of it goes, since a policy would refuse others' writes."""
+    try:
+        cluster.apply(render.documents(Settings()))
+        yield cluster
+    finally:
+        for item in reversed(render.documents(Settings())):
+            if item["kind"] != "CustomResourceDefinition":
+                cluster.api.delete(place(item), propagationPolicy="Background")
+        for space in SPACES:
+            path = f"{NAMESPACES}/{space}"
+            until(lambda path=path: gone(cluster, path), f"{space} to go", 60)  # type: ignore[misc]
+
+
+def gone(cluster: ControlPlane, path: str) -> bool:
+    """Whether a namespace has gone; nobody plays kubelet for its pods any more."""
+    if cluster.api.find(path) is None:
+        return True
+    cluster.api.call("DELETE", f"{path}/pods", {"gracePeriodSeconds": 0})
+    return False
 
 
 def path_of(cluster: ControlPlane, item: Object) -> str:
