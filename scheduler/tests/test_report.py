@@ -99,6 +99,8 @@ def test_a_node_that_only_a_person_can_move_has_no_turn() -> None:
     turns = preview(world.snapshot(), "workers", world.now).turns
     assert [(turn.node, turn.position) for turn in turns] == [("node-0000", 1), ("node-0001", 0), ("node-0002", 0)]
     assert [turn.verdict.reason for turn in turns[1:]] == [Reason.Held, Reason.Excluded]
+    said = telling.plan_text(preview(world.snapshot(), "workers", world.now))
+    assert "no end in sight: only a person can move what is left" in said
 
 
 def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> None:
@@ -107,7 +109,7 @@ def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> Non
     assert found.ends is None
     assert [turn.position for turn in found.turns] == list(range(1, 31))
     assert found.turns[-1].starts is None
-    assert "no end in sight" in telling.plan_text(found)
+    assert "no further ahead was looked than" in telling.plan_text(found)
 
 
 def test_rollouts_that_do_not_act_have_plans_too() -> None:
