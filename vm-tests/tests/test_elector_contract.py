@@ -28,6 +28,8 @@ TERMS = Terms(lease=4.0, stop=2.8, renew=0.8, retry=0.5, request=1.2, settle=0.3
 SLACK = 3.0
 """Seconds that a busy machine may need more."""
 LEASE = f"{paths.leases(NAMESPACE)}/{SCHEDULER}"
+HIGH = 2_000_000_000
+"""A fence above that of any first lease."""
 NODE = f"{paths.NODES}/n1"
 
 
@@ -131,10 +133,10 @@ def test_nobody_leads_twice_however_often_they_come_and_go(plane: ControlPlane, 
 
 
 def test_a_fence_is_higher_than_all_that_was_seen(plane: ControlPlane, compete: Compete) -> None:
-    one = compete(floor=lambda: 41)
+    one = compete(floor=lambda: HIGH)
     leads(one)
-    assert one.fence == 42
-    assert lease(plane)["leaseTransitions"] == 42
+    assert one.fence == HIGH + 1
+    assert lease(plane)["leaseTransitions"] == HIGH + 1
 
 
 def test_as_long_as_not_all_has_been_seen_nobody_leads(plane: ControlPlane, compete: Compete) -> None:
@@ -144,9 +146,9 @@ def test_as_long_as_not_all_has_been_seen_nobody_leads(plane: ControlPlane, comp
     SYSTEM.sleep(TERMS.settle + 2 * TERMS.renew)
     assert not one.leading
     first = one.fence
-    seen[0] = 9
+    seen[0] = HIGH
     leads(one)
-    assert one.fence == 10 > first
+    assert one.fence == HIGH + 1 > first
 
 
 def test_a_leader_outlives_an_api_server_that_is_soon_back(plane: ControlPlane, compete: Compete) -> None:
