@@ -23,12 +23,14 @@ class Health:
         healthy: Why this process should be started again; empty if it should not.
         ready: Why it is not ready; empty if it is.
         metrics: The metrics in Prometheus' text format.
+        look: Seconds between two looks at whether to stop.
     """
 
     address: str
     healthy: Callable[[], str]
     ready: Callable[[], str]
     metrics: Callable[[], bytes] = field(default=lambda: b"")
+    look: float = 0.5
 
     def start(self) -> int:
         """Start listening; the port.
@@ -44,7 +46,7 @@ class Health:
         except OSError as error:
             raise ProaError(Code.USAGE, f"cannot listen there: {error}", at=self.address) from error
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(self.look,), name="health", daemon=True).start()
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
