@@ -6,25 +6,38 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 import sys
 import tarfile
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from container import build, push, software
 from proa.builder import namespace
 from proa.core import SCHEMA_VERSION, process
+from proa.core.errors import ProaError
 from proa.core.layoutdir import TAG
+from proa.scheduler.install import render
+from proa.scheduler.install.names import SCHEDULER
+from proa.scheduler.install.settings import NAMESPACE, Settings
+from proa.vm.child import Child
+from proa.vm.controlplane import ControlPlane
+from proa.vm.installed import installed
+from proa.vm.ports import free_ports
 from proa.vm.registry import LocalRegistry
 from proa.vm.tools import go_tool
+from proa.vm.waiting import until
 
 pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
 LIMIT = 120 << 20
+PATH = "PATH=/usr/sbin:/usr/bin"
 MODULES = """
 import importlib, pkgutil, sys
 sys.path.insert(0, "/usr/lib/proa/python")
@@ -88,10 +101,16 @@ def inside(words: Sequence[str | Path], tree: Path | None = None) -> process.Res
     """Run something in a room of its own; in a tree as the image's user, without rights, and unable to write."""
     if tree is None:
         return process.run((*namespace.enter(network=False), *words))
+    return process.run((*namespace.enter(network=False), *confined(tree), *words))
+
+
+def confined(tree: Path, *variables: str) -> list[str]:
+    """The words that run something in a tree, as a container engine does it."""
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && tree=$1 && shift &&'
     script += " exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot"
+    script += f" env -i {shlex.join((PATH, *variables))}"
     script += f' chroot --userspec={build.USER}:{build.USER} --groups={build.USER} "$tree" "$@"'
-    return process.run((*namespace.enter(network=False), "sh", "-c", script, "sh", str(tree), *words))
+    return ["sh", "-c", script, "sh", str(tree)]
 
 
 def test_every_part_is_what_its_descriptor_says(built: Built) -> None:
@@ -227,3 +246,45 @@ def test_the_command_says_where_it_is_now(built: Built, registry: LocalRegistry)
     where = str(registry.reference("proa-scheduler", "0.2"))
     words = [sys.executable, "-m", "container.push", str(built.folder), where, "--ca-file", str(registry.ca_file)]
     assert process.run(words).text == f"{where}@{built.image.digest}\n"
+
+
+def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane, tmp_path: Path) -> None:
+    """With the words of the manifests, the account and the rights that they give, and what a kubelet puts there."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    inside(["tar", "-C", folder, "-xpzf", built.layer])
+    (deployment,) = (one for one in render.documents(Settings()) if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = free_ports(1)
+    given = {"$(POD_NAMESPACE)": NAMESPACE, "$(NODE_NAME)": "node-0000", ":8080": f"127.0.0.1:{port}"}
+    words = ["/usr/bin/proa-scheduler", *(given.get(word, word) for word in container["args"])]
+    with installed(cluster):
+        access = cluster.access_for(SCHEDULER, NAMESPACE)
+        secrets = folder / "var/run/secrets/kubernetes.io/serviceaccount"
+        secrets.mkdir(parents=True)
+        for name, content in (
+            ("token", access.token),
+            ("ca.crt", access.ca_file.read_text()),
+            ("namespace", NAMESPACE),
+        ):
+            (secrets / name).write_text(content)
+        address = urlsplit(access.server)
+        where = (f"KUBERNETES_SERVICE_HOST={address.hostname}", f"KUBERNETES_SERVICE_PORT={address.port}")
+        argv = [*namespace.enter(network=True), *confined(folder, *where), *words]
+        scheduler = Child("the scheduler in its image", argv, tmp_path / "log")
+        scheduler.start()
+        try:
+            until(lambda: leads(scheduler, port), "it to lead", 60.0)
+        except ProaError as error:
+            raise scheduler.failure(str(error)) from error
+        finally:
+            scheduler.kill()
+
+
+def leads(scheduler: Child, port: int) -> bool:
+    scheduler.check()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return b"\nproa_leader 1.0" in answer.read()
+    except OSError:
+        return False
