@@ -128,6 +128,18 @@ def test_who_is_refused_rests_longer_each_time(pending: Pending) -> None:
     assert (pending.due(now) or 0) <= REST
 
 
+def test_a_node_rests_only_if_nothing_else_of_it_is_under_way(pending: Pending) -> None:
+    def left_alone(reached: int) -> tuple[list[str], list[str]]:
+        return list(pending.nodes({NODE_OSES: reached}, 0)), list(pending.resting())
+
+    pending.note(GIVE, Written(Outcome.DONE, 20), 0)
+    pending.note(CORDON, Written(Outcome.REFUSED), 0)
+    assert left_alone(19) == (["n1"], [])
+    assert left_alone(20) == (["n1"], ["n1"])
+    pending.note(CORDON, Written(Outcome.STALE), 0)
+    assert left_alone(20) == (["n1"], [])
+
+
 @pytest.mark.parametrize("outcome", [Outcome.FENCED, Outcome.NOT_LEADING])
 def test_what_was_not_written_is_not_pending(pending: Pending, outcome: Outcome) -> None:
     pending.note(CORDON, Written(outcome), 0)

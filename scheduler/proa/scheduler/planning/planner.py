@@ -85,7 +85,9 @@ class Planner:
             message = f"it selects the same nodes as {', '.join(others)}"
             statuses[name] = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
         control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
-        cluster = Cluster(frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending)))
+        cluster = Cluster(
+            frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
+        )
         let_go = self._strays(snapshot, acting)
         given_back = tuple(strays.give_back(snapshot, let_go))
         if let_go:

@@ -184,7 +184,9 @@ class Snapshot:
     Attributes:
         drains: By node, of those that are being drained.
         daemon_sets: By node, of those that are being proved: which DaemonSet's pod is not ready; empty if all are.
-        pending: Nodes with a write of ours that may not show yet.
+        pending: Nodes that are left alone: a write of ours may not show yet, or was not accepted.
+        resting: Those of them whose writes have all shown, and of which the cluster has not accepted the last one: they
+            are not away by that, and nobody waits for them.
         own_node: Where this scheduler runs; empty if nowhere.
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
         hopeless: By node, of those that could be started next: what would keep it from being drained for ever.
@@ -196,6 +198,7 @@ class Snapshot:
     drains: Mapping[str, DrainView] = field(default_factory=dict)
     daemon_sets: Mapping[str, str] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
+    resting: frozenset[str] = frozenset()
     own_node: str = ""
     since: datetime | None = None
     hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
