@@ -28,7 +28,12 @@ def a_pod(**changes: Any) -> dict[str, Any]:
 
 
 def test_what_is_kept() -> None:
-    volumes = [{"emptyDir": {}}, {"persistentVolumeClaim": {}}, {"ephemeral": {}}, {"configMap": {}}]
+    volumes: list[dict[str, Any]] = [
+        {"emptyDir": {}},
+        {"persistentVolumeClaim": {}},
+        {"ephemeral": {}},
+        {"configMap": {}},
+    ]
     spec = {"volumes": volumes, "terminationGracePeriodSeconds": 90}
     status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
     found = project(a_pod(spec=spec, status=status, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}))
