@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster test test-unit test-contract test-vm lint docs image bench bench-build bench-install bench-scheduler test-rollouts clean
+.PHONY: help setup demo demo-cluster play-cluster test test-unit test-contract test-vm lint docs image push-image bench bench-build bench-install bench-scheduler test-rollouts clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in bu
 
 demo-cluster: setup ## take twelve nodes of a real API server to a release, and back from a bad one; report in build/demo-cluster
 	@.venv/bin/python -m proa.vm.clusterdemo
+
+play-cluster: setup ## a cluster to try things on, until Ctrl-C: docs/tutorials/first-rollout.md
+	@.venv/bin/python -m proa.vm.clusterplay
 
 test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
 	@scripts/test lint unit rollouts contract vm
@@ -39,6 +42,9 @@ docs: setup ## write docs/reference from the tables in the code
 
 image: setup ## the container image of scheduler and proxy as an OCI layout, without docker; build/image
 	@.venv/bin/python -m container.build -o build/image
+
+push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:0.1.0
+	@.venv/bin/python -m container.push build/image $(TO)
 
 bench: bench-build bench-install bench-scheduler ## every benchmark
 

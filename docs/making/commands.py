@@ -17,6 +17,7 @@ COMMANDS = {
     "proa-disk": ("proa.partition.cli", "disk_command"),
     "proa-agent": ("proa.agent.cli", "cli"),
     "proa-scheduler": ("proa.scheduler.cli", "cli"),
+    "kubectl-proa": ("proa.scheduler.kubectl", "cli"),
     "proa-vm": ("proa.vm.cli", "cli"),
 }
 _EXITS = {

@@ -13,7 +13,7 @@ from making.markdown import code, page, table
 from proa.core import events
 from proa.core.schemas import DIALECT, Schema
 
-_PACKAGES = ("core", "builder", "partition", "agent", "vm")
+_PACKAGES = ("core", "builder", "partition", "agent", "scheduler", "vm")
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)
 _INTRODUCTION = """\
 What the commands print with `--json`, and what they leave in files. Every document of a command has `schema` and `proa`

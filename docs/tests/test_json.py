@@ -34,6 +34,7 @@ from proa.core.process import run
 from proa.core.schemas import Schema, closed
 from proa.partition import schemas as partition_schemas
 from proa.partition.cli import disk_command
+from proa.scheduler import schemas as scheduler_schemas
 from proa.vm import schemas as vm_schemas
 from proa.vm.accel import TCG, Probe, Verdict
 from proa.vm.report import Story
@@ -42,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 SCHEMAS: Mapping[str, Schema] = {
     name: schema
-    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, vm_schemas)
+    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, scheduler_schemas, vm_schemas)
     for name, schema in module.SCHEMAS.items()
 }
 

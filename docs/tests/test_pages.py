@@ -1,7 +1,8 @@
 """Every code block of the documentation is executed, page by page, from top to bottom.
 
 A page says in a comment at its top in which tier its blocks run (``<!-- test: unit -->``, ``contract`` or ``vm``;
-``unit`` if it says nothing). Within a page all blocks share one folder:
+``unit`` if it says nothing), and in another whether there is a cluster to try things on. Within a page all blocks share
+one folder:
 
 - ``sh``: run by bash, stopping at the first command that fails.
 - a language and ``file=NAME``: the block is written to that file.
@@ -16,6 +17,8 @@ import os
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +27,11 @@ from markdown_it import MarkdownIt
 
 from proa.core.process import run
 from proa.vm.breaks import Break
+from proa.vm.clusterplay import playing
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PLAY = "<!-- play-cluster -->"
 TIER = re.compile(r"<!-- test: (unit|contract|vm) -->")
 
 
@@ -61,10 +66,11 @@ def parameters() -> list[object]:
     return cases
 
 
-def execute(block: Block, page: Path, folder: Path) -> None:
+def execute(block: Block, page: Path, folder: Path, cluster: Mapping[str, str]) -> None:
     """Run, write or parse one block."""
     at = f"{page.relative_to(ROOT)}:{block.line}"
-    env = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PROA_SOURCE": str(ROOT)}
+    path = cluster.get("PATH", str(Path(sys.executable).parent))
+    env = {**cluster, "PATH": f"{path}:{os.environ['PATH']}", "PROA_SOURCE": str(ROOT)}
     if block.file:
         target = folder / block.file
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,8 +91,9 @@ def execute(block: Block, page: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", parameters())
 def test_code_blocks(page: Path, tmp_path: Path) -> None:
-    for block in blocks(page):
-        execute(block, page, tmp_path)
+    with playing(tmp_path / "cluster") if PLAY in page.read_text() else nullcontext({}) as cluster:
+        for block in blocks(page):
+            execute(block, page, tmp_path, cluster)
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
@@ -98,8 +105,9 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_has_no_command_that_is_not_tested() -> None:
-    """What the README shows is what the tutorial runs; make's targets are there."""
-    tutorial = (ROOT / "docs/tutorials/first-image.md").read_text()
+    """What the README shows is what tutorials and how-tos do; make's targets are there."""
+    pages = [page for kind in ("tutorials", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]
+    done_there = "".join(block.text for page in pages for block in blocks(page))
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     shown = [block.text for block in blocks(ROOT / "README.md") if block.language == "console"]
     for line in "".join(shown).splitlines():
@@ -107,7 +115,7 @@ def test_the_readme_has_no_command_that_is_not_tested() -> None:
         if command.startswith("make "):
             assert command.split()[1] in targets, command
         else:
-            assert " ".join(command.split()[:2]) in tutorial, command
+            assert " ".join(command.split()[:2]) in done_there, command
 
 
 @pytest.mark.parametrize("page", ["docs/explanation/peers.md", "docs/explanation/architecture.md"])
@@ -115,7 +123,7 @@ def test_named_modules_and_tests_are_there(page: str) -> None:
     text = (ROOT / page).read_text()
     for test in re.findall(r"\b[a-z-]+/tests/test_\w+", text):
         assert (ROOT / f"{test}.py").is_file(), test
-    for package, module in re.findall(r"`(core|partition|builder|agent)/([a-z]+)`", text):
+    for package, module in re.findall(r"`(core|partition|builder|agent|scheduler)/([a-z]+)`", text):
         folder = ROOT / package / "proa" / package
         assert (folder / f"{module}.py").is_file() or (folder / module).is_dir(), f"{package}/{module}"
 
@@ -123,3 +131,9 @@ def test_named_modules_and_tests_are_there(page: str) -> None:
 def test_every_break_is_listed() -> None:
     page = (ROOT / "docs/how-to/rehearse-in-ci.md").read_text()
     assert re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE) == [fault.option for fault in Break]
+
+
+def test_every_alert_is_listed() -> None:
+    page = (ROOT / "docs/how-to/read-the-metrics.md").read_text()
+    rules = (ROOT / "scheduler/monitoring/alerts.yaml").read_text()
+    assert re.findall(r"^\| `(Proa\w+)` \|", page, flags=re.MULTILINE) == re.findall(r"- alert: (\w+)", rules)

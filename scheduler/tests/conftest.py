@@ -86,6 +86,7 @@ class FakeServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else the second half of an answer waits 40 ms for a delayed ACK
 
             def _serve(self) -> None:
                 parts = urlsplit(self.path)

@@ -170,7 +170,9 @@ def test_a_wish_to_be_left_alone_is_heeded(case: Case) -> None:
 
 
 def test_what_is_remembered_has_an_end(case: Case) -> None:
-    for number in range(emit.KNOWN + 5):
+    assert case.events.remembered == emit.KNOWN
+    case.events.remembered = 20
+    for number in range(25):
         case.events.tell(NODE, "Held", str(number))
         case.run(1)
     asked = len(case.created)

@@ -11,6 +11,7 @@ import pytest
 from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan, plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
@@ -44,6 +45,8 @@ from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStat
 from proa.scheduler.spec.times import text
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
+FIRST_ID = int(timedelta(days=4, hours=12).total_seconds())
+"""Of an object that had no order before."""
 NEW = "sha256:" + "2" * 64
 OLD = "sha256:" + "1" * 64
 RELEASE = f"registry.example/node@{NEW}"
@@ -170,6 +173,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
         status=HALTED,
     ),
+    Reason.LetGo: lambda: planned((marked(), os()), rollouts={}),
     Reason.New: lambda: planned((node(), None)),
     Reason.Recreated: lambda: planned((node(uid="another"), os())),
     Reason.AgentSilent: lambda: planned((node(), NodeOSView("n1", "os-n1", "uid-n1"))),
@@ -246,11 +250,11 @@ def test_a_node_made_anew_loses_the_object_of_the_one_before() -> None:
 
 
 def test_a_node_without_the_release_fetches_it() -> None:
-    assert acts(planned(unfetched())) == [Give("n1", 1, Verb.STAGE, RELEASE, None, "1h")]
+    assert acts(planned(unfetched())) == [Give("n1", FIRST_ID, Verb.STAGE, RELEASE, None, "1h")]
 
 
 def test_a_node_that_has_it_is_cordoned() -> None:
-    assert acts(planned(ready())) == [Cordon("n1", Mark("workers", NEW, NOW, True, "boot-1"))]
+    assert acts(planned(ready())) == [Cordon("n1", Mark("workers", NEW, NOW, True, "boot-1", HAS_NEW.root_hash))]
 
 
 def test_the_cordon_of_a_person_is_not_taken_for_ours() -> None:
@@ -274,7 +278,7 @@ def test_a_cordoned_node_is_drained_until_its_deadline() -> None:
 
 def test_a_drained_node_is_ordered_to_boot() -> None:
     made = planned((marked(), os()), drains={"n1": DrainView(True)})
-    assert acts(made) == [Give("n1", 1, Verb.BOOT, RELEASE, None, "20m")]
+    assert acts(made) == [Give("n1", FIRST_ID, Verb.BOOT, RELEASE, None, "20m")]
 
 
 @pytest.mark.parametrize(
@@ -374,6 +378,7 @@ def test_a_dead_node_that_was_counted_is_given_back_and_holds_its_place_as_not_r
         (trial(ready_since=NOW - timedelta(seconds=10)), "Ready for 10 s"),
         (trial(boot_id="boot-1"), "kubelet still reports another boot"),
         (trial(mark=dataclasses.replace(MARK, boot_id="boot-2")), "has not rebooted"),
+        (trial(mark=dataclasses.replace(MARK, root_hash="9" * 64)), "another root hash than what was staged"),
         (trial(status=says(TRIES_NEW, HAS_OLD, BOOT)), "not told of its health checks"),
         (
             trial(status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=(Condition("Healthy", "False", message="disk"),))),
@@ -542,7 +547,7 @@ def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -
     mark = dataclasses.replace(cordon.mark, boot_id="boot-2")
     draining = marked(boot_id="boot-2", mark=mark), os(status=says(RUNS_NEW, HAS_OLD))
     made = planned(draining, ready("n2"), spec=spec, status=HALTED, drains={"n1": DrainView(True)})
-    assert acts(made) == [Give("n1", 1, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(made) == [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
 
 
 def test_a_way_back_begins_where_the_commit_has_ended() -> None:
@@ -584,6 +589,60 @@ def test_a_release_that_failed_is_not_tried_again_under_the_same_attempt() -> No
     made = planned(ready(), status=before)
     assert acts(made) == []
     assert "raise 'attempt'" in made.statuses["workers"].halted
+
+
+OTHERS = {"others": RolloutView("others", "uid", 1, SPEC)}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: planned((marked(), os()), rollouts={}),
+        lambda: planned((marked(), os(given=BOOT, status=says(seen=BOOT, result=Result.FAILED))), rollouts={}),
+        lambda: planned((marked(), None), rollouts={}),
+        lambda: planned((marked(), os()), rollouts=OTHERS),
+        lambda: planned((marked(), os()), spec=change(node_selector=Selector({"role": "worker"}))),
+        lambda: planned((marked(excluded=True), os())),
+    ],
+    ids=["deleted", "its-order-is-over", "without-object", "another-one-selects-it", "deselected", "excluded"],
+)
+def test_a_node_that_its_rollout_lets_go_is_given_back_and_nothing_else(found: Callable[[], Plan]) -> None:
+    plan = found()
+    assert plan.actions == (Uncordon("n1", "LetGo"),)
+    assert plan.verdicts["n1"].reason is Reason.LetGo
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        lambda: planned((marked(), os(given=BOOT)), rollouts={}),
+        lambda: planned((marked(), os(given=BOOT)), rollouts=OTHERS),
+        lambda: planned(trial(), rollouts={}),
+        lambda: planned((marked(), os()), rollouts={}, pending=frozenset({"n1"})),
+    ],
+    ids=["ordered-to-reboot", "another-one-selects-it", "on-trial", "a-write-is-under-way"],
+)
+def test_a_node_that_is_let_go_comes_to_rest_first(found: Callable[[], Plan]) -> None:
+    plan = found()
+    assert plan.actions == ()
+    assert plan.verdicts["n1"].reason is Reason.LetGo
+
+
+def test_a_node_that_is_let_go_holds_its_place_in_another_rollout() -> None:
+    found = planned((marked(), os(given=BOOT)), ready("n2"), rollouts=OTHERS)
+    assert found.actions == ()
+    assert found.verdicts["n2"].reason is Reason.NoFreeSlot
+
+
+def test_what_a_rollout_has_begun_that_does_not_act_waits_for_a_person() -> None:
+    invalid = {"workers": RolloutView("workers", "uid", 1, SPEC, problem="release: is not there")}
+    both = {name: RolloutView(name, name, 1, SPEC) for name in ("workers", "others")}
+    for rollouts in (invalid, both):
+        assert planned((marked(), os()), rollouts=rollouts).actions == ()
+
+
+def test_a_mark_that_cannot_be_read_is_nobodys() -> None:
+    assert planned((marked(mark=UNREADABLE), os()), rollouts={}).actions == ()
 
 
 def test_the_history_is_bounded() -> None:

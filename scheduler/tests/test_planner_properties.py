@@ -211,7 +211,7 @@ class Chaos:
                 node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
                 assert node.mark is not None, "ordered to boot without our mark"
                 assert node.unschedulable, "ordered to boot although it can be given pods"
-                assert number == os.next_id
+                assert number == os.next_id(self.world.now)
                 if os.order is not None and os.order.action is Verb.BOOT and os.status and os.status.observed_order:
                     assert os.status.observed_order.id == os.order.id, "a second boot before the first was seen"
                     assert os.status.observed_order.result != Result.RUNNING.value, "a second boot during the first"

@@ -16,7 +16,7 @@ from proa.core.described import document, parse
 from proa.core.errors import Code, ProaError
 from proa.core.wire import Action, Booted, NodeStatus, Observed, Order, Phase, Progress
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.proxy.courier import BURST, BURST_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, Courier
+from proa.scheduler.proxy.courier import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, Courier
 from proa.scheduler.proxy.views import Seen, Told, seen
 
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
@@ -360,6 +360,23 @@ def test_an_api_server_that_is_away_for_an_hour(world: World, error: ApiError) -
     world.run(30)
     assert world.status["phase"] == Phase.STAGED
     assert len(world.bodies) == 2
+
+
+def test_it_hurries_when_the_api_server_is_there_again(world: World) -> None:
+    world.away = ApiError(0, "the connection was refused")
+    world.run(300)
+    world.away = None
+    world.courier.hurry()
+    world.run(HURRY_SECONDS)
+    assert world.status == document(GOOD)
+
+
+def test_it_does_not_hurry_when_it_was_asked_to_wait(world: World) -> None:
+    world.away = ApiError(429, "too many", retry_after=120)
+    world.run()
+    world.courier.hurry()
+    world.run(100)
+    assert len(world.tries) == 1
 
 
 def test_it_is_left_alone_for_as_long_as_it_asks(world: World) -> None:

@@ -13,6 +13,7 @@ from proa.core.clock import VirtualClock
 from proa.core.described import document
 from proa.core.errors import Code, ProaError
 from proa.core.wire import NodeStatus, Order, Phase
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.stream import Event, Object
 from proa.scheduler.proxy.follower import Follower
@@ -185,3 +186,28 @@ def test_what_is_lost_is_told_once() -> None:
     service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
     service._courier_step()
     assert said == [("the agent is lost", LOST.message), ("the agent is heard", "")]
+
+
+def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
+    said: list[str] = []
+    server = FakeServer(error=ApiError(0, "the connection was refused"))
+    service = Service("n1", server, FakeAgent(), lambda message, **_: said.append(message))
+    service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
+    reflector, courier = service._reflector, service._courier
+    reflector._take(Event("ADDED", {"metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"}}))
+    for _ in range(8):
+        courier._write_due = 0.0
+        courier.step()
+    reflector.problem = "the connection was refused"
+    wait = service._courier_step()
+    assert said == ["the status could not be written", "the API server is lost"]
+    assert wait is not None
+    assert wait <= 2.0
+    due = courier._write_due
+    reflector.problem = ""  # as at the beginning of every try
+    service._courier_step()
+    assert said[-1] == "the API server is lost"
+    reflector._open = True
+    service._courier_step()
+    assert said[-1] == "the API server is heard"
+    assert courier._write_due < due

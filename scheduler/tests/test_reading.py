@@ -30,11 +30,12 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Counts, RolloutStatus
+from proa.scheduler.spec.times import text
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 RELEASE = f"registry.example/node:1@{DIGEST}"
-A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1")
+A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1", "2" * 64)
 A_RECORD = Record("workers", DIGEST, 2, 1, 1, SINCE, True, 7, SINCE, "DrainTimeout", "not drained")
 
 
@@ -73,6 +74,22 @@ def test_a_node_is_what_it_says() -> None:
 
 def test_a_bare_node_is_not_ready() -> None:
     assert reading.node({"metadata": {"name": "n1"}}) == NodeView("n1", "", {}, ready=False)
+
+
+@pytest.mark.parametrize(("hours", "known"), [(1, 0), (-1, -3600)])
+def test_since_when_a_node_is_ready_is_told_by_our_clock(hours: int, known: int) -> None:
+    """Of what was so before we looked, its own clock tells, unless it tells of what is still to come."""
+    item, second = a_node(), timedelta(seconds=1)
+    ready = item["status"]["conditions"][1]
+    ready["lastTransitionTime"] = text(SINCE + timedelta(hours=hours))
+    first = reading.node(item, None, SINCE)
+    assert first.ready_since == SINCE + known * second
+    assert reading.node(item, first, SINCE + 5 * second).ready_since == first.ready_since
+    ready["lastTransitionTime"] = text(SINCE + timedelta(hours=hours) + second)
+    changed = reading.node(item, first, SINCE + 6 * second)
+    assert changed.ready_since == SINCE + 6 * second
+    item["status"]["nodeInfo"]["bootID"] = "boot-2"
+    assert reading.node(item, changed, SINCE + 7 * second).ready_since == SINCE + 7 * second
 
 
 @pytest.mark.parametrize("said", ["false", "False", " FALSE "])
@@ -145,7 +162,7 @@ def test_a_newer_order_keeps_its_number_and_its_fence() -> None:
     """Else the next order would have a number that is taken, and could never be given."""
     found = reading.node_os(an_os({"id": 8, "action": "Defrost", "fence": 9}))
     assert found.order == Order(8, Action.NONE, 9)
-    assert (found.next_id, found.fence) == (9, 9)
+    assert (found.next_id(SINCE), found.fence) == (9, 9)
 
 
 @pytest.mark.parametrize("order", [1, "x", [], {"id": "8"}, {"id": True, "fence": 1, "action": "x"}, {"id": -1}])

@@ -9,11 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from click.testing import CliRunner
 
 from proa.core.described import document as as_json
 from proa.core.errors import Code, ProaError
+from proa.core.schemas import closed
 from proa.core.wire import LastError
 from proa.scheduler.cli import cli
 from proa.scheduler.kube import paths
@@ -24,6 +26,7 @@ from proa.scheduler.planning.views import HOLD, MARK, Mark, NodeView, RolloutVie
 from proa.scheduler.report import document, live, rehearsal, telling
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
+from proa.scheduler.schemas import SCHEMAS
 from proa.scheduler.simulation.chances import Chances
 from proa.scheduler.simulation.lagging import FIRST, START, a_world
 from proa.scheduler.simulation.resume import resume
@@ -96,6 +99,8 @@ def test_a_node_that_only_a_person_can_move_has_no_turn() -> None:
     turns = preview(world.snapshot(), "workers", world.now).turns
     assert [(turn.node, turn.position) for turn in turns] == [("node-0000", 1), ("node-0001", 0), ("node-0002", 0)]
     assert [turn.verdict.reason for turn in turns[1:]] == [Reason.Held, Reason.Excluded]
+    said = telling.plan_text(preview(world.snapshot(), "workers", world.now))
+    assert "no end in sight: only a person can move what is left" in said
 
 
 def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> None:
@@ -104,7 +109,7 @@ def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> Non
     assert found.ends is None
     assert [turn.position for turn in found.turns] == list(range(1, 31))
     assert found.turns[-1].starts is None
-    assert "no end in sight" in telling.plan_text(found)
+    assert "no further ahead was looked than" in telling.plan_text(found)
 
 
 def test_rollouts_that_do_not_act_have_plans_too() -> None:
@@ -242,7 +247,8 @@ def test_a_live_cluster_is_seen_as_it_is(passes: int) -> None:
 
 
 def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
-    whole = {"schema": document.SCHEMA, **document.write(snapshot, world.now)}
+    whole = {"schema": document.SCHEMA, "proa": "0.1.0", **document.write(snapshot, world.now)}
+    jsonschema.validate(whole, closed(dict(SCHEMAS[document.SCHEMA])))
     found, now = document.read(json.loads(json.dumps(whole)))
     assert now == world.now.replace(microsecond=0)
     return found
@@ -371,12 +377,15 @@ def test_a_node_that_is_not_ready_takes_no_orders() -> None:
     assert going_on.boots == {}
 
 
-def test_a_mark_of_a_rollout_that_is_gone_holds_its_node() -> None:
+def test_a_node_that_a_rollout_has_let_go_has_its_turn_in_another() -> None:
     world = a_cluster(2)
     mark = Mark("gone", "sha256:" + "3" * 64, world.now, True, "boot")
     world.nodes["node-0000"] = dataclasses.replace(world.nodes["node-0000"], mark=mark, unschedulable=True)
-    course = run(resume(world.snapshot(), world.now, Behaviour()))
-    assert course.most_away == 2
+    going_on = resume(world.snapshot(), world.now, Behaviour())
+    course = run(going_on)
+    assert course.statuses["workers"].phase == "Complete"
+    assert going_on.boots == {"node-0000": 1, "node-0001": 1}
+    assert not any(node.unschedulable or node.mark for node in going_on.nodes.values())
 
 
 def test_chances_are_shares_of_nodes() -> None:

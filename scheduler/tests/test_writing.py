@@ -71,8 +71,8 @@ class FakeApi:
         self._answer("delete", path, {"uid": uid, **options})
 
 
-def a_snapshot(fence: int = 7) -> Snapshot:
-    node = NodeView("n1", "u1", {}, mark=A_MARK, fence=fence)
+def a_snapshot(fence: int = 7, *, cordoned: bool = True) -> Snapshot:
+    node = NodeView("n1", "u1", {}, mark=A_MARK, fence=fence, unschedulable=cordoned)
     return Snapshot({"n1": node}, {"n1": NodeOSView("n1", "o1", "u1")}, {})
 
 
@@ -152,11 +152,14 @@ def test_an_uncordon_applies_nothing() -> None:
     assert api.asked == [("force", NODE, BARE)]
 
 
-def test_the_mark_of_another_leader_is_made_ours_before_it_is_taken_away() -> None:
-    """Taking a fence away is refused unless that was the leader's own."""
+@pytest.mark.parametrize(("cordoned", "spec"), [(True, {"spec": {"unschedulable": True}}), (False, {})])
+def test_the_mark_of_another_leader_is_made_ours_before_it_is_taken_away(cordoned: bool, spec: dict[str, Any]) -> None:
+    """Taking a fence away is refused unless that was the leader's own; until then nothing else changes."""
     api = FakeApi()
-    assert written(Uncordon("n1", "Done"), api, fence=6) == Written(Outcome.DONE, 42)
-    fenced = {**BARE, "metadata": {"name": "n1", "uid": "u1", "annotations": {FENCE: "7"}}}
+    snapshot = a_snapshot(fence=6, cordoned=cordoned)
+    assert Writer(api, Leader(), VirtualClock()).carry_out(Uncordon("n1", "Done"), snapshot).outcome is Outcome.DONE
+    annotations = {MARK: mark_text(A_MARK), FENCE: "7"}
+    fenced = {**BARE, "metadata": {"name": "n1", "uid": "u1", "annotations": annotations}, **spec}
     assert api.asked == [("force", NODE, fenced), ("force", NODE, BARE)]
 
 

@@ -6,23 +6,38 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 import sys
 import tarfile
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from container import build, software
+from container import build, push, software
 from proa.builder import namespace
 from proa.core import SCHEMA_VERSION, process
+from proa.core.errors import ProaError
 from proa.core.layoutdir import TAG
+from proa.scheduler.install import render
+from proa.scheduler.install.names import SCHEDULER
+from proa.scheduler.install.settings import NAMESPACE, Settings
+from proa.vm.child import Child
+from proa.vm.controlplane import ControlPlane
+from proa.vm.installed import installed
+from proa.vm.ports import free_ports
+from proa.vm.registry import LocalRegistry
+from proa.vm.tools import go_tool
+from proa.vm.waiting import until
 
 pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[2]
 LIMIT = 120 << 20
+PATH = "PATH=/usr/sbin:/usr/bin"
 MODULES = """
 import importlib, pkgutil, sys
 sys.path.insert(0, "/usr/lib/proa/python")
@@ -86,10 +101,16 @@ def inside(words: Sequence[str | Path], tree: Path | None = None) -> process.Res
     """Run something in a room of its own; in a tree as the image's user, without rights, and unable to write."""
     if tree is None:
         return process.run((*namespace.enter(network=False), *words))
+    return process.run((*namespace.enter(network=False), *confined(tree), *words))
+
+
+def confined(tree: Path, *variables: str) -> list[str]:
+    """The words that run something in a tree, as a container engine does it."""
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && tree=$1 && shift &&'
     script += " exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot"
+    script += f" env -i {shlex.join((PATH, *variables))}"
     script += f' chroot --userspec={build.USER}:{build.USER} --groups={build.USER} "$tree" "$@"'
-    return process.run((*namespace.enter(network=False), "sh", "-c", script, "sh", str(tree), *words))
+    return ["sh", "-c", script, "sh", str(tree)]
 
 
 def test_every_part_is_what_its_descriptor_says(built: Built) -> None:
@@ -156,6 +177,20 @@ def test_it_works_as_its_user_and_can_write_nothing(tree: Path) -> None:
     assert inside(["/usr/bin/proa-scheduler", "--version"], tree).text.strip().endswith(SCHEMA_VERSION)
 
 
+def test_it_prints_manifests_that_run_it_as_its_user(built: Built, tree: Path) -> None:
+    """What the image says of itself, and what the manifests ask of it, fit."""
+    said = json.loads(inside(["/usr/bin/proa-scheduler", "manifests", "--json"], tree).stdout)
+    pods = [one["spec"]["template"]["spec"] for one in said["items"] if one["kind"] in ("Deployment", "DaemonSet")]
+    assert len(pods) == 2
+    config = built.json(built.manifest["config"]["digest"])["config"]
+    assert {str(pod["securityContext"]["runAsUser"]) for pod in pods} == {config["User"].partition(":")[0]}
+    verbs = {pod["containers"][0]["args"][0] for pod in pods}
+    assert verbs == {"run", "proxy"}
+    for verb in verbs:
+        assert "Usage: proa-scheduler" in inside([*config["Entrypoint"], verb, "--help"], tree).text
+    assert inside(["/usr/bin/proa-scheduler", "manifests"], tree).text.startswith(("---", "apiVersion"))
+
+
 def test_nothing_that_was_left_out_is_missed(tree: Path) -> None:
     own = len([path for package in ("core", "scheduler") for path in (ROOT / package / "proa" / package).rglob("*.py")])
     assert int(inside(["/usr/bin/python3", "-IBc", MODULES], tree).text) >= own
@@ -163,12 +198,14 @@ def test_nothing_that_was_left_out_is_missed(tree: Path) -> None:
     assert inside(["/usr/bin/python3", "-IBc", zone], tree).text.strip() == "Europe/Berlin"
 
 
-def test_equal_inputs_give_an_equal_image(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_inputs_give_an_equal_image(built: Built, tmp_path: Path) -> None:
+    """By the command, in another folder, process and time zone."""
     with tarfile.open(built.layer) as tar:
         date = tar.getmember("usr/bin/proa-scheduler").mtime
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(date)))
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    assert build.build(tmp_path / "again", SCHEMA_VERSION).digest == built.image.digest
+    words = [sys.executable, "-m", "container.build", "-o", str(tmp_path / "again")]
+    said = process.run(words, env={"SOURCE_DATE_EPOCH": str(int(date)), "TZ": "Asia/Tokyo"}).text.splitlines()
+    assert said[0] == f"oci:{tmp_path}/again:{SCHEMA_VERSION}@{built.image.digest}"
+    assert re.fullmatch(r"[0-9.]+ MiB to pull, [0-9.]+ MiB unpacked, [0-9]+ packages", said[1])
 
 
 def test_the_lock_is_what_the_project_is_tested_with() -> None:
@@ -181,6 +218,73 @@ def test_the_lock_is_what_the_project_is_tested_with() -> None:
     assert {name: version for name, version in locked.items() if tested.get(name) != version} == {}
 
 
-def test_the_command_tells_what_it_built(tmp_path: Path) -> None:
-    done = process.run([sys.executable, "-m", "container.build", "-o", tmp_path / "image", "--tag", "1"])
-    assert re.match(rf"oci:{tmp_path}/image:1@sha256:[0-9a-f]{{64}}\n[0-9.]+ MiB to pull, ", done.text)
+def test_the_containerfile_makes_the_same(built: Built) -> None:
+    """For whoever has docker: what it copies is there, and what it says of the image is what ours says."""
+    text = (ROOT / "scheduler/container/Containerfile").read_text()
+    for source in re.findall(r"^COPY (?!--from)(\S+)", text, flags=re.MULTILINE):
+        assert (ROOT / source).exists(), source
+    config = built.json(built.manifest["config"]["digest"])["config"]
+    assert f"USER {config['User']}\n" in text
+    assert f"ENTRYPOINT {json.dumps(config['Entrypoint'])}\n" in text
+    for label in re.findall(r'(org\.[a-z.]+)="([^"]*)"', text):
+        assert config["Labels"][label[0]] == label[1]
+    assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) == {"debian:bookworm-slim"}
+
+
+def test_it_comes_to_a_registry_whole(built: Built, registry: LocalRegistry, tmp_path: Path) -> None:
+    """And another program fetches it from there, byte for byte."""
+    with registry.open("proa-scheduler", "0.1") as target:
+        assert push.push(built.folder, target) == built.image.digest
+    env = {"HOME": str(tmp_path), "SSL_CERT_FILE": str(registry.ca_file)}
+    where = str(registry.reference("proa-scheduler", "0.1"))
+    process.run([go_tool("oras"), "copy", "--to-oci-layout", where, "copy:0.1"], env=env, cwd=tmp_path)
+    blobs = {path.name: path.read_bytes() for path in (tmp_path / "copy/blobs/sha256").iterdir()}
+    assert blobs == {path.name: path.read_bytes() for path in (built.folder / "blobs/sha256").iterdir()}
+
+
+def test_the_command_says_where_it_is_now(built: Built, registry: LocalRegistry) -> None:
+    where = str(registry.reference("proa-scheduler", "0.2"))
+    words = [sys.executable, "-m", "container.push", str(built.folder), where, "--ca-file", str(registry.ca_file)]
+    assert process.run(words).text == f"{where}@{built.image.digest}\n"
+
+
+def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane, tmp_path: Path) -> None:
+    """With the words of the manifests, the account and the rights that they give, and what a kubelet puts there."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    inside(["tar", "-C", folder, "-xpzf", built.layer])
+    (deployment,) = (one for one in render.documents(Settings()) if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (port,) = free_ports(1)
+    given = {"$(POD_NAMESPACE)": NAMESPACE, "$(NODE_NAME)": "node-0000", ":8080": f"127.0.0.1:{port}"}
+    words = ["/usr/bin/proa-scheduler", *(given.get(word, word) for word in container["args"])]
+    with installed(cluster):
+        access = cluster.access_for(SCHEDULER, NAMESPACE)
+        secrets = folder / "var/run/secrets/kubernetes.io/serviceaccount"
+        secrets.mkdir(parents=True)
+        for name, content in (
+            ("token", access.token),
+            ("ca.crt", access.ca_file.read_text()),
+            ("namespace", NAMESPACE),
+        ):
+            (secrets / name).write_text(content)
+        address = urlsplit(access.server)
+        where = (f"KUBERNETES_SERVICE_HOST={address.hostname}", f"KUBERNETES_SERVICE_PORT={address.port}")
+        argv = [*namespace.enter(network=True), *confined(folder, *where), *words]
+        scheduler = Child("the scheduler in its image", argv, tmp_path / "log")
+        scheduler.start()
+        try:
+            until(lambda: leads(scheduler, port), "it to lead", 60.0)
+        except ProaError as error:
+            raise scheduler.failure(str(error)) from error
+        finally:
+            scheduler.kill()
+
+
+def leads(scheduler: Child, port: int) -> bool:
+    scheduler.check()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return b"\nproa_leader 1.0" in answer.read()
+    except OSError:
+        return False

@@ -16,6 +16,9 @@ import pytest
 
 from proa.core import process
 from proa.core.wire import Phase
+from proa.scheduler.install import policies, rights
+from proa.scheduler.install.names import PROXY
+from proa.scheduler.install.settings import PROXY_NAMESPACE, Settings
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.audit import Request
 from proa.vm.child import Child
@@ -29,22 +32,15 @@ from proa.vm.waiting import until
 pytestmark = pytest.mark.contract
 NODES = RESOURCES["NodeOS"].path
 NAME = "node-0000"
-NAMESPACE = "proa-proxy"
-ACCOUNT = "proa-proxy"
+NAMESPACE, ACCOUNT = PROXY_NAMESPACE, PROXY
 USER = f"{NAMESPACE}/{ACCOUNT}"
 NEW = release("v2")
 Nodes = Callable[..., SimNodes]
-RIGHTS = [
-    {"apiGroups": ["proa.dev"], "resources": ["nodeoses"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": ["proa.dev"], "resources": ["nodeoses/status"], "verbs": ["patch"]},
-]
 
 
 def documents() -> list[Object]:
-    """The account of the proxies, its rights, and one of their pods."""
-    rbac = "rbac.authorization.k8s.io"
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": NAMESPACE}
-    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": ACCOUNT}
+    """What is installed for proxies, but for the DaemonSet; and one pod of it."""
+    settings = Settings()
     about = {"name": ACCOUNT, "namespace": NAMESPACE}
     pod = {
         "serviceAccountName": ACCOUNT,
@@ -53,21 +49,14 @@ def documents() -> list[Object]:
         "containers": [{"name": "proxy", "image": "registry.test/proxy"}],
     }
     return [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": about},
-        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": ACCOUNT}, "rules": RIGHTS},
-        {
-            "apiVersion": f"{rbac}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": ACCOUNT},
-            "roleRef": role,
-            "subjects": [subject],
-        },
+        *(one for one in rights.documents(settings) if one["metadata"]["name"] == ACCOUNT),
+        *policies.own_status(settings),
         {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": pod},
     ]
 
 
-def make_os(cluster: ControlPlane) -> None:
-    cluster.apply([{"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": {"name": NAME}, "spec": {}}])
+def make_os(cluster: ControlPlane, name: str = NAME) -> None:
+    cluster.apply([{"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": {"name": name}, "spec": {}}])
 
 
 @dataclass
@@ -283,7 +272,8 @@ def test_a_refused_order_is_told_and_not_given_again_and_again(place: Place) -> 
 def test_what_is_forbidden_is_tried_ever_more_seldom(place: Place) -> None:
     first_word(place)
     role = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{ACCOUNT}"
-    place.cluster.api.patch(role, {"rules": RIGHTS[:1]})
+    rules = place.cluster.api.get(role)["rules"]
+    place.cluster.api.patch(role, {"rules": [rule for rule in rules if "patch" not in rule["verbs"]]})
     mark = place.cluster.audit_log.mark()
     place.give(1, "Stage")
     until(lambda: place.log("the status could not be written"), "the refusal")
@@ -292,8 +282,23 @@ def test_what_is_forbidden_is_tried_ever_more_seldom(place: Place) -> None:
     assert 2 <= len(tries) <= 6
     assert {one.status for one in tries} == {403}
     assert [line["code"] for line in place.log("the status could not be written")] == ["CLUSTER_FORBIDDEN"]
-    place.cluster.api.patch(role, {"rules": RIGHTS})
+    place.cluster.api.patch(role, {"rules": rules})
     assert place.wait_done(1, 60)["phase"] == Phase.STAGED
+
+
+def test_it_speaks_for_its_own_node_alone(place: Place, tmp_path: Path) -> None:
+    """Whatever it is told: its token says where it runs."""
+    first_word(place)
+    make_os(place.cluster, "node-0001")
+    words = ["node-0001" if word == NAME else word for word in place.child.argv]
+    other = Child("proa-scheduler proxy", words, tmp_path / "other.log")
+    other.start()
+    try:
+        until(lambda: "CLUSTER_FORBIDDEN" in other.said, "a refusal")
+        assert f"bound to the node {NAME}" in other.said
+        assert "status" not in place.cluster.api.get(f"{NODES}/node-0001")
+    finally:
+        other.kill()
 
 
 def test_a_kubeconfig_does_as_well(place: Place, tmp_path: Path) -> None:

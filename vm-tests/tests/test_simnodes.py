@@ -13,9 +13,11 @@ from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.core.orders import OrderClient
 from proa.core.wire import Action, NodeStatus, Observed, Order
+from proa.vm.kubeapi import Answer, KubeApi
 from proa.vm.simagent import SimAgent
 from proa.vm.simcourier import difference, status_for
 from proa.vm.simfaults import WELL, Faults, Timing
+from proa.vm.simkubelet import Kubelets
 from proa.vm.simloop import Loop, Writers
 from proa.vm.simmachine import CONTROL_PLANE, Shape, SimMachine, node_document, shapes
 from proa.vm.simpods import Duty, Pod, Seat, end_after, fits, read, running, wanted_node
@@ -337,3 +339,27 @@ def test_what_is_refused_is_a_problem(writers: Writers, loop: Loop) -> None:
     writers.want("a", refused)
     until(lambda: loop.problems, "a problem")
     assert loop.problems == ["PATCH /x: the API server answered 422"]
+
+
+class Hearing(KubeApi):
+    """An API server that says yes to everything, and remembers it."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Any] = []
+
+    def call(self, method: str, path: str, body: object = None, **_: Any) -> Answer:
+        self.bodies.append(body)
+        return Answer(200, {}, {}, path)
+
+
+def test_a_pod_has_one_address_however_often_it_is_started(loop: Loop, writers: Writers) -> None:
+    """The node changes before the first start was seen: the API server refuses a second address of a family."""
+    machine, _ = make()
+    machine.agent.timing = Timing(pod_start=0)
+    api = Hearing()
+    kubelets = Kubelets(api, loop, writers, {"node-1": machine})
+    loop.call(lambda: kubelets.see("ADDED", pod(BOUND).document))
+    until(lambda: len(api.bodies) == 1, "the first start")
+    loop.call(lambda: kubelets.look_again("node-1"))
+    until(lambda: len(api.bodies) == 2, "the second")
+    assert [body["status"]["podIPs"] for body in api.bodies] == [[{"ip": "10.0.0.1"}]] * 2

@@ -190,6 +190,16 @@ class Code(enum.Enum):
     STALE_LEADER = Kind(
         Exit.REFUSED, "Another scheduler has become the leader since.", "Nothing: this one waits for its turn again."
     )
+    HALTED = Kind(
+        Exit.STATE,
+        "The rollout was halted.",
+        "See why with 'kubectl proa status', then resume it with --attempt, or roll it back.",
+    )
+    NO_PREVIOUS = Kind(
+        Exit.STATE,
+        "Nobody knows which release to go back to.",
+        "Name it: kubectl proa rollback ROLLOUT --to REF.",
+    )
     # vm
     NO_FIRMWARE = Kind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
     TIMEOUT = Kind(Exit.FAILED, "It did not happen in time.", "Look at the console.")

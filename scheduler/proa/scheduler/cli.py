@@ -15,6 +15,7 @@ from proa.scheduler.commands.proxy import proxy
 from proa.scheduler.commands.run import run
 from proa.scheduler.commands.simulate import simulate
 from proa.scheduler.commands.snapshot import snapshot
+from proa.scheduler.commands.uninstall import uninstall
 
 
 @click.group(epilog="Example: proa-scheduler manifests | kubectl apply -f -")
@@ -26,6 +27,7 @@ def cli() -> None:
 cli.add_command(manifests)
 cli.add_command(proxy)
 cli.add_command(run)
+cli.add_command(uninstall)
 for _verb in (plan, explain, simulate, snapshot):
     cli.add_command(_verb)
 

@@ -23,12 +23,14 @@ class Health:
         healthy: Why this process should be started again; empty if it should not.
         ready: Why it is not ready; empty if it is.
         metrics: The metrics in Prometheus' text format.
+        look: Seconds between two looks at whether to stop.
     """
 
     address: str
     healthy: Callable[[], str]
     ready: Callable[[], str]
     metrics: Callable[[], bytes] = field(default=lambda: b"")
+    look: float = 0.5
 
     def start(self) -> int:
         """Start listening; the port.
@@ -37,14 +39,14 @@ class Health:
             ProaError: ``USAGE`` when that is not possible.
         """
         host, _, port = self.address.rpartition(":")
-        if not port.isdigit():
+        if not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise ProaError(Code.USAGE, "this is not HOST:PORT or :PORT", at=self.address)
         try:
             self._server = ThreadingHTTPServer((host, int(port)), _handler(self))
         except OSError as error:
             raise ProaError(Code.USAGE, f"cannot listen there: {error}", at=self.address) from error
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(self.look,), name="health", daemon=True).start()
         return int(self._server.server_address[1])
 
     def stop(self) -> None:
@@ -55,7 +57,10 @@ class Health:
     def answer(self, path: str) -> tuple[int, str, bytes]:
         """The status, the type and the body of an answer."""
         if path == "/metrics":
-            return 200, _METRICS, self.metrics()
+            try:
+                return 200, _METRICS, self.metrics()
+            except ProaError as error:
+                return 500, _TEXT, f"{error.message}\n".encode()
         checks = {"/healthz": self.healthy, "/readyz": self.ready}
         if path not in checks:
             return 404, _TEXT, b"not found\n"

@@ -55,6 +55,16 @@ class Etcd:
             for group in batches(batches(values, BATCH), 4 * _CONNECTIONS):
                 list(pool.map(self._put, group))
 
+    def compact(self) -> int:
+        """Forget all but what there is now, so that nobody can watch from before; the revision of now.
+
+        Raises:
+            ProaError: ``TOOL``, ``NETWORK``.
+        """
+        revision = int(self._call("/v3/kv/range", {"key": _coded(b"\0")})["header"]["revision"])
+        self._call("/v3/kv/compaction", {"revision": str(revision), "physical": True})
+        return revision
+
     def _put(self, values: list[tuple[str, bytes]]) -> None:
         puts = [{"requestPut": {"key": _coded(key.encode()), "value": _coded(value)}} for key, value in values]
         self._call("/v3/kv/txn", {"success": puts})

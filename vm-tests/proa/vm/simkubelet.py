@@ -32,11 +32,14 @@ class Kubelets:
         self._pods: dict[str, Pod] = {}
         self._turn = 0
         self._addresses = itertools.count(1)
+        self._given: dict[str, str] = {}
 
     def see(self, kind: str, document: Object) -> None:
         """Take in what happened to a pod."""
         pod = read(document)
         known = self._pods.get(pod.uid)
+        if kind == DELETED:
+            self._given.pop(pod.uid, None)
         if kind == DELETED or pod.duty is Duty.NOTHING or (pod.node and pod.node not in self._machines):
             self._pods.pop(pod.uid, None)
             return
@@ -127,9 +130,12 @@ class Kubelets:
         )
 
     def _address(self, pod: Pod) -> str:
-        number = next(self._addresses)
-        address = pod.document.get("status", {}).get("podIP")
-        return address or f"10.{number // 65536 % 200}.{number // 256 % 256}.{number % 256}"
+        """Its address, the same at every start: a second one of a family would be refused."""
+        if pod.uid not in self._given:
+            number = next(self._addresses)
+            address = pod.document.get("status", {}).get("podIP")
+            self._given[pod.uid] = address or f"10.{number // 65536 % 200}.{number // 256 % 256}.{number % 256}"
+        return self._given[pod.uid]
 
 
 def _ignore(_: object) -> None:

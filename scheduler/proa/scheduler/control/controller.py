@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import ProaError
+from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.foresight import Foresight
 from proa.scheduler.control.pending import Pending
@@ -105,6 +105,7 @@ class Controller:
         self._foresight = Foresight(self.drainer.foresee)
         self._wanted: Mapping[str, Wanted] = {}
         self._away = Backoff(first=0.5, longest=15.0)
+        self._rests_until = 0.0
         self._fence: int | None = None
         self._since: datetime = self.clock.now()
         self._blind = 0.0
@@ -143,6 +144,8 @@ class Controller:
         if self._blind > BLIND:
             self._since = self.clock.now()
         self._blind = 0.0
+        if now < self._rests_until:  # news do not change that the API server wants to be left alone
+            return self._rests_until - now
         try:
             if self.pending.unknown:
                 self.pending.resolve()
@@ -162,6 +165,7 @@ class Controller:
             drains=self.drainer.views,
             daemon_sets=self.drainer.daemon_sets,
             pending=self.pending.nodes(self.sources.reached, now),
+            resting=self.pending.resting(),
             own_node=self.own_node,
             since=self._since,
             hopeless=self._foresight.hopeless(now),
@@ -175,7 +179,9 @@ class Controller:
         self.teller.stands(snapshot.rollouts, plan.statuses)
         self.teller.blocked(snapshot.nodes, snapshot.drains)
         self._drain(snapshot, plan)
-        problem = self._settle(self._reports.write(rollouts, now)) or self._act(snapshot, plan)
+        problem = self._settle(self._reports.write(rollouts, now))
+        if problem is None:
+            problem = self._act(snapshot, plan)
         if problem is not None:
             return problem
         self._away.reset()
@@ -192,7 +198,9 @@ class Controller:
                     broken.add(action.node)
                     self.bell.ring()  # its turn goes to another one
                     continue
-            except ApiError as error:
+            except ProaError as error:
+                if error.code is Code.INTERNAL:
+                    raise
                 return self._patience(error)
             written = self.writer.carry_out(action, snapshot)
             self.pending.note(action, written, self.clock.monotonic())
@@ -224,6 +232,8 @@ class Controller:
                     return 0.0
                 case Outcome.AWAY:
                     return self._patience(written.error)
+                case Outcome.DONE if written.version:
+                    self._away.reset()
                 case Outcome.REFUSED:
                     log.warning("refused", what=_what(action) if action else "status", why=str(written.error))
                 case _:
@@ -233,7 +243,9 @@ class Controller:
     def _patience(self, error: ProaError | None) -> float:
         """The API server is in trouble: how long to wait."""
         log.warning("the API server is away", why=error.message if error else "")
-        return self._away.next(error.retry_after if isinstance(error, ApiError) else None)
+        pause = self._away.next(error.retry_after if isinstance(error, ApiError) else None)
+        self._rests_until = self.clock.monotonic() + pause
+        return pause
 
     def _drain(self, snapshot: Snapshot, plan: Plan) -> None:
         """Tell the drainer what is wanted now. A node with a write of ours under way stays as it is."""

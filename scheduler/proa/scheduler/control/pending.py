@@ -40,6 +40,7 @@ class Pending:
     get: Callable[[str], Object]
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)
+    _refused: set[str] = field(default_factory=set)
     _rests: dict[str, Backoff] = field(default_factory=dict)
 
     def note(self, action: Action, written: Written, now: float) -> None:
@@ -53,9 +54,11 @@ class Pending:
                 self._versions[key] = _UNKNOWN
             case Outcome.STALE:
                 self._resting[action.node] = now + _SOON
+                self._refused.discard(action.node)
             case Outcome.REFUSED:
                 rest = self._rests.setdefault(action.node, Backoff(first=REST, longest=LONGEST_REST))
                 self._resting[action.node] = now + rest.next()
+                self._refused.add(action.node)
             case _:
                 pass
 
@@ -66,6 +69,10 @@ class Pending:
                 del self._versions[key]
         self._resting = {node: until for node, until in self._resting.items() if now < until}
         return frozenset(self._resting) | {node for _, node in self._versions}
+
+    def resting(self) -> frozenset[str]:
+        """Those of the last :meth:`nodes` of which nothing is under way: what was written last was not accepted."""
+        return frozenset(self._refused & self._resting.keys()) - {node for _, node in self._versions}
 
     def due(self, now: float) -> float | None:
         """How many seconds until a node is left alone no longer although nothing has happened; none if never."""
@@ -94,9 +101,9 @@ class Pending:
             self._versions[key] = int(version) if version.isdigit() else 0
 
     def clear(self) -> None:
-        """Another term begins: what was written before shows in what is seen from now on, or is refused."""
-        self._versions.clear()
+        """Another term begins: nobody rests any more. What was written in the one before may still have to show."""
         self._resting.clear()
+        self._refused.clear()
         self._rests.clear()
 
     def _unresolved(self) -> Iterator[tuple[str, str]]:

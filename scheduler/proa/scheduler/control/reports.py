@@ -17,6 +17,9 @@ from proa.scheduler.spec.rolloutstatus import RolloutStatus
 CALM: Final = 5.0
 """Seconds between two writes of one status that only counts on."""
 
+_SENT: Final = 8
+"""How many statuses that were sent without success are remembered."""
+
 
 @dataclass
 class _Planned:
@@ -27,12 +30,22 @@ class _Planned:
         status: What was planned.
         wrote: When it was last written, by the monotonic clock; none if never.
         version: The resource version of that.
+        refused: What it could not be written over; none if the last write came out well.
+        sent: What was sent since one did, the last at the end: any of it may have been written without an answer.
     """
 
     uid: str
     status: RolloutStatus
     wrote: float | None = None
     version: int = 0
+    refused: RolloutView | None = None
+    sent: tuple[RolloutStatus, ...] = ()
+
+    def is_over(self, view: RolloutView) -> bool:
+        """Whether somebody else has written a status since ours was refused: it is planned again over that."""
+        if self.refused is None or self.refused.version == view.version:
+            return False
+        return view.status not in (self.refused.status, *self.sent)
 
 
 @dataclass(eq=False)
@@ -47,7 +60,7 @@ class Reports:
         self._planned = {
             name: planned
             for name, planned in self._planned.items()
-            if (view := rollouts.get(name)) is not None and view.uid == planned.uid
+            if (view := rollouts.get(name)) is not None and view.uid == planned.uid and not planned.is_over(view)
         }
         found = dict(rollouts)
         for name, planned in self._planned.items():
@@ -88,19 +101,20 @@ class Reports:
             written = self.writer.report(view, planned.status)
             done.append(written)
             if written.outcome is Outcome.DONE:
-                planned.wrote, planned.version = now, written.version
-            elif written.outcome is Outcome.STALE:  # somebody has changed it: plan again over that
-                del self._planned[name]
+                planned.wrote, planned.version, planned.refused, planned.sent = now, written.version, None, ()
             else:
-                planned.wrote = now
+                planned.wrote, planned.refused = now, view
+                planned.sent = (*planned.sent, planned.status)[-_SENT:]
         return done
 
     def due(self, rollouts: Mapping[str, RolloutView], now: float) -> float | None:
-        """Seconds until one is due; none if all is written."""
+        """Seconds until one is due; none if all is written, or what was written has yet to show."""
         waits = [
-            max(0.0, (planned.wrote or 0.0) + CALM - now)
+            max(0.0, planned.wrote + CALM - now) if planned.wrote is not None else 0.0
             for name, planned in self._planned.items()
-            if (view := rollouts.get(name)) is not None and view.status != planned.status
+            if (view := rollouts.get(name)) is not None
+            and view.status != planned.status
+            and _is_reached(view, planned.version)
         ]
         return min(waits, default=None)
 
@@ -113,6 +127,11 @@ class Reports:
             return False
         if planned.wrote is None or now - planned.wrote >= calm:
             return True
+        if planned.refused is not None and (planned.refused.version, planned.sent[-1:]) == (
+            view.version,
+            (planned.status,),
+        ):
+            return False  # the very same would be refused again
         return _essence(view.status) != _essence(planned.status)
 
 

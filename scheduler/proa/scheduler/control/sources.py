@@ -28,7 +28,9 @@ class Sources:
     def of(api: Source, bell: Bell, clock: Clock = SYSTEM) -> Sources:
         """Those of an API server; the bell is rung when one of them has changed."""
         return Sources(
-            Reflector(api, paths.NODES, reading.node, bell, clock=clock),
+            Reflector(
+                api, paths.NODES, lambda item, before: reading.node(item, before, clock.now()), bell, clock=clock
+            ),
             Reflector(api, paths.NODE_OSES, reading.node_os, bell, clock=clock),
             Reflector(api, paths.OS_ROLLOUTS, reading.rollout, bell, clock=clock),
             Reflector(api, paths.BUDGETS, budgets.project, bell, clock=clock),

@@ -97,13 +97,13 @@ class NodeDrain:
                 staying_claims += pod.claims
                 continue
             if pod.deleting is not None:
-                end = ends_by(pod, when) + LATE
-                late = when >= end
+                rest = ends_by(pod, when) - when + LATE
+                late = rest <= timedelta(0)
                 left += not (late and wish.forced)
                 if late:
                     blockers.append(self._blocker(key, "", "", "it was asked to end, and does not", when))
                 else:
-                    wakes.append((end - when).total_seconds())
+                    wakes.append(rest.total_seconds())
                 continue
             left += 1
             if what is Fate.BLOCKED and not wish.forced:
@@ -126,7 +126,7 @@ class NodeDrain:
     def _blocker(self, pod: str, budget: str, volume: str, reason: str, when: datetime) -> Blocker:
         since = self._since.setdefault((pod, budget, volume), when)
         subject = f"pod {pod}" if pod else f"volume {volume}"
-        return Blocker(self.node, pod, budget, volume, f"{subject}: {reason}"[:256], text(since))
+        return Blocker(self.node, pod, budget[:320], volume[:253], f"{subject}: {reason}"[:256], text(since))
 
 
 def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str, str, str] | None:
@@ -153,7 +153,7 @@ def hopeless(pods: Iterable[PodView], policy: Drain, budgets: Iterable[BudgetVie
     for pod in pods:
         what, why = fate(pod, policy)
         if what is Fate.BLOCKED:
-            found.append(Blocker(node, pod.key, reason=f"pod {pod.key}: {why}"))
+            found.append(Blocker(node, pod.key, reason=f"pod {pod.key}: {why}"[:256]))
         elif what is Fate.GOES and pod.deleting is None:
             above = over(pod, known)
             for budget in above:

@@ -73,7 +73,8 @@ def project(item: Object, before: PodView | None = None) -> PodView:
     """What is kept of a pod."""
     metadata, spec, status = item["metadata"], _part(item, "spec"), _part(item, "status")
     labels = {intern(str(key)): intern(str(value)) for key, value in _part(metadata, "labels").items()}
-    volumes = [volume for volume in spec.get("volumes") or () if isinstance(volume, Mapping)]
+    given = spec.get("volumes")
+    volumes = [volume for volume in (given if isinstance(given, list) else ()) if isinstance(volume, Mapping)]
     grace = spec.get("terminationGracePeriodSeconds")
     return PodView(
         key=f"{metadata.get('namespace', '')}/{metadata['name']}",
@@ -81,7 +82,7 @@ def project(item: Object, before: PodView | None = None) -> PodView:
         labels=before.labels if before is not None and before.labels == labels else labels,
         owner=_controller(metadata),
         mirror=_MIRROR in _part(metadata, "annotations"),
-        finished=status.get("phase") in _FINISHED,
+        finished=str(status.get("phase")) in _FINISHED,
         ready=_is_ready(status),
         empty_dir=any("emptyDir" in volume for volume in volumes),
         claims=sum("persistentVolumeClaim" in volume or "ephemeral" in volume for volume in volumes),

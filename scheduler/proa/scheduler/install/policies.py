@@ -20,6 +20,13 @@ from proa.scheduler.spec.objects import GROUP, VERSION
 _API: Final = "admissionregistration.k8s.io/v1"
 _CLAIM: Final = "authentication.kubernetes.io/node-name"
 _OLD: Final = f"(oldObject == null ? '' : oldObject.metadata.?annotations['{FENCE}'].orValue(''))"
+_OURS: Final = f"{GROUP}/"
+_ONLY_OURS: Final = (
+    "dyn(object).spec.?taints == dyn(oldObject).spec.?taints"
+    " && object.metadata.?labels == oldObject.metadata.?labels"
+    " && [object, oldObject].all(one, one.metadata.?annotations.orValue({}).all(key, key.startsWith('"
+    f"{_OURS}') || object.metadata.?annotations[key] == oldObject.metadata.?annotations[key]))"
+)
 _SAME: Final = " && ".join(
     f"object.metadata.?{key} == oldObject.metadata.?{key}"
     for key in ("annotations", "labels", "finalizers", "ownerReferences")
@@ -34,13 +41,15 @@ def documents(settings: Settings) -> list[Object]:
 def fence(settings: Settings) -> list[Object]:
     """Of the scheduler's account, only the leader writes: its fence is the lease's transitions.
 
+    And of a Node it changes its cordon and its own annotations alone: a role cannot say so.
+
     Where the new object has no fence, the old one's counts: to take it away is the leader's right alone, too. What
     changes nothing is let through, so that it may come twice. Deletions carry no fence.
     """
     spec = {
         "failurePolicy": "Fail",
         "paramKind": {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"},
-        "matchConstraints": {"resourceRules": [_nodes(), _oses()]},
+        "matchConstraints": _matching(_nodes(), _oses()),
         "matchConditions": [_by(SCHEDULER, settings.namespace)],
         "variables": [
             {"name": "lease", "expression": "string(params.?spec.?leaseTransitions.orValue(0))"},
@@ -63,6 +72,11 @@ def fence(settings: Settings) -> list[Object]:
                 "message": "another leader has the lease since: the order's fence is not the lease's",
                 "reason": "Forbidden",
             },
+            {
+                "expression": f"request.resource.resource != 'nodes' || ({_ONLY_OURS})",
+                "message": "of a Node the scheduler changes its cordon and its own annotations alone",
+                "reason": "Forbidden",
+            },
         ],
     }
     return [
@@ -76,7 +90,7 @@ def own_status(settings: Settings) -> list[Object]:
     """Of a NodeOS, a proxy writes the status of that node alone which its token is bound to."""
     spec = {
         "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [_rule(GROUP, VERSION, [NODES.plural, f"{NODES.plural}/*"], ["*"])]},
+        "matchConstraints": _matching(_rule(GROUP, VERSION, [NODES.plural, f"{NODES.plural}/*"], ["*"])),
         "matchConditions": [_by(PROXY, settings.proxy_namespace)],
         "variables": [
             {"name": "node", "expression": f"request.userInfo.?extra['{_CLAIM}'].orValue([''])[0]"},
@@ -108,7 +122,7 @@ def _fence_binding(name: str, rule: Object, missing: str, settings: Settings) ->
         "policyName": FENCE_POLICY,
         "validationActions": ["Deny"],
         "paramRef": {"name": SCHEDULER, "namespace": settings.namespace, "parameterNotFoundAction": missing},
-        "matchResources": {"resourceRules": [rule]},
+        "matchResources": _matching(rule),
     }
     return item(_API, "ValidatingAdmissionPolicyBinding", name, SCHEDULER, spec=spec)
 
@@ -121,8 +135,14 @@ def _oses() -> Object:
     return _rule(GROUP, VERSION, [NODES.plural], ["CREATE", "UPDATE"])
 
 
+def _matching(*rules: Object) -> Object:
+    """What is matched, with all defaults written out: kubectl takes what the API server adds for somebody's change."""
+    return {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": list(rules)}
+
+
 def _rule(group: str, version: str, resources: list[str], operations: list[str]) -> Object:
-    return {"apiGroups": [group], "apiVersions": [version], "resources": resources, "operations": operations}
+    said = {"apiGroups": [group], "apiVersions": [version], "resources": resources, "operations": operations}
+    return {**said, "scope": "*"}
 
 
 def _by(account: str, namespace: str) -> Object:

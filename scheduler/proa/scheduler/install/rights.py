@@ -41,7 +41,7 @@ def documents(settings: Settings) -> list[Object]:
     """Accounts, roles and bindings."""
     lease: list[Object] = [
         _rule("coordination.k8s.io", "leases", ("create",)),
-        _rule("coordination.k8s.io", "leases", ("get", "update", "patch")) | {"resourceNames": [SCHEDULER]},
+        _rule("coordination.k8s.io", "leases", ("get", "patch")) | {"resourceNames": [SCHEDULER]},
     ]
     space = settings.namespace
     return [

@@ -65,7 +65,7 @@ def check(settings: Settings) -> None:
     for option, name in (("--namespace", settings.namespace), ("--proxy-namespace", settings.proxy_namespace)):
         if not _LABEL.fullmatch(name):
             found.append(_wrong(option, f"{name!r} is no name of a namespace"))
-        elif name == "default" or name.startswith("kube-"):
+        elif is_reserved(name):
             hint = "Give one that is Proa's alone: it is removed with Proa."
             found.append(_wrong(option, f"the namespace {name!r} belongs to the cluster", hint))
     if settings.namespace == settings.proxy_namespace:
@@ -79,6 +79,11 @@ def check(settings: Settings) -> None:
         found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is no name of a secret"))
     if found:
         raise ProaErrors(found)
+
+
+def is_reserved(namespace: str) -> bool:
+    """Whether a namespace is the cluster's own: nothing is installed there, and it is never removed."""
+    return namespace == "default" or namespace.startswith("kube-")
 
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:

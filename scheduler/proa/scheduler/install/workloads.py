@@ -116,10 +116,15 @@ def _container(name: str, words: list[str], settings: Settings) -> Object:
         "image": settings.image,
         "imagePullPolicy": "IfNotPresent",
         "args": words,
-        "env": [{"name": key, "valueFrom": {"fieldRef": {"fieldPath": path}}} for key, path in fields.items()],
+        "env": [{"name": key, "valueFrom": {"fieldRef": _field(path)}} for key, path in fields.items()],
         "securityContext": _CONTAINER,
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
+
+
+def _field(path: str) -> Object:
+    """With the default written out: to leave it to the API server makes a conflict with a later server-side apply."""
+    return {"apiVersion": "v1", "fieldPath": path}
 
 
 def _probe(path: str, every: int, failures: int) -> Object:
@@ -138,7 +143,7 @@ def _network(component: str, namespace: str, ingress: list[Any], settings: Setti
     spec = {
         "podSelector": {"matchLabels": labels(component)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": ingress,
+        **({"ingress": ingress} if ingress else {}),
         "egress": [{"ports": dns}, {"ports": api}],
     }
     return item("networking.k8s.io/v1", "NetworkPolicy", component, component, namespace, spec=spec)

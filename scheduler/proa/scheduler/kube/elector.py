@@ -23,6 +23,7 @@ from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.terms import BootClock, Leases, Role, Seen, Term, Terms, identity
+from proa.scheduler.planning.views import FIRST
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 _LONG_TERM: Final = 60.0
@@ -214,9 +215,15 @@ class Elector:
             self._take(lease, spec)
 
     def _create(self) -> None:
-        """There is no lease. If there was one, somebody has deleted it, and a leader may not know that yet."""
+        """There is no lease. If there was one, somebody has deleted it, and a leader may not know that yet.
+
+        Where Proa was removed and is installed again nothing in the cluster tells of fences, but each node knows the
+        highest one that it has seen, and takes no lower one. So the first one is the time, in seconds: leaders change
+        seldom enough for that to be ahead of all before. The lease has room for it until 2094.
+        """
         deleted = self._highest >= 0
-        fence = max(0, self._highest, self.floor() or 0) + 1
+        passed = 0 if deleted else int((self.clock.now() - FIRST).total_seconds())
+        fence = max(0, self._highest, self.floor() or 0, passed) + 1
         sent, now = self.clock.monotonic(), self._now()
         body = {
             **_KIND,

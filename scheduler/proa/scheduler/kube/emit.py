@@ -26,7 +26,7 @@ CONTROLLER: Final = "proa.dev/scheduler"
 QUEUE: Final = 1000
 """Events that wait to be written; more are dropped."""
 KNOWN: Final = 4096
-"""Events that may be told again and are only counted then."""
+"""How many events are remembered if nothing else is said."""
 RATE: Final = 5.0
 """Events a second that are written in the long run, and at once:"""
 BURST: Final = 50.0
@@ -90,12 +90,14 @@ class Events:
         api: The API server.
         instance: Who tells, such as the name of the pod.
         clock: The clock.
+        remembered: Events that may be told again and are only counted then.
         dropped: Events that were given up: too many at once, or the API server did not take them.
     """
 
     api: Writes
     instance: str
     clock: Clock = SYSTEM
+    remembered: int = KNOWN
     dropped: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -208,7 +210,7 @@ class Events:
         }
         self.api.create(paths.events(about.namespace or "default"), body)
         self._known[told] = _Known(name, wrote=self.clock.monotonic())
-        if len(self._known) > KNOWN:
+        if len(self._known) > self.remembered:
             self._known.popitem(last=False)
 
     def _series(self, told: Told, known: _Known) -> None:

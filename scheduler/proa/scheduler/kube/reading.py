@@ -7,6 +7,7 @@ hundred bytes are kept, and what many objects say alike is kept once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from sys import intern
 from typing import Any, Final, TypeVar
 
@@ -26,22 +27,37 @@ _NOWHERE: Final = RolloutSpec(release="")
 """The spec of a rollout whose own cannot be read."""
 
 
-def node(item: Object, before: NodeView | None = None) -> NodeView:
-    """What the planner sees of a Node."""
+def node(item: Object, before: NodeView | None = None, now: datetime | None = None) -> NodeView:
+    """What the planner sees of a Node.
+
+    Args:
+        item: The Node.
+        before: What was seen of it before.
+        now: The time, where changes are seen as they happen: clocks of nodes are not relied on then.
+    """
     metadata, spec, status = item["metadata"], _object(item, "spec"), _object(item, "status")
     labels = _texts(metadata, "labels")
     if before is not None and before.labels == labels:
         labels = before.labels
     said = _object(metadata, "annotations")
     ready, since = _ready(status)
+    boot_id = _text(_object(status, "nodeInfo"), "bootID")
+    told = read_time(since)
+    if before is not None and (before.ready, before.ready_said, before.boot_id) == (ready, since, boot_id):
+        ready_since = before.ready_since
+    elif now is not None:
+        ready_since = now if before is not None or told is None else min(told, now)
+    else:
+        ready_since = told
     return NodeView(
         name=intern(str(metadata["name"])),
         uid=str(metadata.get("uid", "")),
         labels=labels,
         ready=ready,
-        ready_since=read_time(since),
+        ready_since=ready_since,
+        ready_said=since,
         unschedulable=spec.get("unschedulable") is True,
-        boot_id=_text(_object(status, "nodeInfo"), "bootID"),
+        boot_id=boot_id,
         mark=read_mark(said[MARK]) if isinstance(said.get(MARK), str) else None,
         fence=read_fence(said.get(FENCE)),
         hold=read_wish(said.get(HOLD)),

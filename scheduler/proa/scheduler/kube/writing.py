@@ -216,11 +216,14 @@ class Writer:
     def _uncordon(self, node: NodeView) -> Written:
         """Apply nothing: all that was ours goes away, in one. What others own as well stays.
 
-        The mark of another leader takes a write before, which puts our fence there.
+        The mark of another leader takes a write before, which puts our fence there. That one leaves all else as it is:
+        whoever comes between the two must still find a node that is to be brought back.
         """
         fence = self._fence()
         if node.fence != int(fence):
-            self._apply(node, {FENCE: fence}, cordoned=False)
+            mark = {MARK: mark_text(node.mark)} if node.mark is not None else {}
+            ours = node.mark is not None and node.mark.cordoned and node.unschedulable
+            self._apply(node, {**mark, FENCE: fence}, cordoned=ours)
             self._fence()
         left = self._apply(node, {}, cordoned=False)
         if MARK in (left["metadata"].get("annotations") or {}):  # somebody else has applied it, too

@@ -155,7 +155,8 @@ BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
 def _give(campaign: Campaign, standing: Standing, verb: Verb, timeout: str, proof: Proof | None = None) -> None:
     if standing.os is not None:
         release = "" if verb is Verb.COMMIT else campaign.spec.release
-        campaign.actions.append(Give(standing.node.name, standing.os.next_id, verb, release, proof, timeout))
+        number = standing.os.next_id(campaign.now)
+        campaign.actions.append(Give(standing.node.name, number, verb, release, proof, timeout))
 
 
 def _release(campaign: Campaign, standing: Standing, reason: str, verdict: Reason) -> None:

@@ -32,6 +32,7 @@ def mark_text(mark: Mark) -> str:
             "since": text(mark.since),
             "cordoned": mark.cordoned,
             "bootID": mark.boot_id,
+            **({"rootHash": mark.root_hash} if mark.root_hash else {}),
         }
     )
 
@@ -43,7 +44,7 @@ def read_mark(said: str) -> Mark:
     rollout, release, boot_id = (found.text(key) for key in ("rollout", "release", "bootID"))
     if not rollout or since is None or not found.is_flag("cordoned"):
         return UNREADABLE
-    return Mark(rollout, release, since, found.flag("cordoned"), boot_id)
+    return Mark(rollout, release, since, found.flag("cordoned"), boot_id, found.text("rootHash"))
 
 
 def record_text(record: Record) -> str:

@@ -60,6 +60,8 @@ def _boot(standing: Standing, booted: Booted | None) -> str:
         return "the agent has not reported what runs"
     if standing.mark is not None and booted.boot_id == standing.mark.boot_id:
         return "the node has not rebooted"
+    if standing.mark is not None and standing.mark.root_hash not in ("", booted.root_hash):
+        return "what runs has another root hash than what was staged"
     if standing.node.boot_id != booted.boot_id:
         return "the kubelet still reports another boot"
     return ""

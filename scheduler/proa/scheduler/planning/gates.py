@@ -34,7 +34,8 @@ def stage(campaign: Campaign, sight: Sight) -> None:
     for standing in candidates:
         name = standing.node.name
         if name in chosen and standing.os is not None:
-            campaign.actions.append(Give(name, standing.os.next_id, Verb.STAGE, release, None, timeout))
+            number = standing.os.next_id(campaign.now)
+            campaign.actions.append(Give(name, number, Verb.STAGE, release, None, timeout))
             verdicts[name] = STAGE_NEXT
         else:
             verdicts[name] = STAGING_FULL
@@ -100,8 +101,10 @@ def no_slot(campaign: Campaign, sight: Sight) -> Verdict:
 def _mark(campaign: Campaign, standing: Standing) -> Mark:
     status = standing.os.status if standing.os else None
     boot_id = status.booted.boot_id if status and status.booted else standing.node.boot_id
+    root_hash = status.standby.root_hash if status and status.standby else ""
     cordoned = not standing.node.unschedulable
-    return Mark(campaign.view.name, campaign.aim.digest, campaign.now.replace(microsecond=0), cordoned, boot_id)
+    since = campaign.now.replace(microsecond=0)
+    return Mark(campaign.view.name, campaign.aim.digest, since, cordoned, boot_id, root_hash)
 
 
 def _first(

@@ -31,7 +31,7 @@ class Others:
 
 def look(campaign: Campaign, canaries: frozenset[str] | None) -> Others:
     """One look over all nodes."""
-    pending = campaign.snapshot.pending
+    pending = campaign.snapshot.pending - campaign.snapshot.resting
     away = campaign.away
     if pending:
         away += sum(not one.away and one.node.name in pending for one in campaign.standings)
@@ -58,6 +58,8 @@ _MOVABLE = (Step.TO_STAGE, Step.STAGING, Step.READY)
 def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | None) -> bool:
     """Whether a node that is at rest can move on without anybody doing something about it."""
     if canaries is not None and standing.node.name not in canaries:
+        return False
+    if standing.node.name in campaign.snapshot.resting:
         return False
     if standing.plain:
         return True

@@ -6,12 +6,13 @@ Pure: the same snapshot at the same time gives the same plan, whoever asks. It s
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.scheduler.planning import canary, gates, status
+from proa.scheduler.planning import canary, gates, status, strays
 from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar, problem_of
@@ -84,7 +85,14 @@ class Planner:
             message = f"it selects the same nodes as {', '.join(others)}"
             statuses[name] = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
         control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
-        cluster = Cluster(frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending)))
+        cluster = Cluster(
+            frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
+        )
+        let_go = self._strays(snapshot, acting)
+        given_back = tuple(strays.give_back(snapshot, let_go))
+        if let_go:
+            verdicts |= let_go
+            snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | let_go.keys())
         campaigns = []
         self._sights.clear()
         for name, view in acting.items():
@@ -94,7 +102,7 @@ class Planner:
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
-        return _merge(campaigns, verdicts, statuses, now)
+        return _merge(campaigns, given_back, verdicts, statuses, now)
 
     def standing(self, name: str) -> Standing | None:
         """Where a node stood in the last plan."""
@@ -141,6 +149,16 @@ class Planner:
         if len(known) > len(snapshot.nodes):
             self._known = {name: entry for name, entry in known.items() if name in snapshot.nodes}
         return groups, conflicts, verdicts
+
+    def _strays(self, snapshot: Snapshot, acting: Mapping[str, RolloutView]) -> dict[str, Verdict]:
+        """Marked nodes that are let go; what a rollout has begun that cannot be read waits for a person."""
+        marked = [(node, node.mark.rollout) for node in snapshot.nodes.values() if node.mark is not None]
+        idle = snapshot.rollouts.keys() - acting.keys()
+        return strays.find((pair for pair in marked if pair[1] not in idle), self._answering)
+
+    def _answering(self, name: str) -> tuple[str, ...]:
+        _, _, chosen, standing = self._known[name]
+        return chosen if standing is not None or len(chosen) > 1 else ()
 
     def _campaign(
         self, view: RolloutView, aim: Aim, standings: list[Standing], snapshot: Snapshot, now: datetime
@@ -221,6 +239,7 @@ _ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
 
 def _merge(
     campaigns: list[Campaign],
+    given_back: tuple[Action, ...],
     verdicts: Mapping[str, Verdict],
     statuses: Mapping[str, RolloutStatus],
     now: datetime,
@@ -231,7 +250,7 @@ def _merge(
         drains |= campaign.drains
         proofs |= campaign.proofs
     return Plan(
-        actions=tuple(action for campaign in campaigns for action in campaign.actions),
+        actions=given_back + tuple(action for campaign in campaigns for action in campaign.actions),
         verdicts=verdicts,
         by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
         statuses=statuses,

@@ -118,7 +118,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
     record = _record(os, aim)
     step = _step(mark, record, node, os, aim)
     staged = os is not None and os.status is not None and _staged(os.status, aim)
-    ordered = os is not None and _reboot_out(os)
+    ordered = os is not None and is_reboot_out(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered
     plain = node.ready and node.hold is None and record is None and not node.control_plane
     return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
@@ -224,7 +224,7 @@ def _result(order: Order, os: NodeOSView) -> str:
     return observed.result if observed and observed.id == order.id else ""
 
 
-def _reboot_out(os: NodeOSView) -> bool:
+def is_reboot_out(os: NodeOSView) -> bool:
     """Whether an order to reboot is out that has not ended: it holds a place, whatever became of the mark."""
     order = os.order
     if order is None or order.action not in (Action.BOOT, Action.ROLLBACK):

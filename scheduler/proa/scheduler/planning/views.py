@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.wire import NodeStatus, Order
@@ -21,6 +21,8 @@ EXCLUDE: Final = "proa.dev/exclude"
 """Annotation of a Node by a person: no rollout counts it."""
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
+FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""From when on the seconds are counted that the first order of an object has as its id."""
 ZONE: Final = "topology.kubernetes.io/zone"
 CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 
@@ -35,6 +37,7 @@ class Mark:
         since: When it was set.
         cordoned: Whether the cordon is ours; not where a person had set one before.
         boot_id: The boot that ran then.
+        root_hash: Of what the node is to boot; empty if its agent did not say.
     """
 
     rollout: str
@@ -42,6 +45,7 @@ class Mark:
     since: datetime
     cordoned: bool
     boot_id: str
+    root_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ class NodeView:
     """A Node.
 
     Attributes:
-        ready_since: When the Ready condition became what it is.
+        ready_since: When the Ready condition became what it is, by our clock; of what was so before we looked, at most
+            as long ago as the node's own clock says.
+        ready_said: The same as the node says it.
         boot_id: What its kubelet reports.
         fence: Of the leader that set the mark.
         hold: Why a person holds it; none if nobody does.
@@ -70,6 +76,7 @@ class NodeView:
     hold: str | None = None
     excluded: bool = False
     attached: tuple[str, ...] = ()
+    ready_said: str = field(default="", compare=False)
     zone: str = field(init=False)
     control_plane: bool = field(init=False)
 
@@ -125,10 +132,13 @@ class NodeOSView:
     record: Record | None = None
     fence: int = -1
 
-    @property
-    def next_id(self) -> int:
-        """The id of the next order."""
-        return self.order.id + 1 if self.order else 1
+    def next_id(self, now: datetime) -> int:
+        """The id of the next order.
+
+        An object that was made anew knows nothing of the orders of the one before, and its node takes no id that it has
+        seen: the first one is the time, in seconds. Orders come seldom enough for that to be ahead of all before.
+        """
+        return self.order.id + 1 if self.order else max(1, int((now - FIRST).total_seconds()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +184,9 @@ class Snapshot:
     Attributes:
         drains: By node, of those that are being drained.
         daemon_sets: By node, of those that are being proved: which DaemonSet's pod is not ready; empty if all are.
-        pending: Nodes with a write of ours that may not show yet.
+        pending: Nodes that are left alone: a write of ours may not show yet, or was not accepted.
+        resting: Those of them whose writes have all shown, and of which the cluster has not accepted the last one: they
+            are not away by that, and nobody waits for them.
         own_node: Where this scheduler runs; empty if nowhere.
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
         hopeless: By node, of those that could be started next: what would keep it from being drained for ever.
@@ -186,6 +198,7 @@ class Snapshot:
     drains: Mapping[str, DrainView] = field(default_factory=dict)
     daemon_sets: Mapping[str, str] = field(default_factory=dict)
     pending: frozenset[str] = frozenset()
+    resting: frozenset[str] = frozenset()
     own_node: str = ""
     since: datetime | None = None
     hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)

@@ -30,6 +30,8 @@ SILENT_SECONDS: Final = 180.0
 BURST: Final = 8
 """Writes within :data:`BURST_SECONDS`, at most: a node that cannot make up its mind must not busy the API server."""
 BURST_SECONDS: Final = 20.0
+HURRY_SECONDS: Final = 5.0
+"""Within so much time all couriers write what they could not write while the API server was away."""
 _FINAL: Final = frozenset({Code.STALE_ORDER, Code.CONFIG_VALUE})
 """With these the agent says no to the order itself: it is not asked again until something else is as it was."""
 
@@ -91,11 +93,17 @@ class Courier:
     _uid: str = field(default="", init=False)
     _last_order: Mapping[str, Any] | None = field(default=None, init=False)
     _problem: str = field(default="", init=False)
+    _may_hurry: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._offers = Backoff(0.5, 60.0, self.random)
         self._writes = Backoff(0.5, 30.0, self.random)
         self._recent: deque[float] = deque(maxlen=BURST)
+
+    def hurry(self) -> None:
+        """The API server answers again: what could not be written is tried soon, unless it asked to be left alone."""
+        if self._may_hurry:
+            self._write_due = min(self._write_due, self.clock.monotonic() + self.random() * HURRY_SECONDS)
 
     def step(self, *, ending: bool = False) -> float | None:
         """Do what is to be done; after how many seconds there is more, although there are no news.
@@ -212,6 +220,7 @@ class Courier:
         except ProaError as error:
             after = error.retry_after if isinstance(error, ApiError) else None
             pause = self._writes.next(after)
+            self._may_hurry = after is None
             self._write_due = self.clock.monotonic() + pause
             if error.message != self._problem:
                 self._problem = error.message

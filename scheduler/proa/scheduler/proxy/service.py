@@ -20,6 +20,9 @@ from proa.scheduler.proxy.views import Seen, seen
 _LAST_SECONDS: Final = 1.5
 """For what is under way when it ends; kubelet waits for 30 s, a node that shuts down for less."""
 
+_LOOK_SECONDS: Final = 2.0
+"""How often is looked whether an API server that was lost is there again: nobody rings for that."""
+
 
 class Server(Source, Protocol):
     """What is asked of :class:`proa.scheduler.kube.api.Api`."""
@@ -104,19 +107,32 @@ class Service:
             self._ended.set()
 
     def _courier_step(self) -> float | None:
-        self._tell_problems()
+        self._look_at_agent()
+        lost = self._look_at_server()
         if self._follower.defect is not None:
             raise self._follower.defect
-        return self._courier.step()
+        wait = self._courier.step()
+        return min(_LOOK_SECONDS, wait if wait is not None else _LOOK_SECONDS) if lost else wait
 
-    def _tell_problems(self) -> None:
-        """Tell once when a side is lost, and when it is back."""
+    def _look_at_agent(self) -> None:
+        """Tell once when the agent is lost, and when it is back."""
         told = self._follower.told
-        now = {
-            "the API server": self._reflector.problem,
-            "the agent": "" if told.answering else told.problem,
-        }
-        for who, problem in now.items():
-            if problem != self._problems[who]:
-                self._problems[who] = problem
-                self.tell(f"{who} is lost" if problem else f"{who} is heard", why=problem)
+        self._note("the agent", "" if told.answering else told.problem)
+
+    def _look_at_server(self) -> bool:
+        """Whether the API server is lost; told once, and once when it is back."""
+        who = "the API server"
+        if self._reflector.stale_since is None:
+            if self._note(who, ""):
+                self._courier.hurry()
+        elif problem := self._reflector.problem:  # a watch that has ended in order is begun again at once
+            self._note(who, problem)
+        return bool(self._problems[who])
+
+    def _note(self, who: str, problem: str) -> bool:
+        """Tell what is new; whether anything is."""
+        if problem == self._problems[who]:
+            return False
+        self._problems[who] = problem
+        self.tell(f"{who} is lost" if problem else f"{who} is heard", why=problem)
+        return True

@@ -22,8 +22,11 @@ from proa.scheduler.simulation.world import Behaviour
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
-PATIENCE: Final = Patience(timedelta(days=60), passes=2500)
-"""How far is looked ahead: nodes whose turn is later have no time."""
+_LONGEST: Final = timedelta(days=60)
+_WORK: Final = 3_000_000
+"""Nodes that passes may look at in all, which takes some seconds: nodes whose turn is later have no time."""
+_FEWEST, _MOST = 600, 20_000
+"""Passes, for the biggest and for the smallest clusters."""
 
 _DRAIN: Final = 0.4
 """The share of draining in the time that a node takes; the rest is its reboot."""
@@ -79,14 +82,19 @@ class Preview:
     course: Course
 
 
-def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience = PATIENCE) -> Preview:
+def patience_for(nodes: int) -> Patience:
+    """How far is looked ahead in a cluster of so many nodes."""
+    return Patience(_LONGEST, passes=min(_MOST, max(_FEWEST, _WORK // max(1, nodes))))
+
+
+def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience | None = None) -> Preview:
     """Plan a rollout, and go on in virtual time as if all goes well from now on.
 
     Args:
         snapshot: What is known.
         rollout: The rollout's name.
         now: When that was.
-        patience: How far is looked ahead.
+        patience: How far is looked ahead; as far as takes some seconds if none.
 
     Raises:
         ProaError: ``CLUSTER_MISSING`` when there is no such rollout.
@@ -98,7 +106,7 @@ def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience 
     if sight is None:  # it does not act at all
         turns = _left_out(snapshot, view, plan, frozenset())
         return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, None, Course(now, now))
-    course = run(resume(snapshot, now, behaviour_of(view)), patience)
+    course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
     turns = (*_turns(sight.campaign, plan, course), *_left_out(snapshot, view, plan, sight.campaign.verdicts))
     return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, _end(course, rollout), course)
 

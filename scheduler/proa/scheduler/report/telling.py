@@ -96,7 +96,7 @@ def _plan_lines(preview: Preview, most: int) -> Iterator[str]:
     for wave in preview.course.waves:
         name, begins, ends = wave.name or "(no zone)", _in(wave.began, preview.now), _in(wave.ended, preview.now)
         yield f"wave {name}: {wave.nodes} nodes, {begins} to {ends}"
-    yield f"about done {_in(preview.ends, preview.now)}" if preview.ends else "no end in sight"
+    yield _end(preview)
     yield ""
     shown = preview.turns[:most] if most else preview.turns
     yield from table(
@@ -119,6 +119,16 @@ def _plan_lines(preview: Preview, most: int) -> Iterator[str]:
         yield f"... and {len(preview.turns) - len(shown)} more (--all shows them)"
 
 
+def _end(preview: Preview) -> str:
+    """When it is done, or why that is not known."""
+    course = preview.course
+    if preview.ends:
+        return f"about done {_in(preview.ends, preview.now)}"
+    if course.came_to_an_end or not course.ways:
+        return "no end in sight: only a person can move what is left"
+    return f"{course.per_hour:.0f} nodes an hour; no further ahead was looked than {span(course.took)}"
+
+
 def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
     name = found.node.name
     if not found.rollouts:
@@ -137,6 +147,9 @@ def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
         yield f"order: {os.order.id} {os.order.action.value}, {result}"
     if os and os.status and os.status.last_error:
         yield f"last error: {os.status.last_error.code}: {os.status.last_error.message}"
+    for condition in os.status.conditions if os and os.status else ():
+        if condition.status == "False":
+            yield f"{condition.type} is False: {condition.reason}: {condition.message}"
     if not found.shut:
         yield f"{found.verdict}" if found.verdict else "nothing holds it back"
         return

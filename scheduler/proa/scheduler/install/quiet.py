@@ -1,0 +1,81 @@
+"""Waits until no scheduler works any more: before that, whatever is taken away may come back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from proa.core.clock import Clock
+from proa.core.errors import Code, ProaError
+from proa.scheduler.install.names import SCHEDULER, labels
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.stream import Object
+
+_LEASE_SECONDS: Final = 20
+"""What a lease lasts that does not say so."""
+_PAUSE: Final = 0.5
+
+
+class Reads(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
+        """An object."""
+        ...
+
+    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
+        """A collection, page by page."""
+        ...
+
+
+def wait(api: Reads, namespace: str, clock: Clock, seconds: float) -> None:
+    """Wait until the lease is free, and the schedulers' pods are gone.
+
+    A lease that nobody renews is free when its time is up, as for a candidate. Pods that are left while it stays free
+    for a whole term are of a node that is dead: whoever could would have taken it.
+
+    Args:
+        api: The API server.
+        namespace: The scheduler's.
+        clock: The clock.
+        seconds: How long.
+
+    Raises:
+        ProaError: ``TIMEOUT``.
+    """
+    began = since = free_since = clock.monotonic()
+    seen: tuple[Any, ...] = ()
+    while True:
+        now = clock.monotonic()
+        holder, said, term = _lease(api, namespace)
+        if said != seen:
+            seen, since = said, now
+        free = not holder or now - since >= term
+        free_since = free_since if free else now
+        left = _pods(api, namespace)
+        if free and (not left or now - free_since >= term):
+            return
+        if now - began >= seconds:
+            what = f"{holder} still holds the lease" if not free else f"{', '.join(left[:5])} still there"
+            hint = "Stop that scheduler, then run this again: it goes on where it was."
+            raise ProaError(Code.TIMEOUT, f"{what} after {seconds:.0f} s", at=f"namespace {namespace}", hint=hint)
+        clock.sleep(_PAUSE)
+
+
+def _lease(api: Reads, namespace: str) -> tuple[str, tuple[Any, ...], float]:
+    """Who holds the lease, what it says, and for how long it holds."""
+    try:
+        spec = api.get(paths.named(paths.leases(namespace), SCHEDULER)).get("spec") or {}
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        spec = {}
+    holder = str(spec.get("holderIdentity") or "")
+    return holder, (holder, spec.get("renewTime")), float(spec.get("leaseDurationSeconds") or _LEASE_SECONDS)
+
+
+def _pods(api: Reads, namespace: str) -> list[str]:
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels(SCHEDULER).items())}
+    found = api.pages(paths.within(paths.PODS, namespace), query)
+    return sorted(item["metadata"]["name"] for page in found for item in page.get("items") or ())

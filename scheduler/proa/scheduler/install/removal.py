@@ -1,0 +1,228 @@
+"""Takes Proa out of a cluster, in an order in which nothing comes back, and as often as one likes.
+
+First the schedulers, so that nobody cordons or creates any more; then what they have left on nodes; then the objects,
+and their definitions; last what the rest needed to work. Whatever is gone already is passed over, so that a removal
+that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from proa.core.clock import SYSTEM, Clock
+from proa.core.errors import Code, ProaError
+from proa.scheduler.install import cleaning, quiet, render
+from proa.scheduler.install.names import COMPONENT, SCHEDULER, item
+from proa.scheduler.install.places import DEFINITIONS, NAMESPACES, place
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.spec.crd import RESOURCES
+from proa.scheduler.spec.objects import GROUP
+
+_ORDER: Final = (
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicy",
+    "CustomResourceDefinition",
+    "DaemonSet",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "ClusterRoleBinding",
+    "ClusterRole",
+    "RoleBinding",
+    "Role",
+    "ServiceAccount",
+    "Lease",
+)
+"""What goes when, after the objects; the Deployment went first, and namespaces go last."""
+_PAUSE: Final = 0.2
+_KEPT: Final = "kept"
+_OTHERS: Final = {"labelSelector": "app.kubernetes.io/name!=proa"}
+_LIVE: Final = (
+    *(f"/apis/apps/v1/{kind}" for kind in ("deployments", "daemonsets", "statefulsets")),
+    paths.PODS,
+    "/api/v1/persistentvolumeclaims",
+)
+"""What somebody would miss."""
+
+
+class Cluster(quiet.Reads, cleaning.Patches, Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
+        """Delete an object."""
+        ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was done to an object.
+
+    Attributes:
+        kind: Its kind.
+        name: Its name, with its namespace before it if it is in one.
+        did: What was done, such as ``deleted``, or ``would be deleted`` in a dry run.
+    """
+
+    kind: str
+    name: str
+    did: str
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One removal.
+
+    Attributes:
+        api: The API server, as somebody who may do all this.
+        tell: Hears of each change when it is done.
+        dry_run: Whether nothing is changed, only told.
+        seconds: How long the schedulers, definitions and namespaces may take to end.
+        clock: The clock.
+    """
+
+    api: Cluster
+    tell: Callable[[Change], None]
+    dry_run: bool = False
+    seconds: float = 120.0
+    clock: Clock = field(default=SYSTEM)
+
+    def run(self) -> None:
+        """Take everything away.
+
+        Raises:
+            ProaError: ``TIMEOUT`` when something does not end; ``CLUSTER...`` as the API server answers.
+        """
+        spaces = self._spaces()
+        for space in spaces[SCHEDULER.removeprefix("proa-")]:
+            self._delete(item("apps/v1", "Deployment", SCHEDULER, SCHEDULER, space))
+            if not self.dry_run:
+                quiet.wait(self.api, space, self.clock, self.seconds)
+        for node in self._all(paths.NODES):
+            self._clean(node)
+        for resource in RESOURCES.values():
+            for one in self._all(resource.path):
+                self._delete_object(resource.kind, resource.path, one)
+        for document in _rest(spaces):
+            self._delete(document)
+        for found in self._named_spaces():
+            self._delete_space(found)
+
+    # inside
+
+    def _spaces(self) -> dict[str, list[str]]:
+        """Our namespaces, by the component that is in them; what they are called as a rule, if there are none."""
+        found: dict[str, list[str]] = {"scheduler": [], "proxy": []}
+        for one in self._named_spaces():
+            found.setdefault(one["metadata"]["labels"][COMPONENT], []).append(one["metadata"]["name"])
+        usual = {"scheduler": NAMESPACE, "proxy": PROXY_NAMESPACE}
+        return {component: found[component] or [name] for component, name in usual.items()}
+
+    def _named_spaces(self) -> list[Object]:
+        return list(self._all(NAMESPACES, labelSelector=COMPONENT))
+
+    def _all(self, path: str, **query: str) -> Iterator[Object]:
+        """A collection; nothing where its kind is not known."""
+        try:
+            for page in self.api.pages(path, query):
+                yield from page.get("items") or ()
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def _clean(self, node: Object) -> None:
+        if not (found := cleaning.found_on(node)):
+            return
+        left = "" if self.dry_run else cleaning.clean(self.api, node)
+        self._tell("Node", node["metadata"]["name"], f"rid of {', '.join(found)}", left)
+
+    def _delete_object(self, kind: str, collection: str, one: Object) -> None:
+        """Delete a NodeOS or a rollout; finalizers of ours, of whatever version, do not hold it up."""
+        name, uid = one["metadata"]["name"], one["metadata"]["uid"]
+        path = paths.named(collection, name)
+        finalizers = one["metadata"].get("finalizers") or []
+        others = [name for name in finalizers if not name.startswith(f"{GROUP}/")]
+        if not self.dry_run:
+            try:
+                if others != finalizers:
+                    self.api.merge(path, {"metadata": {"uid": uid, "finalizers": others or None}})
+                self.api.delete(path, uid=uid, propagationPolicy="Background")
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        self._tell(kind, name, "deleted", f"held by {', '.join(others)}" if others else "")
+
+    def _delete(self, document: Object) -> None:
+        """Delete what a document is about, if it is there, and see a definition's end."""
+        kind, path = document["kind"], place(document)
+        if self._is_gone(path):
+            return
+        if not self.dry_run:
+            try:
+                self.api.delete(path, propagationPolicy="Background")
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+            if path.startswith(DEFINITIONS):
+                self._wait(path, "Objects of it have finalizers of others: see what holds them.")
+        metadata = document["metadata"]
+        space = f"{metadata['namespace']}/" if "namespace" in metadata else ""
+        self._tell(kind, f"{space}{metadata['name']}", "deleted")
+
+    def _delete_space(self, found: Object) -> None:
+        """Delete a namespace, unless others have something in it."""
+        name = found["metadata"]["name"]
+        path = paths.named(NAMESPACES, name)
+        why = "it belongs to the cluster" if is_reserved(name) else self._others_in(name)
+        if why:
+            self._tell("Namespace", name, _KEPT, why)
+            return
+        if not self.dry_run:
+            self.api.delete(path)
+            self._wait(path, f"See what is left in it: kubectl get all -n {name}.")
+        self._tell("Namespace", name, "deleted")
+
+    def _others_in(self, namespace: str) -> str:
+        """What of others is in a namespace; empty if nothing is that somebody would miss."""
+        for path in _LIVE:
+            for one in self._all(paths.within(path, namespace), **_OTHERS):
+                return f"{paths.resource(path)}/{one['metadata']['name']} is in it"
+        return ""
+
+    def _is_gone(self, path: str) -> bool:
+        try:
+            self.api.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return True
+        return False
+
+    def _wait(self, path: str, hint: str) -> None:
+        end = self.clock.monotonic() + self.seconds
+        while not self._is_gone(path):
+            if self.clock.monotonic() >= end:
+                raise ProaError(Code.TIMEOUT, f"still there after {self.seconds:.0f} s", at=path, hint=hint)
+            self.clock.sleep(_PAUSE)
+
+    def _tell(self, kind: str, name: str, did: str, but: str = "") -> None:
+        """Tell of a change; ``but`` is what did not come out as it should."""
+        would = "would be " if self.dry_run and did != _KEPT else ""
+        self.tell(Change(kind, name, f"{would}{did}" + (f"; {but}" if but else "")))
+
+
+def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
+    """What else is installed, in the order in which it goes, in whichever namespaces."""
+    lease = item("coordination.k8s.io/v1", "Lease", SCHEDULER, SCHEDULER, NAMESPACE)
+    known = [*render.documents(Settings()), lease]
+    there = {NAMESPACE: spaces["scheduler"], PROXY_NAMESPACE: spaces["proxy"]}
+    for kind in _ORDER:
+        for document in known:
+            if document["kind"] == kind:
+                metadata = document["metadata"]
+                for space in there.get(metadata.get("namespace", ""), [""]):
+                    place_in = {"namespace": space} if space else {}
+                    yield document | {"metadata": {**metadata, **place_in}}

@@ -1,0 +1,68 @@
+"""Nodes that could never be drained: looked at before the cordon, and again after a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from proa.scheduler.control.foresight import AGAIN, Foresight
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.planning.actions import Cordon
+from proa.scheduler.planning.views import FIRST, Mark
+from proa.scheduler.spec.rollout import Drain, OnTimeout
+from proa.scheduler.spec.rolloutstatus import Blocker
+
+CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))
+BLOCKED = (Blocker("n1", "ns/pod", reason="never"),)
+
+
+@dataclass
+class Eyes:
+    """What is seen on each node."""
+
+    found: dict[str, tuple[Blocker, ...]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    def look(self, node: str, _: Drain) -> tuple[Blocker, ...]:
+        self.asked.append(node)
+        return self.found.get(node, ())
+
+
+def test_a_node_that_can_be_drained_is_allowed() -> None:
+    foresight = Foresight(Eyes().look)
+    assert foresight.allows(CORDON, Drain(), 0)
+    assert foresight.hopeless(0) == {}
+    assert foresight.due(0) is None
+
+
+def test_one_that_cannot_is_told_for_a_while() -> None:
+    foresight = Foresight(Eyes({"n1": BLOCKED}).look)
+    assert not foresight.allows(CORDON, Drain(), 10)
+    assert foresight.hopeless(10) == {"n1": BLOCKED}
+    assert foresight.due(110) == AGAIN - 100
+    assert foresight.hopeless(10 + AGAIN) == {}
+    assert foresight.due(10 + AGAIN) is None
+
+
+def test_who_forces_does_not_look() -> None:
+    eyes = Eyes({"n1": BLOCKED})
+    assert Foresight(eyes.look).allows(CORDON, Drain(on_timeout=OnTimeout.FORCE), 0)
+    assert eyes.asked == []
+
+
+def test_who_cannot_look_says_so() -> None:
+    def blind(node: str, policy: Drain) -> tuple[Blocker, ...]:
+        raise ApiError(0, "refused")
+
+    foresight = Foresight(blind)
+    with pytest.raises(ApiError):
+        foresight.allows(CORDON, Drain(), 0)
+    assert foresight.hopeless(0) == {}
+
+
+def test_another_term_looks_anew() -> None:
+    foresight = Foresight(Eyes({"n1": BLOCKED}).look)
+    foresight.allows(CORDON, Drain(), 0)
+    foresight.clear()
+    assert foresight.hopeless(0) == {}

@@ -1,0 +1,67 @@
+"""``plan``, ``explain``, ``snapshot`` and ``simulate`` on a live cluster: they read it, and write nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.core import process
+from proa.core.described import document
+from proa.scheduler.kube import paths
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.vm.controlplane import ControlPlane
+from proa.vm.simnodes import SimNodes
+from proa.vm.simreleases import release
+from proa.vm.waiting import until
+
+pytestmark = pytest.mark.contract
+BIN = Path(sys.executable).parent
+
+
+def ask(plane: ControlPlane, *words: str | Path, status: int = 0) -> Any:
+    """What a command prints with ``--json``."""
+    argv = [BIN / "proa-scheduler", *words, "--json"]
+    done = process.run(argv, env={"KUBECONFIG": str(plane.kubeconfig)}, check=False)
+    assert done.status == status, done.text
+    return json.loads(done.stdout)
+
+
+def test_a_live_cluster_is_explained(cluster: ControlPlane, nodes: Callable[..., SimNodes], tmp_path: Path) -> None:
+    nodes(4, control_planes=1)
+    body = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": "workers"}}
+    cluster.apply([{**body, "spec": document(RolloutSpec(release("2"), paused=True))}])
+    names = sorted(item["metadata"]["name"] for item in cluster.api.items(paths.NODES))
+    cluster.kubectl("annotate", "node", names[1], "proa.dev/hold=debugging")
+    for name in names:
+        node = cluster.api.get(f"{paths.NODES}/{name}")
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": node["metadata"]["uid"]}
+        metadata = {"name": name, "ownerReferences": [owner]}
+        cluster.apply([{"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": metadata, "spec": {}}])
+    until(lambda: all(item.get("status") for item in cluster.api.items(paths.NODE_OSES)), "all nodes to report")
+    mark = cluster.audit_log.mark()
+
+    found = ask(cluster, "plan", "workers")
+    assert {node["name"] for node in found["nodes"]} == set(names)
+    assert found["phase"] in ("Pending", "Paused")
+
+    explained = ask(cluster, "explain", names[1])
+    assert [gate["reason"] for gate in explained["gates"]] == ["Paused", "Held"]
+
+    file = tmp_path / "cluster.json"
+    words: list[str | Path] = [BIN / "proa-scheduler", "snapshot", "--hash-names", "-o", file]
+    process.run(words, env={"KUBECONFIG": str(cluster.kubeconfig)})
+    assert not any(name in file.read_text() for name in (*names, "zone-0"))
+    assert len(json.loads(file.read_text())["nodes"]) == 5
+    simulated = ask(cluster, "simulate", "--from", file)
+    assert simulated["nodes"] == 5
+    assert simulated["boots"] == 0
+
+    assert ask(cluster, "explain", "nobody", status=5)["code"] == "CLUSTER_MISSING"
+    asked = [one for one in cluster.audit(mark) if one.agent.startswith("proa-scheduler")]
+    assert asked
+    assert {one.verb for one in asked} == {"list"}
