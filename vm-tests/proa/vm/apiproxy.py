@@ -166,6 +166,11 @@ class ApiProxy:
         replace(path, json.dumps(document).encode(), 0o600)
         return path
 
+    @property
+    def watched(self) -> set[str]:
+        """The paths of all watches under way."""
+        return {stream.path for stream in tuple(self._streams)}
+
     # verbs; any thread may use them
 
     def cut(self) -> None:
@@ -220,7 +225,8 @@ class _Server(ThreadingHTTPServer):
 class _Stream:
     """A watch that is passed on, piece by piece."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, write: Callable[[bytes], object]) -> None:
+    def __init__(self, path: str, response: urllib3.BaseHTTPResponse, write: Callable[[bytes], object]) -> None:
+        self.path = path
         self._response = response
         self._write = write
         self._lock = threading.Lock()
@@ -281,7 +287,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             response = proxy.forward(ask, self.path, headers, body)
             if ask.is_watch and response.status == 200 and fate.reply:
-                self._stream(response)
+                self._stream(ask.path, response)
                 return
             data = response.read()
         except (HTTPError, OSError):
@@ -313,13 +319,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, response: urllib3.BaseHTTPResponse) -> None:
+    def _stream(self, path: str, response: urllib3.BaseHTTPResponse) -> None:
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", response.headers.get("Content-Type", JSON))
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        stream = _Stream(response, self.wfile.write)
+        stream = _Stream(path, response, self.wfile.write)
         with self.server.proxy.streaming(stream):
             stream.run()
 
