@@ -18,7 +18,8 @@ import pytest
 from proa.core.wire import Phase
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.kube import paths
-from proa.vm.apiproxy import LOST, UNANSWERED, ApiProxy, Ask, Fate, plain, refusal
+from proa.vm.apifate import LOST, UNANSWERED, Ask, Fate, plain, refusal
+from proa.vm.apiproxy import ApiProxy
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE
 from proa.vm.simrollouts import NEW, Witness, marked, record

@@ -17,7 +17,8 @@ from typing import Final
 import pytest
 
 from proa.scheduler.kube import paths
-from proa.vm.apiproxy import LOST, ApiProxy, Ask, Fate
+from proa.vm.apifate import LOST, Ask, Fate
+from proa.vm.apiproxy import ApiProxy
 from proa.vm.controlflags import ADMINS
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE
