@@ -120,7 +120,8 @@ class Life:
     def __init__(self, cluster: ControlPlane, proxy: ApiProxy, reaper: Reaper, number: int) -> None:
         self.proxy, self.doomed = proxy, False
         self.turn, self.dead = threading.Event(), threading.Event()
-        self.scheduler = Scheduler(cluster, kubeconfig=proxy.kubeconfig(cluster.folder / f"mortal-{number}.conf"))
+        kubeconfig = proxy.kubeconfig(cluster.folder / f"mortal-{number}.conf")
+        self.scheduler = Scheduler(cluster, kubeconfig=kubeconfig, quick=True)
         self._reaper = reaper
         proxy.rule = self._rule
 
