@@ -696,3 +696,29 @@ def test_a_person_who_pauses_while_a_status_is_written_loses_nothing(case: Case)
     case.until(lambda: case.phase == "Complete")
     case.turn()
     assert len(case.status["recentSeconds"]) == 3
+
+
+def test_what_belongs_to_a_refused_write_is_not_written_either(case: Case) -> None:
+    """A node is not given back before what went wrong on it is noted: else it would be started again at once."""
+    case.drains.seconds = 10_000
+    case.until(lambda: case.cordoned != [])
+    (name,) = case.cordoned
+    case.clock.sleep(1000)
+    case.server.fails = lambda verb, path: ApiError(403, "no right") if path == case.os(name) else None
+    case.step()
+    assert ("merge", case.os(name)) in case.server.asked
+    assert case.cordoned == [name]
+    case.server.fails = lambda verb, path: None
+    case.clock.sleep(REST)
+    case.step()
+    assert case.cordoned == []
+
+
+def test_a_term_that_follows_at_once_is_another_term(case: Case) -> None:
+    case.step()
+    case.clock.sleep(5)
+    case.step()
+    assert since(case) != case.clock.now()
+    case.elector.fence += 2
+    case.step()
+    assert since(case) == case.clock.now()

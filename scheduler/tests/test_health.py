@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -72,6 +73,20 @@ def test_it_speaks_http(port: int) -> None:
         assert (answer.status, (answer.getheader("Content-Type") or "").startswith(kind)) == (200, True)
         assert answer.read()
         connection.close()
+
+
+@pytest.mark.parametrize(("address", "asked"), [(":0", "127.0.0.1"), (":0", "::1"), ("[::1]:0", "::1")])
+def test_it_listens_by_both_kinds_of_address(process: Process, address: str, asked: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        asked, address = "127.0.0.1", ":0"
+    process.health.address = address
+    connection = HTTPConnection(asked, process.health.start(), timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+    finally:
+        connection.close()
+        process.health.stop()
 
 
 def test_nothing_is_changed_by_it(port: int) -> None:

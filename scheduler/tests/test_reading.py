@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proa.core.described import document
@@ -295,6 +295,7 @@ METADATA = st.fixed_dictionaries(
 ITEMS = st.fixed_dictionaries({"metadata": METADATA}, optional={"spec": VALUES | PARTS, "status": VALUES | PARTS})
 
 
+@settings(max_examples=40, deadline=None)
 @given(ITEMS, ITEMS, ITEMS)
 def test_nothing_that_stands_in_objects_stops_the_scheduler(node: Any, os: Any, rollout: Any) -> None:
     """They are read, and planned from."""

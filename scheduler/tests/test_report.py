@@ -19,6 +19,7 @@ from proa.core.schemas import closed
 from proa.core.wire import LastError
 from proa.scheduler.cli import cli
 from proa.scheduler.kube import paths
+from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.annotations import mark_text
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
@@ -386,6 +387,14 @@ def test_a_node_that_a_rollout_has_let_go_has_its_turn_in_another() -> None:
     assert course.statuses["workers"].phase == "Complete"
     assert going_on.boots == {"node-0000": 1, "node-0001": 1}
     assert not any(node.unschedulable or node.mark for node in going_on.nodes.values())
+
+
+def test_a_simulated_cordon_of_a_person_that_is_gone_does_not_come_back() -> None:
+    world = a_cluster(1)
+    mark = Mark("workers", "sha256:" + "1" * 64, world.now, False, "boot")
+    world.apply(Cordon("node-0000", mark))
+    assert world.nodes["node-0000"].mark == mark
+    assert not world.nodes["node-0000"].unschedulable
 
 
 def test_chances_are_shares_of_nodes() -> None:

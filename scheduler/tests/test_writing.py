@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proa.core.clock import VirtualClock
@@ -328,6 +328,7 @@ def merged(target: Any, patch: Any) -> Any:
     return found
 
 
+@settings(max_examples=40, deadline=None)
 @given(OBJECTS, OBJECTS)
 def test_a_difference_makes_the_new_of_the_old(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = difference(old, new)

@@ -5,12 +5,14 @@ The scheduler has its own account, rights and policies. Each test has nodes and 
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from proa.core.wire import Phase
 from proa.scheduler.kube import paths
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE, STRATEGIC
@@ -199,6 +201,21 @@ def test_f63_a_node_made_anew_under_its_name_begins_anew(ward: Ward) -> None:
         assert one.traces == []
 
 
+def test_f63_an_object_that_was_deleted_is_made_anew_and_its_orders_are_taken(ward: Ward) -> None:
+    """Its node has seen orders that nobody knows of any more."""
+    with ward.patients("amnesia") as one, ward.witness() as witness:
+        one.start()
+        one.wait("Complete")
+        time.sleep(1.0)  # order ids have a second between them
+        ward.cluster.api.delete(f"{paths.NODE_OSES}/{one.name}")
+        one.change(release=release("v3"))
+        until(lambda: one.status.get("release") == release("v3"), "the new target to be seen")
+        one.wait("Complete")
+        assert one.runs(release("v3")) == [True]
+        assert witness.orders(one.name) == ["Stage", "Boot", "Commit"] * 2
+        assert one.boots == [2]
+
+
 # F64: too much has failed, and a person goes on
 
 
@@ -247,6 +264,20 @@ def test_f66_a_rollout_that_is_deleted_leaves_no_cordon(ward: Ward) -> None:
         ward.cluster.api.delete(f"{paths.OS_ROLLOUTS}/{one.rollout}")
         until(lambda: one.traces == [], "the node to be given back")
         assert one.boots == [0]
+
+
+def test_f66_a_rollout_that_is_deleted_during_a_trial_leaves_the_node_as_it_was(ward: Ward) -> None:
+    with ward.patients("undone") as one, ward.witness() as witness:
+        agent = ward.fleet.machines[one.name].agent
+        agent.timing = dataclasses.replace(agent.timing, trial=2.0)
+        one.start(health={"readySeconds": 60, "timeout": "5m"})
+        until(lambda: ward.fleet.status(one.name).phase == Phase.TRIAL, "the trial")
+        ward.cluster.api.delete(f"{paths.OS_ROLLOUTS}/{one.rollout}")
+        time.sleep(0.5)
+        assert cordoned(ward.cluster, one.name)
+        until(lambda: one.traces == [], "the node to be given back")
+        assert one.runs(FACTORY) == [True]
+        assert witness.orders(one.name) == ["Stage", "Boot"]
 
 
 def test_f66_another_target_in_the_middle(ward: Ward) -> None:

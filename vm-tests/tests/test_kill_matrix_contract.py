@@ -17,7 +17,8 @@ from typing import Final
 import pytest
 
 from proa.scheduler.kube import paths
-from proa.vm.apiproxy import LOST, ApiProxy, Ask, Fate
+from proa.vm.apifate import LOST, Ask, Fate
+from proa.vm.apiproxy import ApiProxy
 from proa.vm.controlflags import ADMINS
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE
@@ -29,24 +30,12 @@ from proa.vm.waiting import until
 
 pytestmark = pytest.mark.contract
 Nodes = Callable[..., SimNodes]
+Record = Callable[[str, object], None]
 LEASE: Final = f"{paths.leases(NAMESPACE)}/proa-scheduler"
 QUIET: Final = 1.0
 """Seconds without a write after which there is nothing left to do."""
 MARKS: Final = 2
 """A node is marked, and its mark made the new leader's own before it goes: by every leader, so that one must be let."""
-
-
-@contextmanager
-def mortal(cluster: ControlPlane, first: str = "") -> Iterator[tuple[ApiProxy, Reaper]]:
-    """A scheduler that does not run yet, behind a proxy that kills it."""
-    cluster.namespace(NAMESPACE)
-    with ApiProxy(cluster.user("proa-mortal", [ADMINS])) as proxy:
-        reaper = Reaper(Scheduler(cluster, kubeconfig=proxy.kubeconfig(cluster.folder / "mortal.conf")), first)
-        proxy.rule = reaper
-        try:
-            yield proxy, reaper
-        finally:
-            reaper.scheduler.kill()
 
 
 def web(cluster: ControlPlane) -> None:
@@ -86,65 +75,106 @@ def name_of(ask: Ask) -> str:
 
 
 class Reaper:
-    """The rule that kills: each write once before it is made, and once after.
+    """Decides who is killed: at each write once before it is made, and once after.
 
     Args:
-        scheduler: Who is killed.
-        first: The first write that it is killed at; all if empty.
+        first: The first write that it kills at; all if empty.
     """
 
-    def __init__(self, scheduler: Scheduler, first: str = "") -> None:
-        self.scheduler = scheduler
+    def __init__(self, first: str = "") -> None:
         self.cases: list[str] = []
         """What was done, in order."""
         self.made: list[str] = []
         """The writes that were made."""
-        self.dead = threading.Event()
         self._armed, self._first = not first, first
-        self._doomed = False
         self._spared: set[tuple[str, int]] = set()
 
-    def __call__(self, ask: Ask) -> Fate | None:
-        if self._doomed:
-            return LOST
-        if not ask.is_write:
-            return None
+    def judge(self, ask: Ask, life: Life) -> Fate | None:
+        """What becomes of a write, and of whoever asks for it."""
         name = name_of(ask)
         self._armed = self._armed or name == self._first
         again = self.made.count(name)
         if not self._armed or (name.startswith("mark") and again >= MARKS):
             return None
-        self._doomed = True
+        life.doomed = True
         if (name, again) not in self._spared:
             self._spared.add((name, again))
             self.cases.append(f"{len(self.made) + 1}a before: {name}")
-            self._kill()
+            life.end()
             return LOST
         self.made.append(name)
         self.cases.append(f"{len(self.made)}b after: {name}")
-        return Fate(after=self._kill, reply=False)
+        return Fate(after=life.end, reply=False)
 
-    def live(self) -> None:
-        """The next life begins."""
+
+class Life:
+    """One of two schedulers that take turns: while one leads, the other has started, and waits to see the lease.
+
+    Args:
+        cluster: The control plane.
+        proxy: What it speaks through.
+        reaper: Who decides when it ends.
+        number: Its number.
+    """
+
+    def __init__(self, cluster: ControlPlane, proxy: ApiProxy, reaper: Reaper, number: int) -> None:
+        self.proxy, self.doomed = proxy, False
+        self.turn, self.dead = threading.Event(), threading.Event()
+        kubeconfig = proxy.kubeconfig(cluster.folder / f"mortal-{number}.conf")
+        self.scheduler = Scheduler(cluster, kubeconfig=kubeconfig, quick=True)
+        self._reaper = reaper
+        proxy.rule = self._rule
+
+    def begin(self) -> None:
+        """Start it."""
+        self.proxy.cut()
+        self.turn.clear()
         self.dead.clear()
-        self._doomed = False
+        self.doomed = False
         self.scheduler.start()
 
-    def _kill(self) -> None:
+    def end(self) -> None:
+        """Kill it."""
         self.scheduler.kill()
         self.dead.set()
 
+    def _rule(self, ask: Ask) -> Fate | None:
+        if self.doomed:
+            return LOST
+        if ask.path == LEASE and not self.turn.is_set():
+            return Fate(hold=self.turn)
+        return self._reaper.judge(ask, self) if ask.is_write else None
 
-def live_and_die(cluster: ControlPlane, proxy: ApiProxy, reaper: Reaper, end: str) -> None:
-    """Start schedulers, one after the other has died, until one comes to the end and finds nothing left to write."""
-    while True:
-        reaper.live()
-        what = f"a death, or the end, after {reaper.cases[-1:]}"
-        until(lambda: reaper.dead.is_set() or idle(cluster, reaper.scheduler, end), what)
-        proxy.cut()
-        if not reaper.dead.is_set():
-            return
-        cluster.api.patch(LEASE, {"spec": {"holderIdentity": None}}, MERGE)  # it need not be waited for
+
+@contextmanager
+def mortals(cluster: ControlPlane, reaper: Reaper) -> Iterator[list[Life]]:
+    """Two lives, of which none has begun."""
+    cluster.namespace(NAMESPACE)
+    access = cluster.user("proa-mortal", [ADMINS])
+    with ApiProxy(access) as one, ApiProxy(access) as other:
+        lives = [Life(cluster, one, reaper, 1), Life(cluster, other, reaper, 2)]
+        try:
+            yield lives
+        finally:
+            for life in lives:
+                life.scheduler.kill()
+                life.turn.set()
+
+
+def live_and_die(cluster: ControlPlane, reaper: Reaper, end: str) -> None:
+    """One scheduler after the other leads, and dies, until one comes to the end and finds nothing left to write."""
+    with mortals(cluster, reaper) as lives:
+        lives[0].begin()
+        while True:
+            leader, successor = lives
+            leader.turn.set()
+            successor.begin()
+            what = f"a death, or the end, after {reaper.cases[-1:]}"
+            until(lambda: leader.dead.is_set() or idle(cluster, leader.scheduler, end), what)  # noqa: B023 -- at once
+            if not leader.dead.is_set():
+                return
+            cluster.api.patch(LEASE, {"spec": {"holderIdentity": None}}, MERGE)  # it need not be waited for
+            lives.reverse()
 
 
 def idle(cluster: ControlPlane, scheduler: Scheduler, end: str) -> bool:
@@ -155,12 +185,13 @@ def idle(cluster: ControlPlane, scheduler: Scheduler, end: str) -> bool:
     return scheduler.leading
 
 
-def test_every_write_of_a_good_rollout(cluster: ControlPlane, nodes: Nodes) -> None:
-    fleet = nodes(2)
+def test_every_write_of_a_good_rollout(cluster: ControlPlane, nodes: Nodes, record_property: Record) -> None:
+    fleet, reaper = nodes(2), Reaper()
     web(cluster)
-    with Witness(cluster) as witness, mortal(cluster) as (proxy, reaper):
+    with Witness(cluster) as witness:
         start(cluster, canary={"nodes": 1, "soak": "0s"})
-        live_and_die(cluster, proxy, reaper, "Complete")
+        live_and_die(cluster, reaper, "Complete")
+        record_property("cases", reaper.cases)
         assert status(cluster)["counts"]["upToDate"] == 2
         check(cluster, witness, reaper)
         for name in ("node-0000", "node-0001"):
@@ -171,12 +202,15 @@ def test_every_write_of_a_good_rollout(cluster: ControlPlane, nodes: Nodes) -> N
     assert fleet.problems == []
 
 
-def test_every_write_of_a_rollout_that_is_put_back(cluster: ControlPlane, nodes: Nodes) -> None:
-    fleet = nodes(2)
+def test_every_write_of_a_rollout_that_is_put_back(
+    cluster: ControlPlane, nodes: Nodes, record_property: Record
+) -> None:
+    fleet, reaper = nodes(2), Reaper("order node-0001 Boot")
     fleet.fault("node-0001", returns_in_old_slot=True)
-    with Witness(cluster) as witness, mortal(cluster, "order node-0001 Boot") as (proxy, reaper):
+    with Witness(cluster) as witness:
         start(cluster, failure={"action": "Rollback"})
-        live_and_die(cluster, proxy, reaper, "RolledBack")
+        live_and_die(cluster, reaper, "RolledBack")
+        record_property("cases", reaper.cases)
         check(cluster, witness, reaper)
         assert witness.orders("node-0000") == ["Stage", "Boot", "Commit", "Rollback"]
         assert witness.orders("node-0001") == ["Stage", "Boot"]

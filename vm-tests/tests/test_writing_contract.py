@@ -241,6 +241,16 @@ def test_a_cordon_that_a_person_had_set_before_stays(desk: Desk) -> None:
     assert node.mark is None
 
 
+def test_a_cordon_that_a_person_takes_away_meanwhile_is_not_set_again(desk: Desk) -> None:
+    desk.plane.kubectl("cordon", "n1")
+    seen = desk.look()
+    desk.plane.kubectl("uncordon", "n1")
+    assert desk.write(Cordon("n1", dataclasses.replace(A_MARK, cordoned=False)), seen) is Outcome.DONE
+    node = desk.look().nodes["n1"]
+    assert node.mark is not None
+    assert not node.unschedulable
+
+
 def test_a_cordon_that_a_person_sets_as_well_stays_only_where_they_apply_it(desk: Desk) -> None:
     marked(desk)
     said = desk.plane.kubectl("cordon", "n1").text

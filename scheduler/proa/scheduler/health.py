@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,10 +43,9 @@ class Health:
         if not (port.isascii() and port.isdigit() and int(port) < 65536):
             raise ProaError(Code.USAGE, "this is not HOST:PORT or :PORT", at=self.address)
         try:
-            self._server = ThreadingHTTPServer((host, int(port)), _handler(self))
+            self._server = _listening(host, int(port), _handler(self))
         except OSError as error:
             raise ProaError(Code.USAGE, f"cannot listen there: {error}", at=self.address) from error
-        self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(self.look,), name="health", daemon=True).start()
         return int(self._server.server_address[1])
 
@@ -66,6 +66,24 @@ class Health:
             return 404, _TEXT, b"not found\n"
         problem = checks[path]()
         return (503, _TEXT, f"{problem}\n".encode()) if problem else (200, _TEXT, b"ok\n")
+
+
+def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+    """A server at an address; at all of the machine's, of both kinds, for no host.
+
+    Raises:
+        OSError: When that is not possible.
+    """
+    server = ThreadingHTTPServer((host, port), handler, bind_and_activate=False)
+    server.socket.close()
+    if not host and socket.has_dualstack_ipv6():
+        server.socket = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    else:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        server.socket = socket.create_server((host.strip("[]"), port), family=family)
+    server.server_address = server.socket.getsockname()
+    server.daemon_threads = True
+    return server
 
 
 def _handler(health: Health) -> type[BaseHTTPRequestHandler]:

@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,6 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from proa.core.files import replace
+from proa.vm.apifate import FINE, LOST, Ask, Fate, Rule
 from proa.vm.kubeaccess import Access
 from proa.vm.kubeapi import JSON, Object
 
@@ -27,85 +27,6 @@ _SECONDS: Final = urllib3.Timeout(connect=5.0, read=400.0)
 _PASSED: Final = ("Content-Type", "Retry-After")
 """Headers of answers that clients look at."""
 _SENT: Final = ("Content-Type", "Accept", "User-Agent")
-_QUIET: Final = ("/leases", "/events")
-"""What is written all the time, and changes nothing that a rollout goes by."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A request.
-
-    Attributes:
-        method: HTTP's.
-        path: From ``/api`` on, without the query.
-        query: What stands behind the ``?``, the last value of each name.
-        body: What is sent; empty if that is no JSON object.
-        at: When it came, by the monotonic clock.
-    """
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Object
-    at: float
-
-    @property
-    def is_watch(self) -> bool:
-        """Whether it is a watch."""
-        return self.query.get("watch") == "true"
-
-    @property
-    def is_write(self) -> bool:
-        """Whether it asks for a change that counts: leases and events do not."""
-        return self.method != "GET" and not any(part in self.path for part in _QUIET)
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What becomes of a request.
-
-    Attributes:
-        delay: Seconds that it waits before anything is done.
-        hold: It waits until this is set, before anything is done.
-        forward: Whether the API server is asked.
-        after: Called once the API server has answered, before the client knows.
-        reply: Whether the client gets an answer; the connection just ends otherwise.
-        status: What is answered in place of the API server; 0 for its own answer.
-        content: The type of that.
-        text: The body of that.
-        headers: More headers of that.
-    """
-
-    delay: float = 0.0
-    hold: threading.Event | None = None
-    forward: bool = True
-    after: Callable[[], object] | None = None
-    reply: bool = True
-    status: int = 0
-    content: str = JSON
-    text: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-FINE: Final = Fate()
-LOST: Final = Fate(forward=False, reply=False)
-"""Nobody hears it."""
-UNANSWERED: Final = Fate(reply=False)
-"""The API server does it, and the answer gets lost."""
-
-
-def refusal(status: int, reason: str, message: str = "spoiled", **headers: str) -> Fate:
-    """A ``Status`` document as an API server sends it."""
-    document = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": status, "reason": reason}
-    return Fate(forward=False, status=status, text=json.dumps({**document, "message": message}), headers=headers)
-
-
-def plain(status: int, text: str, **headers: str) -> Fate:
-    """What a load balancer, or an API server that throttles, sends."""
-    return Fate(forward=False, status=status, content="text/plain", text=text, headers=headers)
-
-
-Rule = Callable[[Ask], Fate | None]
 
 
 class ApiProxy:
@@ -166,6 +87,11 @@ class ApiProxy:
         replace(path, json.dumps(document).encode(), 0o600)
         return path
 
+    @property
+    def watched(self) -> set[str]:
+        """The paths of all watches under way."""
+        return {stream.path for stream in tuple(self._streams)}
+
     # verbs; any thread may use them
 
     def cut(self) -> None:
@@ -220,7 +146,8 @@ class _Server(ThreadingHTTPServer):
 class _Stream:
     """A watch that is passed on, piece by piece."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, write: Callable[[bytes], object]) -> None:
+    def __init__(self, path: str, response: urllib3.BaseHTTPResponse, write: Callable[[bytes], object]) -> None:
+        self.path = path
         self._response = response
         self._write = write
         self._lock = threading.Lock()
@@ -281,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             response = proxy.forward(ask, self.path, headers, body)
             if ask.is_watch and response.status == 200 and fate.reply:
-                self._stream(response)
+                self._stream(ask.path, response)
                 return
             data = response.read()
         except (HTTPError, OSError):
@@ -313,13 +240,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, response: urllib3.BaseHTTPResponse) -> None:
+    def _stream(self, path: str, response: urllib3.BaseHTTPResponse) -> None:
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", response.headers.get("Content-Type", JSON))
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        stream = _Stream(response, self.wfile.write)
+        stream = _Stream(path, response, self.wfile.write)
         with self.server.proxy.streaming(stream):
             stream.run()
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +19,17 @@ import click
 from proa.core.errors import ProaError
 from proa.core.events import SILENT, Monitor, monitor
 from proa.core.files import replace
+from proa.scheduler.kube import paths
 from proa.vm.clusterdemo import ACCOUNT, TIMING, install, say, workload
 from proa.vm.controlplane import ControlPlane
+from proa.vm.kubeapi import KubeApi
 from proa.vm.simnodes import run as run_nodes
-from proa.vm.simscheduler import Scheduler
+from proa.vm.simscheduler import NAMESPACE, Scheduler
 
 FOLDER: Final = Path("build/play-cluster")
 NODES: Final = 6
 ZONES: Final = 3
+_LOOK_SECONDS: Final = 0.5
 
 
 @contextmanager
@@ -41,12 +44,27 @@ def playing(folder: Path, monitor: Monitor = SILENT) -> Iterator[Mapping[str, st
         install(plane)
         stack.enter_context(run_nodes(plane, NODES, zones=ZONES, timing=TIMING))
         plane.apply(workload(plane))
-        scheduler = Scheduler(plane, kubeconfig=plane.kubeconfig_for(ACCOUNT, "proa-system"))
+        scheduler = Scheduler(plane, kubeconfig=plane.kubeconfig_for(ACCOUNT, NAMESPACE))
         stack.callback(scheduler.stop)
         scheduler.start()
         scheduler.wait_leading()
+        ends = threading.Event()
+        follower = threading.Thread(target=_follow, args=(plane.api, scheduler, ends), daemon=True)
+        follower.start()
+        stack.callback(follower.join)
+        stack.callback(ends.set)
         own = Path(sys.executable).parent
         yield {"KUBECONFIG": str(plane.kubeconfig), "PATH": f"{own}:{plane.folder / 'bin'}"}
+
+
+def _follow(api: KubeApi, scheduler: Scheduler, ends: threading.Event) -> None:
+    """The scheduler stands for the pods of its Deployment, which no kubelet runs here: it ends when that goes."""
+    path = paths.named(paths.within("/apis/apps/v1/deployments", NAMESPACE), ACCOUNT)
+    while not ends.wait(_LOOK_SECONDS):
+        with suppress(ProaError):  # looked at again
+            if api.find(path) is None:
+                scheduler.stop()
+                return
 
 
 def main() -> None:

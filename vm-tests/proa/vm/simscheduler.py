@@ -31,10 +31,16 @@ class Scheduler(Child):
         words: More of its command line.
         kubeconfig: As whom it acts; as an administrator by default.
         namespace: Where its lease is; it must be there.
+        quick: Whether it starts at once when it leads; see :mod:`proa.vm.simquick`.
     """
 
     def __init__(
-        self, plane: ControlPlane, *words: str, kubeconfig: Path | None = None, namespace: str = NAMESPACE
+        self,
+        plane: ControlPlane,
+        *words: str,
+        kubeconfig: Path | None = None,
+        namespace: str = NAMESPACE,
+        quick: bool = False,
     ) -> None:
         number = next(_numbers)
         if kubeconfig is None:
@@ -42,8 +48,11 @@ class Scheduler(Child):
                 plane.folder / f"scheduler-{number}.conf"
             )
         (self.port,) = free_ports(1)
+        listen = f"127.0.0.1:{self.port}"
         argv = [str(Path(sys.executable).with_name("proa-scheduler")), "run", "--kubeconfig", str(kubeconfig)]
-        argv += ["--namespace", namespace, "--listen", f"127.0.0.1:{self.port}", *words]
+        argv += ["--namespace", namespace, "--listen", listen, *words]
+        if quick:
+            argv = [sys.executable, "-m", "proa.vm.simquick", str(kubeconfig), namespace, listen]
         super().__init__(f"scheduler-{number}", argv, plane.folder / f"scheduler-{number}.log")
 
     def ask(self, path: str = "/metrics") -> str:

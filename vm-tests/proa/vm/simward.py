@@ -25,7 +25,6 @@ from proa.vm.simmachine import Shape
 from proa.vm.simnodes import SimNodes, run
 from proa.vm.simrollouts import NEW, Witness, wait_phase
 from proa.vm.simscheduler import NAMESPACE, Scheduler
-from proa.vm.waiting import until
 
 _LABEL: Final = "test.proa.dev/case"
 _END_SECONDS: Final = 10.0
@@ -174,8 +173,3 @@ def opened(cluster: ControlPlane, timing: Timing | None = None) -> Iterator[Ward
             scheduler.check()
         finally:
             scheduler.stop(_END_SECONDS)
-
-
-def ended(scheduler: Scheduler) -> None:
-    """Wait until a scheduler does not lead any more."""
-    until(lambda: not scheduler.leading, f"{scheduler.name} to lead no more")

@@ -16,7 +16,7 @@ from proa.scheduler.spec.objects import GROUP, VERSION
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 
 _BAD: Final = frozenset({RolloutPhase.HALTED, RolloutPhase.ROLLING_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID})
-_FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted"})
+_FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted", "LetGo"})
 
 
 class Tells(Protocol):

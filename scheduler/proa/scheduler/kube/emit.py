@@ -144,9 +144,12 @@ class Events:
 
     def _run(self) -> None:
         heard = 0
-        while not (self._closing and (not self._queue or self._backoff.failures)):
+        while not self._is_over():
             pause = self.step()
-            heard = self._bell.wait(heard, pause) if pause != 0.0 else heard
+            heard = heard if pause == 0.0 or self._is_over() else self._bell.wait(heard, pause)
+
+    def _is_over(self) -> bool:
+        return self._closing and (not self._queue or self._backoff.failures > 0)
 
     def step(self) -> float | None:
         """Write one event, or the count of one; how long to wait before the next step, none if until there is news."""

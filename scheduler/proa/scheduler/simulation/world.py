@@ -156,7 +156,9 @@ class World:
                 # A person's cordon that was there first has two owners from now on, and outlives ours.
                 ours = mark.cordoned and (node.mark is not None or not node.unschedulable)
                 own = dataclasses.replace(mark, cordoned=ours)
-                self.nodes[name] = dataclasses.replace(node, mark=own, unschedulable=True)
+                # Where a person's cordon was seen only the mark is written: if it is gone by now, no other one comes.
+                unschedulable = node.unschedulable or mark.cordoned
+                self.nodes[name] = dataclasses.replace(node, mark=own, unschedulable=unschedulable)
             case Uncordon(name) if name in self.nodes:
                 node = self.nodes[name]
                 ours = node.mark is not None and node.mark.cordoned
