@@ -80,6 +80,22 @@ def test_keys_are_made_once(tmp_path: Path) -> None:
     run_verb("keys", "init", tmp_path / "keys", code=Code.FILE_EXISTS)
 
 
+@pytest.mark.parametrize("name", ["", " ", "x" * 61, "two\nlines"])
+def test_a_name_of_keys_fits_a_certificate(tmp_path: Path, name: str) -> None:
+    run_verb("keys", "init", tmp_path / "keys", "--name", name, code=Code.USAGE)
+    assert not (tmp_path / "keys").exists()
+
+
+def test_a_mirrors_password_is_not_shown(tmp_path: Path) -> None:
+    config = tmp_path / "proa.toml"
+    source = '[[source]]\nuri = "http://user:s3cret@mirror.example.net/debian"\nsuites = ["bookworm"]\n'
+    config.write_text(f'[release]\nname = "node"\nversion = "1.0.0"\n{source}')
+    for words in ((), ("--json",)):
+        shown = run_verb("summary", "-c", config, *words).output
+        assert "http://mirror.example.net/debian" in shown
+        assert "s3cret" not in shown
+
+
 def test_image_needs_whole_keys(tmp_path: Path) -> None:
     run_verb("init", tmp_path)
     run_verb("image", "-c", tmp_path / "proa.toml", "--keys", tmp_path, code=Code.FILE_MISSING)

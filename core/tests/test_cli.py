@@ -41,6 +41,8 @@ def fail(how: str, as_json: bool) -> int:
         "interrupt": KeyboardInterrupt(),
         "defect": ZeroDivisionError("by zero"),
         "pipe": BrokenPipeError(),
+        "denied": PermissionError(13, "Permission denied", "/root/keys"),
+        "full": OSError(28, "No space left on device"),
     }
     if how in ways:
         raise ways[how]
@@ -190,6 +192,24 @@ def test_a_defect_shows_where_it_is(run: Run) -> None:
     done = run("fail", "defect")
     assert "Traceback" in done.err
     assert "error[INTERNAL]: ZeroDivisionError: by zero" in done.err
+
+
+@pytest.mark.parametrize(("how", "code", "at"), [("denied", "FILE_DENIED", "/root/keys"), ("full", "DISK_FULL", "")])
+def test_what_the_system_refuses_is_no_defect(run: Run, how: str, code: str, at: str) -> None:
+    done = run("fail", how)
+    assert done.status == 7
+    assert "Traceback" not in done.err
+    assert f"error[{code}]" in done.err
+    assert at in done.err
+
+
+def test_a_polite_request_to_end_is_an_interruption() -> None:
+    script = (
+        "import os, signal; from proa.core.cli import end_politely; end_politely();"
+        " os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert b"KeyboardInterrupt" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_no_noise() -> None:

@@ -55,6 +55,8 @@ def test_a_replacement_in_no_folder_is_told(tmp_path: Path) -> None:
         (errno.ENOTDIR, Code.FILE_MISSING),
         (errno.EEXIST, Code.FILE_EXISTS),
         (errno.EBUSY, Code.DEVICE_BUSY),
+        (errno.EACCES, Code.FILE_DENIED),
+        (errno.EPERM, Code.FILE_DENIED),
     ],
 )
 def test_errors_of_the_system_get_a_code(number: int, code: Code) -> None:

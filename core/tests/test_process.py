@@ -180,3 +180,8 @@ def test_no_handle_is_left_open() -> None:
     for _ in range(3):
         process.run([sys.executable, "-c", ""], stdin=b"x")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_command_is_shown_without_passwords() -> None:
+    argv = ["fetch", "http://user:s3cret@mirror.example.net/debian", "--mail", "a@b.example"]
+    assert process.pasteable(argv) == "fetch http://***@mirror.example.net/debian --mail a@b.example"

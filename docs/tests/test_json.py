@@ -188,3 +188,4 @@ def test_virtual_machines() -> None:
     validate(story.document())
     story.schema = "proa.rehearsal/v1"
     validate(story.document(old="old", new="new", secure_boot=True, breaks=["panic"]))
+    validate({"schema": "proa.rehearsal-plan/v1", "proa": "0", "old": "old", "new": "new", "breaks": ["panic"]})

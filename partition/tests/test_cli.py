@@ -148,6 +148,14 @@ def test_create_tells_its_steps_on_standard_error(tmp_path: Path) -> None:
     assert [step["step"] for step in steps if step["event"] == "StepFinished"] == ["table", "STATE", "PERSIST"]
 
 
+def test_two_that_create_the_same_file_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "from proa.partition.cli import main; main()", "create", "disk.raw", *SIZES]
+    both = [subprocess.Popen([*map(str, words), "--yes"], cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [(one.communicate()[1], one.returncode) for one in both]
+    assert sorted(status for _, status in said) == [0, 2], said
+    assert any(b"FILE_EXISTS" in text for text, _ in said)
+
+
 def test_create_overwrites_no_file(disk: Path) -> None:
     before = disk.stat().st_mtime_ns
     assert refused("create", disk, *SIZES).code is Code.FILE_EXISTS

@@ -45,6 +45,36 @@ def test_a_dry_run_starts_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+def builds(tmp_path: Path) -> tuple[Path, Path]:
+    """What looks like the output folders of two builds."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/disk.raw").touch()
+    (tmp_path / "new/release").mkdir(parents=True)
+    return tmp_path / "old", tmp_path / "new"
+
+
+def test_a_rehearsals_dry_run_checks_and_prints_a_document(tmp_path: Path) -> None:
+    old, new = builds(tmp_path)
+    done = proa_vm("rehearse", old, new, "--dry-run", "--json", "--break", "panic")
+    assert json.loads(done.stdout)["schema"] == "proa.rehearsal-plan/v1"
+    (old / "disk.raw").unlink()
+    assert proa_vm("rehearse", old, new, "--dry-run").returncode == 2
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    old, new = builds(tmp_path)
+    for report, code in (("/proc/x", "FILE_MISSING"), (old / "disk.raw", "FILE_EXISTS")):
+        done = proa_vm("rehearse", old, new, "--report", report)
+        assert f"error[{code}]" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--memory", "0"], ["--cpus", "0"]])
+def test_a_machine_that_cannot_be_is_a_usage_error(tmp_path: Path, words: list[str]) -> None:
+    (tmp_path / "disk.raw").touch()
+    assert proa_vm("run", tmp_path / "disk.raw", "--dry-run", *words).returncode == 2
+
+
 @pytest.mark.vm
 def test_it_says_what_accelerates() -> None:
     done = proa_vm("accel", "--json", "--fresh")

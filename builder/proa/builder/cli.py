@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -17,7 +15,7 @@ from proa.builder import pipeline, reference, sbom, summary, verifying
 from proa.builder.cache import Cache, default_folder
 from proa.builder.config import load
 from proa.core import SCHEMA_VERSION, artifact
-from proa.core.cli import dry_run_option, json_option, options, progress_option, run_command, show
+from proa.core.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
 from proa.core.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.events import human_bytes, monitor
 from proa.core.files import os_errors, replace
@@ -28,6 +26,7 @@ from proa.core.source import Source
 from proa.core.trust import Trust
 
 CONFIG = "proa.toml"
+_MAX_NAME = 60
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PATH = click.Path(path_type=Path)
@@ -108,6 +107,13 @@ def show_summary(config: Path, version: str, as_json: bool) -> None:
         click.echo(summary.text(loaded))
 
 
+def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    """With the name of a key behind it, it is a common name: 64 characters (RFC 5280, appendix A.1)."""
+    if not 1 <= len(value.strip()) <= _MAX_NAME or not value.isprintable():
+        raise ProaError(Code.USAGE, f"1 to {_MAX_NAME} printable characters are wanted", at="--name")
+    return value
+
+
 @cli.group("keys", epilog="Example: proa-build keys init keys")
 def keys_group() -> None:
     """Make the keys that sign releases and boot chains."""
@@ -115,7 +121,13 @@ def keys_group() -> None:
 
 @keys_group.command("init", epilog="Example: proa-build keys init keys --release-keys 2")
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--name", default="Proa", show_default=True, help="Whose keys they are, in the certificates.")
+@click.option(
+    "--name",
+    default="Proa",
+    show_default=True,
+    callback=_common_name,
+    help="Whose keys they are, in the certificates: at most 60 printable characters.",
+)
 @click.option("--release-keys", type=click.IntRange(1, 16), default=1, show_default=True, help="Pairs of release keys.")
 @dry_run_option
 def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None:
@@ -286,15 +298,8 @@ def _report_text(report: dict[str, Any], output: Path) -> str:
     )
 
 
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """A polite request to end is an interruption: children end, nothing half done stays."""
-    signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
-
-
 def main() -> NoReturn:
     """Run the command."""
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
+    end_politely()
     os.umask(0o022)
     run_command(cli, "proa-build")

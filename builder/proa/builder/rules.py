@@ -75,15 +75,15 @@ def content_or_source(config: Config, folder: Path) -> Iterator[Problem]:
 def named_files_are_there(config: Config, folder: Path) -> Iterator[Problem]:
     """Keys, keyrings and hooks that are named are there."""
     for number, key in enumerate(config.trust.keys):
-        yield from _missing(folder, key, ("trust", "keys", number))
+        yield from _no_file(folder, key, ("trust", "keys", number))
     for number, source in enumerate(config.source):
         if source.signed_by:
-            yield from _missing(folder, source.signed_by, ("source", number, "signed_by"))
+            yield from _no_file(folder, source.signed_by, ("source", number, "signed_by"))
     for number, user in enumerate(config.user):
         for which, key in enumerate(user.ssh_key_files):
-            yield from _missing(folder, key, ("user", number, "ssh_key_files", which))
+            yield from _no_file(folder, key, ("user", number, "ssh_key_files", which))
     for number, hook in enumerate(config.hook):
-        yield from _missing(folder, hook.run, ("hook", number, "run"))
+        yield from _no_file(folder, hook.run, ("hook", number, "run"))
         if (folder / hook.run).is_file() and not os.access(folder / hook.run, os.X_OK):
             yield Problem(("hook", number, "run"), f"{hook.run} is not executable", hint=f"chmod +x {hook.run}")
 
@@ -216,6 +216,13 @@ def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[P
         yield Problem(
             path, f"{name} is not there", code=Code.FILE_MISSING, hint="The path starts at the folder of proa.toml."
         )
+
+
+def _no_file(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if (folder / name).is_dir():
+        yield Problem(path, f"{name} is a folder, and a file is wanted")
+    else:
+        yield from _missing(folder, name, path)
 
 
 def _below(path: str, folder: str) -> bool:

@@ -14,6 +14,7 @@ import requests
 
 from proa.builder.settings import SUITES, Config, Source
 from proa.core.errors import Code, ProaError
+from proa.core.failures import safe_url
 
 MACHINE: Final = Path("/etc/apt")
 KEYRINGS: Final = Path("/usr/share/keyrings")
@@ -201,7 +202,7 @@ def _fetch(session: requests.Session, url: str) -> bytes:
     if url.startswith(("file:", "copy:")):
         path = Path("/" + url.partition(":")[2].lstrip("/"))
         if not path.is_file():
-            raise ProaError(Code.MIRROR, "the mirror has no such index", at=url)
+            raise ProaError(Code.MIRROR, "the mirror has no such index", at=safe_url(url))
         return path.read_bytes()
     try:
         with session.get(url, timeout=_TIMEOUT, stream=True) as answer:
@@ -209,11 +210,11 @@ def _fetch(session: requests.Session, url: str) -> bytes:
             data = answer.raw.read(_MAX_INDEX + 1, decode_content=True)
     except requests.HTTPError as error:
         what = f"the mirror answered {error.response.status_code} {error.response.reason}"
-        raise ProaError(Code.MIRROR, what, at=url, hint="Check that the mirror has this suite.") from error
+        raise ProaError(Code.MIRROR, what, at=safe_url(url), hint="Check that the mirror has this suite.") from error
     except (requests.RequestException, OSError) as error:
-        raise ProaError(Code.MIRROR, f"the mirror could not be reached: {_reason(error)}", at=url) from error
+        raise ProaError(Code.MIRROR, f"the mirror could not be reached: {_reason(error)}", at=safe_url(url)) from error
     if len(data) > _MAX_INDEX:
-        raise ProaError(Code.MIRROR, f"the index has more than {_MAX_INDEX} bytes", at=url)
+        raise ProaError(Code.MIRROR, f"the index has more than {_MAX_INDEX} bytes", at=safe_url(url))
     return bytes(data)
 
 

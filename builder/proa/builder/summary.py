@@ -12,6 +12,7 @@ from proa.builder.config import Loaded
 from proa.builder.disklayout import is_derived, layout
 from proa.builder.settings import SECTIONS
 from proa.core.events import human_bytes
+from proa.core.failures import safe_url
 from proa.partition.layout import Layout
 
 
@@ -37,7 +38,9 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
         for prefix, table in tables:
             for setting in section.settings:
                 name = f"{prefix}.{setting.key}"
-                yield Effective(name, table[setting.key], loaded.origins.get(name, "default"))
+                value = table[setting.key]
+                value = safe_url(value) if name.endswith(".uri") and "@" in value else value
+                yield Effective(name, value, loaded.origins.get(name, "default"))
 
 
 def document(loaded: Loaded) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -17,6 +19,7 @@ import click
 from proa.core import SCHEMA_VERSION
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.events import Monitor, monitor
+from proa.core.files import user_error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -72,6 +75,17 @@ def run_command(command: click.Command, name: str) -> NoReturn:
     sys.exit(status)
 
 
+def end_politely() -> None:
+    """Take SIGTERM and SIGHUP for an interruption: children end, and nothing half done stays."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _run(command: click.Command, name: str) -> int:
     try:
         status = command.main(prog_name=name, standalone_mode=False)
@@ -89,6 +103,8 @@ def _run(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return int(Exit.FAILED)
     except Exception as defect:  # noqa: BLE001 -- the one handler at the top
+        if isinstance(defect, OSError) and (told := user_error(defect)) is not None:
+            return _failed(told, name)
         with suppress(OSError):
             traceback.print_exc()
         return _failed(ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"), name)

@@ -53,6 +53,11 @@ class Code(enum.Enum):
     FILE_EXISTS = Kind(
         Exit.USAGE, "Something is there that would be overwritten.", "Choose another path, or remove it."
     )
+    FILE_DENIED = Kind(
+        Exit.DEVICE,
+        "A file or folder may not be read or written by whoever runs this.",
+        "Look at its owner and mode, and at those of the folders above it.",
+    )
     REFERENCE = Kind(
         Exit.USAGE, "Not a release reference.", "Write HOST[:PORT]/NAME[:TAG][@sha256:...] or oci:PATH[:TAG]."
     )

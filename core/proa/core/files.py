@@ -22,6 +22,8 @@ _CODES = {
     errno.EDQUOT: Code.DISK_FULL,
     errno.ENOENT: Code.FILE_MISSING,
     errno.ENOTDIR: Code.FILE_MISSING,
+    errno.EACCES: Code.FILE_DENIED,
+    errno.EPERM: Code.FILE_DENIED,
     errno.EEXIST: Code.FILE_EXISTS,
     errno.EBUSY: Code.DEVICE_BUSY,
 }
@@ -131,8 +133,18 @@ def os_errors(at: object) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = _CODES.get(error.errno or 0, Code.DEVICE)
-        raise ProaError(code, f"{error.strerror or error}", at=at) from error
+        raise user_error(error, at) or ProaError(Code.DEVICE, f"{error.strerror or error}", at=at) from error
+
+
+def user_error(error: OSError, at: object = "") -> ProaError | None:
+    """The error that a user meets; none for what no file, no permission and no full disk explains.
+
+    Args:
+        error: What the system said.
+        at: Where; else the file that the system names.
+    """
+    code = _CODES.get(error.errno or 0)
+    return ProaError(code, f"{error.strerror or error}", at=at or error.filename or "") if code else None
 
 
 class DirectFile:

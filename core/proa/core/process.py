@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from proa.core.errors import Code, ProaError
 
@@ -224,5 +225,8 @@ def failure(result: Result, code: Code = Code.TOOL) -> ProaError:
 
 
 def pasteable(argv: Sequence[str]) -> str:
-    """The command as a line for a shell."""
-    return shlex.join(argv)
+    """The command as a line for a shell, without the user and the password of a URL."""
+    return _LOGIN.sub("://***@", shlex.join(argv))
+
+
+_LOGIN: Final = re.compile(r"(?<=\w)://[^/@\s]+@")

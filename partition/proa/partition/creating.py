@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,7 @@ def create(target: Path, planned: Layout, seed: str, fillings: Mapping[str, Path
     ):
         image = Path(work) / target.name
         _create(image, planned, seed, fillings, monitor)
-        image.rename(target)
+        os.link(image, target)  # unlike a rename it never takes the place of what another one has made meanwhile
         fsync_folder(target.absolute().parent)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from proa.core.cli import dry_run_option, json_option, progress_option, run_command, show
+from proa.core.cli import dry_run_option, end_politely, json_option, progress_option, run_command, show
 from proa.core.errors import Code, ProaError
 from proa.core.events import monitor
 from proa.vm import accel, speed
@@ -25,7 +25,7 @@ from proa.vm.breaks import Break
 from proa.vm.disks import Disk, DiskCache
 from proa.vm.machine import Machine
 from proa.vm.qemu import Hardware
-from proa.vm.rehearse import SCHEMA, Request, rehearse
+from proa.vm.rehearse import PLAN_SCHEMA, SCHEMA, Request, rehearse
 
 _QUIT = b"\x1d"
 """Ctrl-] as in telnet."""
@@ -89,8 +89,8 @@ class RunOptions:
 @click.option("--keys", type=click.Path(path_type=Path), help="Keys folder, as proa-build keys init makes it.")
 @click.option("--ssh", is_flag=True, help="Log in by SSH as root when the guest is up; the console goes to a file.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the machine's files in this new folder.")
-@click.option("--memory", default=1024, show_default=True, help="MiB.")
-@click.option("--cpus", type=int, help="Processors; if not said, 2, or 1 where guests are emulated.")
+@click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
+@click.option("--cpus", type=click.IntRange(1), help="Processors; if not said, 2, or 1 where guests are emulated.")
 @click.option("--sector-size", type=click.Choice(["512", "4096"]), default="512", show_default=True)
 @click.option(
     "--cache",
@@ -148,7 +148,7 @@ def _breaks(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> li
     callback=_breaks,
     help=f"Break NEW in these ways afterwards, and watch it return: {', '.join(fault.option for fault in Break)}.",
 )
-@click.option("--memory", default=1024, show_default=True, help="MiB.")
+@click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
 @dry_run_option
 @json_option
 @progress_option
@@ -159,6 +159,11 @@ def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) 
     """
     request = Request(**given)
     if dry_run:
+        request.check()
+        if as_json:
+            breaks = [fault.option for fault in request.breaks]
+            show(PLAN_SCHEMA, {"old": str(request.old), "new": str(request.new), "breaks": breaks})
+            return
         ways = ", ".join(fault.option for fault in request.breaks) or "no way"
         click.echo(f"would boot {request.old}, upgrade it to {request.new}, then break that in {ways}")
         return
@@ -238,4 +243,5 @@ def _write(data: bytes) -> None:
 
 def main() -> None:
     """The entry point of ``proa-vm``."""
+    end_politely()
     run_command(cli, "proa-vm")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proa.vm.simnodes import SimNodes
 
 _FLEET: pytest.StashKey[Fleet] = pytest.StashKey()
+_PLANE: pytest.StashKey[ControlPlane] = pytest.StashKey()
 _KEPT: pytest.StashKey[list[str]] = pytest.StashKey()
 _MARKER = "bad_signs(*names): bad signs that the machines of this test may show on their consoles."
 
@@ -87,13 +88,15 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRegistry
 
 
 @pytest.fixture(scope="session")
-def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+def control_plane(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A real Kubernetes control plane with Proa's custom resources, for the whole run. Tests want ``cluster``."""
     from proa.vm import clusterwipe
     from proa.vm.controlplane import ControlPlane
 
     with ControlPlane(tmp_path_factory.mktemp("cluster"), before=clusterwipe.definitions()) as running:
+        pytestconfig.stash[_PLANE] = running
         yield running
+        del pytestconfig.stash[_PLANE]
 
 
 @pytest.fixture
@@ -137,6 +140,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     fleet = item.config.stash.get(_FLEET, None)
     if fleet is not None:
         fleet.forget_retired()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """After a file of tests, what it has left of admission policies goes: they refuse what the next one does."""
+    result = yield
+    plane = item.config.stash.get(_PLANE, None)
+    if plane is not None and (nextitem is None or nextitem.path != item.path):
+        from proa.vm.installed import uninstall
+
+        plane.start()
+        uninstall(plane)
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ from typing import Any
 from proa.core.artifact import copy_release
 from proa.core.errors import Code, ProaError
 from proa.core.events import SILENT, Monitor, Note, step
+from proa.core.files import os_errors
 from proa.core.reference import parse
 from proa.core.registry import open_source
 from proa.partition.bootstate import Slot
@@ -25,6 +26,7 @@ from proa.vm.registry import LocalRegistry
 from proa.vm.report import StepRecord, Story
 
 SCHEMA = "proa.rehearsal/v1"
+PLAN_SCHEMA = "proa.rehearsal-plan/v1"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class Request:
     breaks: Sequence[Break] = ()
     memory: int = 1024
 
+    def check(self) -> None:
+        """Check what can be checked before anything is booted.
+
+        Raises:
+            ProaError: ``FILE_MISSING``.
+        """
+        for path in (self.old / "disk.raw", self.new / "release"):
+            if not path.exists():
+                raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
+        if self.keys is not None and not self.keys.is_dir():
+            raise ProaError(Code.FILE_MISSING, "the folder of keys is not there", at=self.keys)
+
 
 class Rehearsal:
     """One rehearsal; :meth:`run` does it."""
@@ -66,9 +80,10 @@ class Rehearsal:
             ProaError: ``REHEARSAL`` when something did not come out as promised, with the report in ``at``; before
                 anything is booted ``FILE_MISSING`` or what the registry raises.
         """
-        for path in (self.request.old / "disk.raw", self.request.new / "release"):
-            if not path.exists():
-                raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
+        self.request.check()
+        with os_errors(self.request.report):  # before an hour's work, not after it
+            self.request.report.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.request.report).close()
         work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
         consoles: dict[str, str] = {}
         try:
@@ -87,9 +102,9 @@ class Rehearsal:
                 hint=error.hint,
             ) from error
         finally:
+            shutil.rmtree(work, ignore_errors=True)
             document = self.story.document(**self._facts())
             self.story.write(self.request.report, consoles, **self._facts())
-            shutil.rmtree(work, ignore_errors=True)
         return document
 
     # the story

@@ -38,6 +38,14 @@ _REHEARSAL: Final = _story(
     breaks=listing("How the new release was broken.", text("A break.", of=[fault.option for fault in Break])),
 )
 
+_REHEARSAL_PLAN: Final = report(
+    "proa.rehearsal-plan/v1",
+    "`proa-vm rehearse --dry-run`: what would be done; what can be checked before has been.",
+    old=text("The output folder of the build that the node would run."),
+    new=text("The output folder of the build that it would be upgraded to."),
+    breaks=listing("How the new release would be broken.", text("A break.", of=[fault.option for fault in Break])),
+)
+
 _ACCEL: Final = report(
     "proa.accel/v1",
     "`proa-vm accel`: what truly runs guests on this machine.",
@@ -79,5 +87,6 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.bench/v1": _BENCH,
     "proa.demo/v1": _story("proa.demo/v1", "`build/demo/report.json` of `make demo`."),
     "proa.rehearsal/v1": _REHEARSAL,
+    "proa.rehearsal-plan/v1": _REHEARSAL_PLAN,
 }
 """The schemas of this package, by name."""
