@@ -133,6 +133,13 @@ def test_a_disk_that_is_none(agent: Command, tmp_path: Path) -> None:
     assert agent.json("status", status=Exit.DEVICE)["code"] == "NO_DISK"
 
 
+def test_an_install_leaves_no_record_on_a_machine_that_is_no_node(agent: Command, tmp_path: Path) -> None:
+    agent.disk = tmp_path / "empty"
+    agent.disk.write_bytes(bytes(1 << 20))
+    assert agent.json("install", "oci:/none", status=Exit.DEVICE)["code"] == "NO_DISK"
+    assert not list(tmp_path.rglob("agent.json"))
+
+
 @pytest.mark.parametrize("verb", sorted(cli.commands))
 def test_every_verb_has_help_with_an_example(tmp_path: Path, capsys: Any, monkeypatch: Any, verb: str) -> None:
     text = Command(tmp_path, None, capsys, monkeypatch)(verb, "--help")

@@ -96,6 +96,12 @@ def test_a_mirrors_password_is_not_shown(tmp_path: Path) -> None:
         assert "s3cret" not in shown
 
 
+@pytest.mark.parametrize("verb", ["check", "summary", "image"])
+def test_an_empty_version_is_a_mistake(tmp_path: Path, verb: str) -> None:
+    run_verb("init", tmp_path)
+    run_verb(verb, "-c", tmp_path / "proa.toml", "--version", "", code=Code.USAGE)
+
+
 def test_image_needs_whole_keys(tmp_path: Path) -> None:
     run_verb("init", tmp_path)
     run_verb("image", "-c", tmp_path / "proa.toml", "--keys", tmp_path, code=Code.FILE_MISSING)

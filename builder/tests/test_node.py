@@ -16,6 +16,7 @@ from proa.builder import settings
 from proa.builder.node import software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.steps.software import LOCK
+from proa.core.errors import ProaError
 
 UID, GID = os.geteuid(), os.getegid()
 
@@ -132,3 +133,26 @@ def test_the_agents_files_have_the_same_modes_whatever_the_umask_was(tree: Tree,
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
     assert {tree.path(f"/usr/bin/{name}").stat().st_mode & 0o777 for name in ("proa-agent", "proa-disk")} == {0o755}
+
+
+@pytest.mark.parametrize(
+    ("locale", "there", "code"),
+    [
+        ("C.UTF-8", "", ""),
+        ("de_DE.UTF-8", "", "system.locale"),
+        ("de_DE.UTF-8", "de_DE.utf8", ""),
+        ("de_DE.UTF-8", "locale-archive", ""),
+        ("de_DE@euro", "de_DE@euro", ""),
+    ],
+)
+def test_a_locale_must_be_there(tmp_path: Path, locale: str, there: str, code: str) -> None:
+    config = settings.Config(settings.Release("node", "1.0.0"), system=settings.System(locale=locale))
+    if there:
+        (tmp_path / "usr/lib/locale" / there).mkdir(parents=True)
+    if code:
+        with pytest.raises(ProaError) as caught:
+            system.set_up(Tree(tmp_path, owners=False), config)
+        assert caught.value.at == code
+    else:
+        system.set_up(Tree(tmp_path, owners=False), config)
+        assert (tmp_path / "etc/locale.conf").read_text() == f"LANG={locale}\n"

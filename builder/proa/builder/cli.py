@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from proa.builder import keys as keyring
 from proa.builder import pipeline, reference, sbom, summary, verifying
@@ -33,7 +34,19 @@ _PATH = click.Path(path_type=Path)
 config_option = click.option(
     "-c", "--config", type=_PATH, default=Path(CONFIG), show_default=True, help="The configuration."
 )
-version_option = click.option("--version", "version", default="", metavar="V", help="Overrides release.version.")
+
+
+def _some_version(context: click.Context, option: click.Parameter, value: str) -> str:
+    """A variable of a pipeline that is empty must not build what the configuration says."""
+    given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    if given and not value:
+        raise ProaError(Code.USAGE, "it is empty", at="--version", hint="Leave it out to use release.version.")
+    return value
+
+
+version_option = click.option(
+    "--version", "version", default="", metavar="V", callback=_some_version, help="Overrides release.version."
+)
 registry_options = options(
     click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
     click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),

@@ -73,9 +73,27 @@ def name_release(tree: Tree, config: Config) -> None:
     tree.write("/usr/lib/proa/release.json", json.dumps(document, indent=1) + "\n")
 
 
+def _homes(locale: str) -> tuple[str, ...]:
+    """Where glibc finds a locale: one of the C locales is built in."""
+    if locale in ("C", "POSIX", "C.UTF-8"):
+        return ("/",)
+    name, dot, charset = locale.partition(".")
+    charset, at, modifier = charset.partition("@")
+    folder = name + dot + charset.lower().replace("-", "") + at + modifier
+    return "/usr/lib/locale/locale-archive", f"/usr/lib/locale/{folder}"
+
+
 def set_up(tree: Tree, config: Config) -> None:
     """Locale, time zone, host name, and the identity that each node makes for itself."""
-    tree.write("/etc/locale.conf", f"LANG={config.system.locale}\n")
+    locale = config.system.locale
+    if not any(tree.exists(path) for path in _homes(locale)):
+        raise ProaError(
+            Code.CONFIG_VALUE,
+            f"the tree has no locale {locale}",
+            at="system.locale",
+            hint="Add the package locales-all.",
+        )
+    tree.write("/etc/locale.conf", f"LANG={locale}\n")
     tree.link("/etc/default/locale", "../locale.conf")
     zone = f"/usr/share/zoneinfo/{config.system.timezone}"
     tree.remove("/etc/localtime")
