@@ -79,6 +79,16 @@ def test_two_folders_are_swapped_at_one_stroke(tmp_path: Path) -> None:
     assert (names(tmp_path / "one"), names(tmp_path / "two")) == (["two"], ["one"])
 
 
+def test_a_name_that_is_taken_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1")
+    (tmp_path / "two").write_text("2")
+    with pytest.raises(FileExistsError):
+        files.rename_new(tmp_path / "one", tmp_path / "two")
+    assert (tmp_path / "two").read_text() == "2"
+    files.rename_new(tmp_path / "one", tmp_path / "three")
+    assert names(tmp_path) == ["three", "two"]
+
+
 def test_both_must_be_there_to_be_swapped(tmp_path: Path) -> None:
     (tmp_path / "one").touch()
     with pytest.raises(ProaError) as caught, files.os_errors(tmp_path):

@@ -72,7 +72,22 @@ def exchange(one: Path, two: Path) -> None:
         raise OSError(number, os.strerror(number), str(one), None, str(two))
 
 
+def rename_new(path: Path, name: Path) -> None:
+    """Give a file its name, but never in the place of what another one has made meanwhile.
+
+    Raises:
+        OSError: As renameat2(2) with ``RENAME_NOREPLACE``: ``EEXIST`` when the name is taken.
+    """
+    if _renameat2(_AT_FDCWD, os.fsencode(path), _AT_FDCWD, os.fsencode(name), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
+        if number == errno.EINVAL and not os.path.lexists(name):  # some network file systems cannot do it at one stroke
+            path.rename(name)
+            return
+        raise OSError(number, os.strerror(number), str(name))
+
+
 _AT_FDCWD = -100
+_RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 _renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
 _renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint)

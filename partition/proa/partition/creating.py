@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from proa.core.errors import Code, ProaError
 from proa.core.events import Monitor, step
-from proa.core.files import fsync_folder, os_errors
+from proa.core.files import fsync_folder, os_errors, rename_new
 from proa.partition import blockdev, bootstate, layout, persist, statefile
 from proa.partition.contents import fill
 from proa.partition.layout import Layout, derive_guid
@@ -59,7 +58,7 @@ def create(target: Path, planned: Layout, seed: str, fillings: Mapping[str, Path
     ):
         image = Path(work) / target.name
         _create(image, planned, seed, fillings, monitor)
-        os.link(image, target)  # unlike a rename it never takes the place of what another one has made meanwhile
+        rename_new(image, target)
         fsync_folder(target.absolute().parent)
 
 
