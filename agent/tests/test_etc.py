@@ -161,6 +161,8 @@ def test_files_that_hide_what_the_release_has(paths: Paths) -> None:
             put(folder, name)
     put(upper, "d/other", "mine")
     (upper / "becomes link").symlink_to("same")
+    put(lower, "machine-id", "")
+    put(upper, "machine-id", "0123")  # the node's identity is no change of anybody's
     assert hidden_files(paths, Slot.A) == ["becomes link", "d/other"]
 
 

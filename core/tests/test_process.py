@@ -183,5 +183,5 @@ def test_no_handle_is_left_open() -> None:
 
 
 def test_a_command_is_shown_without_passwords() -> None:
-    argv = ["fetch", "http://user:s3cret@mirror.example.net/debian", "--mail", "a@b.example"]
+    argv = ["fetch", "http://user:s3@cret@mirror.example.net/debian", "--mail", "a@b.example"]
     assert process.pasteable(argv) == "fetch http://***@mirror.example.net/debian --mail a@b.example"

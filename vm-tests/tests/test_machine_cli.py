@@ -69,6 +69,13 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(tmp_pat
         assert "Traceback" not in done.stderr
 
 
+def test_a_folder_to_keep_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").touch()
+    done = proa_vm("run", tmp_path / "disk.raw", "--keep", "/proc/x")
+    assert "error[FILE_MISSING]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("words", [["--memory", "0"], ["--cpus", "0"]])
 def test_a_machine_that_cannot_be_is_a_usage_error(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "disk.raw").touch()

@@ -40,6 +40,9 @@ class SetAside:
     files: tuple[str, ...]
 
 
+_IDENTITY: Final = "machine-id"
+
+
 def carry_over(paths: Paths, source: Slot, target: Slot) -> None:
     """Give ``target`` a copy of what ``source`` has over the release's /etc; whole or not at all.
 
@@ -113,12 +116,17 @@ def _copy(source: Path, place: Path) -> None:
 def hidden_files(paths: Paths, slot: Slot) -> list[str] | None:
     """Files of the release's /etc that the node's own hide with other content, or have deleted.
 
-    None where the release's /etc cannot be seen below the overlay.
+    Not the node's identity, which stands over an empty file of every release. None where the release's /etc cannot be
+    seen below the overlay.
     """
     upper, lower = paths.etc_upper(slot), paths.lower_etc
     if not lower.is_dir():
         return None
-    names = (name for name in _walk(upper) if _exists(lower / name) and not _equal(upper / name, lower / name))
+    names = (
+        name
+        for name in _walk(upper)
+        if name != _IDENTITY and _exists(lower / name) and not _equal(upper / name, lower / name)
+    )
     return sorted(names)[:NAMES]
 
 

@@ -122,7 +122,7 @@ def show_summary(config: Path, version: str, as_json: bool) -> None:
 
 def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
     """With the name of a key behind it, it is a common name: 64 characters (RFC 5280, appendix A.1)."""
-    if not 1 <= len(value.strip()) <= _MAX_NAME or not value.isprintable():
+    if not value.strip() or len(value) > _MAX_NAME or not value.isprintable():
         raise ProaError(Code.USAGE, f"1 to {_MAX_NAME} printable characters are wanted", at="--name")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
@@ -22,6 +23,8 @@ from proa.core.events import Monitor, monitor
 from proa.core.files import user_error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+_NO_DEFECTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
+"""What the system refuses whoever asks, and however well: a missing file may be a defect of ours."""
 
 _json_asked: ContextVar[bool | None] = ContextVar("json_asked", default=None)
 """What the verb that runs was told by ``--json`` or its environment twin; none as long as that is not known."""
@@ -103,7 +106,7 @@ def _run(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return int(Exit.FAILED)
     except Exception as defect:  # noqa: BLE001 -- the one handler at the top
-        if isinstance(defect, OSError) and (told := user_error(defect)) is not None:
+        if isinstance(defect, OSError) and defect.errno in _NO_DEFECTS and (told := user_error(defect)) is not None:
             return _failed(told, name)
         with suppress(OSError):
             traceback.print_exc()

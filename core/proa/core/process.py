@@ -229,4 +229,4 @@ def pasteable(argv: Sequence[str]) -> str:
     return _LOGIN.sub("://***@", shlex.join(argv))
 
 
-_LOGIN: Final = re.compile(r"(?<=\w)://[^/@\s]+@")
+_LOGIN: Final = re.compile(r"(?<=\w)://[^/\s]+@")

@@ -12,6 +12,7 @@ from typing import Self
 
 from proa.core.clock import SYSTEM, Clock, Deadline
 from proa.core.errors import Code, ProaError
+from proa.core.files import os_errors
 from proa.core.process import Result
 from proa.vm import accel, speed, ssh
 from proa.vm.console import Console, Finding
@@ -55,7 +56,8 @@ class Machine:
         echo: Callable[[bytes], object] | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         self.folder = folder
         self.limits = limits or speed.limits()

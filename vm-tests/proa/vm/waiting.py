@@ -11,7 +11,7 @@ T = TypeVar("T")
 _PAUSE: Final = 0.05
 
 
-def until(ask: Callable[[], T | None], what: str, seconds: float = 30.0, *, clock: Clock = SYSTEM) -> T:
+def until(ask: Callable[[], T | None], what: str, seconds: float = 60.0, *, clock: Clock = SYSTEM) -> T:
     """Ask until the answer is neither false, empty nor none; that answer.
 
     Args:
