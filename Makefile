@@ -28,7 +28,7 @@ test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder
 test-rollouts: setup ## random schedules of the planner, SCHEDULES (1000) of each kind: none breaks a promise
 	@PROA_SCHEDULES=$(or $(SCHEDULES),1000) scripts/test rollouts
 
-test-contract: setup ## tests against real parts: registry, cosign, loop devices, packages
+test-contract: setup ## tests against real parts: registry, cosign, loop devices, packages, Kubernetes API server
 	@scripts/test contract
 
 test-vm: setup ## tests on real firmware, boot loader and kernel in QEMU
