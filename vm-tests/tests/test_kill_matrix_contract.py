@@ -171,7 +171,7 @@ def live_and_die(cluster: ControlPlane, reaper: Reaper, end: str) -> None:
             leader.turn.set()
             successor.begin()
             what = f"a death, or the end, after {reaper.cases[-1:]}"
-            until(lambda: leader.dead.is_set() or idle(cluster, leader.scheduler, end), what)  # noqa: B023 -- at once
+            until(lambda: leader.dead.is_set() or idle(cluster, leader.scheduler, end), what, 180)  # noqa: B023 -- at once
             if not leader.dead.is_set():
                 return
             cluster.api.patch(LEASE, {"spec": {"holderIdentity": None}}, MERGE)  # it need not be waited for
@@ -236,4 +236,4 @@ def check(cluster: ControlPlane, witness: Witness, reaper: Reaper) -> None:
     assert len(reaper.cases) - before.total() == len(reaper.made)
     assert Counter(reaper.made) <= before
     # A status tells of a moment: the next leader may write another one.
-    assert all(name.startswith("status") for name in before - Counter(reaper.made)), reaper.cases
+    assert all(name.startswith(("status", "evict", "mark")) for name in before - Counter(reaper.made)), reaper.cases
