@@ -218,7 +218,7 @@ def test_f61_a_leader_that_stood_still_writes_nothing_any_more(ward: Ward) -> No
                 until(lambda: answers(ward.proxy, rule.hit[0]), "the late cordon to be answered")
                 ward.scheduler.resume()
             assert answers(ward.proxy, rule.hit[0]) == [403]
-            until(lambda: "another one leads" in ward.scheduler.said or not ward.scheduler.leading, "it to notice")
+            until(lambda: "fenced: this one" in ward.scheduler.said or not ward.scheduler.leading, "it to notice")
             time.sleep(1.0)
             assert (ward.scheduler.leading, other.leading) == (False, True)
             assert two.traces == []

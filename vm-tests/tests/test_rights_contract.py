@@ -29,6 +29,7 @@ from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, 
 from proa.scheduler.planning.views import FENCE, MARK, Mark, Record, Snapshot
 from proa.vm import clusterwipe
 from proa.vm.controlplane import ControlPlane
+from proa.vm.installed import uninstall
 from proa.vm.kubeapi import APPLY, JSON, MERGE, Answer, KubeApi, Object
 from proa.vm.waiting import until
 
@@ -102,6 +103,7 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
         prepare(control_plane, wanted)
         yield control_plane
     finally:  # a policy that stayed would refuse what other tests write
+        uninstall(control_plane)
         for path in (f"/api/v1/namespaces/{PROXY_NAMESPACE}/pods/proxy", *(place(item) for item in reversed(wanted))):
             if "customresourcedefinitions" not in path:
                 control_plane.api.delete(path, gracePeriodSeconds=0)

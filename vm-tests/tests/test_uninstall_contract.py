@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +22,10 @@ from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.writing import Writer
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark, NodeView, Snapshot
+from proa.vm.clusterwipe import definitions
 from proa.vm.controlplane import ControlPlane
-from proa.vm.kubeapi import APPLY, Object
+from proa.vm.installed import uninstall
+from proa.vm.kubeapi import APPLY, KubeApi, Object
 from proa.vm.simnodes import SimNodes
 from proa.vm.waiting import until
 
@@ -39,9 +43,13 @@ class Leader:
 @pytest.fixture
 def api(cluster: ControlPlane) -> Iterator[Api]:
     """The scheduler's own client, as administrator."""
-    found = Api(access.find(str(cluster.kubeconfig), environ={}))
+    found = administrator(cluster)
     yield found
     found.close()
+
+
+def administrator(cluster: ControlPlane) -> Api:
+    return Api(access.find(str(cluster.kubeconfig), environ={}))
 
 
 @pytest.fixture
@@ -51,6 +59,7 @@ def installed(cluster: ControlPlane) -> Iterator[ControlPlane]:
         cluster.apply(render.documents(Settings()))
         yield cluster
     finally:
+        uninstall(cluster)
         for item in reversed(render.documents(Settings())):
             if item["kind"] != "CustomResourceDefinition":
                 cluster.api.delete(place(item), propagationPolicy="Background")
@@ -99,8 +108,8 @@ def shown(cluster: ControlPlane) -> dict[str, Any]:
     }
 
 
-def node_os(name: str) -> Object:
-    metadata = {"name": name, "annotations": {FENCE: "3"}, "finalizers": ["proa.dev/of-a-later-version"]}
+def node_os(name: str, fence: int = 3) -> Object:
+    metadata = {"name": name, "annotations": {FENCE: str(fence)}, "finalizers": ["proa.dev/of-a-later-version"]}
     return {"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": metadata, "spec": {}}
 
 
@@ -148,6 +157,7 @@ def test_nothing_is_left(installed: ControlPlane, api: Api, nodes: Callable[...,
     kinds = [change.kind for change in changes]
     assert kinds.index("Deployment") == 0
     assert kinds.index("Node") < kinds.index("NodeOS") < kinds.index("CustomResourceDefinition")
+    assert kinds.index("Lease") < kinds.index("ValidatingAdmissionPolicyBinding")
     assert kinds[-2:] == ["Namespace", "Namespace"]
     assert remove(api) == []
 
@@ -163,6 +173,24 @@ def test_a_dry_run_changes_nothing(installed: ControlPlane, api: Api, nodes: Cal
     assert {"Deployment", "Node", "OSRollout", "CustomResourceDefinition", "DaemonSet", "Namespace"} <= kinds
     assert all(change.did.startswith("would be ") for change in changes)
     assert [one for one in installed.audit(since, write=True) if one.agent.startswith("proa-scheduler/")] == []
+
+
+def test_a_cluster_that_had_proa_knows_the_lease_of_its_next_installation(tmp_path: Path) -> None:
+    """An API server of its own: what one has once stopped following, it never follows again."""
+    with ControlPlane(tmp_path, before=definitions()) as plane, closing(administrator(plane)) as api:
+        for fence in (3, 9):
+            plane.apply(render.documents(Settings()))
+            plane.apply([one := lease()])
+            plane.api.patch(place(one), {"spec": {"leaseTransitions": fence}})
+            with KubeApi(plane.access_for(SCHEDULER, NAMESPACE)) as scheduler:
+                ours, old = (node_os("node-0000", number) for number in (fence, fence - 1))
+                until(lambda: tried(scheduler, ours) == 201, "the lease to be seen")  # noqa: B023
+                assert tried(scheduler, old) == 403
+            remove(api)
+
+
+def tried(api: KubeApi, item: Object) -> int:
+    return api.call("POST", paths.NODE_OSES, item, query={"dryRun": "All"}).status
 
 
 class Interrupted(Exception):  # noqa: N818 -- nothing is wrong

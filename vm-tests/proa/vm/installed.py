@@ -10,7 +10,7 @@ from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE, Settings
 from proa.vm.controlplane import ControlPlane
-from proa.vm.kubeapi import KubeApi
+from proa.vm.kubeapi import Answer, KubeApi
 from proa.vm.simcourier import PATH
 from proa.vm.waiting import until
 
@@ -19,6 +19,7 @@ USER: Final = f"{NAMESPACE}/{SCHEDULER}"
 _RUNS: Final = frozenset({"Deployment", "DaemonSet", "PodDisruptionBudget"})
 _POLICIES: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 _BINDINGS: Final = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+_LEASE: Final = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
 _PROBE: Final = {"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": {"name": "probe"}, "spec": {}}
 
 
@@ -34,13 +35,22 @@ def install(plane: ControlPlane) -> None:
 
 
 def uninstall(plane: ControlPlane) -> None:
-    """Take the policies away: where there is no lease they refuse every NodeOS, those of other tests as well."""
+    """Take the policies away: where there is no lease they refuse every NodeOS, those of other tests as well.
+
+    The lease goes before them, and is seen to have gone; see :mod:`proa.scheduler.install.removal` for why.
+    """
+    plane.api.delete(_LEASE)
+    if plane.api.find(f"{_BINDINGS}/proa-fence-orders") is not None:
+        until(lambda: _probe(plane).status == 404 or "no params found" in _probe(plane).message, "the lease to be gone")
     for path in (_BINDINGS, _POLICIES):
         for item in list(plane.api.items(path)):
             plane.api.delete(f"{path}/{item['metadata']['name']}")
-    until(
-        lambda: plane.api.call("POST", PATH, _PROBE, query={"dryRun": "All"}).status == 201, "the policies to be gone"
-    )
+    free = (201, 404)  # 404: the kind is gone as well
+    until(lambda: _probe(plane).status in free, "the policies to be gone")
+
+
+def _probe(plane: ControlPlane) -> Answer:
+    return plane.api.call("POST", PATH, _PROBE, query={"dryRun": "All"})
 
 
 @contextmanager

@@ -225,7 +225,7 @@ class Controller:
         for written in all_written:
             match written.outcome:
                 case Outcome.FENCED:
-                    log.warning("another one leads: this one stops", fence=self.elector.fence)
+                    log.warning("fenced: this one stops", fence=self.elector.fence, why=str(written.error or ""))
                     self.elector.resign()
                     return 0.0
                 case Outcome.NOT_LEADING:

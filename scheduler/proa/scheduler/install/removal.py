@@ -1,8 +1,10 @@
 """Takes Proa out of a cluster, in an order in which nothing comes back, and as often as one likes.
 
 First the schedulers, so that nobody cordons or creates any more; then what they have left on nodes; then the objects,
-and their definitions; last what the rest needed to work. Whatever is gone already is passed over, so that a removal
-that was interrupted goes on where it was.
+and their definitions; last what the rest needed to work. The lease goes while the policies still stand: an API server
+that no longer has a policy with leases as parameters stops following them, keeps what it has seen last, and would
+judge by that until it is restarted if Proa came back (kubernetes/kubernetes#130887). Whatever is gone already is
+passed over, so that a removal that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.objects import GROUP
 
 _ORDER: Final = (
+    "Lease",
     "ValidatingAdmissionPolicyBinding",
     "ValidatingAdmissionPolicy",
     "CustomResourceDefinition",
@@ -35,10 +38,11 @@ _ORDER: Final = (
     "RoleBinding",
     "Role",
     "ServiceAccount",
-    "Lease",
 )
 """What goes when, after the objects; the Deployment went first, and namespaces go last."""
 _PAUSE: Final = 0.2
+_SEEN: Final = 2.0
+"""Seconds in which every API server sees that the lease is gone."""
 _KEPT: Final = "kept"
 _OTHERS: Final = {"labelSelector": "app.kubernetes.io/name!=proa"}
 _LIVE: Final = (
@@ -168,6 +172,8 @@ class Removal:
                     raise
             if path.startswith(DEFINITIONS):
                 self._wait(path, "Objects of it have finalizers of others: see what holds them.")
+            if kind == "Lease":
+                self.clock.sleep(_SEEN)
         metadata = document["metadata"]
         space = f"{metadata['namespace']}/" if "namespace" in metadata else ""
         self._tell(kind, f"{space}{metadata['name']}", "deleted")
