@@ -12,21 +12,20 @@ import click
 from click.core import ParameterSource
 
 from proa.builder import keys as keyring
-from proa.builder import pipeline, reference, sbom, summary, verifying
+from proa.builder import pipeline, profiles, sbom, summary, verifying
 from proa.builder.cache import Cache, default_folder
 from proa.builder.config import load
+from proa.builder.profiles import CONFIG
 from proa.core import SCHEMA_VERSION, artifact
 from proa.core.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
 from proa.core.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.events import human_bytes, monitor
-from proa.core.files import os_errors, replace
 from proa.core.keys import load_public
 from proa.core.reference import Reference, parse
 from proa.core.registry import open_source
 from proa.core.source import Source
 from proa.core.trust import Trust
 
-CONFIG = "proa.toml"
 _MAX_NAME = 60
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -66,19 +65,12 @@ def cli() -> None:
 
 @cli.command(epilog="Example: proa-build init my-node")
 @click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--profile", default="", metavar="NAME", help=f"Begin with a profile: {', '.join(profiles.NAMES)}.")
 @dry_run_option
-def init(folder: Path, dry_run: bool) -> None:
-    """Write a commented proa.toml that builds as it is."""
-    path = folder / CONFIG
-    if path.exists():
-        raise ProaError(Code.FILE_EXISTS, "there is a configuration already", at=path)
-    if dry_run:
-        click.echo(f"would write {path}")
-        return
-    with os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        replace(path, reference.template().encode())
-    click.echo(f"wrote {path}")
+def init(folder: Path, profile: str, dry_run: bool) -> None:
+    """Write a commented proa.toml that builds as it is, or the files of a profile."""
+    for path in profiles.write(folder, profile, dry_run=dry_run):
+        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
 
 
 @cli.command(epilog="Example: proa-build check -c node/proa.toml --json")

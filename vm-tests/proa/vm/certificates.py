@@ -26,7 +26,7 @@ class Certificate:
 
 
 class Authority:
-    """A certificate authority whose key never leaves this process.
+    """A certificate authority whose key does not leave this process by itself.
 
     Args:
         folder: Where ``ca.crt`` and what it issues are written.
@@ -64,6 +64,10 @@ class Authority:
             purposes.append(ExtendedKeyUsageOID.SERVER_AUTH)
         alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
         return self._issue(names[0], _name(names[0]), purposes, alternatives, days=days)
+
+    def save_key(self, path: Path) -> None:
+        """Write the authority's own key, for a program that issues certificates in its name."""
+        _write_key(path, self._key)
 
     def issue_user(self, name: str, groups: Sequence[str] = ()) -> Certificate:
         """A certificate that says who a client is, as Kubernetes reads it.

@@ -30,6 +30,17 @@ CONTROLLERS: Final = (
     "garbage-collector-controller",
 )
 """What tests need: pods of Deployments and DaemonSets, budgets, and owners whose objects go with them."""
+REAL_NODES: Final = (
+    *CONTROLLERS,
+    "node-lifecycle-controller",
+    "taint-eviction-controller",
+    "pod-garbage-collector-controller",
+    "endpointslice-controller",
+    "root-ca-certificate-publisher-controller",
+    "certificatesigningrequest-approving-controller",
+    "certificatesigningrequest-signing-controller",
+)
+"""What a cluster with real kubelets needs besides."""
 NODE_LIFECYCLE: Final = "node-lifecycle-controller"
 """Marks nodes that fall silent, and taints them; without it a node's conditions are what it says itself."""
 
@@ -91,6 +102,11 @@ class Parts:
         return Access(self.etcd_url, self.authority.ca_file, client.cert_file, client.key_file)
 
     @property
+    def signing_key(self) -> Path:
+        """The authority's key, with which the controllers sign kubelets' requests."""
+        return self.folder / "certificates/signing.key"
+
+    @property
     def account_key(self) -> Path:
         """What signs service-account tokens."""
         return self.folder / "certificates/accounts.key"
@@ -122,6 +138,7 @@ def make(folder: Path, programs: Path, controllers: Sequence[str], extra: Mappin
         extra,
     )
     write_key_pair(parts.account_key)
+    authority.save_key(parts.signing_key)
     manager = authority.issue_user("system:kube-controller-manager", [ADMINS])
     Access(access.server, authority.ca_file, manager.cert_file, manager.key_file).write(folder / "controllers.conf")
     replace(folder / "audit-policy.json", json.dumps(audit.POLICY).encode())
@@ -198,7 +215,20 @@ def controller_manager(parts: Parts) -> list[str]:
         f"--controllers={','.join(parts.controllers)}",
         f"--root-ca-file={parts.authority.ca_file}",
         f"--service-account-private-key-file={parts.account_key}",
+        f"--cluster-signing-cert-file={parts.authority.ca_file}",
+        f"--cluster-signing-key-file={parts.signing_key}",
         "--kube-api-qps=1000",
         "--kube-api-burst=2000",
         *parts.extra.get("kube-controller-manager", ()),
+    ]
+
+
+def scheduler(parts: Parts) -> list[str]:
+    """kube-scheduler, which real nodes need: simulated ones take their pods themselves."""
+    return [
+        str(parts.bin / "kube-scheduler"),
+        f"--kubeconfig={parts.folder / 'controllers.conf'}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={free_ports(1)[0]}",
+        "--leader-elect=false",
     ]

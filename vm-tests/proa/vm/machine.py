@@ -101,6 +101,14 @@ class Machine:
         """Whether it is switched on."""
         return self._power.on
 
+    def port(self, guest: int) -> int:
+        """The port of this host's loopback address that leads to one of the guest's.
+
+        Raises:
+            KeyError: for one that is not forwarded, or while the machine has never run.
+        """
+        return self._power.ports[guest]
+
     @property
     def pid(self) -> int:
         """QEMU's process number.

@@ -21,12 +21,14 @@ HOST = "10.0.2.2"
 
 @dataclass(frozen=True)
 class Network:
-    """QEMU's user-mode network: the guest gets 10.0.2.15 by DHCP."""
+    """QEMU's user-mode network."""
 
     restrict: bool = False
     """Whether the guest reaches neither the host nor the world; SSH into it works all the same."""
     forward: Mapping[int, int] = field(default_factory=dict)
     """Ports of the host's loopback address and the guest's ports that they lead to (0: any free one)."""
+    address: str = "10.0.2.15"
+    """What the guest gets by DHCP: in 10.0.2.0/24, from .9 on. Guests do not reach one another."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,8 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
         forward.append((0, 22))
     rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
     restrict = "on" if network.restrict else "off"
-    yield from ("-netdev", ",".join(("user", "id=net0", f"restrict={restrict}", "ipv6=off", *rules)))
+    options = ("user", "id=net0", f"dhcpstart={network.address}", f"restrict={restrict}", "ipv6=off", *rules)
+    yield from ("-netdev", ",".join(options))
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
 
 

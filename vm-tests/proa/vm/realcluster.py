@@ -1,0 +1,119 @@
+"""A Kubernetes cluster whose nodes are virtual machines of images that Proa built.
+
+The control plane with its scheduler, and a registry, run on this host's loopback; each machine has a network of its own
+behind which it reaches both. There is no network between pods of different nodes, and no kube-proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from proa.vm import controlflags, joining
+from proa.vm.child import Child
+from proa.vm.controlplane import ControlPlane
+from proa.vm.disks import Disk
+from proa.vm.machine import Machine
+from proa.vm.qemu import HOST, Hardware, Network
+from proa.vm.registry import LocalRegistry
+
+PORT: Final = 30080
+"""Where a node's workload answers."""
+ZONE: Final = "topology.kubernetes.io/zone"
+IMAGES: Final = "images.proof.test"
+"""What the registry is called in the names of pods' images."""
+_MIRRORED: Final = (IMAGES, "registry.k8s.io")
+_LOGIN: Final = ("node", "proof-password")
+_CA: Final = "/etc/proa/registry.crt"
+_AUTH: Final = "/etc/proa/registry-auth.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cluster is made of.
+
+    Attributes:
+        disk: The disk image that every node starts from.
+        keys: The keys folder of Secure Boot; none without it.
+        names: The nodes; each is in a zone of its own.
+        memory: MiB of each.
+    """
+
+    disk: Path
+    keys: Path | None
+    names: Sequence[str] = ("node-1", "node-2", "node-3")
+    memory: int = 1024
+
+
+@dataclass
+class Cluster:
+    """Runs as long as the ``with`` block. The machines are not switched on by it.
+
+    Attributes:
+        folder: For all of it.
+        plan: What it is made of.
+    """
+
+    folder: Path
+    plan: Plan
+    machines: dict[str, Machine] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.registry = stack.enter_context(LocalRegistry(self.folder / "registry", auth=_LOGIN))
+            self.plane = stack.enter_context(self._control_plane())
+            self.scheduler = Child(
+                "kube-scheduler", controlflags.scheduler(self.plane.parts), self.folder / "kube-scheduler.log"
+            )
+            stack.callback(self.scheduler.kill)
+            self.scheduler.start()
+            token = joining.token()
+            self.plane.apply(joining.documents(token))
+            for number, name in enumerate(self.plan.names, 1):
+                machine = Machine(self._hardware(number, name, token), self.folder / name, name=name)
+                self.machines[name] = machine
+                stack.callback(machine.crash)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _control_plane(self) -> ControlPlane:
+        return ControlPlane(self.folder / "control-plane", controllers=controlflags.REAL_NODES)
+
+    def _hardware(self, number: int, name: str, token: str) -> Hardware:
+        port = self.plane.parts.ports[2]
+        authority = self.plane.parts.authority.ca_file.read_bytes()
+        credentials = {
+            joining.BOOTSTRAP: joining.kubeconfig(f"https://{HOST}:{port}", authority, token),
+            joining.EXTRA: joining.files(self._files(name, f"{HOST}:{port}")),
+        }
+        return Hardware(
+            disks=(Disk(self.plan.disk.resolve()),),
+            keys=self.plan.keys.resolve() if self.plan.keys else None,
+            memory=self.plan.memory,
+            network=Network(address=f"10.0.2.{20 + number}", forward={0: PORT}),
+            credentials=credentials,
+        )
+
+    def _files(self, name: str, server: str) -> Mapping[str, str | bytes]:
+        """What names this cluster and this node in /etc."""
+        registry = self.registry
+        assert registry.ca_file is not None  # noqa: S101
+        assert registry.auth_file is not None  # noqa: S101
+        hosts = joining.mirror(registry.guest_address, _CA, *_LOGIN)
+        return {
+            "/etc/default/kubelet": f"KUBELET_EXTRA_ARGS=--hostname-override={name} --node-labels={ZONE}={name}\n",
+            "/etc/default/proof": f"APISERVER={server}\n",
+            _CA: registry.ca_file.read_bytes(),
+            _AUTH: registry.auth_file.read_bytes(),
+            "/etc/proa/registry.toml": f'ca_file = "{_CA}"\nauth_file = "{_AUTH}"\n',
+            **{f"/etc/containerd/certs.d/{one}/hosts.toml": hosts for one in _MIRRORED},
+        }
