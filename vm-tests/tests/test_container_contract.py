@@ -270,7 +270,9 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
             (secrets / name).write_text(content)
         address = urlsplit(access.server)
         where = (f"KUBERNETES_SERVICE_HOST={address.hostname}", f"KUBERNETES_SERVICE_PORT={address.port}")
-        argv = [*namespace.enter(network=True), *confined(folder, *where), *words]
+        # The shell stays: the kernel takes back from a program that changes its user that it dies with its parent.
+        stays = ("sh", "-c", '"$@"; exit $?', "sh")
+        argv = [*namespace.enter(network=True), *stays, *confined(folder, *where), *words]
         scheduler = Child("the scheduler in its image", argv, tmp_path / "log")
         scheduler.start()
         try:
