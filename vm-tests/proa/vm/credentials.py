@@ -1,4 +1,8 @@
-"""systemd credentials for a guest, passed in SMBIOS strings (systemd.system-credentials(7), SMBIOS type 11)."""
+"""systemd credentials for a guest (systemd.system-credentials(7)): short ones in SMBIOS strings, long ones by fw_cfg.
+
+SMBIOS strings (type 11) are there from the first instruction on, but systemd 252 reads no more than the first page of
+them. QEMU's fw_cfg has no such limit, and needs the kernel's module ``qemu_fw_cfg``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,9 @@ Credentials = Mapping[str, str | bytes]
 """Names as ``ssh.authorized_keys.root`` or ``system.hostname``, and what the guest reads under them."""
 
 LARGEST = 32 * 1024
-"""Bytes of one credential; an SMBIOS table has 64 KiB for everything."""
+"""Bytes of one credential."""
+_TABLE = 4000
+"""Bytes of all SMBIOS strings that systemd 252 reads, the head of the table apart."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
@@ -35,10 +41,20 @@ def arguments(credentials: Credentials, folder: Path) -> list[str]:
     """QEMU's arguments; the values go through files, so that no process list shows them."""
     folder.mkdir(mode=0o700, exist_ok=True)
     words = []
-    for name, value in credentials.items():
+    left = _TABLE
+    for name, value in sorted(credentials.items(), key=lambda item: len(item[1])):
         text = encode(name, value)
         file = folder / name
         file.touch(mode=0o600)
-        file.write_text(text)
-        words += ["-smbios", f"type=11,path={str(file).replace(',', ',,')}"]
+        left -= len(text) + 1
+        if left >= 0:
+            file.write_text(text)
+            words += ["-smbios", f"type=11,path={_escape(file)}"]
+        else:
+            file.write_bytes(value.encode() if isinstance(value, str) else value)
+            words += ["-fw_cfg", f"name=opt/io.systemd.credentials/{name},file={_escape(file)}"]
     return words
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace(",", ",,")
