@@ -6,34 +6,32 @@ an equal image; ``SOURCE_DATE_EPOCH`` is its date, and without it the date of De
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
-from container import debian, software
-from container.layer import Layer, compress
+from container import debian, oci, software
+from container.layer import Layer
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import run_command
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
-from proa.core.release import MANIFEST_TYPE, Blob
-from proa.core.source import digest_of
 
-CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
-LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 USER: Final = 65532
 """The user and group that the image runs as, unless the manifests say otherwise."""
 _ACCOUNTS: Final = {
     "etc/passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nproa:x:{USER}:{USER}:proa:/:/usr/sbin/nologin\n",
     "etc/group": f"root:x:0:\nproa:x:{USER}:\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+}
+_CONFIG: Final = {
+    "User": f"{USER}:{USER}",
+    "Entrypoint": ["/usr/bin/proa-scheduler"],
+    "Env": ["PATH=/usr/bin", "LANG=C.UTF-8"],
+    "WorkingDir": "/",
 }
 
 
@@ -76,41 +74,8 @@ def build(out: Path, tag: str) -> Image:
     for name in ("proc", "sys", "dev", "run"):
         layer.folder(name)
     layer.folder("tmp", 0o1777)
-    tar = layer.tar()
-    with LayoutDir(Reference("", "", layout=out)) as layout:
-        blob = layout.push_blob(compress(tar))
-        config = layout.push_blob(_json(_config(layer.date, digest_of(tar))))
-        digest = layout.push_manifest(_json(_manifest(layer.date, config, blob)), tag)
-    return Image(digest, blob.size, layer.size, tuple(listed))
-
-
-def _config(date: int, diff: str) -> dict[str, Any]:
-    """The image's configuration (image-spec ``config.md``)."""
-    return {
-        "architecture": "amd64",
-        "os": "linux",
-        "created": _time(date),
-        "config": {
-            "User": f"{USER}:{USER}",
-            "Entrypoint": ["/usr/bin/proa-scheduler"],
-            "Env": ["PATH=/usr/bin", "LANG=C.UTF-8"],
-            "WorkingDir": "/",
-            "Labels": _labels(),
-        },
-        "rootfs": {"type": "layers", "diff_ids": [diff]},
-        "history": [{"created": _time(date), "created_by": "python -m container.build"}],
-    }
-
-
-def _manifest(date: int, config: Blob, layer: Blob) -> dict[str, Any]:
-    """The manifest (image-spec ``manifest.md``)."""
-    return {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": CONFIG_TYPE, "digest": config.digest, "size": config.size},
-        "layers": [{"mediaType": LAYER_TYPE, "digest": layer.digest, "size": layer.size}],
-        "annotations": _labels() | {"org.opencontainers.image.created": _time(date)},
-    }
+    made = oci.write(out, tag, layer, oci.Description(_CONFIG, _labels(), "python -m container.build"))
+    return Image(made.digest, made.size, layer.size, tuple(listed))
 
 
 def _labels() -> dict[str, str]:
@@ -122,14 +87,6 @@ def _labels() -> dict[str, str]:
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.base.name": f"debian:{debian.SUITE}",
     }
-
-
-def _time(date: int) -> str:
-    return datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
 @click.command(epilog="Example: python -m container.build -o build/image")

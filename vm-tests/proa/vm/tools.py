@@ -41,12 +41,14 @@ class GoTool:
     Attributes:
         package: The package to build; of a module of our own its folder, seen from this file's.
         version: The version of its module; empty for one of our own.
-        linked: What the linker writes into it, by variable.
+        linked: What the linker writes into it, by variable; it is stripped then.
+        stripped: Whether it has no symbols.
     """
 
     package: str
     version: str = ""
     linked: Mapping[str, str] = field(default_factory=dict)
+    stripped: bool = False
 
     @property
     def source(self) -> Path | None:
@@ -57,7 +59,7 @@ class GoTool:
     def flags(self) -> tuple[str, ...]:
         """Arguments of ``go build``, ``go install``."""
         words = [f"-X {name}={value}" for name, value in self.linked.items()]
-        return ("-ldflags", " ".join(["-s -w", *words])) if words else ()
+        return ("-ldflags", " ".join(["-s -w", *words])) if words or self.stripped else ()
 
 
 KUBERNETES: Final = "v1.37.2"
@@ -69,6 +71,7 @@ TOOLS: Final[Mapping[str, GoTool]] = {
     "cosign": GoTool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
     "oras": GoTool("oras.land/oras/cmd/oras", "v1.3.6"),
     "referrers": GoTool("referrers"),
+    "workload": GoTool("../../workload", stripped=True),
     "controlplane": GoTool(
         "../../controlplane",
         linked={

@@ -1,0 +1,3 @@
+module proa.dev/workload
+
+go 1.25
