@@ -66,7 +66,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.registry = stack.enter_context(LocalRegistry(self.folder / "registry", auth=_LOGIN))
+            self.registry = stack.enter_context(LocalRegistry(self.folder / "registry", auth=_LOGIN, access_log=True))
             self.plane = stack.enter_context(self._control_plane())
             self.scheduler = Child(
                 "kube-scheduler", controlflags.scheduler(self.plane.parts), self.folder / "kube-scheduler.log"

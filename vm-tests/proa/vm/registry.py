@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import subprocess
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ GUEST_HOST = "10.0.2.2"
 HOST_NAMES = ("127.0.0.1", "localhost", GUEST_HOST)
 """The names that are always in the certificate and in the auth file."""
 
+_SERVED = re.compile(r'"GET /v2/(\S+)/blobs/sha256:[0-9a-f]{64}(?:\?\S*)? HTTP/[0-9.]+" 20[06] (\d+)')
+"""A blob that was sent, in the access log (Apache's combined format)."""
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _ATTEMPTS = 3
@@ -44,6 +47,7 @@ class LocalRegistry:
         client_certificates: Whether it wants clients to show a certificate; ``client`` is one.
         program: The command line of another registry; ``{address}``, ``{cert}`` and ``{key}`` are filled in.
             It has no login.
+        access_log: Whether every request is written down, for :meth:`served`.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class LocalRegistry:
         host_names: Sequence[str] = (),
         client_certificates: bool = False,
         program: Sequence[str | Path] = (),
+        access_log: bool = False,
     ) -> None:
         folder = folder.resolve()
         self.folder = folder
@@ -62,6 +67,7 @@ class LocalRegistry:
         self.auth = auth
         self.port = 0
         self._names = tuple(dict.fromkeys((*HOST_NAMES, *host_names)))
+        self._access_log = access_log
         self._program = tuple(str(word) for word in program)
         self._running: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,6 +100,17 @@ class LocalRegistry:
     def log(self) -> str:
         """What the registry wrote."""
         return (self.folder / "log").read_text(errors="replace")
+
+    def served(self, repository: str, since: int = 0) -> tuple[int, int]:
+        """How many bytes of blobs of a repository were sent; and where its log ends now, for the next time.
+
+        Args:
+            repository: Its name.
+            since: Where to begin in the log.
+        """
+        text = (self.folder / "log").read_bytes()
+        found = _SERVED.findall(text[since:].decode(errors="replace"))
+        return sum(int(size) for name, size in found if name == repository), len(text)
 
     def reference(self, name: str, tag: str = "") -> Reference:
         """A reference to something in it, from this machine."""
@@ -175,7 +192,7 @@ class LocalRegistry:
         storage = {"filesystem": {"rootdirectory": str(self.folder / "content")}, "delete": {"enabled": True}}
         configuration: dict[str, object] = {
             "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "log": {"level": "warn", "accesslog": {"disabled": not self._access_log}},
             "storage": storage,
             "http": http,
         }

@@ -1,0 +1,291 @@
+"""The proof: a cluster of real nodes rolls to a new release, back, forward again, and undoes two bad ones.
+
+Every node boots an image that Proa built and runs a real kubelet; Proa's scheduler and couriers run in that cluster,
+from their image. ``make proof`` and ``proa-vm cluster`` tell this story; the report is ``report.json``
+(``proa.proof/v1``) and ``report.html``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from proa.core import process
+from proa.core.errors import Code, ProaError
+from proa.scheduler.kube import paths
+from proa.vm import realwork, speed
+from proa.vm.kubeapi import Object
+from proa.vm.prober import Prober
+from proa.vm.realcluster import PORT, Cluster, Plan
+from proa.vm.report import StepRecord, Story
+from proa.vm.timeline import Sight, Timeline, look
+
+SCHEMA: Final = "proa.proof/v1"
+ROLLOUT: Final = "workers"
+_PATH: Final = paths.named(paths.OS_ROLLOUTS, ROLLOUT)
+_POLL: Final = 1.0
+_SPEC: Final[Object] = {
+    "maxUnavailable": 1,
+    "drain": {"timeout": "10m"},
+    "health": {"readySeconds": 10, "timeout": "20m"},
+    "failure": {"max": 0, "action": "Halt"},
+    "retry": {"limit": 0},
+}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of the story.
+
+    Attributes:
+        name: What it is called in the report.
+        out: The folder that ``proa-build image`` has made.
+        version: Its version.
+    """
+
+    name: str
+    out: Path
+    version: str
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who plays.
+
+    Attributes:
+        first: What the nodes boot at first.
+        good: What they are brought to, back from, and to again.
+        broken: What must not get beyond one node.
+        keys: The keys folder.
+        names: The nodes.
+        memory: MiB of each node.
+        short: Whether only one node follows the rollout, and there is no way back and forth: the story of CI.
+    """
+
+    first: Release
+    good: Release
+    broken: Sequence[Release]
+    keys: Path
+    names: Sequence[str] = ("node-1", "node-2", "node-3")
+    memory: int = 1024
+    short: bool = False
+
+
+@dataclass
+class Proof:
+    """The story and what its steps share."""
+
+    folder: Path
+    cast: Cast
+    during: Callable[[Proof, str], None] = lambda proof, step: None
+    """Called in every step once it is under way, with its name: where faults come in."""
+    story: Story = field(default_factory=lambda: Story(SCHEMA, "Proa: a cluster of real nodes"))
+    references: dict[str, str] = field(default_factory=dict, init=False)
+
+    def run(self) -> None:
+        """Tell the whole story; the report is written however it ends.
+
+        Raises:
+            ProaError: What went wrong.
+        """
+        more: dict[str, Any] = {}
+        consoles: dict[str, str] = {}
+        plan = Plan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with Cluster(self.folder, plan) as self.cluster:
+                try:
+                    self._live()
+                finally:
+                    more |= self._facts()
+                    consoles |= {name: machine.console.text for name, machine in self.cluster.machines.items()}
+        finally:
+            self.story.write(self.folder, consoles, **more)
+
+    def _facts(self) -> dict[str, Any]:
+        prober, timeline = getattr(self, "prober", None), getattr(self, "timeline", None)
+        found: dict[str, Any] = {"nodes": len(self.cast.names), "memory": self.cast.memory}
+        if prober is not None:
+            found["probes"] = {"answers": prober.answers, "failures": len(prober.failures)}
+            found["probes"] |= {"slowest": round(prober.slowest, 2), "by_node": prober.by_node}
+        if timeline is not None:
+            found["timeline"] = timeline.document()
+        return found
+
+    # the story
+
+    def _live(self) -> None:
+        cluster = self.cluster
+        with self._step("images of pods, and releases") as record:
+            realwork.deliver(cluster)
+            for one in (self.cast.first, self.cast.good, *self.cast.broken):
+                self.references[one.name] = realwork.push_release(cluster, one.out, one.version)
+            record.details["releases"] = self.references
+        with contextlib.ExitStack() as stack:
+            self.timeline = stack.enter_context(Timeline(cluster.plane.api))
+            with self._step(f"{len(self.cast.names)} nodes boot {self.cast.first.version} and join"):
+                for machine in cluster.machines.values():
+                    machine.start()
+                self._until(self._joined, "all nodes to be Ready", 900)
+            with self._step("Proa from its image"):
+                self._install()
+            with self._step("a web service with a disruption budget"):
+                cluster.plane.apply(realwork.workload(len(self.cast.names)))
+                self._until(lambda: len(self._serving()) == len(self.cast.names), "its pods", 600)
+            ports = {name: machine.port(PORT) for name, machine in cluster.machines.items()}
+            self.prober = stack.enter_context(Prober(self._serving, ports.__getitem__))
+            self._rollouts()
+
+    def _rollouts(self) -> None:
+        first, good = self.cast.first, self.cast.good
+        with self._told(f"to {good.version}") as record:
+            self._create(good)
+            self._finish(good, record)
+        if not self.cast.short:
+            for release, how in ((first, f"back to {first.version}"), (good, f"forward to {good.version} again")):
+                with self._told(how) as record:
+                    self._target(release)
+                    self._finish(release, record)
+                    if record.details["bytes_fetched"] > _SMALL:
+                        raise ProaError(Code.TOOL, f"{how}: something was fetched", at=str(record.details))
+        for broken in self.cast.broken:
+            with self._told(f"to {broken.version}, which is broken ({broken.name})") as record:
+                self._broken(broken, record)
+
+    def _finish(self, release: Release, record: StepRecord) -> None:
+        """The rollout comes to its end, and every node that follows it runs the release in its other slot."""
+        before = {name: sight.slot for name, sight in self._followers().items()}
+        self.during(self, record.name)
+        self._until(lambda: self._phase() == "Complete", f"{release.version} everywhere", 3600)
+        self._until(lambda: not self._wrong(release, before), f"{release.version} everywhere and at rest", 180)
+        if wrong := self._wrong(release, before):
+            raise ProaError(Code.TOOL, "nodes are not as they should be:\n  " + "\n  ".join(wrong), at=record.name)
+
+    def _broken(self, broken: Release, record: StepRecord) -> None:
+        """The rollout halts at one node, which comes back by itself; the others are as they were."""
+        before = look(self.cluster.plane.api)
+        canary: Object = {"nodes": 1, "soak": "10s"}
+        self.cluster.plane.api.patch(_PATH, {"spec": {"canary": canary}})
+        self._target(broken)
+        self.during(self, record.name)
+        self._until(lambda: self._phase() == "Halted", f"{broken.version} to halt", 3600)
+        self._until(lambda: all(one.ready and not one.cordoned for one in self._sights().values()), "rest", 600)
+        after, good = look(self.cluster.plane.api), self.cast.good
+        moved = {name for name in after if after[name].boot_id != before[name].boot_id}
+        wrong = [f"{name}: {one.text}" for name, one in after.items() if one.version != before[name].version]
+        wrong += [f"{name}: fetched it" for name in set(after) - moved if after[name].standby != before[name].standby]
+        if len(moved) != 1 or wrong:
+            raise ProaError(Code.TOOL, f"moved: {sorted(moved)}\n  " + "\n  ".join(wrong), at=record.name)
+        status = self.cluster.plane.api.get(_PATH)["status"]
+        (canary_node,) = moved
+        record.details |= {"canary": canary_node, "halted": status["halted"], "node_says": after[canary_node].error}
+        self._target(good)
+        self._until(lambda: self._phase() == "Complete", "the way back to the good release", 600)
+
+    # acting
+
+    def _install(self) -> None:
+        realwork.install(self.cluster)
+        wanted = len(self.cast.names)
+
+        def there() -> bool:
+            api = self.cluster.plane.api
+            told = [one for one in api.items(paths.NODE_OSES) if (one.get("status") or {}).get("booted")]
+            deployment = api.get("/apis/apps/v1/namespaces/proa-system/deployments/proa-scheduler")
+            return len(told) == wanted and deployment.get("status", {}).get("readyReplicas", 0) == 2
+
+        self._until(there, "two schedulers, and the word of every node", 900)
+
+    def _create(self, release: Release) -> None:
+        kind = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": ROLLOUT}}
+        spec = {**_SPEC, "release": self.references[release.name]}
+        if self.cast.short:
+            spec["nodeSelector"] = {"matchLabels": {"kubernetes.io/hostname": self.cast.names[0]}}
+        self.cluster.plane.apply([{**kind, "spec": spec}])
+
+    def _target(self, release: Release) -> None:
+        """As a person does it: ``kubectl proa start``."""
+        words = ["start", ROLLOUT, self.references[release.name], "--offline"]
+        env = {"KUBECONFIG": str(self.cluster.plane.kubeconfig)}
+        process.run([Path(sys.executable).with_name("kubectl-proa"), *words], env=env)
+
+    # looking
+
+    def _phase(self) -> str:
+        rollout = self.cluster.plane.api.get(_PATH)
+        status: Object = rollout.get("status") or {}
+        seen = status.get("observedGeneration") == rollout["metadata"]["generation"]
+        return str(status.get("phase", "")) if seen else ""
+
+    def _sights(self) -> dict[str, Sight]:
+        return look(self.cluster.plane.api)
+
+    def _followers(self) -> dict[str, Sight]:
+        names = self.cast.names[:1] if self.cast.short else self.cast.names
+        return {name: sight for name, sight in self._sights().items() if name in names}
+
+    def _wrong(self, release: Release, before: Mapping[str, str]) -> list[str]:
+        return [
+            f"{name}: {one.text}"
+            for name, one in self._followers().items()
+            if (one.version, one.committed, one.ready, one.cordoned) != (release.version, True, True, False)
+            or one.slot == before[name]
+        ]
+
+    def _joined(self) -> bool:
+        sights = self._sights()
+        return sorted(sights) == sorted(self.cast.names) and all(one.ready for one in sights.values())
+
+    def _serving(self) -> list[str]:
+        return realwork.ready(self.cluster.plane.api)
+
+    def _until(self, done: Callable[[], bool], what: str, seconds: float) -> None:
+        end = time.monotonic() + seconds * max(1.0, speed.factor())
+        while True:
+            try:
+                if done():
+                    return
+            except ProaError as error:  # the API server is away: some stories want that
+                if time.monotonic() > end:
+                    raise ProaError(Code.TIMEOUT, f"{what}: {error.message}", at=str(self.folder)) from error
+            if time.monotonic() > end:
+                now = "\n  ".join(f"{name}: {sight.text}" for name, sight in self._sights().items())
+                raise ProaError(Code.TIMEOUT, f"{what}: not in {seconds:.0f} s\n  {now}", at=str(self.folder))
+            time.sleep(_POLL)
+
+    # telling
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[StepRecord]:
+        say(f"{self.story.seconds:5.0f} s  {name}")
+        with self.story.step(name) as record:
+            yield record
+
+    @contextlib.contextmanager
+    def _told(self, name: str) -> Iterator[StepRecord]:
+        """A step of which the turns of the nodes, the answers of the service, and the bytes of releases are told."""
+        registry, began = self.cluster.registry, self.timeline.now
+        probes, (_, log) = self.prober.mark(), registry.served("node")
+        with self._step(name) as record:
+            try:
+                yield record
+            finally:
+                record.details["turns"] = self.timeline.turns(began, self.timeline.now)
+                record.details["probes"] = self.prober.since(probes)
+                record.details["bytes_fetched"] = registry.served("node", log)[0]
+
+
+_SMALL: Final = 1 << 20
+"""Bytes of a release's documents: what a node may fetch to know what it holds."""
+
+
+def say(text: str) -> None:
+    """One line of commentary."""
+    click.echo(text)
