@@ -19,6 +19,7 @@ import click
 
 from proa.core import process
 from proa.core.errors import Code, ProaError
+from proa.core.events import human_bytes
 from proa.scheduler.kube import paths
 from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object
@@ -31,12 +32,12 @@ SCHEMA: Final = "proa.proof/v1"
 ROLLOUT: Final = "workers"
 _PATH: Final = paths.named(paths.OS_ROLLOUTS, ROLLOUT)
 _POLL: Final = 1.0
+_HOST: Final = "kubernetes.io/hostname"
 _SPEC: Final[Object] = {
     "maxUnavailable": 1,
     "drain": {"timeout": "10m"},
     "health": {"readySeconds": 10, "timeout": "20m"},
     "failure": {"max": 0, "action": "Halt"},
-    "retry": {"limit": 0},
 }
 
 
@@ -66,7 +67,9 @@ class Cast:
         keys: The keys folder.
         names: The nodes.
         memory: MiB of each node.
-        short: Whether only one node follows the rollout, and there is no way back and forth: the story of CI.
+        followers: Those of them that follow the rollout; all if it is empty.
+        returns: Whether the cluster goes back to the first release, and forward again.
+        retries: How often a node is tried again on which something failed.
     """
 
     first: Release
@@ -75,7 +78,14 @@ class Cast:
     keys: Path
     names: Sequence[str] = ("node-1", "node-2", "node-3")
     memory: int = 1024
-    short: bool = False
+    followers: Sequence[str] = ()
+    returns: bool = True
+    retries: int = 0
+
+    @property
+    def following(self) -> tuple[str, ...]:
+        """The nodes that follow the rollout."""
+        return tuple(self.followers or self.names)
 
 
 @dataclass
@@ -148,7 +158,7 @@ class Proof:
         with self._told(f"to {good.version}") as record:
             self._create(good)
             self._finish(good, record)
-        if not self.cast.short:
+        if self.cast.returns:
             for release, how in ((first, f"back to {first.version}"), (good, f"forward to {good.version} again")):
                 with self._told(how) as record:
                     self._target(release)
@@ -176,7 +186,7 @@ class Proof:
         self._target(broken)
         self.during(self, record.name)
         self._until(lambda: self._phase() == "Halted", f"{broken.version} to halt", 3600)
-        self._until(lambda: all(one.ready and not one.cordoned for one in self._sights().values()), "rest", 600)
+        self._until(lambda: all(one.ready and not one.cordoned for one in self.sights().values()), "rest", 600)
         after, good = look(self.cluster.plane.api), self.cast.good
         moved = {name for name in after if after[name].boot_id != before[name].boot_id}
         wrong = [f"{name}: {one.text}" for name, one in after.items() if one.version != before[name].version]
@@ -205,9 +215,13 @@ class Proof:
 
     def _create(self, release: Release) -> None:
         kind = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": ROLLOUT}}
-        spec = {**_SPEC, "release": self.references[release.name]}
-        if self.cast.short:
-            spec["nodeSelector"] = {"matchLabels": {"kubernetes.io/hostname": self.cast.names[0]}}
+        names = list(self.cast.following)
+        spec = {
+            **_SPEC,
+            "release": self.references[release.name],
+            "retry": {"limit": self.cast.retries, "backoff": "10s"},
+            "nodeSelector": {"matchExpressions": [{"key": _HOST, "operator": "In", "values": names}]},
+        }
         self.cluster.plane.apply([{**kind, "spec": spec}])
 
     def _target(self, release: Release) -> None:
@@ -224,12 +238,16 @@ class Proof:
         seen = status.get("observedGeneration") == rollout["metadata"]["generation"]
         return str(status.get("phase", "")) if seen else ""
 
-    def _sights(self) -> dict[str, Sight]:
+    def sights(self) -> dict[str, Sight]:
+        """All nodes as they are now.
+
+        Raises:
+            ProaError: while the API server is away.
+        """
         return look(self.cluster.plane.api)
 
     def _followers(self) -> dict[str, Sight]:
-        names = self.cast.names[:1] if self.cast.short else self.cast.names
-        return {name: sight for name, sight in self._sights().items() if name in names}
+        return {name: sight for name, sight in self.sights().items() if name in self.cast.following}
 
     def _wrong(self, release: Release, before: Mapping[str, str]) -> list[str]:
         return [
@@ -240,7 +258,7 @@ class Proof:
         ]
 
     def _joined(self) -> bool:
-        sights = self._sights()
+        sights = self.sights()
         return sorted(sights) == sorted(self.cast.names) and all(one.ready for one in sights.values())
 
     def _serving(self) -> list[str]:
@@ -256,7 +274,7 @@ class Proof:
                 if time.monotonic() > end:
                     raise ProaError(Code.TIMEOUT, f"{what}: {error.message}", at=str(self.folder)) from error
             if time.monotonic() > end:
-                now = "\n  ".join(f"{name}: {sight.text}" for name, sight in self._sights().items())
+                now = "\n  ".join(f"{name}: {sight.text}" for name, sight in self.sights().items())
                 raise ProaError(Code.TIMEOUT, f"{what}: not in {seconds:.0f} s\n  {now}", at=str(self.folder))
             time.sleep(_POLL)
 
@@ -284,6 +302,18 @@ class Proof:
 
 _SMALL: Final = 1 << 20
 """Bytes of a release's documents: what a node may fetch to know what it holds."""
+
+
+def table(story: Story) -> str:
+    """The final table: step, seconds, what the service's users saw, what was fetched."""
+    rows = [f"{'step':<44} {'seconds':>8}  what"]
+    for record in story.steps:
+        details, what = record.details, ""
+        if probes := details.get("probes"):
+            what = f"{probes['answers']} answers, {probes['failures']} failures"
+            what += f"; {human_bytes(details['bytes_fetched'])} fetched"
+        rows.append(f"{record.name:<44} {record.seconds:>8.1f}  {what if record.ok else 'FAILED'}".rstrip())
+    return "\n".join([*rows, f"{'in all':<44} {story.seconds:>8.1f}"])
 
 
 def say(text: str) -> None:

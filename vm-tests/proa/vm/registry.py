@@ -21,7 +21,7 @@ from proa.core.files import replace
 from proa.core.reference import Reference
 from proa.core.registry import open_source
 from proa.core.source import Source
-from proa.vm.certificates import Authority
+from proa.vm.certificates import Authority, Certificate
 from proa.vm.ports import free_ports
 
 GUEST_HOST = "10.0.2.2"
@@ -90,6 +90,11 @@ class LocalRegistry:
     def ca_file(self) -> Path | None:
         """The certificate of its authority; None without TLS."""
         return self._authority.ca_file if self._authority else None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What it shows to clients; None without TLS."""
+        return self._server
 
     @property
     def auth_file(self) -> Path | None:

@@ -122,7 +122,8 @@ def look(api: KubeApi) -> dict[str, Sight]:
     Raises:
         ProaError: ``NETWORK`` or ``TOOL`` while the API server is away.
     """
-    oses = {item["metadata"]["name"]: item for item in api.items(paths.NODE_OSES)}
+    told = api.call("GET", paths.NODE_OSES).check(404).document.get("items", ())  # 404: Proa is not installed yet
+    oses = {item["metadata"]["name"]: item for item in told}
     return {
         item["metadata"]["name"]: _sight(item, oses.get(item["metadata"]["name"], {}))
         for item in api.items(paths.NODES)

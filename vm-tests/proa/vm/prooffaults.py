@@ -1,0 +1,101 @@
+"""What goes wrong while a cluster of real nodes is brought to a release, each in a run of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from proa.core.errors import ProaError
+from proa.scheduler.kube.paths import leases, named
+from proa.vm.proof import Proof, say
+from proa.vm.timeline import Sight
+from proa.vm.unavailable import unavailable
+from proa.vm.waiting import until
+
+AWAY_SECONDS: Final = 180.0
+"""How long the API server is away."""
+BUSY_SECONDS: Final = 60.0
+"""How long the registry answers 503."""
+DARK_SECONDS: Final = 5.0
+"""How long a node has no power."""
+_LEASE: Final = named(leases("proa-system"), "proa-scheduler")
+_PODS: Final = "/api/v1/namespaces/proa-system/pods"
+
+
+def power_while_staging(proof: Proof, step: str) -> None:
+    """A node's QEMU is killed in the middle of staging, and started again."""
+    node, _ = _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
+    time.sleep(10.0)
+    _cut(proof, node, step)
+
+
+def power_in_the_trial(proof: Proof, step: str) -> None:
+    """A node's QEMU is killed once its trial has told of itself, and started again."""
+    node, _ = _wait(proof, lambda one: one.phase == "Trial" and not one.committed, "a trial")
+    _cut(proof, node, step)
+
+
+def leader_in_a_drain(proof: Proof, step: str) -> None:
+    """The pod of the scheduler that leads is deleted while a node is being drained."""
+    api = proof.cluster.plane.api
+    _wait(proof, lambda one: one.cordoned and one.order.startswith("Stage#"), "a drain")
+    holder = str(api.get(_LEASE)["spec"]["holderIdentity"])
+    leader = next(pod["metadata"]["name"] for pod in api.items(_PODS) if holder.startswith(pod["metadata"]["name"]))
+    _say(step, f"{leader} leads, and is deleted")
+    api.delete(f"{_PODS}/{leader}", gracePeriodSeconds=0)
+    until(lambda: not str(api.get(_LEASE)["spec"]["holderIdentity"] or "").startswith(leader), "another leader", 120)
+
+
+def api_server_away(proof: Proof, step: str) -> None:
+    """The API server is away for three minutes while a node reboots."""
+    node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and one.result == "Running", "a reboot")
+    _say(step, f"{node} reboots; the API server goes for {AWAY_SECONDS:.0f} s")
+    proof.cluster.plane.kill_apiserver()
+    time.sleep(AWAY_SECONDS)
+    proof.cluster.plane.start_apiserver()
+    _say(step, "the API server is back")
+
+
+def registry_busy(proof: Proof, step: str) -> None:
+    """The registry answers 503 while nodes fetch the release."""
+    _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
+    registry = proof.cluster.registry
+    _say(step, f"the registry answers 503 for {BUSY_SECONDS:.0f} s")
+    with unavailable(registry):
+        time.sleep(BUSY_SECONDS)
+    _say(step, "the registry works again")
+
+
+FAULTS: Final[Mapping[str, Callable[[Proof, str], None]]] = {
+    "power-while-staging": power_while_staging,
+    "power-in-the-trial": power_in_the_trial,
+    "leader-in-a-drain": leader_in_a_drain,
+    "api-server-away": api_server_away,
+    "registry-busy": registry_busy,
+}
+"""By the name that ``--fault`` takes."""
+
+
+def _wait(proof: Proof, wanted: Callable[[Sight], bool], what: str) -> tuple[str, Sight]:
+    """The first node that is seen in a state."""
+
+    def look() -> tuple[str, Sight] | None:
+        try:
+            return next(((name, one) for name, one in proof.sights().items() if wanted(one)), None)
+        except ProaError:
+            return None
+
+    return until(look, what, 1800)
+
+
+def _cut(proof: Proof, node: str, step: str) -> None:
+    machine = proof.cluster.machines[node]
+    _say(step, f"{node} loses its power")
+    machine.crash()
+    time.sleep(DARK_SECONDS)
+    machine.start()
+
+
+def _say(step: str, what: str) -> None:
+    say(f"        {step}: {what}")
