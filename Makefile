@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster test test-unit test-contract test-vm lint docs image push-image bench bench-build bench-install bench-scheduler test-rollouts clean
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm lint docs image push-image bench bench-build bench-install bench-scheduler test-rollouts clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in bu
 
 demo-cluster: setup ## take twelve nodes of a real API server to a release, and back from a bad one; report in build/demo-cluster
 	@.venv/bin/python -m proa.vm.clusterdemo
+
+proof: setup ## three real nodes in QEMU roll to a release, back and forth, and undo two bad ones; report in build/proof
+	@.venv/bin/python -m proa.vm.proofrun $(if $(FAULT),--fault $(FAULT)) $(if $(SHORT),--short)
 
 play-cluster: setup ## a cluster to try things on, until Ctrl-C: docs/tutorials/first-rollout.md
 	@.venv/bin/python -m proa.vm.clusterplay

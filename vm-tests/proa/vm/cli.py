@@ -22,6 +22,7 @@ from proa.core.errors import Code, ProaError
 from proa.core.events import monitor
 from proa.vm import accel, speed
 from proa.vm.breaks import Break
+from proa.vm.clustercli import cluster_command
 from proa.vm.disks import Disk, DiskCache
 from proa.vm.machine import Machine
 from proa.vm.qemu import Hardware
@@ -35,6 +36,9 @@ _QUIT = b"\x1d"
 @click.version_option(package_name="proa")
 def cli() -> None:
     """Boot node images in virtual machines."""
+
+
+cli.add_command(cluster_command)
 
 
 @cli.command("accel")

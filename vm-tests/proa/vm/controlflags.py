@@ -44,7 +44,7 @@ REAL_NODES: Final = (
 NODE_LIFECYCLE: Final = "node-lifecycle-controller"
 """Marks nodes that fall silent, and taints them; without it a node's conditions are what it says itself."""
 
-_SERVICES: Final = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1")
+_SERVICES: Final = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "10.96.0.1", "10.0.2.129")
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from proa.vm.kubeapi import Object
 
 BOOTSTRAP: Final = "kubernetes.bootstrap"
 EXTRA: Final = "tmpfiles.extra"
-SERVICE: Final = "10.96.0.1"
-"""The API server's address in the range of services."""
 _GROUP: Final = "system:bootstrappers"
 _RBAC: Final = "rbac.authorization.k8s.io"
 _ROLES: Final = {

@@ -8,6 +8,7 @@ from their image. ``make proof`` and ``proa-vm cluster`` tell this story; the re
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +26,14 @@ from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object
 from proa.vm.prober import Prober
 from proa.vm.realcluster import PORT, Cluster, Plan
+from proa.vm.rehearse import push
 from proa.vm.report import StepRecord, Story
 from proa.vm.timeline import Sight, Timeline, look
 
 SCHEMA: Final = "proa.proof/v1"
 ROLLOUT: Final = "workers"
+REPOSITORY: Final = "node"
+"""Of the releases, in the cluster's registry."""
 _PATH: Final = paths.named(paths.OS_ROLLOUTS, ROLLOUT)
 _POLL: Final = 1.0
 _HOST: Final = "kubernetes.io/hostname"
@@ -55,6 +59,20 @@ class Release:
     out: Path
     version: str
 
+    @classmethod
+    def of(cls, name: str, out: Path) -> Release:
+        """A build by its output folder.
+
+        Raises:
+            ProaError: ``FILE_MISSING`` when it is none.
+        """
+        try:
+            version = str(json.loads((out / "build.json").read_bytes())["version"])
+        except (OSError, ValueError, KeyError) as error:
+            hint = "Give the output folder of proa-build image."
+            raise ProaError(Code.FILE_MISSING, "this is not what a build leaves", at=out, hint=hint) from error
+        return cls(name, out, version)
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -64,7 +82,7 @@ class Cast:
         first: What the nodes boot at first.
         good: What they are brought to, back from, and to again.
         broken: What must not get beyond one node.
-        keys: The keys folder.
+        keys: The keys folder; none without Secure Boot.
         names: The nodes.
         memory: MiB of each node.
         followers: Those of them that follow the rollout; all if it is empty.
@@ -75,7 +93,7 @@ class Cast:
     first: Release
     good: Release
     broken: Sequence[Release]
-    keys: Path
+    keys: Path | None
     names: Sequence[str] = ("node-1", "node-2", "node-3")
     memory: int = 1024
     followers: Sequence[str] = ()
@@ -98,6 +116,8 @@ class Proof:
     """Called in every step once it is under way, with its name: where faults come in."""
     story: Story = field(default_factory=lambda: Story(SCHEMA, "Proa: a cluster of real nodes"))
     references: dict[str, str] = field(default_factory=dict, init=False)
+    prober: Prober | None = field(default=None, init=False)
+    timeline: Timeline | None = field(default=None, init=False)
 
     def run(self) -> None:
         """Tell the whole story; the report is written however it ends.
@@ -105,7 +125,6 @@ class Proof:
         Raises:
             ProaError: What went wrong.
         """
-        more: dict[str, Any] = {}
         consoles: dict[str, str] = {}
         plan = Plan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,20 +133,26 @@ class Proof:
                 try:
                     self._live()
                 finally:
-                    more |= self._facts()
                     consoles |= {name: machine.console.text for name, machine in self.cluster.machines.items()}
         finally:
-            self.story.write(self.folder, consoles, **more)
+            self.story.write(self.folder, consoles, **self._facts())
+
+    def document(self) -> dict[str, Any]:
+        """``proa.proof/v1``, as far as the story has come."""
+        return self.story.document(**self._facts())
 
     def _facts(self) -> dict[str, Any]:
-        prober, timeline = getattr(self, "prober", None), getattr(self, "timeline", None)
-        found: dict[str, Any] = {"nodes": len(self.cast.names), "memory": self.cast.memory}
+        prober, timeline = self.prober, self.timeline
+        probes = {"answers": 0, "failures": 0, "slowest": 0.0, "by_node": {}}
         if prober is not None:
-            found["probes"] = {"answers": prober.answers, "failures": len(prober.failures)}
-            found["probes"] |= {"slowest": round(prober.slowest, 2), "by_node": prober.by_node}
-        if timeline is not None:
-            found["timeline"] = timeline.document()
-        return found
+            counts = {"answers": prober.answers, "failures": len(prober.failures)}
+            probes = {**counts, "slowest": round(prober.slowest, 2), "by_node": dict(prober.by_node)}
+        return {
+            "nodes": len(self.cast.names),
+            "memory": self.cast.memory,
+            "probes": probes,
+            "timeline": timeline.document() if timeline is not None else {},
+        }
 
     # the story
 
@@ -136,7 +161,7 @@ class Proof:
         with self._step("images of pods, and releases") as record:
             realwork.deliver(cluster)
             for one in (self.cast.first, self.cast.good, *self.cast.broken):
-                self.references[one.name] = realwork.push_release(cluster, one.out, one.version)
+                self.references[one.name] = push(one.out, cluster.registry, REPOSITORY)
             record.details["releases"] = self.references
         with contextlib.ExitStack() as stack:
             self.timeline = stack.enter_context(Timeline(cluster.plane.api))
@@ -289,15 +314,17 @@ class Proof:
     @contextlib.contextmanager
     def _told(self, name: str) -> Iterator[StepRecord]:
         """A step of which the turns of the nodes, the answers of the service, and the bytes of releases are told."""
-        registry, began = self.cluster.registry, self.timeline.now
-        probes, (_, log) = self.prober.mark(), registry.served("node")
+        prober, timeline, registry = self.prober, self.timeline, self.cluster.registry
+        if prober is None or timeline is None:
+            raise AssertionError("nobody watches yet")
+        began, probes, (_, log) = timeline.now, prober.mark(), registry.served(REPOSITORY)
         with self._step(name) as record:
             try:
                 yield record
             finally:
-                record.details["turns"] = self.timeline.turns(began, self.timeline.now)
-                record.details["probes"] = self.prober.since(probes)
-                record.details["bytes_fetched"] = registry.served("node", log)[0]
+                record.details["turns"] = timeline.turns(began, timeline.now)
+                record.details["probes"] = prober.since(probes)
+                record.details["bytes_fetched"] = registry.served(REPOSITORY, log)[0]
 
 
 _SMALL: Final = 1 << 20

@@ -1,4 +1,4 @@
-"""The releases of ``make proof``: the profile ``kubernetes-node`` with a pod network, and two that are broken."""
+"""The releases of ``make proof``: the profile ``kubernetes-node`` made small, and two that are broken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from proa.builder.profiles import CONFIG
 from proa.core import process
 from proa.core.events import SILENT, Monitor
-from proa.vm import joining, speed
+from proa.vm import speed
 from proa.vm.tools import go_tool
 
 PROFILE: Final = "kubernetes-node"
@@ -23,35 +23,6 @@ _KUBELET: Final = 'source = "kubelet"'
 _MUTE: Final = 'content = "#!/bin/sh\\nexec sleep infinity\\n"'
 """Instead of the kubelet: its unit is active, and the node is never Ready again."""
 _UNITS: Final = '"systemd-networkd.service"]'
-_NETWORK: Final = f"""
-[[file]]
-path = "/etc/cni/net.d/10-proof.conflist"
-content = '''
-{{"cniVersion": "1.0.0", "name": "proof", "plugins": [
-  {{"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
-   "ipam": {{"type": "host-local", "ranges": [[{{"subnet": "10.85.0.0/16"}}]], "routes": [{{"dst": "0.0.0.0/0"}}]}}}},
-  {{"type": "portmap", "capabilities": {{"portMappings": true}}}}
-]}}
-'''
-
-[[file]]
-path = "/usr/lib/systemd/system/proof-service.service"
-content = '''
-[Unit]
-Description=The API server's address in the range of services; elsewhere kube-proxy does it
-Before=kubelet.service
-
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-EnvironmentFile=/etc/default/proof
-ExecStart=iptables -w -t nat -A OUTPUT -d {joining.SERVICE} -p tcp --dport 443 -j DNAT --to-destination $APISERVER
-ExecStart=iptables -w -t nat -A PREROUTING -d {joining.SERVICE} -p tcp --dport 443 -j DNAT --to-destination $APISERVER
-
-[Install]
-WantedBy=multi-user.target
-'''
-"""
 _LEAN: Final = """
 [kernel]
 arguments = ["console=ttyS0"]
@@ -110,20 +81,20 @@ RECIPES: Final[Mapping[str, Recipe]] = {
 def config(profile: str, recipe: Recipe) -> str:
     """The text of a release's proa.toml, made of the profile's."""
     deadline = math.ceil(TRIAL_SECONDS * max(1.0, speed.factor()) / 60) * 60
-    units = ["proof-service.service"] + (["proof-panic.service"] if recipe.panics else [])
     changes = {
         '\nversion = "1.0.0"': f'\nversion = "{recipe.version}"',
         "[health]\n": f'[health]\ndeadline = "{deadline} s"\n',
-        _UNITS: ", ".join(f'"{unit}"' for unit in units) + f", {_UNITS}",
         'mask = ["getty@tty1.service"]': 'mask = ["getty@tty1.service", "serial-getty@ttyS0.service"]',
     }
     if recipe.mute:
         changes[_KUBELET] = _MUTE
+    if recipe.panics:
+        changes[_UNITS] = f'"proof-panic.service", {_UNITS}'
     for old, new in changes.items():
         if old not in profile:
             raise AssertionError(f"the profile has no {old!r}")
         profile = profile.replace(old, new, 1)
-    return profile + _NETWORK + _LEAN + (_PANIC if recipe.panics else "")
+    return profile + _LEAN + (_PANIC if recipe.panics else "")
 
 
 def build(

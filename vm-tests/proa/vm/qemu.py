@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ class Network:
     """Whether the guest reaches neither the host nor the world; SSH into it works all the same."""
     forward: Mapping[int, int] = field(default_factory=dict)
     """Ports of the host's loopback address and the guest's ports that they lead to (0: any free one)."""
+    services: Mapping[str, int] = field(default_factory=dict)
+    """Ports of the host's loopback address, by the address in 10.0.2.0/24 that leads there, as ``10.0.2.129:443``."""
     address: str = "10.0.2.15"
     """What the guest gets by DHCP: in 10.0.2.0/24, from .9 on. Guests do not reach one another."""
 
@@ -144,6 +147,8 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
         forward.append((0, 22))
     rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
     restrict = "on" if network.restrict else "off"
+    for address, port in network.services.items():
+        rules.append(f"guestfwd=tcp:{address}-cmd:{_escape(Path(sys.executable))} -m proa.vm.pipe {port}")
     options = ("user", "id=net0", f"dhcpstart={network.address}", f"restrict={restrict}", "ipv6=off", *rules)
     yield from ("-netdev", ",".join(options))
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")

@@ -1,16 +1,18 @@
 """A Kubernetes cluster whose nodes are virtual machines of images that Proa built.
 
 The control plane with its scheduler, and a registry, run on this host's loopback; each machine has a network of its own
-behind which it reaches both. There is no network between pods of different nodes, and no kube-proxy.
+behind which it reaches both, the API server also at its address in the range of services. There is no network between
+pods of different nodes, and no kube-proxy.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from proa.vm import controlflags, joining
 from proa.vm.child import Child
@@ -22,11 +24,33 @@ from proa.vm.registry import LocalRegistry
 
 PORT: Final = 30080
 """Where a node's workload answers."""
+SERVICES: Final = "10.0.2.128/26"
+SERVICE: Final = "10.0.2.129"
+"""The API server's address in the range of services, which QEMU stands in for."""
 ZONE: Final = "topology.kubernetes.io/zone"
 IMAGES: Final = "images.proof.test"
 """What the registry is called in the names of pods' images."""
 _MIRRORED: Final = (IMAGES, "registry.k8s.io")
 _LOGIN: Final = ("node", "proof-password")
+_POD_NETWORK: Final[dict[str, Any]] = {
+    "cniVersion": "1.0.0",
+    "name": "proof",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "10.85.0.0/16"}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+    ],
+}
+"""The same network on every node, behind the node's address; elsewhere a DaemonSet brings one."""
 _CA: Final = "/etc/proa/registry.crt"
 _AUTH: Final = "/etc/proa/registry-auth.json"
 
@@ -86,24 +110,25 @@ class Cluster:
         self._stack.close()
 
     def _control_plane(self) -> ControlPlane:
-        return ControlPlane(self.folder / "control-plane", controllers=controlflags.REAL_NODES)
+        extra = {"kube-apiserver": [f"--service-cluster-ip-range={SERVICES}"]}
+        return ControlPlane(self.folder / "control-plane", controllers=controlflags.REAL_NODES, extra=extra)
 
     def _hardware(self, number: int, name: str, token: str) -> Hardware:
         port = self.plane.parts.ports[2]
         authority = self.plane.parts.authority.ca_file.read_bytes()
         credentials = {
             joining.BOOTSTRAP: joining.kubeconfig(f"https://{HOST}:{port}", authority, token),
-            joining.EXTRA: joining.files(self._files(name, f"{HOST}:{port}")),
+            joining.EXTRA: joining.files(self._files(name)),
         }
         return Hardware(
             disks=(Disk(self.plan.disk.resolve()),),
             keys=self.plan.keys.resolve() if self.plan.keys else None,
             memory=self.plan.memory,
-            network=Network(address=f"10.0.2.{20 + number}", forward={0: PORT}),
+            network=Network(forward={0: PORT}, services={f"{SERVICE}:443": port}, address=f"10.0.2.{20 + number}"),
             credentials=credentials,
         )
 
-    def _files(self, name: str, server: str) -> Mapping[str, str | bytes]:
+    def _files(self, name: str) -> Mapping[str, str | bytes]:
         """What names this cluster and this node in /etc."""
         registry = self.registry
         assert registry.ca_file is not None  # noqa: S101
@@ -111,7 +136,7 @@ class Cluster:
         hosts = joining.mirror(registry.guest_address, _CA, *_LOGIN)
         return {
             "/etc/default/kubelet": f"KUBELET_EXTRA_ARGS=--hostname-override={name} --node-labels={ZONE}={name}\n",
-            "/etc/default/proof": f"APISERVER={server}\n",
+            "/etc/cni/net.d/10-proof.conflist": json.dumps(_POD_NETWORK),
             _CA: registry.ca_file.read_bytes(),
             _AUTH: registry.auth_file.read_bytes(),
             "/etc/proa/registry.toml": f'ca_file = "{_CA}"\nauth_file = "{_AUTH}"\n',

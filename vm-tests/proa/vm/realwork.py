@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -50,20 +49,6 @@ def install(cluster: Cluster, *words: str) -> None:
     image = f"{IMAGES}/{_SCHEDULER}:{SCHEMA_VERSION}"
     printed = process.run([Path(sys.executable).with_name(_SCHEDULER), "manifests", "--image", image, *words])
     cluster.plane.kubectl("apply", "-f", "-", stdin=printed.stdout)
-
-
-def push_release(cluster: Cluster, out: Path, version: str) -> str:
-    """Bring a release to the cluster's registry; its reference as nodes have it, with the digest.
-
-    Raises:
-        ProaError: What the builder says.
-    """
-    registry = cluster.registry
-    words = ["push", str(out), f"{registry.address}/node:{version}", "--json", "--progress", "none"]
-    words += ["--ca-file", str(registry.ca_file), "--auth-file", str(registry.auth_file)]
-    said = process.run([Path(sys.executable).with_name("proa-build"), *words], timeout=900)
-    reference = str(json.loads(said.stdout)["reference"])
-    return reference.replace(registry.address, registry.guest_address, 1)
 
 
 def workload(replicas: int = REPLICAS) -> list[Object]:

@@ -1,0 +1,71 @@
+"""``proa-vm cluster``: the proof for one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from proa.core.cli import dry_run_option, json_option, show
+from proa.core.errors import Code, ProaError
+from proa.vm.proof import SCHEMA, Cast, Proof, Release
+from proa.vm.proofrun import tell
+
+_PATH: Final = click.Path(path_type=Path)
+_MOST: Final = 9
+
+
+@click.command("cluster", epilog="Example: proa-vm cluster out/1.0.0 out/2.0.0 --broken out/3.0.0 --keys keys")
+@click.argument("first", type=_PATH)
+@click.argument("good", type=_PATH)
+@click.option("--broken", multiple=True, type=_PATH, help="A build that no node commits; repeatable.")
+@click.option("--keys", type=_PATH, help="Keys folder: Secure Boot with its keys.")
+@click.option("--nodes", type=click.IntRange(2, _MOST), default=3, show_default=True, help="How many nodes.")
+@click.option("--memory", type=click.IntRange(512), default=1024, show_default=True, help="MiB of each node.")
+@click.option(
+    "--report",
+    type=_PATH,
+    default=Path("proof"),
+    show_default=True,
+    help="Folder for report.json, report.html, consoles, and all of the cluster's files; a new one.",
+)
+@dry_run_option
+@json_option
+def cluster_command(
+    first: Path,
+    good: Path,
+    broken: tuple[Path, ...],
+    keys: Path | None,
+    nodes: int,
+    memory: int,
+    report: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Make a cluster of nodes of the build FIRST, bring it to GOOD, back and there again; halt at what is broken.
+
+    The builds are output folders of proa-build image, made from the profile kubernetes-node. Control plane and registry
+    run on this machine, from a checkout of Proa's repository. Ends with status 0 only if all came out as promised.
+    """
+    names = tuple(f"node-{number}" for number in range(1, nodes + 1))
+    cast = Cast(
+        Release.of("first", first),
+        Release.of("good", good),
+        tuple(Release.of(f"broken-{number}", out) for number, out in enumerate(broken, 1)),
+        keys,
+        names,
+        memory,
+    )
+    if keys is not None and not keys.is_dir():
+        raise ProaError(Code.KEY, "the folder of keys is not there", at=keys)
+    if report.exists() and any(report.iterdir()):
+        raise ProaError(Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint="Give a new one.")
+    if dry_run:
+        story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
+        click.echo(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")
+        return
+    proof = Proof(report.resolve(), cast)
+    tell(proof)
+    if as_json:
+        show(SCHEMA, {key: value for key, value in proof.document().items() if key not in ("schema", "proa")})
