@@ -28,7 +28,7 @@ from proa.vm.prober import Prober
 from proa.vm.realcluster import PORT, Cluster, Plan
 from proa.vm.rehearse import push
 from proa.vm.report import StepRecord, Story
-from proa.vm.timeline import Sight, Timeline, look
+from proa.vm.timeline import Sight, Timeline, look, turns
 
 SCHEMA: Final = "proa.proof/v1"
 ROLLOUT: Final = "workers"
@@ -322,7 +322,7 @@ class Proof:
             try:
                 yield record
             finally:
-                record.details["turns"] = timeline.turns(began, timeline.now)
+                record.details["turns"] = turns(timeline.seen, began, timeline.now)
                 record.details["probes"] = prober.since(probes)
                 record.details["bytes_fetched"] = registry.served(REPOSITORY, log)[0]
 

@@ -46,6 +46,31 @@ _REHEARSAL_PLAN: Final = report(
     breaks=listing("How the new release would be broken.", text("A break.", of=[fault.option for fault in Break])),
 )
 
+_COUNT: Final = {"type": "integer", "minimum": 0}
+
+_PROOF: Final = _story(
+    "proa.proof/v1",
+    "`build/proof/NAME/report.json` of `make proof`; `proa-vm cluster`, and `report.json` in its report folder. A step "
+    "with a rollout says how long each part of every node's turn took (`turns`), what the service answered (`probes`), "
+    "and how many bytes of releases were fetched (`bytes_fetched`).",
+    nodes=_COUNT | {"description": "How many nodes."},
+    memory=_COUNT | {"description": "MiB of each."},
+    probes=record(
+        "What the service answered, from its first probe to the last.",
+        answers=_COUNT | {"description": "Answers that came."},
+        failures=_COUNT | {"description": "Answers that did not."},
+        slowest=seconds("The slowest answer."),
+        by_node={"type": "object", "description": "Answers by node.", "additionalProperties": _COUNT},
+    ),
+    timeline={
+        "type": "object",
+        "description": "What the API server told of each node: every change.",
+        "additionalProperties": listing(
+            "In order.", record("A change.", at=seconds("From the boot of the nodes."), what=text("In one line."))
+        ),
+    },
+)
+
 _ACCEL: Final = report(
     "proa.accel/v1",
     "`proa-vm accel`: what truly runs guests on this machine.",
@@ -86,6 +111,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.accel/v1": _ACCEL,
     "proa.bench/v1": _BENCH,
     "proa.demo/v1": _story("proa.demo/v1", "`build/demo/report.json` of `make demo`."),
+    "proa.proof/v1": _PROOF,
     "proa.rehearsal/v1": _REHEARSAL,
     "proa.rehearsal-plan/v1": _REHEARSAL_PLAN,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -13,8 +13,6 @@ from proa.scheduler.kube import paths
 from proa.vm.kubeapi import KubeApi, Object
 
 _PERIOD: Final = 0.5
-STEPS: Final = ("stage", "drain", "reboot", "ready", "commit", "uncordon")
-"""The spans of a node's turn, in order."""
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,6 @@ class Timeline:
             for name, changes in sorted(self.seen.items())
         }
 
-    def turns(self, since: float, until: float) -> dict[str, dict[str, float]]:
-        """Seconds of each span of the last turn that a node had between two times."""
-        found = {}
-        for name, changes in sorted(self.seen.items()):
-            marks = dict(_marks([(at, sight) for at, sight in list(changes) if since <= at <= until]))
-            spans = {step: round(end - begin, 1) for step, begin, end in _spans(marks)}
-            if spans:
-                found[name] = spans
-        return found
-
     def _run(self) -> None:
         while not self._stop.wait(_PERIOD):
             try:
@@ -114,6 +102,22 @@ class Timeline:
                 changes = self.seen.setdefault(name, [])
                 if not changes or changes[-1][1] != sight:
                     changes.append((self.now, sight))
+
+
+def turns(seen: Mapping[str, Sequence[tuple[float, Sight]]], since: float, until: float) -> dict[str, dict[str, float]]:
+    """Seconds of each part of the last turn that a node had between two times.
+
+    Args:
+        seen: As :attr:`Timeline.seen`.
+        since: Seconds from the beginning.
+        until: The same.
+    """
+    found = {}
+    for name, changes in sorted(seen.items()):
+        marks = dict(_marks([(at, sight) for at, sight in list(changes) if since <= at <= until]))
+        if spans := {step: round(end - begin, 1) for step, begin, end in _spans(marks)}:
+            found[name] = spans
+    return found
 
 
 def look(api: KubeApi) -> dict[str, Sight]:
