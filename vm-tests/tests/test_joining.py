@@ -29,7 +29,7 @@ def test_the_kubeconfig_holds_all_it_needs() -> None:
 
 
 def test_files_are_lines_of_tmpfiles_that_hold_any_content() -> None:
-    contents = {"/etc/a": "one\ntwo %i\n", "/etc/b/c": bytes(range(256))}
+    contents: dict[str, str | bytes] = {"/etc/a": "one\ntwo %i\n", "/etc/b/c": bytes(range(256))}
     for line, (path, content) in zip(joining.files(contents).splitlines(), contents.items(), strict=True):
         kind, where, mode, user, group, age, data = line.split(" ")
         assert (kind, where, mode, user, group, age) == ("f+~", path, "0600", "root", "root", "-")

@@ -62,7 +62,7 @@ def test_what_is_not_200_and_what_is_not_there_are_failures_with_their_reason() 
 
 
 def test_nobody_is_a_failure_too() -> None:
-    with Prober(list, {}.__getitem__, period=0.01) as prober:
+    with Prober(list, dict[str, int]().__getitem__, period=0.01) as prober:
         until(lambda: prober.failures, "a failure")
     assert {one.why for one in prober.failures} == {"nobody is ready"}
 

@@ -232,11 +232,11 @@ class Proof:
 
         def there() -> bool:
             api = self.cluster.plane.api
-            told = [one for one in api.items(paths.NODE_OSES) if (one.get("status") or {}).get("booted")]
-            deployment = api.get("/apis/apps/v1/namespaces/proa-system/deployments/proa-scheduler")
-            return len(told) == wanted and deployment.get("status", {}).get("readyReplicas", 0) == 2
+            schedulers = api.get("/apis/apps/v1/namespaces/proa-system/deployments/proa-scheduler").get("status", {})
+            couriers = api.get("/apis/apps/v1/namespaces/proa-proxy/daemonsets/proa-proxy").get("status", {})
+            return schedulers.get("readyReplicas", 0) == 2 and couriers.get("numberReady", 0) == wanted
 
-        self._until(there, "two schedulers, and the word of every node", 900)
+        self._until(there, "two schedulers, and a courier on every node", 900)
 
     def _create(self, release: Release) -> None:
         kind = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": ROLLOUT}}
