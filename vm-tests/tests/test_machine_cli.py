@@ -101,3 +101,16 @@ def test_a_disk_is_run_and_commands_are_passed_by_ssh(tmp_path: Path) -> None:
     assert done.returncode == 5
     assert "minilinux: ready" in (tmp_path / "kept" / "console.log").read_text()
     assert disk.stat().st_mtime_ns == before
+
+
+def test_a_cluster_wants_builds_keys_and_an_empty_folder(tmp_path: Path) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "build.json").write_text(json.dumps({"version": version}))
+    both, report = (tmp_path / "1.0.0", tmp_path / "2.0.0"), ("--report", tmp_path / "report")
+    done = proa_vm("cluster", *both, *report, "--dry-run")
+    assert done.stdout == "would boot 3 nodes of 1024 MiB and take them through 1.0.0, 2.0.0, 1.0.0, 2.0.0\n"
+    assert not (tmp_path / "report").exists()
+    assert "error[FILE_MISSING]" in proa_vm("cluster", tmp_path, tmp_path, *report).stderr
+    assert "error[KEY]" in proa_vm("cluster", *both, *report, "--keys", tmp_path / "nothing").stderr
+    assert "error[FILE_EXISTS]" in proa_vm("cluster", *both, "--report", tmp_path).stderr

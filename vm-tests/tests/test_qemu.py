@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_the_image_below_an_overlay_is_read_only_and_commas_are_escaped(tmp_path
 
 def test_ssh_is_forwarded_from_a_free_port_of_the_loopback_address(tmp_path: Path) -> None:
     assert after(words(tmp_path, Hardware()), "-netdev") == [
-        "user,id=net0,restrict=off,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"
+        "user,id=net0,dhcpstart=10.0.2.15,restrict=off,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22"
     ]
 
 
@@ -99,7 +100,14 @@ def test_with_virtualisation_a_reset_is_one(tmp_path: Path) -> None:
 def test_a_restricted_network_and_more_ports(tmp_path: Path) -> None:
     network = Network(restrict=True, forward={8080: 80})
     (netdev,) = after(words(tmp_path, Hardware(network=network, ssh=False)), "-netdev")
-    assert netdev == "user,id=net0,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:8080-:80"
+    assert netdev == "user,id=net0,dhcpstart=10.0.2.15,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:8080-:80"
+
+
+def test_an_address_of_the_guests_network_leads_to_a_port_of_the_host(tmp_path: Path) -> None:
+    network = Network(services={"10.0.2.129:443": 6443}, address="10.0.2.21")
+    (netdev,) = after(words(tmp_path, Hardware(network=network, ssh=False)), "-netdev")
+    assert netdev.startswith("user,id=net0,dhcpstart=10.0.2.21,")
+    assert netdev.endswith(f",guestfwd=tcp:10.0.2.129:443-cmd:{sys.executable} -m proa.vm.pipe 6443")
 
 
 def test_what_is_not_wanted_is_not_there(tmp_path: Path) -> None:
@@ -130,6 +138,21 @@ def test_credentials_go_through_files_that_only_the_owner_reads(tmp_path: Path) 
     assert file.parent.stat().st_mode & 0o077 == 0
     name, data = file.read_text().split("=", 1)
     assert (name, base64.b64decode(data)) == ("io.systemd.credential.binary:a.secret", b"\x00,=\n")
+
+
+def test_what_smbios_has_no_room_for_goes_by_fw_cfg(tmp_path: Path) -> None:
+    """The smallest ones first, as many as fit into what systemd 252 reads of the table: a page with its head."""
+    given = {"small": "s" * 100, "large": b"\x00" * 9000, "middle": "m" * 2700, "more": "x" * 2800}
+    argv = words(tmp_path, Hardware(credentials=given, ssh=False))
+    strings = [Path(value.partition("path=")[2]) for value in after(argv, "-smbios")]
+    assert [path.name for path in strings] == ["small", "middle"]
+    assert 5 + sum(len(path.read_text()) + 1 for path in strings) + 1 <= 4096
+    others = [value for value in after(argv, "-fw_cfg") if "systemd" in value]
+    assert [value.partition(",")[0] for value in others] == [
+        f"name=opt/io.systemd.credentials/{name}" for name in ("more", "large")
+    ]
+    assert (tmp_path / "credentials/large").read_bytes() == given["large"]
+    assert {path.stat().st_mode & 0o077 for path in (tmp_path / "credentials").iterdir()} == {0}
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a/b", "..", "a=b", "x" * 256])

@@ -1,13 +1,14 @@
-"""The images of a test cluster's pods, made of one static program of ours: ``pause``, and a web server."""
+"""The images of a test cluster's pods, made of one static program of ours: ``pause``, and a web server.
+
+They need a checkout: neither the program's source nor ``container`` is in a wheel. So ``container`` is imported only
+where it is used, after the program is there; ``proa-vm`` works without it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from container import oci
-from container.layer import Layer
-from container.push import push
 from proa.core.events import SILENT, Monitor
 from proa.core.source import Source
 from proa.vm.tools import go_tool
@@ -28,8 +29,12 @@ def build(out: Path, verb: str, monitor: Monitor = SILENT) -> str:
     Raises:
         ProaError: ``TOOL_MISSING`` or ``TOOL`` when the program cannot be built; ``DEVICE`` or ``DISK_FULL``.
     """
+    program = go_tool(_PROGRAM, monitor).read_bytes()
+    from container import oci
+    from container.layer import Layer
+
     layer = Layer(date=0)
-    layer.write(_PROGRAM, go_tool(_PROGRAM, monitor).read_bytes(), 0o755)
+    layer.write(_PROGRAM, program, 0o755)
     user = USERS[verb]
     config = {"User": f"{user}:{user}", "Entrypoint": [f"/{_PROGRAM}"], "Cmd": [verb], "WorkingDir": "/"}
     labels = {"org.opencontainers.image.title": verb}
@@ -43,4 +48,6 @@ def deliver(out: Path, verb: str, target: Source, monitor: Monitor = SILENT) -> 
         ProaError: as :func:`build`; ``AUTH``, ``REGISTRY``, ``NETWORK``.
     """
     build(out, verb, monitor)
+    from container.push import push
+
     return push(out, target)

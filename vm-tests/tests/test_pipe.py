@@ -1,0 +1,47 @@
+"""What QEMU runs for each connection of a guest to an address that it stands in for."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+
+
+def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
+    guest, inside = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server, guest:
+        argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
+        with inside:
+            child = subprocess.Popen(argv, stdin=inside, stdout=inside, stderr=inside)
+        connection, _ = server.accept()
+        sent = bytes(range(256)) * 4000
+        sender = threading.Thread(target=lambda: (guest.sendall(sent), guest.shutdown(socket.SHUT_WR)))
+        with connection:
+            sender.start()
+            assert read_all(connection) == sent
+            connection.sendall(sent[::-1])
+            connection.shutdown(socket.SHUT_WR)
+            assert read_all(guest) == sent[::-1]
+        sender.join()
+        assert child.wait(10) == 0
+
+
+def test_a_side_that_breaks_ends_it() -> None:
+    guest, inside = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as server, guest:
+        argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
+        with inside:
+            child = subprocess.Popen(argv, stdin=inside, stdout=inside, stderr=inside)
+        connection, _ = server.accept()
+        connection.close()
+        assert read_all(guest) == b""
+        guest.close()
+        assert child.wait(10) == 0
+
+
+def read_all(source: socket.socket) -> bytes:
+    found = b""
+    while data := source.recv(1 << 16):
+        found += data
+    return found
