@@ -13,7 +13,7 @@ def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, guest:
         argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
         with inside:
-            child = subprocess.Popen(argv, stdin=inside, stdout=inside, stderr=inside)
+            child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
         connection, _ = server.accept()
         sent = bytes(range(256)) * 4000
         sender = threading.Thread(target=lambda: (guest.sendall(sent), guest.shutdown(socket.SHUT_WR)))
@@ -32,7 +32,7 @@ def test_a_side_that_breaks_ends_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, guest:
         argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
         with inside:
-            child = subprocess.Popen(argv, stdin=inside, stdout=inside, stderr=inside)
+            child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
         connection, _ = server.accept()
         connection.close()
         assert read_all(guest) == b""

@@ -142,7 +142,12 @@ def test_credentials_go_through_files_that_only_the_owner_reads(tmp_path: Path) 
 
 def test_what_smbios_has_no_room_for_goes_by_fw_cfg(tmp_path: Path) -> None:
     """The smallest ones first, as many as fit into what systemd 252 reads of the table: a page with its head."""
-    given = {"small": "s" * 100, "large": b"\x00" * 9000, "middle": "m" * 2700, "more": "x" * 2800}
+    given: dict[str, str | bytes] = {
+        "small": "s" * 100,
+        "large": b"\x00" * 9000,
+        "middle": "m" * 2700,
+        "more": "x" * 2800,
+    }
     argv = words(tmp_path, Hardware(credentials=given, ssh=False))
     strings = [Path(value.partition("path=")[2]) for value in after(argv, "-smbios")]
     assert [path.name for path in strings] == ["small", "middle"]

@@ -234,7 +234,7 @@ class Proof:
             api = self.cluster.plane.api
             schedulers = api.get("/apis/apps/v1/namespaces/proa-system/deployments/proa-scheduler").get("status", {})
             couriers = api.get("/apis/apps/v1/namespaces/proa-proxy/daemonsets/proa-proxy").get("status", {})
-            return schedulers.get("readyReplicas", 0) == 2 and couriers.get("numberReady", 0) == wanted
+            return (schedulers.get("readyReplicas"), couriers.get("numberReady")) == (2, wanted)
 
         self._until(there, "two schedulers, and a courier on every node", 900)
 
