@@ -16,12 +16,11 @@ def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
             child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
         connection, _ = server.accept()
         sent = bytes(range(256)) * 4000
-        sender = threading.Thread(target=lambda: (guest.sendall(sent), guest.shutdown(socket.SHUT_WR)))
+        sender = threading.Thread(target=say, args=(guest, sent))
         with connection:
             sender.start()
             assert read_all(connection) == sent
-            connection.sendall(sent[::-1])
-            connection.shutdown(socket.SHUT_WR)
+            say(connection, sent[::-1])
             assert read_all(guest) == sent[::-1]
         sender.join()
         assert child.wait(10) == 0
@@ -38,6 +37,11 @@ def test_a_side_that_breaks_ends_it() -> None:
         assert read_all(guest) == b""
         guest.close()
         assert child.wait(10) == 0
+
+
+def say(target: socket.socket, data: bytes) -> None:
+    target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
 
 
 def read_all(source: socket.socket) -> bytes:
