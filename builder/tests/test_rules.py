@@ -22,12 +22,18 @@ BROKEN = {
         "5:8",
         "/var/lib/x lies on the node's own file systems",
     ),
+    "nothing_lies_below_a_file": (
+        '[[file]]\npath = "/etc/x/y"\ncontent = "x"\n[[file]]\npath = "/etc/x"\ncontent = ""\n',
+        "5:8",
+        "/etc/x/y cannot lie below /etc/x, which [[file]] number 2 makes a file",
+    ),
     "accounts_are_distinct": ('[[user]]\nname = "a"\n[[user]]\nname = "a"\n', "7:8", "two accounts 'a'"),
     "checks_are_distinct": (
         '[[check]]\nname = "a"\ncontent = "x"\n[[check]]\nname = "a"\ncontent = "x"\n',
         "8:8",
         "two checks 'a'",
     ),
+    "checks_are_programs": ('[[check]]\nname = "a"\ncontent = ""\n', "6:11", "the check 'a' is empty"),
     "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are named"),
     "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody may give one"),
     "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
@@ -50,6 +56,11 @@ MORE = [
     ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "is written by the builder"),
     ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is there twice"),
     ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone is not there"),
+    ('[[file]]\npath = "/etc/a"\ncontent = ""\nsource = "proa.toml"\n', "either 'content' or 'source'"),
+    (
+        '[[file]]\npath = "/etc/a"\nsource = "proa.toml"\n[[file]]\npath = "/etc/a/b"\ncontent = "x"\n',
+        "/etc/a/b cannot lie below /etc/a",
+    ),
     ('[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n', "proa.toml is not executable"),
     ('[[hook]]\nat = "tree-after"\nrun = "."\n', ". is a folder"),
     ('[trust]\nkeys = ["."]\n', ". is a folder"),
@@ -89,3 +100,11 @@ def test_every_rule_speaks_up(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(("text", "part"), MORE)
 def test_what_else_they_find(tmp_path: Path, text: str, part: str) -> None:
     assert any(part in message for _, message in messages(tmp_path, text))
+
+
+def test_files_may_lie_in_a_folder_that_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    path = tmp_path / "proa.toml"
+    more = '[[file]]\npath = "/etc/a"\nsource = "tree"\n[[file]]\npath = "/etc/a/b"\ncontent = ""\n'
+    path.write_text(HEAD + more)
+    assert [file.path for file in load(path).config.file] == ["/etc/a", "/etc/a/b"]

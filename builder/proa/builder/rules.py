@@ -66,7 +66,7 @@ def content_or_source(config: Config, folder: Path) -> Iterator[Problem]:
     kinds: tuple[tuple[str, tuple[File | Check, ...]], ...] = (("file", config.file), ("check", config.check))
     for name, items in kinds:
         for number, item in enumerate(items):
-            if bool(item.content) == bool(item.source):
+            if (item.content is not None) == bool(item.source):
                 yield Problem((name, number), f"a [[{name}]] has either 'content' or 'source'")
             elif item.source:
                 yield from _missing(folder, item.source, (name, number, "source"))
@@ -103,6 +103,15 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
         seen[file.path] = number
 
 
+def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]:
+    """What is a file cannot be a folder too."""
+    for number, file in enumerate(config.file):
+        for other, above in enumerate(config.file):
+            if file.path != above.path and _below(file.path, above.path) and _is_one_file(above, folder):
+                what = f"{file.path} cannot lie below {above.path}, which [[file]] number {other + 1} makes a file"
+                yield Problem(("file", number, "path"), what)
+
+
 def accounts_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
     """No account and no number is given twice, and root is 0."""
     names: set[str] = set()
@@ -124,6 +133,13 @@ def checks_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield Problem(("check", number, "name"), f"there are two checks '{name}'")
+
+
+def checks_are_programs(config: Config, folder: Path) -> Iterator[Problem]:
+    """A program without a line cannot be run: no trial would ever pass."""
+    for number, check in enumerate(config.check):
+        if check.content == "":
+            yield Problem(("check", number, "content"), f"the check '{check.name}' is empty, and a program is wanted")
 
 
 def trust_can_be_met(config: Config, folder: Path) -> Iterator[Problem]:
@@ -225,6 +241,10 @@ def _no_file(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[P
         yield from _missing(folder, name, path)
 
 
+def _is_one_file(file: File, folder: Path) -> bool:
+    return file.content is not None or (folder / file.source).is_file()
+
+
 def _below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder + "/")
 
@@ -234,8 +254,10 @@ RULES: Final[tuple[Rule, ...]] = (
     content_or_source,
     named_files_are_there,
     files_go_where_a_release_may_write,
+    nothing_lies_below_a_file,
     accounts_are_distinct,
     checks_are_distinct,
+    checks_are_programs,
     trust_can_be_met,
     orders_can_come,
     command_line_stays_ours,
