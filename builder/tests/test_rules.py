@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,8 @@ MORE = [
     ),
     ('[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n', "proa.toml is not executable"),
     ('[[hook]]\nat = "tree-after"\nrun = "."\n', ". is a folder"),
+    ('[[hook]]\nat = "tree-after"\nrun = "pipe"\n', "pipe is neither a file nor a folder"),
+    ('[[file]]\npath = "/etc/a"\nsource = "pipe"\n', "pipe is neither a file nor a folder"),
     ('[trust]\nkeys = ["."]\n', ". is a folder"),
     ('[[user]]\nname = "a"\nssh_key_files = ["."]\n', ". is a folder"),
     ('[[user]]\nname = "a"\nuid = 0\n', "only root has the number 0"),
@@ -85,6 +88,7 @@ def messages(folder: Path, text: str) -> list[tuple[str, str]]:
     path.write_text(HEAD + text)
     (folder / "release.pub").write_bytes(Algorithm.ED25519.generate().public.pem)
     path.chmod(0o644)
+    os.mkfifo(folder / "pipe")
     with pytest.raises(ProaErrors) as raised:
         load(path)
     return [(error.at.removeprefix(f"{path}:"), error.message) for error in raised.value.errors]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,13 @@ def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "proa-vm: error[FILE_MISSING]" in done.stderr
     assert "nothing.raw" in done.stderr
+
+
+def test_a_pipe_is_refused_where_opening_it_would_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = proa_vm("run", tmp_path / "pipe")
+    assert done.returncode == 7
+    assert "error[DEVICE]: it is neither a file nor a block device" in done.stderr
 
 
 def test_secure_boot_without_keys_is_a_usage_error(tmp_path: Path) -> None:

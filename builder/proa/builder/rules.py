@@ -232,6 +232,8 @@ def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[P
         yield Problem(
             path, f"{name} is not there", code=Code.FILE_MISSING, hint="The path starts at the folder of proa.toml."
         )
+    elif not (folder / name).is_file() and not (folder / name).is_dir():
+        yield Problem(path, f"{name} is neither a file nor a folder")
 
 
 def _no_file(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
