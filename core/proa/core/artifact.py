@@ -88,7 +88,12 @@ def open_release(source: Source, trust: Trust) -> OpenedRelease:
             ``REGISTRY`` or ``NETWORK``.
     """
     digest = source.resolve()
-    signers = trust.check(signatures.bundles(source, digest), digest)
+    try:
+        signers = trust.check(signatures.bundles(source, digest), digest)
+    except ProaError as error:
+        if error.code is Code.UNSIGNED:
+            source.manifest(digest)  # NOT_FOUND, where no such release is there at all
+        raise
     return _read(source, digest, signers)
 
 
