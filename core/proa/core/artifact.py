@@ -213,7 +213,7 @@ def _parse_manifest(data: bytes, at: str) -> tuple[Descriptor, dict[str, Blob]]:
 
     Layers of types that are not known are left aside: the document's ``critical`` says what a reader must know.
     """
-    document = load_json(data, Code.RELEASE)
+    document = load_json(data, Code.RELEASE, at)
     expected = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": ARTIFACT_TYPE}
     if any(document.get(key) != value for key, value in expected.items()):
         raise ProaError(Code.RELEASE, "the manifest is not that of a Proa release", at=at)
