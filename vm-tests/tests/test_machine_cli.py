@@ -69,6 +69,15 @@ def test_a_rehearsals_dry_run_checks_and_prints_a_document(tmp_path: Path) -> No
     assert proa_vm("rehearse", old, new, "--dry-run").returncode == 2
 
 
+def test_a_folder_of_keys_that_is_none_has_one_code(tmp_path: Path) -> None:
+    old, new = builds(tmp_path)
+    keys = tmp_path / "nothing"
+    rehearsed = proa_vm("rehearse", old, new, "--dry-run", "--keys", keys)
+    run = proa_vm("run", old / "disk.raw", "--secure-boot", "--keys", keys)
+    for done in (rehearsed, run):
+        assert "error[KEY]: the keys folder lacks PK.crt, KEK.crt, db.crt" in done.stderr
+
+
 def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:
     old, new = builds(tmp_path)
     for report, code in (("/proc/x", "FILE_MISSING"), (old / "disk.raw", "FILE_EXISTS")):
