@@ -315,3 +315,10 @@ def test_a_partition_is_not_filled_from_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refused("create", tmp_path / "disk.raw", *SIZES, "--fill", f"ROOT-A={tmp_path / 'pipe'}").code is Code.DEVICE
     assert not (tmp_path / "disk.raw").exists()
+
+
+def test_the_hints_say_what_is_possible(tmp_path: Path) -> None:
+    assert refused("plan", "--sector-size", "100").hint == "A sector has 512 or 4096 bytes."
+    (tmp_path / "empty").write_bytes(bytes(MIB))
+    error = refused("show", tmp_path / "empty")
+    assert (error.code, "--disk" in error.hint) == (Code.NO_DISK, False)  # DISK is an argument
