@@ -87,26 +87,28 @@ class Rehearsal:
             tempfile.TemporaryFile(dir=self.request.report).close()
         work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
         consoles: dict[str, str] = {}
-        try:
-            with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
-                machine = Machine(self._hardware(), work / "vm", name="rehearsal")
-                try:
-                    with machine:
-                        self._tell(machine, registry)
-                finally:
-                    consoles["node"] = machine.console.text
-        except ProaError as error:
-            raise ProaError(
-                Code.REHEARSAL,
-                f"{self.story.steps[-1].name if self.story.steps else 'preparing'}: {error.message}",
-                at=self.request.report / "report.html",
-                hint=error.hint,
-            ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            document = self.story.document(**self._facts())
-            self.story.write(self.request.report, consoles, **self._facts())
-        return document
+        with self.story.written(self.request.report, consoles, self._warn, **self._facts()):
+            try:
+                with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
+                    machine = Machine(self._hardware(), work / "vm", name="rehearsal")
+                    try:
+                        with machine:
+                            self._tell(machine, registry)
+                    finally:
+                        consoles["node"] = machine.console.text
+            except ProaError as error:
+                raise ProaError(
+                    Code.REHEARSAL,
+                    f"{self.story.steps[-1].name if self.story.steps else 'preparing'}: {error.message}",
+                    at=self.request.report / "report.html",
+                    hint=error.hint,
+                ) from error
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        return self.story.document(**self._facts())
+
+    def _warn(self, text: str) -> None:
+        self.monitor.emit(Note(text, "warning"))
 
     # the story
 
