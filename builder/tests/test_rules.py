@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from proa.builder.config import load
 from proa.builder.rules import RULES
-from proa.core.errors import ProaErrors
+from proa.core.errors import Code, ProaErrors
 from proa.core.keys import Algorithm
 
 HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
@@ -112,3 +115,41 @@ def test_files_may_lie_in_a_folder_that_is_copied(tmp_path: Path) -> None:
     more = '[[file]]\npath = "/etc/a"\nsource = "tree"\n[[file]]\npath = "/etc/a/b"\ncontent = ""\n'
     path.write_text(HEAD + more)
     assert [file.path for file in load(path).config.file] == ["/etc/a", "/etc/a/b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('[[user]]\nname = "a"\nssh_key_files = ["closed", "shut/a"]\n', ["6:18", "6:28"]),
+        ('[trust]\nkeys = ["closed", "shut/a"]\n', ["5:9", "5:19"]),
+        ('[[hook]]\nat = "tree-after"\nrun = "shut/a"\n', ["6:7"]),
+        ('[[file]]\npath = "/etc/a"\nsource = "closed"\n[[file]]\npath = "/etc/a/b"\ncontent = ""\n', ["6:10"]),
+        ('[[check]]\nname = "a"\nsource = "shut"\n', ["6:10"]),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_at_the_setting_that_names_it(text: str, places: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is for root alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").write_text("ssh-ed25519 AAAA\n")
+        (folder / "closed").chmod(0)
+        (folder / "shut").mkdir(mode=0)
+        (folder / "proa.toml").write_text(HEAD + text)
+        with as_nobody(), pytest.raises(ProaErrors) as raised:
+            load(folder / "proa.toml")
+    assert [(one.code, one.at.split(":", 1)[1]) for one in raised.value.errors] == [
+        (Code.FILE_DENIED, place) for place in places
+    ]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read all: be an ordinary user for a moment."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
