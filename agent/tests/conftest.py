@@ -356,10 +356,11 @@ class Systemctl:
 
 
 _SYSTEMCTL = """#!/bin/sh
-here=$(dirname "$0")/answers
+here=${0%/*}/answers status=0
 echo "$*" >>"$here/calls"
 [ -e "$here/$1" ] && cat "$here/$1"
-exit "$(cat "$here/$1.status" 2>/dev/null || echo 0)"
+[ -e "$here/$1.status" ] && read -r status <"$here/$1.status"
+exit "$status"
 """
 
 

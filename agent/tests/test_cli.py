@@ -133,11 +133,13 @@ def test_a_disk_that_is_none(agent: Command, tmp_path: Path) -> None:
     assert agent.json("status", status=Exit.DEVICE)["code"] == "NO_DISK"
 
 
-def test_an_install_leaves_no_record_on_a_machine_that_is_no_node(agent: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["install oci:/none", "activate", "deactivate", "commit", "rollback", "scrub"])
+def test_nothing_is_left_on_a_machine_that_is_no_node(agent: Command, tmp_path: Path, verb: str) -> None:
     agent.disk = tmp_path / "empty"
     agent.disk.write_bytes(bytes(1 << 20))
-    assert agent.json("install", "oci:/none", status=Exit.DEVICE)["code"] == "NO_DISK"
-    assert not list(tmp_path.rglob("agent.json"))
+    before = sorted(tmp_path.rglob("*"))
+    assert agent.json(*verb.split(), status=Exit.DEVICE)["code"] == "NO_DISK"
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("verb", sorted(cli.commands))

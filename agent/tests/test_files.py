@@ -277,6 +277,9 @@ def test_no_settings_are_the_defaults(tmp_path: Path) -> None:
         ('[health]\nunits = "a"\n', Code.CONFIG_VALUE),
         ("health = 1\n", Code.CONFIG_VALUE),
         ("#" * 70_000, Code.CONFIG_SYNTAX),
+        ("a = " + "[" * 5000 + "]" * 5000, Code.CONFIG_SYNTAX),
+        ("[health]\nunits" + ".a" * 5000 + " = 1", Code.CONFIG_VALUE),
+        ("[health]\nunits = [{a" + ".a" * 5000 + " = 1}]", Code.CONFIG_VALUE),
     ],
 )
 def test_wrong_settings_name_their_file(tmp_path: Path, text: str, code: Code) -> None:

@@ -132,6 +132,22 @@ def test_what_is_not_toml(tmp_path: Path, text: str, place: str) -> None:
     assert raised.value.at == f"{path}:{place}"
 
 
+@pytest.mark.parametrize("value", ["[" * 5000 + "]" * 5000, "{a=" * 5000 + "1" + "}" * 5000], ids=["lists", "tables"])
+def test_what_is_nested_too_deeply(tmp_path: Path, value: str) -> None:
+    path = write_config(tmp_path, f"[system]\nsuite = {value}\n")
+    with pytest.raises(ProaError, match="nested too deeply") as raised:
+        load(path)
+    assert (raised.value.code, raised.value.at) == (Code.CONFIG_SYNTAX, f"{path}:1:1")
+
+
+@pytest.mark.parametrize("value", [".a" * 5000 + " = 1", " = [{a" + ".a" * 5000 + " = 1}]"], ids=["table", "list"])
+def test_a_value_of_deep_dotted_keys_is_refused_as_any_other(tmp_path: Path, value: str) -> None:
+    path = write_config(tmp_path, '[release]\nname = "node"\nversion = "1.0.0"\n[system]\nsuite' + value + "\n")
+    with pytest.raises(ProaErrors, match="is not one of") as raised:
+        load(path)
+    assert raised.value.code is Code.CONFIG_VALUE
+
+
 def test_what_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "proa.toml").write_bytes(b"[release]\nname = '\xff'\n")
     with pytest.raises(ProaError) as raised:

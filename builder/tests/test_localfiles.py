@@ -100,3 +100,10 @@ def test_names_are_in_order_whatever_the_folder_gives(source: Path) -> None:
     names = [item.name for item in localfiles.walk(source / "app")]
     assert names == ["", "empty", "link", "program", "sub", "sub/data"]
     assert os.fspath(next(localfiles.walk(source / "one")).path) == str(source / "app/program")
+
+
+def test_a_pipe_is_refused_where_reading_it_would_wait(source: Path) -> None:
+    os.mkfifo(source / "app/sub/pipe")
+    with pytest.raises(ProaError, match="neither a file, a folder nor a link") as caught:
+        localfiles.key(source / "app")
+    assert caught.value.at == str(source / "app/sub/pipe")

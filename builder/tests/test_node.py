@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from proa.builder import settings
-from proa.builder.node import software, system, units, var
+from proa.builder.node import assemble, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.steps.software import LOCK
 from proa.core.errors import ProaError
@@ -156,3 +156,11 @@ def test_a_locale_must_be_there(tmp_path: Path, locale: str, there: str, code: s
     else:
         system.set_up(Tree(tmp_path, owners=False), config)
         assert (tmp_path / "etc/locale.conf").read_text() == f"LANG={locale}\n"
+
+
+def test_a_file_may_be_empty(tree: Tree, tmp_path: Path) -> None:
+    (tree.root / "etc").mkdir()
+    (tree.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tree.root / "etc/group").write_text("root:x:0:\n")
+    assemble.add_file(tree, settings.File("/etc/nologin", content=""), tmp_path)
+    assert (tree.root / "etc/nologin").read_bytes() == b""

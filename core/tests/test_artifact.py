@@ -114,6 +114,13 @@ def test_unsigned_and_wrongly_signed_releases_are_refused(written: LayoutDir) ->
     assert len(open_release(written, dataclasses.replace(TRUST, threshold=2)).signers) == 2
 
 
+def test_a_digest_that_is_not_there_is_not_called_unsigned(written: LayoutDir) -> None:
+    gone = LayoutDir(parse(f"oci:{written.folder}@{digest_of(b'gone')}"))
+    assert refused(gone) is Code.NOT_FOUND
+    unsigned = LayoutDir(parse(f"oci:{written.folder}@{written.resolve()}"))
+    assert refused(unsigned) is Code.UNSIGNED
+
+
 def test_a_key_signs_once_however_often_it_is_asked(written: LayoutDir) -> None:
     digest = written.resolve()
     assert len(sign_release(written, digest, [KEY, KEY])) == 1

@@ -136,6 +136,19 @@ def test_an_altered_or_overlong_manifest_is_refused(layout: LayoutDir) -> None:
     assert caught.value.code is Code.RELEASE
 
 
+@pytest.mark.parametrize(
+    "index",
+    [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b" " * (1 << 21)],
+    ids=["empty", "list", "no index", "no text", "deep list", "deep object", "too long"],
+)
+def test_an_index_that_is_none_is_named(layout: LayoutDir, index: bytes) -> None:
+    layout.push_manifest(manifest(1), "1.0")
+    (layout.folder / "index.json").write_bytes(index)
+    with pytest.raises(ProaError) as caught:
+        layout.resolve()
+    assert (caught.value.code, caught.value.at) == (Code.RELEASE, str(layout.folder / "index.json"))
+
+
 def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
     with pytest.raises(ProaError) as caught:
         LayoutDir(parse(f"oci:{tmp_path}/none")).resolve()

@@ -301,3 +301,24 @@ def test_a_device_is_created_grown_and_reset(tmp_path: Path) -> None:
     finally:
         subprocess.run(["/usr/bin/partx", "--delete", node], check=False, capture_output=True)
         subprocess.run([losetup, "--detach", node], check=True)
+
+
+@pytest.mark.parametrize("verb", ["show", "grow", "reset"])
+def test_a_pipe_is_refused_where_opening_it_would_wait(tmp_path: Path, verb: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    error = refused(verb, tmp_path / "pipe")
+    assert (error.code, error.at) == (Code.DEVICE, str(tmp_path / "pipe"))
+    assert "neither a file nor a block device" in error.message
+
+
+def test_a_partition_is_not_filled_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refused("create", tmp_path / "disk.raw", *SIZES, "--fill", f"ROOT-A={tmp_path / 'pipe'}").code is Code.DEVICE
+    assert not (tmp_path / "disk.raw").exists()
+
+
+def test_the_hints_say_what_is_possible(tmp_path: Path) -> None:
+    assert refused("plan", "--sector-size", "100").hint == "A sector has 512 or 4096 bytes."
+    (tmp_path / "empty").write_bytes(bytes(MIB))
+    error = refused("show", tmp_path / "empty")
+    assert (error.code, "--disk" in error.hint) == (Code.NO_DISK, False)  # DISK is an argument

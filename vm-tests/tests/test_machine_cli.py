@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,13 @@ def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "proa-vm: error[FILE_MISSING]" in done.stderr
     assert "nothing.raw" in done.stderr
+
+
+def test_a_pipe_is_refused_where_opening_it_would_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = proa_vm("run", tmp_path / "pipe")
+    assert done.returncode == 7
+    assert "error[DEVICE]: it is neither a file nor a block device" in done.stderr
 
 
 def test_secure_boot_without_keys_is_a_usage_error(tmp_path: Path) -> None:
@@ -59,6 +67,15 @@ def test_a_rehearsals_dry_run_checks_and_prints_a_document(tmp_path: Path) -> No
     assert json.loads(done.stdout)["schema"] == "proa.rehearsal-plan/v1"
     (old / "disk.raw").unlink()
     assert proa_vm("rehearse", old, new, "--dry-run").returncode == 2
+
+
+def test_a_folder_of_keys_that_is_none_has_one_code(tmp_path: Path) -> None:
+    old, new = builds(tmp_path)
+    keys = tmp_path / "nothing"
+    rehearsed = proa_vm("rehearse", old, new, "--dry-run", "--keys", keys)
+    run = proa_vm("run", old / "disk.raw", "--secure-boot", "--keys", keys)
+    for done in (rehearsed, run):
+        assert "error[KEY]: the keys folder lacks PK.crt, KEK.crt, db.crt" in done.stderr
 
 
 def test_a_report_that_cannot_be_written_is_told_before_anything_is_done(tmp_path: Path) -> None:

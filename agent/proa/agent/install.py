@@ -20,7 +20,7 @@ from proa.agent.plan import InstallPlan, Policy, plan_install
 from proa.agent.region import Opener, open_direct
 from proa.agent.settle import settle
 from proa.agent.states import Trigger, follow
-from proa.agent.view import Context, View, look
+from proa.agent.view import Context, View, look, need_disk
 from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 
@@ -41,6 +41,7 @@ def install(
     """
     started = time.monotonic()
     _forget_peak()
+    need_disk(context)
     with locked(context.paths):
         try:
             settle(context)

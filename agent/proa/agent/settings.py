@@ -145,6 +145,8 @@ def _load(file: Path) -> dict[str, Any]:
         return tomllib.loads(data.decode())
     except ValueError as error:
         raise ProaError(Code.CONFIG_SYNTAX, str(error), at=file) from error
+    except RecursionError as error:
+        raise ProaError(Code.CONFIG_SYNTAX, "its values are nested too deeply", at=file) from error
 
 
 def _over(table: Table, values: object, file: Path) -> Table:
@@ -174,4 +176,5 @@ def _convert(kind: object, value: object, at: str) -> object:
         return Commit(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
-    raise ProaError(Code.CONFIG_VALUE, f"{str(value)[:80]!r} is not what this setting takes", at=at)
+    shown = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(str(value)[:80])
+    raise ProaError(Code.CONFIG_VALUE, f"{shown} is not what this setting takes", at=at)

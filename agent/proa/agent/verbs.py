@@ -12,7 +12,7 @@ from proa.agent.damage import mark_damaged, marking
 from proa.agent.lock import locked
 from proa.agent.settle import settle
 from proa.agent.states import NodeState, Trigger, follow
-from proa.agent.view import Context, View, known_slot, look
+from proa.agent.view import Context, View, known_slot, look, need_disk
 from proa.core.errors import Code, ProaError
 from proa.core.events import Note
 from proa.partition.bootstate import TRIES_MAX, Slot
@@ -114,6 +114,7 @@ def scrub_slot(context: Context, name: str | None = None) -> Report:
     """
     from proa.agent.scrub import scrub
 
+    need_disk(context)
     with locked(context.paths):
         _settle(context, needed=False)
         view = look(context)
@@ -156,6 +157,7 @@ def _changed(context: Context, trigger: Trigger, deed: _Deed, dry_run: bool) -> 
         _follow(view, trigger)
         deed.check(view)
         return _report(context, view) | {"dry_run": True, "actions": deed.actions}
+    need_disk(context)
     with locked(context.paths):
         _settle(context, needed=trigger not in (Trigger.COMMIT, Trigger.ROLLBACK))
         view = look(context)

@@ -149,6 +149,21 @@ def _find_node(context: Context) -> Node:
     return Node(open_image(disk))
 
 
+def need_disk(context: Context) -> None:
+    """Refuse where there is no disk to work on: before the lock is taken, so that nothing is left on such a machine.
+
+    What else is wrong is left to whoever holds the lock, and records it.
+
+    Raises:
+        ProaError: ``NO_DISK`` or ``FILE_MISSING``.
+    """
+    try:
+        find_node(context)
+    except ProaError as error:
+        if error.code in (Code.NO_DISK, Code.FILE_MISSING):
+            raise
+
+
 def look(context: Context, *, anew: bool = False) -> View:
     """Look at the node; ``anew`` also finds disk and running slot again.
 

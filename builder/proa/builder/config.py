@@ -54,12 +54,15 @@ def load(path: Path, *, version: str = "") -> Loaded:
     try:
         text = data.decode()
         document = tomllib.loads(text)
+        places = find(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ProaError(Code.CONFIG_SYNTAX, "not UTF-8", at=f"{path}:{line}:1") from error
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, str(error), text) from error
-    reading = _Reading(path, find(text))
+    except RecursionError as error:
+        raise ProaError(Code.CONFIG_SYNTAX, "its values are nested too deeply", at=f"{path}:1:1") from error
+    reading = _Reading(path, places)
     values = reading.document(document, version)
     if not reading.errors:
         values["release"] = _derive(reading, values["release"])

@@ -89,7 +89,7 @@ class Choice:
         """See :class:`Kind`."""
         if value in self.words:
             return str(value)
-        near = difflib.get_close_matches(str(value), self.words, 1)
+        near = difflib.get_close_matches(value, self.words, 1) if isinstance(value, str) else []
         raise Refused(f"{_show(value)} is not {self.allowed}" + (f"; did you mean {_show(near[0])}?" if near else ""))
 
 
@@ -267,5 +267,8 @@ def size_text(count: int) -> str:
 
 
 def _show(value: object) -> str:
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    try:
+        text = f'"{value}"' if isinstance(value, str) else repr(value)
+    except RecursionError:  # dotted keys nest as deep as they like
+        return "a value that is nested so deeply"
     return text if len(text) <= 80 else text[:76] + '..."'

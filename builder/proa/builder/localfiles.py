@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proa.builder import fingerprint
+from proa.core.errors import Code, ProaError
 from proa.core.files import os_errors
 
 _LEFT_OUT = "__pycache__"
@@ -63,7 +64,7 @@ def walk(source: Path) -> Iterator[Item]:
     out: it changes when nothing else does.
 
     Raises:
-        ProaError: ``FILE_MISSING`` or ``DEVICE``.
+        ProaError: ``FILE_MISSING``, ``FILE_DENIED`` or ``DEVICE``; ``CONFIG_VALUE`` for a pipe, a socket or a device.
     """
     with os_errors(source):
         yield from _walk(source.resolve(strict=True), "")
@@ -82,5 +83,7 @@ def _walk(path: Path, name: str) -> Iterator[Item]:
         for below in sorted(path.iterdir()):
             if below.name != _LEFT_OUT:
                 yield from _walk(below, f"{name}/{below.name}".lstrip("/"))
-    else:
+    elif path.is_file():
         yield Item(name, path, Kind.FILE)
+    else:
+        raise ProaError(Code.CONFIG_VALUE, "it is neither a file, a folder nor a link", at=path, hint="Take it away.")

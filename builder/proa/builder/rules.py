@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from proa.builder.setting import UNSET
 from proa.builder.settings import Check, Config, File
 from proa.builder.vocabulary import SSH_KEY
 from proa.core.errors import Code, ProaError
+from proa.core.files import os_errors
 from proa.core.keys import load_public
 from proa.partition.layout import NAMES
 
@@ -66,7 +68,7 @@ def content_or_source(config: Config, folder: Path) -> Iterator[Problem]:
     kinds: tuple[tuple[str, tuple[File | Check, ...]], ...] = (("file", config.file), ("check", config.check))
     for name, items in kinds:
         for number, item in enumerate(items):
-            if bool(item.content) == bool(item.source):
+            if (item.content is not None) == bool(item.source):
                 yield Problem((name, number), f"a [[{name}]] has either 'content' or 'source'")
             elif item.source:
                 yield from _missing(folder, item.source, (name, number, "source"))
@@ -84,7 +86,7 @@ def named_files_are_there(config: Config, folder: Path) -> Iterator[Problem]:
             yield from _no_file(folder, key, ("user", number, "ssh_key_files", which))
     for number, hook in enumerate(config.hook):
         yield from _no_file(folder, hook.run, ("hook", number, "run"))
-        if (folder / hook.run).is_file() and not os.access(folder / hook.run, os.X_OK):
+        if _readable(folder / hook.run) and not os.access(folder / hook.run, os.X_OK):
             yield Problem(("hook", number, "run"), f"{hook.run} is not executable", hint=f"chmod +x {hook.run}")
 
 
@@ -101,6 +103,15 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
         if file.path in seen:
             yield Problem(path, f"{file.path} is there twice, first in [[file]] number {seen[file.path] + 1}")
         seen[file.path] = number
+
+
+def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]:
+    """What is a file cannot be a folder too."""
+    for number, file in enumerate(config.file):
+        for other, above in enumerate(config.file):
+            if file.path != above.path and _below(file.path, above.path) and _is_one_file(above, folder):
+                what = f"{file.path} cannot lie below {above.path}, which [[file]] number {other + 1} makes a file"
+                yield Problem(("file", number, "path"), what)
 
 
 def accounts_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
@@ -124,6 +135,13 @@ def checks_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
     for number, name in enumerate(names):
         if name in names[:number]:
             yield Problem(("check", number, "name"), f"there are two checks '{name}'")
+
+
+def checks_are_programs(config: Config, folder: Path) -> Iterator[Problem]:
+    """A program without a line cannot be run: no trial would ever pass."""
+    for number, check in enumerate(config.check):
+        if check.content == "":
+            yield Problem(("check", number, "content"), f"the check '{check.name}' is empty, and a program is wanted")
 
 
 def trust_can_be_met(config: Config, folder: Path) -> Iterator[Problem]:
@@ -190,7 +208,7 @@ def kept_folders_lie_apart(config: Config, folder: Path) -> Iterator[Problem]:
 def trusted_keys_are_keys(config: Config, folder: Path) -> Iterator[Problem]:
     """Every key that is named can be read."""
     for number, name in enumerate(config.trust.keys):
-        if (folder / name).is_file():
+        if _readable(folder / name):
             try:
                 load_public(folder / name)
             except ProaError as error:
@@ -208,21 +226,41 @@ def ssh_key_files_hold_keys(config: Config, folder: Path) -> Iterator[Problem]:
 
 
 def _ssh_lines(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return path.read_text(errors="replace").splitlines() if _readable(path) else []
 
 
 def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
-    if not (folder / name).exists():
-        yield Problem(
-            path, f"{name} is not there", code=Code.FILE_MISSING, hint="The path starts at the folder of proa.toml."
-        )
+    file = folder / name
+    try:
+        with os_errors(file):
+            mode = file.stat().st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+    except ProaError as error:
+        if error.code is Code.FILE_MISSING:
+            hint = "The path starts at the folder of proa.toml."
+            yield Problem(path, f"{name} is not there", Code.FILE_MISSING, hint)
+        else:
+            yield Problem(path, f"{name} cannot be read: {error.message}", error.code, error.hint)
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        yield Problem(path, f"{name} is neither a file nor a folder")
 
 
 def _no_file(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[Problem]:
-    if (folder / name).is_dir():
+    problems = list(_missing(folder, name, path))
+    yield from problems
+    if not problems and (folder / name).is_dir():
         yield Problem(path, f"{name} is a folder, and a file is wanted")
-    else:
-        yield from _missing(folder, name, path)
+
+
+def _readable(file: Path) -> bool:
+    """Whether it is a file to look into; what is none has been told of already."""
+    return os.access(file, os.R_OK, effective_ids=True) and file.is_file()
+
+
+def _is_one_file(file: File, folder: Path) -> bool:
+    return file.content is not None or _readable(folder / file.source)
 
 
 def _below(path: str, folder: str) -> bool:
@@ -234,8 +272,10 @@ RULES: Final[tuple[Rule, ...]] = (
     content_or_source,
     named_files_are_there,
     files_go_where_a_release_may_write,
+    nothing_lies_below_a_file,
     accounts_are_distinct,
     checks_are_distinct,
+    checks_are_programs,
     trust_can_be_met,
     orders_can_come,
     command_line_stays_ours,

@@ -14,10 +14,15 @@ _REQUIRED: Final = object()
 
 
 def setting(kind: Kind, doc: str, default: Any = _REQUIRED, *, example: Any = None) -> Any:
-    """A field that is a setting; ``default`` and ``example`` are written as in the file, ``""`` means not set."""
+    """A field that is a setting; ``default`` and ``example`` are written as in the file.
+
+    A default of ``""`` means not set. One of None does too, for a text that may be empty when it is set.
+    """
     details = {"kind": kind, "doc": doc, "default": default, "example": example}
     if default is _REQUIRED:
         return dataclasses.field(metadata=details)
+    if default is None:
+        return dataclasses.field(default=None, metadata=details | {"default": ""})
     unset = 0 if isinstance(kind, Size) else UNSET if isinstance(kind, Number) else ""
     return dataclasses.field(default=unset if default == "" else kind.read(default), metadata=details)
 

@@ -114,7 +114,7 @@ class File:
     """A file or folder that is added to the root."""
 
     path: str = setting(ABSOLUTE, "Where it goes.", example="/etc/motd")
-    content: str = setting(Text(), "What is in it. Either this or `source`.", "", example="Welcome aboard.\n")
+    content: str | None = setting(Text(), "What is in it. Either this or `source`.", None, example="Welcome aboard.\n")
     source: str = setting(LOCAL, "The file, or the folder with all below it, that is copied.", "", example="files/motd")
     mode: str = setting(
         MODE,
@@ -264,8 +264,8 @@ class Check:
     name: str = setting(
         Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a file name"), "Its name; checks run in this order.", example="10-network"
     )
-    content: str = setting(
-        Text(), "What is in it. Either this or `source`.", "", example="#!/bin/sh\nexec ip route get 192.0.2.1\n"
+    content: str | None = setting(
+        Text(), "What is in it. Either this or `source`.", None, example="#!/bin/sh\nexec ip route get 192.0.2.1\n"
     )
     source: str = setting(LOCAL, "The program that is copied.", "", example="checks/network")
 

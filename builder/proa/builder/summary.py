@@ -38,7 +38,7 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
         for prefix, table in tables:
             for setting in section.settings:
                 name = f"{prefix}.{setting.key}"
-                value = table[setting.key]
+                value = "" if table[setting.key] is None else table[setting.key]
                 value = safe_url(value) if name.endswith(".uri") and "@" in value else value
                 yield Effective(name, value, loaded.origins.get(name, "default"))
 

@@ -88,7 +88,12 @@ def open_release(source: Source, trust: Trust) -> OpenedRelease:
             ``REGISTRY`` or ``NETWORK``.
     """
     digest = source.resolve()
-    signers = trust.check(signatures.bundles(source, digest), digest)
+    try:
+        signers = trust.check(signatures.bundles(source, digest), digest)
+    except ProaError as error:
+        if error.code is Code.UNSIGNED:
+            source.manifest(digest)  # NOT_FOUND, where no such release is there at all
+        raise
     return _read(source, digest, signers)
 
 
@@ -208,7 +213,7 @@ def _parse_manifest(data: bytes, at: str) -> tuple[Descriptor, dict[str, Blob]]:
 
     Layers of types that are not known are left aside: the document's ``critical`` says what a reader must know.
     """
-    document = load_json(data, Code.RELEASE)
+    document = load_json(data, Code.RELEASE, at)
     expected = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": ARTIFACT_TYPE}
     if any(document.get(key) != value for key, value in expected.items()):
         raise ProaError(Code.RELEASE, "the manifest is not that of a Proa release", at=at)

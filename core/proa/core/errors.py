@@ -147,7 +147,9 @@ class Code(enum.Enum):
     DEVICE = Kind(Exit.DEVICE, "A disk or file could not be read or written.", "Look at the kernel log.")
     DEVICE_BUSY = Kind(Exit.DEVICE, "The disk or partition is in use.", "Unmount it, or close what holds it.")
     READ_BACK = Kind(Exit.DEVICE, "What was written reads back different.", "The device is failing: replace it.")
-    NO_DISK = Kind(Exit.DEVICE, "The disk is not there or holds no Proa layout.", "Name it with --disk.")
+    NO_DISK = Kind(
+        Exit.DEVICE, "The disk is not there or holds no Proa layout.", "Name a disk or an image file that holds one."
+    )
     AMBIGUOUS = Kind(Exit.DEVICE, "Two candidates where one must be.", "Detach the other disk.")
     LAYOUT = Kind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference named.")
     DISK_FULL = Kind(Exit.DEVICE, "The file system is full.", "Free some space.")

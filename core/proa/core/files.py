@@ -132,6 +132,19 @@ def _put(work: Path, final: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def check_storage(path: Path) -> None:
+    """Refuse what is neither a file nor a block device: to open a pipe is to wait for its other end.
+
+    Raises:
+        ProaError: ``FILE_MISSING``, ``FILE_DENIED`` or ``DEVICE``.
+    """
+    with os_errors(path):
+        mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        what = "it is neither a file nor a block device"
+        raise ProaError(Code.DEVICE, what, at=path, hint="Name an image file or a disk.")
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal.
 

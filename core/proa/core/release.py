@@ -196,14 +196,14 @@ def decode(data: bytes) -> Release:
     return release
 
 
-def load_json(data: bytes, code: Code) -> dict[str, Any]:
+def load_json(data: bytes, code: Code, at: object = "") -> dict[str, Any]:
     """A JSON object from untrusted bytes: UTF-8, no duplicate keys, no NaN, bounded in size and depth.
 
     Raises:
         ProaError: ``code``.
     """
     if len(data) > MAX_DOCUMENT:
-        raise ProaError(code, f"the document has {len(data)} bytes, more than {MAX_DOCUMENT}")
+        raise ProaError(code, f"the document has {len(data)} bytes, more than {MAX_DOCUMENT}", at=at)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = dict(pairs)
@@ -217,9 +217,9 @@ def load_json(data: bytes, code: Code) -> dict[str, Any]:
     try:
         document = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise ProaError(code, f"not JSON as it must be: {error}") from error
+        raise ProaError(code, f"not JSON as it must be: {error}", at=at) from error
     if not isinstance(document, dict):
-        raise ProaError(code, "not a JSON object")
+        raise ProaError(code, "not a JSON object", at=at)
     return document
 
 

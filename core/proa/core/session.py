@@ -55,11 +55,22 @@ class Access:
     key_file: Path | None = None
     auth_file: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse half of a client's identity.
+
+        Raises:
+            ProaError: ``USAGE``.
+        """
+        if self.key_file and not self.cert_file:
+            what = "there is a client's key, but no certificate that it belongs to"
+            raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")
+
     def context(self, *, client: bool) -> ssl.SSLContext:
         """The TLS settings; with the client's certificate if ``client``.
 
         Raises:
-            ProaError: ``FILE_MISSING``, or ``NETWORK`` for files that are not PEM.
+            ProaError: ``FILE_MISSING``, ``USAGE`` for a certificate without a key, or ``NETWORK`` for files that are
+                not PEM.
         """
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -67,6 +78,9 @@ class Access:
             if path is not None:
                 with os_errors(path), path.open("rb"):
                     pass
+        if self.cert_file and not self.key_file and b"PRIVATE KEY-----" not in self.cert_file.read_bytes():
+            what = "the file of the client's certificate does not hold its key"
+            raise ProaError(Code.USAGE, what, at=self.cert_file, hint="Name the key with --key-file.")
         try:
             if self.ca_file:
                 context.load_verify_locations(cafile=self.ca_file)
@@ -74,7 +88,9 @@ class Access:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except ssl.SSLError as error:
             files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path]
-            what = f"the certificate files cannot be used: {error.reason}"
+            what = (
+                f"the certificate files cannot be used: {error.reason or 'they are not PEM, or do not belong together'}"
+            )
             raise ProaError(Code.NETWORK, what, at=", ".join(map(str, files))) from error
         return context
 

@@ -215,7 +215,7 @@ def read_index(data: bytes, at: object = "") -> list[Descriptor]:
     Raises:
         ProaError: ``RELEASE`` when it is no index at all.
     """
-    document = load_json(data, Code.RELEASE)
+    document = load_json(data, Code.RELEASE, at)
     entries = document.get("manifests")
     if document.get("mediaType", INDEX_TYPE) != INDEX_TYPE or not isinstance(entries, list):
         raise ProaError(Code.RELEASE, "not an OCI image index", at=at)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.files import check_storage, os_errors
 from proa.core.process import run
 
 _BLKSSZGET: Final = 0x1268
@@ -43,6 +43,7 @@ def size_of(path: Path) -> int:
     Raises:
         ProaError: ``FILE_MISSING`` or ``DEVICE``.
     """
+    check_storage(path)
     with os_errors(path), path.open("rb") as file:
         return file.seek(0, os.SEEK_END)
 

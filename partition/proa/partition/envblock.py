@@ -6,6 +6,7 @@ a backslash takes the next byte literally, then ``#`` up to the end. Nothing her
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 SIZE = 1024
@@ -14,6 +15,8 @@ SIZE = 1024
 SIGNATURE = b"# GRUB Environment Block\n"
 
 _NEWLINE, _BACKSLASH, _COMMENT, _EQUALS = b"\n"[0], b"\\"[0], b"#"[0], b"="[0]
+
+_LINE = re.compile(rb"(?:[^\\\n]+|\\.?)*", re.DOTALL)
 
 
 def format_block(variables: Mapping[str, str]) -> bytes:
@@ -92,14 +95,8 @@ def _replace(block: bytes, start: int, new: bytes, room: int) -> bytes | None:
 
 def _line_end(block: bytes, at: int) -> int:
     """Where the next newline is that no backslash hides; the block's size or more if there is none."""
-    while at < len(block):
-        if block[at] == _BACKSLASH:
-            at += 2
-        elif block[at] == _NEWLINE:
-            break
-        else:
-            at += 1
-    return at
+    found = _LINE.match(block, at)
+    return found.end() if found else at
 
 
 def _unescape(value: bytes) -> bytes:

@@ -186,7 +186,9 @@ def plan(request: Request) -> Layout:
         ProaError: ``LAYOUT``, with the size that is there and the one that is needed.
     """
     if request.sector_size not in SECTOR_SIZES:
-        raise ProaError(Code.LAYOUT, f"sectors of {request.sector_size} bytes are not known, only of 512 and 4096")
+        what = f"sectors of {request.sector_size} bytes are not known"
+        possible = " or ".join(map(str, SECTOR_SIZES))
+        raise ProaError(Code.LAYOUT, what, hint=f"A sector has {possible} bytes.")
     if not request.seed:
         raise ProaError(Code.LAYOUT, "the seed of the GUIDs is empty", hint="Give one, such as the product's name.")
     sizes = {name: request.sizes.of(name) for name in NAMES}

@@ -72,11 +72,8 @@ class Demo:
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        try:
-            with contextlib.ExitStack() as stack:
-                self._live(stack)
-        finally:
-            self.story.write(self.folder, {})
+        with self.story.written(self.folder, {}, say), contextlib.ExitStack() as stack:
+            self._live(stack)
 
     def _live(self, stack: contextlib.ExitStack) -> None:
         say("1. A control plane: etcd, API server and controllers. They are built from source once (10 minutes).")

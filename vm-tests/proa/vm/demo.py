@@ -62,7 +62,7 @@ class Demo:
             ProaError: What went wrong.
         """
         say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {self.folder}/.")
-        try:
+        with self.story.written(self.folder, self.consoles, say):
             self._keys()
             for version in ("1.0.0", "2.0.0", "3.0.0"):
                 self._build(version)
@@ -76,8 +76,6 @@ class Demo:
                     self._live(registry, machine)
                 finally:
                     self.consoles["node"] = machine.console.text
-        finally:
-            self.story.write(self.folder, self.consoles)
 
     # build
 

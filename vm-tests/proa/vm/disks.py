@@ -10,6 +10,7 @@ from pathlib import Path
 
 from proa.core import process
 from proa.core.errors import Code, ProaError
+from proa.core.files import check_storage
 
 _PACKAGE = "qemu-utils"
 
@@ -92,10 +93,12 @@ class Overlay:
         """Make a fresh overlay at ``path``.
 
         Raises:
-            ProaError: ``FILE_MISSING`` when the image is not there, ``TOOL`` when it is not of its format.
+            ProaError: ``FILE_MISSING`` when the image is not there, ``DEVICE`` when it is no file and no device,
+                ``TOOL`` when it is not of its format.
         """
         if not disk.path.exists():
             raise ProaError(Code.FILE_MISSING, "there is no such disk image", at=disk.path)
+        check_storage(disk.path)
         process.find("qemu-img", _PACKAGE)
         argv: list[str | Path] = [
             "qemu-img",

@@ -54,15 +54,25 @@ def make_variables(firmware: Firmware, target: Path, keys: Path | None) -> None:
     """
     shutil.copyfile(firmware.variables, target)
     if keys is not None:
+        check_keys(keys)
         _enroll(target, keys / "secureboot")
+
+
+def check_keys(keys: Path) -> None:
+    """Check that a folder holds the certificates to enroll.
+
+    Raises:
+        ProaError: ``KEY``.
+    """
+    folder = keys / "secureboot"
+    missing = [name for name in ("PK.crt", "KEK.crt", "db.crt") if not (folder / name).is_file()]
+    if missing:
+        raise ProaError(Code.KEY, f"the keys folder lacks {', '.join(missing)}", at=folder)
 
 
 def _enroll(store_path: Path, folder: Path) -> None:
     from virt.firmware.varstore.edk2 import Edk2VarStore
 
-    missing = [name for name in ("PK.crt", "KEK.crt", "db.crt") if not (folder / name).is_file()]
-    if missing:
-        raise ProaError(Code.KEY, f"the keys folder lacks {', '.join(missing)}", at=folder)
     owner = _owner(folder / "guid.txt")
     logging.getLogger().disabled, before = True, logging.getLogger().disabled
     try:

@@ -17,6 +17,7 @@ from proa.core.files import os_errors
 from proa.core.reference import parse
 from proa.core.registry import open_source
 from proa.partition.bootstate import Slot
+from proa.vm import firmware
 from proa.vm.breaks import Break
 from proa.vm.disks import Disk
 from proa.vm.machine import Machine
@@ -53,13 +54,13 @@ class Request:
         """Check what can be checked before anything is booted.
 
         Raises:
-            ProaError: ``FILE_MISSING``.
+            ProaError: ``FILE_MISSING``; ``KEY`` when the folder of keys is none.
         """
         for path in (self.old / "disk.raw", self.new / "release"):
             if not path.exists():
                 raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
-        if self.keys is not None and not self.keys.is_dir():
-            raise ProaError(Code.FILE_MISSING, "the folder of keys is not there", at=self.keys)
+        if self.keys is not None:
+            firmware.check_keys(self.keys)
 
 
 class Rehearsal:
@@ -86,26 +87,28 @@ class Rehearsal:
             tempfile.TemporaryFile(dir=self.request.report).close()
         work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
         consoles: dict[str, str] = {}
-        try:
-            with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
-                machine = Machine(self._hardware(), work / "vm", name="rehearsal")
-                try:
-                    with machine:
-                        self._tell(machine, registry)
-                finally:
-                    consoles["node"] = machine.console.text
-        except ProaError as error:
-            raise ProaError(
-                Code.REHEARSAL,
-                f"{self.story.steps[-1].name if self.story.steps else 'preparing'}: {error.message}",
-                at=self.request.report / "report.html",
-                hint=error.hint,
-            ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-            document = self.story.document(**self._facts())
-            self.story.write(self.request.report, consoles, **self._facts())
-        return document
+        with self.story.written(self.request.report, consoles, self._warn, **self._facts()):
+            try:
+                with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
+                    machine = Machine(self._hardware(), work / "vm", name="rehearsal")
+                    try:
+                        with machine:
+                            self._tell(machine, registry)
+                    finally:
+                        consoles["node"] = machine.console.text
+            except ProaError as error:
+                raise ProaError(
+                    Code.REHEARSAL,
+                    f"{self.story.steps[-1].name if self.story.steps else 'preparing'}: {error.message}",
+                    at=self.request.report / "report.html",
+                    hint=error.hint,
+                ) from error
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        return self.story.document(**self._facts())
+
+    def _warn(self, text: str) -> None:
+        self.monitor.emit(Note(text, "warning"))
 
     # the story
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,6 +97,31 @@ class Story:
         for name, text in consoles.items():
             files.replace(folder / f"console-{name}.log", text.encode())
         files.replace(folder / "report.html", self.page(consoles, **more).encode())
+
+    @contextmanager
+    def written(
+        self, folder: Path, consoles: Mapping[str, str], tell: Callable[[str], object], **more: Any
+    ) -> Iterator[None]:
+        """Write the report however the block ends.
+
+        Args:
+            folder: Where to.
+            consoles: By name; looked at when the block has ended.
+            tell: Told why there is no report, when the block has failed too: that it failed is what counts.
+            more: See :meth:`document`.
+
+        Raises:
+            ProaError: ``DISK_FULL`` or ``DEVICE``, when the block itself went well.
+        """
+        try:
+            yield
+        except BaseException:
+            try:
+                self.write(folder, consoles, **more)
+            except (ProaError, OSError) as second:
+                tell(f"the report could not be written: {second}")
+            raise
+        self.write(folder, consoles, **more)
 
     def page(self, consoles: Mapping[str, str], **more: Any) -> str:
         """The HTML page."""

@@ -116,7 +116,7 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
     """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner."""
     owner = accounts.owner(tree, file.owner)
     mode = int(file.mode, 8) if file.mode else None
-    if file.content:
+    if file.content is not None:
         tree.write(file.path, file.content, 0o644 if mode is None else mode, owner)
         return
     for item in localfiles.walk(folder / file.source):

@@ -135,7 +135,7 @@ def add_health(tree: Tree, config: Config, folder: Path) -> None:
     """Checks, the agent's settings, and systemd's watchdog."""
     tree.folder("/usr/lib/proa/health.d")
     for check in config.check:
-        data = check.content.encode() if check.content else (folder / check.source).read_bytes()
+        data = check.content.encode() if check.content is not None else (folder / check.source).read_bytes()
         tree.write(f"/usr/lib/proa/health.d/{check.name}", data, 0o755)
     health, cluster = config.health, config.cluster
     units = ", ".join(json.dumps(unit) for unit in health.required)

@@ -1,0 +1,46 @@
+"""The report of a demo or a rehearsal, however that ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proa.core.errors import Code, ProaError
+from proa.vm.report import Story
+
+
+def story() -> Story:
+    return Story("proa.demo/v1", "A test")
+
+
+def test_it_is_written_also_when_the_work_fails(tmp_path: Path) -> None:
+    told: list[str] = []
+    tale = story()
+    with (
+        pytest.raises(ProaError, match="the guest"),
+        tale.written(tmp_path, {"node": "panic"}, told.append, old="1"),
+        tale.step("boot"),
+    ):
+        raise ProaError(Code.TIMEOUT, "the guest")
+    document = json.loads((tmp_path / "report.json").read_text())
+    assert (document["ok"], document["old"], told) == (False, "1", [])
+    assert (tmp_path / "console-node.log").read_text() == "panic"
+
+
+def test_a_report_that_cannot_be_written_hides_no_failure(tmp_path: Path) -> None:
+    folder, told = tmp_path / "report", list[str]()
+    folder.touch()
+    with pytest.raises(ProaError, match="the guest"), story().written(folder, {}, told.append):
+        raise ProaError(Code.TIMEOUT, "the guest")
+    assert len(told) == 1
+    assert "the report could not be written" in told[0]
+
+
+def test_a_report_that_cannot_be_written_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    told: list[str] = []
+    with pytest.raises(ProaError) as caught, story().written(tmp_path, {}, told.append):
+        pass
+    assert (caught.value.code, told) == (Code.DEVICE, [])
