@@ -20,7 +20,7 @@ def test_it_is_written_also_when_the_work_fails(tmp_path: Path) -> None:
     tale = story()
     with (
         pytest.raises(ProaError, match="the guest"),
-        tale.written(tmp_path, {"node": "panic"}, told.append, old="1"),
+        tale.written(tmp_path, {"node": "panic"}, told.append, lambda: {"old": "1"}),
         tale.step("boot"),
     ):
         raise ProaError(Code.TIMEOUT, "the guest")

@@ -128,14 +128,11 @@ class Proof:
         consoles: dict[str, str] = {}
         plan = Plan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
         self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with Cluster(self.folder, plan) as self.cluster:
-                try:
-                    self._live()
-                finally:
-                    consoles |= {name: machine.console.text for name, machine in self.cluster.machines.items()}
-        finally:
-            self.story.write(self.folder, consoles, **self._facts())
+        with self.story.written(self.folder, consoles, say, self._facts), Cluster(self.folder, plan) as self.cluster:
+            try:
+                self._live()
+            finally:
+                consoles |= {name: machine.console.text for name, machine in self.cluster.machines.items()}
 
     def document(self) -> dict[str, Any]:
         """``proa.proof/v1``, as far as the story has come."""

@@ -87,7 +87,7 @@ class Rehearsal:
             tempfile.TemporaryFile(dir=self.request.report).close()
         work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
         consoles: dict[str, str] = {}
-        with self.story.written(self.request.report, consoles, self._warn, **self._facts()):
+        with self.story.written(self.request.report, consoles, self._warn, self._facts):
             try:
                 with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
                     machine = Machine(self._hardware(), work / "vm", name="rehearsal")

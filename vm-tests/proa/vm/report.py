@@ -100,7 +100,11 @@ class Story:
 
     @contextmanager
     def written(
-        self, folder: Path, consoles: Mapping[str, str], tell: Callable[[str], object], **more: Any
+        self,
+        folder: Path,
+        consoles: Mapping[str, str],
+        tell: Callable[[str], object],
+        facts: Callable[[], Mapping[str, Any]] = dict,
     ) -> Iterator[None]:
         """Write the report however the block ends.
 
@@ -108,7 +112,7 @@ class Story:
             folder: Where to.
             consoles: By name; looked at when the block has ended.
             tell: Told why there is no report, when the block has failed too: that it failed is what counts.
-            more: See :meth:`document`.
+            facts: What comes behind the steps (:meth:`document`), asked when the block has ended.
 
         Raises:
             ProaError: ``DISK_FULL`` or ``DEVICE``, when the block itself went well.
@@ -117,11 +121,11 @@ class Story:
             yield
         except BaseException:
             try:
-                self.write(folder, consoles, **more)
+                self.write(folder, consoles, **facts())
             except (ProaError, OSError) as second:
                 tell(f"the report could not be written: {second}")
             raise
-        self.write(folder, consoles, **more)
+        self.write(folder, consoles, **facts())
 
     def page(self, consoles: Mapping[str, str], **more: Any) -> str:
         """The HTML page."""
