@@ -25,6 +25,7 @@ from proa.scheduler.kube import paths
 from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object
 from proa.vm.prober import Prober
+from proa.vm.proofstory import ProofStory
 from proa.vm.realcluster import PORT, Cluster, Plan
 from proa.vm.rehearse import push
 from proa.vm.report import StepRecord, Story
@@ -114,7 +115,7 @@ class Proof:
     cast: Cast
     during: Callable[[Proof, str], None] = lambda proof, step: None
     """Called in every step once it is under way, with its name: where faults come in."""
-    story: Story = field(default_factory=lambda: Story(SCHEMA, "Proa: a cluster of real nodes"))
+    story: Story = field(default_factory=lambda: ProofStory(SCHEMA, "Proa: a cluster of real nodes"))
     references: dict[str, str] = field(default_factory=dict, init=False)
     prober: Prober | None = field(default=None, init=False)
     timeline: Timeline | None = field(default=None, init=False)

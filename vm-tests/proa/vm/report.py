@@ -24,6 +24,10 @@ summary{cursor:pointer;font-weight:600;margin:.5em 0}
 """
 
 
+LARGE = frozenset({"timeline"})
+"""What is too large for the page's table of facts."""
+
+
 @dataclass
 class StepRecord:
     """One step of the story."""
@@ -127,11 +131,18 @@ class Story:
             raise
         self.write(folder, consoles, **facts())
 
+    def sections(self, more: Mapping[str, Any]) -> str:
+        """HTML between the steps and the consoles, made of what comes behind the steps; none by default."""
+        del more
+        return ""
+
     def page(self, consoles: Mapping[str, str], **more: Any) -> str:
         """The HTML page."""
         total = max(self.seconds, 0.1)
         rows = "\n".join(_row(step, total) for step in self.steps)
-        facts = "".join(f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in more.items())
+        facts = "".join(
+            f"<tr><th>{_text(key)}</th><td>{_text(value)}</td></tr>" for key, value in more.items() if key not in LARGE
+        )
         logs = "\n".join(
             f"<details><summary>Console: {_text(name)}</summary><pre>{_text(text)}</pre></details>"
             for name, text in consoles.items()
@@ -141,7 +152,7 @@ class Story:
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(self.title)}</title>'
             f"<style>{_STYLE}</style><h1>{_text(self.title)}</h1><p>{verdict}, {self.seconds:.0f} s</p>"
             f"<table>{facts}</table><h2>Timeline</h2>"
-            f"<table><tr><th>step</th><th></th><th>seconds</th><th>when</th><th>what</th></tr>\n{rows}\n</table>\n{logs}"
+            f"<table><tr><th>step</th><th></th><th>seconds</th><th>when</th><th>what</th></tr>\n{rows}\n</table>\n{self.sections(more)}\n{logs}"
         )
 
 
