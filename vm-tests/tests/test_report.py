@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.core.errors import Code, ProaError
+from proa.vm.proofstory import ProofStory
 from proa.vm.report import Story
 
 

@@ -41,15 +41,15 @@ func pause() {
 	orphans := make(chan os.Signal, 1)
 	signal.Notify(orphans, syscall.SIGCHLD)
 	for {
+		for { // all at once: signals of one kind are merged, and some may have come before anybody listened
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
 		select {
 		case <-ends:
 			return
 		case <-orphans:
-			for {
-				if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
-					break
-				}
-			}
 		}
 	}
 }
