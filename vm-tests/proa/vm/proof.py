@@ -33,6 +33,8 @@ from proa.vm.timeline import Sight, Timeline, look, turns
 
 SCHEMA: Final = "proa.proof/v1"
 ROLLOUT: Final = "workers"
+CLUSTER: Final = "cluster"
+"""The folder of all that belongs to the cluster, in that of the report."""
 REPOSITORY: Final = "node"
 """Of the releases, in the cluster's registry."""
 _PATH: Final = paths.named(paths.OS_ROLLOUTS, ROLLOUT)
@@ -109,7 +111,12 @@ class Cast:
 
 @dataclass
 class Proof:
-    """The story and what its steps share."""
+    """The story and what its steps share.
+
+    Attributes:
+        folder: Of the report; the cluster's files are in :data:`CLUSTER` below it, which must be new.
+        cast: Who plays.
+    """
 
     folder: Path
     cast: Cast
@@ -129,7 +136,10 @@ class Proof:
         consoles: dict[str, str] = {}
         plan = Plan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.story.written(self.folder, consoles, say, self._facts), Cluster(self.folder, plan) as self.cluster:
+        with (
+            self.story.written(self.folder, consoles, say, self._facts),
+            Cluster(self.folder / CLUSTER, plan) as self.cluster,
+        ):
             try:
                 self._live()
             finally:

@@ -1,6 +1,7 @@
 """``make proof``: builds the releases and tells the story; one fault of :mod:`proa.vm.prooffaults` if it is named.
 
-The report is ``build/proof/report.json`` (``proa.proof/v1``) and ``report.html``.
+The report is ``build/proof/report.json`` (``proa.proof/v1``) and ``report.html``; of other stories than the plain one it
+is in a folder of their name below.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import click
 from proa.core.cli import run_command
 from proa.core.events import monitor
 from proa.vm import accel, proofimages
-from proa.vm.proof import Cast, Proof, Release, say, table
+from proa.vm.proof import CLUSTER, Cast, Proof, Release, say, table
 from proa.vm.prooffaults import FAULTS
 
 FOLDER: Final = Path("build/proof")
@@ -29,8 +30,9 @@ NAMES: Final = ("node-1", "node-2", "node-3")
 @click.option("--memory", default=1024, show_default=True, help="MiB of each node.")
 def cli(short: bool, fault: str | None, memory: int) -> None:
     """Prove it: a cluster of real nodes in QEMU rolls to a release, back and forth, and undoes two bad ones."""
-    folder = FOLDER.resolve() / (fault or ("short" if short else "plain"))
-    shutil.rmtree(folder, ignore_errors=True)
+    story = fault or ("short" if short else "")
+    folder = FOLDER.resolve() / story
+    shutil.rmtree(folder / CLUSTER, ignore_errors=True)
     wanted = ["v1", "v2", *([] if fault else ["mute"] if short else ["mute", "panic"])]
     say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {folder}/.")
     images = FOLDER.resolve() / "images"

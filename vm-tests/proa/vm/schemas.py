@@ -50,7 +50,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 
 _PROOF: Final = _story(
     "proa.proof/v1",
-    "`build/proof/NAME/report.json` of `make proof`; `proa-vm cluster`, and `report.json` in its report folder. A step "
+    "`build/proof/report.json` of `make proof`; `proa-vm cluster`, and `report.json` in its report folder. A step "
     "with a rollout says how long each part of every node's turn took (`turns`), what the service answered (`probes`), "
     "and how many bytes of releases were fetched (`bytes_fetched`).",
     nodes=_COUNT | {"description": "How many nodes."},
