@@ -1,7 +1,7 @@
 """``make proof``: builds the releases and tells the story; one fault of :mod:`proa.vm.prooffaults` if it is named.
 
-The report is ``build/proof/report.json`` (``proa.proof/v1``) and ``report.html``; of other stories than the plain one it
-is in a folder of their name below.
+The report is ``build/proof/report.json`` (``proa.proof/v1``) and ``report.html``; that of another story than the plain
+one is in a folder of its name below.
 """
 
 from __future__ import annotations
