@@ -196,8 +196,9 @@ class Proof:
                 with self._told(how) as record:
                     self._target(release)
                     self._finish(release, record)
-                    if record.details["bytes_fetched"] > _SMALL:
-                        raise ProaError(Code.TOOL, f"{how}: something was fetched", at=str(record.details))
+                if record.details["bytes_fetched"] > _SMALL:
+                    record.ok = False
+                    raise ProaError(Code.TOOL, f"{how}: something was fetched", at=str(record.details))
         for broken in self.cast.broken:
             with self._told(f"to {broken.version}, which is broken ({broken.name})") as record:
                 self._broken(broken, record)
@@ -307,9 +308,14 @@ class Proof:
                 if time.monotonic() > end:
                     raise ProaError(Code.TIMEOUT, f"{what}: {error.message}", at=str(self.folder)) from error
             if time.monotonic() > end:
-                now = "\n  ".join(f"{name}: {sight.text}" for name, sight in self.sights().items())
-                raise ProaError(Code.TIMEOUT, f"{what}: not in {seconds:.0f} s\n  {now}", at=str(self.folder))
+                raise ProaError(Code.TIMEOUT, f"{what}: not in {seconds:.0f} s\n  {self._now()}", at=str(self.folder))
             time.sleep(_POLL)
+
+    def _now(self) -> str:
+        try:
+            return "\n  ".join(f"{name}: {sight.text}" for name, sight in self.sights().items())
+        except ProaError as error:
+            return str(error)
 
     # telling
 

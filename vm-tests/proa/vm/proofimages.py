@@ -17,7 +17,7 @@ from proa.vm import speed
 from proa.vm.tools import go_tool
 
 PROFILE: Final = "kubernetes-node"
-TRIAL_SECONDS: Final = 420
+TRIAL_SECONDS: Final = 360
 """The deadline of a trial on the reference machine."""
 _KUBELET: Final = 'source = "kubelet"'
 _MUTE: Final = 'content = "#!/bin/sh\\nexec sleep infinity\\n"'
