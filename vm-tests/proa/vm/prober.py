@@ -6,6 +6,7 @@ other. An answer that does not come is never asked for again.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 import time
@@ -65,6 +66,8 @@ class Prober:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._look, self._ask)]
 
     def __enter__(self) -> Self:
+        with contextlib.suppress(ProaError):
+            self._ready = self.endpoints()
         for thread in self._threads:
             thread.start()
         return self
@@ -89,10 +92,8 @@ class Prober:
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK):
-            try:
+            with contextlib.suppress(ProaError):  # the API server is away: so are a load balancer's news
                 self._ready = self.endpoints()
-            except ProaError:  # the API server is away: so are a load balancer's news
-                continue
 
     def _ask(self) -> None:
         turn, due = 0, time.monotonic()
