@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from proa.agent import synthetic
-from proa.agent.bell import Bell
 from proa.agent.bulletin import Bulletin
 from proa.agent.cancel import Cancel
 from proa.agent.health import Health
@@ -33,6 +32,7 @@ from proa.agent.settle import settle
 from proa.agent.synthetic import Recipe, digest_of_range
 from proa.agent.view import Context, View, look
 from proa.core import trust
+from proa.core.bell import Bell
 from proa.core.clock import VirtualClock
 from proa.core.events import Recorder, Tee
 from proa.core.keys import Algorithm, PrivateKey
@@ -442,12 +442,12 @@ class Agent:
     def work(self) -> NodeStatus:
         """Let the desk work until only time, a boot or an order brings it on."""
         for _ in range(50):
-            known = self.bell.count
+            known = self.bell.rings
             pause = self.desk.step()
             job = self.desk.bulletin.jobs.current
             if job and job.thread:
                 job.thread.join(30)
-            elif self.bell.count == known and pause != 0.0:
+            elif self.bell.rings == known and pause != 0.0:
                 return self.status
         raise AssertionError(pause)
 

@@ -17,7 +17,6 @@ from openapi_spec_validator import validate
 
 from proa.agent import verbs
 from proa.agent.api import ApiServer, Gate
-from proa.agent.bell import Bell
 from proa.agent.bulletin import ALIVE, Bulletin
 from proa.agent.client import Client
 from proa.agent.daemon import Daemon
@@ -30,6 +29,7 @@ from proa.agent.record import save
 from proa.agent.schemas import SCHEMAS, plain_schema
 from proa.agent.status import status
 from proa.agent.words import describe_status
+from proa.core.bell import Bell
 from proa.core.errors import Code, Exit, ProaError
 from proa.core.events import Note
 from proa.core.orders import OrderClient

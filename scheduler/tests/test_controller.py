@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from proa.core.bell import Bell
 from proa.core.clock import VirtualClock
 from proa.core.described import document
 from proa.core.errors import Code, ProaError
@@ -29,7 +30,6 @@ from proa.scheduler.drain import budgets
 from proa.scheduler.drain.drainer import Wanted
 from proa.scheduler.kube import paths, reading
 from proa.scheduler.kube.apierror import ApiError, Cause
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.writing import POLICY, Writer

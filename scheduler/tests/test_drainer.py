@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
+from proa.core.bell import Bell
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
 from proa.scheduler.drain.nodedrain import SOON, Wish
 from proa.scheduler.kube.apierror import ApiError, Cause
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.paths import PODS
 from proa.scheduler.kube.stream import Event
 from proa.scheduler.planning.views import DrainView

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from proa.core.bell import Bell
 from proa.core.clock import VirtualClock
 from proa.core.described import document
 from proa.core.errors import Code, ProaError
 from proa.core.wire import NodeStatus, Order, Phase
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.stream import Event, Object
 from proa.scheduler.proxy.follower import Follower
 from proa.scheduler.proxy.service import Service

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proa.core.bell import Bell
 from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.paths import NODES, PODS
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.stream import Event

@@ -11,9 +11,9 @@ from typing import Never
 import pytest
 
 from proa.core import process
+from proa.core.bell import Bell
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.sources import Sources
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import PHASES, Metrics
 from proa.scheduler.planning.reasons import Reason

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM
 from proa.scheduler.kube import access, paths, reading
 from proa.scheduler.kube.api import Api, Limits
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.planning.views import NodeView

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from proa.agent.bell import Bell
 from proa.agent.health import Health
 from proa.agent.jobs import Jobs
 from proa.agent.nodestatus import node_status, since
 from proa.agent.view import Context, look
+from proa.core.bell import Bell
 from proa.core.wire import Condition, NodeStatus
 
 ALIVE: Final = 15.0
@@ -55,7 +55,7 @@ class Bulletin:
         shown: NodeStatus | None = None
         told = self.clock()
         while True:
-            known = self.bell.count
+            known = self.bell.rings
             found = self.status()
             silence = self.clock() - told
             if found != shown or silence >= ALIVE:

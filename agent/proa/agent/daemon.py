@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.agent import change
-from proa.agent.bell import Bell
 from proa.agent.health import Health, check_health
 from proa.agent.jobs import EventLog, Jobs
 from proa.agent.listen import listen
@@ -27,6 +26,7 @@ from proa.agent.settings import (
 from proa.agent.settle import give_up, settle
 from proa.agent.trial import Diary, broken_settings, watch
 from proa.agent.view import Context, View, look
+from proa.core.bell import Bell
 from proa.core.clock import Deadline
 from proa.core.errors import Code, ProaError
 from proa.core.events import Note, Tee

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proa.agent.bell import Bell
 from proa.agent.cancel import Cancel
+from proa.core.bell import Bell
 from proa.core.errors import Code, ProaError
 from proa.core.events import Event, Progress, as_document
 

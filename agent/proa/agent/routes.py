@@ -11,7 +11,6 @@ from typing import Any
 
 from proa.agent import verbs
 from proa.agent.api import OPENAPI, Answer, Body, Route, Stream
-from proa.agent.bell import Bell
 from proa.agent.jobs import Job, Jobs
 from proa.agent.lock import stop_owner
 from proa.agent.requests import (
@@ -26,6 +25,7 @@ from proa.agent.requests import (
 from proa.agent.settings import registry_settings
 from proa.agent.status import status
 from proa.agent.view import Context, look
+from proa.core.bell import Bell
 from proa.core.errors import Code, ProaError
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
@@ -24,7 +25,6 @@ from proa.scheduler.drain.drainer import Drainer, Wanted
 from proa.scheduler.drain.nodedrain import Wish
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.elector import Elector
 from proa.scheduler.kube.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon

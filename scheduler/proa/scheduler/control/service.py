@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM
 from proa.core.errors import ProaError
 from proa.scheduler.control import log
@@ -19,7 +20,6 @@ from proa.scheduler.drain.drainer import Drainer
 from proa.scheduler.health import Health
 from proa.scheduler.kube.access import Load
 from proa.scheduler.kube.api import Api, Limits
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.elector import Elector
 from proa.scheduler.kube.emit import Events
 from proa.scheduler.kube.terms import Terms, identity

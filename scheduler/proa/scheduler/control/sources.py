@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.kube import paths, reading
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView
 

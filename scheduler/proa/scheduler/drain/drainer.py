@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.drain import pods
@@ -22,7 +23,6 @@ from proa.scheduler.drain.nodedrain import NodeDrain, Wish, hopeless
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.views import DrainView

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final
 
+from proa.core.bell import Bell
 from proa.core.clock import Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.terms import BootClock, Leases, Role, Seen, Term, Terms, identity
 from proa.scheduler.planning.views import FIRST

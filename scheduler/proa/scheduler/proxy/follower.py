@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, Protocol
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import ProaError
 from proa.core.wire import NodeStatus, Order
 from proa.scheduler.kube.backoff import Backoff, jitter
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.proxy.views import Told
 
 _FIRST: Final = 0.2

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.bell import Bell
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.proxy.courier import Courier, Tell

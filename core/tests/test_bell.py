@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from proa.scheduler.kube.bell import Bell
+from proa.core.bell import Bell
 
 
 def test_a_ring_before_one_listens_is_heard() -> None:
@@ -25,3 +25,11 @@ def test_many_rings_are_one_wake() -> None:
     for _ in range(5):
         bell.ring()
     assert bell.wait(0, 0) == bell.rings == 5
+
+
+def test_nobody_waits_for_a_bell_that_is_closed() -> None:
+    bell = Bell()
+    threading.Timer(0.02, bell.close).start()
+    assert bell.wait(0) == 0
+    assert bell.closed
+    assert bell.wait(0) == 0

@@ -1,4 +1,4 @@
-"""One bell for all that happens: whoever waits for something to do waits for it."""
+"""One bell for all that happens: whoever waits for something to do waits for it, and looks for himself then."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ class Bell:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._rings = 0
+        self.closed = False
+        """Whether it rings no more, and nobody waits any longer."""
 
     @property
     def rings(self) -> int:
@@ -25,7 +27,7 @@ class Bell:
             self._condition.notify_all()
 
     def wait(self, heard: int, seconds: float | None = None) -> int:
-        """Wait until it was rung more often than ``heard``.
+        """Wait until it was rung more often than ``heard``, or is closed.
 
         Args:
             heard: What this method, or :attr:`rings`, gave the last time.
@@ -35,5 +37,11 @@ class Bell:
             How often it was rung; ``heard`` when the time was up.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._rings != heard, seconds)
+            self._condition.wait_for(lambda: self._rings != heard or self.closed, seconds)
             return self._rings
+
+    def close(self) -> None:
+        """Wake everybody for the last time."""
+        with self._condition:
+            self.closed = True
+            self._condition.notify_all()
