@@ -105,7 +105,7 @@ class Desk:
         """See every order to its end, until the bell is closed. What goes wrong is told and tried again."""
         bell, cancel = self.bulletin.bell, self.context.cancel
         while not bell.closed and not cancel.asked:
-            known = bell.count
+            known = bell.rings
             try:
                 pause = self.step()
             except ProaError as error:
