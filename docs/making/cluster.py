@@ -14,7 +14,7 @@ from proa.core.wire import RELEASE
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.install import policies
 from proa.scheduler.install.settings import Settings
-from proa.scheduler.kube.bell import Bell
+from proa.core.bell import Bell
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import Metrics
 from proa.scheduler.planning.reasons import Reason
