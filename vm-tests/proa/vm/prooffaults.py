@@ -31,8 +31,9 @@ def power_while_staging(proof: Proof, step: str) -> None:
 
 
 def power_in_the_trial(proof: Proof, step: str) -> None:
-    """A node's QEMU is killed once its trial has told of itself, and started again."""
-    node, _ = _wait(proof, lambda one: one.phase == "Trial" and not one.committed, "a trial")
+    """A node's QEMU is killed once its trial is Ready, before it is committed, and started again."""
+    node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and not one.ready, "a reboot")
+    _wait(proof, lambda one: one.order.startswith("Boot#") and one.ready, "the trial")
     _cut(proof, node, step)
 
 
@@ -44,7 +45,9 @@ def leader_in_a_drain(proof: Proof, step: str) -> None:
     leader = next(pod["metadata"]["name"] for pod in api.items(_PODS) if holder.startswith(pod["metadata"]["name"]))
     _say(step, f"{leader} leads, and is deleted")
     api.delete(f"{_PODS}/{leader}", gracePeriodSeconds=0)
-    until(lambda: not str(api.get(_LEASE)["spec"]["holderIdentity"] or "").startswith(leader), "another leader", 120)
+    until(
+        lambda: not str(api.get(_LEASE)["spec"].get("holderIdentity") or "").startswith(leader), "another leader", 120
+    )
 
 
 def api_server_away(proof: Proof, step: str) -> None:
