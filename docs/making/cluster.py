@@ -9,12 +9,12 @@ from typing import Any, Never
 from making.markdown import code, page, table
 from prometheus_client.core import Metric
 
+from proa.core.bell import Bell
 from proa.core.duration import PATTERN as DURATION
 from proa.core.wire import RELEASE
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.install import policies
 from proa.scheduler.install.settings import Settings
-from proa.core.bell import Bell
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import Metrics
 from proa.scheduler.planning.reasons import Reason
