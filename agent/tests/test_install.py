@@ -116,6 +116,33 @@ def test_a_damaged_release_in_the_standby_is_written_anew(node: Node, world: Wor
     standby_is(node, world, world.recipe("2"))
 
 
+def back_to_the_factory(trial: Node, world: World) -> dict[str, Any]:
+    """Commit the trial, and install the release that the factory has put into the other slot."""
+    commit(trial.context)
+    assert trial.record.slots[Slot.A].manifest == ""
+    return trial.install(f"oci:{world.folder / 'factory/oci'}")
+
+
+def test_what_the_factory_has_put_into_the_standby_is_kept(trial: Node, world: World) -> None:
+    before = trial.bytes_of(Slot.A)
+    report = back_to_the_factory(trial, world)
+    assert report["bytes"]["write"] == report["bytes"]["fetch"] == 0
+    assert report["bytes"]["keep"] > 3 * MIB // 2
+    assert trial.bytes_of(Slot.A) == before
+    assert trial.record.slots[Slot.A].manifest == report["release"]["manifest"] != ""
+
+
+@pytest.mark.parametrize("part", ["ROOT-A", "UKI-A"])
+def test_what_is_left_of_the_factorys_is_written_anew(trial: Node, world: World, part: str) -> None:
+    before = trial.bytes_of(Slot.A)
+    with trial.part(part).open("r+b") as file:
+        file.seek(40_000)
+        file.write(b"rot")
+    report = back_to_the_factory(trial, world)
+    assert report["bytes"]["keep"] == 0
+    assert trial.bytes_of(Slot.A) == before
+
+
 def test_the_good_release_is_not_installed_again(node: Node, world: World) -> None:
     before = node.states.read()
     report = node.install(f"oci:{world.folder / 'factory/oci'}", activate=True)

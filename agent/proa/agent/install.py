@@ -48,8 +48,8 @@ def install(
             view = _ready(context, order)
             with _planned(context, view, order) as (offer, policy, plan):
                 Execution(context, offer, plan, policy, opener, begins).run()
-                if plan.unchanged:
-                    _name_good(context, plan)
+                if plan.unchanged or plan.keep:
+                    _name(context, plan)
         except Exception as error:
             _remember_failure(context, error)
             raise
@@ -91,8 +91,8 @@ def _ready(context: Context, order: InstallOrder) -> View:
     return view
 
 
-def _name_good(context: Context, plan: InstallPlan) -> None:
-    """Record which release the good slot holds, where only its content was known: as the factory leaves it."""
+def _name(context: Context, plan: InstallPlan) -> None:
+    """Record which release a slot holds, where only its content was known: as the factory leaves it."""
     release, manifest = plan.candidate.release, plan.candidate.manifest
     known = look(context).record.slots.get(plan.slot)
     if known and known.manifest != manifest:
