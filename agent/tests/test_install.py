@@ -120,7 +120,8 @@ def back_to_the_factory(trial: Node, world: World) -> dict[str, Any]:
     """Commit the trial, and install the release that the factory has put into the other slot."""
     commit(trial.context)
     assert trial.record.slots[Slot.A].manifest == ""
-    return trial.install(f"oci:{world.folder / 'factory/oci'}")
+    report: dict[str, Any] = trial.install(f"oci:{world.folder / 'factory/oci'}")
+    return report
 
 
 def test_what_the_factory_has_put_into_the_standby_is_kept(trial: Node, world: World) -> None:
