@@ -62,15 +62,17 @@ class Recipe:
         version: Its version.
         mute: Whether its kubelet never says anything.
         panics: Whether its kernel panics once the node is up.
+        disk: Whether a disk image is made too: what nodes boot at first.
     """
 
     version: str
+    disk: bool = False
     mute: bool = False
     panics: bool = False
 
 
 RECIPES: Final[Mapping[str, Recipe]] = {
-    "v1": Recipe("1.0.0"),
+    "v1": Recipe("1.0.0", disk=True),
     "v2": Recipe("2.0.0"),
     "mute": Recipe("3.0.0", mute=True),
     "panic": Recipe("3.0.1", panics=True),
@@ -94,7 +96,7 @@ def config(profile: str, recipe: Recipe) -> str:
         if old not in profile:
             raise AssertionError(f"the profile has no {old!r}")
         profile = profile.replace(old, new, 1)
-    return profile + _LEAN + (_PANIC if recipe.panics else "")
+    return profile + _LEAN + ("" if recipe.disk else "formats = []\n") + (_PANIC if recipe.panics else "")
 
 
 def build(
