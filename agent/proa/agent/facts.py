@@ -121,14 +121,14 @@ def _is_same(view: View, slot: Slot, candidate: Candidate) -> bool:
 
 
 def _is_intact(context: Context, view: View, slot: Slot, candidate: Candidate) -> bool:
-    """Whether a standby that has the release's root, and its kernel image, holds every block of it.
+    """Whether a standby that was filled with this very release still holds every block of it.
 
     Of what the factory has put there nobody has recorded which release it is: its content says so.
     """
     known = view.record.slots.get(slot)
-    if slot is view.running or not known or not known.complete or not _is_same(view, slot, candidate):
+    if slot is view.running or not known or not known.complete or known.manifest not in ("", candidate.manifest):
         return False
-    return is_whole(context, view, slot)
+    return _is_same(view, slot, candidate) and is_whole(context, view, slot)
 
 
 def _path(text: str | None) -> Path | None:
