@@ -17,12 +17,16 @@ FOLLOWS, STAYS = "node-1", "node-2"
 
 
 @pytest.fixture(scope="module")
-def report(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("proof")
+
+
+@pytest.fixture(scope="module")
+def report(pytestconfig: pytest.Config, folder: Path) -> dict[str, Any]:
     """What ``make proof SHORT=1`` leaves."""
     images = pytestconfig.rootpath / "build/test/cluster"
     built = proofimages.build(images, WANTED)
     first, good, broken = (Release.of(name, built[name]) for name in WANTED)
-    folder = tmp_path_factory.mktemp("proof")
     names = (FOLLOWS, STAYS)
     Proof(folder, Cast(first, good, (broken,), images / "keys", names, followers=(FOLLOWS,), returns=False)).run()
     return dict(json.loads((folder / "report.json").read_bytes()))
@@ -61,7 +65,8 @@ def test_what_was_fetched_is_told(report: dict[str, Any]) -> None:
     assert step(report, "2.0.0")["bytes_fetched"] > 1 << 20
 
 
-def test_consoles_are_kept(report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
-    (folder,) = (path for path in tmp_path_factory.getbasetemp().glob("proof*") if (path / "report.html").exists())
-    consoles = [Path(folder / f"console-{name}.log").read_text() for name in (FOLLOWS, STAYS)]
+def test_consoles_are_kept(report: dict[str, Any], folder: Path) -> None:
+    assert report["ok"]
+    assert (folder / "report.html").exists()
+    consoles = [(folder / f"console-{name}.log").read_text() for name in (FOLLOWS, STAYS)]
     assert [text.count("Linux version") >= 1 for text in consoles] == [True, True]

@@ -57,6 +57,10 @@ def test_only_what_was_between_the_two_times_counts() -> None:
     assert turns({"n": UPDATE}, 130, 200) == {}
 
 
+def test_what_is_the_first_to_change_counts_too() -> None:
+    assert turns({"n": UPDATE}, 0.5, 35) == {"n": {"stage": 29}}
+
+
 def test_of_two_turns_the_last_one_counts() -> None:
     again = [
         (at + 200, dataclasses.replace(sight, boot_id=sight.boot_id + "'", order=sight.order.replace("#", "#9")))

@@ -114,7 +114,7 @@ def turns(seen: Mapping[str, Sequence[tuple[float, Sight]]], since: float, until
     """
     found = {}
     for name, changes in sorted(seen.items()):
-        marks = dict(_marks([(at, sight) for at, sight in list(changes) if since <= at <= until]))
+        marks = {mark: at for mark, at in _marks(list(changes)) if since <= at <= until}
         if spans := {step: round(end - begin, 1) for step, begin, end in _spans(marks)}:
             found[name] = spans
     return found
