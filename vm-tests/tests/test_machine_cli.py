@@ -124,6 +124,7 @@ def test_a_cluster_wants_builds_keys_and_an_empty_folder(tmp_path: Path) -> None
     for version in ("1.0.0", "2.0.0"):
         (tmp_path / version).mkdir()
         (tmp_path / version / "build.json").write_text(json.dumps({"version": version}))
+        (tmp_path / version / "disk.raw").touch()
     both, report = (tmp_path / "1.0.0", tmp_path / "2.0.0"), ("--report", tmp_path / "report")
     done = proa_vm("cluster", *both, *report, "--dry-run")
     assert done.stdout == "would boot 3 nodes of 1024 MiB and take them through 1.0.0, 2.0.0, 1.0.0, 2.0.0\n"

@@ -16,6 +16,7 @@ BASE = Sight(
     slot="a",
     committed=True,
     boot_id="one",
+    kubelet_boot="one",
     standby="",
     root_hash="h",
     error="",

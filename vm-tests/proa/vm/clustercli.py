@@ -9,6 +9,7 @@ import click
 
 from proa.core.cli import dry_run_option, json_option, show
 from proa.core.errors import Code, ProaError
+from proa.vm.firmware import check_keys
 from proa.vm.proof import SCHEMA, Cast, Proof, Release
 from proa.vm.proofrun import tell
 
@@ -57,9 +58,11 @@ def cluster_command(
         names,
         memory,
     )
-    if keys is not None and not keys.is_dir():
-        raise ProaError(Code.KEY, "the folder of keys is not there", at=keys)
-    if report.exists() and any(report.iterdir()):
+    if keys is not None:
+        check_keys(keys)
+    if not (first / "disk.raw").exists():
+        raise ProaError(Code.FILE_MISSING, "the first build has no disk image", at=first / "disk.raw")
+    if report.exists() and not (report.is_dir() and not any(report.iterdir())):
         raise ProaError(Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint="Give a new one.")
     if dry_run:
         story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))

@@ -22,7 +22,8 @@ PERIOD: Final = 0.2
 _PATIENCE: Final = 10.0
 """Seconds until an answer counts as failed."""
 _LOOK: Final = 0.3
-_WORKERS: Final = 16
+_WORKERS: Final = 64
+"""More than probes may wait for an answer at a time: none waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ class Prober:
         turn, due = 0, time.monotonic()
         with ThreadPoolExecutor(_WORKERS) as pool:
             while not self._stop.is_set():
-                ready = self._ready
-                pool.submit(self._probe, ready[turn % len(ready)] if ready else "")
+                pool.submit(self._probe, turn, time.monotonic())
                 turn, due = turn + 1, due + self.period
                 self._stop.wait(max(0.0, due - time.monotonic()))
 
-    def _probe(self, node: str) -> None:
-        began = time.monotonic()
+    def _probe(self, turn: int, began: float) -> None:
+        ready = self._ready
+        node = ready[turn % len(ready)] if ready else ""
         try:
             why = get(self.ports(node)) if node else "nobody is ready"
         except (OSError, http.client.HTTPException, KeyError) as error:

@@ -39,6 +39,8 @@ REPOSITORY: Final = "node"
 """Of the releases, in the cluster's registry."""
 _PATH: Final = paths.named(paths.OS_ROLLOUTS, ROLLOUT)
 _POLL: Final = 1.0
+_ENDS: Final = frozenset({"Complete", "Halted", "RolledBack", "Invalid", "Conflict"})
+"""Phases that a rollout does not leave by itself."""
 _HOST: Final = "kubernetes.io/hostname"
 _SPEC: Final[Object] = {
     "maxUnavailable": 1,
@@ -91,6 +93,7 @@ class Cast:
         followers: Those of them that follow the rollout; all if it is empty.
         returns: Whether the cluster goes back to the first release, and forward again.
         retries: How often a node is tried again on which something failed.
+        answers: Whether the service must answer every probe.
     """
 
     first: Release
@@ -102,6 +105,7 @@ class Cast:
     followers: Sequence[str] = ()
     returns: bool = True
     retries: int = 0
+    answers: bool = True
 
     @property
     def following(self) -> tuple[str, ...]:
@@ -182,8 +186,7 @@ class Proof:
             with self._step("a web service with a disruption budget"):
                 cluster.plane.apply(realwork.workload(len(self.cast.names)))
                 self._until(lambda: len(self._serving()) == len(self.cast.names), "its pods", 600)
-            ports = {name: machine.port(PORT) for name, machine in cluster.machines.items()}
-            self.prober = stack.enter_context(Prober(self._serving, ports.__getitem__))
+            self.prober = stack.enter_context(Prober(self._serving, lambda name: cluster.machines[name].port(PORT)))
             self._rollouts()
 
     def _rollouts(self) -> None:
@@ -198,7 +201,7 @@ class Proof:
                     self._finish(release, record)
                 if record.details["bytes_fetched"] > _SMALL:
                     record.ok = False
-                    raise ProaError(Code.TOOL, f"{how}: something was fetched", at=str(record.details))
+                    raise ProaError(Code.REHEARSAL, f"{how}: something was fetched", at=str(record.details))
         for broken in self.cast.broken:
             with self._told(f"to {broken.version}, which is broken ({broken.name})") as record:
                 self._broken(broken, record)
@@ -207,10 +210,8 @@ class Proof:
         """The rollout comes to its end, and every node that follows it runs the release in its other slot."""
         before = {name: sight.slot for name, sight in self._followers().items()}
         self.during(self, record.name)
-        self._until(lambda: self._phase() == "Complete", f"{release.version} everywhere", 3600)
+        self._until(lambda: self._ends("Complete"), f"{release.version} everywhere", 3600)
         self._until(lambda: not self._wrong(release, before), f"{release.version} everywhere and at rest", 180)
-        if wrong := self._wrong(release, before):
-            raise ProaError(Code.TOOL, "nodes are not as they should be:\n  " + "\n  ".join(wrong), at=record.name)
 
     def _broken(self, broken: Release, record: StepRecord) -> None:
         """The rollout halts at one node, which comes back by itself; the others are as they were."""
@@ -219,19 +220,19 @@ class Proof:
         self.cluster.plane.api.patch(_PATH, {"spec": {"canary": canary}})
         self._target(broken)
         self.during(self, record.name)
-        self._until(lambda: self._phase() == "Halted", f"{broken.version} to halt", 3600)
+        self._until(lambda: self._ends("Halted"), f"{broken.version} to halt", 3600)
         self._until(lambda: all(one.ready and not one.cordoned for one in self.sights().values()), "rest", 600)
         after, good = look(self.cluster.plane.api), self.cast.good
         moved = {name for name in after if after[name].boot_id != before[name].boot_id}
         wrong = [f"{name}: {one.text}" for name, one in after.items() if one.version != before[name].version]
         wrong += [f"{name}: fetched it" for name in set(after) - moved if after[name].standby != before[name].standby]
         if len(moved) != 1 or wrong:
-            raise ProaError(Code.TOOL, f"moved: {sorted(moved)}\n  " + "\n  ".join(wrong), at=record.name)
+            raise ProaError(Code.REHEARSAL, f"moved: {sorted(moved)}\n  " + "\n  ".join(wrong), at=record.name)
         status = self.cluster.plane.api.get(_PATH)["status"]
         (canary_node,) = moved
         record.details |= {"canary": canary_node, "halted": status["halted"], "node_says": after[canary_node].error}
         self._target(good)
-        self._until(lambda: self._phase() == "Complete", "the way back to the good release", 600)
+        self._until(lambda: self._ends("Complete"), "the way back to the good release", 600)
 
     # acting
 
@@ -266,11 +267,16 @@ class Proof:
 
     # looking
 
-    def _phase(self) -> str:
+    def _ends(self, wanted: str) -> bool:
+        """Whether the rollout has come to this end; another one will not become it."""
         rollout = self.cluster.plane.api.get(_PATH)
         status: Object = rollout.get("status") or {}
-        seen = status.get("observedGeneration") == rollout["metadata"]["generation"]
-        return str(status.get("phase", "")) if seen else ""
+        if status.get("observedGeneration") != rollout["metadata"]["generation"]:
+            return False
+        phase = str(status.get("phase", ""))
+        if phase != wanted and phase in _ENDS:
+            raise ProaError(Code.REHEARSAL, f"the rollout is {phase}: {status.get('halted', '')}", at=self.folder)
+        return phase == wanted
 
     def sights(self) -> dict[str, Sight]:
         """All nodes as they are now.
@@ -305,6 +311,8 @@ class Proof:
                 if done():
                     return
             except ProaError as error:  # the API server is away: some stories want that
+                if error.code is Code.REHEARSAL:
+                    raise
                 if time.monotonic() > end:
                     raise ProaError(Code.TIMEOUT, f"{what}: {error.message}", at=str(self.folder)) from error
             if time.monotonic() > end:
@@ -339,6 +347,10 @@ class Proof:
                 record.details["turns"] = turns(timeline.seen, began, timeline.now)
                 record.details["probes"] = prober.since(probes)
                 record.details["bytes_fetched"] = registry.served(REPOSITORY, log)[0]
+                record.details["bytes_of_pods"] = sum(registry.served(one, log)[0] for one in realwork.REPOSITORIES)
+        if self.cast.answers and record.details["probes"]["failures"]:
+            record.ok = False
+            raise ProaError(Code.REHEARSAL, f"{name}: the service did not always answer", at=self.folder)
 
 
 _SMALL: Final = 1 << 20
@@ -358,5 +370,5 @@ def table(story: Story) -> str:
 
 
 def say(text: str) -> None:
-    """One line of commentary."""
-    click.echo(text)
+    """One line of commentary; standard output is for documents."""
+    click.echo(text, err=True)

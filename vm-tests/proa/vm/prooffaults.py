@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from proa.core.errors import ProaError
+from proa.core.errors import Code, ProaError
 from proa.scheduler.kube.paths import leases, named
 from proa.vm.proof import Proof, say
 from proa.vm.timeline import Sight
@@ -17,6 +18,8 @@ AWAY_SECONDS: Final = 180.0
 """How long the API server is away."""
 BUSY_SECONDS: Final = 60.0
 """How long the registry answers 503."""
+_MIDDLE: Final = 5.0
+"""Seconds from the beginning of staging to its middle."""
 DARK_SECONDS: Final = 5.0
 """How long a node has no power."""
 _LEASE: Final = named(leases("proa-system"), "proa-scheduler")
@@ -26,14 +29,15 @@ _PODS: Final = "/api/v1/namespaces/proa-system/pods"
 def power_while_staging(proof: Proof, step: str) -> None:
     """A node's QEMU is killed in the middle of staging, and started again."""
     node, _ = _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
-    time.sleep(10.0)
+    time.sleep(_MIDDLE)
+    if proof.sights()[node].result != "Running":
+        raise ProaError(Code.REHEARSAL, f"{node} had staged before its power was cut", at=step)
     _cut(proof, node, step)
 
 
 def power_in_the_trial(proof: Proof, step: str) -> None:
     """A node's QEMU is killed once its trial is Ready, before it is committed, and started again."""
-    node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and not one.ready, "a reboot")
-    _wait(proof, lambda one: one.order.startswith("Boot#") and one.ready, "the trial")
+    node, _ = _wait(proof, lambda one: one.ready and "" != one.kubelet_boot != one.boot_id != "", "a trial")
     _cut(proof, node, step)
 
 
@@ -42,12 +46,17 @@ def leader_in_a_drain(proof: Proof, step: str) -> None:
     api = proof.cluster.plane.api
     _wait(proof, lambda one: one.cordoned and one.order.startswith("Stage#"), "a drain")
     holder = str(api.get(_LEASE)["spec"]["holderIdentity"])
-    leader = next(pod["metadata"]["name"] for pod in api.items(_PODS) if holder.startswith(pod["metadata"]["name"]))
+    leader = next((name for name in _pods(proof) if holder.startswith(name)), "")
+    if not leader:
+        raise ProaError(Code.REHEARSAL, f"no pod is the leader {holder!r}", at=step)
     _say(step, f"{leader} leads, and is deleted")
     api.delete(f"{_PODS}/{leader}", gracePeriodSeconds=0)
-    until(
-        lambda: not str(api.get(_LEASE)["spec"].get("holderIdentity") or "").startswith(leader), "another leader", 120
-    )
+
+    def another() -> bool:
+        now = str(api.get(_LEASE)["spec"].get("holderIdentity") or "")
+        return now != "" and not now.startswith(leader)
+
+    until(another, "another leader", 120)
 
 
 def api_server_away(proof: Proof, step: str) -> None:
@@ -55,8 +64,10 @@ def api_server_away(proof: Proof, step: str) -> None:
     node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and one.result == "Running", "a reboot")
     _say(step, f"{node} reboots; the API server goes for {AWAY_SECONDS:.0f} s")
     proof.cluster.plane.kill_apiserver()
-    time.sleep(AWAY_SECONDS)
-    proof.cluster.plane.start_apiserver()
+    try:
+        time.sleep(AWAY_SECONDS)
+    finally:
+        proof.cluster.plane.start_apiserver()
     _say(step, "the API server is back")
 
 
@@ -70,14 +81,31 @@ def registry_busy(proof: Proof, step: str) -> None:
     _say(step, "the registry works again")
 
 
-FAULTS: Final[Mapping[str, Callable[[Proof, str], None]]] = {
-    "power-while-staging": power_while_staging,
-    "power-in-the-trial": power_in_the_trial,
-    "leader-in-a-drain": leader_in_a_drain,
-    "api-server-away": api_server_away,
-    "registry-busy": registry_busy,
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong.
+
+    Attributes:
+        happens: What :attr:`proa.vm.proof.Proof.during` calls.
+        answers: Whether the service answers all the time nevertheless: a node without power takes its pod along.
+    """
+
+    happens: Callable[[Proof, str], None]
+    answers: bool = True
+
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    "power-while-staging": Fault(power_while_staging, answers=False),
+    "power-in-the-trial": Fault(power_in_the_trial, answers=False),
+    "leader-in-a-drain": Fault(leader_in_a_drain),
+    "api-server-away": Fault(api_server_away, answers=False),
+    "registry-busy": Fault(registry_busy),
 }
 """By the name that ``--fault`` takes."""
+
+
+def _pods(proof: Proof) -> list[str]:
+    return [pod["metadata"]["name"] for pod in proof.cluster.plane.api.items(_PODS)]
 
 
 def _wait(proof: Proof, wanted: Callable[[Sight], bool], what: str) -> tuple[str, Sight]:

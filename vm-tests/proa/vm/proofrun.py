@@ -42,8 +42,10 @@ def cli(short: bool, fault: str | None, memory: int) -> None:
     names, followers = (NAMES[:2], NAMES[:1]) if short else (NAMES, ())
     returns, retries = not short and not fault, 2 if fault else 0
     keys = images / "keys"
-    cast = Cast(releases["v1"], releases["v2"], broken, keys, names, memory, followers, returns, retries)
-    tell(Proof(folder, cast, FAULTS[fault]) if fault else Proof(folder, cast))
+    chosen = FAULTS[fault] if fault else None
+    answers = chosen is None or chosen.answers
+    cast = Cast(releases["v1"], releases["v2"], broken, keys, names, memory, followers, returns, retries, answers)
+    tell(Proof(folder, cast, chosen.happens) if chosen else Proof(folder, cast))
 
 
 def tell(proof: Proof) -> None:

@@ -52,6 +52,7 @@ _POD_NETWORK: Final[dict[str, Any]] = {
 }
 """The same network on every node, behind the node's address; elsewhere a DaemonSet brings one."""
 _CA: Final = "/etc/proa/registry.crt"
+_CLUSTER_CA: Final = "/etc/kubernetes/ca.crt"
 _AUTH: Final = "/etc/proa/registry-auth.json"
 
 
@@ -134,8 +135,10 @@ class Cluster:
         assert registry.ca_file is not None  # noqa: S101
         assert registry.auth_file is not None  # noqa: S101
         hosts = joining.mirror(registry.guest_address, _CA, *_LOGIN)
+        arguments = f"--hostname-override={name} --node-labels={ZONE}={name} --client-ca-file={_CLUSTER_CA}"
         return {
-            "/etc/default/kubelet": f"KUBELET_EXTRA_ARGS=--hostname-override={name} --node-labels={ZONE}={name}\n",
+            "/etc/default/kubelet": f"KUBELET_EXTRA_ARGS={arguments}\n",
+            _CLUSTER_CA: self.plane.parts.authority.ca_file.read_bytes(),
             "/etc/cni/net.d/10-proof.conflist": json.dumps(_POD_NETWORK),
             _CA: registry.ca_file.read_bytes(),
             _AUTH: registry.auth_file.read_bytes(),

@@ -17,6 +17,8 @@ REPLICAS: Final = 3
 _LABELS: Final = {"app": WEB}
 _SLICES: Final = f"/apis/discovery.k8s.io/v1/namespaces/{SPACE}/endpointslices"
 _SCHEDULER: Final = "proa-scheduler"
+REPOSITORIES: Final = ("pause", WEB, _SCHEDULER)
+"""Of pods' images, in the cluster's registry."""
 
 
 def deliver(cluster: Cluster) -> None:

@@ -28,7 +28,8 @@ class Sight:
         version: Of the release that runs.
         slot: That it runs in.
         committed: Whether that is the good one.
-        boot_id: Of the running kernel.
+        boot_id: Of the running kernel, as the agent says.
+        kubelet_boot: The same, as the kubelet says: it may know of another boot earlier.
         standby: The digest of the release in the other slot.
         root_hash: Of the running root.
         error: The agent's reason for the last failure.
@@ -43,6 +44,7 @@ class Sight:
     slot: str
     committed: bool
     boot_id: str
+    kubelet_boot: str
     standby: str
     root_hash: str
     error: str
@@ -150,6 +152,7 @@ def _sight(node: Object, os: Object) -> Sight:
         slot=booted.get("slot", ""),
         committed=bool(booted.get("committed")),
         boot_id=booted.get("bootID", ""),
+        kubelet_boot=node.get("status", {}).get("nodeInfo", {}).get("bootID", ""),
         standby=standby.get("release", ""),
         root_hash=booted.get("rootHash", ""),
         error=" ".join(word for word in (error.get("code", ""), error.get("message", "")) if word),

@@ -20,7 +20,9 @@ class _Busy(BaseHTTPRequestHandler):
         self.send_response(503)
         self.send_header("Retry-After", "5")
         self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
         self.end_headers()
+        self.close_connection = True
 
     do_HEAD = do_GET  # noqa: N815
 
