@@ -6,15 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
-    guest, inside = socket.socketpair()
-    with socket.create_server(("127.0.0.1", 0)) as server, guest:
-        argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
-        with inside:
-            child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
-        connection, _ = server.accept()
+    with piped() as (guest, connection, child):
         sent = bytes(range(256)) * 4000
         sender = threading.Thread(target=say, args=(guest, sent))
         with connection:
@@ -27,16 +24,23 @@ def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
 
 
 def test_a_side_that_breaks_ends_it() -> None:
+    with piped() as (guest, connection, child):
+        connection.close()
+        assert read_all(guest) == b""
+        guest.close()
+        assert child.wait(10) == 0
+
+
+@contextmanager
+def piped() -> Iterator[tuple[socket.socket, socket.socket, subprocess.Popen[bytes]]]:
+    """The program between a guest and a server: the guest's side, the server's, and the program."""
     guest, inside = socket.socketpair()
     with socket.create_server(("127.0.0.1", 0)) as server, guest:
         argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
         with inside:
             child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
         connection, _ = server.accept()
-        connection.close()
-        assert read_all(guest) == b""
-        guest.close()
-        assert child.wait(10) == 0
+        yield guest, connection, child
 
 
 def say(target: socket.socket, data: bytes) -> None:

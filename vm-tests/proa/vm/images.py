@@ -27,6 +27,13 @@ NAME: Final = "node"
 """The product line, and what its nodes are compatible with."""
 TRIAL_SECONDS: Final = 240
 """The deadline of a trial on the reference machine, several of them running at once."""
+UNUSED: Final = """\
+  "kernel/arch/x86/kvm", "kernel/sound", "kernel/drivers/[!bcfmnvw]*", "kernel/drivers/bluetooth",
+  "kernel/drivers/cpufreq", "kernel/drivers/media", "kernel/drivers/m[!de]*", "kernel/drivers/net/[!nv]*",
+  "kernel/drivers/vhost", "kernel/drivers/video", "kernel/fs/[!befjnop]*", "kernel/fs/btrfs", "kernel/fs/f2fs",
+  "kernel/fs/nfs*", "kernel/fs/ocfs2",
+"""
+"""Kernel modules that no virtual machine here needs, as lines of ``kernel.exclude``."""
 _CONFIG: Final = """\
 [release]
 name = "{name}"
@@ -54,10 +61,7 @@ mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.servic
 [kernel]
 arguments = ["console=ttyS0"]
 exclude = [
-  "kernel/arch/x86/kvm", "kernel/sound", "kernel/drivers/[!bcfmnvw]*", "kernel/drivers/bluetooth",
-  "kernel/drivers/cpufreq", "kernel/drivers/media", "kernel/drivers/m[!de]*", "kernel/drivers/net/[!nv]*",
-  "kernel/drivers/vhost", "kernel/drivers/video", "kernel/fs/[!befjnop]*", "kernel/fs/btrfs", "kernel/fs/f2fs",
-  "kernel/fs/nfs*", "kernel/fs/ocfs2", "kernel/net/[!cpv]*",
+{unused}  "kernel/net/[!cpv]*",
 ]
 
 [disk]
@@ -91,7 +95,7 @@ class Recipe:
         """The text of its proa.toml."""
         seconds = TRIAL_SECONDS * self.deadline * speed.factor()
         deadline = max(30, math.ceil(seconds / 30) * 30)  # in steps: a speed measured anew seldom makes another image
-        return _CONFIG.format(name=NAME, version=self.version, suite=self.suite, deadline=deadline)
+        return _CONFIG.format(unused=UNUSED, name=NAME, version=self.version, suite=self.suite, deadline=deadline)
 
 
 RECIPES: Final = {
@@ -123,7 +127,7 @@ class Images:
         path = self.folder / "keys"
         with self._lock("keys"):
             if not path.exists():
-                _command("proa-build", "keys", "init", path)
+                command("proa-build", "keys", "init", path)
         return path
 
     def __call__(self, name: str) -> Path:
@@ -137,7 +141,7 @@ class Images:
             if not out.exists() or not mark.exists() or mark.read_text() != self._run:
                 config = self.folder / f"{name}.toml"
                 config.write_text(RECIPES[name].config())
-                _command("proa-build", "image", "-c", config, "-o", out, "--keys", keys)
+                command("proa-build", "image", "-c", config, "-o", out, "--keys", keys)
                 mark.write_text(self._run)
         return out
 
@@ -156,7 +160,7 @@ class Images:
             root = target.with_suffix(".root")
             trust.save(root / trust.FOLDER.relative_to("/"), trust.Trust((load_public(self.keys / "release.pub"),)))
             where = ("--disk", target, "--root", root)
-            _command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
+            command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
             _put_into_persist(target, root / "var/lib/proa/agent.json", "/var/lib/proa/agent.json")
             shutil.rmtree(root)
         return target
@@ -206,5 +210,10 @@ def _put_into_persist(disk: Path, source: Path, target: str) -> None:
     process.run(["debugfs", "-w", "-f", "-", f"{disk}?offset={place}"], stdin="\n".join([*orders, ""]).encode())
 
 
-def _command(program: str, *words: str | Path) -> None:
+def command(program: str, *words: str | Path) -> None:
+    """Run one of our programs, as a user types it.
+
+    Raises:
+        ProaError: What it says.
+    """
     process.run([Path(sys.executable).with_name(program), *words], timeout=3600)

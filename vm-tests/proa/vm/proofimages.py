@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from proa.builder.profiles import CONFIG
-from proa.core import process
 from proa.core.events import SILENT, Monitor
 from proa.vm import speed
+from proa.vm.images import UNUSED, command
 from proa.vm.tools import go_tool
 
 PROFILE: Final = "kubernetes-node"
@@ -23,14 +22,11 @@ _KUBELET: Final = 'source = "kubelet"'
 _MUTE: Final = 'content = "#!/bin/sh\\nexec sleep infinity\\n"'
 """Instead of the kubelet: its unit is active, and the node is never Ready again."""
 _UNITS: Final = '"systemd-networkd.service"]'
-_LEAN: Final = """
+_LEAN: Final = f"""
 [kernel]
 arguments = ["console=ttyS0"]
 exclude = [
-  "kernel/arch/x86/kvm", "kernel/sound", "kernel/drivers/[!bcfmnvw]*", "kernel/drivers/bluetooth",
-  "kernel/drivers/cpufreq", "kernel/drivers/media", "kernel/drivers/m[!de]*", "kernel/drivers/net/[!nv]*",
-  "kernel/drivers/vhost", "kernel/drivers/video", "kernel/fs/[!befjnop]*", "kernel/fs/btrfs", "kernel/fs/f2fs",
-  "kernel/fs/nfs*", "kernel/fs/ocfs2", "kernel/net/mac80211", "kernel/net/wireless", "kernel/net/bluetooth",
+{UNUSED}  "kernel/net/mac80211", "kernel/net/wireless", "kernel/net/bluetooth",
 ]
 
 [build]
@@ -115,18 +111,14 @@ def build(
     """
     node, keys = folder / "node", folder / "keys"
     shutil.rmtree(node, ignore_errors=True)
-    _command("init", str(node), "--profile", PROFILE)
+    command("proa-build", "init", str(node), "--profile", PROFILE)
     shutil.copy(go_tool("controlplane", monitor), node / "kubelet")
     if not keys.exists():
-        _command("keys", "init", str(keys))
+        command("proa-build", "keys", "init", str(keys))
     profile, found = (node / CONFIG).read_text(), {}
     for name in wanted:
         tell(name)
         file, found[name] = node / f"{name}.toml", folder / name
         file.write_text(config(profile, RECIPES[name]))
-        _command("image", "-c", str(file), "-o", str(found[name]), "--keys", str(keys))
+        command("proa-build", "image", "-c", str(file), "-o", str(found[name]), "--keys", str(keys))
     return found
-
-
-def _command(*words: str) -> None:
-    process.run([Path(sys.executable).with_name("proa-build"), *words], timeout=3600)
