@@ -62,7 +62,14 @@ def test_the_bad_release_was_tried_on_one_node_which_says_why_it_came_back(repor
 
 
 def test_what_was_fetched_is_told(report: dict[str, Any]) -> None:
-    assert step(report, "2.0.0")["bytes_fetched"] > 1 << 20
+    fetched = step(report, "2.0.0")["bytes_fetched"]
+    assert fetched[FOLLOWS] > 1 << 20
+    assert fetched[STAYS] == 0
+
+
+def test_memory_is_measured(report: dict[str, Any]) -> None:
+    for name in (FOLLOWS, STAYS):
+        assert 100 < report["memory_used"][name] < report["memory_of_kernel"][name] < report["memory"]
 
 
 def test_consoles_are_kept(report: dict[str, Any], folder: Path) -> None:

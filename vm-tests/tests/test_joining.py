@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import tomllib
+from pathlib import Path
 
+from proa.core import authfile
 from proa.vm import joining
 
 
@@ -34,6 +36,13 @@ def test_files_are_lines_of_tmpfiles_that_hold_any_content() -> None:
         kind, where, mode, user, group, age, data = line.split(" ")
         assert (kind, where, mode, user, group, age) == ("f+~", path, "0600", "root", "root", "-")
         assert base64.b64decode(data) == (content.encode() if isinstance(content, str) else content)
+
+
+def test_an_auth_file_is_what_the_agent_reads(tmp_path: Path) -> None:
+    path = tmp_path / "auth.json"
+    path.write_text(joining.auth_file("10.0.2.130:5000", "me", "se:cret"))
+    found = authfile.find("10.0.2.130:5000", "node", path)
+    assert found == authfile.Credentials("me", "se:cret")
 
 
 def test_a_mirror_is_asked_with_its_login_and_by_its_authority() -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SOURCE = "127.0.0.21"
+
 
 def test_bytes_go_both_ways_until_both_sides_are_done() -> None:
     with piped() as (guest, connection, child):
@@ -36,10 +38,11 @@ def piped() -> Iterator[tuple[socket.socket, socket.socket, subprocess.Popen[byt
     """The program between a guest and a server: the guest's side, the server's, and the program."""
     guest, inside = socket.socketpair()
     with socket.create_server(("127.0.0.1", 0)) as server, guest:
-        argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1])]
+        argv = [sys.executable, "-m", "proa.vm.pipe", str(server.getsockname()[1]), SOURCE]
         with inside:
             child = subprocess.Popen(argv, stdin=inside.fileno(), stdout=inside.fileno(), stderr=inside.fileno())
-        connection, _ = server.accept()
+        connection, (source, _) = server.accept()
+        assert source == SOURCE
         yield guest, connection, child
 
 

@@ -18,7 +18,7 @@ from proa.core import process
 from proa.core.errors import Code, ProaError
 from proa.vm import podimages
 from proa.vm.ports import free_ports
-from proa.vm.prober import get
+from proa.vm.prober import ask
 from proa.vm.registry import LocalRegistry
 from proa.vm.tools import go_tool
 from proa.vm.unavailable import unavailable
@@ -63,7 +63,10 @@ def test_a_server_goes_on_answering_for_a_while_after_its_end_was_asked_for() ->
         try:
             until(lambda: answers(port), "an answer", 20)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-                assert {"pod": "web-1", "node": "node-1"}.items() <= json.load(answer).items()
+                told = json.load(answer)
+            assert {"pod": "web-1", "node": "node-1"}.items() <= told.items()
+            assert told["memory"]["MemTotal"] * 1024 == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+            assert 0 < told["memory"]["MemAvailable"] < told["memory"]["MemTotal"]
             server.terminate()
             began = time.monotonic()
             while time.monotonic() < began + LINGER * 0.8:
@@ -77,7 +80,7 @@ def test_a_server_goes_on_answering_for_a_while_after_its_end_was_asked_for() ->
 
 def answers(port: int) -> bool:
     try:
-        return get(port) == ""
+        return ask(port)[0] == ""
     except OSError:
         return False
 

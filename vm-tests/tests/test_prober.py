@@ -12,6 +12,8 @@ from proa.vm.ports import free_ports
 from proa.vm.prober import Prober
 from proa.vm.waiting import until
 
+ANSWER = b"hello"
+
 
 @contextmanager
 def web(status: int = 200) -> Iterator[int]:
@@ -20,8 +22,9 @@ def web(status: int = 200) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(ANSWER)))
             self.end_headers()
+            self.wfile.write(ANSWER)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -47,6 +50,14 @@ def test_all_that_are_ready_are_asked_in_turn() -> None:
     assert max(counts) - min(counts) <= 2
     assert sum(counts) == prober.answers
     assert 0 < prober.slowest < 10
+
+
+def test_what_was_answered_is_passed_on_with_who_said_it() -> None:
+    said: list[tuple[str, bytes]] = []
+    heard = lambda *one: said.append(one)  # noqa: E731
+    with web() as port, Prober(lambda: ["a"], {"a": port}.__getitem__, period=0.01, heard=heard) as prober:
+        until(lambda: prober.answers > 3, "answers")
+    assert said == [("a", ANSWER)] * prober.answers
 
 
 def test_what_is_not_200_and_what_is_not_there_are_failures_with_their_reason() -> None:

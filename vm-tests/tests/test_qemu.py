@@ -104,10 +104,10 @@ def test_a_restricted_network_and_more_ports(tmp_path: Path) -> None:
 
 
 def test_an_address_of_the_guests_network_leads_to_a_port_of_the_host(tmp_path: Path) -> None:
-    network = Network(services={"10.0.2.129:443": 6443}, address="10.0.2.21")
+    network = Network(services={"10.0.2.129:443": 6443}, source="127.0.0.21", address="10.0.2.21")
     (netdev,) = after(words(tmp_path, Hardware(network=network, ssh=False)), "-netdev")
     assert netdev.startswith("user,id=net0,dhcpstart=10.0.2.21,")
-    assert netdev.endswith(f",guestfwd=tcp:10.0.2.129:443-cmd:{sys.executable} -m proa.vm.pipe 6443")
+    assert netdev.endswith(f",guestfwd=tcp:10.0.2.129:443-cmd:{sys.executable} -m proa.vm.pipe 6443 127.0.0.21")
 
 
 def test_what_is_not_wanted_is_not_there(tmp_path: Path) -> None:

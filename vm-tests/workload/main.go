@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -54,6 +55,20 @@ func pause() {
 	}
 }
 
+// memory is what the node has, and what could be had of it, in KiB: /proc/meminfo (proc(5)) tells a pod of its node.
+func memory() map[string]int64 {
+	found := map[string]int64{}
+	text, _ := os.ReadFile("/proc/meminfo") // where there is none, nothing is told
+	for _, line := range strings.Split(string(text), "\n") {
+		var name string
+		var size int64
+		if n, _ := fmt.Sscanf(line, "%s %d", &name, &size); n == 2 && (name == "MemTotal:" || name == "MemAvailable:") {
+			found[strings.TrimSuffix(name, ":")] = size
+		}
+	}
+	return found
+}
+
 // serve answers until SIGTERM, and for a while longer: not everybody knows at once that a pod goes.
 func serve(words []string) {
 	flags := flag.NewFlagSet("serve", flag.ExitOnError)
@@ -66,7 +81,7 @@ func serve(words []string) {
 	mux.HandleFunc("GET /{$}", func(answer http.ResponseWriter, _ *http.Request) {
 		answer.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(answer).Encode(map[string]any{
-			"pod": os.Getenv("POD_NAME"), "node": os.Getenv("NODE_NAME"), "count": count.Add(1),
+			"pod": os.Getenv("POD_NAME"), "node": os.Getenv("NODE_NAME"), "count": count.Add(1), "memory": memory(),
 		})
 	})
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})

@@ -96,11 +96,25 @@ def mirror(server: str, ca: str, user: str, password: str) -> str:
         user: Its login.
         password: Of that.
     """
-    login = base64.b64encode(f"{user}:{password}".encode()).decode()
     return (
         f'[host."https://{server}"]\n'
         'capabilities = ["pull", "resolve"]\n'
         f'ca = "{ca}"\n'
         f'[host."https://{server}".header]\n'
-        f'authorization = "Basic {login}"\n'
+        f'authorization = "Basic {_login(user, password)}"\n'
     )
+
+
+def auth_file(server: str, user: str, password: str) -> str:
+    """A docker auth file that knows a registry's login (docker, "config.json").
+
+    Args:
+        server: ``HOST:PORT`` of the registry.
+        user: Its login.
+        password: Of that.
+    """
+    return json.dumps({"auths": {server: {"auth": _login(user, password)}}})
+
+
+def _login(user: str, password: str) -> str:
+    return base64.b64encode(f"{user}:{password}".encode()).decode()

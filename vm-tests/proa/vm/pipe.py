@@ -1,4 +1,7 @@
-"""Joins standard input and output, one socket, with a port of the loopback address: ``python -m proa.vm.pipe PORT``.
+"""Joins standard input and output, one socket, with a port of the loopback address.
+
+``python -m proa.vm.pipe PORT FROM``: FROM is the loopback address (127.0.0.0/8, RFC 1122, section 3.2.1.3) that the
+port sees it come from.
 
 QEMU starts one for each connection of a guest to an address that it stands in for (qemu-system(1), ``guestfwd``).
 """
@@ -33,7 +36,9 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 
 def main() -> None:
     """Run until the connection ends."""
-    with socket.socket(fileno=0) as guest, socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as host:
+    port, source = int(sys.argv[1]), sys.argv[2]
+    host = socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+    with socket.socket(fileno=0) as guest, host:
         join(guest, host)
 
 

@@ -50,11 +50,13 @@ class Prober:
             those that were ready last are asked.
         ports: The port on this host's loopback address that leads to it, by node.
         period: Seconds from one probe to the next.
+        heard: Told who answered, and what; by one thread at a time.
     """
 
     endpoints: Callable[[], list[str]]
     ports: Callable[[str], int]
     period: float = PERIOD
+    heard: Callable[[str, bytes], None] = lambda node, answer: None
     answers: int = field(default=0, init=False)
     slowest: float = field(default=0.0, init=False)
     failures: list[Failure] = field(default_factory=list, init=False)
@@ -106,9 +108,9 @@ class Prober:
 
     def _probe(self, turn: int, began: float) -> None:
         ready = self._ready
-        node = ready[turn % len(ready)] if ready else ""
+        node, answer = ready[turn % len(ready)] if ready else "", b""
         try:
-            why = get(self.ports(node)) if node else "nobody is ready"
+            why, answer = ask(self.ports(node)) if node else ("nobody is ready", b"")
         except (OSError, http.client.HTTPException, KeyError) as error:
             why = f"{type(error).__name__}: {error}"
         took = time.monotonic() - began
@@ -119,20 +121,21 @@ class Prober:
                 self.answers += 1
                 self.by_node[node] = self.by_node.get(node, 0) + 1
                 self.slowest = max(self.slowest, took)
+                self.heard(node, answer)
 
 
-def get(port: int, path: str = "/", seconds: float = _PATIENCE) -> str:
-    """Ask once; empty when the answer is 200, else what it is.
+def ask(port: int) -> tuple[str, bytes]:
+    """Ask once: nothing when the answer is 200, else what it is; and the answer.
 
     Raises:
         OSError: When there is no connection, or no answer in time.
         http.client.HTTPException: When what comes is no answer.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
     try:
-        connection.request("GET", path)
+        connection.request("GET", "/")
         answer = connection.getresponse()
-        answer.read()
-        return "" if answer.status == 200 else f"status {answer.status}"
+        body = answer.read()
+        return "" if answer.status == 200 else f"status {answer.status}", body
     finally:
         connection.close()

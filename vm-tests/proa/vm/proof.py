@@ -26,7 +26,7 @@ from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object
 from proa.vm.prober import Prober
 from proa.vm.proofstory import ProofStory
-from proa.vm.realcluster import PORT, Cluster, Plan
+from proa.vm.realcluster import PORT, REGISTRY, Cluster, Plan
 from proa.vm.rehearse import push
 from proa.vm.report import StepRecord, Story
 from proa.vm.timeline import Sight, Timeline, look, turns
@@ -128,6 +128,7 @@ class Proof:
     """Called in every step once it is under way, with its name: where faults come in."""
     story: Story = field(default_factory=lambda: ProofStory(SCHEMA, "Proa: a cluster of real nodes"))
     references: dict[str, str] = field(default_factory=dict, init=False)
+    memory: realwork.Memory = field(default_factory=realwork.Memory, init=False)
     prober: Prober | None = field(default=None, init=False)
     timeline: Timeline | None = field(default=None, init=False)
 
@@ -162,6 +163,8 @@ class Proof:
         return {
             "nodes": len(self.cast.names),
             "memory": self.cast.memory,
+            "memory_of_kernel": dict(self.memory.total),
+            "memory_used": dict(self.memory.used),
             "probes": probes,
             "timeline": timeline.document() if timeline is not None else {},
         }
@@ -173,7 +176,8 @@ class Proof:
         with self._step("images of pods, and releases") as record:
             realwork.deliver(cluster)
             for one in (self.cast.first, self.cast.good, *self.cast.broken):
-                self.references[one.name] = push(one.out, cluster.registry, REPOSITORY)
+                pushed = push(one.out, cluster.registry, REPOSITORY)
+                self.references[one.name] = f"{REGISTRY}/{REPOSITORY}@{pushed.rpartition('@')[2]}"
             record.details["releases"] = self.references
         with contextlib.ExitStack() as stack:
             self.timeline = stack.enter_context(Timeline(cluster.plane.api))
@@ -186,7 +190,9 @@ class Proof:
             with self._step("a web service with a disruption budget"):
                 cluster.plane.apply(realwork.workload(len(self.cast.names)))
                 self._until(lambda: len(self._serving()) == len(self.cast.names), "its pods", 600)
-            self.prober = stack.enter_context(Prober(self._serving, lambda name: cluster.machines[name].port(PORT)))
+            self.prober = stack.enter_context(
+                Prober(self._serving, lambda name: cluster.machines[name].port(PORT), heard=self.memory.hear)
+            )
             self._rollouts()
 
     def _rollouts(self) -> None:
@@ -336,21 +342,21 @@ class Proof:
 
         It fails when the service did not answer although it must, and when one that may not fetch a release did.
         """
-        prober, timeline, registry = self.prober, self.timeline, self.cluster.registry
+        prober, timeline, cluster = self.prober, self.timeline, self.cluster
         if prober is None or timeline is None:
             raise AssertionError("nobody watches yet")
-        began, probes, (_, log) = timeline.now, prober.mark(), registry.served(REPOSITORY)
+        began, probes, (_, log) = timeline.now, prober.mark(), cluster.fetched([])
         with self._step(name) as record:
             try:
                 yield record
             finally:
                 record.details["turns"] = turns(timeline.seen, began, timeline.now)
                 record.details["probes"] = prober.since(probes)
-                record.details["bytes_fetched"] = registry.served(REPOSITORY, log)[0]
-                record.details["bytes_of_pods"] = sum(registry.served(one, log)[0] for one in realwork.REPOSITORIES)
+                record.details["bytes_fetched"], _ = cluster.fetched([REPOSITORY], log)
+                record.details["bytes_of_pods"], _ = cluster.fetched(realwork.REPOSITORIES, log)
             if self.cast.answers and record.details["probes"]["failures"]:
                 raise ProaError(Code.REHEARSAL, f"{name}: the service did not always answer", at=self.folder)
-            if not fetches and record.details["bytes_fetched"] > _SMALL:
+            if not fetches and max(record.details["bytes_fetched"].values()) > _SMALL:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
 
 
@@ -365,7 +371,7 @@ def table(story: Story) -> str:
         details, what = record.details, ""
         if probes := details.get("probes"):
             what = f"{probes['answers']} answers, {probes['failures']} failures"
-            what += f"; {human_bytes(details['bytes_fetched'])} fetched"
+            what += f"; {human_bytes(sum(details['bytes_fetched'].values()))} fetched"
         rows.append(f"{record.name:<44} {record.seconds:>8.1f}  {what if record.ok else 'FAILED'}".rstrip())
     return "\n".join([*rows, f"{'in all':<44} {story.seconds:>8.1f}"])
 

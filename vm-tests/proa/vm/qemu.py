@@ -30,6 +30,8 @@ class Network:
     """Ports of the host's loopback address and the guest's ports that they lead to (0: any free one)."""
     services: Mapping[str, int] = field(default_factory=dict)
     """Ports of the host's loopback address, by the address in 10.0.2.0/24 that leads there, as ``10.0.2.129:443``."""
+    source: str = "127.0.0.1"
+    """The host's loopback address that these ports see the guest come from."""
     address: str = "10.0.2.15"
     """What the guest gets by DHCP: in 10.0.2.0/24, from .9 on. Guests do not reach one another."""
 
@@ -147,8 +149,10 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
         forward.append((0, 22))
     rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
     restrict = "on" if network.restrict else "off"
-    for address, port in network.services.items():
-        rules.append(f"guestfwd=tcp:{address}-cmd:{_escape(Path(sys.executable))} -m proa.vm.pipe {port}")
+    pipe = f"{_escape(Path(sys.executable))} -m proa.vm.pipe"
+    rules += [
+        f"guestfwd=tcp:{address}-cmd:{pipe} {port} {network.source}" for address, port in network.services.items()
+    ]
     options = ("user", "id=net0", f"dhcpstart={network.address}", f"restrict={restrict}", "ipv6=off", *rules)
     yield from ("-netdev", ",".join(options))
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")

@@ -8,7 +8,7 @@ pods of different nodes, and no kube-proxy.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ SERVICES: Final = "10.0.2.128/26"
 SERVICE: Final = "10.0.2.129"
 """The API server's address in the range of services, which QEMU stands in for."""
 ZONE: Final = "topology.kubernetes.io/zone"
+REGISTRY: Final = "10.0.2.130:5000"
+"""The registry as nodes reach it, each from a loopback address of its own: its log tells who fetched what."""
 IMAGES: Final = "images.proof.test"
 """What the registry is called in the names of pods' images."""
 _MIRRORED: Final = (IMAGES, "registry.k8s.io")
@@ -52,6 +54,8 @@ _POD_NETWORK: Final[dict[str, Any]] = {
 }
 """The same network on every node, behind the node's address; elsewhere a DaemonSet brings one."""
 _CA: Final = "/etc/proa/registry.crt"
+_FIRST: Final = 20
+"""Nodes' addresses end in the numbers after it."""
 _CLUSTER_CA: Final = "/etc/kubernetes/ca.crt"
 _AUTH: Final = "/etc/proa/registry-auth.json"
 
@@ -91,7 +95,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.registry = stack.enter_context(LocalRegistry(self.folder / "registry", auth=_LOGIN, access_log=True))
+            self.registry = stack.enter_context(self._registry())
             self.plane = stack.enter_context(self._control_plane())
             self.scheduler = Child(
                 "kube-scheduler", controlflags.scheduler(self.plane.parts), self.folder / "kube-scheduler.log"
@@ -110,6 +114,23 @@ class Cluster:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def fetched(self, repositories: Collection[str], since: int = 0) -> tuple[dict[str, int], int]:
+        """How many bytes of blobs of some repositories each node fetched; and where the registry's log ends now.
+
+        Args:
+            repositories: Their names.
+            since: Where to begin in the log.
+        """
+        sent, end = self.registry.served(since)
+        return {
+            name: sum(sent[_source(number), one] for one in repositories)
+            for number, name in enumerate(self.plan.names, 1)
+        }, end
+
+    def _registry(self) -> LocalRegistry:
+        names = [REGISTRY.partition(":")[0]]
+        return LocalRegistry(self.folder / "registry", auth=_LOGIN, host_names=names, access_log=True)
+
     def _control_plane(self) -> ControlPlane:
         extra = {"kube-apiserver": [f"--service-cluster-ip-range={SERVICES}"]}
         return ControlPlane(self.folder / "control-plane", controllers=controlflags.REAL_NODES, extra=extra)
@@ -121,11 +142,17 @@ class Cluster:
             joining.BOOTSTRAP: joining.kubeconfig(f"https://{HOST}:{port}", authority, token),
             joining.EXTRA: joining.files(self._files(name)),
         }
+        network = Network(
+            forward={0: PORT},
+            services={f"{SERVICE}:443": port, REGISTRY: self.registry.port},
+            source=_source(number),
+            address=f"10.0.2.{_FIRST + number}",
+        )
         return Hardware(
             disks=(Disk(self.plan.disk.resolve()),),
             keys=self.plan.keys.resolve() if self.plan.keys else None,
             memory=self.plan.memory,
-            network=Network(forward={0: PORT}, services={f"{SERVICE}:443": port}, address=f"10.0.2.{20 + number}"),
+            network=network,
             credentials=credentials,
         )
 
@@ -133,15 +160,19 @@ class Cluster:
         """What names this cluster and this node in /etc."""
         registry = self.registry
         assert registry.ca_file is not None  # noqa: S101
-        assert registry.auth_file is not None  # noqa: S101
-        hosts = joining.mirror(registry.guest_address, _CA, *_LOGIN)
+        hosts = joining.mirror(REGISTRY, _CA, *_LOGIN)
         arguments = f"--hostname-override={name} --node-labels={ZONE}={name} --client-ca-file={_CLUSTER_CA}"
         return {
             "/etc/default/kubelet": f"KUBELET_EXTRA_ARGS={arguments}\n",
             _CLUSTER_CA: self.plane.parts.authority.ca_file.read_bytes(),
             "/etc/cni/net.d/10-proof.conflist": json.dumps(_POD_NETWORK),
             _CA: registry.ca_file.read_bytes(),
-            _AUTH: registry.auth_file.read_bytes(),
+            _AUTH: joining.auth_file(REGISTRY, *_LOGIN),
             "/etc/proa/registry.toml": f'ca_file = "{_CA}"\nauth_file = "{_AUTH}"\n',
             **{f"/etc/containerd/certs.d/{one}/hosts.toml": hosts for one in _MIRRORED},
         }
+
+
+def _source(number: int) -> str:
+    """What the registry sees a node come from."""
+    return f"127.0.0.{_FIRST + number}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,6 +79,29 @@ def workload(replicas: int = REPLICAS) -> list[Object]:
         _item("v1", "Service", {"selector": _LABELS, "ports": [{"port": 80, "targetPort": 8080, "protocol": "TCP"}]}),
         _item("policy/v1", "PodDisruptionBudget", {"minAvailable": replicas - 1, "selector": {"matchLabels": _LABELS}}),
     ]
+
+
+@dataclass
+class Memory:
+    """The most memory that nodes were seen to use, by what the web service answers.
+
+    Attributes:
+        used: MiB that could not be had any more (``MemTotal`` - ``MemAvailable``, proc(5)), by node.
+        total: MiB that its kernel has, by node.
+    """
+
+    used: dict[str, int] = field(default_factory=dict)
+    total: dict[str, int] = field(default_factory=dict)
+
+    def hear(self, node: str, answer: bytes) -> None:
+        """Take an answer; one of another service says nothing."""
+        try:
+            told = json.loads(answer)["memory"]
+            total, available = int(told["MemTotal"]), int(told["MemAvailable"])
+        except (ValueError, KeyError, TypeError):
+            return
+        self.total[node] = total >> 10
+        self.used[node] = max(self.used.get(node, 0), (total - available) >> 10)
 
 
 def ready(api: KubeApi) -> list[str]:

@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -29,7 +30,9 @@ GUEST_HOST = "10.0.2.2"
 HOST_NAMES = ("127.0.0.1", "localhost", GUEST_HOST)
 """The names that are always in the certificate and in the auth file."""
 
-_SERVED = re.compile(r'"GET /v2/(\S+)/blobs/sha256:[0-9a-f]{64}(?:\?\S*)? HTTP/[0-9.]+" 20[06] (\d+)')
+_SERVED = re.compile(
+    r'(?m)^(\S+) \S+ \S+ \[[^]]*\] "GET /v2/(\S+)/blobs/sha256:[0-9a-f]{64}(?:\?\S*)? HTTP/[0-9.]+" 20[06] (\d+)'
+)
 """A blob that was sent, in the access log (Apache's combined format)."""
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
@@ -106,16 +109,17 @@ class LocalRegistry:
         """What the registry wrote."""
         return (self.folder / "log").read_text(errors="replace")
 
-    def served(self, repository: str, since: int = 0) -> tuple[int, int]:
-        """How many bytes of blobs of a repository were sent; and where its log ends now, for the next time.
+    def served(self, since: int = 0) -> tuple[Counter[tuple[str, str]], int]:
+        """How many bytes of blobs were sent, by client's address and repository; and where its log ends now.
 
         Args:
-            repository: Its name.
-            since: Where to begin in the log.
+            since: Where to begin in the log: where it ended the last time.
         """
         text = (self.folder / "log").read_bytes()
-        found = _SERVED.findall(text[since:].decode(errors="replace"))
-        return sum(int(size) for name, size in found if name == repository), len(text)
+        sent: Counter[tuple[str, str]] = Counter()
+        for client, repository, size in _SERVED.findall(text[since:].decode(errors="replace")):
+            sent[client, repository] += int(size)
+        return sent, len(text)
 
     def reference(self, name: str, tag: str = "") -> Reference:
         """A reference to something in it, from this machine."""

@@ -48,19 +48,26 @@ _REHEARSAL_PLAN: Final = report(
 
 _COUNT: Final = {"type": "integer", "minimum": 0}
 
+
+def _by_node(what: str) -> Schema:
+    return {"type": "object", "description": f"{what} By node.", "additionalProperties": _COUNT}
+
+
 _PROOF: Final = _story(
     "proa.proof/v1",
     "`build/proof/report.json` of `make proof`; `proa-vm cluster`, and `report.json` in its report folder. A step "
     "with a rollout says how long each part of every node's turn took (`turns`), what the service answered (`probes`), "
-    "and how many bytes of releases were fetched (`bytes_fetched`).",
+    "and how many bytes of releases and of pods' images each node fetched (`bytes_fetched`, `bytes_of_pods`).",
     nodes=_COUNT | {"description": "How many nodes."},
     memory=_COUNT | {"description": "MiB of each."},
+    memory_of_kernel=_by_node("MiB that a node's kernel has."),
+    memory_used=_by_node("The most MiB that a node was seen to use."),
     probes=record(
         "What the service answered, from its first probe to the last.",
         answers=_COUNT | {"description": "Answers that came."},
         failures=_COUNT | {"description": "Answers that did not."},
         slowest=seconds("The slowest answer."),
-        by_node={"type": "object", "description": "Answers by node.", "additionalProperties": _COUNT},
+        by_node=_by_node("Answers."),
     ),
     timeline={
         "type": "object",
