@@ -70,6 +70,9 @@ def test_what_is_not_200_and_what_is_not_there_are_failures_with_their_reason() 
     why = {one.node: one.why for one in prober.failures if one.node}
     assert why["a"] == "status 500"
     assert why["b"].startswith("ConnectionRefusedError")
+    told = prober.document(prober.failures[0].at - 2)
+    assert (told["answers"], told["failures"]) == (0, len(prober.failures))
+    assert told["failed"][0] == {"at": 2.0, "node": prober.failures[0].node, "why": prober.failures[0].why}
 
 
 def test_nobody_is_a_failure_too() -> None:

@@ -52,11 +52,13 @@ def test_a_proof_shows_every_nodes_turn(tmp_path: Path) -> None:
     with tale.step("to <2>") as record:
         record.details["turns"] = {"node-1": {"stage": 30.0, "reboot": 60.0}, "node-2": {"stage": 10.0}}
     changes = [{"at": 1.5, "what": "a:1 <committed>"}]
-    tale.write(tmp_path, {}, timeline={"node-1": changes})
+    failed = [{"at": 2.5, "node": "node-1", "why": "<nobody>"}]
+    tale.write(tmp_path, {}, timeline={"node-1": changes}, probes={"failed": failed})
     page = (tmp_path / "report.html").read_text()
     assert "width:66.7%" in page
     assert 'title="reboot: 60 s"' in page
     assert "a:1 &lt;committed&gt;" in page
     assert "to &lt;2&gt;" in page
+    assert "<td>2.5</td><td>node-1</td><td>&lt;nobody&gt;</td>" in page
     assert "<th>timeline</th>" not in page
     assert json.loads((tmp_path / "report.json").read_bytes())["timeline"] == {"node-1": changes}

@@ -22,6 +22,8 @@ PERIOD: Final = 0.2
 _PATIENCE: Final = 10.0
 """Seconds until an answer counts as failed."""
 _LOOK: Final = 0.3
+_TOLD: Final = 1000
+"""Failures that a report lists."""
 _WORKERS: Final = 64
 """More than probes may wait for an answer at a time: none waits for its turn."""
 
@@ -90,6 +92,22 @@ class Prober:
         """Where the count stands."""
         with self._lock:
             return self.answers, len(self.failures)
+
+    def document(self, began: float) -> dict[str, Any]:
+        """All answers and failures, as a report has them.
+
+        Args:
+            began: When the report's time begins, by the monotonic clock.
+        """
+        with self._lock:
+            failed = [{"at": round(one.at - began, 1), "node": one.node, "why": one.why} for one in self.failures]
+            return {
+                "answers": self.answers,
+                "failures": len(failed),
+                "slowest": round(self.slowest, 2),
+                "by_node": dict(self.by_node),
+                "failed": failed[:_TOLD],
+            }
 
     # inside
 

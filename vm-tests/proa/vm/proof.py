@@ -156,10 +156,9 @@ class Proof:
 
     def _facts(self) -> dict[str, Any]:
         prober, timeline = self.prober, self.timeline
-        probes = {"answers": 0, "failures": 0, "slowest": 0.0, "by_node": {}}
-        if prober is not None:
-            counts = {"answers": prober.answers, "failures": len(prober.failures)}
-            probes = {**counts, "slowest": round(prober.slowest, 2), "by_node": dict(prober.by_node)}
+        probes: dict[str, Any] = {"answers": 0, "failures": 0, "slowest": 0.0, "by_node": {}, "failed": []}
+        if prober is not None and timeline is not None:
+            probes = prober.document(timeline.began)
         return {
             "nodes": len(self.cast.names),
             "memory": self.cast.memory,

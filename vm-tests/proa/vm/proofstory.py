@@ -28,8 +28,10 @@ class ProofStory(Story):
         longest = max((sum(parts.values()) for _, turns in told for parts in turns.values()), default=1.0)
         legend = " ".join(f'<span style="color:{colour}">&#9632;</span> {part}' for part, colour in _COLOURS.items())
         rows = "".join(_rollout(name, turns, max(longest, 1.0)) for name, turns in told)
+        failed = "".join(_failed(one) for one in more.get("probes", {}).get("failed", ()))
+        missed = f"<h2>Answers that did not come</h2><table>{failed}</table>" if failed else ""
         nodes = "".join(_changes(name, changes) for name, changes in more.get("timeline", {}).items())
-        return f"<h2>Nodes</h2><p>{legend}; seconds</p><table>{rows}</table>{nodes}"
+        return f"<h2>Nodes</h2><p>{legend}; seconds</p><table>{rows}</table>{missed}{nodes}"
 
 
 def _rollout(name: str, turns: Mapping[str, Mapping[str, float]], longest: float) -> str:
@@ -45,6 +47,10 @@ def _rollout(name: str, turns: Mapping[str, Mapping[str, float]], longest: float
 def _bar(part: str, seconds: float, longest: float) -> str:
     style = f"background:{_COLOURS[part]};color:#fff;width:{100 * seconds / longest:.1f}%;overflow:hidden"
     return f'<div style="{style}" title="{part}: {seconds:g} s">{seconds:.0f}</div>'
+
+
+def _failed(one: Mapping[str, Any]) -> str:
+    return f"<tr><td>{one['at']:.1f}</td><td>{html.escape(one['node'])}</td><td>{html.escape(one['why'])}</td></tr>"
 
 
 def _changes(name: str, changes: list[dict[str, Any]]) -> str:

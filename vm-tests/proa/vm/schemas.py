@@ -68,6 +68,15 @@ _PROOF: Final = _story(
         failures=_COUNT | {"description": "Answers that did not."},
         slowest=seconds("The slowest answer."),
         by_node=_by_node("Answers."),
+        failed=listing(
+            "The first 1000 failures.",
+            record(
+                "A failure.",
+                at=seconds("From the boot of the nodes."),
+                node=text("Who was asked; empty if there was nobody."),
+                why=text("What happened."),
+            ),
+        ),
     ),
     timeline={
         "type": "object",
