@@ -12,6 +12,7 @@ from proa.core.errors import Code, ProaError
 from proa.vm.firmware import check_keys
 from proa.vm.proof import SCHEMA, Cast, Proof, Release
 from proa.vm.proofrun import tell
+from proa.vm.realcluster import MEMORY
 
 _PATH: Final = click.Path(path_type=Path)
 _MOST: Final = 9
@@ -23,7 +24,7 @@ _MOST: Final = 9
 @click.option("--broken", multiple=True, type=_PATH, help="A build that no node commits; repeatable.")
 @click.option("--keys", type=_PATH, help="Keys folder: Secure Boot with its keys.")
 @click.option("--nodes", type=click.IntRange(2, _MOST), default=3, show_default=True, help="How many nodes.")
-@click.option("--memory", type=click.IntRange(512), default=1024, show_default=True, help="MiB of each node.")
+@click.option("--memory", type=click.IntRange(512), default=MEMORY, show_default=True, help="MiB of each node.")
 @click.option(
     "--report",
     type=_PATH,

@@ -26,7 +26,7 @@ from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object
 from proa.vm.prober import Prober
 from proa.vm.proofstory import ProofStory
-from proa.vm.realcluster import PORT, REGISTRY, Cluster, Plan
+from proa.vm.realcluster import MEMORY, PORT, REGISTRY, Cluster, Plan
 from proa.vm.rehearse import push
 from proa.vm.report import StepRecord, Story
 from proa.vm.timeline import Sight, Timeline, look, turns
@@ -101,7 +101,7 @@ class Cast:
     broken: Sequence[Release]
     keys: Path | None
     names: Sequence[str] = ("node-1", "node-2", "node-3")
-    memory: int = 1024
+    memory: int = MEMORY
     followers: Sequence[str] = ()
     returns: bool = True
     retries: int = 0

@@ -17,6 +17,7 @@ from proa.core.events import monitor
 from proa.vm import accel, proofimages
 from proa.vm.proof import CLUSTER, Cast, Proof, Release, say, table
 from proa.vm.prooffaults import FAULTS
+from proa.vm.realcluster import MEMORY
 
 FOLDER: Final = Path("build/proof")
 NAMES: Final = ("node-1", "node-2", "node-3")
@@ -27,7 +28,7 @@ NAMES: Final = ("node-1", "node-2", "node-3")
 @click.option(
     "--fault", type=click.Choice(sorted(FAULTS)), help="What happens meanwhile; the broken releases are left out."
 )
-@click.option("--memory", default=1024, show_default=True, help="MiB of each node.")
+@click.option("--memory", default=MEMORY, show_default=True, help="MiB of each node.")
 def cli(short: bool, fault: str | None, memory: int) -> None:
     """Prove it: a cluster of real nodes in QEMU rolls to a release, back and forth, and undoes two bad ones."""
     story = fault or ("short" if short else "")

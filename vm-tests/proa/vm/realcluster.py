@@ -22,6 +22,8 @@ from proa.vm.machine import Machine
 from proa.vm.qemu import HOST, Hardware, Network
 from proa.vm.registry import LocalRegistry
 
+MEMORY: Final = 768
+"""MiB of a node, unless more is wanted: what it uses at most (450), what its kernel keeps, and a page cache."""
 PORT: Final = 30080
 """Where a node's workload answers."""
 SERVICES: Final = "10.0.2.128/26"
@@ -74,7 +76,7 @@ class Plan:
     disk: Path
     keys: Path | None
     names: Sequence[str] = ("node-1", "node-2", "node-3")
-    memory: int = 1024
+    memory: int = MEMORY
 
 
 @dataclass
