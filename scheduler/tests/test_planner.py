@@ -35,6 +35,8 @@ from proa.scheduler.spec.rollout import (
     Health,
     OnFailure,
     OnTimeout,
+    Operator,
+    Requirement,
     RolloutSpec,
     Selector,
     Staging,
@@ -662,10 +664,11 @@ def test_canaries_go_first_stay_the_same_and_must_run_well_for_long_enough() -> 
     proved = planned(done("n1"), unfetched("n2"), spec=spec, status=status)
     assert proved.verdicts["n2"].reason is Reason.Soaking
     assert proved.wake == NOW + timedelta(minutes=10)
-    soaked = dataclasses.replace(
-        proved.statuses["workers"], canary=CanaryStatus(NEW, ("n1",), text(NOW - timedelta(minutes=10)))
-    )
-    assert [action.node for action in planned(done("n1"), unfetched("n2"), spec=spec, status=soaked).actions] == ["n2"]
+    since = text(NOW - timedelta(minutes=10))
+    soaked = dataclasses.replace(proved.statuses["workers"], canary=CanaryStatus(NEW, ("n1",), since))
+    others = planned(done("n1"), unfetched("n2"), spec=spec, status=soaked)
+    assert [action.node for action in others.actions] == ["n2"]
+    assert others.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since, text(NOW))
 
 
 def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
@@ -673,6 +676,83 @@ def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
     status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",), text(NOW - timedelta(minutes=9))))
     made = planned(done("n1", ready=False), unfetched("n2"), spec=spec, status=status)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), "")
+
+
+GIVEN_UP = Record("workers", NEW, failures=3, failed=True)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        (),
+        (ready("n1", excluded=True),),
+        (ready("n1", labels={"role": "other"}),),
+        (ready("n1", hold="debugging"),),
+        (done("n1", hold="debugging", ready=False),),
+        (ready("n1", ready=False),),
+        ((node("n1"), os("n1", record=GIVEN_UP)),),
+        ((node("n1"), NodeOSView("n1", "os-n1", "uid-n1")),),
+        ((node("n1", uid="another"), os("n1")),),
+    ],
+    ids=["gone", "excluded", "deselected", "held", "held-and-ill", "not-ready", "given-up", "silent", "made-anew"],
+)
+def test_a_canary_that_cannot_prove_the_release_is_replaced(first: tuple[Part, ...]) -> None:
+    selector = Selector(match_expressions=(Requirement("role", Operator.DOES_NOT_EXIST),))
+    spec = change(canary=CANARY, failure=Failure(1), node_selector=selector)
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(*first, unfetched("n2"), unfetched("n3"), spec=spec, status=before)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert made.verdicts["n2"].reason is Reason.StageNext
+    assert made.verdicts["n3"].reason is Reason.AwaitingCanary
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        done("n1", ready=False),
+        done("n1", hold="debugging"),
+        trial("n1", ready=False),
+        (node("n1"), os("n1", record=Record("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3)))),
+    ],
+    ids=["ill-on-the-release", "held-on-the-release", "under-way", "has-another-turn"],
+)
+def test_a_canary_that_may_yet_prove_the_release_stays_one(first: Part) -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(first, unfetched("n2"), spec=change(canary=CANARY), status=before)
+    found = made.statuses["workers"].canary
+    assert found
+    assert found.nodes == ("n1",)
+
+
+def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:
+    status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n0", "n1"), text(NOW - timedelta(minutes=9))))
+    made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=Canary(2, "10m")), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1", "n2"), text(NOW))
+    assert made.wake == NOW + timedelta(minutes=10)
+
+
+def test_fewer_canaries_than_are_wanted_prove_nothing() -> None:
+    spec = change(canary=Canary(2, "0s"))
+    made = planned(done("n1"), unfetched("n2", hold="debugging"), unfetched("n3", ready=False), spec=spec)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",))
+
+
+@pytest.mark.parametrize("first", [(), (done("n1", ready=False),), (done("n1", hold="debugging", ready=False),)])
+def test_what_the_canaries_have_proved_stays_proved(first: tuple[Part, ...]) -> None:
+    proved = CanaryStatus(NEW, ("n1",), text(NOW - timedelta(hours=2)), text(NOW - timedelta(hours=1)))
+    status = RolloutStatus(release=RELEASE, canary=proved)
+    spec = change(canary=CANARY)
+    made = planned(*first, unfetched("n2"), unfetched("n3"), spec=spec, status=status)
+    assert [action.node for action in made.actions] == ["n2", "n3"]
+    assert made.statuses["workers"].canary == proved
+
+
+def test_another_attempt_has_to_be_proved_anew() -> None:
+    proved = CanaryStatus(NEW, ("n1",), text(NOW - timedelta(hours=2)), text(NOW - timedelta(hours=1)))
+    status = RolloutStatus(release=RELEASE, canary=proved)
+    made = planned(unfetched("n1"), unfetched("n2"), spec=change(canary=CANARY, attempt=1), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",))
+    assert made.verdicts["n2"].reason is Reason.AwaitingCanary
 
 
 def test_control_plane_nodes_are_started_one_at_a_time_even_in_one_pass() -> None:

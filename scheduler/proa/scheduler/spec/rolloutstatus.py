@@ -57,6 +57,11 @@ class CanaryStatus:
     release: str = described("The digest that they are to prove.", default="", maxLength=71)
     nodes: tuple[str, ...] = described("Their names.", default=(), maxItems=64, items={"maxLength": 253})
     proved_at: str = described("Since when all of them run it well.", default="", **_TIME)
+    soaked_at: str = described(
+        "When they had done so for long enough: the release is proved, whatever becomes of them later.",
+        default="",
+        **_TIME,
+    )
 
 
 @dataclass(frozen=True)
