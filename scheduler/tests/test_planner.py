@@ -495,6 +495,23 @@ def test_nodes_with_a_write_of_ours_under_way_are_left_alone_and_counted() -> No
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 
 
+def test_no_more_nodes_are_started_than_a_window_bears_that_opens_before_they_are_done() -> None:
+    budgets = (Budget("0 10 * * *", "4h", "UTC", 3), Budget("10 12 * * *", "1h", "UTC", 1))
+    spec = change(max_unavailable=3, budgets=budgets)
+    made = planned(ready(), ready("n2"), spec=spec)
+    assert [action.node for action in made.actions] == ["n1"]
+    assert "2026-01-05T12:10:00Z" in made.verdicts["n2"].detail
+    assert made.wake == NOW + timedelta(minutes=10)
+
+
+def test_none_is_started_that_would_not_be_done_before_a_window_that_bears_none() -> None:
+    budgets = (Budget("0 10 * * *", "4h", "UTC", 3), Budget("10 12 * * *", "1h", "UTC", 0))
+    made = planned(ready(), spec=change(budgets=budgets))
+    assert made.actions == ()
+    assert made.verdicts["n1"].reason is Reason.WindowTooShort
+    assert "2026-01-05T12:10:00Z" in made.verdicts["n1"].detail
+
+
 def test_nothing_is_done_for_a_rollout_that_cannot_be_read() -> None:
     spec = change(budgets=(Budget("0 0 31 2 *", "1h"),))
     made = planned(ready(), spec=spec)

@@ -166,7 +166,7 @@ class Planner:
         calendar = self._calendars.get(view.name)
         if calendar is None or calendar.spec is not view.spec:
             calendar = self._calendars[view.name] = Calendar(view.spec)
-        campaign = Campaign(view, aim, standings, snapshot, now, calendar.allowance(now, len(standings)))
+        campaign = Campaign(view, aim, standings, snapshot, now, calendar)
         campaign.halted = is_halted(view) or bool(campaign.status.halted)
         return campaign
 
