@@ -37,6 +37,7 @@ from proa.scheduler.spec.rollout import (
     OnTimeout,
     Operator,
     Requirement,
+    Retry,
     RolloutSpec,
     Selector,
     Staging,
@@ -534,6 +535,45 @@ def test_rollouts_that_share_a_node_both_stop() -> None:
         "some": "Conflict",
         "others": "Pending",
     }
+
+
+UNREADABLE_SPEC = change(retry=Retry(backoff="soon"))
+
+
+def conditions_of(made: Plan, rollout: str = "workers") -> dict[str, tuple[str, str]]:
+    return {one.type: (one.status, one.reason) for one in made.statuses[rollout].conditions}
+
+
+def two_of(status: RolloutStatus) -> dict[str, RolloutView]:
+    return {name: RolloutView(name, name, 3, SPEC, status) for name in ("workers", "others")}
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "reason"),
+    [
+        (planned(unfetched()), lambda status: planned(ready(), rollouts=two_of(status)), "Conflict"),
+        (planned(done()), lambda status: planned(done(), rollouts=two_of(status)), "Conflict"),
+        (
+            planned(done()),
+            lambda status: planned(done(), spec=UNREADABLE_SPEC, status=status),
+            "InvalidSpec",
+        ),
+    ],
+    ids=["progressing", "complete", "invalid"],
+)
+def test_a_rollout_that_is_refused_is_neither_under_way_nor_complete_until_it_acts_again(
+    before: Plan, refused: Callable[[RolloutStatus], Plan], reason: str
+) -> None:
+    made = refused(before.statuses["workers"])
+    assert conditions_of(made) == dict.fromkeys(("Valid", "Progressing", "Complete", "Halted"), ("False", reason))
+    again = planned(done(), status=made.statuses["workers"])
+    assert conditions_of(again) == conditions_of(planned(done()))
+
+
+def test_what_was_halted_stays_so_while_it_is_refused() -> None:
+    made = planned(ready(), rollouts=two_of(HALTED))
+    assert conditions_of(made)["Halted"] == ("True", "Halted")
+    assert planned(ready(), status=made.statuses["workers"]).statuses["workers"].phase == "Halted"
 
 
 def test_too_many_failed_nodes_halt_the_rollout_and_those_under_way_finish() -> None:
