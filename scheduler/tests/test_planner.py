@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from proa.core.described import document, parse
+from proa.core.errors import ProaError
 from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -25,6 +28,7 @@ from proa.scheduler.planning.views import (
     RolloutView,
     Snapshot,
 )
+from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
@@ -810,6 +814,21 @@ def test_another_attempt_has_to_be_proved_anew() -> None:
     made = planned(unfetched("n1"), unfetched("n2"), spec=change(canary=CANARY, attempt=1), status=status)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",))
     assert made.verdicts["n2"].reason is Reason.AwaitingCanary
+
+
+def test_there_are_no_more_canaries_than_a_status_can_name() -> None:
+    parts = [unfetched(f"n{number:03}") for number in range(100)]
+    found = planned(*parts, spec=change(canary=Canary("100%"))).statuses["workers"]
+    assert found.canary
+    assert len(found.canary.nodes) == 64
+    assert parse(RolloutStatus, document(found), "status") == found
+
+
+@pytest.mark.parametrize(("nodes", "is_taken"), [(64, True), ("100%", True), (65, False)])
+def test_more_canaries_than_that_are_refused_as_a_number(nodes: Amount, is_taken: bool) -> None:
+    wanted = {"release": RELEASE, "canary": {"nodes": nodes}}
+    with nullcontext() if is_taken else pytest.raises(ProaError, match=r"canary\.nodes 65 is not from 0 to 64"):
+        parse(RolloutSpec, wanted, "spec")
 
 
 def test_control_plane_nodes_are_started_one_at_a_time_even_in_one_pass() -> None:

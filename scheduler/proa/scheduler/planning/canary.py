@@ -11,12 +11,10 @@ from proa.core import duration
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.standing import BEGUN, Standing, Step
 from proa.scheduler.planning.turns import turn
-from proa.scheduler.spec.amounts import resolve
+from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
 from proa.scheduler.spec.times import read, text
 
-MOST: Final = 64
-"""Canaries that a status has room for."""
 _STUCK: Final = frozenset({Step.NEW, Step.RECREATED, Step.SILENT, Step.FOREIGN, Step.NOWHERE})
 """Steps from which nothing leads to the release before something else has happened."""
 
@@ -27,7 +25,7 @@ def choose(campaign: Campaign) -> frozenset[str] | None:
     Their names stand in the status, so that they stay the same ones; one that cannot prove the release any more is
     replaced. Once they have proved it, it is proved for this attempt, whatever becomes of them.
     """
-    count = min(resolve(campaign.spec.canary.nodes, campaign.total), campaign.total, MOST)
+    count = min(resolve(campaign.spec.canary.nodes, campaign.total), campaign.total, MAX_CANARIES)
     if count == 0 or campaign.aim.back:
         return None
     status = campaign.status.canary

@@ -10,7 +10,7 @@ from typing import Any, Final
 from proa.core.described import described
 from proa.core.duration import PATTERN as DURATION
 from proa.core.wire import MAX_RELEASE, RELEASE
-from proa.scheduler.spec.amounts import MAX_NODES, PATTERN, Amount
+from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 
 MAX_LIST: Final = 16
 """Items of a list that a person writes."""
@@ -142,7 +142,11 @@ class Turns:
 class Canary:
     """The first nodes, which must prove the release before it is brought to the others."""
 
-    nodes: Amount = described("How many; 0 for none.", default=0, **_AMOUNT)
+    nodes: Amount = described(
+        f"How many, {MAX_CANARIES} at most, also of a percentage; 0 for none.",
+        default=0,
+        **dict(_AMOUNT) | {"maximum": MAX_CANARIES},
+    )
     soak: str = described("How long they must run well before the others follow.", default="10m", **_SPAN)
 
 
