@@ -231,6 +231,14 @@ def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
     assert found.statuses["workers"].blockers == (STUCK,)
 
 
+def test_nobody_waits_for_a_node_that_can_never_be_drained() -> None:
+    hopeless = {"n1": (STUCK,)}
+    zones = planned(ready(zone="a"), ready("n2", zone="b"), hopeless=hopeless)
+    assert [action.node for action in zones.actions] == ["n2"]
+    control_plane = planned(ready(), ready("n2", control_plane=True), hopeless=hopeless)
+    assert [action.node for action in control_plane.actions] == ["n2"]
+
+
 def test_every_reason_can_be_given() -> None:
     assert set(REASONS) == set(Reason)
 

@@ -19,7 +19,8 @@ from proa.core.errors import Code, ProaError
 from proa.scheduler.drain import pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.eviction import Tries
-from proa.scheduler.drain.nodedrain import NodeDrain, Wish, hopeless
+from proa.scheduler.drain.foresee import foresee
+from proa.scheduler.drain.nodedrain import NodeDrain, Wish
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
@@ -139,16 +140,12 @@ class Drainer:
         return self._daemon_sets
 
     def foresee(self, node: str, policy: Drain) -> tuple[Blocker, ...]:
-        """What would keep a node from being drained for ever, by what the API server has seen of its pods.
-
-        That may be a moment ago: an answer as of now takes 0.1 s, as its cache asks etcd how far it has come.
+        """What would keep a node from being drained for ever.
 
         Raises:
             ApiError: When its pods cannot be listed.
         """
-        query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
-        found = [pods.project(item) for page in self.api.pages(paths.PODS, query) for item in page.get("items") or ()]
-        return hopeless(found, policy, self.budgets().values(), node)
+        return foresee(self.api, node, policy, self.budgets().values())
 
     # life
 

@@ -123,7 +123,8 @@ def _zone(sight: Sight, standing: Standing) -> Verdict | None:
     return Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
 
 
-def _undrainable(sight: Sight, standing: Standing) -> Verdict | None:
+def undrainable(sight: Sight, standing: Standing) -> Verdict | None:
+    """Whether a node could never be drained."""
     found = sight.campaign.snapshot.hopeless.get(standing.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None
 
@@ -137,14 +138,14 @@ REST: Final[tuple[Gate, ...]] = (_halted, _paused, _held, _not_ready, _given_up,
 """What holds back staging and starting alike."""
 START: Final[tuple[Gate, ...]] = (
     *REST,
+    undrainable,
     _staging_others,
     _control_plane_order,
     _control_plane_busy,
     _zone,
-    _undrainable,
     _own_node,
 )
-"""The same, and what only holds back a start: that others go before."""
+"""The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
 
 
 def shut(gates: tuple[Gate, ...], sight: Sight, standing: Standing) -> Iterator[Verdict]:

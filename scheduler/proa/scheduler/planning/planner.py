@@ -102,7 +102,7 @@ class Planner:
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
-        return _merge(campaigns, given_back, verdicts, statuses, now)
+        return _merge(campaigns, given_back, verdicts, _signed(statuses, snapshot.own_node), now)
 
     def standing(self, name: str) -> Standing | None:
         """Where a node stood in the last plan."""
@@ -235,6 +235,14 @@ _ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
     Step.NOWHERE: _say(Reason.NothingToReturnTo),
     Step.REACHED: _reached,
 }
+
+
+def _signed(statuses: Mapping[str, RolloutStatus], own_node: str) -> dict[str, RolloutStatus]:
+    """The statuses with the node of who tells them: people's tools plan as the leader does, and know it from there."""
+    return {
+        name: told if told.scheduler_node == own_node else dataclasses.replace(told, scheduler_node=own_node)
+        for name, told in statuses.items()
+    }
 
 
 def _merge(

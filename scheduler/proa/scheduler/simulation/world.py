@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -29,6 +29,7 @@ from proa.scheduler.planning.views import (
     Snapshot,
     digest_of,
 )
+from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.spec.times import text
 
 
@@ -75,6 +76,7 @@ class World:
         now: The time.
         behaviour: How it behaves.
         own_node: Where the scheduler runs.
+        hopeless: What would keep which nodes from being drained for ever.
     """
 
     now: datetime
@@ -83,6 +85,7 @@ class World:
     behaviour: Behaviour = field(default_factory=Behaviour)
     oses: dict[str, NodeOSView] = field(default_factory=dict)
     own_node: str = ""
+    hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
     boots: dict[str, int] = field(default_factory=dict)
     """How often each node was made to reboot."""
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
@@ -93,7 +96,13 @@ class World:
         """All that can be known now."""
         drains = {name: DrainView(done=when <= self.now) for name, when in self._drained.items()}
         return Snapshot(
-            self.nodes, self.oses, self.rollouts, drains, pending=frozenset(pending), own_node=self.own_node
+            self.nodes,
+            self.oses,
+            self.rollouts,
+            drains,
+            pending=frozenset(pending),
+            own_node=self.own_node,
+            hopeless=self.hopeless,
         )
 
     def at(self, seconds: float, work: Callable[[], None]) -> None:
