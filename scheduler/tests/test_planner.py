@@ -723,6 +723,19 @@ def test_control_plane_nodes_are_started_one_at_a_time_even_in_one_pass() -> Non
     assert [action.node for action in made.actions] == ["n0"]
 
 
+def test_control_plane_nodes_of_several_rollouts_are_started_one_at_a_time_even_in_one_pass() -> None:
+    specs = {name: change(node_selector=Selector({"pool": name})) for name in ("a", "b")}
+    rollouts = {name: RolloutView(name, name, 1, spec) for name, spec in specs.items()}
+    parts = [ready(f"n-{name}", control_plane=True) for name in specs]
+    pooled = [
+        (dataclasses.replace(view, labels={**view.labels, "pool": name}), its)
+        for (view, its), name in zip(parts, specs, strict=True)
+    ]
+    made = planned(*pooled, rollouts=rollouts)
+    assert [action.node for action in made.actions] == ["n-a"]
+    assert made.verdicts["n-b"].reason is Reason.ControlPlaneBusy
+
+
 def test_the_schedulers_own_node_goes_after_the_control_plane_and_waits_for_no_zone() -> None:
     parts = [ready("n1", zone="a"), done("n2", zone="a"), ready("n3", zone="b", control_plane=True)]
     assert [action.node for action in planned(*parts, own_node="n1").actions] == ["n3"]

@@ -99,6 +99,7 @@ class Planner:
             if name not in statuses:
                 campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
                 self._sights[name] = _run(campaign, cluster)
+                cluster = cluster.after(campaign)
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
