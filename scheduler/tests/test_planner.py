@@ -15,7 +15,7 @@ from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.annotations import UNREADABLE
-from proa.scheduler.planning.planner import Plan, plan
+from proa.scheduler.planning.planner import Plan, Planner, plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -562,7 +562,26 @@ def test_nothing_is_done_for_a_rollout_that_cannot_be_read() -> None:
     assert acts(made) == []
     status = made.statuses["workers"]
     assert status.phase == "Invalid"
-    assert next(one for one in status.conditions if one.type == "Valid").message.startswith("budgets[0]")
+    valid = next(one for one in status.conditions if one.type == "Valid")
+    assert valid.reason == "InvalidSchedule"
+    assert valid.message.startswith("spec.budgets[0].schedule: ")
+
+
+def test_a_spec_that_contradicts_itself_does_not_act_and_says_what_to_write() -> None:
+    made = planned(ready(), spec=change(canary=Canary(0, "1h")))
+    assert acts(made) == []
+    valid = next(one for one in made.statuses["workers"].conditions if one.type == "Valid")
+    assert valid.reason == "InvalidSpec"
+    assert "write how many in nodes" in valid.message
+
+
+def test_what_could_not_be_read_and_can_again_acts_again() -> None:
+    planner, (node_view, os_view) = Planner(), ready()
+    broken = RolloutView("workers", "uid", 3, SPEC, problem="status.counts is not an object")
+    snapshot = Snapshot({"n1": node_view}, {"n1": os_view} if os_view else {}, {"workers": broken})
+    assert planner.plan(snapshot, NOW).statuses["workers"].phase == "Invalid"
+    mended = dataclasses.replace(snapshot, rollouts={"workers": dataclasses.replace(broken, problem="")})
+    assert planner.plan(mended, NOW).statuses["workers"].phase == "Progressing"
 
 
 def test_rollouts_that_share_a_node_both_stop() -> None:

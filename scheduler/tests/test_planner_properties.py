@@ -76,7 +76,7 @@ class Chaos:
             max_unavailable=choice(AMOUNTS),
             order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
             budgets=choice(((), EVEN_HOURS)),
-            canary=Canary(choice((0, 1)), "1m"),
+            canary=choice((Canary(), Canary(1, "1m"))),
             staging=Staging(choice((1, 5))),
             drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
             health=Health(READY_SECONDS, choice(("3m", "20m"))),

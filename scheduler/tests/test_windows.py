@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proa.core.errors import Code, ProaError
-from proa.scheduler.planning.budget import Allowance, Calendar, problem_of
+from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.windows import Schedule, Window
 from proa.scheduler.spec.amounts import resolve
-from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
+from proa.scheduler.spec.rollout import Budget, RolloutSpec
 
 RELEASE = "registry.example/node@sha256:" + "1" * 64
 
@@ -212,18 +212,3 @@ def test_a_calendar_that_is_asked_again_and_again_says_what_a_new_one_says() -> 
         known, new = calendar.allowance(now, 20, needed), Calendar(spec).allowance(now, 20, needed)
         assert known.fits(now, needed) == new.fits(now, needed)
         assert dataclasses.replace(known, closes=None) == dataclasses.replace(new, closes=None)
-
-
-@pytest.mark.parametrize(
-    ("spec", "problem"),
-    [
-        (RolloutSpec(RELEASE), ""),
-        (RolloutSpec(RELEASE, budgets=(Budget("0 0 * * *", "1h"), Budget("0 0 31 2 *", "1h"))), "budgets[1]: "),
-        (RolloutSpec(RELEASE, budgets=(Budget("0 0 * * *", "0s"),)), "budgets[0]: "),
-        (RolloutSpec(RELEASE, drain=Drain(timeout="soon")), "drain.timeout: "),
-    ],
-)
-def test_what_only_the_scheduler_finds_names_the_field(spec: RolloutSpec, problem: str) -> None:
-    found = problem_of(spec)
-    assert found.startswith(problem)
-    assert bool(found) is bool(problem)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.core import duration
-from proa.core.errors import ProaError
 from proa.scheduler.planning.windows import Schedule, Window
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import Budget, RolloutSpec
@@ -114,23 +112,3 @@ def schedule_of(budget: Budget) -> Schedule:
         ProaError: ``CONFIG_VALUE``.
     """
     return Schedule(budget.schedule, duration.parse(budget.duration), budget.time_zone)
-
-
-def problem_of(spec: RolloutSpec) -> str:
-    """What of a spec only the scheduler can find: schedules and times that cannot be read. Empty if nothing."""
-    checks: dict[str, Callable[[], object]] = {
-        "canary.soak": lambda: duration.parse(spec.canary.soak),
-        "staging.timeout": lambda: duration.parse(spec.staging.timeout),
-        "drain.timeout": lambda: duration.parse(spec.drain.timeout),
-        "health.timeout": lambda: duration.parse(spec.health.timeout),
-        "retry.backoff": lambda: duration.parse(spec.retry.backoff),
-        "expectedDuration": lambda: duration.parse(spec.expected_duration),
-    }
-    for number, budget in enumerate(spec.budgets):
-        checks[f"budgets[{number}]"] = lambda budget=budget: schedule_of(budget).check()  # type: ignore[misc]
-    for at, check in checks.items():
-        try:
-            check()
-        except ProaError as error:
-            return f"{at}: {error.message}"
-    return ""

@@ -15,10 +15,11 @@ from typing import Final
 from proa.scheduler.planning import canary, gates, status, strays
 from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
 from proa.scheduler.planning.advance import BY_STEP
-from proa.scheduler.planning.budget import Calendar, problem_of
+from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
 from proa.scheduler.planning.holds import Cluster, Sight
 from proa.scheduler.planning.others import look
+from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Aim, Standing, Step, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
@@ -67,18 +68,19 @@ class Planner:
         self._epoch: tuple[object, ...] = ()
         self._known: dict[str, _Known] = {}
         self._calendars: dict[str, Calendar] = {}
-        self._problems: dict[str, tuple[RolloutSpec, str]] = {}
+        self._problems: dict[str, tuple[RolloutSpec, Problem | None]] = {}
         self._sights: dict[str, Sight] = {}
 
     def plan(self, snapshot: Snapshot, now: datetime) -> Plan:
         """The plan for one moment."""
-        acting = {name: view for name, view in sorted(snapshot.rollouts.items()) if not self._problem(view)}
+        problems = {name: self._problem(view) for name, view in sorted(snapshot.rollouts.items())}
+        acting = {name: snapshot.rollouts[name] for name, problem in problems.items() if problem is None}
         aims = {name: aim_of(view) for name, view in acting.items()}
         groups, conflicts, verdicts = self._group(snapshot, acting, aims)
         statuses = {
-            name: status.refused(view, RolloutPhase.INVALID, "InvalidSpec", self._problem(view), now)
-            for name, view in snapshot.rollouts.items()
-            if name not in acting
+            name: status.refused(snapshot.rollouts[name], RolloutPhase.INVALID, problem.reason, problem.message, now)
+            for name, problem in problems.items()
+            if problem is not None
         }
         for name in sorted({rollout for pair in conflicts for rollout in pair}):
             others = sorted({other for pair in conflicts if name in pair for other in pair} - {name})
@@ -116,10 +118,12 @@ class Planner:
 
     # inside
 
-    def _problem(self, view: RolloutView) -> str:
+    def _problem(self, view: RolloutView) -> Problem | None:
+        if view.problem:
+            return Problem(INVALID_SPEC, view.problem)
         known = self._problems.get(view.name)
         if known is None or known[0] is not view.spec:
-            known = self._problems[view.name] = (view.spec, view.problem or problem_of(view.spec))
+            known = self._problems[view.name] = (view.spec, problem_of(view.spec))
         return known[1]
 
     def _group(

@@ -11,10 +11,13 @@ import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from cronsim import CronSim, CronSimError
 
 from proa.core.errors import Code, ProaError
+
+_INSTEAD: Final = "; write five fields as in crontab(5), such as '0 22 * * 1-5'"
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,8 @@ class Schedule:
         Raises:
             ProaError: ``CONFIG_VALUE``.
         """
-        if self.duration <= timedelta(0):
-            raise ProaError(Code.CONFIG_VALUE, "the duration of a window must be more than nothing")
-        if next(_starts(self, datetime.now(UTC)), None) is None:
-            raise ProaError(Code.CONFIG_VALUE, f"the schedule {self.cron!r} never opens")
+        if next(self.starts(datetime.now(UTC)), None) is None:
+            raise ProaError(Code.CONFIG_VALUE, f"the schedule {self.cron!r} never opens{_INSTEAD}")
 
     def windows(self, since: datetime, until: datetime) -> tuple[Window, ...]:
         """Those that are open at some time from ``since`` to ``until``, and the next; what meets is one.
@@ -69,22 +70,36 @@ class Schedule:
             ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
         """
         found: list[Window] = []
-        for start in _starts(self, since - self.duration):
+        for start in self.starts(since - self.duration):
             opens = found.pop().opens if found and start <= found[-1].closes else start
             found.append(Window(opens, start + self.duration))
             if start > until:
                 break
         return tuple(window for window in found if window.closes > since)
 
+    def starts(self, after: datetime) -> Iterator[datetime]:
+        """Opening times; in an hour that comes twice also the one of its first time.
 
-def _starts(schedule: Schedule, after: datetime) -> Iterator[datetime]:
-    """Opening times; in an hour that comes twice also the one of its first time."""
+        Raises:
+            ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
+        """
+        zone = zone_of(self.zone)
+        try:
+            found = CronSim(self.cron, after.astimezone(zone))
+        except CronSimError as error:
+            message = f"the schedule {self.cron!r} cannot be read: {error}{_INSTEAD}"
+            raise ProaError(Code.CONFIG_VALUE, message) from error
+        return (start.astimezone(UTC) for start in found)
+
+
+def zone_of(name: str) -> zoneinfo.ZoneInfo:
+    """The time zone that is called so.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` if none is.
+    """
     try:
-        zone = zoneinfo.ZoneInfo(schedule.zone)
+        return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ProaError(Code.CONFIG_VALUE, f"no time zone is called {schedule.zone!r}") from error
-    try:
-        found = CronSim(schedule.cron, after.astimezone(zone))
-    except CronSimError as error:
-        raise ProaError(Code.CONFIG_VALUE, f"the schedule {schedule.cron!r} cannot be read: {error}") from error
-    return (start.astimezone(UTC) for start in found)
+        message = f"no time zone is called {name!r}; write an IANA name such as Europe/Berlin, or UTC"
+        raise ProaError(Code.CONFIG_VALUE, message) from error
