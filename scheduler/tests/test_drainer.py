@@ -217,6 +217,22 @@ def test_each_pod_is_evicted_once_by_its_uid(case: Case) -> None:
     assert case.drainer.evicted == 2
 
 
+def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
+    """Whoever evicted itself could not order the reboot, and its successor might have no other node to run on."""
+    case.drainer.own_pod = "shop/proa-1"
+    case.budgets = {"shop/proa": BudgetView("shop/proa", Selector(), never="maxUnavailable is 0")}
+    case.server.put("proa-1")
+    assert case.drainer.foresee("n1", Drain()) == ()
+    case.server.put("proa-2")
+    assert [one.pod for one in case.drainer.foresee("n1", Drain())] == ["shop/proa-2"]
+    case.want(n1=WISH)
+    case.until(case.asks(1))
+    case.clock.sleep(SETTLE)
+    case.server.end("proa-2")
+    case.until(case.is_done)
+    assert [what for _, what, _, _ in case.server.asked] == ["shop/proa-2"]
+
+
 def test_a_pod_is_not_asked_for_twice_at_a_time(case: Case) -> None:
     case.server.held = threading.Event()
     case.server.put("web-1")

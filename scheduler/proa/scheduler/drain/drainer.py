@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -89,6 +89,8 @@ class Drainer:
         budgets: The disruption budgets of the cluster, by their keys.
         bell: Rung when a drain has got on.
         clock: The clock.
+        own_pod: The pod that this scheduler runs in, as ``NAMESPACE/NAME``; empty if in none. It stays on its node, as
+            nobody else would drain that one to its end; it dies with the reboot, and its kubelet starts it again.
     """
 
     api: Server
@@ -96,6 +98,7 @@ class Drainer:
     budgets: Callable[[], Mapping[str, BudgetView]]
     bell: Bell
     clock: Clock = SYSTEM
+    own_pod: str = ""
     evicted: int = field(default=0, init=False)
     """Evictions that were accepted."""
 
@@ -147,8 +150,8 @@ class Drainer:
             ApiError: When its pods cannot be listed.
         """
         query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
-        found = [pods.project(item) for page in self.api.pages(paths.PODS, query) for item in page.get("items") or ()]
-        return hopeless(found, policy, self.budgets().values(), node)
+        found = (pods.project(item) for page in self.api.pages(paths.PODS, query) for item in page.get("items") or ())
+        return hopeless(self._others(found), policy, self.budgets().values(), node)
 
     # life
 
@@ -211,7 +214,7 @@ class Drainer:
         if not reflector.synced or reflector.stale_since is not None:
             followed.view, followed.daemon_set, followed.since = DrainView(False, followed.view.blockers), None, None
             return 1.0
-        known = reflector.objects
+        known = {pod.key: pod for pod in self._others(reflector.objects.values())}
         followed.daemon_set = _not_ready(known, want.daemon_sets)
         if want.wish is None:
             followed.view, followed.since = DrainView(done=False), None
@@ -228,6 +231,10 @@ class Drainer:
         followed.view = DrainView(look.done and settled <= 0, look.blockers)
         wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
         return max(_GATHER, min(wakes)) if wakes else None
+
+    def _others(self, known: Iterable[PodView]) -> Iterator[PodView]:
+        """All pods but our own."""
+        return (pod for pod in known if pod.key != self.own_pod)
 
     def _show(self, wanted: Mapping[str, Wanted]) -> None:
         """Put out how all stands, and tell if that has changed."""
