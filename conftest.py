@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("proa", deadline=None)  # a busy machine is no failure
+settings.load_profile("proa")
 
 LONGEST_FIRST = ("test_node_return", "test_node_upgrade", "test_pages", "test_boot_chain")
 """Files that take minutes; a worker takes a file at a time, and none is to be left with one of these at the end."""

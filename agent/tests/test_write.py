@@ -50,7 +50,7 @@ def test_a_region_ends_where_its_partition_ends(region: Region, extent: Extent, 
     assert extent.path.read_bytes() == before
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(some.lists(some.integers(0, 700_000), max_size=8), some.integers(0, 3))
 def test_a_stream_arrives_however_it_is_cut(lengths: list[int], start: int) -> None:
     import tempfile
@@ -170,7 +170,7 @@ def fat(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (folder / "image").read_bytes()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(some.data())
 def test_f2_any_damage_of_a_fat_image_is_an_error_or_a_digest(fat: bytes, data: some.DataObject) -> None:
     damaged = bytearray(fat)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from proa.core.chunks import ChunkReader
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(chunks=st.lists(st.binary(max_size=20)), sizes=st.lists(st.integers(0, 30)))
 def test_pieces_are_taken_in_order(chunks: list[bytes], sizes: list[int]) -> None:
     whole, reader, place = b"".join(chunks), ChunkReader(chunks), 0

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proa.core.duration import PATTERN, parse, text
@@ -31,7 +31,6 @@ def test_what_is_none_is_refused(wrong: str) -> None:
     assert caught.value.code is Code.CONFIG_VALUE
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.integers(0, 10_000_000))
 def test_it_reads_back(seconds: int) -> None:
     assert parse(text(timedelta(seconds=seconds))) == timedelta(seconds=seconds)

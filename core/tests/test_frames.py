@@ -179,7 +179,7 @@ def test_maps_round_trip() -> None:
     assert len(ENCODED) == frames.map_size(EXPECTED)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300) | st.binary(max_size=80).map(lambda tail: ENCODED[:80] + tail))
 def test_no_bytes_but_a_map_are_a_map(data: bytes) -> None:
     with pytest.raises(ProaError) as caught:
@@ -187,7 +187,7 @@ def test_no_bytes_but_a_map_are_a_map(data: bytes) -> None:
     assert caught.value.code is Code.FRAMES
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.integers(0, len(ENCODED) - 1), value=st.integers(0, 255))
 def test_a_changed_byte_is_refused_or_only_a_digest(place: int, value: int) -> None:
     data = bytearray(ENCODED)
@@ -298,7 +298,7 @@ def test_a_frame_with_a_dictionary_is_refused() -> None:
         into(data, signed(data, SIZE))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.binary(max_size=200).map(lambda tail: b"\x28\xb5\x2f\xfd" + tail)
     | st.tuples(st.integers(0, len(ONE) - 1), st.binary(min_size=1, max_size=8)).map(
@@ -310,7 +310,7 @@ def test_any_signed_bytes_give_the_size_or_an_error(data: bytes) -> None:
         assert into(data, signed(data, SIZE)) == zstandard.ZstdDecompressor().decompress(data)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     data=st.binary(max_size=200).map(lambda tail: b"\x28\xb5\x2f\xfd" + tail)
     | st.binary(max_size=100)

@@ -95,7 +95,7 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
     caught.value.text("proa").encode()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     st.text(max_size=40)
     | st.tuples(

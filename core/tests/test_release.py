@@ -222,7 +222,7 @@ def test_a_truncated_document_is_refused() -> None:
         refusal(data[:size])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     place=st.integers(0, len(example().encode()) - 1),
     patch=st.binary(min_size=1, max_size=3),

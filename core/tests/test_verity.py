@@ -176,7 +176,7 @@ def test_a_true_tree_streams_through(blocks: int, chunk: int) -> None:
     assert all(len(piece) % BLOCK_SIZE == 0 for piece in pieces)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bit=st.integers(0, 5 * BLOCK_SIZE * 8 - 1), chunk=st.sampled_from([777, 4096, 40960]))
 def test_a_flipped_bit_never_comes_out(bit: int, chunk: int) -> None:
     blocks = 4 * 128  # a top block and four leaf blocks

@@ -23,7 +23,7 @@ def refusal(request: Request) -> ProaError:
     return refused.value
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     boot=st.integers(layout.MIN_BOOT, GIB),
     uki=st.integers(1, GIB),
@@ -142,7 +142,7 @@ def test_a_second_system_takes_no_slot_for_its_own() -> None:
     assert [name for name, guid in types.items() if guid == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"] == ["BOOT"]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(root=st.integers(1, 8 * GIB), uki=st.integers(1, GIB))
 def test_derived_sizes_have_head_room(root: int, uki: int) -> None:
     sizes = layout.sizes_for(root, uki)

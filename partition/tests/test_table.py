@@ -200,7 +200,7 @@ def test_attributes_as_sfdisk_writes_them(words: str, bits: int) -> None:
     assert attributes(words) == bits
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(position=st.integers(0, 91), bit=st.integers(0, 7))
 def test_a_header_with_any_bit_flipped_is_not_taken(position: int, bit: int) -> None:
     header = gpt.Header(b"EFI PART", 0x10000, 92, 0, 0, 1, 99, 34, 66, bytes(range(16)), 2, 128, 128, 7)

@@ -72,7 +72,7 @@ PARTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(JSON | PARTS, JSON | PARTS)
 def test_no_budget_is_too_strange(spec: object, status: object) -> None:
     item = {"metadata": {"namespace": "shop", "name": "web"}, "spec": spec, "status": status}

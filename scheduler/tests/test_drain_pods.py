@@ -66,7 +66,7 @@ PARTS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(PARTS, JSON | PARTS, JSON | PARTS)
 def test_no_pod_is_too_strange(metadata: dict[str, Any], spec: object, status: object) -> None:
     item = {"metadata": {**metadata, "namespace": "shop", "name": "x"}, "spec": spec, "status": status}

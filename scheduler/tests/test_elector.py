@@ -469,7 +469,7 @@ MOMENTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=int(os.environ.get("PROA_SCHEDULES", "25")))
+@settings(max_examples=int(os.environ.get("PROA_SCHEDULES", "25")))
 @given(MOMENTS)
 def test_there_is_never_more_than_one_leader_and_no_fence_comes_twice(moments: list[tuple[str, float, float]]) -> None:
     chance = [0.5]

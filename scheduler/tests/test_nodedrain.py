@@ -242,7 +242,7 @@ WISHES = st.builds(
 ROUNDS = st.lists(st.tuples(st.lists(views(), max_size=4), WISHES, ERRORS, st.integers(0, 40)), max_size=6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(ROUNDS)
 def test_it_is_never_done_while_a_pod_is_left(rounds: list[tuple[list[PodView], Wish, Any, int]]) -> None:
     case = Case()

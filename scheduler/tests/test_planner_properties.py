@@ -48,7 +48,7 @@ T = TypeVar("T")
 def schedules(few: int) -> settings:
     """How many schedules: ``PROA_SCHEDULES`` if it is set."""
     number = int(os.environ.get("PROA_SCHEDULES", few))
-    return settings(max_examples=number, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    return settings(max_examples=number, suppress_health_check=list(HealthCheck), database=None)
 
 
 class Chance:

@@ -295,7 +295,7 @@ METADATA = st.fixed_dictionaries(
 ITEMS = st.fixed_dictionaries({"metadata": METADATA}, optional={"spec": VALUES | PARTS, "status": VALUES | PARTS})
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ITEMS, ITEMS, ITEMS)
 def test_nothing_that_stands_in_objects_stops_the_scheduler(node: Any, os: Any, rollout: Any) -> None:
     """They are read, and planned from."""

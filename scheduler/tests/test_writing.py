@@ -328,7 +328,7 @@ def merged(target: Any, patch: Any) -> Any:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(OBJECTS, OBJECTS)
 def test_a_difference_makes_the_new_of_the_old(old: dict[str, Any], new: dict[str, Any]) -> None:
     patch = difference(old, new)
