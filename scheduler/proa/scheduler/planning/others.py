@@ -63,7 +63,7 @@ def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | 
         return False
     if standing.plain:
         return True
-    if standing.node.hold is not None or not standing.node.ready:
+    if standing.node.hold is not None or not (standing.node.ready or campaign.aim.back):
         return False
     if standing.step is Step.READY and standing.node.name in campaign.snapshot.hopeless:
         return False
