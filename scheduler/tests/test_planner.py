@@ -524,6 +524,29 @@ def test_nodes_with_a_write_of_ours_under_way_are_left_alone_and_counted() -> No
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 
 
+def test_an_order_to_fetch_that_does_not_show_yet_counts_against_the_limit() -> None:
+    spec = change(staging=Staging(1))
+    made = planned(unfetched(), unfetched("n2"), spec=spec, pending=frozenset({"n1"}))
+    assert acts(made) == []
+    assert made.verdicts["n2"].reason is Reason.StagingFull
+    rests = planned(unfetched(), unfetched("n2"), spec=spec, pending=frozenset({"n1"}), resting=frozenset({"n1"}))
+    assert [action.node for action in rests.actions] == ["n2"]
+
+
+def test_the_zone_of_a_cordon_that_does_not_show_yet_has_its_turn() -> None:
+    parts = [ready("n1", zone="b"), ready("n2", zone="a"), ready("n3", zone="b")]
+    made = planned(*parts, spec=change(max_unavailable=3), pending=frozenset({"n1"}))
+    assert [action.node for action in made.actions] == ["n3"]
+    assert made.verdicts["n2"].reason is Reason.OtherZone
+
+
+@pytest.mark.parametrize("its", [None, NodeOSView("n1", "os-n1", "uid-n1"), NodeOSView("n1", "os-n1", "uid-0")])
+def test_the_zone_of_a_marked_node_whose_object_says_nothing_has_its_turn(its: NodeOSView | None) -> None:
+    between = marked("n1", zone="b"), its
+    made = planned(between, ready("n2", zone="a"), ready("n3", zone="b"), spec=change(max_unavailable=3))
+    assert [action.node for action in made.actions if isinstance(action, Cordon)] == ["n3"]
+
+
 def test_nothing_is_done_for_a_rollout_that_cannot_be_read() -> None:
     spec = change(budgets=(Budget("0 0 31 2 *", "1h"),))
     made = planned(ready(), spec=spec)

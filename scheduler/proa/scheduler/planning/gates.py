@@ -27,7 +27,7 @@ def stage(campaign: Campaign, sight: Sight) -> None:
     for standing in campaign.at_rest(Step.STAGING):
         _staging(campaign, standing)
     candidates = _open(campaign, Step.TO_STAGE, Keeper(REST, sight))
-    free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING])
+    free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING]) - sight.others.ordered
     chosen = _first(campaign, candidates, free)
     release, timeout = campaign.spec.release, campaign.spec.staging.timeout
     verdicts = campaign.verdicts
