@@ -556,6 +556,29 @@ def test_none_is_started_that_would_not_be_done_before_a_window_that_bears_none(
     assert "2026-01-05T12:10:00Z" in made.verdicts["n1"].detail
 
 
+def test_an_order_to_fetch_that_does_not_show_yet_counts_against_the_limit() -> None:
+    spec = change(staging=Staging(1))
+    made = planned(unfetched(), unfetched("n2"), spec=spec, pending=frozenset({"n1"}))
+    assert acts(made) == []
+    assert made.verdicts["n2"].reason is Reason.StagingFull
+    rests = planned(unfetched(), unfetched("n2"), spec=spec, pending=frozenset({"n1"}), resting=frozenset({"n1"}))
+    assert [action.node for action in rests.actions] == ["n2"]
+
+
+def test_the_zone_of_a_cordon_that_does_not_show_yet_has_its_turn() -> None:
+    parts = [ready("n1", zone="b"), ready("n2", zone="a"), ready("n3", zone="b")]
+    made = planned(*parts, spec=change(max_unavailable=3), pending=frozenset({"n1"}))
+    assert [action.node for action in made.actions] == ["n3"]
+    assert made.verdicts["n2"].reason is Reason.OtherZone
+
+
+@pytest.mark.parametrize("its", [None, NodeOSView("n1", "os-n1", "uid-n1"), NodeOSView("n1", "os-n1", "uid-0")])
+def test_the_zone_of_a_marked_node_whose_object_says_nothing_has_its_turn(its: NodeOSView | None) -> None:
+    between = marked("n1", zone="b"), its
+    made = planned(between, ready("n2", zone="a"), ready("n3", zone="b"), spec=change(max_unavailable=3))
+    assert [action.node for action in made.actions if isinstance(action, Cordon)] == ["n3"]
+
+
 def test_nothing_is_done_for_a_rollout_that_cannot_be_read() -> None:
     spec = change(budgets=(Budget("0 0 31 2 *", "1h"),))
     made = planned(ready(), spec=spec)
@@ -669,6 +692,41 @@ def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -
     draining = marked(boot_id="boot-2", mark=mark), os(status=says(RUNS_NEW, HAS_OLD))
     made = planned(draining, ready("n2"), spec=spec, status=HALTED, drains={"n1": DrainView(True)})
     assert acts(made) == [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
+
+
+BACK = change(failure=Failure(0, OnFailure.ROLLBACK))
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_way_back_reaches_nodes_that_are_not_ready_or_given_up(ready: bool) -> None:
+    record = Record("workers", NEW, failures=9, failed=True, not_before=NOW + timedelta(hours=1), reason="Unwell")
+    lost = node(ready=ready), os(status=says(RUNS_NEW, HAS_OLD), record=record)
+    made = planned(lost, done("n2"), spec=BACK, status=HALTED)
+    assert [(type(action), action.node) for action in made.actions] == [(Cordon, "n1")]
+
+
+def test_a_way_back_of_nodes_that_are_not_ready_takes_no_more_at_a_time_than_may_be_away() -> None:
+    ill = [(node(f"n{number}", ready=False), os(f"n{number}", says(RUNS_NEW, HAS_OLD))) for number in range(3)]
+    assert [action.node for action in planned(*ill, spec=BACK, status=HALTED).actions] == ["n0"]
+    assert acts(planned(*ill, spec=BACK, status=HALTED, pending=frozenset({"n0"}))) == []
+    assert acts(planned((marked("n0", ready=False), ill[0][1]), *ill[1:], spec=BACK, status=HALTED)) == []
+
+
+def test_a_node_whose_way_back_fails_too_often_is_given_up() -> None:
+    refused = order(Verb.ROLLBACK, 4)
+    record = Record("workers", NEW, failures=9, failed=True, order=3)
+    status = says(RUNS_NEW, HAS_OLD, refused, Result.REFUSED)
+    mark = dataclasses.replace(MARK, boot_id="boot-2")
+    for failures in (1, 2, 3):
+        (note,) = acts(planned((marked(mark=mark), os("n1", status, refused, record)), spec=BACK, status=HALTED))
+        assert isinstance(note, Note)
+        assert (note.record.failures, note.record.failed, note.record.back) == (failures, True, True)
+        record = dataclasses.replace(note.record, order=3)
+    record = dataclasses.replace(record, order=4)
+    resting = node(), os("n1", says(RUNS_NEW, HAS_OLD), record=record)
+    given_up = planned(resting, done("n2"), spec=BACK, status=HALTED)
+    assert given_up.verdicts["n1"].reason is Reason.GivenUp
+    assert [action.node for action in given_up.actions] == ["n2"]
 
 
 def test_a_way_back_begins_where_the_commit_has_ended() -> None:

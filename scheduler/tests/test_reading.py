@@ -36,7 +36,7 @@ SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 RELEASE = f"registry.example/node:1@{DIGEST}"
 A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1", "2" * 64)
-A_RECORD = Record("workers", DIGEST, 2, 1, 1, SINCE, True, 7, SINCE, "DrainTimeout", "not drained")
+A_RECORD = Record("workers", DIGEST, 2, 1, 1, SINCE, True, 7, SINCE, "DrainTimeout", "not drained", True)
 
 
 def a_node(**notes: str) -> dict[str, Any]:
@@ -256,6 +256,7 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
         st.none() | TIMES,
         st.text(max_size=30),
         st.text(max_size=MAX_MESSAGE),
+        st.booleans(),
     )
 )
 def test_a_record_is_read_as_it_was_written(record: Record) -> None:

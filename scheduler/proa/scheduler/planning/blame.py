@@ -72,7 +72,7 @@ def waiting(standing: Standing, now: datetime) -> datetime | None:
 
 def _before(campaign: Campaign, standing: Standing) -> Record:
     aim = campaign.aim
-    return standing.record or Record(aim.rollout, aim.digest, aim.attempt)
+    return standing.record or Record(aim.rollout, aim.digest, aim.attempt, back=aim.back)
 
 
 def _turn(campaign: Campaign, times: int) -> datetime:

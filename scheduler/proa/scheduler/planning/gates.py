@@ -27,7 +27,7 @@ def stage(campaign: Campaign, sight: Sight) -> None:
     for standing in campaign.at_rest(Step.STAGING):
         _staging(campaign, standing)
     candidates = _open(campaign, Step.TO_STAGE, Keeper(REST, sight))
-    free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING])
+    free = campaign.spec.staging.max_concurrent - len(campaign.by_step[Step.STAGING]) - sight.others.ordered
     chosen = _first(campaign, candidates, free)
     release, timeout = campaign.spec.release, campaign.spec.staging.timeout
     verdicts = campaign.verdicts
@@ -78,6 +78,8 @@ def _start_some(campaign: Campaign, candidates: list[Standing], sight: Sight) ->
     """Those that are away already cost nothing, the others a place each."""
     free = campaign.allowance.unavailable - sight.others.away
     chosen = _first(campaign, candidates, max(free, 0), lambda standing: standing.away and free >= 0)
+    if campaign.aim.back and free < 0:
+        chosen = _ill(campaign, candidates)
     control_plane = set(sight.cluster.control_plane_away)
     for standing in sorted((one for one in candidates if one.node.name in chosen), key=lambda one: turn(campaign, one)):
         if standing.node.control_plane and control_plane - {standing.node.name}:
@@ -91,6 +93,13 @@ def _start_some(campaign: Campaign, candidates: list[Standing], sight: Sight) ->
     for standing in candidates:
         if standing.node.name not in chosen:
             campaign.say(standing, full)
+
+
+def _ill(campaign: Campaign, candidates: Iterable[Standing]) -> set[str]:
+    """Of nodes that are NotReady, and that the way back may cure: as many at a time as may be away."""
+    under_way = campaign.snapshot.pending - campaign.snapshot.resting
+    taken = sum(one.node.mark is not None or one.node.name in under_way for one in campaign.standings)
+    return _first(campaign, (one for one in candidates if not one.node.ready), campaign.allowance.unavailable - taken)
 
 
 def no_slot(campaign: Campaign, sight: Sight) -> Verdict:

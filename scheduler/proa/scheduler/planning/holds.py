@@ -72,8 +72,9 @@ def _held(_: Sight, standing: Standing) -> Verdict | None:
     return Verdict(Reason.Held, hold) if hold is not None else None
 
 
-def _not_ready(_: Sight, standing: Standing) -> Verdict | None:
-    return None if standing.node.ready else Verdict(Reason.NotReady)
+def _not_ready(sight: Sight, standing: Standing) -> Verdict | None:
+    """A node that is ill waits; but not for the way back, which may be what cures it."""
+    return None if standing.node.ready or sight.campaign.aim.back else Verdict(Reason.NotReady)
 
 
 def _given_up(sight: Sight, standing: Standing) -> Verdict | None:

@@ -16,6 +16,7 @@ class Others:
 
     Attributes:
         away: How many are away, for whatever reason.
+        ordered: How many may have been ordered to fetch the release by a write of ours that does not show yet.
         fetching: How many have to fetch the release, or do so, before any is disturbed.
         workers: How many that are not of the control plane are not done.
         control_plane: How many of the control plane are not done.
@@ -23,6 +24,7 @@ class Others:
     """
 
     away: int
+    ordered: int
     fetching: int
     workers: int
     control_plane: int
@@ -31,10 +33,9 @@ class Others:
 
 def look(campaign: Campaign, canaries: frozenset[str] | None) -> Others:
     """One look over all nodes."""
-    pending = campaign.snapshot.pending - campaign.snapshot.resting
-    away = campaign.away
-    if pending:
-        away += sum(not one.away and one.node.name in pending for one in campaign.standings)
+    unseen = _unseen(campaign)
+    away = campaign.away + sum(not one.away for one in unseen)
+    ordered = sum(one.step is Step.TO_STAGE for one in unseen)
     busy = campaign.under_way
     movable = {
         step: [standing for standing in campaign.by_step[step] if can_move(campaign, standing, canaries)]
@@ -44,12 +45,29 @@ def look(campaign: Campaign, canaries: frozenset[str] | None) -> Others:
     waited_for = [one for group in (busy, *movable.values()) for one in group if one.node.name != own]
     control_plane = sum(standing.node.control_plane for standing in waited_for)
     fetching = 0 if busy else len(movable[Step.TO_STAGE]) + len(movable[Step.STAGING])
-    if busy:
-        zone: str | None = min(standing.node.zone for standing in busy)
-    else:
-        ready = movable[Step.READY]
-        zone = min(turn(campaign, standing) for standing in ready).zone if ready else None
-    return Others(away, fetching, len(waited_for) - control_plane, control_plane, zone)
+    begun = {one.node.zone for group in (busy, _between_steps(campaign), unseen) for one in group if _has_begun(one)}
+    zone = min(begun) if begun else _next_zone(campaign, movable[Step.READY])
+    return Others(away, ordered, fetching, len(waited_for) - control_plane, control_plane, zone)
+
+
+def _unseen(campaign: Campaign) -> list[Standing]:
+    """Nodes with a write of ours that may not show yet: each may stand where that has brought it."""
+    pending = campaign.snapshot.pending - campaign.snapshot.resting
+    return [one for one in campaign.standings if one.node.name in pending] if pending else []
+
+
+def _between_steps(campaign: Campaign) -> list[Standing]:
+    """Nodes that cannot be told of where they are, and may have our mark all the same."""
+    return [one for step in (Step.NEW, Step.RECREATED, Step.SILENT, Step.FOREIGN) for one in campaign.by_step[step]]
+
+
+def _has_begun(standing: Standing) -> bool:
+    """Whether its zone has its turn: it has our mark, or may have been given it by a write that does not show yet."""
+    return standing.under_way or standing.mark is not None or standing.step is Step.READY
+
+
+def _next_zone(campaign: Campaign, ready: list[Standing]) -> str | None:
+    return min(turn(campaign, standing) for standing in ready).zone if ready else None
 
 
 _MOVABLE = (Step.TO_STAGE, Step.STAGING, Step.READY)
@@ -65,7 +83,7 @@ def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | 
         return False
     if standing.plain:
         return True
-    if standing.node.hold is not None or not standing.node.ready:
+    if standing.node.hold is not None or not (standing.node.ready or campaign.aim.back):
         return False
     record = standing.record
     if record is not None and record.failures > campaign.spec.retry.limit:

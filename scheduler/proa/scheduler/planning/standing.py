@@ -6,6 +6,7 @@ changed.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import Final
@@ -127,10 +128,15 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> Record | None:
-    """What went wrong on the way to this aim: what belongs to another release or attempt is over."""
+    """What went wrong on the way to this aim: what belongs to another release or attempt is over.
+
+    The tries of the way there say nothing about the way back; that the release has failed holds on both.
+    """
     record = os.record if os else None
     if record is None or (record.rollout, record.release, record.attempt) != (aim.rollout, aim.digest, aim.attempt):
         return None
+    if record.back is not aim.back:
+        return dataclasses.replace(record, back=aim.back, failures=0, parks=0, not_before=None)
     return record
 
 

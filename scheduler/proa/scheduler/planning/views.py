@@ -102,6 +102,7 @@ class Record:
         mark: When the mark was set under which the last try was counted: that try is over.
         reason: The last reason, in one word.
         message: The same in a sentence.
+        back: Whether the tries are those of the way back.
     """
 
     rollout: str
@@ -115,6 +116,7 @@ class Record:
     mark: datetime | None = None
     reason: str = ""
     message: str = ""
+    back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
