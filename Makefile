@@ -57,8 +57,8 @@ bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/
 bench-install: setup ## seconds and memory of an install against zstd | dd; build/bench/install.json
 	@.venv/bin/python benchmarks/install.py
 
-bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LIST pages; build/bench/scheduler.json
-	@.venv/bin/python benchmarks/scheduler.py
+bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LIST pages; CHECK=1 fails where a goal is missed
+	@.venv/bin/python benchmarks/scheduler.py $(if $(CHECK),--check)
 
 clean: ## take away what was built here (not the cache in ~/.cache/proa)
 	rm -rf build dist

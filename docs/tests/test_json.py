@@ -189,7 +189,9 @@ def test_virtual_machines() -> None:
     story.schema = "proa.rehearsal/v1"
     validate(story.document(old="old", new="new", secure_boot=True, breaks=["panic"]))
     story.schema = "proa.proof/v1"
-    probes = {"answers": 9, "failures": 0, "slowest": 0.1, "by_node": {"node-1": 9}}
+    failed = [{"at": 2.5, "node": "node-1", "why": "refused"}]
+    probes = {"answers": 9, "failures": 1, "slowest": 0.1, "by_node": {"node-1": 9}, "failed": failed}
+    memory = {"memory": 1024, "memory_of_kernel": {"node-1": 970}, "memory_used": {"node-1": 450}}
     timeline = {"node-1": [{"at": 1.5, "what": "a:1.0.0 committed Idle"}]}
-    validate(story.document(nodes=1, memory=1024, probes=probes, timeline=timeline))
+    validate(story.document(nodes=1, **memory, probes=probes, timeline=timeline))
     validate({"schema": "proa.rehearsal-plan/v1", "proa": "0", "old": "old", "new": "new", "breaks": ["panic"]})

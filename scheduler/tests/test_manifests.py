@@ -20,6 +20,7 @@ from proa.scheduler.commands.run import run
 from proa.scheduler.install import render, rights
 from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, user
 from proa.scheduler.install.places import place
+from proa.scheduler.install.resources import quantity
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.install.workloads import SOCKET
 from proa.scheduler.kube.stream import Object
@@ -220,6 +221,17 @@ def test_the_scheduler_is_asked_where_it_listens() -> None:
     assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
 
+def test_the_scheduler_knows_its_node_and_its_pod() -> None:
+    (container,) = pod_of(DOCUMENTS, "Deployment")["containers"]
+    verb, *words = container["args"]
+    given = run.make_context(verb, words).params
+    assert (given["namespace"], given["own_node"], given["own_pod"]) == (
+        "$(POD_NAMESPACE)",
+        "$(NODE_NAME)",
+        "$(POD_NAME)",
+    )
+
+
 def test_the_proxy_reaches_the_agents_socket_and_nothing_else() -> None:
     pod = pod_of(DOCUMENTS, "DaemonSet")
     (volume,) = pod["volumes"]
@@ -284,6 +296,55 @@ def test_selectors() -> None:
     assert pod_of(found, "DaemonSet")["nodeSelector"] == {**linux, "proa.dev/os": "yes", "a": ""}
 
 
+def test_tolerations() -> None:
+    found = printed(
+        "--toleration", "dedicated=infra:NoSchedule", "--toleration", "a.b/c:NoExecute", "--toleration", "d="
+    )
+    usual, *others = pod_of(found, "Deployment")["tolerations"]
+    assert [usual] == pod_of(DOCUMENTS, "Deployment")["tolerations"]
+    assert others == [
+        {"key": "dedicated", "operator": "Equal", "value": "infra", "effect": "NoSchedule"},
+        {"key": "a.b/c", "operator": "Exists", "effect": "NoExecute"},
+        {"key": "d", "operator": "Equal", "value": ""},
+    ]
+    assert pod_of(found, "DaemonSet")["tolerations"] == [{"operator": "Exists"}]
+    same = printed("--toleration", "node-role.kubernetes.io/control-plane:NoSchedule")
+    assert pod_of(same, "Deployment")["tolerations"] == [usual]
+
+
+def resources_of(found: list[Object], kind: str) -> Object:
+    resources: Object = pod_of(found, kind)["containers"][0]["resources"]
+    return resources
+
+
+def test_resources() -> None:
+    words = ("--requests", "cpu=0.5, memory=1Gi", "--limits", "memory=2G,cpu=2", "--proxy-limits", "memory=200Mi")
+    found = printed(*words, "--proxy-requests", "cpu=5m")
+    assert resources_of(found, "Deployment") == {
+        "requests": {"cpu": "0.5", "memory": "1Gi"},
+        "limits": {"memory": "2G", "cpu": "2"},
+    }
+    assert resources_of(found, "DaemonSet") == {
+        "requests": {"cpu": "5m", "memory": "64Mi"},
+        "limits": {"memory": "200Mi"},
+    }
+    for kind in ("Deployment", "DaemonSet"):
+        assert resources_of(printed("--requests", "cpu=100m"), kind) == resources_of(DOCUMENTS, kind)
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [("1", 1), ("100m", 0.1), ("1.5", 1.5), ("2k", 2000), ("1Ki", 1024), ("3Gi", 3 * 2**30), ("1T", 10**12)],
+)
+def test_quantities_are_read_as_kubernetes_reads_them(said: str, amount: float) -> None:
+    assert float(quantity(said) or 0) == pytest.approx(amount)
+
+
+@pytest.mark.parametrize("said", ["", "-1", "1 Gi", "1gi", "1K", "Mi", "1.", "1e3", "1\n"])
+def test_what_is_no_quantity_is_none(said: str) -> None:
+    assert quantity(said) is None
+
+
 def test_pull_secret() -> None:
     found = printed("--pull-secret", "registry")
     for kind in ("Deployment", "DaemonSet"):
@@ -313,6 +374,16 @@ def test_api_port() -> None:
         (["--proxy-namespace", NAMESPACE], "--proxy-namespace", "the same"),
         (["--node-selector", "a b=c"], "--node-selector", "no label"),
         (["--proxy-selector", "a=b c"], "--proxy-selector", "no label"),
+        (["--toleration", "a b"], "--toleration", "no toleration"),
+        (["--toleration", "a=b c"], "--toleration", "no toleration"),
+        (["--toleration", "a:Never"], "--toleration", "no toleration"),
+        (["--toleration", ":NoSchedule"], "--toleration", "no toleration"),
+        (["--requests", "cpu=much"], "--requests", "no quantity"),
+        (["--requests", "cpu=0"], "--requests", "no quantity of more than nothing"),
+        (["--limits", "gpu=1"], "--limits", "none of cpu, memory"),
+        (["--requests", "memory=1Gi"], "--requests", "1Gi is asked for, and 512Mi is the limit"),
+        (["--proxy-limits", "memory=32Mi"], "--proxy-requests", "64Mi is asked for, and 32Mi is the limit"),
+        (["--proxy-limits", "memory=32M i"], "--proxy-limits", "no quantity"),
         (["--pull-secret", "a/b"], "--pull-secret", "no name of a secret"),
     ],
 )
@@ -330,6 +401,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert [error.at for error in caught.value.errors] == ["--namespace", "--node-selector", "--pull-secret"]
 
 
-@pytest.mark.parametrize("words", [["--node-selector", "a"], ["--group", "0"], ["--replicas", "0"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--node-selector", "a"], ["--group", "0"], ["--replicas", "0"], ["--requests", "cpu"], ["--limits", "cpu=1,"]],
+)
 def test_a_word_that_is_none_is_a_usage_error(words: list[str]) -> None:
     assert CliRunner().invoke(cli, ["manifests", *words]).exit_code == 2

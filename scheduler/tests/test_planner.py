@@ -142,6 +142,8 @@ UNPROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
 HALTED = RolloutStatus(release=RELEASE, halted="failed on 1 nodes")
 BOOT = order(Verb.BOOT)
 COMMIT = order(Verb.COMMIT, 2, trial=Proof("boot-2", "2" * 64))
+LATE = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
+LATE_COUNTED = Record("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
 CLOSED = (Budget("0 22 * * *", "2h"),)
 OPEN = (Budget("0 11 * * *", "65m"),)
 REASONS: dict[Reason, Callable[[], Plan]] = {
@@ -179,6 +181,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         (node(), os(status=says(RUNS_NEW, EMPTY))),
         spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
         status=HALTED,
+    ),
+    Reason.TakingBack: lambda: planned(
+        (marked(), os(given=LATE, record=LATE_COUNTED)), spec=change(failure=Failure(1))
     ),
     Reason.LetGo: lambda: planned((marked(), os()), rollouts={}),
     Reason.New: lambda: planned((node(), None)),
@@ -229,6 +234,14 @@ def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
     assert [action.node for action in found.actions] == ["n2"]
     assert found.verdicts["n1"].detail == STUCK.reason
     assert found.statuses["workers"].blockers == (STUCK,)
+
+
+def test_nobody_waits_for_a_node_that_can_never_be_drained() -> None:
+    hopeless = {"n1": (STUCK,)}
+    zones = planned(ready(zone="a"), ready("n2", zone="b"), hopeless=hopeless)
+    assert [action.node for action in zones.actions] == ["n2"]
+    control_plane = planned(ready(), ready("n2", control_plane=True), hopeless=hopeless)
+    assert [action.node for action in control_plane.actions] == ["n2"]
 
 
 def test_every_reason_can_be_given() -> None:
@@ -371,11 +384,37 @@ def test_nobody_is_blamed_for_the_time_in_which_the_scheduler_was_away() -> None
 
 
 def test_a_dead_node_that_was_counted_is_given_back_and_holds_its_place_as_not_ready() -> None:
-    late = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
-    record = Record("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
-    made = planned((marked(ready=False), os(given=late, record=record)), ready("n2"), spec=change(failure=Failure(1)))
+    dead = marked(ready=False), os(status=says(seen=LATE, result=Result.RUNNING), given=LATE, record=LATE_COUNTED)
+    made = planned(dead, ready("n2"), spec=change(failure=Failure(1)))
     assert acts(made) == [Uncordon("n1", "BootTimeout")]
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
+
+
+def test_an_order_to_reboot_that_nobody_took_up_is_taken_back_before_the_node_is_given_back() -> None:
+    spec = change(failure=Failure(1))
+    made = planned((marked(), os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=spec)
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+    assert made.verdicts["n2"].reason is Reason.NoFreeSlot
+    back = order(Verb.NONE, 2)
+    assert acts(planned((marked(), os(given=back, record=LATE_COUNTED)), spec=spec)) == [Uncordon("n1", "BootTimeout")]
+
+
+def test_an_order_that_was_counted_is_taken_back_although_a_person_took_the_mark_away() -> None:
+    made = planned((node(), os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=change(failure=Failure(1)))
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+
+
+@pytest.mark.parametrize("mark", [MARK, None])
+def test_a_trial_whose_order_was_taken_back_too_late_is_brought_to_its_end(mark: Mark | None) -> None:
+    back = order(Verb.NONE, 2)
+    made = planned(trial(given=back, status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=WELL), mark=mark))
+    assert acts(made) == [Give("n1", 3, Verb.COMMIT, "", Proof("boot-2", "2" * 64), "5m")]
+
+
+def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
+    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    assert acts(planned(trial(), spec=spec, status=HALTED)) == [Give("n1", 2, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(planned(trial(mark=None, unschedulable=False), spec=spec, status=HALTED)) == []
 
 
 @pytest.mark.parametrize(
@@ -708,6 +747,17 @@ def test_a_node_that_its_rollout_lets_go_is_given_back_and_nothing_else(found: C
     assert plan.verdicts["n1"].reason is Reason.LetGo
 
 
+def test_a_node_that_is_let_go_and_takes_no_order_up_is_given_back_when_that_is_taken_back() -> None:
+    soon = planned((marked(), os(given=BOOT)), rollouts={})
+    assert (acts(soon), soon.wake) == ([], NOW + timedelta(minutes=5))
+    for record in (None, LATE_COUNTED):
+        assert acts(planned((marked(), os(given=LATE, record=record)), rollouts={})) == [
+            Give("n1", 2, Verb.NONE, timeout="5m")
+        ]
+    back = order(Verb.NONE, 2)
+    assert acts(planned((marked(), os(given=back)), rollouts={})) == [Uncordon("n1", "LetGo")]
+
+
 @pytest.mark.parametrize(
     "found",
     [
@@ -868,6 +918,19 @@ def test_control_plane_nodes_are_started_one_at_a_time_even_in_one_pass() -> Non
     parts = [ready(f"n{number}", control_plane=True) for number in range(3)]
     made = planned(*parts, spec=change(max_unavailable=3, order=Turns(zones=Zones.IGNORE)))
     assert [action.node for action in made.actions] == ["n0"]
+
+
+def test_control_plane_nodes_of_several_rollouts_are_started_one_at_a_time_even_in_one_pass() -> None:
+    specs = {name: change(node_selector=Selector({"pool": name})) for name in ("a", "b")}
+    rollouts = {name: RolloutView(name, name, 1, spec) for name, spec in specs.items()}
+    parts = [ready(f"n-{name}", control_plane=True) for name in specs]
+    pooled = [
+        (dataclasses.replace(view, labels={**view.labels, "pool": name}), its)
+        for (view, its), name in zip(parts, specs, strict=True)
+    ]
+    made = planned(*pooled, rollouts=rollouts)
+    assert [action.node for action in made.actions] == ["n-a"]
+    assert made.verdicts["n-b"].reason is Reason.ControlPlaneBusy
 
 
 def test_the_schedulers_own_node_goes_after_the_control_plane_and_waits_for_no_zone() -> None:

@@ -187,6 +187,7 @@ def test_what_blocks_a_drain_is_told() -> None:
     world.rollouts["workers"] = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(stuck,)))
     found = explain(live.snapshot(Server(world)), name, world.now)
     assert found.blockers == (stuck,)
+    assert live.snapshot(Server(world)).hopeless == {}
     assert found.deadline
     assert f"blocked by shop/web-1: {stuck.reason}" in telling.explain_text(found, world.now)
 
@@ -237,7 +238,9 @@ class Server:
 @pytest.mark.parametrize("passes", [0, 12, 30, 50])
 def test_a_live_cluster_is_seen_as_it_is(passes: int) -> None:
     world = a_cluster(5, passes)
-    found = live.snapshot(Server(world), own_node="node-0001")
+    world.own_node = "node-0001"
+    Run(world).step()
+    found = live.snapshot(Server(world))
     assert found.nodes == world.nodes
     assert found.oses == {name: dataclasses.replace(os, fence=1 if os.order else -1) for name, os in world.oses.items()}
     assert found.rollouts == world.rollouts
@@ -258,7 +261,8 @@ def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
 @pytest.mark.parametrize("passes", [0, 12, 30, 50, 80])
 def test_a_file_gives_back_what_was_written(passes: int) -> None:
     world = a_cluster(5, passes, behaviour=Behaviour(fate=Chances(returns=30, unfetched=20).fate))
-    snapshot = dataclasses.replace(world.snapshot(), drains={}, own_node="node-0002")
+    stuck = {"node-0001": (Blocker("node-0001", "shop/web-1", "shop/web", reason="never lets one go"),)}
+    snapshot = dataclasses.replace(world.snapshot(), drains={}, own_node="node-0002", hopeless=stuck)
     assert through_a_file(snapshot, world) == snapshot
 
 
@@ -292,7 +296,8 @@ def test_hashed_names_say_nothing_and_plan_alike() -> None:
     world.oses[name] = dataclasses.replace(
         os, status=dataclasses.replace(os.status, last_error=LastError("NOT_FOUND", "secret"))
     )
-    snapshot = world.snapshot()
+    stuck = {"node-0004": (Blocker("node-0004", "secret/secret", "secret/secret", "secret", "secret"),)}
+    snapshot = dataclasses.replace(world.snapshot(), own_node="node-0003", hopeless=stuck)
     other = document.hashed(snapshot)
     whole = json.dumps(document.write(other, world.now))
     for secret in ("secret", "node-0", "zone-", "boot-", "uid-", "os-node"):

@@ -37,6 +37,7 @@ _REASON: Final[Mapping[str, Schema]] = {
 }
 _COUNTS: Final = _of(Counts, "Nodes by what they are; what is 0 may be missing.")
 _BLOCKERS: Final = listing("What keeps nodes from being drained.", _of(Blocker))
+_NOTES: Final = listing("What is not known, and why; empty if all is.", text("A sentence."))
 
 _ROLLOUT: Final = record(
     "A rollout.",
@@ -80,6 +81,7 @@ _ROLLOUTS: Final = report(
             status=nullable(_of(NodeStatus, "What it says of itself; null if it has not said anything.")),
         ),
     ),
+    notes=_NOTES,
 )
 
 _CHANGE: Final = report(
@@ -104,6 +106,7 @@ _PLAN: Final = report(
     halted=text("Why it was halted; empty if it was not."),
     next_window=text(f"When the next window opens {_TIME}; empty while one is open."),
     ends=nullable(text(f"When all are done, as estimated {_TIME}; null if no end is in sight.")),
+    notes=_NOTES,
     waves=listing(
         "In order, as estimated.",
         record(
@@ -148,6 +151,7 @@ _EXPLANATION: Final = report(
     blockers=_BLOCKERS,
     drain_until=nullable(text(f"By when it must be drained {_TIME}; null if it is not being drained.")),
     next=listing("What would be done with it now.", text("An action.")),
+    notes=_NOTES,
     order=nullable(_of(Order, "Its order; null if it has none.")),
     status=nullable(_of(NodeStatus, "What it says of itself; null if it has not said anything.")),
 )
@@ -271,6 +275,7 @@ _SNAPSHOT: Final = report(
             fence=number("The highest fence on it; -1 if there is none.", -1),
         ),
     ),
+    hopeless=listing("What would keep nodes from being drained for ever.", _of(Blocker)),
 )
 
 SCHEMAS: Final[Mapping[str, Schema]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from proa.core.cli import json_option, show
-from proa.scheduler.commands.options import cluster_options, from_option
+from proa.scheduler.commands.options import cluster_options, from_option, remark
 
 
 @click.command(epilog="Example: proa-scheduler explain node-17")
@@ -20,9 +20,10 @@ def explain(node: str, path: Path | None, as_json: bool, kubeconfig: str, contex
     from proa.scheduler.report import source, telling
     from proa.scheduler.report.explain import explain as explained
 
-    snapshot, now = source.look(kubeconfig, context, path)
-    found = explained(snapshot, node, now)
+    seen = source.look(kubeconfig, context, path, node=node)
+    found = explained(seen.snapshot, node, seen.now)
     if as_json:
-        show(telling.EXPLANATION, telling.explain_document(found))
+        show(telling.EXPLANATION, telling.explain_document(found, seen.notes))
     else:
-        click.echo(telling.explain_text(found, now))
+        click.echo(telling.explain_text(found, seen.now))
+        remark(seen.notes)

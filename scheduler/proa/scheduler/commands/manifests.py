@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from proa.core.cli import json_option, show
+from proa.core.cli import json_option, options, show
+from proa.scheduler.install import resources, tolerations
 from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
+
+
+def _amounts(_: click.Context, __: click.Parameter, value: str) -> dict[str, str]:
+    """Amounts of resources, by name."""
+    if not value:
+        return {}
+    found = [one.partition("=") for one in value.split(",")]
+    for name, equals, amount in found:
+        if not name or not equals or not amount:
+            raise click.BadParameter(f"{value!r} is not RESOURCE=QUANTITY,...")
+    return {name.strip(): amount.strip() for name, _, amount in found}
+
+
+def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[[Any], Any]:
+    said = ",".join(f"{resource}={amount}" for resource, amount in usual.items())
+    text = f"{what}; what is not named is as usual, {said}."
+    return click.option(name, default="", callback=_amounts, metavar="RESOURCE=QUANTITY,...", help=text)
+
+
+_resources_options = options(
+    _amounts_option("--requests", "What is set aside for a scheduler", resources.SCHEDULER.requests),
+    _amounts_option("--limits", "What a scheduler may use", resources.SCHEDULER.limits),
+    _amounts_option("--proxy-requests", "What is set aside for a proxy", resources.PROXY.requests),
+    _amounts_option("--proxy-limits", "What a proxy may use", resources.PROXY.limits),
+)
 
 
 @click.command(epilog="Example: proa-scheduler manifests --image registry.example.net/proa:0.1 | kubectl apply -f -")
@@ -26,6 +53,14 @@ from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROX
 @click.option("--replicas", type=click.IntRange(1, 9), default=2, show_default=True, help="How many schedulers run.")
 @click.option("--node-selector", multiple=True, metavar="KEY=VALUE", help="Schedulers run on such nodes only.")
 @click.option("--proxy-selector", multiple=True, metavar="KEY=VALUE", help="Proxies run on such nodes only.")
+@click.option(
+    "--toleration",
+    "tolerations",
+    multiple=True,
+    metavar="KEY[=VALUE][:EFFECT]",
+    help="A taint that schedulers put up with, besides the control plane's; proxies put up with all.",
+)
+@_resources_options
 @click.option("--pull-secret", default="", metavar="NAME", help="A secret of both namespaces to pull the image with.")
 @click.option("--no-priority", is_flag=True, help="Pods without a priority class, where quotas forbid them.")
 @click.option(
@@ -43,6 +78,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
 
     for option in ("node_selector", "proxy_selector"):
         given[option] = dict(_label(said, f"--{option.replace('_', '-')}") for said in given[option])
+    given["tolerations"] = tuple(map(tolerations.read, given["tolerations"]))
     found = render.documents(Settings(**given, priority=not no_priority, api_ports=api_port))
     if as_json:
         show("proa.manifests/v1", {"items": found})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,12 @@ from_option = click.option(
     metavar="FILE",
     help="A file of 'proa-scheduler snapshot' instead of the live cluster.",
 )
+
+
+def remark(notes: Iterable[str]) -> None:
+    """Tell people what they should know besides."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def connect(kubeconfig: str, context: str) -> Api:

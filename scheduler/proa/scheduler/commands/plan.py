@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from proa.core.cli import json_option, show
-from proa.scheduler.commands.options import cluster_options, from_option
+from proa.scheduler.commands.options import cluster_options, from_option, remark
 
 
 @click.command(epilog="Example: proa-scheduler plan workers")
@@ -21,9 +21,10 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, kubeconfig
     from proa.scheduler.report import source, telling
     from proa.scheduler.report.preview import preview
 
-    snapshot, now = source.look(kubeconfig, context, path)
-    found = preview(snapshot, rollout, now)
+    seen = source.look(kubeconfig, context, path, rollout=rollout)
+    found = preview(seen.snapshot, rollout, seen.now)
     if as_json:
-        show(telling.PLAN, telling.plan_document(found))
+        show(telling.PLAN, telling.plan_document(found, seen.notes))
     else:
         click.echo(telling.plan_text(found, most=0) if whole else telling.plan_text(found))
+        remark(seen.notes)

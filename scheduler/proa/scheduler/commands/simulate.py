@@ -11,7 +11,7 @@ import click
 
 from proa.core.cli import json_option, options, show
 from proa.core.errors import Code, ProaError
-from proa.scheduler.commands.options import cluster_options, from_option
+from proa.scheduler.commands.options import cluster_options, from_option, remark
 
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
@@ -52,7 +52,9 @@ def simulate(path: Path | None, as_json: bool, kubeconfig: str, context: str, **
     from proa.scheduler.simulation.world import Behaviour
 
     if given["nodes"] is None:
-        snapshot, now = source.look(kubeconfig, context, path)
+        seen = source.look(kubeconfig, context, path)
+        snapshot, now = seen.snapshot, seen.now
+        remark(seen.notes)
     else:
         amount = _amount(given["max_unavailable"])
         snapshot, now = rehearsal.Synthetic(given["nodes"], given["zones"], given["control_planes"], amount).snapshot()

@@ -9,7 +9,7 @@ import click
 
 from proa.core import SCHEMA_VERSION
 from proa.core.cli import show
-from proa.scheduler.commands.options import cluster_options
+from proa.scheduler.commands.options import cluster_options, remark
 
 
 @click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")
@@ -23,8 +23,10 @@ def snapshot(hash_names: bool, output: Path | None, kubeconfig: str, context: st
     from proa.core.files import replace
     from proa.scheduler.report import document, source
 
-    found, now = source.look(kubeconfig, context, None)
-    written = document.write(document.hashed(found) if hash_names else found, now)
+    seen = source.look(kubeconfig, context, None)
+    found = document.hashed(seen.snapshot) if hash_names else seen.snapshot
+    written = document.write(found, seen.now)
+    remark(seen.notes)
     if output is None:
         show(document.SCHEMA, written)
         return

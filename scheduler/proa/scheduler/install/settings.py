@@ -9,6 +9,8 @@ from typing import Final
 
 from proa.core import SCHEMA_VERSION as VERSION
 from proa.core.errors import Code, ProaError, ProaErrors
+from proa.scheduler.install import resources
+from proa.scheduler.install.tolerations import EFFECTS, Toleration
 
 IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
 """Nobody's registry: an image that was brought to the nodes by hand."""
@@ -36,6 +38,11 @@ class Settings:
         replicas: How many schedulers run, of which one leads.
         node_selector: Labels of the nodes that schedulers run on.
         proxy_selector: Labels of the nodes that proxies run on.
+        tolerations: Taints that schedulers put up with, besides the control plane's; proxies put up with all.
+        requests: What is set aside for a scheduler, by resource; as usual where not given.
+        limits: What a scheduler may use.
+        proxy_requests: What is set aside for a proxy.
+        proxy_limits: What a proxy may use.
         pull_secret: The name of a secret of both namespaces that kubelets pull the image with; none if empty.
         priority: Whether pods have the priority classes of what a cluster needs.
         api_ports: The ports of the API server that the network policies let through.
@@ -48,6 +55,11 @@ class Settings:
     replicas: int = 2
     node_selector: Mapping[str, str] = field(default_factory=dict)
     proxy_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    proxy_requests: Mapping[str, str] = field(default_factory=dict)
+    proxy_limits: Mapping[str, str] = field(default_factory=dict)
     pull_secret: str = ""
     priority: bool = True
     api_ports: tuple[int, ...] = PORTS
@@ -75,6 +87,11 @@ def check(settings: Settings) -> None:
         for key, value in chosen.items():
             if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
                 found.append(_wrong(option, f"{key}={value} is no label"))
+    found += [_no_toleration(one) for one in settings.tolerations if not _is_toleration(one)]
+    scheduler = resources.SCHEDULER.but(settings.requests, settings.limits)
+    proxy = resources.PROXY.but(settings.proxy_requests, settings.proxy_limits)
+    found += [_wrong(f"--{part}", what) for part, what in scheduler.problems()]
+    found += [_wrong(f"--proxy-{part}", what) for part, what in proxy.problems()]
     if settings.pull_secret and not all(_LABEL.fullmatch(part) for part in settings.pull_secret.split(".")):
         found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is no name of a secret"))
     if found:
@@ -84,6 +101,16 @@ def check(settings: Settings) -> None:
 def is_reserved(namespace: str) -> bool:
     """Whether a namespace is the cluster's own: nothing is installed there, and it is never removed."""
     return namespace == "default" or namespace.startswith("kube-")
+
+
+def _is_toleration(said: Toleration) -> bool:
+    value, effect = said.value or "", said.effect
+    return bool(_KEY.fullmatch(said.key) and _VALUE.fullmatch(value)) and effect in ("", *EFFECTS)
+
+
+def _no_toleration(said: Toleration) -> ProaError:
+    hint = f"KEY[=VALUE][:EFFECT], as for 'kubectl taint'; effects are {', '.join(EFFECTS)}."
+    return _wrong("--toleration", f"{str(said)!r} is no toleration", hint)
 
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:

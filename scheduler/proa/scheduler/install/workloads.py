@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from proa.scheduler.install import resources
 from proa.scheduler.install.names import PORT, PROXY, SCHEDULER, item, labels
 from proa.scheduler.install.settings import GROUP, Settings
+from proa.scheduler.install.tolerations import Toleration
 from proa.scheduler.kube.stream import Object
 
 SOCKETS: Final = "/run/proa"
 """The agent's folder, on the host and in the pod. The folder, because a socket is made anew with every agent."""
 SOCKET: Final = f"{SOCKETS}/orders.sock"
-_CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+_CONTROL_PLANE: Final = Toleration("node-role.kubernetes.io/control-plane", effect="NoSchedule")
 _CONTAINER: Final[Object] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -39,18 +41,19 @@ def _deployment(settings: Settings) -> Object:
         {"weight": weight, "podAffinityTerm": {"labelSelector": selector, "topologyKey": key}}
         for key, weight in (("kubernetes.io/hostname", 100), ("topology.kubernetes.io/zone", 50))
     ]
-    words = ["run", "--namespace", "$(POD_NAMESPACE)", "--own-node", "$(NODE_NAME)", "--listen", f":{PORT}"]
+    own = ["--namespace", "$(POD_NAMESPACE)", "--own-node", "$(NODE_NAME)", "--own-pod", "$(POD_NAME)"]
+    words = ["run", *own, "--listen", f":{PORT}"]
     container = _container(SCHEDULER, words, settings) | {
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/healthz", 2, 30),
         "livenessProbe": _probe("/healthz", 10, 6),
         "readinessProbe": _probe("/readyz", 5, 3),
-        "resources": _resources("100m", "128Mi", "512Mi"),
+        "resources": resources.SCHEDULER.but(settings.requests, settings.limits).document,
     }
     pod = _pod(SCHEDULER, container, settings, GROUP, "system-cluster-critical") | {
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": apart}},
         "nodeSelector": {"kubernetes.io/os": "linux", **settings.node_selector},
-        "tolerations": [{"key": _CONTROL_PLANE, "operator": "Exists", "effect": "NoSchedule"}],
+        "tolerations": [one.document for one in dict.fromkeys((_CONTROL_PLANE, *settings.tolerations))],
     }
     spec = {
         "replicas": settings.replicas,
@@ -64,7 +67,7 @@ def _deployment(settings: Settings) -> Object:
 def _daemon_set(settings: Settings) -> Object:
     mount = {"name": "agent", "mountPath": SOCKETS, "readOnly": True}
     container = _container(PROXY, ["proxy", "--node", "$(NODE_NAME)", "--socket", SOCKET], settings) | {
-        "resources": _resources("10m", "64Mi", "128Mi"),
+        "resources": resources.PROXY.but(settings.proxy_requests, settings.proxy_limits).document,
         "volumeMounts": [mount],
     }
     pod = _pod(PROXY, container, settings, settings.group, "system-node-critical") | {
@@ -130,10 +133,6 @@ def _field(path: str) -> Object:
 def _probe(path: str, every: int, failures: int) -> Object:
     request = {"path": path, "port": "http"}
     return {"httpGet": request, "periodSeconds": every, "timeoutSeconds": 5, "failureThreshold": failures}
-
-
-def _resources(cpu: str, memory: str, limit: str) -> Object:
-    return {"requests": {"cpu": cpu, "memory": memory}, "limits": {"memory": limit}}
 
 
 def _network(component: str, namespace: str, ingress: list[Any], settings: Settings) -> Object:

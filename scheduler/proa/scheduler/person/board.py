@@ -69,12 +69,13 @@ def rows(snapshot: Snapshot, now: datetime, rollout: str = "") -> list[Row]:
 # JSON
 
 
-def status_document(views: Sequence[RolloutView], found: Sequence[Row]) -> dict[str, Any]:
-    """The whole, but for the two keys that all documents begin with."""
+def status_document(views: Sequence[RolloutView], found: Sequence[Row], notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The whole, but for the two keys that all documents begin with; notes say what is not known."""
     return {
         "rollouts": [rollout_document(view) for view in views],
         "versions": dict(sorted(_versions(found).items())),
         "nodes": [_row_document(row) for row in found],
+        "notes": list(notes),
     }
 
 

@@ -13,7 +13,7 @@ import click
 from proa.core import duration
 from proa.core.cli import dry_run_option, json_option, options, show
 from proa.core.errors import Code, ProaError
-from proa.scheduler.commands.options import cluster_options, connect
+from proa.scheduler.commands.options import cluster_options, connect, remark
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
@@ -91,21 +91,20 @@ _WISHES: Final = {
 @cluster_options
 def status(rollout: str, whole: bool, as_json: bool, kubeconfig: str, context: str) -> None:
     """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
-    from proa.core.clock import SYSTEM
     from proa.scheduler.person import board
-    from proa.scheduler.report import live
+    from proa.scheduler.report import source
     from proa.scheduler.report.preview import find
 
-    api = connect(kubeconfig, context)
-    snapshot = live.snapshot(api)
-    api.close()
+    seen = source.look(kubeconfig, context, None, rollout=rollout)
+    snapshot = seen.snapshot
     views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
-    rows = board.rows(snapshot, SYSTEM.now(), rollout)
+    rows = board.rows(snapshot, seen.now, rollout)
     if as_json:
-        show(ROLLOUTS, board.status_document(views, rows))
+        show(ROLLOUTS, board.status_document(views, rows, seen.notes))
     else:
         most = 0 if whole else board.MOST
         click.echo(board.status_text(views, rows, alone=bool(rollout), most=most))
+        remark(seen.notes)
 
 
 @click.command(
@@ -274,5 +273,4 @@ def _change(
     if dry_run and body is not None:
         click.echo(json.dumps(body, indent=2))
     click.echo(f"osrollout.proa.dev/{name} {wanted.said}{' (dry run)' if dry_run else ''}", err=dry_run)
-    for note in wanted.notes:
-        click.echo(f"note: {note}", err=True)
+    remark(wanted.notes)

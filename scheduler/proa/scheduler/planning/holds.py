@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.scheduler.planning.actions import Verdict
+from proa.scheduler.planning.actions import Cordon, Verdict
 from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.canary import is_soaking
@@ -30,6 +30,12 @@ class Cluster:
     """
 
     control_plane_away: frozenset[str]
+
+    def after(self, campaign: Campaign) -> Cluster:
+        """The same for the rollout that is planned next: whom this one cordons is away."""
+        cordoned = (action.node for action in campaign.actions if isinstance(action, Cordon))
+        nodes = campaign.snapshot.nodes
+        return Cluster(self.control_plane_away | {name for name in cordoned if nodes[name].control_plane})
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ def _zone(sight: Sight, standing: Standing) -> Verdict | None:
     return Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
 
 
-def _undrainable(sight: Sight, standing: Standing) -> Verdict | None:
+def undrainable(sight: Sight, standing: Standing) -> Verdict | None:
+    """Whether a node could never be drained."""
     found = sight.campaign.snapshot.hopeless.get(standing.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None
 
@@ -137,14 +144,14 @@ REST: Final[tuple[Gate, ...]] = (_halted, _paused, _held, _not_ready, _given_up,
 """What holds back staging and starting alike."""
 START: Final[tuple[Gate, ...]] = (
     *REST,
+    undrainable,
     _staging_others,
     _control_plane_order,
     _control_plane_busy,
     _zone,
-    _undrainable,
     _own_node,
 )
-"""The same, and what only holds back a start: that others go before."""
+"""The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
 
 
 def shut(gates: tuple[Gate, ...], sight: Sight, standing: Standing) -> Iterator[Verdict]:

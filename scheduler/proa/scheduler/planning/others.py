@@ -61,11 +61,11 @@ def can_move(campaign: Campaign, standing: Standing, canaries: frozenset[str] | 
         return False
     if standing.node.name in campaign.snapshot.resting:
         return False
+    if standing.step is Step.READY and standing.node.name in campaign.snapshot.hopeless:
+        return False
     if standing.plain:
         return True
     if standing.node.hold is not None or not standing.node.ready:
-        return False
-    if standing.step is Step.READY and standing.node.name in campaign.snapshot.hopeless:
         return False
     record = standing.record
     if record is not None and record.failures > campaign.spec.retry.limit:

@@ -93,7 +93,7 @@ class Planner:
             frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
         )
         let_go = self._strays(snapshot, acting)
-        given_back = tuple(strays.give_back(snapshot, let_go))
+        given_back, wakes = strays.give_back(snapshot, let_go, now)
         if let_go:
             verdicts |= let_go
             snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | let_go.keys())
@@ -103,10 +103,11 @@ class Planner:
             if name not in statuses:
                 campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
                 self._sights[name] = _run(campaign, cluster)
+                cluster = cluster.after(campaign)
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
-        return _merge(campaigns, given_back, verdicts, statuses, now)
+        return _merge(campaigns, given_back, wakes, verdicts, _signed(statuses, snapshot.own_node), now)
 
     def standing(self, name: str) -> Standing | None:
         """Where a node stood in the last plan."""
@@ -248,9 +249,18 @@ _ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
 }
 
 
+def _signed(statuses: Mapping[str, RolloutStatus], own_node: str) -> dict[str, RolloutStatus]:
+    """The statuses with the node of who tells them: people's tools plan as the leader does, and know it from there."""
+    return {
+        name: told if told.scheduler_node == own_node else dataclasses.replace(told, scheduler_node=own_node)
+        for name, told in statuses.items()
+    }
+
+
 def _merge(
     campaigns: list[Campaign],
-    given_back: tuple[Action, ...],
+    given_back: list[Action],
+    wakes: list[datetime],
     verdicts: Mapping[str, Verdict],
     statuses: Mapping[str, RolloutStatus],
     now: datetime,
@@ -260,13 +270,14 @@ def _merge(
     for campaign in campaigns:
         drains |= campaign.drains
         proofs |= campaign.proofs
+    every = [*wakes, *(wake for campaign in campaigns for wake in campaign.wakes)]
     return Plan(
-        actions=given_back + tuple(action for campaign in campaigns for action in campaign.actions),
+        actions=(*given_back, *(action for campaign in campaigns for action in campaign.actions)),
         verdicts=verdicts,
         by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
         statuses=statuses,
         drains=drains,
         forced=frozenset(name for campaign in campaigns for name in campaign.forced),
         proofs=proofs,
-        wake=min((wake for campaign in campaigns for wake in campaign.wakes if wake > now), default=None),
+        wake=min((wake for wake in every if wake > now), default=None),
     )

@@ -42,6 +42,7 @@ class Reason(enum.Enum):
     Proving = Why("It runs the release on trial; what is demanded of it has not been seen for long enough yet.", _NODE)
     Committing = Why("It was ordered to commit.", _NODE)
     Finishing = Why("It runs the release, committed, and is about to be uncordoned.", _SCHEDULER)
+    TakingBack = Why("An order to reboot that it has not taken up is taken back, then it is given back.", _SCHEDULER)
     LetGo = Why("Its rollout is gone, or does not select it any more: it is given back.", _SCHEDULER)
     # its turn
     Next = Why("It is started now.", "-")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.report.live import drains_of
 from proa.scheduler.spec.rollout import RolloutSpec
-from proa.scheduler.spec.rolloutstatus import RolloutStatus
+from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
 from proa.scheduler.spec.times import text
 
 SCHEMA: Final = "proa.snapshot/v1"
@@ -46,6 +46,7 @@ def write(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "rollouts": [_rollout(view) for _, view in sorted(snapshot.rollouts.items())],
         "nodes": [_node(view) for _, view in sorted(snapshot.nodes.items())],
         "nodeoses": [_node_os(view) for _, view in sorted(snapshot.oses.items())],
+        "hopeless": [document(blocker) for _, found in sorted(snapshot.hopeless.items()) for blocker in found],
     }
 
 
@@ -69,9 +70,10 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
         nodes = {view.name: view for view in map(_read_node, found["nodes"])}
         oses = {view.name: view for view in map(_read_node_os, found["nodeoses"])}
         own = str(found["own_node"])
+        hopeless = _read_hopeless(found.get("hopeless", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error}", at=at) from error
-    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own), now
+    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own, hopeless=hopeless), now
 
 
 def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
@@ -90,7 +92,11 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     nodes = {name(one.name): _hash_node(one, name, selected) for one in snapshot.nodes.values()}
     oses = {name(one.name): _hash_os(one, name) for one in snapshot.oses.values()}
     rollouts = {one.name: _hash_rollout(one, name) for one in snapshot.rollouts.values()}
-    return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node))
+    hopeless = {
+        name(node): tuple(_hash_blocker(blocker, name) for blocker in found)
+        for node, found in snapshot.hopeless.items()
+    }
+    return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node), hopeless=hopeless)
 
 
 # to JSON
@@ -178,6 +184,14 @@ def _read_rollout(item: Object) -> RolloutView:
     )
 
 
+def _read_hopeless(items: Iterable[Object]) -> dict[str, tuple[Blocker, ...]]:
+    found: dict[str, tuple[Blocker, ...]] = {}
+    for item in items:
+        blocker = parse(Blocker, item, "hopeless")
+        found[blocker.node] = (*found.get(blocker.node, ()), blocker)
+    return found
+
+
 # hashing
 
 _Name = Callable[[str], str]
@@ -199,6 +213,11 @@ def _hash_mark(mark: Mark | None, name: _Name) -> Mark | None:
 
 def _hash_record(record: Record | None) -> Record | None:
     return dataclasses.replace(record, message="") if record else None
+
+
+def _hash_blocker(blocker: Blocker, name: _Name) -> Blocker:
+    pod, budget, volume = map(name, (blocker.pod, blocker.budget, blocker.volume))
+    return Blocker(name(blocker.node), pod, budget, volume, "hidden", blocker.since)
 
 
 def _hash_node(view: NodeView, name: _Name, selected: set[str]) -> NodeView:
@@ -257,5 +276,6 @@ def _hash_rollout(view: RolloutView, name: _Name) -> RolloutView:
         blockers=(),
         conditions=tuple(dataclasses.replace(one, message="") for one in status.conditions),
         history=(),
+        scheduler_node=name(status.scheduler_node),
     )
     return RolloutView(view.name, name(view.uid), view.generation, spec, status, "hidden" if view.problem else "")

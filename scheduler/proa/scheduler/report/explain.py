@@ -113,9 +113,15 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
 
 
 def _shut(plan: Plan, sight: holds.Sight, standing: Standing) -> Iterator[Shut]:
-    """The gates that are shut; also those of a start of a node that has to fetch the release first."""
+    """The gates that are shut; also those of a start of a node that has to fetch the release first.
+
+    A node that fetches it next, and could never be started then, is told the latter.
+    """
     campaign, verdict = sight.campaign, plan.verdicts[standing.node.name]
     if verdict.reason in _MOVES:
+        never = holds.undrainable(sight, standing) if verdict.reason is Reason.StageNext else None
+        if never is not None:
+            yield Shut(never)
         return
     found = [verdict]
     if standing.step in (Step.TO_STAGE, Step.STAGING, Step.READY):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
+from proa.scheduler.drain.foresee import Pages
 from proa.scheduler.kube import paths, reading
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
@@ -14,22 +15,14 @@ from proa.scheduler.spec.rolloutstatus import Blocker
 V = TypeVar("V")
 
 
-class Pages(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        """A collection, page by page."""
-        ...
-
-
-def snapshot(api: Pages, *, own_node: str = "", since: datetime | None = None) -> Snapshot:
+def snapshot(api: Pages, *, since: datetime | None = None) -> Snapshot:
     """What is known of the cluster now.
 
-    Pods are not looked at: what keeps nodes from being drained is what the rollouts' statuses say about it.
+    Pods are not looked at: what keeps nodes from being drained is what the rollouts' statuses say about it. They also
+    say where the scheduler runs.
 
     Args:
         api: The API server.
-        own_node: Where the scheduler runs; empty if that does not matter.
         since: Since when all that happens has been seen; none if no node is to be blamed for silence.
 
     Raises:
@@ -38,16 +31,32 @@ def snapshot(api: Pages, *, own_node: str = "", since: datetime | None = None) -
     rollouts = _all(api, paths.OS_ROLLOUTS, reading.rollout)
     nodes = _all(api, paths.NODES, reading.node)
     oses = _all(api, paths.NODE_OSES, reading.node_os)
-    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own_node, since=since)
+    told = _blockers(nodes, rollouts)
+    return Snapshot(
+        nodes,
+        oses,
+        rollouts,
+        drains_of(nodes, rollouts),
+        own_node=next((view.status.scheduler_node for view in rollouts.values() if view.status.scheduler_node), ""),
+        since=since,
+        hopeless={name: found for name, found in told.items() if not nodes[name].mark},
+    )
 
 
 def drains_of(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, DrainView]:
     """How drains stand, as the rollouts' statuses tell it."""
-    told: dict[str, list[Blocker]] = {}
+    told = _blockers(nodes, rollouts)
+    return {name: DrainView(False, found) for name, found in told.items() if nodes[name].mark}
+
+
+def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, tuple[Blocker, ...]]:
+    """What is in the way on which node: of a drain where it has our mark, else of one that could not even begin."""
+    told: dict[str, tuple[Blocker, ...]] = {}
     for view in rollouts.values():
         for blocker in view.status.blockers:
-            told.setdefault(blocker.node, []).append(blocker)
-    return {name: DrainView(False, tuple(found)) for name, found in told.items() if name in nodes and nodes[name].mark}
+            if blocker.node in nodes:
+                told[blocker.node] = (*told.get(blocker.node, ()), blocker)
+    return told
 
 
 def _all(api: Pages, path: str, project: Callable[[Object, V | None], V]) -> dict[str, V]:

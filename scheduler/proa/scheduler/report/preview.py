@@ -10,8 +10,10 @@ from typing import Final
 from proa.core import duration
 from proa.core.errors import Code, ProaError
 from proa.scheduler.planning.actions import Verdict
-from proa.scheduler.planning.campaign import ENOUGH, Campaign
+from proa.scheduler.planning.campaign import ENOUGH
+from proa.scheduler.planning.holds import Sight, undrainable
 from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Standing, Step
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.planning.views import RolloutView, Snapshot
@@ -107,7 +109,7 @@ def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience 
         turns = _left_out(snapshot, view, plan, frozenset())
         return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, None, Course(now, now))
     course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
-    turns = (*_turns(sight.campaign, plan, course), *_left_out(snapshot, view, plan, sight.campaign.verdicts))
+    turns = (*_turns(sight, plan, course), *_left_out(snapshot, view, plan, sight.campaign.verdicts))
     return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, _end(course, rollout), course)
 
 
@@ -133,8 +135,9 @@ def behaviour_of(view: RolloutView) -> Behaviour:
     return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=3600.0 + view.spec.health.ready_seconds)
 
 
-def _turns(campaign: Campaign, plan: Plan, course: Course) -> Iterator[Turn]:
+def _turns(sight: Sight, plan: Plan, course: Course) -> Iterator[Turn]:
     """Those under way, those to come, those that are done or that nothing but a person can move."""
+    campaign = sight.campaign
 
     def rank(standing: Standing) -> tuple[object, ...]:
         way = course.ways.get(standing.node.name, _NONE)
@@ -147,6 +150,8 @@ def _turns(campaign: Campaign, plan: Plan, course: Course) -> Iterator[Turn]:
         has_turn = _has_turn(standing, way, course)
         position += has_turn
         wave, verdict = wave_of(node, campaign.status), plan.verdicts[node.name]
+        if verdict.reason is Reason.StageNext:
+            verdict = undrainable(sight, standing) or verdict
         yield Turn(position if has_turn else 0, node.name, node.zone, wave, verdict, way.started, way.ended)
 
 

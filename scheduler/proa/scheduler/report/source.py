@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +11,21 @@ from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.report import document
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a verb looks at.
+
+    Attributes:
+        snapshot: What is known.
+        now: When that was.
+        notes: What is not, in sentences.
+    """
+
+    snapshot: Snapshot
+    now: datetime
+    notes: tuple[str, ...] = ()
 
 
 def load(path: Path) -> tuple[Snapshot, datetime]:
@@ -27,20 +43,32 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
     return document.read(found, str(path))
 
 
-def look(kubeconfig: str, context: str, path: Path | None, clock: Clock = SYSTEM) -> tuple[Snapshot, datetime]:
-    """The snapshot in a file if one is named, else one of the live cluster; and when it was taken.
+def look(
+    kubeconfig: str, context: str, path: Path | None, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM
+) -> Seen:
+    """The snapshot in a file if one is named, else one of the live cluster.
+
+    Args:
+        kubeconfig: Kubeconfig files.
+        context: One of their contexts.
+        path: The file.
+        rollout: The rollout that it is for: what could never be drained is looked at there only; everywhere if empty.
+        node: The same of a node.
+        clock: The clock.
 
     Raises:
         ProaError: as :func:`load`, ``KUBECONFIG``, and what the API server answers.
     """
     if path is not None:
-        return load(path)
+        return Seen(*load(path))
     from proa.scheduler.kube import access
     from proa.scheduler.kube.api import Api
-    from proa.scheduler.report import live
+    from proa.scheduler.report import foresight, live
 
     api = Api(access.find(kubeconfig, context))
     try:
-        return live.snapshot(api), clock.now()
+        snapshot, now = live.snapshot(api), clock.now()
+        snapshot, notes = foresight.look_ahead(api, snapshot, now, rollout=rollout, node=node)
+        return Seen(snapshot, now, notes)
     finally:
         api.close()

@@ -19,8 +19,8 @@ _MOST: Final = 60
 _HEADINGS: Final = ("#", "NODE", "WAVE", "STARTS", "DONE", "REASON")
 
 
-def plan_document(preview: Preview) -> dict[str, Any]:
-    """A plan, but for the two keys that all documents begin with."""
+def plan_document(preview: Preview, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """A plan, but for the two keys that all documents begin with; notes say what is not known."""
     return {
         "rollout": preview.rollout,
         "release": preview.release,
@@ -30,6 +30,7 @@ def plan_document(preview: Preview) -> dict[str, Any]:
         "halted": preview.status.halted,
         "next_window": preview.status.next_window,
         "ends": _time(preview.ends),
+        "notes": list(notes),
         "waves": [
             {"name": wave.name, "nodes": wave.nodes, "begins": text(wave.began), "ends": text(wave.ended)}
             for wave in preview.course.waves
@@ -59,8 +60,8 @@ def plan_text(preview: Preview, most: int = _MOST) -> str:
     return "\n".join(_plan_lines(preview, most))
 
 
-def explain_document(found: Explanation) -> dict[str, Any]:
-    """An explanation, but for the two keys that all documents begin with."""
+def explain_document(found: Explanation, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """An explanation, but for the two keys that all documents begin with; notes say what is not known."""
     os = found.os
     return {
         "node": found.node.name,
@@ -72,6 +73,7 @@ def explain_document(found: Explanation) -> dict[str, Any]:
         "blockers": [document(blocker) for blocker in found.blockers],
         "drain_until": _time(found.deadline),
         "next": list(found.next),
+        "notes": list(notes),
         "order": document(os.order) if os and os.order else None,
         "status": document(os.status) if os and os.status else None,
     }

@@ -17,7 +17,13 @@ def resume(snapshot: Snapshot, now: datetime, behaviour: Behaviour) -> World:
         behaviour: How it goes on.
     """
     world = World(
-        now, dict(snapshot.nodes), dict(snapshot.rollouts), behaviour, dict(snapshot.oses), own_node=snapshot.own_node
+        now,
+        dict(snapshot.nodes),
+        dict(snapshot.rollouts),
+        behaviour,
+        dict(snapshot.oses),
+        own_node=snapshot.own_node,
+        hopeless=snapshot.hopeless,
     )
     for name, os in snapshot.oses.items():
         node = snapshot.nodes.get(name)

@@ -113,6 +113,11 @@ class RolloutStatus:
     halted: str = described("Why it was halted.", default="", maxLength=1024)
     blockers: tuple[Blocker, ...] = described("What keeps nodes from being drained.", default=(), maxItems=MAX_BLOCKERS)
     next_window: str = described("When the next window opens.", default="", **_TIME)
+    scheduler_node: str = described(
+        "The node that the leading scheduler runs on, which has its turn last; empty if it runs elsewhere.",
+        default="",
+        **_NAME,
+    )
     recent_seconds: tuple[int, ...] = described(
         "How long the last nodes took, each from its cordon to its uncordon.", default=(), maxItems=MAX_RECENT
     )

@@ -1,0 +1,69 @@
+"""What pods ask for and are held to: quantities as Kubernetes writes them.
+
+The form of a quantity is that of Kubernetes, "Resource Management for Pods and Containers", section "Resource units".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from proa.scheduler.kube.stream import Object
+
+NAMES: Final = ("cpu", "memory")
+_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|[MGT]|[KMGT]i)?")
+_UNITS: Final[Mapping[str, Decimal]] = {
+    "": Decimal(1),
+    "m": Decimal("0.001"),
+    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGT", 1)},
+    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGT", 1)},
+}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a container asks for, and what it is held to, by resource.
+
+    Attributes:
+        requests: What is set aside for it.
+        limits: What it may use; what has none is not held to any.
+    """
+
+    requests: Mapping[str, str]
+    limits: Mapping[str, str]
+
+    def but(self, requests: Mapping[str, str], limits: Mapping[str, str]) -> Resources:
+        """The same with some of it chosen otherwise."""
+        return Resources({**self.requests, **requests}, {**self.limits, **limits})
+
+    @property
+    def document(self) -> Object:
+        """It as it stands in a container."""
+        return {"requests": dict(self.requests), "limits": dict(self.limits)}
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong with it: with ``requests`` or ``limits``, and what."""
+        for part, chosen in (("requests", self.requests), ("limits", self.limits)):
+            for name, said in chosen.items():
+                if name not in NAMES:
+                    yield part, f"{name!r} is none of {', '.join(NAMES)}"
+                elif not quantity(said):
+                    yield part, f"{name}={said} is no quantity of more than nothing"
+        for name, said in self.requests.items():
+            wanted, most = quantity(said), quantity(self.limits.get(name, ""))
+            if wanted and most and wanted > most:
+                yield "requests", f"{name}: {said} is asked for, and {self.limits[name]} is the limit"
+
+
+SCHEDULER: Final = Resources({"cpu": "100m", "memory": "128Mi"}, {"memory": "512Mi"})
+"""5,000 nodes cost it less than 100 MiB (docs/explanation/performance.md)."""
+PROXY: Final = Resources({"cpu": "10m", "memory": "64Mi"}, {"memory": "128Mi"})
+
+
+def quantity(said: str) -> Decimal | None:
+    """How much it is: cores, or bytes; none for what is no quantity."""
+    found = _QUANTITY.fullmatch(said)
+    return Decimal(found[1]) * _UNITS[found[2] or ""] if found else None

@@ -1,0 +1,74 @@
+"""The figures of a benchmark: what was measured, what it should be at most, and whether it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+_HEADINGS: Final = f"{'':<52} {'value':>8}     {'floor':>8} {'ratio':>6}  {'goal':<10} met"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: What was measured.
+        value: The result.
+        unit: Its unit; empty for a count.
+        floor: The peer or the limit of the same run; none if there is none.
+        most: What it should be at most; none if there is no goal.
+        whole: Whether all was done that the figure is about: no goal is met by leaving something out.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    floor: float | None = None
+    most: float | None = None
+    whole: bool = True
+
+    @property
+    def goal(self) -> str:
+        """The goal in words; empty if there is none."""
+        if self.most is None:
+            return "" if self.whole else "all done"
+        return f"<= {self.most:g} {self.unit}".rstrip() if self.most else "0"
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is met; what has none meets it."""
+        return self.whole and (self.most is None or self.value <= self.most)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """It as a row of ``proa.bench/v1``."""
+        return {
+            "figure": self.name,
+            "value": round(self.value, 2),
+            "unit": self.unit,
+            "floor": None if self.floor is None else round(self.floor, 2),
+            "ratio": round(self.value / self.floor, 2) if self.floor else None,
+            "goal": self.goal,
+            "ok": self.met,
+        }
+
+
+def lines(figures: Iterable[Figure]) -> Iterator[str]:
+    """The table."""
+    yield _HEADINGS
+    for one in figures:
+        floor = f"{one.floor:8.2f} {one.value / one.floor:6.2f}" if one.floor else " " * 15
+        met = ("yes" if one.met else "NO") if one.goal else ""
+        yield f"{one.name:<52} {one.value:8.2f} {one.unit:<3} {floor}  {one.goal:<10} {met}".rstrip()
+
+
+def missed(figures: Iterable[Figure]) -> list[str]:
+    """What does not meet its goal, a line each."""
+    found = []
+    for one in figures:
+        if not one.met:
+            value = f"{one.value:.2f} {one.unit}".rstrip()
+            found.append(f"{one.name.strip()}: {value}, goal {one.goal}{'' if one.whole else ', and not all was done'}")
+    return found
