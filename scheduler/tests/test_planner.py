@@ -875,6 +875,13 @@ def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:
     assert made.wake == NOW + timedelta(minutes=10)
 
 
+def test_fewer_canaries_than_before_need_not_soak_anew() -> None:
+    since = text(NOW - timedelta(minutes=9))
+    status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1", "n2"), since))
+    made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=CANARY), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since)
+
+
 def test_fewer_canaries_than_are_wanted_prove_nothing() -> None:
     spec = change(canary=Canary(2, "0s"))
     made = planned(done("n1"), unfetched("n2", hold="debugging"), unfetched("n3", ready=False), spec=spec)
