@@ -661,6 +661,20 @@ def test_what_was_halted_stays_so_while_it_is_refused() -> None:
     assert planned(ready(), status=made.statuses["workers"]).statuses["workers"].phase == "Halted"
 
 
+def test_all_nodes_that_a_person_holds_are_counted() -> None:
+    parts = [
+        done("n1", hold="looking"),
+        trial("n2", hold="looking"),
+        (node("n3", hold="looking"), os("n3", record=GIVEN_UP)),
+        ready("n4", hold="looking"),
+        ready("n5", hold="looking", excluded=True),
+        ready("n6"),
+    ]
+    made = planned(*parts, spec=change(failure=Failure(1)))
+    assert made.statuses["workers"].counts.held == 4
+    assert planned(*parts, rollouts=two_of(RolloutStatus())).statuses["others"].counts.held == 4
+
+
 def test_too_many_failed_nodes_halt_the_rollout_and_those_under_way_finish() -> None:
     failed = node("n2"), os("n2", record=Record("workers", NEW, failures=1, failed=True, reason="RolledBack"))
     made = planned(ready(), failed, trial("n3"))
@@ -917,6 +931,13 @@ def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:
     made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=Canary(2, "10m")), status=status)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1", "n2"), text(NOW))
     assert made.wake == NOW + timedelta(minutes=10)
+
+
+def test_fewer_canaries_than_before_need_not_soak_anew() -> None:
+    since = text(NOW - timedelta(minutes=9))
+    status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1", "n2"), since))
+    made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=CANARY), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since)
 
 
 def test_fewer_canaries_than_are_wanted_prove_nothing() -> None:

@@ -79,7 +79,7 @@ def _judge(campaign: Campaign, status: CanaryStatus, chosen: list[Standing], cou
     names = tuple(standing.node.name for standing in chosen)
     if len(chosen) < count or not all(one.step is Step.REACHED and one.node.ready for one in chosen):
         return dataclasses.replace(status, nodes=names, proved_at="")
-    kept = status.proved_at if names == status.nodes else ""
+    kept = status.proved_at if set(names) <= set(status.nodes) else ""
     status = dataclasses.replace(status, nodes=names, proved_at=kept or text(campaign.now))
     return dataclasses.replace(status, soaked_at=text(campaign.now) if _soaked(campaign, status) else "")
 

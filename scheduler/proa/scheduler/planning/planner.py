@@ -85,7 +85,9 @@ class Planner:
         for name in sorted({rollout for pair in conflicts for rollout in pair}):
             others = sorted({other for pair in conflicts if name in pair for other in pair} - {name})
             message = f"it selects the same nodes as {', '.join(others)}"
-            statuses[name] = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
+            refused = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
+            counts = dataclasses.replace(refused.counts, held=self._held(name))
+            statuses[name] = dataclasses.replace(refused, counts=counts)
         control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
         cluster = Cluster(
             frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
@@ -154,6 +156,11 @@ class Planner:
         if len(known) > len(snapshot.nodes):
             self._known = {name: entry for name, entry in known.items() if name in snapshot.nodes}
         return groups, conflicts, verdicts
+
+    def _held(self, rollout: str) -> int:
+        """How many nodes a person holds that a rollout selects."""
+        chosen = (node for node, _, names, _ in self._known.values() if rollout in names)
+        return sum(node.hold is not None and not node.excluded for node in chosen)
 
     def _strays(self, snapshot: Snapshot, acting: Mapping[str, RolloutView]) -> dict[str, Verdict]:
         """Marked nodes that are let go; what a rollout has begun that cannot be read waits for a person."""

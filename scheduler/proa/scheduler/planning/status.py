@@ -88,7 +88,7 @@ def _counts(campaign: Campaign) -> Counts:
         updating=len(campaign.under_way),
         failed=len(campaign.failed),
         parked=reasons.count(Reason.Parked),
-        held=reasons.count(Reason.Held),
+        held=sum([standing.node.hold is not None for standing in campaign.standings]),
         unavailable=campaign.away,
     )
 

@@ -47,7 +47,7 @@ class Counts:
     updating: int = described("Between cordon and uncordon.", default=0)
     failed: int = described("On which it failed.", default=0)
     parked: int = described("Waiting for another turn after a drain that took too long.", default=0)
-    held: int = described("Held or excluded by a person.", default=0)
+    held: int = described("Held by a person, whatever else they are.", default=0)
     unavailable: int = described("Away, for whatever reason.", default=0)
 
 
