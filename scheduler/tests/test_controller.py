@@ -583,6 +583,35 @@ def test_a_pass_ends_where_the_server_is_away(case: Case) -> None:
     assert [one for one in case.server.asked if one[0] == "create"] == [("create", paths.NODE_OSES)]
 
 
+def test_a_pass_ends_when_writes_take_long_and_the_next_goes_on() -> None:
+    case = Case(nodes=12)
+    beats: list[float] = []
+
+    def slow(verb: str, path: str) -> None:
+        beats.append(case.controller.beat)
+        case.clock.sleep(2)
+
+    case.server.fails = slow
+    assert case.step() == 0
+    made = [one for one in case.server.items if one.startswith(paths.NODE_OSES)]
+    assert 1 <= len(made) <= 3
+    assert beats == sorted(set(beats))  # each write is a sign of life
+    for _ in range(12):
+        case.step()
+    assert len([one for one in case.server.items if one.startswith(paths.NODE_OSES)]) == 12
+
+
+def test_a_node_whose_writes_always_fail_does_not_keep_others_from_theirs(case: Case) -> None:
+    """As where a webhook that is away is asked about that one."""
+    bad = ("merge", case.os("n0"))
+    case.server.fails = lambda verb, path: ApiError(500, "failed calling webhook") if (verb, path) == bad else None
+    case.until(lambda: {("merge", case.os("n1")), ("merge", case.os("n2"))} <= set(case.server.asked), turns=40)
+    assert bad in case.server.asked
+    case.server.fails = lambda verb, path: None
+    case.until(lambda: case.phase == "Complete")
+    assert_all_is_well(case)
+
+
 def test_who_is_fenced_resigns_and_stops(case: Case) -> None:
     said = f"ValidatingAdmissionPolicy '{POLICY}' with binding 'x' denied request: stale leader"
     case.server.fails = lambda verb, path: ApiError(403, said, reason="Forbidden") if verb == "create" else None
