@@ -127,6 +127,11 @@ class Server:
         self.version += 1
         del self.items[path]
 
+    def remove(self, path: str) -> None:
+        """What somebody else deletes."""
+        self.version += 1
+        del self.items[path]
+
     def change(self, path: str, **parts: Any) -> None:
         """What somebody else changes."""
         self._put(path, patched(self._of(path), parts))
@@ -652,6 +657,24 @@ def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> 
     case.drains.hopeless = {}
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
+
+
+def test_a_node_that_could_never_be_drained_is_told_once_and_for_how_long(case: Case) -> None:
+    case.drains.hopeless = {name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")}
+    case.until(lambda: ("n0", "DrainBlocked") in case.ears.heard)
+    began = case.clock.now()
+    case.until(lambda: case.drains.looked.count("n0") == 3, turns=600)
+    assert [one for one in case.ears.heard if one[1] == "DrainBlocked"] == [
+        ("n0", "DrainBlocked"),
+        ("n1", "DrainBlocked"),
+    ]
+    last = case.eyes.passes[-1]
+    assert [one.node for one in last.blockers] == ["n0", "n1"]
+    assert all(one.since <= text(began) for one in last.blockers)
+    case.until(lambda: [one["since"] for one in case.status["blockers"]] == [one.since for one in last.blockers])
+    case.server.remove(case.rollout)
+    case.step()
+    assert case.eyes.passes[-1].blockers == ()
 
 
 @pytest.mark.parametrize("problem", [ApiError(0, "refused"), ProaError(Code.KUBECONFIG, "the token cannot be read")])

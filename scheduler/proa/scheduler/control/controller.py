@@ -16,7 +16,7 @@ from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
-from proa.scheduler.control.draining import wanted
+from proa.scheduler.control.draining import blockers_of, wanted
 from proa.scheduler.control.foresight import Foresight
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
@@ -31,6 +31,7 @@ from proa.scheduler.kube.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.spec.rolloutstatus import Blocker
 
 BLIND: Final = 30.0
 """Seconds without sight after which nodes are not blamed for what has happened before."""
@@ -49,11 +50,13 @@ class Pass:
         snapshot: What was known.
         plan: What was planned.
         seconds: How long that took.
+        blockers: What keeps nodes from being drained, or would do so for ever.
     """
 
     snapshot: Snapshot
     plan: Plan
     seconds: float
+    blockers: tuple[Blocker, ...] = ()
 
 
 class Watcher(Protocol):
@@ -103,7 +106,7 @@ class Controller:
         self.beat = self.clock.monotonic()
         self._planner = Planner()
         self._reports = Reports(self.writer)
-        self._foresight = Foresight(self.drainer.foresee)
+        self._foresight = Foresight(self.drainer.foresee, self.clock)
         self._stints = Stints(self.clock)
         self._wanted: Mapping[str, Wanted] = {}
         self._away = Backoff(first=0.5, longest=15.0)
@@ -174,12 +177,13 @@ class Controller:
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
-        self.last = Pass(snapshot, plan, self.clock.monotonic() - began)
+        seconds = self.clock.monotonic() - began
+        self.last = Pass(snapshot, plan, seconds, blockers_of(snapshot, plan, self._foresight.told))
         if self.watcher is not None:
             self.watcher.saw(self.last)
         self._reports.take(rollouts, plan.statuses)
         self.teller.stands(snapshot.rollouts, plan.statuses)
-        self.teller.blocked(snapshot.nodes, snapshot.drains)
+        self.teller.blocked(snapshot.nodes, self.last.blockers)
         self._wanted = wanted(snapshot, plan, self._wanted)
         self.drainer.want(self._wanted)
         problem = self._settle(self._reports.write(rollouts, now))
