@@ -127,6 +127,11 @@ class Server:
         self.version += 1
         del self.items[path]
 
+    def remove(self, path: str) -> None:
+        """What somebody else deletes."""
+        self.version += 1
+        del self.items[path]
+
     def change(self, path: str, **parts: Any) -> None:
         """What somebody else changes."""
         self._put(path, patched(self._of(path), parts))
@@ -583,6 +588,35 @@ def test_a_pass_ends_where_the_server_is_away(case: Case) -> None:
     assert [one for one in case.server.asked if one[0] == "create"] == [("create", paths.NODE_OSES)]
 
 
+def test_a_pass_ends_when_writes_take_long_and_the_next_goes_on() -> None:
+    case = Case(nodes=12)
+    beats: list[float] = []
+
+    def slow(verb: str, path: str) -> None:
+        beats.append(case.controller.beat)
+        case.clock.sleep(2)
+
+    case.server.fails = slow
+    assert case.step() == 0
+    made = [one for one in case.server.items if one.startswith(paths.NODE_OSES)]
+    assert 1 <= len(made) <= 3
+    assert beats == sorted(set(beats))  # each write is a sign of life
+    for _ in range(12):
+        case.step()
+    assert len([one for one in case.server.items if one.startswith(paths.NODE_OSES)]) == 12
+
+
+def test_a_node_whose_writes_always_fail_does_not_keep_others_from_theirs(case: Case) -> None:
+    """As where a webhook that is away is asked about that one."""
+    bad = ("merge", case.os("n0"))
+    case.server.fails = lambda verb, path: ApiError(500, "failed calling webhook") if (verb, path) == bad else None
+    case.until(lambda: {("merge", case.os("n1")), ("merge", case.os("n2"))} <= set(case.server.asked), turns=40)
+    assert bad in case.server.asked
+    case.server.fails = lambda verb, path: None
+    case.until(lambda: case.phase == "Complete")
+    assert_all_is_well(case)
+
+
 def test_who_is_fenced_resigns_and_stops(case: Case) -> None:
     said = f"ValidatingAdmissionPolicy '{POLICY}' with binding 'x' denied request: stale leader"
     case.server.fails = lambda verb, path: ApiError(403, said, reason="Forbidden") if verb == "create" else None
@@ -623,6 +657,24 @@ def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> 
     case.drains.hopeless = {}
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
+
+
+def test_a_node_that_could_never_be_drained_is_told_once_and_for_how_long(case: Case) -> None:
+    case.drains.hopeless = {name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")}
+    case.until(lambda: ("n0", "DrainBlocked") in case.ears.heard)
+    began = case.clock.now()
+    case.until(lambda: case.drains.looked.count("n0") == 3, turns=600)
+    assert [one for one in case.ears.heard if one[1] == "DrainBlocked"] == [
+        ("n0", "DrainBlocked"),
+        ("n1", "DrainBlocked"),
+    ]
+    last = case.eyes.passes[-1]
+    assert [one.node for one in last.blockers] == ["n0", "n1"]
+    assert all(one.since <= text(began) for one in last.blockers)
+    case.until(lambda: [one["since"] for one in case.status["blockers"]] == [one.since for one in last.blockers])
+    case.server.remove(case.rollout)
+    case.step()
+    assert case.eyes.passes[-1].blockers == ()
 
 
 @pytest.mark.parametrize("problem", [ApiError(0, "refused"), ProaError(Code.KUBECONFIG, "the token cannot be read")])

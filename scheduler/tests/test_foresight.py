@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
-from proa.scheduler.control.foresight import AGAIN, Foresight
+from proa.core.clock import VirtualClock
+from proa.scheduler.control.foresight import AGAIN, LINGER, Foresight
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import FIRST, Mark
 from proa.scheduler.spec.rollout import Drain, OnTimeout
 from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.spec.times import text
 
 CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))
 BLOCKED = (Blocker("n1", "ns/pod", reason="never"),)
+
+
+def told(seconds: float) -> tuple[Blocker, ...]:
+    """What is told of it that was found so many seconds after the beginning."""
+    since = text(VirtualClock().now() + timedelta(seconds=seconds))
+    return tuple(dataclasses.replace(one, since=since) for one in BLOCKED)
 
 
 @dataclass
@@ -37,12 +47,42 @@ def test_a_node_that_can_be_drained_is_allowed() -> None:
 
 
 def test_one_that_cannot_is_told_for_a_while() -> None:
-    foresight = Foresight(Eyes({"n1": BLOCKED}).look)
+    foresight = Foresight(Eyes({"n1": BLOCKED}).look, VirtualClock())
     assert not foresight.allows(CORDON, Drain(), 10)
-    assert foresight.hopeless(10) == {"n1": BLOCKED}
+    assert foresight.hopeless(10) == {"n1": told(0)}
     assert foresight.due(110) == AGAIN - 100
     assert foresight.hopeless(10 + AGAIN) == {}
     assert foresight.due(10 + AGAIN) is None
+
+
+def test_what_is_found_again_is_told_on_since_it_was_found_first() -> None:
+    clock = VirtualClock()
+    eyes = Eyes({"n1": BLOCKED})
+    foresight = Foresight(eyes.look, clock)
+    foresight.allows(CORDON, Drain(), 0)
+    clock.sleep(AGAIN)
+    assert (foresight.hopeless(AGAIN), foresight.told) == ({}, {"n1": told(0)})
+    eyes.found = {"n1": (*BLOCKED, Blocker("n1", "ns/more"))}
+    foresight.allows(CORDON, Drain(), AGAIN)
+    assert foresight.told == {"n1": (*told(0), Blocker("n1", "ns/more", since=text(clock.now())))}
+    assert foresight.due(AGAIN + 1) == AGAIN - 1
+
+
+@pytest.mark.parametrize("policy", [Drain(), Drain(on_timeout=OnTimeout.FORCE)])
+def test_what_is_in_the_way_no_more_is_told_no_more(policy: Drain) -> None:
+    eyes = Eyes({"n1": BLOCKED})
+    foresight = Foresight(eyes.look, VirtualClock())
+    foresight.allows(CORDON, Drain(), 0)
+    eyes.found = {}
+    assert foresight.allows(CORDON, policy, AGAIN)
+    assert foresight.told == {}
+
+
+def test_what_is_not_looked_at_again_is_told_no_more_after_a_while() -> None:
+    foresight = Foresight(Eyes({"n1": BLOCKED}).look, VirtualClock())
+    foresight.allows(CORDON, Drain(), 0)
+    assert foresight.hopeless(AGAIN + LINGER) == {}
+    assert foresight.told == {}
 
 
 def test_who_forces_does_not_look() -> None:

@@ -18,7 +18,7 @@ from proa.scheduler.metrics import PHASES, Metrics
 from proa.scheduler.planning.actions import Give, Uncordon, Verdict
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import DrainView, Mark, NodeOSView, NodeView, Snapshot
+from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, RolloutStatus
 from proa.scheduler.spec.times import text
 
@@ -74,9 +74,9 @@ class Case:
         )
         verdicts = {"n1": Verdict(Reason.Draining), "n2": Verdict(Reason.New)}
         status = RolloutStatus(phase="Progressing", counts=Counts(failed=2), next_window="2026-01-02T00:00:00Z")
-        snapshot = Snapshot(self.nodes, self.oses, {}, {"n1": DrainView(False, blockers)})
+        snapshot = Snapshot(self.nodes, self.oses, {})
         plan = Plan(verdicts=verdicts, by_rollout={"workers": verdicts}, statuses={"workers": status})
-        self.metrics.saw(Pass(snapshot, plan, 0.003))
+        self.metrics.saw(Pass(snapshot, plan, 0.003, blockers))
 
     def did(self, action: Give | Uncordon) -> None:
         self.metrics.did(action, Snapshot(self.nodes, self.oses, {}))

@@ -188,7 +188,7 @@ def test_a_rollout_that_is_gone_is_forgotten(case: Case) -> None:
     case.step(FIRST)
     assert case.reports.over({}) == {}
     case.reports.take({}, {"workers": FIRST})
-    assert case.reports.write({}, case.now) == []
+    assert list(case.reports.write({}, case.now)) == []
 
 
 def test_another_term_goes_on_from_what_is_written(case: Case) -> None:
@@ -197,3 +197,21 @@ def test_another_term_goes_on_from_what_is_written(case: Case) -> None:
     case.step(COUNTED)
     case.reports.clear()
     assert case.planned_from == FIRST
+
+
+def test_after_one_that_ended_the_pass_the_others_come_first() -> None:
+    asked = []
+
+    class Away:
+        """An API server that gives no answer."""
+
+        def report(self, view: RolloutView, status: RolloutStatus) -> Written:
+            asked.append(view.name)
+            return Written(Outcome.AWAY)
+
+    reports = Reports(Away())  # type: ignore[arg-type]  # all that is asked of a writer
+    rollouts = {name: RolloutView(name, name, 1, RolloutSpec(release="r"), version="10") for name in "abc"}
+    reports.take(rollouts, dict.fromkeys(rollouts, FIRST))
+    for number in range(4):
+        next(reports.write(rollouts, 1000 + CALM * number))
+    assert asked == ["a", "b", "c", "a"]

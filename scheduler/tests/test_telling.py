@@ -13,7 +13,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Give, Note, Uncordon
-from proa.scheduler.planning.views import FIRST, DrainView, Mark, NodeView, Record, RolloutView
+from proa.scheduler.planning.views import FIRST, Mark, NodeView, Record, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
 
@@ -118,15 +118,15 @@ def test_a_blocker_is_told_once_as_long_as_it_lasts(ears: Ears) -> None:
     teller, blocker = Teller(ears), Blocker("n1", "ns/pod", reason="pod ns/pod: no disruption is allowed", since="1")
     later = Blocker("n1", "ns/pod", reason="another sentence", since="1")
     for blockers in ((blocker,), (later,), (), (blocker,)):
-        teller.blocked({"n1": NODE}, {"n1": DrainView(False, blockers)})
+        teller.blocked({"n1": NODE}, blockers)
     assert [(one.reason, one.note) for one in ears.heard] == [("DrainBlocked", blocker.reason)] * 2
-    teller.blocked({}, {"n2": DrainView(False, (Blocker("n2", "ns/pod"),))})
+    teller.blocked({}, [Blocker("n2", "ns/pod")])
     assert len(ears.heard) == 2
 
 
 def test_another_term_tells_again(ears: Ears) -> None:
-    teller, drains = Teller(ears), {"n1": DrainView(False, (Blocker("n1", "ns/pod", reason="x"),))}
-    teller.blocked({"n1": NODE}, drains)
+    teller, blockers = Teller(ears), [Blocker("n1", "ns/pod", reason="x")]
+    teller.blocked({"n1": NODE}, blockers)
     teller.clear()
-    teller.blocked({"n1": NODE}, drains)
+    teller.blocked({"n1": NODE}, blockers)
     assert len(ears.heard) == 2

@@ -13,6 +13,7 @@ import pytest
 from proa.core import process
 from proa.core.bell import Bell
 from proa.scheduler.control.controller import Pass
+from proa.scheduler.control.draining import blockers_of
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import PHASES, Metrics
@@ -52,7 +53,7 @@ def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
     run, latest = Run(world), now + timedelta(days=2)
     while world.now < latest:
         snapshot, plan = world.snapshot(), run.planner.plan(world.snapshot(), world.now)
-        told.saw(Pass(snapshot, plan, 0.002))
+        told.saw(Pass(snapshot, plan, 0.002, blockers_of(snapshot, plan, {})))
         for action in plan.actions:
             told.did(action, snapshot)
         if not run.step():

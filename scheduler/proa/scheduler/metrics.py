@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -19,7 +19,7 @@ from proa.scheduler.control.sources import Sources
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.planning.actions import Action, Give, Uncordon
 from proa.scheduler.planning.views import Snapshot
-from proa.scheduler.spec.rolloutstatus import RolloutPhase
+from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase
 from proa.scheduler.spec.times import read
 
 PHASES: Final = tuple(value for name, value in vars(RolloutPhase).items() if name.isupper())
@@ -141,18 +141,17 @@ def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
                 phases.add_metric([name, phase], int(phase == status.phase))
             failed.add_metric([name], status.counts.failed)
             windows.add_metric([name], int(not status.next_window))
-        for labels, seconds in sorted(_blocked(last, now).items()):
+        for labels, seconds in sorted(_blocked(last.blockers, now).items()):
             blocked.add_metric(labels, seconds)
     yield from (nodes, versions, phases, failed, windows, blocked)
 
 
-def _blocked(last: Pass, now: datetime) -> dict[tuple[str, str], float]:
+def _blocked(blockers: Iterable[Blocker], now: datetime) -> dict[tuple[str, str], float]:
     """By node and kind of blocker: for how long the oldest has been in the way."""
     found: dict[tuple[str, str], float] = {}
-    for view in last.snapshot.drains.values():
-        for one in view.blockers:
-            kind = "volume" if one.volume else "budget" if one.budget else "pod"
-            since = read(one.since)
-            seconds = (now - since).total_seconds() if since else 0.0
-            found[one.node, kind] = max(seconds, found.get((one.node, kind), 0.0))
+    for one in blockers:
+        kind = "volume" if one.volume else "budget" if one.budget else "pod"
+        since = read(one.since)
+        seconds = (now - since).total_seconds() if since else 0.0
+        found[one.node, kind] = max(seconds, found.get((one.node, kind), 0.0))
     return found

@@ -7,7 +7,7 @@ from there. While what it sees is old it does nothing, and blames nobody for wha
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,13 +16,14 @@ from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
+from proa.scheduler.control.draining import blockers_of, wanted
 from proa.scheduler.control.foresight import Foresight
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
 from proa.scheduler.control.sources import Sources
+from proa.scheduler.control.stints import Stints
 from proa.scheduler.control.telling import Teller
 from proa.scheduler.drain.drainer import Drainer, Wanted
-from proa.scheduler.drain.nodedrain import Wish
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.elector import Elector
@@ -30,6 +31,7 @@ from proa.scheduler.kube.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.spec.rolloutstatus import Blocker
 
 BLIND: Final = 30.0
 """Seconds without sight after which nodes are not blamed for what has happened before."""
@@ -48,11 +50,13 @@ class Pass:
         snapshot: What was known.
         plan: What was planned.
         seconds: How long that took.
+        blockers: What keeps nodes from being drained, or would do so for ever.
     """
 
     snapshot: Snapshot
     plan: Plan
     seconds: float
+    blockers: tuple[Blocker, ...] = ()
 
 
 class Watcher(Protocol):
@@ -95,14 +99,15 @@ class Controller:
     clock: Clock = SYSTEM
     watcher: Watcher | None = None
     beat: float = field(default=0.0, init=False)
-    """When the last step began, by the monotonic clock."""
+    """When the last step, or write, began, by the monotonic clock."""
     last: Pass | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.beat = self.clock.monotonic()
         self._planner = Planner()
         self._reports = Reports(self.writer)
-        self._foresight = Foresight(self.drainer.foresee)
+        self._foresight = Foresight(self.drainer.foresee, self.clock)
+        self._stints = Stints(self.clock)
         self._wanted: Mapping[str, Wanted] = {}
         self._away = Backoff(first=0.5, longest=15.0)
         self._rests_until = 0.0
@@ -172,13 +177,15 @@ class Controller:
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
-        self.last = Pass(snapshot, plan, self.clock.monotonic() - began)
+        seconds = self.clock.monotonic() - began
+        self.last = Pass(snapshot, plan, seconds, blockers_of(snapshot, plan, self._foresight.told))
         if self.watcher is not None:
             self.watcher.saw(self.last)
         self._reports.take(rollouts, plan.statuses)
         self.teller.stands(snapshot.rollouts, plan.statuses)
-        self.teller.blocked(snapshot.nodes, snapshot.drains)
-        self._drain(snapshot, plan)
+        self.teller.blocked(snapshot.nodes, self.last.blockers)
+        self._wanted = wanted(snapshot, plan, self._wanted)
+        self.drainer.want(self._wanted)
         problem = self._settle(self._reports.write(rollouts, now))
         if problem is None:
             problem = self._act(snapshot, plan)
@@ -190,28 +197,33 @@ class Controller:
     def _act(self, snapshot: Snapshot, plan: Plan) -> float | None:
         """Carry the plan out, one write after the other; how long to wait before another try if that is cut short."""
         broken: set[str] = set()
-        for action in plan.actions:
-            if action.node in broken:
-                continue
-            try:
-                if not self._allows(action, snapshot):
-                    broken.add(action.node)
-                    self.bell.ring()  # its turn goes to another one
-                    continue
-            except ProaError as error:
-                if error.code is Code.INTERNAL:
-                    raise
-                return self._patience(error)
-            written = self.writer.carry_out(action, snapshot)
-            self.pending.note(action, written, self.clock.monotonic())
-            self.teller.did(action, written, snapshot.nodes.get(action.node))
-            log.info("write", node=action.node, what=_what(action), outcome=written.outcome.value)
-            if (pause := self._settle([written], action)) is not None:
+        for action in self._stints.deal(plan.actions):
+            self.beat = self.clock.monotonic()
+            if action.node not in broken and (pause := self._carry_out(action, snapshot, broken)) is not None:
                 return pause
-            if written.outcome is not Outcome.DONE:
+        return 0.0 if self._stints.cut else None
+
+    def _carry_out(self, action: Action, snapshot: Snapshot, broken: set[str]) -> float | None:
+        """Carry out one action; how long to wait if that ends the pass. ``broken``: nodes that are left for now."""
+        try:
+            if not self._allows(action, snapshot):
                 broken.add(action.node)
-            elif self.watcher is not None:
-                self.watcher.did(action, snapshot)
+                self.bell.ring()  # its turn goes to another one
+                return None
+        except ProaError as error:
+            if error.code is Code.INTERNAL:
+                raise
+            return self._patience(error)
+        written = self.writer.carry_out(action, snapshot)
+        self.pending.note(action, written, self.clock.monotonic())
+        self.teller.did(action, written, snapshot.nodes.get(action.node))
+        log.info("write", node=action.node, what=_what(action), outcome=written.outcome.value)
+        if (pause := self._settle([written], action)) is not None:
+            return pause
+        if written.outcome is not Outcome.DONE:
+            broken.add(action.node)
+        elif self.watcher is not None:
+            self.watcher.did(action, snapshot)
         return None
 
     def _allows(self, action: Action, snapshot: Snapshot) -> bool:
@@ -220,9 +232,10 @@ class Controller:
         policy = snapshot.rollouts[action.mark.rollout].spec.drain
         return self._foresight.allows(action, policy, self.clock.monotonic())
 
-    def _settle(self, all_written: list[Written], action: Action | None = None) -> float | None:
+    def _settle(self, all_written: Iterable[Written], action: Action | None = None) -> float | None:
         """What writes mean for the rest of the pass: how long to wait if it is over, none if it goes on."""
         for written in all_written:
+            self.beat = self.clock.monotonic()
             match written.outcome:
                 case Outcome.FENCED:
                     log.warning("fenced: this one stops", fence=self.elector.fence, why=str(written.error or ""))
@@ -246,26 +259,6 @@ class Controller:
         pause = self._away.next(error.retry_after if isinstance(error, ApiError) else None)
         self._rests_until = self.clock.monotonic() + pause
         return pause
-
-    def _drain(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Tell the drainer what is wanted now. A node with a write of ours under way stays as it is."""
-        wanted: dict[str, Wanted] = {}
-        for name, node in snapshot.nodes.items():
-            if node.mark is None:
-                continue
-            rollout = snapshot.rollouts.get(node.mark.rollout)
-            if rollout is None:
-                continue
-            daemon_sets = rollout.spec.health.daemon_sets
-            if name in plan.drains:
-                wish = Wish(rollout.spec.drain, forced=name in plan.forced)
-                wanted[name] = Wanted(wish, daemon_sets, node.attached)
-            elif name in snapshot.pending and name in self._wanted:
-                wanted[name] = self._wanted[name]
-            elif daemon_sets:
-                wanted[name] = Wanted(daemon_sets=daemon_sets)
-        self._wanted = wanted
-        self.drainer.want(wanted)
 
     def _pause(self, plan: Plan) -> float:
         """How long nothing is to be done, if nothing happens."""
@@ -294,7 +287,7 @@ class Controller:
 
     def _forget(self) -> None:
         self._wanted = {}
-        for part in (self._reports, self._foresight, self.pending, self.teller):
+        for part in (self._reports, self._foresight, self._stints, self.pending, self.teller):
             part.clear()
 
 

@@ -6,7 +6,7 @@ The planner goes on from what it planned, not from what was written last: nothin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -85,27 +85,25 @@ class Reports:
             else:
                 planned.status = status
 
-    def write(self, rollouts: Mapping[str, RolloutView], now: float, *, calm: float = CALM) -> list[Written]:
-        """Write those that are due; what became of each.
+    def write(self, rollouts: Mapping[str, RolloutView], now: float, *, calm: float = CALM) -> Iterator[Written]:
+        """Write those that are due, as what became of each is taken; those that were tried longest ago come first.
 
         Args:
             rollouts: As they are on the API server.
             now: The monotonic clock's.
             calm: How long a status that only counts on may wait.
         """
-        done = []
-        for name, planned in list(self._planned.items()):
+        for name, planned in sorted(self._planned.items(), key=lambda pair: pair[1].wrote or 0.0):
             view = rollouts.get(name)
             if view is None or not self._is_due(view, planned, now, calm):
                 continue
             written = self.writer.report(view, planned.status)
-            done.append(written)
             if written.outcome is Outcome.DONE:
                 planned.wrote, planned.version, planned.refused, planned.sent = now, written.version, None, ()
             else:
                 planned.wrote, planned.refused = now, view
                 planned.sent = (*planned.sent, planned.status)[-_SENT:]
-        return done
+            yield written
 
     def due(self, rollouts: Mapping[str, RolloutView], now: float) -> float | None:
         """Seconds until one is due; none if all is written, or what was written has yet to show."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -10,10 +10,10 @@ from proa.core.wire import Action as Verb
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
-from proa.scheduler.planning.views import DrainView, NodeView, RolloutView
+from proa.scheduler.planning.views import NodeView, RolloutView
 from proa.scheduler.spec.crd import ROLLOUTS
 from proa.scheduler.spec.objects import GROUP, VERSION
-from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
 
 _BAD: Final = frozenset({RolloutPhase.HALTED, RolloutPhase.ROLLING_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID})
 _FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted", "LetGo"})
@@ -86,9 +86,9 @@ class Teller:
             self.events.tell(about, status.phase, note, action="Rollout", warning=status.phase in _BAD)
         self._phases = {name: phase for name, phase in self._phases.items() if name in rollouts}
 
-    def blocked(self, nodes: Mapping[str, NodeView], drains: Mapping[str, DrainView]) -> None:
+    def blocked(self, nodes: Mapping[str, NodeView], blockers: Iterable[Blocker]) -> None:
         """Tell of what keeps nodes from being drained."""
-        found = {(one.node, one.pod, one.budget, one.volume): one for view in drains.values() for one in view.blockers}
+        found = {(one.node, one.pod, one.budget, one.volume): one for one in blockers}
         for key, blocker in found.items():
             node = nodes.get(blocker.node)
             if key not in self._blocked and node is not None:
