@@ -30,8 +30,9 @@ def a_pod(**changes: Any) -> dict[str, Any]:
 def test_what_is_kept() -> None:
     volumes: list[dict[str, Any]] = [
         {"emptyDir": {}},
+        {"persistentVolumeClaim": {"claimName": "data"}},
         {"persistentVolumeClaim": {}},
-        {"ephemeral": {}},
+        {"name": "scratch", "ephemeral": {}},
         {"configMap": {}},
     ]
     spec = {"volumes": volumes, "terminationGracePeriodSeconds": 90}
@@ -44,7 +45,7 @@ def test_what_is_kept() -> None:
         owner=("ReplicaSet", "web"),
         ready=True,
         empty_dir=True,
-        claims=2,
+        claims=("shop/data", "shop/web-1-scratch"),
         deleting=NOW,
         grace=90,
     )

@@ -19,6 +19,7 @@ from proa.core.clock import VirtualClock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
+from proa.scheduler.drain.evictor import WORKERS
 from proa.scheduler.drain.nodedrain import SOON, Wish
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.paths import PODS
@@ -63,9 +64,20 @@ class Server:
         self.asked: list[tuple[str, str, str, Mapping[str, Any]]] = []
         self.error: ProaError | None = None
         self.held: threading.Event | None = None
+        self.volumes: dict[str, str] = {}
+        self.unread: ApiError | None = None
 
-    def put(self, name: str, node: str = "n1", kind: str = "ReplicaSet", ready: bool = True, **metadata: Any) -> None:
+    def put(
+        self,
+        name: str,
+        node: str = "n1",
+        kind: str = "ReplicaSet",
+        ready: bool = True,
+        claim: str = "",
+        **metadata: Any,
+    ) -> None:
         self.version += 1
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}] if claim else []
         owner = {"kind": kind, "name": name.rpartition("-")[0], "controller": True}
         self.pods[name] = {
             "metadata": {
@@ -76,7 +88,7 @@ class Server:
                 "ownerReferences": [owner],
                 **metadata,
             },
-            "spec": {"nodeName": node},
+            "spec": {"nodeName": node, "volumes": volumes},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]},
         }
         self._tell("MODIFIED", self.pods[name])
@@ -96,6 +108,19 @@ class Server:
         assert selector.startswith("spec.nodeName=")
         node = selector.partition("=")[2]
         return node, [pod for pod in self.pods.values() if pod["spec"]["nodeName"] == node]
+
+    def get(self, path: str) -> dict[str, Any]:
+        """A claim, or the volume of its name."""
+        self.asked.append(("get", path, "", {}))
+        if self.unread is not None:
+            raise self.unread
+        stem, _, name = path.rpartition("/")
+        if stem == "/api/v1/persistentvolumes":
+            return {"spec": {"csi": {"driver": "disk", "volumeHandle": self.volumes[name]}}}
+        assert stem == "/api/v1/namespaces/shop/persistentvolumeclaims"
+        if name not in self.volumes:
+            raise ApiError(404, "gone", reason="NotFound")
+        return {"spec": {"volumeName": name}}
 
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         assert path == PODS
@@ -217,6 +242,22 @@ def test_each_pod_is_evicted_once_by_its_uid(case: Case) -> None:
     assert case.drainer.evicted == 2
 
 
+def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
+    """Whoever evicted itself could not order the reboot, and its successor might have no other node to run on."""
+    case.drainer.own_pod = "shop/proa-1"
+    case.budgets = {"shop/proa": BudgetView("shop/proa", Selector(), never="maxUnavailable is 0")}
+    case.server.put("proa-1")
+    assert case.drainer.foresee("n1", Drain()) == ()
+    case.server.put("proa-2")
+    assert [one.pod for one in case.drainer.foresee("n1", Drain())] == ["shop/proa-2"]
+    case.want(n1=WISH)
+    case.until(case.asks(1))
+    case.clock.sleep(SETTLE)
+    case.server.end("proa-2")
+    case.until(case.is_done)
+    assert [what for _, what, _, _ in case.server.asked] == ["shop/proa-2"]
+
+
 def test_a_pod_is_not_asked_for_twice_at_a_time(case: Case) -> None:
     case.server.held = threading.Event()
     case.server.put("web-1")
@@ -272,6 +313,93 @@ def test_force_deletes_by_the_uid(case: Case) -> None:
     case.want(n1=Wanted(Wish(Drain(), forced=True)))
     case.until(case.asks(1))
     assert case.server.asked == [("delete", "/api/v1/namespaces/shop/pods/web-1", "uid-web-1", {})]
+
+
+def test_the_volumes_of_an_evicted_pod_are_waited_for(case: Case) -> None:
+    case.server.volumes = {"mine": "7"}
+    case.server.put("web-1", claim="mine")
+    case.server.put("web-2", claim="gone")
+    attached = dataclasses.replace(WISH, attached=("kubernetes.io/csi/disk^7", "kubernetes.io/csi/disk^8"))
+    case.want(n1=attached)
+    case.until(case.asks(5))
+    verbs = [verb for verb, _, _, _ in case.server.asked]
+    assert verbs.count("evict") == 2
+    assert case.server.asked[0][0] == "get"  # before the claim can go with its pod
+    case.server.end("web-1")
+    case.server.end("web-2")
+    case.clock.sleep(SETTLE)
+    case.until(lambda: bool(case.drainer.views["n1"].blockers))
+    assert [one.volume for one in case.drainer.views["n1"].blockers] == ["kubernetes.io/csi/disk^7"]
+    assert not case.is_done()
+    case.want(n1=WISH)
+    case.until(case.is_done)
+
+
+def test_a_claim_that_may_not_be_read_is_no_reason_to_stop(case: Case) -> None:
+    case.server.unread = ApiError(403, "no", reason="Forbidden")
+    case.server.put("web-1", claim="mine")
+    case.want(n1=dataclasses.replace(WISH, attached=("kubernetes.io/csi/disk^7",)))
+    case.until(case.asks(2))
+    case.server.end("web-1")
+    case.clock.sleep(SETTLE)
+    case.until(case.is_done)
+
+
+def test_nobody_is_evicted_whose_volumes_cannot_be_known_now(case: Case) -> None:
+    case.server.unread = ApiError(503, "busy")
+    case.server.put("web-1", claim="mine")
+    case.want(n1=WISH)
+    case.until(case.asks(1))
+    assert [verb for verb, _, _, _ in case.server.asked] == ["get"]
+    case.server.unread = None
+    case.clock.sleep(SOON)
+    case.until(case.asks(3))
+    assert [verb for verb, _, _, _ in case.server.asked] == ["get", "get", "evict"]
+
+
+def test_force_asks_for_no_volumes(case: Case) -> None:
+    case.server.put("web-1", claim="mine")
+    case.want(n1=Wanted(Wish(Drain(), forced=True)))
+    case.until(case.asks(1))
+    assert [verb for verb, _, _, _ in case.server.asked] == ["delete"]
+
+
+def test_a_slow_server_is_asked_a_few_at_a_time_and_nodes_have_turns(case: Case) -> None:
+    case.server.held = threading.Event()
+    for number in range(3 * WORKERS):
+        case.server.put(f"web-{number}")
+    for number in range(3):
+        case.server.put(f"db-{number}", node="n2")
+    case.want(n1=WISH, n2=WISH)
+    case.until(lambda: case.synced("n1") and case.synced("n2") and len(case.server.asked) >= WORKERS)
+    assert len(case.server.asked) == WORKERS
+    case.server.held.set()
+    case.until(case.asks(2 * WORKERS))
+    first = [what for _, what, _, _ in case.server.asked[: 2 * WORKERS]]
+    assert {"shop/db-0", "shop/db-1", "shop/db-2"} <= set(first)
+
+
+def test_what_waits_is_not_asked_for_a_node_that_is_given_back(case: Case) -> None:
+    case.server.held = threading.Event()
+    for number in range(3 * WORKERS):
+        case.server.put(f"web-{number}")
+    case.want(n1=WISH)
+    case.until(lambda: len(case.server.asked) >= WORKERS)
+    case.want()
+    case.drainer.step()
+    case.server.held.set()
+    assert case.drainer.stop()
+    case.drainer._evictor._pool.shutdown(wait=True)
+    assert len(case.server.asked) == WORKERS
+
+
+def test_a_pod_that_was_refused_lets_others_go_first(case: Case) -> None:
+    case.server.error = FULL
+    for number in range(2 * WORKERS):
+        case.server.put(f"web-{number}")
+    case.want(n1=WISH)
+    case.until(case.asks(2 * WORKERS))
+    assert len({what for _, what, _, _ in case.server.asked[: 2 * WORKERS]}) == 2 * WORKERS
 
 
 def test_what_is_known_no_more_is_not_drained(case: Case) -> None:

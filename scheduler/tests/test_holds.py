@@ -23,7 +23,7 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
         FIRST,
         max_unavailable=3,
         order=Turns(zones, control_plane),
-        canary=Canary(canaries, "1m"),
+        canary=Canary(canaries, "1m") if canaries else Canary(),
         staging=Staging(4),
         failure=Failure("100%"),
     )

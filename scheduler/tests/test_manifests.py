@@ -221,6 +221,17 @@ def test_the_scheduler_is_asked_where_it_listens() -> None:
     assert probes == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
 
 
+def test_the_scheduler_knows_its_node_and_its_pod() -> None:
+    (container,) = pod_of(DOCUMENTS, "Deployment")["containers"]
+    verb, *words = container["args"]
+    given = run.make_context(verb, words).params
+    assert (given["namespace"], given["own_node"], given["own_pod"]) == (
+        "$(POD_NAMESPACE)",
+        "$(NODE_NAME)",
+        "$(POD_NAME)",
+    )
+
+
 def test_the_proxy_reaches_the_agents_socket_and_nothing_else() -> None:
     pod = pod_of(DOCUMENTS, "DaemonSet")
     (volume,) = pod["volumes"]

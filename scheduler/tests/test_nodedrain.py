@@ -166,18 +166,43 @@ def test_a_pod_that_does_not_end_is_told_and_force_goes_on_without_it() -> None:
     assert case.look(FORCED).done
 
 
-def test_volumes_must_be_detached_but_those_of_pods_that_stay() -> None:
-    stays = PodView("kube-system/store-1", "p2", {}, ("DaemonSet", "store"), claims=1)
-    case = Case(stays)
-    assert case.look(attached=["v1"]).done
+def test_volumes_of_evicted_pods_must_be_detached() -> None:
+    case = Case()
+    case.drain.volumes = {"shop/data": "v1", "shop/logs": "v2", "shop/share": ""}
     look = case.look(attached=["v2", "v1"])
-    assert (look.done, [one.volume for one in look.blockers]) == (False, ["v1"])
+    assert (look.done, [one.volume for one in look.blockers]) == (False, ["v1", "v2"])
+    assert look.blockers[0].reason == "volume v1: it is still attached, for claim shop/data"
+    assert [one.volume for one in case.look(attached=["v2"]).blockers] == ["v2"]
     assert case.look(FORCED, attached=["v1", "v2"]).done
+    assert case.look() == Look(done=True)
+
+
+def test_volumes_are_told_once_no_pod_is_left() -> None:
+    case = Case(WEB)
+    case.drain.volumes = {"shop/data": "v1"}
+    assert case.look(attached=["v1"]).blockers == ()
+
+
+def test_a_volume_that_was_never_a_pods_of_ours_is_not_waited_for() -> None:
+    """It would not be detached before the reboot: that of a DaemonSet's pod, of a finished one, or nobody's at all."""
+    stays = PodView("kube-system/store-1", "p2", {}, ("DaemonSet", "store"), claims=("kube-system/store",))
+    ended = PodView("shop/job-1", "p3", {}, ("Job", "job"), finished=True, claims=("shop/job",))
+    assert Case(stays, ended).look(attached=["v1", "v2", "v3"]) == Look(done=True)
+
+
+@pytest.mark.parametrize(("finished", "waits"), [(False, False), (True, True)])
+def test_a_volume_that_a_pod_that_stays_shares_is_not_waited_for(finished: bool, waits: bool) -> None:
+    """As long as it runs: the volumes of a pod that has finished are detached."""
+    case = Case(PodView("shop/net-1", "p2", {}, ("DaemonSet", "net"), finished=finished, claims=("shop/data",)))
+    case.drain.volumes = {"shop/data": "v1"}
+    assert case.look(attached=["v1"]).done is not waits
 
 
 def test_what_is_told_fits_into_the_status() -> None:
     """One name that is too long would make the API server refuse the status of the whole rollout."""
-    (volume,) = Case().look(attached=["v" * 500]).blockers
+    waiting = Case()
+    waiting.drain.volumes = {"shop/data": "v" * 500}
+    (volume,) = waiting.look(attached=["v" * 500]).blockers
     budgets = [BudgetView(f"shop/{letter * 200}", Selector()) for letter in "abc"]
     case = Case(WEB)
     case.look(budgets=budgets)
@@ -203,7 +228,7 @@ def views(draw: st.DrawFn) -> PodView:
         mirror=draw(st.booleans()),
         finished=draw(st.booleans()),
         empty_dir=draw(st.booleans()),
-        claims=draw(st.integers(0, 2)),
+        claims=draw(st.sampled_from(((), ("ns/data",)))),
         deleting=draw(st.none() | st.integers(-100, 100).map(lambda number: START + timedelta(seconds=number))),
     )
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from proa.core.described import document, parse
+from proa.core.errors import ProaError
 from proa.core.wire import Action as Verb
 from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.annotations import UNREADABLE
-from proa.scheduler.planning.planner import Plan, plan
+from proa.scheduler.planning.planner import Plan, Planner, plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -25,6 +28,7 @@ from proa.scheduler.planning.views import (
     RolloutView,
     Snapshot,
 )
+from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
@@ -35,6 +39,9 @@ from proa.scheduler.spec.rollout import (
     Health,
     OnFailure,
     OnTimeout,
+    Operator,
+    Requirement,
+    Retry,
     RolloutSpec,
     Selector,
     Staging,
@@ -135,6 +142,8 @@ UNPROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
 HALTED = RolloutStatus(release=RELEASE, halted="failed on 1 nodes")
 BOOT = order(Verb.BOOT)
 COMMIT = order(Verb.COMMIT, 2, trial=Proof("boot-2", "2" * 64))
+LATE = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
+LATE_COUNTED = Record("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
 CLOSED = (Budget("0 22 * * *", "2h"),)
 OPEN = (Budget("0 11 * * *", "65m"),)
 REASONS: dict[Reason, Callable[[], Plan]] = {
@@ -172,6 +181,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         (node(), os(status=says(RUNS_NEW, EMPTY))),
         spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
         status=HALTED,
+    ),
+    Reason.TakingBack: lambda: planned(
+        (marked(), os(given=LATE, record=LATE_COUNTED)), spec=change(failure=Failure(1))
     ),
     Reason.LetGo: lambda: planned((marked(), os()), rollouts={}),
     Reason.New: lambda: planned((node(), None)),
@@ -372,11 +384,37 @@ def test_nobody_is_blamed_for_the_time_in_which_the_scheduler_was_away() -> None
 
 
 def test_a_dead_node_that_was_counted_is_given_back_and_holds_its_place_as_not_ready() -> None:
-    late = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
-    record = Record("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
-    made = planned((marked(ready=False), os(given=late, record=record)), ready("n2"), spec=change(failure=Failure(1)))
+    dead = marked(ready=False), os(status=says(seen=LATE, result=Result.RUNNING), given=LATE, record=LATE_COUNTED)
+    made = planned(dead, ready("n2"), spec=change(failure=Failure(1)))
     assert acts(made) == [Uncordon("n1", "BootTimeout")]
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
+
+
+def test_an_order_to_reboot_that_nobody_took_up_is_taken_back_before_the_node_is_given_back() -> None:
+    spec = change(failure=Failure(1))
+    made = planned((marked(), os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=spec)
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+    assert made.verdicts["n2"].reason is Reason.NoFreeSlot
+    back = order(Verb.NONE, 2)
+    assert acts(planned((marked(), os(given=back, record=LATE_COUNTED)), spec=spec)) == [Uncordon("n1", "BootTimeout")]
+
+
+def test_an_order_that_was_counted_is_taken_back_although_a_person_took_the_mark_away() -> None:
+    made = planned((node(), os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=change(failure=Failure(1)))
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+
+
+@pytest.mark.parametrize("mark", [MARK, None])
+def test_a_trial_whose_order_was_taken_back_too_late_is_brought_to_its_end(mark: Mark | None) -> None:
+    back = order(Verb.NONE, 2)
+    made = planned(trial(given=back, status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=WELL), mark=mark))
+    assert acts(made) == [Give("n1", 3, Verb.COMMIT, "", Proof("boot-2", "2" * 64), "5m")]
+
+
+def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
+    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    assert acts(planned(trial(), spec=spec, status=HALTED)) == [Give("n1", 2, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(planned(trial(mark=None, unschedulable=False), spec=spec, status=HALTED)) == []
 
 
 @pytest.mark.parametrize(
@@ -501,13 +539,49 @@ def test_nodes_with_a_write_of_ours_under_way_are_left_alone_and_counted() -> No
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 
 
+def test_no_more_nodes_are_started_than_a_window_bears_that_opens_before_they_are_done() -> None:
+    budgets = (Budget("0 10 * * *", "4h", "UTC", 3), Budget("10 12 * * *", "1h", "UTC", 1))
+    spec = change(max_unavailable=3, budgets=budgets)
+    made = planned(ready(), ready("n2"), spec=spec)
+    assert [action.node for action in made.actions] == ["n1"]
+    assert "2026-01-05T12:10:00Z" in made.verdicts["n2"].detail
+    assert made.wake == NOW + timedelta(minutes=10)
+
+
+def test_none_is_started_that_would_not_be_done_before_a_window_that_bears_none() -> None:
+    budgets = (Budget("0 10 * * *", "4h", "UTC", 3), Budget("10 12 * * *", "1h", "UTC", 0))
+    made = planned(ready(), spec=change(budgets=budgets))
+    assert made.actions == ()
+    assert made.verdicts["n1"].reason is Reason.WindowTooShort
+    assert "2026-01-05T12:10:00Z" in made.verdicts["n1"].detail
+
+
 def test_nothing_is_done_for_a_rollout_that_cannot_be_read() -> None:
     spec = change(budgets=(Budget("0 0 31 2 *", "1h"),))
     made = planned(ready(), spec=spec)
     assert acts(made) == []
     status = made.statuses["workers"]
     assert status.phase == "Invalid"
-    assert next(one for one in status.conditions if one.type == "Valid").message.startswith("budgets[0]")
+    valid = next(one for one in status.conditions if one.type == "Valid")
+    assert valid.reason == "InvalidSchedule"
+    assert valid.message.startswith("spec.budgets[0].schedule: ")
+
+
+def test_a_spec_that_contradicts_itself_does_not_act_and_says_what_to_write() -> None:
+    made = planned(ready(), spec=change(canary=Canary(0, "1h")))
+    assert acts(made) == []
+    valid = next(one for one in made.statuses["workers"].conditions if one.type == "Valid")
+    assert valid.reason == "InvalidSpec"
+    assert "write how many in nodes" in valid.message
+
+
+def test_what_could_not_be_read_and_can_again_acts_again() -> None:
+    planner, (node_view, os_view) = Planner(), ready()
+    broken = RolloutView("workers", "uid", 3, SPEC, problem="status.counts is not an object")
+    snapshot = Snapshot({"n1": node_view}, {"n1": os_view} if os_view else {}, {"workers": broken})
+    assert planner.plan(snapshot, NOW).statuses["workers"].phase == "Invalid"
+    mended = dataclasses.replace(snapshot, rollouts={"workers": dataclasses.replace(broken, problem="")})
+    assert planner.plan(mended, NOW).statuses["workers"].phase == "Progressing"
 
 
 def test_rollouts_that_share_a_node_both_stop() -> None:
@@ -523,6 +597,45 @@ def test_rollouts_that_share_a_node_both_stop() -> None:
         "some": "Conflict",
         "others": "Pending",
     }
+
+
+UNREADABLE_SPEC = change(retry=Retry(backoff="soon"))
+
+
+def conditions_of(made: Plan, rollout: str = "workers") -> dict[str, tuple[str, str]]:
+    return {one.type: (one.status, one.reason) for one in made.statuses[rollout].conditions}
+
+
+def two_of(status: RolloutStatus) -> dict[str, RolloutView]:
+    return {name: RolloutView(name, name, 3, SPEC, status) for name in ("workers", "others")}
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "reason"),
+    [
+        (planned(unfetched()), lambda status: planned(ready(), rollouts=two_of(status)), "Conflict"),
+        (planned(done()), lambda status: planned(done(), rollouts=two_of(status)), "Conflict"),
+        (
+            planned(done()),
+            lambda status: planned(done(), spec=UNREADABLE_SPEC, status=status),
+            "InvalidSpec",
+        ),
+    ],
+    ids=["progressing", "complete", "invalid"],
+)
+def test_a_rollout_that_is_refused_is_neither_under_way_nor_complete_until_it_acts_again(
+    before: Plan, refused: Callable[[RolloutStatus], Plan], reason: str
+) -> None:
+    made = refused(before.statuses["workers"])
+    assert conditions_of(made) == dict.fromkeys(("Valid", "Progressing", "Complete", "Halted"), ("False", reason))
+    again = planned(done(), status=made.statuses["workers"])
+    assert conditions_of(again) == conditions_of(planned(done()))
+
+
+def test_what_was_halted_stays_so_while_it_is_refused() -> None:
+    made = planned(ready(), rollouts=two_of(HALTED))
+    assert conditions_of(made)["Halted"] == ("True", "Halted")
+    assert planned(ready(), status=made.statuses["workers"]).statuses["workers"].phase == "Halted"
 
 
 def test_too_many_failed_nodes_halt_the_rollout_and_those_under_way_finish() -> None:
@@ -620,6 +733,17 @@ def test_a_node_that_its_rollout_lets_go_is_given_back_and_nothing_else(found: C
     assert plan.verdicts["n1"].reason is Reason.LetGo
 
 
+def test_a_node_that_is_let_go_and_takes_no_order_up_is_given_back_when_that_is_taken_back() -> None:
+    soon = planned((marked(), os(given=BOOT)), rollouts={})
+    assert (acts(soon), soon.wake) == ([], NOW + timedelta(minutes=5))
+    for record in (None, LATE_COUNTED):
+        assert acts(planned((marked(), os(given=LATE, record=record)), rollouts={})) == [
+            Give("n1", 2, Verb.NONE, timeout="5m")
+        ]
+    back = order(Verb.NONE, 2)
+    assert acts(planned((marked(), os(given=back)), rollouts={})) == [Uncordon("n1", "LetGo")]
+
+
 @pytest.mark.parametrize(
     "found",
     [
@@ -670,10 +794,11 @@ def test_canaries_go_first_stay_the_same_and_must_run_well_for_long_enough() -> 
     proved = planned(done("n1"), unfetched("n2"), spec=spec, status=status)
     assert proved.verdicts["n2"].reason is Reason.Soaking
     assert proved.wake == NOW + timedelta(minutes=10)
-    soaked = dataclasses.replace(
-        proved.statuses["workers"], canary=CanaryStatus(NEW, ("n1",), text(NOW - timedelta(minutes=10)))
-    )
-    assert [action.node for action in planned(done("n1"), unfetched("n2"), spec=spec, status=soaked).actions] == ["n2"]
+    since = text(NOW - timedelta(minutes=10))
+    soaked = dataclasses.replace(proved.statuses["workers"], canary=CanaryStatus(NEW, ("n1",), since))
+    others = planned(done("n1"), unfetched("n2"), spec=spec, status=soaked)
+    assert [action.node for action in others.actions] == ["n2"]
+    assert others.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since, text(NOW))
 
 
 def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
@@ -683,10 +808,115 @@ def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), "")
 
 
+GIVEN_UP = Record("workers", NEW, failures=3, failed=True)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        (),
+        (ready("n1", excluded=True),),
+        (ready("n1", labels={"role": "other"}),),
+        (ready("n1", hold="debugging"),),
+        (done("n1", hold="debugging", ready=False),),
+        (ready("n1", ready=False),),
+        ((node("n1"), os("n1", record=GIVEN_UP)),),
+        ((node("n1"), NodeOSView("n1", "os-n1", "uid-n1")),),
+        ((node("n1", uid="another"), os("n1")),),
+    ],
+    ids=["gone", "excluded", "deselected", "held", "held-and-ill", "not-ready", "given-up", "silent", "made-anew"],
+)
+def test_a_canary_that_cannot_prove_the_release_is_replaced(first: tuple[Part, ...]) -> None:
+    selector = Selector(match_expressions=(Requirement("role", Operator.DOES_NOT_EXIST),))
+    spec = change(canary=CANARY, failure=Failure(1), node_selector=selector)
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(*first, unfetched("n2"), unfetched("n3"), spec=spec, status=before)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert made.verdicts["n2"].reason is Reason.StageNext
+    assert made.verdicts["n3"].reason is Reason.AwaitingCanary
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        done("n1", ready=False),
+        done("n1", hold="debugging"),
+        trial("n1", ready=False),
+        (node("n1"), os("n1", record=Record("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3)))),
+    ],
+    ids=["ill-on-the-release", "held-on-the-release", "under-way", "has-another-turn"],
+)
+def test_a_canary_that_may_yet_prove_the_release_stays_one(first: Part) -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(first, unfetched("n2"), spec=change(canary=CANARY), status=before)
+    found = made.statuses["workers"].canary
+    assert found
+    assert found.nodes == ("n1",)
+
+
+def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:
+    status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n0", "n1"), text(NOW - timedelta(minutes=9))))
+    made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=Canary(2, "10m")), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1", "n2"), text(NOW))
+    assert made.wake == NOW + timedelta(minutes=10)
+
+
+def test_fewer_canaries_than_are_wanted_prove_nothing() -> None:
+    spec = change(canary=Canary(2, "0s"))
+    made = planned(done("n1"), unfetched("n2", hold="debugging"), unfetched("n3", ready=False), spec=spec)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",))
+
+
+@pytest.mark.parametrize("first", [(), (done("n1", ready=False),), (done("n1", hold="debugging", ready=False),)])
+def test_what_the_canaries_have_proved_stays_proved(first: tuple[Part, ...]) -> None:
+    proved = CanaryStatus(NEW, ("n1",), text(NOW - timedelta(hours=2)), text(NOW - timedelta(hours=1)))
+    status = RolloutStatus(release=RELEASE, canary=proved)
+    spec = change(canary=CANARY)
+    made = planned(*first, unfetched("n2"), unfetched("n3"), spec=spec, status=status)
+    assert [action.node for action in made.actions] == ["n2", "n3"]
+    assert made.statuses["workers"].canary == proved
+
+
+def test_another_attempt_has_to_be_proved_anew() -> None:
+    proved = CanaryStatus(NEW, ("n1",), text(NOW - timedelta(hours=2)), text(NOW - timedelta(hours=1)))
+    status = RolloutStatus(release=RELEASE, canary=proved)
+    made = planned(unfetched("n1"), unfetched("n2"), spec=change(canary=CANARY, attempt=1), status=status)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n1",))
+    assert made.verdicts["n2"].reason is Reason.AwaitingCanary
+
+
+def test_there_are_no_more_canaries_than_a_status_can_name() -> None:
+    parts = [unfetched(f"n{number:03}") for number in range(100)]
+    found = planned(*parts, spec=change(canary=Canary("100%"))).statuses["workers"]
+    assert found.canary
+    assert len(found.canary.nodes) == 64
+    assert parse(RolloutStatus, document(found), "status") == found
+
+
+@pytest.mark.parametrize(("nodes", "is_taken"), [(64, True), ("100%", True), (65, False)])
+def test_more_canaries_than_that_are_refused_as_a_number(nodes: Amount, is_taken: bool) -> None:
+    wanted = {"release": RELEASE, "canary": {"nodes": nodes}}
+    with nullcontext() if is_taken else pytest.raises(ProaError, match=r"canary\.nodes 65 is not from 0 to 64"):
+        parse(RolloutSpec, wanted, "spec")
+
+
 def test_control_plane_nodes_are_started_one_at_a_time_even_in_one_pass() -> None:
     parts = [ready(f"n{number}", control_plane=True) for number in range(3)]
     made = planned(*parts, spec=change(max_unavailable=3, order=Turns(zones=Zones.IGNORE)))
     assert [action.node for action in made.actions] == ["n0"]
+
+
+def test_control_plane_nodes_of_several_rollouts_are_started_one_at_a_time_even_in_one_pass() -> None:
+    specs = {name: change(node_selector=Selector({"pool": name})) for name in ("a", "b")}
+    rollouts = {name: RolloutView(name, name, 1, spec) for name, spec in specs.items()}
+    parts = [ready(f"n-{name}", control_plane=True) for name in specs]
+    pooled = [
+        (dataclasses.replace(view, labels={**view.labels, "pool": name}), its)
+        for (view, its), name in zip(parts, specs, strict=True)
+    ]
+    made = planned(*pooled, rollouts=rollouts)
+    assert [action.node for action in made.actions] == ["n-a"]
+    assert made.verdicts["n-b"].reason is Reason.ControlPlaneBusy
 
 
 def test_the_schedulers_own_node_goes_after_the_control_plane_and_waits_for_no_zone() -> None:

@@ -76,10 +76,10 @@ class Chaos:
             max_unavailable=choice(AMOUNTS),
             order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
             budgets=choice(((), EVEN_HOURS)),
-            canary=Canary(choice((0, 1)), "1m"),
+            canary=choice((Canary(), Canary(1, "1m"))),
             staging=Staging(choice((1, 5))),
             drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
-            health=Health(ready_seconds=READY_SECONDS),
+            health=Health(READY_SECONDS, choice(("3m", "20m"))),
             failure=Failure(choice(BORNE), choice(tuple(OnFailure))),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
@@ -137,6 +137,12 @@ class Chaos:
 
     def node_fails(self) -> None:
         self.alter(self.some_node(), ready=False, ready_since=self.world.now)
+
+    def courier_goes_away(self) -> None:
+        self.world.unheard.add(self.some_node())
+
+    def couriers_return(self) -> None:
+        self.world.hear_again()
 
     def nodes_mend(self) -> None:
         for name, node in self.world.nodes.items():
@@ -251,6 +257,7 @@ class Chaos:
         if self.spec.order.zones is Zones.ONE_AT_A_TIME:
             assert len({node.zone for node in marked}) <= 1, "marked in two zones"
         assert sum(node.control_plane for node in marked) <= 1, "two nodes of the control plane at once"
+        assert self.world.astray == [], "rebooted by an order without our mark"
         for name in self.cordoned_by_people:
             assert self.world.nodes[name].unschedulable, f"the cordon of a person is gone from {name}"
 
@@ -259,6 +266,17 @@ class Chaos:
         self.change(paused=False)
         for name in self.world.nodes:
             self.alter(name, hold=None)
+        self.come_to_rest()
+        self.couriers_return()  # all that could be given up was given up by now
+        self.come_to_rest()
+        marks = {name: node.mark for name, node in self.world.nodes.items() if node.mark is not None}
+        left = {name for name in marks if self.world.oses[name].status.phase == "Booting"}  # type: ignore[union-attr]
+        stuck = {name for name, mark in marks.items() if self.world.now - mark.since > timedelta(hours=1)} - left
+        assert stuck == set(), f"our mark is left on {stuck}"
+        cordoned = {name for name, node in self.world.nodes.items() if node.unschedulable} - set(marks)
+        assert cordoned <= self.cordoned_by_people, f"left cordoned: {cordoned - self.cordoned_by_people}"
+
+    def come_to_rest(self) -> None:
         for _ in range(600):
             self.nodes_mend()
             self.leader.refresh()
@@ -270,18 +288,12 @@ class Chaos:
                 break
             soon = self.world.now + timedelta(seconds=1)
             self.world.advance(max(soon, then) if then is not None and not plan.actions else soon)
-        marks = {name: node.mark for name, node in self.world.nodes.items() if node.mark is not None}
-        left = {name for name in marks if self.world.oses[name].status.phase == "Booting"}  # type: ignore[union-attr]
-        stuck = {name for name, mark in marks.items() if self.world.now - mark.since > timedelta(hours=1)} - left
-        assert stuck == set(), f"our mark is left on {stuck}"
-        cordoned = {name for name, node in self.world.nodes.items() if node.unschedulable} - set(marks)
-        assert cordoned <= self.cordoned_by_people, f"left cordoned: {cordoned - self.cordoned_by_people}"
 
 
 SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
 PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
-NODES = ("node_fails", "nodes_mend", "node_made_anew")
+NODES = ("node_fails", "nodes_mend", "node_made_anew", "courier_goes_away", "courier_goes_away", "couriers_return")
 
 
 @schedules(FEW)
@@ -297,6 +309,7 @@ def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
 def test_where_nodes_and_people_do_well_every_node_boots_once(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
     chaos.world.behaviour = dataclasses.replace(chaos.world.behaviour, fate=lambda *_: Fate.WELL, trial=10.0**7)
+    chaos.change(health=Health(READY_SECONDS))
     chaos.run(60, SCHEDULER + RESTARTS)
     chaos.settle()
     assert chaos.world.rollouts["workers"].status.phase == ("Complete" if chaos.followers() else "Pending")

@@ -96,6 +96,14 @@ class World:
         self.item["metadata"]["resourceVersion"] = str(self.version)
         return self.item
 
+    def get(self, path: str) -> dict[str, Any]:
+        assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1"
+        if self.away is not None:
+            raise self.away
+        if self.item is None:
+            raise ApiError(404, "there is none", reason="NotFound")
+        return copy.deepcopy(self.item)
+
     def merge(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         self.tries.append(self.clock.at)
         assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1/status"
@@ -394,6 +402,46 @@ def test_orders_that_are_known_are_given_meanwhile(world: World) -> None:
     world.away = ApiError(0, "the connection was refused")
     world.run(60)
     assert len(world.puts) == 1
+
+
+@pytest.mark.parametrize("action", ["Boot", "Rollback"])
+def test_an_order_to_reboot_that_was_taken_back_is_not_given_from_a_watch_that_was_cut(
+    world: World, action: str
+) -> None:
+    world.silence()
+    world.order(1, action)
+    world.run()
+    world.lag = True
+    world.order(2, "None")
+    world.tell(GOOD)
+    world.run(60)
+    assert world.puts == []
+    world.lag = False
+    world.run()
+    assert [number for _, number in world.puts] == [2]
+
+
+def test_an_order_to_reboot_waits_until_it_is_known_that_it_still_stands(world: World) -> None:
+    world.order(1, "Boot")
+    world.away = ApiError(0, "the connection was refused")
+    world.run(60)
+    assert world.puts == []
+    assert world.condition("Delivered") is None
+    world.away = None
+    world.run(60)
+    assert [number for _, number in world.puts] == [1]
+
+
+def test_an_order_to_reboot_of_an_object_that_is_gone_is_not_given(world: World) -> None:
+    world.silence()
+    world.order(1, "Boot")
+    world.run()
+    world.lag = True
+    world.create("uid-2")
+    world.order(1, "Boot")
+    world.tell(GOOD)
+    world.run(60)
+    assert world.puts == []
 
 
 # objects and nodes that are made anew

@@ -123,6 +123,9 @@ class FakeServer:
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
         raise AssertionError
 
+    def get(self, path: str) -> Object:
+        raise AssertionError
+
     def merge(self, path: str, body: Object) -> Object:
         if self.error is not None:
             raise self.error

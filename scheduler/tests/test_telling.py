@@ -56,6 +56,7 @@ def ears() -> Ears:
         (Uncordon("n1", "DrainTimeout"), "Uncordoned", True),
         (Note("n1", Record("workers", "d"), "RolledBack", "it came back"), "RolledBack", True),
         (Give("n1", 2, Verb.ROLLBACK, "r"), "RollbackOrdered", False),
+        (Give("n1", 2, Verb.NONE), "RebootTakenBack", False),
     ],
     ids=lambda value: getattr(value, "reason", None) or type(value).__name__,
 )

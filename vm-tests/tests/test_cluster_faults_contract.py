@@ -16,6 +16,7 @@ from proa.core.wire import Phase
 from proa.scheduler.kube import paths
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE, STRATEGIC
+from proa.vm.simdrains import NAMESPACE
 from proa.vm.simreleases import FACTORY, release
 from proa.vm.simrollouts import annotate, cordoned, events, marked, node, record
 from proa.vm.simward import Ward, opened
@@ -115,16 +116,43 @@ def test_f62_a_pod_that_ignores_sigterm_has_its_time(ward: Ward) -> None:
         one.wait("Complete")
 
 
+def claim(cluster: ControlPlane, name: str, handle: str) -> None:
+    """A claim that is bound to a volume of a CSI driver."""
+    much, modes = {"storage": "1Gi"}, ["ReadWriteOnce"]
+    bound = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": NAMESPACE, "name": name}
+    volume = {"capacity": much, "accessModes": modes, "claimRef": bound}
+    wanted = {"resources": {"requests": much}, "accessModes": modes, "storageClassName": "", "volumeName": name}
+    spec = {**volume, "csi": {"driver": "disk", "volumeHandle": handle}}
+    cluster.namespace(NAMESPACE)
+    cluster.apply(
+        [
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec},
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": wanted,
+            },
+        ]
+    )
+
+
 def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
+    """Those of pods that were evicted; that of a DaemonSet's pod stays as long as the node is up."""
     with ward.patients("volume") as one:
-        volume = {"name": "kubernetes.io/csi/disk^7", "devicePath": ""}
+        for number, kind in ((7, "Deployment"), (8, "DaemonSet")):
+            claim(ward.cluster, f"disk-{number}", str(number))
+            volume = {"name": "data", "persistentVolumeClaim": {"claimName": f"disk-{number}"}}
+            one.load(kind=kind, volumes=(volume,))
+        attached = [{"name": f"kubernetes.io/csi/disk^{number}", "devicePath": ""} for number in (7, 8)]
         path = f"{paths.NODES}/{one.name}/status"
-        ward.cluster.api.patch(path, {"status": {"volumesAttached": [volume]}}, STRATEGIC)
+        ward.cluster.api.patch(path, {"status": {"volumesAttached": attached}}, STRATEGIC)
         one.start()
         until(lambda: "disk^7: it is still attached" in one.blockers, "the blocker to be told")
         time.sleep(1.5)  # nothing is left but the volume
         assert one.boots == [0]
-        ward.cluster.api.patch(path, {"status": {"volumesAttached": None}}, MERGE)
+        assert "disk^8" not in one.blockers
+        ward.cluster.api.patch(path, {"status": {"volumesAttached": attached[1:]}}, MERGE)
         one.wait("Complete")
         assert one.boots == [1]
 

@@ -256,7 +256,8 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
     (deployment,) = (one for one in render.documents(Settings()) if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (port,) = free_ports(1)
-    given = {"$(POD_NAMESPACE)": NAMESPACE, "$(NODE_NAME)": "node-0000", ":8080": f"127.0.0.1:{port}"}
+    own = {"$(POD_NAMESPACE)": NAMESPACE, "$(NODE_NAME)": "node-0000", "$(POD_NAME)": "proa-scheduler-0"}
+    given = {**own, ":8080": f"127.0.0.1:{port}"}
     words = ["/usr/bin/proa-scheduler", *(given.get(word, word) for word in container["args"])]
     with installed(cluster):
         access = cluster.access_for(SCHEDULER, NAMESPACE)

@@ -18,6 +18,7 @@ from proa.scheduler.install.names import PROXY, SCHEDULER
 from proa.scheduler.install.places import NAMESPACES, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.spec.crd import RESOURCES
+from proa.scheduler.spec.labels import CONTROL_PLANE
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import Object
 from proa.vm.waiting import until
@@ -250,6 +251,7 @@ def rollout(**spec: Any) -> Object:
 # contradictions
 
 BUDGET = {"schedule": "0 22 * * 1-5", "duration": "6h"}
+PROXY_SET = {"namespace": "kube-system", "name": "kube-proxy"}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no digest": (
         {"release": "registry.example/node:1"},
@@ -283,6 +285,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "such as Europe/Berlin",
     ),
     "no such zone": ({"budgets": [BUDGET | {"timeZone": "Mars/Base"}]}, "spec.budgets[0].timeZone", "timeZone"),
+    "windows that bear none": (
+        {"budgets": [BUDGET | {"maxUnavailable": 0}, BUDGET | {"maxUnavailable": "0%"}]},
+        "spec",
+        "no window lets a node be away",
+    ),
+    "weeks for a node": ({"expectedDuration": "169h"}, "spec.expectedDuration", "at most a week: 168h"),
     "too many windows": ({"budgets": [BUDGET] * 17}, "spec.budgets", "must have at most 16 items"),
     "a turn that is none": (
         {"order": {"controlPlane": "Middle"}},
@@ -303,6 +311,74 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "an action": ({"failure": {"action": "Ignore"}}, "spec.failure.action", '"Halt", "Rollback"'),
     "for ever": ({"retry": {"limit": 21}}, "spec.retry.limit", "less than or equal to 20"),
+    "soak without canaries": ({"canary": {"soak": "1h"}}, "spec.canary", "there are no canaries that could soak"),
+    "too many canaries": ({"canary": {"nodes": 65}}, "spec.canary.nodes", "less than or equal to 64"),
+    "no time to stage": ({"staging": {"timeout": "0s"}}, "spec.staging", "no node fetches a release within no time"),
+    "no time to drain": ({"drain": {"timeout": "0s"}}, "spec.drain", "no pod moves within no time"),
+    "ready too late": ({"health": {"readySeconds": 1200}}, "spec.health", "cannot be Ready for readySeconds within"),
+    "never back": (
+        {"failure": {"max": "100%", "action": "Rollback"}},
+        "spec.failure",
+        "nothing goes back while all nodes may fail",
+    ),
+    "a daemon set twice": (
+        {"health": {"daemonSets": [PROXY_SET, PROXY_SET]}},
+        "spec.health.daemonSets",
+        "Duplicate value",
+    ),
+    "a namespace": (
+        {"health": {"daemonSets": [PROXY_SET | {"namespace": "Kube"}]}},
+        "spec.health.daemonSets[0].namespace",
+        "namespace must be the name of one",
+    ),
+    "a daemon set's name": (
+        {"health": {"daemonSets": [PROXY_SET | {"name": "a_b"}]}},
+        "spec.health.daemonSets[0].name",
+        "name must be one of an object",
+    ),
+    "none but the control plane, and not that": (
+        {"nodeSelector": {"matchLabels": {CONTROL_PLANE: ""}}, "order": {"controlPlane": "Exclude"}},
+        "spec",
+        "asks for nodes of the control plane",
+    ),
+    "the same as an expression": (
+        {
+            "nodeSelector": {"matchExpressions": [{"key": CONTROL_PLANE, "operator": "Exists"}]},
+            "order": {"controlPlane": "Exclude"},
+        },
+        "spec",
+        "asks for nodes of the control plane",
+    ),
+    "In what": (
+        {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
+        "spec.nodeSelector.matchExpressions[0]",
+        "In and NotIn need values",
+    ),
+    "there with values": (
+        {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+        "spec.nodeSelector.matchExpressions[0]",
+        "take no values",
+    ),
+    "a key": (
+        {"nodeSelector": {"matchExpressions": [{"key": "my role", "operator": "Exists"}]}},
+        "spec.nodeSelector.matchExpressions[0].key",
+        "a label's key is a name",
+    ),
+    "a label's key": (
+        {"nodeSelector": {"matchLabels": {"a/b/c": "d"}}},
+        "spec.nodeSelector.matchLabels",
+        "a label's key is a name",
+    ),
+    "a value": (
+        {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b c"]}]}},
+        "spec.nodeSelector.matchExpressions[0].values[0]",
+        "a label's value has letters",
+    ),
+    "a label's value": (
+        {"nodeSelector": {"matchLabels": {"a": "-"}}},
+        "spec.nodeSelector.matchLabels",
+        "a label's value has letters",
+    ),
     "an operator": (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Equals"}]}},
         "spec.nodeSelector.matchExpressions[0].operator",
@@ -325,7 +401,22 @@ def test_a_contradiction_is_refused_with_what_to_write(cluster: ControlPlane, wh
 
 
 def test_the_same_rollout_without_the_mistake_is_taken(cluster: ControlPlane) -> None:
-    cluster.api.post(RESOURCES["OSRollout"].path, rollout(budgets=[BUDGET | {"timeZone": "Europe/Berlin"}]))
+    spec = {
+        "budgets": [BUDGET | {"timeZone": "Europe/Berlin"}, BUDGET | {"maxUnavailable": 0}],
+        "nodeSelector": {
+            "matchLabels": {"example.com/pool": "a", "role": ""},
+            "matchExpressions": [
+                {"key": CONTROL_PLANE, "operator": "DoesNotExist"},
+                {"key": "tier", "operator": "In", "values": ["x", "y.z"]},
+            ],
+        },
+        "order": {"controlPlane": "Exclude"},
+        "canary": {"nodes": "64%", "soak": "1h"},
+        "drain": {"timeout": "0s", "onTimeout": "Force"},
+        "health": {"readySeconds": 1199, "daemonSets": [PROXY_SET, PROXY_SET | {"name": "cni"}]},
+        "failure": {"max": "99%", "action": "Rollback"},
+    }
+    cluster.api.post(RESOURCES["OSRollout"].path, rollout(**spec))
 
 
 def test_an_attempt_only_grows(cluster: ControlPlane) -> None:
@@ -343,9 +434,9 @@ def test_every_rule_of_a_rollout_has_a_case() -> None:
         rule["message"]
         for path, schema in described("OSRollout")
         if path.startswith(".spec")
-        for place in (schema, schema.get("items", {}))
+        for place in (schema, schema.get("items", {}), schema.get("additionalProperties", {}))
         for rule in place.get("x-kubernetes-validations", ())
     ]
-    assert len(rules) >= 5
+    assert len(rules) >= 20
     for message in rules:
         assert any(part in message for part in said), message

@@ -203,6 +203,7 @@ MAY_NOT = [
     Ask("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets"),
     Ask("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/any"),
     Ask("GET", "/api/v1/configmaps"),
+    Ask("GET", "/api/v1/persistentvolumeclaims"),
     Ask("GET", "/api/v1/namespaces/default/pods/web/log"),
     Ask("POST", "/api/v1/namespaces/default/pods/web/exec"),
     Ask("POST", "/api/v1/namespaces/default/pods", pod("more", "default", "node-0000")),

@@ -38,6 +38,7 @@ class Settings:
         load: The access to the cluster.
         namespace: Where its lease is.
         own_node: The node that it runs on; empty if none.
+        own_pod: The pod that it runs in, of that namespace; empty if in none.
         listen: Where health and metrics are asked for, as ``HOST:PORT``; empty for nowhere.
         terms: How long the lease's things take.
     """
@@ -45,6 +46,7 @@ class Settings:
     load: Load
     namespace: str
     own_node: str = ""
+    own_pod: str = ""
     listen: str = ""
     terms: Terms = Terms()  # noqa: RUF009 -- frozen
 
@@ -69,7 +71,8 @@ def serve(settings: Settings) -> None:
     sources = Sources.of(api, bell)
     elector = Elector(quick, settings.namespace, floor=sources.floor, bell=bell, me=me, terms=settings.terms)
     events = Events(api, me)
-    drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, bell)
+    own_pod = f"{settings.namespace}/{settings.own_pod}" if settings.own_pod else ""
+    drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, bell, own_pod=own_pod)
     controller = Controller(
         sources, elector, Writer(api, elector), drainer, Teller(events), Pending(api.get), bell, settings.own_node
     )
@@ -81,7 +84,7 @@ def serve(settings: Settings) -> None:
     parts = (sources, elector, events, drainer)
     for part in parts:
         part.start()
-    log.info("started", me=me, namespace=settings.namespace, own_node=settings.own_node)
+    log.info("started", me=me, namespace=settings.namespace, own_node=settings.own_node, own_pod=own_pod)
     try:
         controller.run(stop)
     finally:

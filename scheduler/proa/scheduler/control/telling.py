@@ -47,6 +47,8 @@ def words(action: Action) -> Said | None:
             return Said("Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
         case Note():
             return Said(action.reason, action.message, "Update", warning=True)
+        case Give(verb=Verb.NONE):
+            return Said("RebootTakenBack", "the node has not taken its order to reboot up; it is taken back", "Order")
         case Give(verb=Verb.ROLLBACK):
             return Said("RollbackOrdered", f"ordered back from {action.release}", "Order")
         case _:

@@ -7,50 +7,37 @@ evicted by two leaders is evicted once.
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
-from proa.scheduler.drain import pods
+from proa.scheduler.drain import evictor, pods
 from proa.scheduler.drain.budgets import BudgetView
-from proa.scheduler.drain.eviction import Tries
+from proa.scheduler.drain.evictor import Ask, Evictor
 from proa.scheduler.drain.foresee import foresee
 from proa.scheduler.drain.nodedrain import NodeDrain, Wish
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 
-WORKERS: Final = 8
-"""Evictions that are asked for at a time."""
 SETTLE: Final = 1.0
 """Seconds for which a node is looked at before it counts as drained: a pod may have been bound to it just before."""
 _GATHER: Final = 0.05
 """Seconds in which news of many pods is gathered."""
 
 
-class Server(Source, Protocol):
+class Server(evictor.Server, Source, Protocol):
     """What is asked of :class:`proa.scheduler.kube.api.Api`."""
 
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
         """A collection, page by page."""
-        ...
-
-    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
-        """Ask for the end of a pod."""
-        ...
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
         ...
 
 
@@ -90,6 +77,8 @@ class Drainer:
         budgets: The disruption budgets of the cluster, by their keys.
         bell: Rung when a drain has got on.
         clock: The clock.
+        own_pod: The pod that this scheduler runs in, as ``NAMESPACE/NAME``; empty if in none. It stays on its node, as
+            nobody else would drain that one to its end; it dies with the reboot, and its kubelet starts it again.
     """
 
     api: Server
@@ -97,8 +86,7 @@ class Drainer:
     budgets: Callable[[], Mapping[str, BudgetView]]
     bell: Bell
     clock: Clock = SYSTEM
-    evicted: int = field(default=0, init=False)
-    """Evictions that were accepted."""
+    own_pod: str = ""
 
     def __post_init__(self) -> None:
         self._news = Bell()
@@ -107,10 +95,9 @@ class Drainer:
         self._followed: dict[str, _Followed] = {}
         self._views: Mapping[str, DrainView] = {}
         self._daemon_sets: Mapping[str, str] = {}
-        self._answers: deque[tuple[Tries, ApiError | None]] = deque()
         self._stop = threading.Event()
         self._defect: Exception | None = None
-        self._pool = ThreadPoolExecutor(WORKERS, "evict")
+        self._evictor = Evictor(self.api, lambda: self.may_act(), self._news)
         self._thread = threading.Thread(target=self._run, name="drainer", daemon=True)
 
     # what others see
@@ -130,6 +117,11 @@ class Drainer:
         self._news.ring()
 
     @property
+    def evicted(self) -> int:
+        """Evictions that were accepted."""
+        return self._evictor.evicted
+
+    @property
     def views(self) -> Mapping[str, DrainView]:
         """How the drains stand; the mapping does not change, the next one may differ."""
         return self._views
@@ -145,7 +137,7 @@ class Drainer:
         Raises:
             ApiError: When its pods cannot be listed.
         """
-        return foresee(self.api, node, policy, self.budgets().values())
+        return foresee(self.api, node, policy, self.budgets().values(), self.own_pod)
 
     # life
 
@@ -159,7 +151,7 @@ class Drainer:
         self._news.ring()
         if self._thread.ident is not None:
             self._thread.join(seconds)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._evictor.stop()
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -182,17 +174,17 @@ class Drainer:
         """Look at every node once; how many seconds until there is something to do although nothing has changed."""
         with self._lock:
             wanted = self._wanted
-        while self._answers:
-            tries, error = self._answers.popleft()
-            tries.answered(error, self.clock.monotonic())
+        self._evictor.settle(self.clock.monotonic())
         for name in [name for name in self._followed if name not in wanted]:
             self._followed.pop(name).reflector.stop()
         wakes = []
+        asks: list[Ask] = []
         for name, want in wanted.items():
             followed = self._followed.get(name) or self._follow(name)
-            wake = self._look(name, followed, want)
+            wake = self._look(name, followed, want, asks)
             if wake is not None:
                 wakes.append(wake)
+        self._evictor.ask(asks)
         self._show(wanted)
         return min(wakes, default=None)
 
@@ -203,12 +195,13 @@ class Drainer:
         reflector.start()
         return found
 
-    def _look(self, name: str, followed: _Followed, want: Wanted) -> float | None:
+    def _look(self, name: str, followed: _Followed, want: Wanted, asks: list[Ask]) -> float | None:
+        """Look at one node: what is to be asked is added to ``asks``; in how many seconds to look again."""
         reflector = followed.reflector
         if not reflector.synced or reflector.stale_since is not None:
             followed.view, followed.daemon_set, followed.since = DrainView(False, followed.view.blockers), None, None
             return 1.0
-        known = reflector.objects
+        known = {pod.key: pod for pod in self._others(reflector.objects.values())}
         followed.daemon_set = _not_ready(known, want.daemon_sets)
         if want.wish is None:
             followed.view, followed.since = DrainView(done=False), None
@@ -217,14 +210,16 @@ class Drainer:
         followed.since = now if followed.since is None else followed.since
         budgets = self.budgets().values()
         look = followed.drain.look(known, want.attached, want.wish, budgets, self.clock.now(), now)
-        for pod in look.evict:
-            self._ask(followed.drain.tries[pod.key], pod, want.wish, delete=False)
-        for pod in look.delete:
-            self._ask(followed.drain.tries[pod.key], pod, want.wish, delete=True)
+        asks += [Ask(followed.drain, pod, want.wish.policy) for pod in look.evict]
+        asks += [Ask(followed.drain, pod, want.wish.policy, delete=True) for pod in look.delete]
         settled = followed.since + SETTLE - now
         followed.view = DrainView(look.done and settled <= 0, look.blockers)
         wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
         return max(_GATHER, min(wakes)) if wakes else None
+
+    def _others(self, known: Iterable[PodView]) -> Iterator[PodView]:
+        """All pods but our own."""
+        return (pod for pod in known if pod.key != self.own_pod)
 
     def _show(self, wanted: Mapping[str, Wanted]) -> None:
         """Put out how all stands, and tell if that has changed."""
@@ -237,31 +232,6 @@ class Drainer:
         if views != self._views or sets != self._daemon_sets:
             self._views, self._daemon_sets = views, sets
             self.bell.ring()
-
-    def _ask(self, tries: Tries, pod: PodView, wish: Wish, *, delete: bool) -> None:
-        tries.under_way = True
-        self._pool.submit(self._send, tries, pod, wish.policy, delete)
-
-    def _send(self, tries: Tries, pod: PodView, policy: Drain, delete: bool) -> None:
-        """Ask for the end of a pod, in a thread of the pool; the answer goes to the thread that looks."""
-        error: ApiError | None = None
-        grace = policy.grace_period_seconds
-        options = {} if grace is None else {"gracePeriodSeconds": grace}
-        try:
-            if not self.may_act():
-                error = ApiError(0, "another scheduler leads")
-            elif delete:
-                path = paths.named(paths.within(paths.PODS, pod.namespace), pod.name)
-                self.api.delete(path, uid=pod.uid, **options)
-            else:
-                self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
-                self.evicted += 1
-        except ApiError as refusal:
-            error = refusal
-        except ProaError as problem:
-            error = ApiError(0, problem.message)
-        self._answers.append((tries, error))
-        self._news.ring()
 
 
 def _not_ready(known: Mapping[str, PodView], daemon_sets: tuple[DaemonSet, ...]) -> str:

@@ -22,8 +22,10 @@ class Pages(Protocol):
         ...
 
 
-def foresee(api: Pages, node: str, policy: Drain, budgets: Iterable[BudgetView]) -> tuple[Blocker, ...]:
-    """What is in the way, by what the API server has seen of the node's pods.
+def foresee(
+    api: Pages, node: str, policy: Drain, budgets: Iterable[BudgetView], own_pod: str = ""
+) -> tuple[Blocker, ...]:
+    """What is in the way, by what the API server has seen of the node's pods but for ``own_pod``, which stays.
 
     That may be a moment ago: an answer as of now takes 0.1 s, as its cache asks etcd how far it has come.
 
@@ -32,4 +34,4 @@ def foresee(api: Pages, node: str, policy: Drain, budgets: Iterable[BudgetView])
     """
     query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
     found = [pods.project(item) for page in api.pages(paths.PODS, query) for item in page.get("items") or ()]
-    return hopeless(found, policy, budgets, node)
+    return hopeless((pod for pod in found if pod.key != own_pod), policy, budgets, node)

@@ -52,17 +52,20 @@ class Look:
     wake: float | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class NodeDrain:
     """The drain of one node.
 
     Attributes:
         node: Its name.
         tries: By pod.
+        volumes: By claim of pods that were evicted: the volume that must be detached; empty if there is none. It is
+            written by other threads, before each eviction.
     """
 
     node: str
     tries: dict[str, Tries] = field(default_factory=dict)
+    volumes: dict[str, str] = field(default_factory=dict)
     _since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
 
     def look(
@@ -90,11 +93,12 @@ class NodeDrain:
         delete: list[PodView] = []
         blockers: list[Blocker] = []
         wakes: list[float] = []
-        left = staying_claims = 0
+        left = 0
+        staying: set[str] = set()
         for key, pod in pods.items():
             what, why = fate(pod, wish.policy)
             if what is Fate.STAYS:
-                staying_claims += pod.claims
+                staying.update(() if pod.finished else pod.claims)
                 continue
             if pod.deleting is not None:
                 rest = ends_by(pod, when) - when + LATE
@@ -116,12 +120,18 @@ class NodeDrain:
                 wakes.append(tries.due - now)
             if now - tries.since >= SOON and (said := _why(pod, tries, budgets)):
                 blockers.append(self._blocker(key, *said, when))
-        volumes = sorted(attached)[: max(0, len(attached) - staying_claims)] if not left else ()
-        blockers += [self._blocker("", "", volume, "it is still attached", when) for volume in volumes]
+        volumes = {} if left else self._still(attached, staying)
+        for volume, claim in volumes.items():
+            blockers.append(self._blocker("", "", volume, f"it is still attached, for claim {claim}", when))
         current = {(blocker.pod, blocker.budget, blocker.volume) for blocker in blockers}
         self._since = {key: since for key, since in self._since.items() if key in current}
         done = not left and (not volumes or wish.forced)
         return Look(tuple(evict), tuple(delete), tuple(blockers), done, min(wakes, default=None))
+
+    def _still(self, attached: Collection[str], staying: Collection[str]) -> dict[str, str]:
+        """By volume that is still attached for a pod that was evicted, and for none that stays: its claim."""
+        known = sorted(self.volumes.items())
+        return {volume: claim for claim, volume in known if volume in attached and claim not in staying}
 
     def _blocker(self, pod: str, budget: str, volume: str, reason: str, when: datetime) -> Blocker:
         since = self._since.setdefault((pod, budget, volume), when)

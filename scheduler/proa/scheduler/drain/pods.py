@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sys import intern
@@ -31,7 +31,7 @@ class PodView:
         finished: Whether it has run to its end.
         ready: Whether it says that it is Ready.
         empty_dir: Whether it has a volume whose content is lost with it.
-        claims: How many volumes it has that may have to be detached.
+        claims: The claims of its volumes, as ``NAMESPACE/NAME``.
         deleting: When it must have ended; none if nobody has asked it to.
         grace: How many seconds it has to end.
     """
@@ -44,7 +44,7 @@ class PodView:
     finished: bool = False
     ready: bool = False
     empty_dir: bool = False
-    claims: int = 0
+    claims: tuple[str, ...] = ()
     deleting: datetime | None = None
     grace: int = _GRACE
 
@@ -85,7 +85,7 @@ def project(item: Object, before: PodView | None = None) -> PodView:
         finished=str(status.get("phase")) in _FINISHED,
         ready=_is_ready(status),
         empty_dir=any("emptyDir" in volume for volume in volumes),
-        claims=sum("persistentVolumeClaim" in volume or "ephemeral" in volume for volume in volumes),
+        claims=tuple(_claims(metadata, volumes)),
         deleting=read_time(str(metadata.get("deletionTimestamp") or "")),
         grace=grace if isinstance(grace, int) else _GRACE,
     )
@@ -107,6 +107,16 @@ def fate(pod: PodView, policy: Drain) -> tuple[Fate, str]:
 def ends_by(pod: PodView, now: datetime) -> datetime:
     """By when a pod that is asked to end must have done so; ``deletionTimestamp`` is the end of its grace."""
     return pod.deleting or now + timedelta(seconds=pod.grace)
+
+
+def _claims(metadata: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The claim of a generic ephemeral volume is named ``POD-VOLUME`` (Kubernetes, "Ephemeral Volumes")."""
+    namespace = metadata.get("namespace", "")
+    for volume in volumes:
+        if "ephemeral" in volume:
+            yield f"{namespace}/{metadata['name']}-{volume.get('name', '')}"
+        elif claim := _part(volume, "persistentVolumeClaim").get("claimName"):
+            yield f"{namespace}/{claim}"
 
 
 def _controller(metadata: Mapping[str, Any]) -> tuple[str, str]:

@@ -22,6 +22,7 @@ OF_SCHEDULER: Final[tuple[Rule, ...]] = (
     ("", "nodes", (*_READ, "patch")),
     ("", "pods", (*_READ, "delete")),
     ("", "pods/eviction", ("create",)),
+    ("", "persistentvolumeclaims persistentvolumes", ("get",)),
     ("apps", "daemonsets", _READ),
     ("policy", "poddisruptionbudgets", _READ),
     ("events.k8s.io", "events", ("create", "patch")),

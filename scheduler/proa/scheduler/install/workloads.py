@@ -41,7 +41,8 @@ def _deployment(settings: Settings) -> Object:
         {"weight": weight, "podAffinityTerm": {"labelSelector": selector, "topologyKey": key}}
         for key, weight in (("kubernetes.io/hostname", 100), ("topology.kubernetes.io/zone", 50))
     ]
-    words = ["run", "--namespace", "$(POD_NAMESPACE)", "--own-node", "$(NODE_NAME)", "--listen", f":{PORT}"]
+    own = ["--namespace", "$(POD_NAMESPACE)", "--own-node", "$(NODE_NAME)", "--own-pod", "$(POD_NAME)"]
+    words = ["run", *own, "--listen", f":{PORT}"]
     container = _container(SCHEDULER, words, settings) | {
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe("/healthz", 2, 30),

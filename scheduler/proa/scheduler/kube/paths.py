@@ -13,7 +13,8 @@ PODS: Final = "/api/v1/pods"
 NODE_OSES: Final = NODE_OS.path
 OS_ROLLOUTS: Final = ROLLOUTS.path
 BUDGETS: Final = "/apis/policy/v1/poddisruptionbudgets"
-VOLUME_ATTACHMENTS: Final = "/apis/storage.k8s.io/v1/volumeattachments"
+CLAIMS: Final = "/api/v1/persistentvolumeclaims"
+VOLUMES: Final = "/api/v1/persistentvolumes"
 DAEMON_SETS: Final = "/apis/apps/v1/daemonsets"
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 from proa.core.wire import Action as Verb
 from proa.core.wire import Proof
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import Mark, Record
+from proa.scheduler.planning.views import Mark, NodeOSView, Record
+
+RECALL_TIMEOUT: Final = "5m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,11 @@ class Note:
 
 
 Action = Create | Forget | Give | Cordon | Uncordon | Note
+
+
+def recall(os: NodeOSView, now: datetime) -> Give:
+    """Take the order of an object back: the one for nothing takes its place."""
+    return Give(os.name, os.next_id(now), Verb.NONE, timeout=RECALL_TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)

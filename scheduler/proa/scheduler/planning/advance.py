@@ -9,7 +9,7 @@ from typing import Final
 from proa.core import duration
 from proa.core.wire import Action as Verb
 from proa.core.wire import Proof
-from proa.scheduler.planning.actions import Give, Uncordon, Verdict
+from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
 from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.evidence import examine
@@ -18,6 +18,7 @@ from proa.scheduler.planning.standing import Standing, Step
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"
+UNMARKED: Final = "the release is left, and without our mark no node is rebooted: it returns by itself"
 
 
 def _draining(campaign: Campaign, standing: Standing) -> None:
@@ -79,6 +80,8 @@ def _trial(campaign: Campaign, standing: Standing) -> None:
     if standing.os is None or status is None or status.booted is None:
         return None
     if campaign.halted and status.booted.release == campaign.aim.digest and campaign.aim.back:
+        if standing.mark is None:
+            return campaign.say(standing, Verdict(Reason.Proving, UNMARKED))
         return _give(campaign, standing, Verb.ROLLBACK, campaign.spec.health.timeout)
     evidence = examine(standing, campaign.spec.health, _daemon_set(campaign, standing), campaign.now)
     proof = Proof(status.booted.boot_id, status.booted.root_hash)
@@ -120,6 +123,13 @@ def _left(campaign: Campaign, standing: Standing) -> None:
     _release(campaign, standing, (record.reason if record else "") or "Revoked", Reason.BackingOff)
 
 
+def _recall(campaign: Campaign, standing: Standing) -> None:
+    """Before a place is given back: an order that comes late must not reboot a node that has pods again."""
+    if standing.os is not None:
+        campaign.actions.append(recall(standing.os, campaign.now))
+    campaign.say(standing, Verdict(Reason.TakingBack))
+
+
 def _failed_staging(campaign: Campaign, standing: Standing) -> None:
     code, message = _error(standing, "the node could not fetch the release")
     campaign.actions.append(failure(campaign, standing, code or "StageFailed", message))
@@ -140,6 +150,7 @@ def _returned(campaign: Campaign, standing: Standing) -> None:
 
 BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
     Step.FINISHING: _finishing,
+    Step.RECALL: _recall,
     Step.LEFT: _left,
     Step.RETURNED: _returned,
     Step.FAILED_BOOT: _failed_boot,

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from proa.core import duration
-from proa.core.errors import ProaError
-from proa.scheduler.planning.windows import Moment, Schedule
+from proa.scheduler.planning.windows import Schedule, Window
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import Budget, RolloutSpec
+
+_AHEAD: Final = timedelta(hours=6)
+"""How much farther is looked than has to be, so that it need not be done in every pass."""
+_FARTHEST: Final = timedelta(days=8)
+"""How far is looked at all: no window is open for longer than a week, and no node takes as long."""
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What the budgets say about one moment.
+    """What the budgets say about one moment, to a node that takes some time.
 
     Attributes:
-        unavailable: How many nodes may be away.
-        closes: When the last of the windows that are open ends; none if there are no windows.
+        unavailable: How many nodes may be away all that time.
+        closes: When the windows that are open, or that follow them without a gap, end; none if there are no windows.
         opens: When the next window opens; none if there are no windows.
         closed: Whether there are windows, and none is open.
+        narrows: When a window opens before the node would be done that bears fewer than may be away now.
+        turns: When this may be otherwise: the next opening or closing.
     """
 
     unavailable: int
     closes: datetime | None = None
     opens: datetime | None = None
     closed: bool = False
+    narrows: datetime | None = None
+    turns: datetime | None = None
 
     def fits(self, now: datetime, needed: timedelta) -> bool:
         """Whether a node that is started now would be done in time."""
@@ -35,7 +43,7 @@ class Allowance:
 
 
 class Calendar:
-    """The windows of one spec, looked at again only when one opens or closes.
+    """The windows of one spec, looked up for some hours at once.
 
     Args:
         spec: The spec.
@@ -44,12 +52,16 @@ class Calendar:
     def __init__(self, spec: RolloutSpec) -> None:
         self.spec = spec
         self._schedules = tuple(schedule_of(budget) for budget in spec.budgets)
-        self._moments: tuple[Moment, ...] = ()
-        self._from: datetime | None = None
-        self._until: datetime | None = None
+        self._windows: tuple[tuple[Window, ...], ...] = ()
+        self._from = self._until = datetime.min.replace(tzinfo=UTC)
 
-    def allowance(self, now: datetime, total: int) -> Allowance:
-        """What may be away of ``total`` nodes.
+    def allowance(self, now: datetime, total: int, needed: timedelta = timedelta(0)) -> Allowance:
+        """What may be away of ``total`` nodes from now on until a node that is started now is done.
+
+        Args:
+            now: The time.
+            total: How many nodes there are.
+            needed: How long a node takes.
 
         Raises:
             ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
@@ -57,25 +69,40 @@ class Calendar:
         most = resolve(self.spec.max_unavailable, total)
         if not self._schedules:
             return Allowance(most)
-        moments = self._look(now)
-        amounts = [
-            resolve(budget.max_unavailable, total)
-            for budget, moment in zip(self.spec.budgets, moments, strict=True)
-            if moment.is_open
+        done = now + min(needed, _FARTHEST)
+        windows = self._look(now, done)
+        flat = [window for one in windows for window in one]
+        opens = min((window.opens for window in flat if window.opens > now), default=None)
+        turns = min((when for window in flat for when in (window.opens, window.closes) if when > now), default=None)
+        closes = _end(flat, now)
+        if closes is None:
+            return Allowance(0, None, opens, closed=True, turns=turns)
+        borne = [
+            (resolve(budget.max_unavailable, total), max(window.opens, now))
+            for budget, one in zip(self.spec.budgets, windows, strict=True)
+            for window in one
+            if window.meets(now, done)
         ]
-        opens = _earliest(moment.opens for moment in moments)
-        if not amounts:
-            return Allowance(0, None, opens, closed=True)
-        # A node that is away has to lie in some window; the one that closes last is enough.
-        closes = max((moment.closes for moment in moments if moment.closes), default=None)
-        return Allowance(min(most, *amounts), closes, opens)
+        present = min(most, *(amount for amount, since in borne if since == now))
+        least, since = min(borne)
+        narrows = since if least < present else None
+        return Allowance(min(present, least), closes, opens, narrows=narrows, turns=turns)
 
-    def _look(self, now: datetime) -> tuple[Moment, ...]:
-        if self._from is None or self._until is None or not self._from <= now < self._until:
-            self._moments = tuple(schedule.at(now) for schedule in self._schedules)
-            turns = [when for moment in self._moments for when in (moment.closes, moment.opens)]
-            self._from, self._until = now, _earliest(turns) or now + timedelta(days=1)
-        return self._moments
+    def _look(self, now: datetime, done: datetime) -> tuple[tuple[Window, ...], ...]:
+        """The windows of each budget, at least from now until then, and the next of each."""
+        if not (self._from <= now and done <= self._until):
+            self._from, self._until = now, done + _AHEAD
+            self._windows = tuple(schedule.windows(now, self._until) for schedule in self._schedules)
+        return self._windows
+
+
+def _end(windows: list[Window], now: datetime) -> datetime | None:
+    """When those that are open now, and those that follow without a gap, have ended; none if none is open."""
+    end = now
+    for window in sorted(windows, key=lambda window: window.opens):
+        if window.opens <= end:
+            end = max(end, window.closes)
+    return end if end > now else None
 
 
 def schedule_of(budget: Budget) -> Schedule:
@@ -85,27 +112,3 @@ def schedule_of(budget: Budget) -> Schedule:
         ProaError: ``CONFIG_VALUE``.
     """
     return Schedule(budget.schedule, duration.parse(budget.duration), budget.time_zone)
-
-
-def problem_of(spec: RolloutSpec) -> str:
-    """What of a spec only the scheduler can find: schedules and times that cannot be read. Empty if nothing."""
-    checks: dict[str, Callable[[], object]] = {
-        "canary.soak": lambda: duration.parse(spec.canary.soak),
-        "staging.timeout": lambda: duration.parse(spec.staging.timeout),
-        "drain.timeout": lambda: duration.parse(spec.drain.timeout),
-        "health.timeout": lambda: duration.parse(spec.health.timeout),
-        "retry.backoff": lambda: duration.parse(spec.retry.backoff),
-        "expectedDuration": lambda: duration.parse(spec.expected_duration),
-    }
-    for number, budget in enumerate(spec.budgets):
-        checks[f"budgets[{number}]"] = lambda budget=budget: schedule_of(budget).check()  # type: ignore[misc]
-    for at, check in checks.items():
-        try:
-            check()
-        except ProaError as error:
-            return f"{at}: {error.message}"
-    return ""
-
-
-def _earliest(times: Iterable[datetime | None]) -> datetime | None:
-    return min((time for time in times if time is not None), default=None)

@@ -11,7 +11,7 @@ from typing import Final
 
 from proa.core import duration
 from proa.scheduler.planning.actions import Action, Verdict
-from proa.scheduler.planning.budget import Allowance
+from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.history import begun
 from proa.scheduler.planning.standing import UNDER_WAY, Aim, Standing, Step
 from proa.scheduler.planning.views import RolloutView, Snapshot
@@ -52,7 +52,7 @@ class Campaign:
         standings: Its nodes, but for those that a person, or the spec, has excluded.
         snapshot: All that is known.
         now: The time.
-        allowance: What the budgets say.
+        calendar: The windows of its spec.
         halted: Whether it was halted, or is in this pass.
         actions: What is to be done.
         verdicts: Why each node does or does not move.
@@ -68,7 +68,7 @@ class Campaign:
     standings: Sequence[Standing]
     snapshot: Snapshot
     now: datetime
-    allowance: Allowance
+    calendar: Calendar
     halted: bool = False
     actions: list[Action] = field(default_factory=list)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -99,6 +99,11 @@ class Campaign:
         if len(recent) < ENOUGH:
             return duration.parse(self.spec.expected_duration)
         return timedelta(seconds=recent[min(len(recent) - 1, int(len(recent) * _SHARE))])
+
+    @cached_property
+    def allowance(self) -> Allowance:
+        """What the budgets say to a node that is started now."""
+        return self.calendar.allowance(self.now, self.total, self.expected)
 
     @cached_property
     def failed(self) -> list[Standing]:

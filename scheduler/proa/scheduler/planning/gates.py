@@ -95,7 +95,9 @@ def _start_some(campaign: Campaign, candidates: list[Standing], sight: Sight) ->
 
 def no_slot(campaign: Campaign, sight: Sight) -> Verdict:
     """What is said of a node when as many are away as may be."""
-    return Verdict(Reason.NoFreeSlot, f"{sight.others.away} of {campaign.allowance.unavailable} are away")
+    allowance = campaign.allowance
+    until = f": no more in the window that opens at {text(allowance.narrows)}" if allowance.narrows else ""
+    return Verdict(Reason.NoFreeSlot, f"{sight.others.away} of {allowance.unavailable} are away{until}")
 
 
 def _mark(campaign: Campaign, standing: Standing) -> Mark:
@@ -130,10 +132,13 @@ def _first(
 def closed_by(campaign: Campaign) -> Verdict | None:
     """Whether the budgets let none be started at all."""
     allowance = campaign.allowance
-    if allowance.opens:
-        campaign.wakes.append(allowance.opens)
+    if allowance.turns:
+        campaign.wakes.append(allowance.turns)
     if allowance.closed:
         return Verdict(Reason.WindowClosed, f"the next opens at {text(allowance.opens)}" if allowance.opens else "")
+    if allowance.unavailable == 0 and allowance.narrows:
+        opens = text(allowance.narrows)
+        return Verdict(Reason.WindowTooShort, f"none may be away from {opens} on, a node takes {campaign.expected}")
     if allowance.unavailable == 0:
         return Verdict(Reason.NoBudget)
     if not allowance.fits(campaign.now, campaign.expected):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.scheduler.planning.actions import Verdict
+from proa.scheduler.planning.actions import Cordon, Verdict
 from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.canary import is_soaking
@@ -30,6 +30,12 @@ class Cluster:
     """
 
     control_plane_away: frozenset[str]
+
+    def after(self, campaign: Campaign) -> Cluster:
+        """The same for the rollout that is planned next: whom this one cordons is away."""
+        cordoned = (action.node for action in campaign.actions if isinstance(action, Cordon))
+        nodes = campaign.snapshot.nodes
+        return Cluster(self.control_plane_away | {name for name in cordoned if nodes[name].control_plane})
 
 
 @dataclass(frozen=True)

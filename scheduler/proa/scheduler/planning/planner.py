@@ -15,10 +15,11 @@ from typing import Final
 from proa.scheduler.planning import canary, gates, status, strays
 from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
 from proa.scheduler.planning.advance import BY_STEP
-from proa.scheduler.planning.budget import Calendar, problem_of
+from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
 from proa.scheduler.planning.holds import Cluster, Sight
 from proa.scheduler.planning.others import look
+from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Aim, Standing, Step, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
@@ -67,18 +68,19 @@ class Planner:
         self._epoch: tuple[object, ...] = ()
         self._known: dict[str, _Known] = {}
         self._calendars: dict[str, Calendar] = {}
-        self._problems: dict[str, tuple[RolloutSpec, str]] = {}
+        self._problems: dict[str, tuple[RolloutSpec, Problem | None]] = {}
         self._sights: dict[str, Sight] = {}
 
     def plan(self, snapshot: Snapshot, now: datetime) -> Plan:
         """The plan for one moment."""
-        acting = {name: view for name, view in sorted(snapshot.rollouts.items()) if not self._problem(view)}
+        problems = {name: self._problem(view) for name, view in sorted(snapshot.rollouts.items())}
+        acting = {name: snapshot.rollouts[name] for name, problem in problems.items() if problem is None}
         aims = {name: aim_of(view) for name, view in acting.items()}
         groups, conflicts, verdicts = self._group(snapshot, acting, aims)
         statuses = {
-            name: status.refused(view, RolloutPhase.INVALID, "InvalidSpec", self._problem(view), now)
-            for name, view in snapshot.rollouts.items()
-            if name not in acting
+            name: status.refused(snapshot.rollouts[name], RolloutPhase.INVALID, problem.reason, problem.message, now)
+            for name, problem in problems.items()
+            if problem is not None
         }
         for name in sorted({rollout for pair in conflicts for rollout in pair}):
             others = sorted({other for pair in conflicts if name in pair for other in pair} - {name})
@@ -89,7 +91,7 @@ class Planner:
             frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
         )
         let_go = self._strays(snapshot, acting)
-        given_back = tuple(strays.give_back(snapshot, let_go))
+        given_back, wakes = strays.give_back(snapshot, let_go, now)
         if let_go:
             verdicts |= let_go
             snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | let_go.keys())
@@ -99,10 +101,11 @@ class Planner:
             if name not in statuses:
                 campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
                 self._sights[name] = _run(campaign, cluster)
+                cluster = cluster.after(campaign)
                 campaigns.append(campaign)
                 statuses[name] = status.finish(campaign)
                 verdicts.update(campaign.verdicts)
-        return _merge(campaigns, given_back, verdicts, _signed(statuses, snapshot.own_node), now)
+        return _merge(campaigns, given_back, wakes, verdicts, _signed(statuses, snapshot.own_node), now)
 
     def standing(self, name: str) -> Standing | None:
         """Where a node stood in the last plan."""
@@ -115,10 +118,12 @@ class Planner:
 
     # inside
 
-    def _problem(self, view: RolloutView) -> str:
+    def _problem(self, view: RolloutView) -> Problem | None:
+        if view.problem:
+            return Problem(INVALID_SPEC, view.problem)
         known = self._problems.get(view.name)
         if known is None or known[0] is not view.spec:
-            known = self._problems[view.name] = (view.spec, view.problem or problem_of(view.spec))
+            known = self._problems[view.name] = (view.spec, problem_of(view.spec))
         return known[1]
 
     def _group(
@@ -166,7 +171,7 @@ class Planner:
         calendar = self._calendars.get(view.name)
         if calendar is None or calendar.spec is not view.spec:
             calendar = self._calendars[view.name] = Calendar(view.spec)
-        campaign = Campaign(view, aim, standings, snapshot, now, calendar.allowance(now, len(standings)))
+        campaign = Campaign(view, aim, standings, snapshot, now, calendar)
         campaign.halted = is_halted(view) or bool(campaign.status.halted)
         return campaign
 
@@ -247,7 +252,8 @@ def _signed(statuses: Mapping[str, RolloutStatus], own_node: str) -> dict[str, R
 
 def _merge(
     campaigns: list[Campaign],
-    given_back: tuple[Action, ...],
+    given_back: list[Action],
+    wakes: list[datetime],
     verdicts: Mapping[str, Verdict],
     statuses: Mapping[str, RolloutStatus],
     now: datetime,
@@ -257,13 +263,14 @@ def _merge(
     for campaign in campaigns:
         drains |= campaign.drains
         proofs |= campaign.proofs
+    every = [*wakes, *(wake for campaign in campaigns for wake in campaign.wakes)]
     return Plan(
-        actions=given_back + tuple(action for campaign in campaigns for action in campaign.actions),
+        actions=(*given_back, *(action for campaign in campaigns for action in campaign.actions)),
         verdicts=verdicts,
         by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
         statuses=statuses,
         drains=drains,
         forced=frozenset(name for campaign in campaigns for name in campaign.forced),
         proofs=proofs,
-        wake=min((wake for campaign in campaigns for wake in campaign.wakes if wake > now), default=None),
+        wake=min((wake for wake in every if wake > now), default=None),
     )

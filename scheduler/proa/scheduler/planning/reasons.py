@@ -42,6 +42,7 @@ class Reason(enum.Enum):
     Proving = Why("It runs the release on trial; what is demanded of it has not been seen for long enough yet.", _NODE)
     Committing = Why("It was ordered to commit.", _NODE)
     Finishing = Why("It runs the release, committed, and is about to be uncordoned.", _SCHEDULER)
+    TakingBack = Why("An order to reboot that it has not taken up is taken back, then it is given back.", _SCHEDULER)
     LetGo = Why("Its rollout is gone, or does not select it any more: it is given back.", _SCHEDULER)
     # its turn
     Next = Why("It is started now.", "-")
@@ -67,7 +68,7 @@ class Reason(enum.Enum):
     NoFreeSlot = Why("As many nodes are away as may be.", _SCHEDULER)
     NoBudget = Why("No node may be away: maxUnavailable is 0.", f"{_PERSON}: spec.maxUnavailable or a budget")
     WindowClosed = Why("No window is open.", _TIME)
-    WindowTooShort = Why("It would not be done when the window closes.", _TIME)
+    WindowTooShort = Why("It would not be done when the windows close, or when no node may be away any more.", _TIME)
     AwaitingCanary = Why("The canaries have not proved the release yet.", _SCHEDULER)
     Soaking = Why("The canaries run the release, but not for long enough yet.", _TIME)
     StagingOthers = Why("Other nodes still fetch the release; none is disturbed before all have it.", _SCHEDULER)

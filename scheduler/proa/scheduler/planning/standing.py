@@ -60,6 +60,7 @@ class Step(enum.StrEnum):
     FAILED_STAGING = "It could not fetch the release; that was not counted yet."
     FAILED_BOOT = "It did not reboot as ordered; that was not counted yet."
     RETURNED = "It came back from its trial; that was not counted yet."
+    RECALL = "It has not taken up an order to reboot that was given up: that still stands."
     LEFT = "It has our mark from a try that is over."
 
 
@@ -72,6 +73,7 @@ UNDER_WAY: Final = frozenset(
         Step.FINISHING,
         Step.FAILED_BOOT,
         Step.RETURNED,
+        Step.RECALL,
         Step.LEFT,
     }
 )
@@ -119,7 +121,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
     step = _step(mark, record, node, os, aim)
     staged = os is not None and os.status is not None and _staged(os.status, aim)
     ordered = os is not None and is_reboot_out(os)
-    away = not node.ready or node.unschedulable or node.mark is not None or ordered
+    away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is Step.RECALL
     plain = node.ready and node.hold is None and record is None and not node.control_plane
     return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
 
@@ -145,6 +147,8 @@ def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSVi
     counted = os.record.order if os.record else 0
     over = mark is not None and os.record is not None and os.record.mark == mark.since
     order = os.order if os.order and os.order.id > counted else None
+    if order is None and is_untaken(os):
+        return Step.RECALL
     if order is not None and order.action in _REBOOTS and (found := _reboot_step(order, os, status, mark)):
         return found
     if mark is not None and (over or aim.reached(status.booted)):
@@ -160,6 +164,8 @@ _REBOOTS: Final = frozenset({Action.BOOT, Action.COMMIT, Action.ROLLBACK})
 def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> Step:
     """A trial is ours when we ordered it; whatever release that was, it is brought to its end."""
     order = os.order
+    if order is not None and order.action is Action.NONE:  # it was taken back too late
+        return Step.TRIAL if mark is not None or booted.release == aim.digest else Step.FOREIGN
     if order is None or order.action not in _REBOOTS:
         return Step.FOREIGN
     if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:
@@ -232,6 +238,12 @@ def is_reboot_out(os: NodeOSView) -> bool:
     if os.record is not None and os.record.order >= order.id:
         return False
     return _result(order, os) in ("", Result.RUNNING.value)
+
+
+def is_untaken(os: NodeOSView) -> bool:
+    """Whether an order to reboot stands there that the node has not taken up: it may do so at any time."""
+    order = os.order
+    return order is not None and order.action in (Action.BOOT, Action.ROLLBACK) and not _result(order, os)
 
 
 def _staged(status: NodeStatus, aim: Aim) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -58,10 +59,23 @@ def finish(campaign: Campaign) -> RolloutStatus:
 
 
 def refused(view: RolloutView, phase: str, reason: str, message: str, now: datetime) -> RolloutStatus:
-    """The status of a rollout that does not act at all."""
-    valid = Condition("Valid", "False", reason, message[:1024], observed_generation=view.generation)
-    conditions = _with(view.status.conditions, valid, now)
-    return dataclasses.replace(view.status, observed_generation=view.generation, phase=phase, conditions=conditions)
+    """The status of a rollout that does not act at all: nothing goes on, and what was halted stays so."""
+    halted = view.status.halted
+    told = (
+        ("Valid", False, reason, message),
+        ("Progressing", False, reason, ""),
+        ("Complete", False, reason, ""),
+        ("Halted", bool(halted), RolloutPhase.HALTED if halted else reason, halted),
+    )
+    return dataclasses.replace(
+        view.status,
+        observed_generation=view.generation,
+        phase=phase,
+        wave="",
+        blockers=(),
+        next_window="",
+        conditions=_told(view, view.status.conditions, told, now),
+    )
 
 
 def _counts(campaign: Campaign) -> Counts:
@@ -129,17 +143,25 @@ _PROGRESSING: Final = frozenset({RolloutPhase.STAGING, RolloutPhase.PROGRESSING,
 
 
 def _conditions(campaign: Campaign, phase: str) -> tuple[Condition, ...]:
-    generation = campaign.view.generation
     told = (
         ("Valid", True, "Accepted", ""),
         ("Progressing", phase in _PROGRESSING, phase, ""),
         ("Complete", phase == RolloutPhase.COMPLETE, phase, f"{campaign.total} nodes follow it"),
         ("Halted", campaign.halted, phase if campaign.halted else "Running", campaign.status.halted),
     )
-    conditions = campaign.status.conditions
+    return _told(campaign.view, campaign.status.conditions, told, campaign.now)
+
+
+def _told(
+    view: RolloutView,
+    conditions: tuple[Condition, ...],
+    told: Iterable[tuple[str, bool, str, str]],
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """The conditions with some told anew: type, whether it holds, reason and message of each."""
     for name, true, reason, message in told:
-        condition = Condition(name, str(true), reason, message[:1024], observed_generation=generation)
-        conditions = _with(conditions, condition, campaign.now)
+        condition = Condition(name, str(true), reason, message[:1024], observed_generation=view.generation)
+        conditions = _with(conditions, condition, now)
     return conditions
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.wire import NodeStatus, Order
+from proa.scheduler.spec import labels
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
 
@@ -24,7 +25,7 @@ RECORD: Final = "proa.dev/record"
 FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """From when on the seconds are counted that the first order of an object has as its id."""
 ZONE: Final = "topology.kubernetes.io/zone"
-CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+CONTROL_PLANE: Final = labels.CONTROL_PLANE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ once. A window lasts for its duration by the clock that never jumps.
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -17,26 +17,24 @@ from cronsim import CronSim, CronSimError
 
 from proa.core.errors import Code, ProaError
 
-_CHAIN: Final = 64
-"""Windows that are looked at when one begins before another has ended."""
+_INSTEAD: Final = "; write five fields as in crontab(5), such as '0 22 * * 1-5'"
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What a schedule says about one moment.
+class Window:
+    """A time without a break in which a schedule is open.
 
     Attributes:
-        closes: When the window that is open now ends; none while it is closed.
-        opens: When the next one begins; none where there never is one.
+        opens: When it begins.
+        closes: When it ends.
     """
 
-    closes: datetime | None
-    opens: datetime | None
+    opens: datetime
+    closes: datetime
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a window is open."""
-        return self.closes is not None
+    def meets(self, since: datetime, until: datetime) -> bool:
+        """Whether it is open at ``since``, or opens before ``until``."""
+        return self.closes > since and (self.opens <= since or self.opens < until)
 
 
 @dataclass(frozen=True)
@@ -59,39 +57,49 @@ class Schedule:
         Raises:
             ProaError: ``CONFIG_VALUE``.
         """
-        if self.duration <= timedelta(0):
-            raise ProaError(Code.CONFIG_VALUE, "the duration of a window must be more than nothing")
-        if next(iter(_starts(self, datetime.now(UTC), back=False)), None) is None:
-            raise ProaError(Code.CONFIG_VALUE, f"the schedule {self.cron!r} never opens")
+        if next(self.starts(datetime.now(UTC)), None) is None:
+            raise ProaError(Code.CONFIG_VALUE, f"the schedule {self.cron!r} never opens{_INSTEAD}")
 
-    def at(self, now: datetime) -> Moment:
-        """What it says about ``now``.
+    def windows(self, since: datetime, until: datetime) -> tuple[Window, ...]:
+        """Those that are open at some time from ``since`` to ``until``, and the next; what meets is one.
+
+        Cron is only asked forwards, and from a time on that no open window has begun before: backwards it takes other
+        turns on a day that has an hour twice.
 
         Raises:
             ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
         """
-        closes = None
-        last = next(start for start in _starts(self, now, back=True) if start <= now)
-        if last + self.duration > now:
-            closes = last + self.duration
-        opens = None
-        for number, start in enumerate(_starts(self, now, back=False)):
-            opens = opens or start
-            if closes is None or start > closes or number >= _CHAIN:
+        found: list[Window] = []
+        for start in self.starts(since - self.duration):
+            opens = found.pop().opens if found and start <= found[-1].closes else start
+            found.append(Window(opens, start + self.duration))
+            if start > until:
                 break
-            closes = start + self.duration
-        return Moment(closes, opens)
+        return tuple(window for window in found if window.closes > since)
+
+    def starts(self, after: datetime) -> Iterator[datetime]:
+        """Opening times; in an hour that comes twice also the one of its first time.
+
+        Raises:
+            ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
+        """
+        zone = zone_of(self.zone)
+        try:
+            found = CronSim(self.cron, after.astimezone(zone))
+        except CronSimError as error:
+            message = f"the schedule {self.cron!r} cannot be read: {error}{_INSTEAD}"
+            raise ProaError(Code.CONFIG_VALUE, message) from error
+        return (start.astimezone(UTC) for start in found)
 
 
-def _starts(schedule: Schedule, now: datetime, *, back: bool) -> Iterable[datetime]:
-    """Opening times: those after ``now``, or back from ``now`` on, it included."""
+def zone_of(name: str) -> zoneinfo.ZoneInfo:
+    """The time zone that is called so.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` if none is.
+    """
     try:
-        zone = zoneinfo.ZoneInfo(schedule.zone)
+        return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ProaError(Code.CONFIG_VALUE, f"no time zone is called {schedule.zone!r}") from error
-    here = now.astimezone(zone)
-    try:
-        found = CronSim(schedule.cron, here + timedelta(seconds=1) if back else here, reverse=back)
-    except CronSimError as error:
-        raise ProaError(Code.CONFIG_VALUE, f"the schedule {schedule.cron!r} cannot be read: {error}") from error
-    return (start.astimezone(UTC) for start in found)
+        message = f"no time zone is called {name!r}; write an IANA name such as Europe/Berlin, or UTC"
+        raise ProaError(Code.CONFIG_VALUE, message) from error

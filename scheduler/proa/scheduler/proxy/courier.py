@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol
 from proa.core.clock import SYSTEM, Clock
 from proa.core.described import parse
 from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus, Order
+from proa.core.wire import Action, NodeStatus, Order
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.writing import difference
 from proa.scheduler.proxy.views import Seen, Told
+from proa.scheduler.proxy.views import seen as view
 from proa.scheduler.proxy.wording import Refusal, is_progress, own_conditions, wanted
 from proa.scheduler.spec.times import text
 
@@ -44,8 +45,16 @@ class Tell(Protocol):
         ...
 
 
-class Writes(Protocol):
+_REBOOTS: Final = frozenset({Action.BOOT, Action.ROLLBACK})
+"""Orders that must still stand when they are given: a node whose order was taken back may run pods again."""
+
+
+class Requests(Protocol):
     """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def get(self, path: str) -> Object:
+        """An object."""
+        ...
 
     def merge(self, path: str, body: Object) -> Object:
         """JSON merge patch."""
@@ -80,7 +89,7 @@ class Courier:
     seen: Callable[[], Seen | None]
     told: Callable[[], Told]
     put: Callable[[Order], NodeStatus]
-    api: Writes
+    api: Requests
     tell: Tell
     clock: Clock = SYSTEM
     random: Callable[[], float] = jitter
@@ -151,6 +160,12 @@ class Courier:
 
     def _offer(self, order: Order, key: tuple[Mapping[str, Any], int]) -> float | None:
         try:
+            if order.action in _REBOOTS and not self._stands(key[0]):
+                return self._later(order, Code.STALE_ORDER, "another one has taken its place")
+        except ProaError as error:
+            after = error.retry_after if isinstance(error, ApiError) else None
+            return self._later(order, error.code, error.message, after)
+        try:
             self.put(order)
         except ProaError as error:
             if error.code in _FINAL:
@@ -158,14 +173,27 @@ class Courier:
                 return None
             if error.code is not Code.DEVICE:  # it is there, and says no
                 self._refusal = Refusal.of(key[0], error)
-            pause = self._offers.next()
-            self.tell("an order could not be given", order=order.id, code=error.code.name, why=error.message)
-            self._offer_due = self.clock.monotonic() + pause
-            return pause
+            return self._later(order, error.code, error.message)
         self._settled, self._refusal = key, None
         self._offers.reset()
         self.tell("gave an order", order=order.id, action=order.action.value, fence=order.fence)
         return None
+
+    def _stands(self, said: Mapping[str, Any]) -> bool:
+        """Whether it is the order of the object still: what a watch shows that was cut may be old.
+
+        Raises:
+            ApiError: When that cannot be known now.
+        """
+        now = view(self.api.get(paths.named(paths.NODE_OSES, self.node)))
+        return (now.uid, now.order) == (self._uid, said)
+
+    def _later(self, order: Order, code: Code, why: str, after: float | None = None) -> float:
+        """It could not be given; how long to wait before it is tried again."""
+        pause = self._offers.next(after)
+        self.tell("an order could not be given", order=order.id, code=code.name, why=why)
+        self._offer_due = self.clock.monotonic() + pause
+        return pause
 
     def _settle(self, key: tuple[Mapping[str, Any], int], error: ProaError) -> None:
         """The agent will not take this one."""

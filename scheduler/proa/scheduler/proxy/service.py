@@ -27,6 +27,10 @@ _LOOK_SECONDS: Final = 2.0
 class Server(Source, Protocol):
     """What is asked of :class:`proa.scheduler.kube.api.Api`."""
 
+    def get(self, path: str) -> Object:
+        """An object."""
+        ...
+
     def merge(self, path: str, body: Object) -> Object:
         """JSON merge patch."""
         ...

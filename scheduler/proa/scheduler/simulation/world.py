@@ -88,6 +88,10 @@ class World:
     hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
     boots: dict[str, int] = field(default_factory=dict)
     """How often each node was made to reboot."""
+    unheard: set[str] = field(default_factory=set)
+    """Nodes whose courier is away: they see no order."""
+    astray: list[str] = field(default_factory=list)
+    """Nodes that an order has made reboot while they did not have our mark."""
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _drained: dict[str, datetime] = field(default_factory=dict)
@@ -159,7 +163,7 @@ class World:
                 if os.order is None or os.order.id < number:
                     order = Order(number, verb, 1, release, timeout, proof, text(self.now))
                     self.oses[name] = dataclasses.replace(os, order=order)
-                    self.at(self.behaviour.report, lambda: self._take(name, order))
+                    self._give_soon(name, order)
             case Cordon(name, mark) if name in self.nodes:
                 node = self.nodes[name]
                 # A person's cordon that was there first has two owners from now on, and outlives ours.
@@ -188,7 +192,7 @@ class World:
         observed = status.observed_order
         seen = order is not None and observed is not None and observed.id == order.id
         if order is not None and not seen and node.ready:
-            self.at(self.behaviour.report, lambda: self._take(name, order))
+            self._give_soon(name, order)
         elif order is not None and observed is not None and observed.result == Result.RUNNING.value:
             if order.action is Verb.STAGE and node.ready:
                 self.at(self.behaviour.stage, lambda: self._staged(name, order))
@@ -198,6 +202,17 @@ class World:
             old = Booted(other.slot, other.version, other.release, other.root_hash, "", True)
             tried = Standby(booted.slot, booted.version, booted.release, booted.root_hash)
             self.at(self.behaviour.trial, lambda: self._return(name, booted.boot_id, old, tried))
+
+    def hear_again(self) -> None:
+        """All couriers are there: each gives its node the order that stands there now."""
+        for name in sorted(self.unheard):
+            self.unheard.discard(name)
+            os = self.oses.get(name)
+            if os is not None and os.order is not None:
+                self._give_soon(name, os.order)
+
+    def _give_soon(self, name: str, order: Order) -> None:
+        self.at(self.behaviour.report, lambda: self._take(name, order))
 
     def _fate(self, name: str, digest: str) -> Fate:
         return self.behaviour.fate(name, digest)
@@ -222,8 +237,8 @@ class World:
         return os is not None and os.order == order and name in self.nodes and os.status is not None
 
     def _take(self, name: str, order: Order) -> None:
-        """A node sees an order."""
-        if not self._current(name, order):
+        """A node sees an order, once."""
+        if not self._current(name, order) or name in self.unheard or self._has_seen(name, order):
             return
         match order.action:
             case Verb.STAGE:
@@ -237,6 +252,10 @@ class World:
                 self._commit(name, order)
             case Verb.NONE:
                 self._observe(name, order, Result.DONE)
+
+    def _has_seen(self, name: str, order: Order) -> bool:
+        status = self.oses[name].status
+        return status is not None and status.observed_order is not None and status.observed_order.id == order.id
 
     def _staged(self, name: str, order: Order) -> None:
         if not self._current(name, order):
@@ -259,6 +278,8 @@ class World:
             self._observe(name, order, Result.REFUSED, last_error=LastError("NOT_STAGED", "nothing is staged"))
             return
         self.boots[name] = self.boots.get(name, 0) + 1
+        if self.nodes[name].mark is None and self.oses[name].owner == self.nodes[name].uid:
+            self.astray.append(name)
         self._observe(name, order, Result.RUNNING, phase=Phase.BOOTING)
         self.nodes[name] = dataclasses.replace(self.nodes[name], ready=False, ready_since=self.now)
         if self._fate(name, standby.release) is not Fate.NEVER_BACK:

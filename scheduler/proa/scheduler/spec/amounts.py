@@ -13,6 +13,8 @@ PATTERN: Final = r"^(100|[1-9]?[0-9])%$"
 """What a percentage looks like."""
 MAX_NODES: Final = 5000
 """The most nodes that may be named as a number; a cluster of Kubernetes has no more."""
+MAX_CANARIES: Final = 64
+"""The most canaries: all of them are named in the status."""
 
 
 def resolve(amount: Amount, total: int) -> int:

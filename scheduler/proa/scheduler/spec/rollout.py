@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from proa.core.described import described
 from proa.core.duration import PATTERN as DURATION
-from proa.core.wire import MAX_RELEASE, RELEASE
-from proa.scheduler.spec.amounts import MAX_NODES, PATTERN, Amount
+from proa.core.wire import MAX_RELEASE
+from proa.scheduler.spec import rules
+from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 
 MAX_LIST: Final = 16
 """Items of a list that a person writes."""
 _AMOUNT: Final[Mapping[str, Any]] = {"minimum": 0, "maximum": MAX_NODES, "pattern": PATTERN, "maxLength": 8}
+_LABEL_VALUE: Final[Mapping[str, Any]] = {"maxLength": 63, "x-kubernetes-validations": [rules.LABEL_VALUE]}
 _SPAN: Final[Mapping[str, Any]] = {"pattern": DURATION, "minLength": 2, "maxLength": 16}
 
 
@@ -72,11 +74,11 @@ class Operator(enum.Enum):
 class Requirement:
     """One requirement of a label selector."""
 
-    key: str = described("The label.", maxLength=317)
+    VALIDATIONS = (rules.VALUES_MISSING, rules.VALUES_UNUSED)
+
+    key: str = described("The label.", maxLength=317, x_kubernetes_validations=[rules.LABEL_KEY])
     operator: Operator = described("How it is looked at.")
-    values: tuple[str, ...] = described(
-        "Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items={"maxLength": 63}
-    )
+    values: tuple[str, ...] = described("Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items=_LABEL_VALUE)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ class Selector:
     """Which nodes. An empty one means all."""
 
     match_labels: Mapping[str, str] = described(
-        "Labels that a node must have.", default={}, maxProperties=MAX_LIST, items={"maxLength": 63}
+        "Labels that a node must have.",
+        default={},
+        maxProperties=MAX_LIST,
+        items=_LABEL_VALUE,
+        x_kubernetes_validations=[rules.LABEL_KEYS],
     )
     match_expressions: tuple[Requirement, ...] = described(
         "Requirements that a node must meet.", default=(), maxItems=MAX_LIST
@@ -95,10 +101,7 @@ class Selector:
 class Budget:
     """Windows in which nodes may be started. The most restrictive open one counts; while none is open, none starts."""
 
-    VALIDATIONS = (
-        {"rule": "duration(self.duration) > duration('0s')", "message": "duration must be more than nothing"},
-        {"rule": "duration(self.duration) <= duration('168h')", "message": "duration must be at most a week: 168h"},
-    )
+    VALIDATIONS = (rules.WINDOW_OF_NOTHING, rules.WINDOW_OF_WEEKS)
 
     schedule: str = described(
         "When a window opens: five fields as in crontab(5), such as '0 22 * * 1-5'.",
@@ -142,13 +145,21 @@ class Turns:
 class Canary:
     """The first nodes, which must prove the release before it is brought to the others."""
 
-    nodes: Amount = described("How many; 0 for none.", default=0, **_AMOUNT)
+    VALIDATIONS = (rules.SOAK,)
+
+    nodes: Amount = described(
+        f"How many, {MAX_CANARIES} at most, also of a percentage; 0 for none.",
+        default=0,
+        **dict(_AMOUNT) | {"maximum": MAX_CANARIES},
+    )
     soak: str = described("How long they must run well before the others follow.", default="10m", **_SPAN)
 
 
 @dataclass(frozen=True)
 class Staging:
     """How the release is brought to the standby slots."""
+
+    VALIDATIONS = (rules.STAGING_OF_NOTHING,)
 
     max_concurrent: int = described("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
     timeout: str = described("How long one node may take.", default="1h", **_SPAN)
@@ -157,6 +168,8 @@ class Staging:
 @dataclass(frozen=True)
 class Drain:
     """How pods are moved away before a node reboots."""
+
+    VALIDATIONS = (rules.DRAIN_OF_NOTHING,)
 
     timeout: str = described("How long it may take.", default="15m", **_SPAN)
     grace_period_seconds: int | None = described(
@@ -173,24 +186,32 @@ class Drain:
 class DaemonSet:
     """A DaemonSet whose pod on the node must be ready."""
 
-    namespace: str = described("Its namespace.", maxLength=63)
-    name: str = described("Its name.", maxLength=253)
+    namespace: str = described("Its namespace.", maxLength=63, x_kubernetes_validations=[rules.NAMESPACE])
+    name: str = described("Its name.", maxLength=253, x_kubernetes_validations=[rules.OBJECT_NAME])
 
 
 @dataclass(frozen=True)
 class Health:
     """What a node must prove before its release is committed."""
 
+    VALIDATIONS = (rules.READY_TOO_LATE,)
+
     ready_seconds: int = described("How long it must be Ready.", default=60, minimum=0, maximum=86400)
     timeout: str = described("How long it may take from the order to reboot.", default="20m", **_SPAN)
     daemon_sets: tuple[DaemonSet, ...] = described(
-        "DaemonSets whose pods must be ready.", default=(), maxItems=MAX_LIST
+        "DaemonSets whose pods must be ready.",
+        default=(),
+        maxItems=MAX_LIST,
+        x_kubernetes_list_type="map",
+        x_kubernetes_list_map_keys=["namespace", "name"],
     )
 
 
 @dataclass(frozen=True)
 class Failure:
     """How much may go wrong."""
+
+    VALIDATIONS = (rules.NEVER_BACK,)
 
     max: Amount = described("Failed nodes that are borne; one more ends the rollout.", default=0, **_AMOUNT)
     action: OnFailure = described("What becomes of the rollout then.", default=OnFailure.HALT)
@@ -212,17 +233,14 @@ class RolloutSpec:
 
     VALIDATIONS = (
         {"rule": "self.attempt >= oldSelf.attempt", "message": "attempt only grows: raise it to resume after a halt"},
+        rules.ALL_SHUT,
+        rules.NONE_LEFT,
     )
 
     release: str = described(
         "The release, by digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag).",
         maxLength=MAX_RELEASE,
-        x_kubernetes_validations=[
-            {
-                "rule": f"self.matches(r'{RELEASE}')",
-                "message": "release needs a digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag)",
-            }
-        ],
+        x_kubernetes_validations=[rules.DIGEST],
     )
     node_selector: Selector = described("Which nodes follow this rollout; all if it is empty.", default=Selector())
     max_unavailable: Amount = described(
@@ -245,6 +263,7 @@ class RolloutSpec:
         "How long one node takes from its cordon to its uncordon, until enough have been measured: none is started that"
         " would not be done when its window closes.",
         default="15m",
+        x_kubernetes_validations=[rules.NO_WEEKS],
         **_SPAN,
     )
     paused: bool = described("Whether no node is started; those under way finish.", default=False)

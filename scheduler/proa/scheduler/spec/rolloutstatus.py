@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from proa.core.described import described
 from proa.core.wire import MAX_RELEASE, Condition
+from proa.scheduler.spec.amounts import MAX_CANARIES
 
 MAX_HISTORY: Final = 10
 MAX_BLOCKERS: Final = 20
@@ -55,8 +56,13 @@ class CanaryStatus:
     """How the canaries did."""
 
     release: str = described("The digest that they are to prove.", default="", maxLength=71)
-    nodes: tuple[str, ...] = described("Their names.", default=(), maxItems=64, items={"maxLength": 253})
+    nodes: tuple[str, ...] = described("Their names.", default=(), maxItems=MAX_CANARIES, items={"maxLength": 253})
     proved_at: str = described("Since when all of them run it well.", default="", **_TIME)
+    soaked_at: str = described(
+        "When they had done so for long enough: the release is proved, whatever becomes of them later.",
+        default="",
+        **_TIME,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""Asks for the end of pods, a few at a time, so that a slow API server holds up nobody who looks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from proa.core.bell import Bell
+from proa.core.errors import ProaError
+from proa.scheduler.drain.eviction import Tries
+from proa.scheduler.drain.nodedrain import NodeDrain
+from proa.scheduler.drain.pods import PodView
+from proa.scheduler.drain.volumes import Reads, volume_of
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.spec.rollout import Drain
+
+WORKERS: Final = 8
+"""Evictions that are asked for at a time. No more are given out: what has to wait is not asked for if its node is given
+back meanwhile."""
+
+
+class Server(Reads, Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
+        """Ask for the end of a pod."""
+        ...
+
+    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
+        """Delete an object."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is to be asked.
+
+    Attributes:
+        drain: The drain that it is for.
+        pod: The pod that is to end.
+        policy: How.
+        delete: Whether it is deleted, whatever its budgets say.
+    """
+
+    drain: NodeDrain
+    pod: PodView
+    policy: Drain
+    delete: bool = False
+
+    @property
+    def tries(self) -> Tries:
+        """The tries so far."""
+        return self.drain.tries[self.pod.key]
+
+
+@dataclass(eq=False)
+class Evictor:
+    """Asks in threads of its own. All but those is for one thread.
+
+    Attributes:
+        api: The API server.
+        may_act: Whether we lead, asked before each eviction.
+        news: Rung when there is an answer.
+        evicted: Evictions that were accepted.
+    """
+
+    api: Server
+    may_act: Callable[[], bool]
+    news: Bell
+    evicted: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(WORKERS, "evict")
+        self._answers: deque[tuple[Ask, Tries, ApiError | None]] = deque()
+        self._under_way: dict[NodeDrain, int] = {}
+
+    def settle(self, now: float) -> None:
+        """Note what was answered.
+
+        Args:
+            now: The monotonic clock's.
+        """
+        while self._answers:
+            ask, tries, error = self._answers.popleft()
+            tries.answered(error, now)
+            self._under_way[ask.drain] -= 1
+            if not self._under_way[ask.drain]:
+                del self._under_way[ask.drain]
+
+    def ask(self, asks: Iterable[Ask]) -> None:
+        """Ask as many of these as may be under way: nodes by turns, and of each what has waited for longest."""
+        free = WORKERS - sum(self._under_way.values())
+        for one in sorted(self._turns(asks), key=lambda turn: turn[:2])[: max(0, free)]:
+            ask, tries = one[2], one[2].tries
+            self._under_way[ask.drain] = self._under_way.get(ask.drain, 0) + 1
+            tries.under_way = True
+            self._pool.submit(self._send, ask, tries)
+
+    def stop(self) -> None:
+        """Ask nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # inside
+
+    def _turns(self, asks: Iterable[Ask]) -> Iterator[tuple[int, float, Ask]]:
+        """Each with how many of its node are asked for before it, and since when it waits."""
+        turns = dict(self._under_way)
+        for ask in sorted(asks, key=lambda one: one.tries.due):
+            turn = turns[ask.drain] = turns.get(ask.drain, 0) + 1
+            yield turn, ask.tries.due, ask
+
+    def _send(self, ask: Ask, tries: Tries) -> None:
+        """Ask one, in a thread of the pool; the answer goes to the thread that settles."""
+        error: ApiError | None = None
+        try:
+            if not ask.delete:
+                self._find_volumes(ask)
+            if self.may_act():
+                self._end(ask)
+            else:
+                error = ApiError(0, "another scheduler leads")
+        except ApiError as refusal:
+            error = refusal
+        except ProaError as problem:
+            error = ApiError(0, problem.message)
+        self._answers.append((ask, tries, error))
+        self.news.ring()
+
+    def _find_volumes(self, ask: Ask) -> None:
+        """Before the pod is gone: claims that were made for it go with it."""
+        for claim in ask.pod.claims:
+            if claim not in ask.drain.volumes:
+                ask.drain.volumes[claim] = volume_of(self.api, claim)
+
+    def _end(self, ask: Ask) -> None:
+        grace, pod = ask.policy.grace_period_seconds, ask.pod
+        options = {} if grace is None else {"gracePeriodSeconds": grace}
+        if ask.delete:
+            self.api.delete(paths.named(paths.within(paths.PODS, pod.namespace), pod.name), uid=pod.uid, **options)
+        else:
+            self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
+            self.evicted += 1

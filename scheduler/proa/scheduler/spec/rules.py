@@ -1,0 +1,78 @@
+"""What a spec may not say, as rules of the custom resource: an expression (CEL), and what to write instead.
+
+``contradictions`` asks the same where no API server has looked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proa.core.wire import RELEASE
+from proa.scheduler.spec.labels import CONTROL_PLANE, KEY, NAME, SUBDOMAIN, VALUE
+
+Rule = dict[str, str]
+
+
+def _rule(rule: str, message: str) -> Rule:
+    return {"rule": rule, "message": message}
+
+
+# a single field
+
+DIGEST: Final = _rule(
+    f"self.matches(r'{RELEASE}')",
+    "release needs a digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag)",
+)
+LABEL_KEY: Final = _rule(f"self.matches(r'{KEY}')", "a label's key is a name such as role or example.com/role")
+LABEL_KEYS: Final = _rule(f"self.all(key, key.matches(r'{KEY}'))", LABEL_KEY["message"])
+LABEL_VALUE: Final = _rule(
+    f"self.matches(r'{VALUE}')",
+    "a label's value has letters, digits, '-', '_' and '.' alone, and begins and ends with a letter or digit",
+)
+NAMESPACE: Final = _rule(f"self.matches(r'^{NAME}$')", "namespace must be the name of one, such as kube-system")
+OBJECT_NAME: Final = _rule(f"self.matches(r'^{SUBDOMAIN}$')", "name must be one of an object, such as kube-proxy")
+NO_WEEKS: Final = _rule("duration(self) <= duration('168h')", "expectedDuration must be at most a week: 168h")
+
+# fields that do not go together
+
+VALUES_MISSING: Final = _rule(
+    "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+    "In and NotIn need values: write them, or the operator Exists or DoesNotExist",
+)
+VALUES_UNUSED: Final = _rule(
+    "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
+    "Exists and DoesNotExist take no values: leave them out, or write the operator In or NotIn",
+)
+WINDOW_OF_NOTHING: Final = _rule("duration(self.duration) > duration('0s')", "duration must be more than nothing")
+WINDOW_OF_WEEKS: Final = _rule("duration(self.duration) <= duration('168h')", "duration must be at most a week: 168h")
+SOAK: Final = _rule(
+    "(self.nodes != 0 && self.nodes != '0%') || duration(self.soak) == duration('10m')",
+    "there are no canaries that could soak: write how many in nodes, or leave soak out (it is 10m then)",
+)
+STAGING_OF_NOTHING: Final = _rule(
+    "duration(self.timeout) > duration('0s')", "no node fetches a release within no time: write a timeout such as 1h"
+)
+DRAIN_OF_NOTHING: Final = _rule(
+    "self.onTimeout == 'Force' || duration(self.timeout) > duration('0s')",
+    "no pod moves within no time: write a timeout such as 15m, or onTimeout: Force",
+)
+READY_TOO_LATE: Final = _rule(
+    "self.readySeconds < duration(self.timeout).getSeconds()",
+    "a node cannot be Ready for readySeconds within timeout, which begins before its reboot: write a longer timeout",
+)
+NEVER_BACK: Final = _rule(
+    "self.action != 'Rollback' || self.max != '100%'",
+    "nothing goes back while all nodes may fail: write a max below 100%, or leave the action out",
+)
+ALL_SHUT: Final = _rule(
+    "!has(self.budgets) || size(self.budgets) == 0"
+    " || self.budgets.exists(one, one.maxUnavailable != 0 && one.maxUnavailable != '0%')",
+    "no window lets a node be away, and outside of windows none is started: add a budget in which nodes may be away",
+)
+NONE_LEFT: Final = _rule(
+    "self.order.controlPlane != 'Exclude' || !("
+    f"(has(self.nodeSelector.matchLabels) && '{CONTROL_PLANE}' in self.nodeSelector.matchLabels)"
+    " || (has(self.nodeSelector.matchExpressions) && self.nodeSelector.matchExpressions.exists(one,"
+    f" one.key == '{CONTROL_PLANE}' && one.operator in ['In', 'Exists'])))",
+    "nodeSelector asks for nodes of the control plane, and order.controlPlane excludes them: write First or Last",
+)
