@@ -103,7 +103,7 @@ def test_what_is_no_event_is_told(watch: Callable[..., Any], line: str) -> None:
 
 
 def test_a_watch_that_says_nothing_is_not_waited_for(server: Any, watch: Callable[..., Any]) -> None:
-    assert failure(watch(lambda reply: server.ending.wait(), silence=0.05)).message == "no answer in time"
+    assert failure(watch(lambda reply: server.ending.wait(), silence=0.3)).message == "no answer in time"
 
 
 def test_it_can_be_stopped_while_it_is_read(server: Any, watch: Callable[..., Any]) -> None:
