@@ -20,7 +20,7 @@ from proa.scheduler.commands.run import run
 from proa.scheduler.install import render, rights
 from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, user
 from proa.scheduler.install.places import place
-from proa.scheduler.install.resources import quantity
+from proa.scheduler.install.resources import quantity, written
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.install.workloads import SOCKET
 from proa.scheduler.kube.stream import Object
@@ -321,7 +321,7 @@ def test_resources() -> None:
     words = ("--requests", "cpu=0.5, memory=1Gi", "--limits", "memory=2G,cpu=2", "--proxy-limits", "memory=200Mi")
     found = printed(*words, "--proxy-requests", "cpu=5m")
     assert resources_of(found, "Deployment") == {
-        "requests": {"cpu": "0.5", "memory": "1Gi"},
+        "requests": {"cpu": "500m", "memory": "1Gi"},
         "limits": {"memory": "2G", "cpu": "2"},
     }
     assert resources_of(found, "DaemonSet") == {
@@ -340,7 +340,27 @@ def test_quantities_are_read_as_kubernetes_reads_them(said: str, amount: float) 
     assert float(quantity(said) or 0) == pytest.approx(amount)
 
 
-@pytest.mark.parametrize("said", ["", "-1", "1 Gi", "1gi", "1K", "Mi", "1.", "1e3", "1\n"])
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("0.25", "250m"),
+        ("1000m", "1"),
+        ("2000", "2k"),
+        ("1500M", "1500M"),
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.5Ki", "512"),
+        ("0.1Gi", "107374182400m"),
+        ("512Mi", "512Mi"),
+        ("999999999999999Ei", "999999999999999Ei"),
+    ],
+)
+def test_quantities_are_written_as_the_api_server_keeps_them(said: str, kept: str) -> None:
+    assert written(said) == kept
+    assert quantity(kept) == quantity(said)
+
+
+@pytest.mark.parametrize("said", ["", "-1", "1 Gi", "1gi", "1K", "Mi", "1.", "1e3", "1\n", "0.0001"])
 def test_what_is_no_quantity_is_none(said: str) -> None:
     assert quantity(said) is None
 

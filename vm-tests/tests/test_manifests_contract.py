@@ -82,6 +82,18 @@ def test_a_choice_that_is_changed_changes_what_it_is_about(plane: ControlPlane) 
     assert changed(lines) == [f"deployment.apps/{SCHEDULER} configured"]
 
 
+def test_tolerations_and_resources_are_kept_as_they_are_chosen(plane: ControlPlane) -> None:
+    plane.kubectl("apply", "-f", "-", stdin=printed())
+    taints = ("--toleration", "dedicated=infra:NoSchedule", "--toleration", "proa.dev/any")
+    scheduler = ("--requests", "cpu=0.25,memory=1.5Gi", "--limits", "memory=2048Mi,cpu=2000m")
+    words = (*taints, *scheduler, "--proxy-requests", "cpu=5m", "--proxy-limits", "memory=0.2Gi")
+    lines = plane.kubectl("apply", "-f", "-", stdin=printed(*words)).text.splitlines()
+    assert changed(lines) == [f"deployment.apps/{SCHEDULER} configured", f"daemonset.apps/{PROXY} configured"]
+    again = plane.kubectl("apply", "-f", "-", stdin=printed(*words)).text.splitlines()
+    assert changed(again) == []
+    assert plane.kubectl("diff", "-f", "-", stdin=printed(*words), check=False).status == 0
+
+
 def changed(lines: list[str]) -> list[str]:
     """What kubectl has changed. It always sends a budget's selector, and calls that a change, which it is not."""
     budget = f"poddisruptionbudget.policy/{SCHEDULER} configured"

@@ -8,19 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 from proa.scheduler.kube.stream import Object
 
 NAMES: Final = ("cpu", "memory")
-_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|k|[MGT]|[KMGT]i)?")
-_UNITS: Final[Mapping[str, Decimal]] = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGT", 1)},
-    **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGT", 1)},
+_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(m|[kMGTPE]|[KMGTPE]i)?")
+_DECIMAL: Final = {"m": Fraction(1, 1000), "": Fraction(1)} | {
+    unit: Fraction(1000) ** power for power, unit in enumerate("kMGTPE", 1)
 }
+_BINARY: Final = {f"{unit}i": Fraction(1024) ** power for power, unit in enumerate("KMGTPE", 1)}
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Resources:
     @property
     def document(self) -> Object:
         """It as it stands in a container."""
-        return {"requests": dict(self.requests), "limits": dict(self.limits)}
+        parts = {"requests": self.requests, "limits": self.limits}
+        return {part: {name: written(said) for name, said in chosen.items()} for part, chosen in parts.items()}
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong with it: with ``requests`` or ``limits``, and what."""
@@ -63,7 +62,22 @@ SCHEDULER: Final = Resources({"cpu": "100m", "memory": "128Mi"}, {"memory": "512
 PROXY: Final = Resources({"cpu": "10m", "memory": "64Mi"}, {"memory": "128Mi"})
 
 
-def quantity(said: str) -> Decimal | None:
-    """How much it is: cores, or bytes; none for what is no quantity."""
+def quantity(said: str) -> Fraction | None:
+    """How much it is: cores, or bytes; none for what is no quantity, or finer than a thousandth."""
     found = _QUANTITY.fullmatch(said)
-    return Decimal(found[1]) * _UNITS[found[2] or ""] if found else None
+    if found is None:
+        return None
+    amount = Fraction(found[1]) * (_DECIMAL | _BINARY)[found[2] or ""]
+    return amount if amount % _DECIMAL["m"] == 0 else None
+
+
+def written(said: str) -> str:
+    """A quantity as the API server writes it: else to apply it again would look like a change.
+
+    That is the greatest unit that needs no fraction (Kubernetes, ``resource.Quantity``, "canonical form").
+    """
+    amount = quantity(said) or Fraction(0)
+    binary = said.endswith("i") and amount >= 1024 and amount % 1 == 0
+    units = {"": Fraction(1), **_BINARY} if binary else _DECIMAL
+    unit = max((unit for unit, size in units.items() if amount % size == 0), key=units.__getitem__)
+    return f"{int(amount / units[unit])}{unit}"
