@@ -89,6 +89,8 @@ class World:
     """Nodes whose courier is away: they see no order."""
     astray: list[str] = field(default_factory=list)
     """Nodes that an order has made reboot while they did not have our mark."""
+    _last_words: dict[str, NodeStatus] = field(default_factory=dict)
+    """What the agents of nodes that have lost their object would tell the next one."""
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _drained: dict[str, datetime] = field(default_factory=dict)
@@ -201,6 +203,14 @@ class World:
             os = self.oses.get(name)
             if os is not None and os.order is not None:
                 self._give_soon(name, os.order)
+            elif os is not None:
+                self.at(self.behaviour.report, lambda name=name: self._report_first(name))  # type: ignore[misc]
+
+    def lose_object(self, name: str) -> None:
+        """Somebody deletes the object of a node."""
+        os = self.oses.pop(name, None)
+        if os is not None and os.status is not None:
+            self._last_words[name] = dataclasses.replace(os.status, observed_order=None)
 
     def _give_soon(self, name: str, order: Order) -> None:
         self.at(self.behaviour.report, lambda: self._take(name, order))
@@ -215,9 +225,12 @@ class World:
             self.oses[name] = dataclasses.replace(os, status=status)
 
     def _report_first(self, name: str) -> None:
-        if name in self.nodes and name in self.oses and self.oses[name].status is None:
-            booted = Booted("a", "factory", "", _FACTORY, self.nodes[name].boot_id, True)
-            self._tell(name, phase=Phase.GOOD, booted=booted, standby=Standby("b"))
+        os = self.oses.get(name)
+        if os is None or name not in self.nodes or name in self.unheard or os.status is not None:
+            return
+        booted = Booted("a", "factory", "", _FACTORY, self.nodes[name].boot_id, True)
+        factory = NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("b"))
+        self.oses[name] = dataclasses.replace(os, status=self._last_words.pop(name, factory))
 
     def _observe(self, name: str, order: Order, result: Result, **changes: object) -> None:
         self._tell(name, observed_order=Observed(order.id, order.action.value, result.value), **changes)
