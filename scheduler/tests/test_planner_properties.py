@@ -18,8 +18,9 @@ from proa.core.wire import Action as Verb
 from proa.core.wire import Proof, Result
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import NodeView
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.simulation.lagging import FIRST, SECOND, LaggingScheduler, a_world
-from proa.scheduler.simulation.world import Behaviour, Fate, World
+from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
     Budget,
