@@ -646,6 +646,27 @@ def test_a_way_back_of_nodes_that_are_not_ready_takes_no_more_at_a_time_than_may
     assert acts(planned((marked("n0", ready=False), ill[0][1]), *ill[1:], spec=BACK, status=HALTED)) == []
 
 
+@pytest.mark.parametrize(
+    ("ill_since", "spec", "status", "goes_on"),
+    [
+        (timedelta(minutes=6), BACK, HALTED, True),
+        (timedelta(minutes=4), BACK, HALTED, False),
+        (timedelta(minutes=6), SPEC, None, False),
+    ],
+    ids=["the-way-back", "ill-for-a-moment", "the-way-there"],
+)
+def test_a_node_that_is_ill_goes_back_although_its_kubelet_ends_no_pod(
+    ill_since: timedelta, spec: RolloutSpec, status: RolloutStatus | None, goes_on: bool
+) -> None:
+    spec = dataclasses.replace(spec, drain=Drain(timeout="5m"))
+    runs = says(RUNS_NEW, HAS_OLD) if status else says()
+    mark = dataclasses.replace(MARK, boot_id=runs.booted.boot_id if runs.booted else "")
+    ill = marked(mark=mark, ready=False, ready_since=NOW - ill_since), os(status=runs)
+    made = planned(ill, spec=spec, status=status, drains={"n1": DrainView(False, (STUCK,))})
+    rollback = [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(made) == rollback if goes_on else isinstance(acts(made)[0], Note)
+
+
 def test_a_node_whose_way_back_fails_too_often_is_given_up() -> None:
     refused = order(Verb.ROLLBACK, 4)
     record = Record("workers", NEW, failures=9, failed=True, order=3)
