@@ -36,9 +36,9 @@ from proa.scheduler.kube.api import Api
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.report import live
 from proa.scheduler.report.rehearsal import Synthetic
+from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.resume import resume
 from proa.scheduler.simulation.simulate import run
-from proa.scheduler.simulation.world import Behaviour
 from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
 from proa.vm import clusterwipe, simulator
 from proa.vm.audit import Request

@@ -404,6 +404,30 @@ def test_an_order_that_was_counted_is_taken_back_although_a_person_took_the_mark
     assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
 
 
+SILENT = NodeOSView("n1", "os-n1", "uid-n1")
+ANOTHERS = NodeOSView("n1", "os-n1", "uid-0")
+OLD_MARK = dataclasses.replace(MARK, since=NOW - timedelta(minutes=35))
+
+
+def test_a_marked_node_that_says_nothing_is_counted_and_given_back_in_time() -> None:
+    """Its object was deleted in the middle, and its agent is silent since."""
+    young = dataclasses.replace(MARK, since=OLD_MARK.since + timedelta(seconds=1))
+    soon = planned((marked(mark=young), SILENT), ready("n2"))
+    assert (acts(soon), soon.wake) == ([], NOW + timedelta(seconds=1))
+    (note,) = acts(planned((marked(mark=OLD_MARK), SILENT), ready("n2")))
+    assert isinstance(note, Note)
+    assert (note.reason, note.record.failures, note.record.failed) == ("AgentSilent", 1, False)
+    counted = dataclasses.replace(SILENT, record=note.record)
+    assert acts(planned((marked(mark=OLD_MARK), counted), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
+    assert [action.node for action in planned((node(), counted), ready("n2")).actions] == ["n2"]
+
+
+@pytest.mark.parametrize(("its", "first"), [(None, Create("n1")), (ANOTHERS, Forget("n1", "os-n1"))])
+def test_a_marked_node_without_an_object_is_given_back_in_time(its: NodeOSView | None, first: Action) -> None:
+    assert acts(planned((marked(), its))) == [first]
+    assert acts(planned((marked(mark=OLD_MARK), its))) == [first, Uncordon("n1", "AgentSilent")]
+
+
 @pytest.mark.parametrize("mark", [MARK, None])
 def test_a_trial_whose_order_was_taken_back_too_late_is_brought_to_its_end(mark: Mark | None) -> None:
     back = order(Verb.NONE, 2)
@@ -572,7 +596,7 @@ def test_the_zone_of_a_cordon_that_does_not_show_yet_has_its_turn() -> None:
     assert made.verdicts["n2"].reason is Reason.OtherZone
 
 
-@pytest.mark.parametrize("its", [None, NodeOSView("n1", "os-n1", "uid-n1"), NodeOSView("n1", "os-n1", "uid-0")])
+@pytest.mark.parametrize("its", [None, SILENT, ANOTHERS])
 def test_the_zone_of_a_marked_node_whose_object_says_nothing_has_its_turn(its: NodeOSView | None) -> None:
     between = marked("n1", zone="b"), its
     made = planned(between, ready("n2", zone="a"), ready("n3", zone="b"), spec=change(max_unavailable=3))
@@ -724,6 +748,27 @@ def test_a_way_back_of_nodes_that_are_not_ready_takes_no_more_at_a_time_than_may
     assert [action.node for action in planned(*ill, spec=BACK, status=HALTED).actions] == ["n0"]
     assert acts(planned(*ill, spec=BACK, status=HALTED, pending=frozenset({"n0"}))) == []
     assert acts(planned((marked("n0", ready=False), ill[0][1]), *ill[1:], spec=BACK, status=HALTED)) == []
+
+
+@pytest.mark.parametrize(
+    ("ill_since", "spec", "status", "goes_on"),
+    [
+        (timedelta(minutes=6), BACK, HALTED, True),
+        (timedelta(minutes=4), BACK, HALTED, False),
+        (timedelta(minutes=6), SPEC, None, False),
+    ],
+    ids=["the-way-back", "ill-for-a-moment", "the-way-there"],
+)
+def test_a_node_that_is_ill_goes_back_although_its_kubelet_ends_no_pod(
+    ill_since: timedelta, spec: RolloutSpec, status: RolloutStatus | None, goes_on: bool
+) -> None:
+    spec = dataclasses.replace(spec, drain=Drain(timeout="5m"))
+    runs = says(RUNS_NEW, HAS_OLD) if status else says()
+    mark = dataclasses.replace(MARK, boot_id=runs.booted.boot_id if runs.booted else "")
+    ill = marked(mark=mark, ready=False, ready_since=NOW - ill_since), os(status=runs)
+    made = planned(ill, spec=spec, status=status, drains={"n1": DrainView(False, (STUCK,))})
+    rollback = [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
+    assert acts(made) == rollback if goes_on else isinstance(acts(made)[0], Note)
 
 
 def test_a_node_whose_way_back_fails_too_often_is_given_up() -> None:

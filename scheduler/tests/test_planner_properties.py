@@ -18,8 +18,9 @@ from proa.core.wire import Action as Verb
 from proa.core.wire import Proof, Result
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import NodeView
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.simulation.lagging import FIRST, SECOND, LaggingScheduler, a_world
-from proa.scheduler.simulation.world import Behaviour, Fate, World
+from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
     Budget,
@@ -178,6 +179,15 @@ class Chaos:
         changes = {"uid": f"{node.uid}'", "boot_id": f"{node.boot_id}'"}
         self.alter(name, mark=None, unschedulable=False, ready=True, ready_since=self.world.now, **changes)
 
+    def object_is_deleted(self) -> None:
+        """By a person, while the node is at rest: its agent tells the next one what it runs."""
+        name = self.some_node()
+        os = self.world.oses.get(name)
+        status = os.status if os else None
+        running = status and status.observed_order and status.observed_order.result == Result.RUNNING.value
+        if status and status.booted and status.booted.committed and not running:
+            self.world.lose_object(name)
+
     def another_release(self) -> None:
         self.change(release=self.choice((FIRST, SECOND)))
 
@@ -267,10 +277,16 @@ class Chaos:
         for name in self.world.nodes:
             self.alter(name, hold=None)
         self.come_to_rest()
-        self.couriers_return()  # all that could be given up was given up by now
+        self.nothing_is_left()
+        self.couriers_return()
         self.come_to_rest()
+        self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
+        """Of the scheduler, but on nodes that do not come back from their reboot."""
         marks = {name: node.mark for name, node in self.world.nodes.items() if node.mark is not None}
-        left = {name for name in marks if self.world.oses[name].status.phase == "Booting"}  # type: ignore[union-attr]
+        status = {name: os.status for name, os in self.world.oses.items() if os.status is not None}
+        left = {name for name in marks if name in status and status[name].phase == "Booting"}
         stuck = {name for name, mark in marks.items() if self.world.now - mark.since > timedelta(hours=1)} - left
         assert stuck == set(), f"our mark is left on {stuck}"
         cordoned = {name for name, node in self.world.nodes.items() if node.unschedulable} - set(marks)
@@ -293,14 +309,15 @@ class Chaos:
 SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
 PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
-NODES = ("node_fails", "nodes_mend", "node_made_anew", "courier_goes_away", "courier_goes_away", "couriers_return")
+NODES = ("node_fails", "nodes_mend", "node_made_anew", "object_is_deleted")
+COURIERS = ("courier_goes_away", "courier_goes_away", "couriers_return")
 
 
 @schedules(FEW)
 @given(st.binary(min_size=300, max_size=300))
 def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
-    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES)
+    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + COURIERS)
     chaos.settle()
 
 

@@ -28,11 +28,12 @@ from proa.scheduler.report import document, live, rehearsal, telling
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
 from proa.scheduler.schemas import SCHEMAS
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.simulation.chances import Chances
 from proa.scheduler.simulation.lagging import FIRST, START, a_world
 from proa.scheduler.simulation.resume import resume
 from proa.scheduler.simulation.simulate import Patience, Run, run
-from proa.scheduler.simulation.world import Behaviour, Fate, World
+from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,

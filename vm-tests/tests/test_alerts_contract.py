@@ -19,8 +19,9 @@ from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import PHASES, Metrics
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.simulation.simulate import Run
-from proa.scheduler.simulation.world import Behaviour, Fate, World, make_nodes
+from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.rollout import Failure, RolloutSpec
 from proa.vm.promtool import promtool
 

@@ -46,10 +46,10 @@ _chance_options = options(
 def simulate(path: Path | None, as_json: bool, kubeconfig: str, context: str, **given: Any) -> None:
     """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's."""
     from proa.scheduler.report import rehearsal, source
+    from proa.scheduler.simulation.behaviour import Behaviour
     from proa.scheduler.simulation.chances import Chances
     from proa.scheduler.simulation.resume import resume
     from proa.scheduler.simulation.simulate import Patience, run
-    from proa.scheduler.simulation.world import Behaviour
 
     if given["nodes"] is None:
         seen = source.look(kubeconfig, context, path)

@@ -48,6 +48,8 @@ def _draining(campaign: Campaign, standing: Standing) -> None:
 
 def _overdue(campaign: Campaign, standing: Standing, deadline: datetime) -> None:
     """The drain took too long."""
+    if _only_the_reboot_helps(campaign, standing, deadline):
+        return _boot(campaign, standing)
     drain = campaign.snapshot.drains.get(standing.node.name)
     what = "; ".join(blocker.reason for blocker in drain.blockers) if drain else "pods are left"
     message = f"not drained within {campaign.spec.drain.timeout}: {what}"
@@ -62,6 +64,16 @@ def _overdue(campaign: Campaign, standing: Standing, deadline: datetime) -> None
             campaign.drains[standing.node.name] = deadline
             campaign.forced.add(standing.node.name)
             campaign.say(standing, Verdict(Reason.Draining, f"{message}; what is left is deleted"))
+    return None
+
+
+def _only_the_reboot_helps(campaign: Campaign, standing: Standing, deadline: datetime) -> bool:
+    """Whether the node was NotReady all the time, on the way back: a kubelet that is ill never ends what was evicted.
+
+    Its pods count as not ready with every disruption budget already.
+    """
+    node, began = standing.node, deadline - duration.parse(campaign.spec.drain.timeout)
+    return campaign.aim.back and not node.ready and node.ready_since is not None and node.ready_since <= began
 
 
 def _boot(campaign: Campaign, standing: Standing) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.scheduler.planning import canary, gates, status, strays
-from proa.scheduler.planning.actions import Action, Create, Forget, Verdict
+from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
@@ -21,6 +21,7 @@ from proa.scheduler.planning.holds import Cluster, Sight
 from proa.scheduler.planning.others import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.silent import BY_SILENCE
 from proa.scheduler.planning.standing import Aim, Standing, Step, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
@@ -221,17 +222,6 @@ def _say(reason: Reason) -> Callable[[Campaign, Standing], None]:
     return say
 
 
-def _new(campaign: Campaign, standing: Standing) -> None:
-    campaign.actions.append(Create(standing.node.name))
-    campaign.say(standing, Verdict(Reason.New))
-
-
-def _recreated(campaign: Campaign, standing: Standing) -> None:
-    if standing.os is not None:
-        campaign.actions.append(Forget(standing.node.name, standing.os.uid))
-    campaign.say(standing, Verdict(Reason.Recreated))
-
-
 def _reached(campaign: Campaign, standing: Standing) -> None:
     campaign.say(standing, _BACK if campaign.aim.back else _DONE)
 
@@ -240,9 +230,7 @@ _DONE: Final = Verdict(Reason.UpToDate)
 _BACK: Final = Verdict(Reason.BackOnOld)
 _ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
     **BY_STEP,
-    Step.NEW: _new,
-    Step.RECREATED: _recreated,
-    Step.SILENT: _say(Reason.AgentSilent),
+    **BY_SILENCE,
     Step.FOREIGN: _say(Reason.ForeignTrial),
     Step.NOWHERE: _say(Reason.NothingToReturnTo),
     Step.REACHED: _reached,

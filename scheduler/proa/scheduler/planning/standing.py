@@ -146,12 +146,12 @@ def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSVi
     if os.owner != node.uid:
         return Step.RECREATED
     status = os.status
+    over = mark is not None and os.record is not None and os.record.mark == mark.since
     if status is None or status.booted is None:
-        return Step.SILENT
+        return Step.LEFT if over else Step.SILENT
     if not status.booted.committed:
         return _trial_step(mark, os, status.booted, aim)
     counted = os.record.order if os.record else 0
-    over = mark is not None and os.record is not None and os.record.mark == mark.since
     order = os.order if os.order and os.order.id > counted else None
     if order is None and is_untaken(os):
         return Step.RECALL

@@ -17,10 +17,10 @@ from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Standing, Step
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.course import Course, Way, wave_of
 from proa.scheduler.simulation.resume import resume
 from proa.scheduler.simulation.simulate import ENDED, Patience, run
-from proa.scheduler.simulation.world import Behaviour
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 

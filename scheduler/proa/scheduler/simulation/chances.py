@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from proa.scheduler.simulation.world import Fate
+from proa.scheduler.simulation.behaviour import Fate
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Final
 from proa.scheduler.planning.actions import Action, Cordon, Give
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.simulation.world import Behaviour, World, make_nodes
+from proa.scheduler.simulation.behaviour import Behaviour
+from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.rollout import RolloutSpec
 
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from proa.scheduler.planning.views import Snapshot
-from proa.scheduler.simulation.world import Behaviour, World
+from proa.scheduler.simulation.behaviour import Behaviour
+from proa.scheduler.simulation.world import World
 
 
 def resume(snapshot: Snapshot, now: datetime, behaviour: Behaviour) -> World:

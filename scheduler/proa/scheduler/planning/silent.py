@@ -1,0 +1,61 @@
+"""Nodes whose object says nothing of them: it is new, or belongs to another node, or the agent has never reported.
+
+A node that has our mark may come to that when its object is deleted in the middle. It has as long as a node may take
+from its mark to its trial; then it is given back, so that it holds no place for ever.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from proa.core import duration
+from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
+from proa.scheduler.planning.blame import failure, is_late
+from proa.scheduler.planning.campaign import Campaign
+from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.standing import Standing, Step
+
+
+def _new(campaign: Campaign, standing: Standing) -> None:
+    campaign.actions.append(Create(standing.node.name))
+    _without_object(campaign, standing, Reason.New)
+
+
+def _recreated(campaign: Campaign, standing: Standing) -> None:
+    if standing.os is not None:
+        campaign.actions.append(Forget(standing.node.name, standing.os.uid))
+    _without_object(campaign, dataclasses.replace(standing, os=None), Reason.Recreated)
+
+
+def _without_object(campaign: Campaign, standing: Standing, reason: Reason) -> None:
+    """There is nothing of its own to write a failure down in."""
+    if _is_overdue(campaign, standing):
+        campaign.actions.append(Uncordon(standing.node.name, Reason.AgentSilent.name))
+    campaign.say(standing, Verdict(reason))
+
+
+def _silent(campaign: Campaign, standing: Standing) -> None:
+    if _is_overdue(campaign, standing):
+        message = "the node has our mark, and its agent has told nothing since its object was made"
+        campaign.actions.append(failure(campaign, standing, Reason.AgentSilent.name, message))
+    campaign.say(standing, Verdict(Reason.AgentSilent))
+
+
+def _is_overdue(campaign: Campaign, standing: Standing) -> bool:
+    """Whether a marked node has had its time: from its last order on, or to be drained first where none is known."""
+    if standing.mark is None:
+        return False
+    limit = duration.parse(campaign.spec.health.timeout)
+    if standing.os is None or standing.os.order is None:
+        limit += duration.parse(campaign.spec.drain.timeout)
+    return is_late(campaign, standing, limit)
+
+
+BY_SILENCE: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+    Step.NEW: _new,
+    Step.RECREATED: _recreated,
+    Step.SILENT: _silent,
+}
+"""What is done at each of these steps."""
