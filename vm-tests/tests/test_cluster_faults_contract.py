@@ -44,6 +44,8 @@ def test_f62_a_budget_that_never_passes_keeps_a_node_from_being_cordoned(ward: W
         one.start()
         until(lambda: "never lets one go" in one.blockers, "the blocker to be told")
         assert one.wait("Waiting")["blockers"][0]["budget"] == f"load/{load.name}"
+        until(lambda: any(load.name in note for note in events(ward.cluster, "DrainBlocked")), "the event")
+        assert f'proa_drain_blocked_seconds{{kind="budget",node="{one.name}"}}' in ward.scheduler.ask()
         assert witness.seen(one.name).cordons == 0
         assert one.boots == [0]
 
