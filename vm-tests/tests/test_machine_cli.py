@@ -127,7 +127,7 @@ def test_a_cluster_wants_builds_keys_and_an_empty_folder(tmp_path: Path) -> None
         (tmp_path / version / "disk.raw").touch()
     both, report = (tmp_path / "1.0.0", tmp_path / "2.0.0"), ("--report", tmp_path / "report")
     done = proa_vm("cluster", *both, *report, "--dry-run")
-    assert done.stdout == "would boot 3 nodes of 1024 MiB and take them through 1.0.0, 2.0.0, 1.0.0, 2.0.0\n"
+    assert done.stdout == "would boot 3 nodes of 768 MiB and take them through 1.0.0, 2.0.0, 1.0.0, 2.0.0\n"
     assert not (tmp_path / "report").exists()
     assert "error[FILE_MISSING]" in proa_vm("cluster", tmp_path, tmp_path, *report).stderr
     assert "error[KEY]" in proa_vm("cluster", *both, *report, "--keys", tmp_path / "nothing").stderr
