@@ -971,6 +971,26 @@ def test_a_canary_that_may_yet_prove_the_release_stays_one(first: Part) -> None:
     assert found.nodes == ("n1",)
 
 
+@pytest.mark.parametrize(
+    "known",
+    [{"hopeless": {"n1": (STUCK,)}}, {"pending": frozenset({"n1"}), "resting": frozenset({"n1"})}],
+    ids=["undrainable", "not-accepted"],
+)
+def test_a_canary_that_nobody_waits_for_is_replaced(known: dict[str, object]) -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(ready("n1"), ready("n2"), ready("n3"), spec=change(canary=CANARY), status=before, **known)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert [action.node for action in made.actions] == ["n2"]
+
+
+def test_a_canary_that_could_never_be_drained_stays_one_where_no_other_node_can_be() -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
+    hopeless = {"n1": (STUCK,), "n2": (STUCK,)}
+    made = planned(ready("n1"), ready("n2"), spec=change(canary=CANARY), status=before, hopeless=hopeless)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert made.verdicts["n2"].reason is Reason.Undrainable
+
+
 def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:
     status = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n0", "n1"), text(NOW - timedelta(minutes=9))))
     made = planned(done("n1"), done("n2"), unfetched("n3"), spec=change(canary=Canary(2, "10m")), status=status)
