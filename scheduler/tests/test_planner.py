@@ -422,6 +422,37 @@ def test_a_marked_node_that_says_nothing_is_counted_and_given_back_in_time() -> 
     assert [action.node for action in planned((node(), counted), ready("n2")).actions] == ["n2"]
 
 
+NOWHERE = NodeStatus(standby=HAS_NEW, phase=Phase.GOOD)
+"""Of a node that runs from no slot."""
+
+
+def test_an_order_that_a_node_has_not_taken_up_is_taken_back_also_where_it_does_not_say_what_runs() -> None:
+    counted = Record("workers", NEW, failures=1, order=1, mark=OLD_MARK.since, reason="AgentSilent")
+    untaken = os("n1", NOWHERE, order(Verb.BOOT, 1, OLD_MARK.since), counted)
+    made = planned((marked(mark=OLD_MARK), untaken), ready("n2"))
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+    back = dataclasses.replace(untaken, order=order(Verb.NONE, 2))
+    assert acts(planned((marked(mark=OLD_MARK), back), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
+
+
+@pytest.mark.parametrize("failures", [0, 1], ids=["fetched-long-ago", "counted"])
+def test_a_marked_node_that_does_not_say_what_runs_has_its_time_from_the_mark_on(failures: int) -> None:
+    """Whatever it was ordered before the mark, and whether that was counted."""
+    before = order(Verb.BOOT if failures else Verb.STAGE, 1, NOW - timedelta(days=3))
+    record = Record("workers", NEW, failures=1, order=1) if failures else None
+    its = os(
+        "n1", dataclasses.replace(NOWHERE, observed_order=Observed(1, before.action.value, "Failed")), before, record
+    )
+    young = dataclasses.replace(MARK, since=OLD_MARK.since + timedelta(seconds=1))
+    soon = planned((marked(mark=young), its), ready("n2"))
+    assert (acts(soon), soon.wake) == ([], NOW + timedelta(seconds=1))
+    (note,) = acts(planned((marked(mark=OLD_MARK), its), ready("n2")))
+    assert isinstance(note, Note)
+    assert (note.reason, note.record.failures, note.record.mark) == ("AgentSilent", 1 + failures, OLD_MARK.since)
+    counted = dataclasses.replace(its, record=note.record)
+    assert acts(planned((marked(mark=OLD_MARK), counted), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
+
+
 @pytest.mark.parametrize(("its", "first"), [(None, Create("n1")), (ANOTHERS, Forget("n1", "os-n1"))])
 def test_a_marked_node_without_an_object_is_given_back_in_time(its: NodeOSView | None, first: Action) -> None:
     assert acts(planned((marked(), its))) == [first]
