@@ -466,6 +466,13 @@ def test_a_trial_whose_order_was_taken_back_too_late_is_brought_to_its_end(mark:
     assert acts(made) == [Give("n1", 3, Verb.COMMIT, "", Proof("boot-2", "2" * 64), "5m")]
 
 
+def test_a_node_of_the_control_plane_that_is_ordered_to_reboot_is_away_also_without_our_mark() -> None:
+    ordered = node("n1", control_plane=True), os("n1", given=order(Verb.BOOT))
+    made = planned(ordered, ready("n2", control_plane=True), spec=change(max_unavailable=2))
+    assert acts(made) == []
+    assert made.verdicts["n2"].reason is Reason.ControlPlaneBusy
+
+
 def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
     spec = change(failure=Failure(0, OnFailure.ROLLBACK))
     assert acts(planned(trial(), spec=spec, status=HALTED)) == [Give("n1", 2, Verb.ROLLBACK, RELEASE, None, "20m")]
