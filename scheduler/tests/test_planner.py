@@ -473,6 +473,14 @@ def test_a_node_of_the_control_plane_that_is_ordered_to_reboot_is_away_also_with
     assert made.verdicts["n2"].reason is Reason.ControlPlaneBusy
 
 
+def test_why_a_rollout_was_halted_fits_into_its_status_whatever_nodes_are_called() -> None:
+    names = [f"n{number}.{'x' * 240}" for number in range(6)]
+    made = planned(*((node(name), os(name, record=GIVEN_UP)) for name in names))
+    status = made.statuses["workers"]
+    assert status.phase == "Halted"
+    assert parse(RolloutStatus, document(status), "status") == status
+
+
 def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
     spec = change(failure=Failure(0, OnFailure.ROLLBACK))
     assert acts(planned(trial(), spec=spec, status=HALTED)) == [Give("n1", 2, Verb.ROLLBACK, RELEASE, None, "20m")]

@@ -16,6 +16,7 @@ from proa.scheduler.spec.rollout import OnFailure
 from proa.scheduler.spec.rolloutstatus import (
     MAX_BLOCKERS,
     MAX_DIGESTS,
+    MAX_HALTED,
     MAX_RECENT,
     Blocker,
     Counts,
@@ -34,7 +35,7 @@ def judge(campaign: Campaign) -> None:
     what = f"failed on {len(failed)} nodes, {campaign.borne()} are borne: {names}"
     digests = tuple(dict.fromkeys((campaign.aim.digest, *campaign.status.failed_digests)))[:MAX_DIGESTS]
     campaign.halted = True
-    campaign.change(halted=what, failed_digests=digests)
+    campaign.change(halted=what[:MAX_HALTED], failed_digests=digests)
 
 
 def finish(campaign: Campaign) -> RolloutStatus:

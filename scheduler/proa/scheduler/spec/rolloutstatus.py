@@ -11,6 +11,8 @@ from proa.core.wire import MAX_RELEASE, Condition
 from proa.scheduler.spec.amounts import MAX_CANARIES
 
 MAX_HISTORY: Final = 10
+MAX_HALTED: Final = 1024
+"""Characters of why a rollout was halted."""
 MAX_BLOCKERS: Final = 20
 MAX_DIGESTS: Final = 16
 MAX_RECENT: Final = 32
@@ -110,7 +112,7 @@ class RolloutStatus:
         maxItems=MAX_DIGESTS,
         items={"maxLength": 71},
     )
-    halted: str = described("Why it was halted.", default="", maxLength=1024)
+    halted: str = described("Why it was halted.", default="", maxLength=MAX_HALTED)
     blockers: tuple[Blocker, ...] = described("What keeps nodes from being drained.", default=(), maxItems=MAX_BLOCKERS)
     next_window: str = described("When the next window opens.", default="", **_TIME)
     scheduler_node: str = described(
