@@ -106,6 +106,23 @@ def test_a_new_rollout() -> None:
     assert changes.start(None, A, {}).notes == ("It selects all nodes.",)
 
 
+@pytest.mark.parametrize(
+    ("wish", "patch"),
+    [
+        ({"nodes": 0}, {"nodes": 0, "soak": None}),
+        ({"nodes": "0%"}, {"nodes": "0%", "soak": None}),
+        ({"nodes": 0, "soak": "10m"}, {"nodes": 0, "soak": "10m"}),
+        ({"nodes": 2}, {"nodes": 2}),
+        ({"soak": "1h"}, {"soak": "1h"}),
+    ],
+)
+def test_who_wants_no_canaries_any_more_need_not_take_their_soak_back(
+    wish: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    """A soak without canaries is refused, and the one of before would stay."""
+    assert changes.start(view(A), B, {"canary": wish}).spec == {"release": B, "canary": patch}
+
+
 def test_another_release() -> None:
     found = changes.start(view(A), B, {})
     assert body_of("workers", found, view(A)) == {"metadata": {"uid": "uid"}, "spec": {"release": B}}

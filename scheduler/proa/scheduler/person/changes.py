@@ -47,6 +47,8 @@ def start(
         chosen = document(selector) if selector else {}
         notes: tuple[str, ...] = () if chosen else ("It selects all nodes.",)
         return Change(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
+    if "canary" in wishes:
+        spec["canary"] = _recanary(wishes["canary"])
     if selector is not None and selector != before.spec.node_selector:
         spec["nodeSelector"] = _reselect(before.spec.node_selector, selector)
     same = before.spec.release == release
@@ -62,6 +64,11 @@ def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
     """The merge patch of a selector: the labels of the old one go."""
     labels = dict.fromkeys(old.match_labels) | dict(new.match_labels)
     return {"matchExpressions": document(new).get("matchExpressions"), "matchLabels": labels or None}
+
+
+def _recanary(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of the canaries: where none are left, how long those before had to soak goes."""
+    return {"soak": None, **wish} if wish.get("nodes") in (0, "0%") else dict(wish)
 
 
 def pause(before: RolloutView) -> Change:
