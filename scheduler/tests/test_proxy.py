@@ -538,7 +538,7 @@ _EVENTS: dict[str, Callable[[World, int], None]] = {
     "away": lambda world, n: setattr(world, "away", ApiError((0, 429, 500)[n % 3], "no", retry_after=n)),
     "back": lambda world, n: setattr(world, "away", None),
     "restart": lambda world, n: world.restart(),
-    "recreate": lambda world, n: world.create(f"uid-{n}"),
+    "recreate": lambda world, n: world.create(f"uid-{world.version + 2}"),
     "new disk": lambda world, n: world.replace_disk(),
     "lag": lambda world, n: setattr(world, "lag", bool(n % 2)),
     "time": lambda world, n: world.run(float(n)),
