@@ -462,6 +462,16 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
     assert world.refused == []
 
 
+def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_anew(world: World) -> None:
+    world.tell(replace(GOOD, observed_order=Observed(3, "Stage", "Done")))
+    for uid in ("uid-2", "uid-3"):
+        world.create(uid)
+        world.run()
+        world.order(2)
+        world.run(600)
+        assert world.condition("Delivered")
+
+
 def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
     """The one before could not be written; this one can."""
     world.away = ApiError(403, "no")

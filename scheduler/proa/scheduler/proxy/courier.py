@@ -127,7 +127,7 @@ class Courier:
         if seen is None:
             return None
         if seen.uid != self._uid:
-            self._uid, self._write_due, self._offer_due = seen.uid, 0.0, 0.0
+            self._uid, self._write_due, self._offer_due, self._settled = seen.uid, 0.0, 0.0, None
         waits = [] if ending else [self._deliver(seen)]
         waits.append(self._report(seen, ending=ending))
         return min((wait for wait in waits if wait is not None), default=None)
