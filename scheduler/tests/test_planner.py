@@ -423,6 +423,37 @@ def test_a_marked_node_that_says_nothing_is_counted_and_given_back_in_time() -> 
     assert [action.node for action in planned((node(), counted), ready("n2")).actions] == ["n2"]
 
 
+NOWHERE = NodeStatus(standby=HAS_NEW, phase=Phase.GOOD)
+"""Of a node that runs from no slot."""
+
+
+def test_an_order_that_a_node_has_not_taken_up_is_taken_back_also_where_it_does_not_say_what_runs() -> None:
+    counted = Record("workers", NEW, failures=1, order=1, mark=OLD_MARK.since, reason="AgentSilent")
+    untaken = os("n1", NOWHERE, order(Verb.BOOT, 1, OLD_MARK.since), counted)
+    made = planned((marked(mark=OLD_MARK), untaken), ready("n2"))
+    assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
+    back = dataclasses.replace(untaken, order=order(Verb.NONE, 2))
+    assert acts(planned((marked(mark=OLD_MARK), back), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
+
+
+@pytest.mark.parametrize("failures", [0, 1], ids=["fetched-long-ago", "counted"])
+def test_a_marked_node_that_does_not_say_what_runs_has_its_time_from_the_mark_on(failures: int) -> None:
+    """Whatever it was ordered before the mark, and whether that was counted."""
+    before = order(Verb.BOOT if failures else Verb.STAGE, 1, NOW - timedelta(days=3))
+    record = Record("workers", NEW, failures=1, order=1) if failures else None
+    its = os(
+        "n1", dataclasses.replace(NOWHERE, observed_order=Observed(1, before.action.value, "Failed")), before, record
+    )
+    young = dataclasses.replace(MARK, since=OLD_MARK.since + timedelta(seconds=1))
+    soon = planned((marked(mark=young), its), ready("n2"))
+    assert (acts(soon), soon.wake) == ([], NOW + timedelta(seconds=1))
+    (note,) = acts(planned((marked(mark=OLD_MARK), its), ready("n2")))
+    assert isinstance(note, Note)
+    assert (note.reason, note.record.failures, note.record.mark) == ("AgentSilent", 1 + failures, OLD_MARK.since)
+    counted = dataclasses.replace(its, record=note.record)
+    assert acts(planned((marked(mark=OLD_MARK), counted), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
+
+
 @pytest.mark.parametrize(("its", "first"), [(None, Create("n1")), (ANOTHERS, Forget("n1", "os-n1"))])
 def test_a_marked_node_without_an_object_is_given_back_in_time(its: NodeOSView | None, first: Action) -> None:
     assert acts(planned((marked(), its))) == [first]
@@ -434,6 +465,13 @@ def test_a_trial_whose_order_was_taken_back_too_late_is_brought_to_its_end(mark:
     back = order(Verb.NONE, 2)
     made = planned(trial(given=back, status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=WELL), mark=mark))
     assert acts(made) == [Give("n1", 3, Verb.COMMIT, "", Proof("boot-2", "2" * 64), "5m")]
+
+
+def test_a_node_of_the_control_plane_that_is_ordered_to_reboot_is_away_also_without_our_mark() -> None:
+    ordered = node("n1", control_plane=True), os("n1", given=order(Verb.BOOT))
+    made = planned(ordered, ready("n2", control_plane=True), spec=change(max_unavailable=2))
+    assert acts(made) == []
+    assert made.verdicts["n2"].reason is Reason.ControlPlaneBusy
 
 
 def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
@@ -977,6 +1015,26 @@ def test_a_canary_that_may_yet_prove_the_release_stays_one(first: Part) -> None:
     found = made.statuses["workers"].canary
     assert found
     assert found.nodes == ("n1",)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"hopeless": {"n1": (STUCK,)}}, {"pending": frozenset({"n1"}), "resting": frozenset({"n1"})}],
+    ids=["undrainable", "not-accepted"],
+)
+def test_a_canary_that_nobody_waits_for_is_replaced(known: dict[str, object]) -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
+    made = planned(ready("n1"), ready("n2"), ready("n3"), spec=change(canary=CANARY), status=before, **known)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert [action.node for action in made.actions] == ["n2"]
+
+
+def test_a_canary_that_could_never_be_drained_stays_one_where_no_other_node_can_be() -> None:
+    before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
+    hopeless = {"n1": (STUCK,), "n2": (STUCK,)}
+    made = planned(ready("n1"), ready("n2"), spec=change(canary=CANARY), status=before, hopeless=hopeless)
+    assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
+    assert made.verdicts["n2"].reason is Reason.Undrainable
 
 
 def test_a_canary_in_the_place_of_another_runs_for_as_long() -> None:

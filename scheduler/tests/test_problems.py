@@ -16,6 +16,7 @@ from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
 
 RELEASE = "registry.example/node@sha256:" + "1" * 64
 NIGHT = {"schedule": "0 22 * * *", "duration": "2h"}
+EVEN = {"schedule": "0 */6 * * *", "duration": "3h"}
 FIRST = {"controlPlane": "First"}
 PROXY = {"namespace": "kube-system", "name": "kube-proxy"}
 
@@ -116,6 +117,7 @@ def test_every_rule_is_asked_here_too() -> None:
         {"budgets": [NIGHT, {"schedule": "0 0 * * *", "duration": "2h"}], "expectedDuration": "4h"},
         {"budgets": [{"schedule": "0 * * * *", "duration": "1h"}], "expectedDuration": "5h"},
         {"budgets": [{"schedule": "0 0 * * *", "duration": "23h"}], "expectedDuration": "30h"},
+        {"budgets": [EVEN, EVEN | {"schedule": "0 3-21/6 * * *"}], "expectedDuration": "7h"},
     ],
 )
 def test_what_may_be_meant_is_taken(spec: dict[str, Any]) -> None:

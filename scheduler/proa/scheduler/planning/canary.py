@@ -43,16 +43,31 @@ def is_soaking(campaign: Campaign) -> bool:
 
 
 def _chosen(campaign: Campaign, names: Iterable[str], count: int) -> list[Standing]:
-    """Those that were chosen before and can prove the release still; others in their order for those that cannot."""
+    """Those that were chosen before and can prove the release still; others in their order for those that cannot.
+
+    One that nobody waits for is a canary only where no other node can be.
+    """
     before = dict.fromkeys(names)
     here = {one.node.name: one for one in campaign.standings if one.node.name in before}
-    chosen = [here[name] for name in before if name in here and _can_prove(campaign, here[name])]
+    able = [here[name] for name in before if name in here and _can_prove(campaign, here[name])]
+    chosen = [one for one in able if not _is_stopped(campaign, one)]
     if len(chosen) < count:
-        others = (one for one in campaign.standings if one.node.name not in before and _can_prove(campaign, one))
-        chosen += heapq.nsmallest(
-            count - len(chosen), others, key=lambda standing: (not _touched(standing), turn(campaign, standing))
-        )
+        taken = {one.node.name for one in chosen}
+
+        def rank(one: Standing) -> tuple[object, ...]:
+            return _is_stopped(campaign, one), one.node.name not in before, not _touched(one), turn(campaign, one)
+
+        others = (one for one in campaign.standings if one.node.name not in taken and _can_prove(campaign, one))
+        chosen += heapq.nsmallest(count - len(chosen), others, key=rank)
     return chosen[:count]
+
+
+def _is_stopped(campaign: Campaign, standing: Standing) -> bool:
+    """Whether a node could never be drained, or the cluster does not accept what is written to it."""
+    name, snapshot = standing.node.name, campaign.snapshot
+    if standing.under_way or standing.step is Step.REACHED:
+        return False
+    return name in snapshot.resting or (standing.step is Step.READY and name in snapshot.hopeless)
 
 
 def _can_prove(campaign: Campaign, standing: Standing) -> bool:

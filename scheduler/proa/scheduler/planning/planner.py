@@ -22,7 +22,7 @@ from proa.scheduler.planning.others import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.silent import BY_SILENCE
-from proa.scheduler.planning.standing import Aim, Standing, Step, stand
+from proa.scheduler.planning.standing import Aim, Standing, Step, is_reboot_out, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
@@ -89,10 +89,7 @@ class Planner:
             refused = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
             counts = dataclasses.replace(refused.counts, held=self._held(name))
             statuses[name] = dataclasses.replace(refused, counts=counts)
-        control_plane = (node for node in snapshot.nodes.values() if node.control_plane)
-        cluster = Cluster(
-            frozenset(node.name for node in control_plane if _is_missed(node, snapshot.pending - snapshot.resting))
-        )
+        cluster = Cluster(_control_plane_away(snapshot))
         found = self._strays(snapshot, acting)
         given_back, wakes = strays.give_back(snapshot, found, now)
         if found:
@@ -195,9 +192,19 @@ def _is_left_out(node: NodeView, view: RolloutView) -> bool:
     return node.control_plane and view.spec.order.control_plane is ControlPlane.EXCLUDE
 
 
-def _is_missed(node: NodeView, pending: frozenset[str]) -> bool:
-    """Whether a node is away, or about to be."""
-    return node.name in pending or not node.ready or node.unschedulable or node.mark is not None
+def _control_plane_away(snapshot: Snapshot) -> frozenset[str]:
+    """The nodes of the control plane that are away, or about to be: also by a write of ours that does not show yet."""
+    pending = snapshot.pending - snapshot.resting
+    control_plane = [node for node in snapshot.nodes.values() if node.control_plane]
+    return frozenset(
+        node.name for node in control_plane if node.name in pending or _is_missed(node, snapshot.oses.get(node.name))
+    )
+
+
+def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
+    """Whether a node is away, or ordered to reboot although somebody took our mark away."""
+    ordered = os is not None and os.owner == node.uid and is_reboot_out(os)
+    return not node.ready or node.unschedulable or node.mark is not None or ordered
 
 
 def _run(campaign: Campaign, cluster: Cluster) -> Sight:

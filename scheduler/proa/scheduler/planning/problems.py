@@ -86,7 +86,7 @@ def _never_started(spec: RolloutSpec) -> Iterator[str]:
     """That a node takes longer than any windows that could follow one another last together."""
     schedules = [schedule_of(budget) for budget in spec.budgets]
     whole = sum((schedule.duration for schedule in schedules), timedelta(0))
-    if not schedules or duration.parse(spec.expected_duration) <= whole or any(map(_meet, schedules)):
+    if not schedules or duration.parse(spec.expected_duration) <= whole or any(_meet(one, whole) for one in schedules):
         return
     yield (
         f"spec.expectedDuration: {spec.expected_duration} is longer than the windows, so that no node would ever be"
@@ -94,9 +94,8 @@ def _never_started(spec: RolloutSpec) -> Iterator[str]:
     )
 
 
-def _meet(schedule: Schedule) -> bool:
-    """Whether one window of a schedule may begin before the one before has ended."""
+def _meet(schedule: Schedule, whole: timedelta) -> bool:
+    """Whether one window of a schedule may follow the one before without a gap, with one of each other between them."""
     return any(
-        following - start <= schedule.duration + _JUMP
-        for start, following in pairwise(islice(schedule.starts(_SINCE), _SAMPLE))
+        following - start <= whole + _JUMP for start, following in pairwise(islice(schedule.starts(_SINCE), _SAMPLE))
     )

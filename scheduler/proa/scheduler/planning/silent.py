@@ -16,6 +16,8 @@ from proa.scheduler.planning.blame import failure, is_late
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.views import Mark
+from proa.scheduler.spec.times import read
 
 
 def _new(campaign: Campaign, standing: Standing) -> None:
@@ -44,13 +46,21 @@ def _silent(campaign: Campaign, standing: Standing) -> None:
 
 
 def _is_overdue(campaign: Campaign, standing: Standing) -> bool:
-    """Whether a marked node has had its time: from its last order on, or to be drained first where none is known."""
+    """Whether a marked node has had its time: from its last order on, or to be drained first where it got none."""
     if standing.mark is None:
         return False
     limit = duration.parse(campaign.spec.health.timeout)
-    if standing.os is None or standing.os.order is None:
+    if not _is_ordered(standing, standing.mark):
         limit += duration.parse(campaign.spec.drain.timeout)
+        standing = dataclasses.replace(standing, os=None)
     return is_late(campaign, standing, limit)
+
+
+def _is_ordered(standing: Standing, mark: Mark) -> bool:
+    """Whether it was given an order under its mark."""
+    order = standing.os.order if standing.os else None
+    issued = read(order.issued) if order else None
+    return issued is not None and issued >= mark.since
 
 
 BY_SILENCE: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {

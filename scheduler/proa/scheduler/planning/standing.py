@@ -147,14 +147,14 @@ def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSVi
         return Step.RECREATED
     status = os.status
     over = mark is not None and os.record is not None and os.record.mark == mark.since
-    if status is None or status.booted is None:
-        return Step.LEFT if over else Step.SILENT
-    if not status.booted.committed:
+    if status is not None and status.booted is not None and not status.booted.committed:
         return _trial_step(mark, os, status.booted, aim)
     counted = os.record.order if os.record else 0
     order = os.order if os.order and os.order.id > counted else None
     if order is None and is_untaken(os):
         return Step.RECALL
+    if status is None or status.booted is None:
+        return Step.LEFT if over else Step.SILENT
     if order is not None and order.action in _REBOOTS and (found := _reboot_step(order, os, status, mark)):
         return found
     if mark is not None and (over or aim.reached(status.booted)):
