@@ -472,6 +472,20 @@ def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_a
         assert world.condition("Delivered")
 
 
+def test_what_was_written_before_a_restart_and_not_seen_since_is_found_in_the_end(world: World) -> None:
+    world.run()
+    world.lag = True
+    world.tell(replace(GOOD, progress=Progress("read", 31)))
+    world.run(10)
+    assert "progress" in world.status
+    world.restart()
+    world.tell(replace(GOOD, phase=Phase.STAGED))
+    world.run(10)
+    world.lag = False
+    world.run()
+    assert world.status == document(replace(GOOD, phase=Phase.STAGED))
+
+
 def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
     """The one before could not be written; this one can."""
     world.away = ApiError(403, "no")

@@ -227,9 +227,9 @@ class Courier:
         return min((one for one in (wait, later) if one is not None and one > 0), default=None)
 
     def _there(self, seen: Seen) -> Mapping[str, Any]:
-        """The status that is there: as it was seen, or as we have left it, whichever is the later."""
+        """The status that is there: as it was seen, or as we have left it where that is not seen yet."""
         written = self._written
-        if written is not None and written.uid == seen.uid and written.version >= seen.version:
+        if written is not None and written.uid == seen.uid and written.version > seen.version:
             return written.status
         return seen.status
 
