@@ -177,6 +177,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     ),
     Reason.Halted: lambda: planned(ready(), status=HALTED),
     Reason.ForeignTrial: lambda: planned((node(), os(status=says(TRIES_NEW, HAS_OLD)))),
+    Reason.ForeignMark: lambda: planned((marked(mark=UNREADABLE), os())),
     Reason.NothingToReturnTo: lambda: planned(
         (node(), os(status=says(RUNS_NEW, EMPTY))),
         spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
@@ -934,10 +935,17 @@ def test_what_a_rollout_has_begun_that_does_not_act_waits_for_a_person() -> None
     both = {name: RolloutView(name, name, 1, SPEC) for name in ("workers", "others")}
     for rollouts in (invalid, both):
         assert planned((marked(), os()), rollouts=rollouts).actions == ()
+    valid = {**invalid, "others": RolloutView("others", "uid", 1, SPEC)}
+    made = planned((marked(), os()), ready("n2"), rollouts=valid)
+    assert made.actions == ()
+    assert made.verdicts["n1"].reason is Reason.ForeignMark
 
 
 def test_a_mark_that_cannot_be_read_is_nobodys() -> None:
     assert planned((marked(mark=UNREADABLE), os()), rollouts={}).actions == ()
+    made = planned((marked(mark=UNREADABLE), os()), ready("n2"))
+    assert made.actions == ()
+    assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 
 
 def test_the_history_is_bounded() -> None:

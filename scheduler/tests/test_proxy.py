@@ -462,6 +462,30 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
     assert world.refused == []
 
 
+def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_anew(world: World) -> None:
+    world.tell(replace(GOOD, observed_order=Observed(3, "Stage", "Done")))
+    for uid in ("uid-2", "uid-3"):
+        world.create(uid)
+        world.run()
+        world.order(2)
+        world.run(600)
+        assert world.condition("Delivered")
+
+
+def test_what_was_written_before_a_restart_and_not_seen_since_is_found_in_the_end(world: World) -> None:
+    world.run()
+    world.lag = True
+    world.tell(replace(GOOD, progress=Progress("read", 31)))
+    world.run(10)
+    assert "progress" in world.status
+    world.restart()
+    world.tell(replace(GOOD, phase=Phase.STAGED))
+    world.run(10)
+    world.lag = False
+    world.run()
+    assert world.status == document(replace(GOOD, phase=Phase.STAGED))
+
+
 def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
     """The one before could not be written; this one can."""
     world.away = ApiError(403, "no")
@@ -538,7 +562,7 @@ _EVENTS: dict[str, Callable[[World, int], None]] = {
     "away": lambda world, n: setattr(world, "away", ApiError((0, 429, 500)[n % 3], "no", retry_after=n)),
     "back": lambda world, n: setattr(world, "away", None),
     "restart": lambda world, n: world.restart(),
-    "recreate": lambda world, n: world.create(f"uid-{n}"),
+    "recreate": lambda world, n: world.create(f"uid-{world.version + 1}"),  # none comes twice
     "new disk": lambda world, n: world.replace_disk(),
     "lag": lambda world, n: setattr(world, "lag", bool(n % 2)),
     "time": lambda world, n: world.run(float(n)),

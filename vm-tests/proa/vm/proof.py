@@ -46,7 +46,6 @@ _SPEC: Final[Object] = {
     "maxUnavailable": 1,
     "drain": {"timeout": "10m"},
     "health": {"readySeconds": 10, "timeout": "20m"},
-    "failure": {"max": 0, "action": "Halt"},
 }
 
 
@@ -93,6 +92,7 @@ class Cast:
         followers: Those of them that follow the rollout; all if it is empty.
         returns: Whether the cluster goes back to the first release, and forward again.
         retries: How often a node is tried again on which something failed.
+        borne: On how many nodes a release may fail before the rollout halts.
         answers: Whether the service must answer every probe.
     """
 
@@ -105,6 +105,7 @@ class Cast:
     followers: Sequence[str] = ()
     returns: bool = True
     retries: int = 0
+    borne: int = 0
     answers: bool = True
 
     @property
@@ -257,6 +258,7 @@ class Proof:
             **_SPEC,
             "release": self.references[release.name],
             "retry": {"limit": self.cast.retries, "backoff": "10s"},
+            "failure": {"max": self.cast.borne, "action": "Halt"},
             "nodeSelector": {"matchExpressions": [{"key": _HOST, "operator": "In", "values": names}]},
         }
         self.cluster.plane.apply([{**kind, "spec": spec}])

@@ -36,7 +36,10 @@ def power_while_staging(proof: Proof, step: str) -> None:
 
 
 def power_in_the_trial(proof: Proof, step: str) -> None:
-    """A node's QEMU is killed once its trial is Ready, before it is committed, and started again."""
+    """A node's QEMU is killed once its trial is Ready, before it is committed, and started again.
+
+    Nobody can tell that from a release that crashes, so it counts against the release, and the node has another turn.
+    """
     node, _ = _wait(proof, lambda one: one.ready and "" != one.kubelet_boot != one.boot_id != "", "a trial")
     _cut(proof, node, step)
 
@@ -88,15 +91,17 @@ class Fault:
     Attributes:
         happens: What :attr:`proa.vm.proof.Proof.during` calls.
         answers: Whether the service answers all the time nevertheless: a node without power takes its pod along.
+        borne: On how many nodes the release may fail before the rollout halts.
     """
 
     happens: Callable[[Proof, str], None]
     answers: bool = True
+    borne: int = 0
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "power-while-staging": Fault(power_while_staging, answers=False),
-    "power-in-the-trial": Fault(power_in_the_trial, answers=False),
+    "power-in-the-trial": Fault(power_in_the_trial, answers=False, borne=1),
     "leader-in-a-drain": Fault(leader_in_a_drain),
     "api-server-away": Fault(api_server_away, answers=False),
     "registry-busy": Fault(registry_busy),

@@ -44,8 +44,10 @@ def cli(short: bool, fault: str | None, memory: int) -> None:
     returns, retries = not short and not fault, 2 if fault else 0
     keys = images / "keys"
     chosen = FAULTS[fault] if fault else None
-    answers = chosen is None or chosen.answers
-    cast = Cast(releases["v1"], releases["v2"], broken, keys, names, memory, followers, returns, retries, answers)
+    borne, answers = (chosen.borne, chosen.answers) if chosen else (0, True)
+    cast = Cast(
+        releases["v1"], releases["v2"], broken, keys, names, memory, followers, returns, retries, borne, answers
+    )
     tell(Proof(folder, cast, chosen.happens) if chosen else Proof(folder, cast))
 
 

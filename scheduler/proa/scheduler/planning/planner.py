@@ -90,11 +90,11 @@ class Planner:
             counts = dataclasses.replace(refused.counts, held=self._held(name))
             statuses[name] = dataclasses.replace(refused, counts=counts)
         cluster = Cluster(_control_plane_away(snapshot))
-        let_go = self._strays(snapshot, acting)
-        given_back, wakes = strays.give_back(snapshot, let_go, now)
-        if let_go:
-            verdicts |= let_go
-            snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | let_go.keys())
+        found = self._strays(snapshot, acting)
+        given_back, wakes = strays.give_back(snapshot, found, now)
+        if found:
+            verdicts |= found
+            snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | found.keys())
         campaigns = []
         self._sights.clear()
         for name, view in acting.items():
@@ -161,10 +161,10 @@ class Planner:
         return sum(node.hold is not None and not node.excluded for node in chosen)
 
     def _strays(self, snapshot: Snapshot, acting: Mapping[str, RolloutView]) -> dict[str, Verdict]:
-        """Marked nodes that are let go; what a rollout has begun that cannot be read waits for a person."""
+        """Marked nodes whose rollout does not answer for them."""
         marked = [(node, node.mark.rollout) for node in snapshot.nodes.values() if node.mark is not None]
         idle = snapshot.rollouts.keys() - acting.keys()
-        return strays.find((pair for pair in marked if pair[1] not in idle), self._answering)
+        return strays.find(marked, idle, self._answering)
 
     def _answering(self, name: str) -> tuple[str, ...]:
         _, _, chosen, standing = self._known[name]

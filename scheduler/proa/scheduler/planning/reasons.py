@@ -55,6 +55,9 @@ class Reason(enum.Enum):
     Conflict = Why("Several rollouts select the node; none of them acts.", f"{_PERSON}: change a nodeSelector")
     Halted = Why("The rollout was halted.", f"{_PERSON}: kubectl proa resume, or another release")
     ForeignTrial = Why("A trial runs there that no order of ours began.", f"{_PERSON}: commit it or roll it back")
+    ForeignMark = Why(
+        "It has a mark for which no rollout can answer.", f"{_PERSON}: mend the rollout, or remove proa.dev/mark"
+    )
     NothingToReturnTo = Why("Its other slot holds nothing to go back to.", f"{_PERSON}: install a release there")
     # the node itself
     New = Why("The node has just joined.", _SCHEDULER)

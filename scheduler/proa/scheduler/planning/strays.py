@@ -7,7 +7,7 @@ touches them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
 from proa.scheduler.planning.actions import Action, Uncordon, Verdict, recall
@@ -18,26 +18,33 @@ from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.times import read
 
 
-def find(marked: Iterable[tuple[NodeView, str]], answering: Callable[[str], tuple[str, ...]]) -> dict[str, Verdict]:
-    """The nodes, each with what is said of it. A mark that cannot be read is nobody's, and waits for a person.
+def find(
+    marked: Iterable[tuple[NodeView, str]], idle: Collection[str], answering: Callable[[str], tuple[str, ...]]
+) -> dict[str, Verdict]:
+    """The nodes, each with what is said of it; some wait for a person.
 
     Args:
-        marked: Nodes with a mark, and the rollout that it names.
+        marked: Nodes with a mark, and the rollout that it names; empty for a mark that cannot be read.
+        idle: Rollouts whose spec cannot be read: nobody knows what they answer for.
         answering: By the name of a node, the rollouts that answer for it.
     """
-    return {
-        node.name: Verdict(Reason.LetGo, f"rollout {rollout}")
-        for node, rollout in marked
-        if rollout and rollout not in answering(node.name)
-    }
+    found = {}
+    for node, rollout in marked:
+        if not rollout:
+            found[node.name] = Verdict(Reason.ForeignMark, "it cannot be read")
+        elif rollout in idle:
+            found[node.name] = Verdict(Reason.ForeignMark, f"rollout {rollout} cannot be read")
+        elif rollout not in answering(node.name):
+            found[node.name] = Verdict(Reason.LetGo, f"rollout {rollout}")
+    return found
 
 
-def give_back(snapshot: Snapshot, names: Iterable[str], now: datetime) -> tuple[list[Action], list[datetime]]:
+def give_back(snapshot: Snapshot, found: Mapping[str, Verdict], now: datetime) -> tuple[list[Action], list[datetime]]:
     """What is to be written now, and when there is more to write although nothing has changed."""
     actions: list[Action] = []
     wakes = []
-    for name in names:
-        if name in snapshot.pending:
+    for name, verdict in found.items():
+        if name in snapshot.pending or verdict.reason is not Reason.LetGo:
             continue
         os = _own(snapshot.nodes[name], snapshot.oses.get(name))
         if os is not None and is_untaken(os):

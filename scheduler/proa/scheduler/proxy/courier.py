@@ -127,7 +127,7 @@ class Courier:
         if seen is None:
             return None
         if seen.uid != self._uid:
-            self._uid, self._write_due, self._offer_due = seen.uid, 0.0, 0.0
+            self._uid, self._write_due, self._offer_due, self._settled = seen.uid, 0.0, 0.0, None
         waits = [] if ending else [self._deliver(seen)]
         waits.append(self._report(seen, ending=ending))
         return min((wait for wait in waits if wait is not None), default=None)
@@ -227,9 +227,9 @@ class Courier:
         return min((one for one in (wait, later) if one is not None and one > 0), default=None)
 
     def _there(self, seen: Seen) -> Mapping[str, Any]:
-        """The status that is there: as it was seen, or as we have left it, whichever is the later."""
+        """The status that is there: as it was seen, or as we have left it where that is not seen yet."""
         written = self._written
-        if written is not None and written.uid == seen.uid and written.version >= seen.version:
+        if written is not None and written.uid == seen.uid and written.version > seen.version:
             return written.status
         return seen.status
 
