@@ -659,6 +659,18 @@ def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> 
     assert_all_is_well(case)
 
 
+def test_a_rollout_that_waits_for_nodes_that_could_never_be_drained_does_not_seem_to_go_on(case: Case) -> None:
+    case.drains.hopeless = {
+        name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1", "n2")
+    }
+    case.until(lambda: case.phase == "Waiting" and len(case.status.get("blockers", ())) == 3)
+    heard, since = len(case.ears.heard), case.status
+    looked = case.drains.looked.count("n0")
+    case.until(lambda: case.drains.looked.count("n0") == looked + 2, turns=600)
+    assert case.ears.heard[heard:] == []
+    assert case.status == since
+
+
 def test_a_node_that_could_never_be_drained_is_told_once_and_for_how_long(case: Case) -> None:
     case.drains.hopeless = {name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")}
     case.until(lambda: ("n0", "DrainBlocked") in case.ears.heard)

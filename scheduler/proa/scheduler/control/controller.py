@@ -16,7 +16,7 @@ from proa.core.bell import Bell
 from proa.core.clock import SYSTEM, Clock
 from proa.core.errors import Code, ProaError
 from proa.scheduler.control import log
-from proa.scheduler.control.draining import blockers_of, wanted
+from proa.scheduler.control.draining import blockers_of, undrainable, wanted
 from proa.scheduler.control.foresight import Foresight
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
@@ -154,6 +154,9 @@ class Controller:
         try:
             if self.pending.unknown:
                 self.pending.resolve()
+            self._foresight.look_again(
+                lambda: undrainable(self.last.snapshot, self.last.plan) if self.last else {}, now
+            )
         except ProaError as error:
             return self._patience(error)
         return self._pass(now)
@@ -173,12 +176,12 @@ class Controller:
             resting=self.pending.resting(),
             own_node=self.own_node,
             since=self._since,
-            hopeless=self._foresight.hopeless(now),
+            hopeless=self._foresight.hopeless,
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
         seconds = self.clock.monotonic() - began
-        self.last = Pass(snapshot, plan, seconds, blockers_of(snapshot, plan, self._foresight.told))
+        self.last = Pass(snapshot, plan, seconds, blockers_of(snapshot, plan))
         if self.watcher is not None:
             self.watcher.saw(self.last)
         self._reports.take(rollouts, plan.statuses)

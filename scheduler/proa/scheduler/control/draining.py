@@ -8,7 +8,9 @@ from itertools import chain
 from proa.scheduler.drain.drainer import Wanted
 from proa.scheduler.drain.nodedrain import Wish
 from proa.scheduler.planning.planner import Plan
+from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 
@@ -32,8 +34,18 @@ def wanted(snapshot: Snapshot, plan: Plan, before: Mapping[str, Wanted]) -> dict
     return found
 
 
-def blockers_of(snapshot: Snapshot, plan: Plan, foreseen: Mapping[str, tuple[Blocker, ...]]) -> tuple[Blocker, ...]:
+def undrainable(snapshot: Snapshot, plan: Plan) -> dict[str, Drain]:
+    """By node, of those that wait because they could never be drained: how it would be done."""
+    return {
+        node: snapshot.rollouts[rollout].spec.drain
+        for rollout, verdicts in plan.by_rollout.items()
+        for node, verdict in verdicts.items()
+        if verdict.reason is Reason.Undrainable
+    }
+
+
+def blockers_of(snapshot: Snapshot, plan: Plan) -> tuple[Blocker, ...]:
     """What keeps nodes from being drained, and what would do so for ever with nodes that still follow a rollout."""
     drains = (view.blockers for view in snapshot.drains.values())
-    never = (blockers for name, blockers in foreseen.items() if name in plan.verdicts)
+    never = (blockers for name, blockers in snapshot.hopeless.items() if name in plan.verdicts)
     return tuple(chain.from_iterable((*drains, *never)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proa.core.clock import SYSTEM, Clock
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.spec.rollout import Drain, OnTimeout
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -15,8 +16,8 @@ from proa.scheduler.spec.times import text
 
 AGAIN: Final = 300.0
 """Seconds after which a node that could never be drained is looked at again."""
-LINGER: Final = 30.0
-"""Seconds for which it is still told then: when nothing has changed, that has not begun anew."""
+MOST: Final = 20
+"""Nodes that are looked at again in one pass."""
 
 
 @dataclass(eq=False)
@@ -32,15 +33,33 @@ class Foresight:
     clock: Clock = SYSTEM
     _hopeless: dict[str, tuple[float, tuple[Blocker, ...]]] = field(default_factory=dict)
 
-    def hopeless(self, now: float) -> Mapping[str, tuple[Blocker, ...]]:
-        """What keeps which nodes from being drained for ever, as far as was looked lately."""
-        self._hopeless = {node: found for node, found in self._hopeless.items() if now < found[0] + LINGER}
-        return {node: blockers for node, (until, blockers) in self._hopeless.items() if now < until}
-
     @property
-    def told(self) -> Mapping[str, tuple[Blocker, ...]]:
-        """The same, and what is being looked at again."""
+    def hopeless(self) -> Mapping[str, tuple[Blocker, ...]]:
+        """What keeps which nodes from being drained for ever, as far as was looked."""
         return {node: blockers for node, (_, blockers) in self._hopeless.items()}
+
+    def look_again(self, waiting: Callable[[], Mapping[str, Drain]], now: float) -> None:
+        """Look at those again whose time is over, before anything is planned: they are not said to go on meanwhile.
+
+        Args:
+            waiting: Tells by node, of those that wait for nothing else, how it would be drained; others are forgotten.
+            now: The monotonic clock's.
+
+        Raises:
+            ApiError: When pods cannot be listed for now; where they may not be, what was seen last holds on.
+        """
+        over = [node for node, (until, _) in self._hopeless.items() if until <= now][:MOST]
+        policies = waiting() if over else {}
+        for node in over:
+            if node not in policies:
+                del self._hopeless[node]
+                continue
+            try:
+                self._look(node, policies[node], now)
+            except ApiError as error:
+                if error.is_away:
+                    raise
+                self._hopeless[node] = (now + AGAIN, self._hopeless[node][1])
 
     def allows(self, cordon: Cordon, policy: Drain, now: float) -> bool:
         """Look at a node that is about to be cordoned; whether that makes sense.
@@ -48,19 +67,25 @@ class Foresight:
         Raises:
             ApiError: When its pods cannot be listed.
         """
-        blockers = () if policy.on_timeout is OnTimeout.FORCE else self.look(cordon.node, policy)
-        _, before = self._hopeless.pop(cordon.node, (0.0, ()))
-        if blockers:
-            self._hopeless[cordon.node] = (now + AGAIN, self._since(blockers, before))
-        return not blockers
+        return self._look(cordon.node, policy, now)
 
     def due(self, now: float) -> float | None:
         """Seconds until one of them may be looked at again; none if there is none."""
-        return min((until - now for until, _ in self._hopeless.values() if now < until), default=None)
+        return min((max(0.0, until - now) for until, _ in self._hopeless.values()), default=None)
 
     def clear(self) -> None:
         """Another term begins."""
         self._hopeless.clear()
+
+    def _look(self, node: str, policy: Drain, now: float) -> bool:
+        """Look at a node; whether it can be drained."""
+        blockers = () if policy.on_timeout is OnTimeout.FORCE else self.look(node, policy)
+        if blockers:
+            _, before = self._hopeless.get(node, (0.0, ()))
+            self._hopeless[node] = (now + AGAIN, self._since(blockers, before))
+        else:
+            self._hopeless.pop(node, None)
+        return not blockers
 
     def _since(self, blockers: tuple[Blocker, ...], before: tuple[Blocker, ...]) -> tuple[Blocker, ...]:
         """With the time at which each was seen first."""
