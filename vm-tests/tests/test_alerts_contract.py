@@ -54,7 +54,7 @@ def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
     run, latest = Run(world), now + timedelta(days=2)
     while world.now < latest:
         snapshot, plan = world.snapshot(), run.planner.plan(world.snapshot(), world.now)
-        told.saw(Pass(snapshot, plan, 0.002, blockers_of(snapshot, plan, {})))
+        told.saw(Pass(snapshot, plan, 0.002, blockers_of(snapshot, plan)))
         for action in plan.actions:
             told.did(action, snapshot)
         if not run.step():
