@@ -162,8 +162,9 @@ def test_a_whole_update_of_a_node(place: Place) -> None:
         ("patch", "nodeoses", "status", NAME, 200)
     }
     assert len(writes) <= 16
-    reads = {(one.verb, one.resource) for one in place.asked(write=False)}
-    assert reads <= {("watch", "nodeoses")}
+    reads = [(one.verb, one.resource) for one in place.asked(write=False)]
+    assert set(reads) <= {("watch", "nodeoses"), ("get", "nodeoses")}
+    assert reads.count(("get", "nodeoses")) == 1, "right before the order to reboot"
     assert place.rss < 40, place.rss
 
 
