@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proa.scheduler.planning.actions import Action, Cordon, Give
+from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
@@ -43,7 +43,8 @@ class LaggingScheduler:
         cache: What it knows.
         fresh: Whether that is all there is.
         since: Since when it has seen all that happens.
-        held: Writes of which its cache may not know yet: node, and what the objects were like when it wrote.
+        held: Writes of which its cache may not know yet: node, whether to its Node or to its NodeOS, and what that was
+            like when it wrote.
     """
 
     world: World
@@ -52,7 +53,7 @@ class LaggingScheduler:
     cache: Snapshot = field(init=False)
     fresh: bool = True
     since: datetime = field(init=False)
-    held: dict[str, tuple[NodeView | None, NodeOSView | None]] = field(default_factory=dict)
+    held: dict[tuple[str, bool], NodeView | NodeOSView | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.since = self.world.now
@@ -68,15 +69,11 @@ class LaggingScheduler:
             nodes = {n: view if n in some else old.nodes.get(n, view) for n, view in now.nodes.items()}
             oses = {n: view if n in some else old.oses[n] for n, view in now.oses.items() if n in some or n in old.oses}
             self.cache = dataclasses.replace(now, nodes=nodes, oses=oses)
-        self.held = {
-            name: before
-            for name, before in self.held.items()
-            if (self.cache.nodes.get(name), self.cache.oses.get(name)) == before
-        }
+        self.held = {key: before for key, before in self.held.items() if self._known(*key) == before}
 
     def plan(self) -> Plan:
         """What it would do now."""
-        snapshot = dataclasses.replace(self.cache, pending=frozenset(self.held), since=self.since)
+        snapshot = dataclasses.replace(self.cache, pending=frozenset(name for name, _ in self.held), since=self.since)
         return self.planner.plan(snapshot, self.world.now)
 
     def act(self, plan: Plan, fence: int, watch: Callable[[Action], None], limit: int | None = None) -> None:
@@ -92,9 +89,13 @@ class LaggingScheduler:
             if isinstance(action, (Give, Cordon)) and fence != self.fence:
                 return
             watch(action)
-            name = action.node
-            self.held.setdefault(name, (self.cache.nodes.get(name), self.cache.oses.get(name)))
+            key = action.node, isinstance(action, (Cordon, Uncordon))
+            self.held.setdefault(key, self._known(*key))
             self.world.apply(action)
         if limit is None:
             self.world.write_statuses(plan)
             self.world.drain(plan)
+
+    def _known(self, name: str, of_node: bool) -> NodeView | NodeOSView | None:
+        """What the cache has of a Node, or of its NodeOS."""
+        return self.cache.nodes.get(name) if of_node else self.cache.oses.get(name)
