@@ -11,6 +11,7 @@ from proa.core import SCHEMA_VERSION as VERSION
 from proa.core.errors import Code, ProaError, ProaErrors
 from proa.scheduler.install import resources
 from proa.scheduler.install.tolerations import EFFECTS, Toleration
+from proa.scheduler.spec.labels import is_key, is_value
 
 IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
 """Nobody's registry: an image that was brought to the nodes by hand."""
@@ -22,8 +23,6 @@ PORTS: Final = (443, 6443)
 """Where API servers listen, as a rule."""
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,510}")
-_KEY: Final = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-_VALUE: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def check(settings: Settings) -> None:
         found.append(_wrong("--proxy-namespace", "both namespaces are the same", hint))
     for option, chosen in (("--node-selector", settings.node_selector), ("--proxy-selector", settings.proxy_selector)):
         for key, value in chosen.items():
-            if not _KEY.fullmatch(key) or not _VALUE.fullmatch(value):
+            if not is_key(key) or not is_value(value):
                 found.append(_wrong(option, f"{key}={value} is no label"))
     found += [_no_toleration(one) for one in settings.tolerations if not _is_toleration(one)]
     scheduler = resources.SCHEDULER.but(settings.requests, settings.limits)
@@ -105,7 +104,7 @@ def is_reserved(namespace: str) -> bool:
 
 def _is_toleration(said: Toleration) -> bool:
     value, effect = said.value or "", said.effect
-    return bool(_KEY.fullmatch(said.key) and _VALUE.fullmatch(value)) and effect in ("", *EFFECTS)
+    return is_key(said.key) and is_value(value) and effect in ("", *EFFECTS)
 
 
 def _no_toleration(said: Toleration) -> ProaError:

@@ -9,11 +9,12 @@ from proa.scheduler.install.names import PORT, PROXY, SCHEDULER, item, labels
 from proa.scheduler.install.settings import GROUP, Settings
 from proa.scheduler.install.tolerations import Toleration
 from proa.scheduler.kube.stream import Object
+from proa.scheduler.spec.labels import CONTROL_PLANE
 
 SOCKETS: Final = "/run/proa"
 """The agent's folder, on the host and in the pod. The folder, because a socket is made anew with every agent."""
 SOCKET: Final = f"{SOCKETS}/orders.sock"
-_CONTROL_PLANE: Final = Toleration("node-role.kubernetes.io/control-plane", effect="NoSchedule")
+_CONTROL_PLANE: Final = Toleration(CONTROL_PLANE, effect="NoSchedule")
 _CONTAINER: Final[Object] = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
