@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from proa.builder.steps.packages import NEEDED
-from proa.core import SCHEMA_VERSION, process
-from proa.core.errors import ProaError
+from proa.core import VERSION
+from proa.core.runtime import process
+from proa.core.runtime.errors import ProaError
 
 OUT = Path("build/bench/build.json")
 BIN = Path(sys.executable).parent
@@ -93,7 +94,7 @@ def main() -> None:
         print(f"{item['figure']:<44} {item['value']:8.1f} s {floor}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     machine = {"cpus": os.cpu_count(), "platform": platform.platform()}
-    document = {"schema": "proa.bench/v1", "proa": SCHEMA_VERSION, "machine": machine, "rows": rows}
+    document = {"schema": "proa.bench/v1", "proa": VERSION, "machine": machine, "rows": rows}
     OUT.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written: {OUT}")
 

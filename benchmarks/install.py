@@ -24,13 +24,15 @@ from typing import Any, Final
 
 from proa.agent import synthetic
 from proa.agent.synthetic import Recipe
-from proa.core import SCHEMA_VERSION, process, trust
-from proa.core.artifact import copy_release
-from proa.core.errors import Code, ProaError
-from proa.core.keys import Algorithm
-from proa.core.reference import parse
-from proa.core.registry import open_source
-from proa.core.verity import tree_size
+from proa.core import VERSION
+from proa.core.artifact.release_artifact import copy_release
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.release.verity import tree_size
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing import trust
+from proa.core.signing.keys import Algorithm
 from proa.partition.bootstate import initial
 from proa.partition.layout import Layout, Request, Sizes, plan
 from proa.partition.statefile import make_state_image
@@ -285,7 +287,7 @@ def main() -> None:
     OUT.parent.mkdir(parents=True, exist_ok=True)
     load = [round(value, 1) for value in os.getloadavg()]
     machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
-    document = {"schema": "proa.bench/v1", "proa": SCHEMA_VERSION, "machine": machine, "rows": rows}
+    document = {"schema": "proa.bench/v1", "proa": VERSION, "machine": machine, "rows": rows}
     OUT.write_text(json.dumps(document, indent=2) + "\n")
     print(f"written: {OUT}")
 

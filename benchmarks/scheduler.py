@@ -26,9 +26,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from proa.core import SCHEMA_VERSION
-from proa.core.described import document
-from proa.core.errors import ProaError
+from proa.core import VERSION
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import document
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
@@ -397,7 +397,7 @@ def _write(rows: Sequence[Figure]) -> None:
     machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
     whole = {
         "schema": "proa.bench/v1",
-        "proa": SCHEMA_VERSION,
+        "proa": VERSION,
         "machine": machine,
         "rows": [one.document for one in rows],
     }

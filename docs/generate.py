@@ -20,7 +20,7 @@ from making.orders import orders
 
 from proa.agent.orderroutes import OPENAPI
 from proa.builder import reference as settings
-from proa.core.errors import Code
+from proa.core.runtime.errors import Code
 from proa.partition.bootstate_reference import reference as boot_state
 from proa.scheduler.spec.crd import NODES, ROLLOUTS
 from proa.vm.signs import BAD_SIGNS, BadSign

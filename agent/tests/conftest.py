@@ -31,15 +31,15 @@ from proa.agent.region import Opener, open_direct
 from proa.agent.settle import settle
 from proa.agent.synthetic import Recipe, digest_of_range
 from proa.agent.view import Context, View, look
-from proa.core import trust
-from proa.core.bell import Bell
-from proa.core.clock import VirtualClock
-from proa.core.events import Recorder, Tee
-from proa.core.keys import Algorithm, PrivateKey
-from proa.core.process import run
-from proa.core.release import BLOCK_SIZE, decode
-from proa.core.verity import tree_size
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.release.document import BLOCK_SIZE, decode
+from proa.core.release.verity import tree_size
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.events import Recorder, Tee
+from proa.core.runtime.process import run
+from proa.core.signing import trust
+from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.bootstate import BootState, Slot, decide, initial
 from proa.partition.layout import Layout, Request, Sizes, plan
 from proa.partition.statefile import StateFile, make_state_image
@@ -324,7 +324,7 @@ def fill(node: Node, slot: Slot) -> None:
         file.write(world.factory.root.read_bytes())
         work = world.folder / "factory/plain"
         if not work.exists():
-            from proa.core.verity import build_tree
+            from proa.core.release.verity import build_tree
 
             with world.factory.root.open("rb") as image, work.open("wb+") as tree:
                 build_tree(image, tree, bytes.fromhex(SALT))

@@ -25,8 +25,8 @@ from proa.agent.listen import Peer, listen, peer
 from proa.agent.notify import Notifier
 from proa.agent.routes import routes
 from proa.agent.states import NodeState, SlotState
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.events import Note, Progress, Recorder
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.events import Note, Progress, Recorder
 from proa.partition.bootstate import Slot
 
 Node = Any

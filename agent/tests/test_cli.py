@@ -18,10 +18,10 @@ import pytest
 from proa.agent.cli import _follow, cli, main
 from proa.agent.client import Client
 from proa.agent.daemon import Daemon
-from proa.core import SCHEMA_VERSION
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.events import SILENT
-from proa.core.process import run
+from proa.core import VERSION
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.events import SILENT
+from proa.core.runtime.process import run
 from proa.partition.bootstate import Slot
 from proa.partition.statefile import StateFile
 
@@ -80,7 +80,7 @@ def content(image: Path, world: World, name: str) -> bytes:
 def test_a_factory_fills_the_second_slot_of_an_image(agent: Command, image: Path, world: World, release2: str) -> None:
     plan = agent.json("install", release2, "--activate", "--dry-run")
     assert list(plan)[:2] == ["schema", "proa"]
-    assert (plan["schema"], plan["proa"]) == ("proa.install-plan/v1", SCHEMA_VERSION)
+    assert (plan["schema"], plan["proa"]) == ("proa.install-plan/v1", VERSION)
     assert set(plan["bytes"]) == {"fetch", "copy", "keep", "write"}
     before = {name: content(image, world, name) for name in ("UKI-A", "ROOT-A", "PERSIST")}
     result = agent.json("install", release2)

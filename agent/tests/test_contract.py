@@ -19,14 +19,14 @@ from proa.agent import synthetic
 from proa.agent.region import open_direct, open_for_reading
 from proa.agent.synthetic import Recipe, digest_of_range
 from proa.agent.write import BUFFER, BUFFERS
-from proa.core import trust
-from proa.core.artifact import copy_release
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.files import replace
-from proa.core.keys import Algorithm, PrivateKey
-from proa.core.process import run
-from proa.core.reference import parse
-from proa.core.registry import open_source
+from proa.core.artifact.release_artifact import copy_release
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.files import replace
+from proa.core.runtime.process import run
+from proa.core.signing import trust
+from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.bootstate import BootState, Slot, initial
 from proa.partition.layout import Layout, Request, Sizes, plan
 from proa.partition.slots import Extent

@@ -15,9 +15,9 @@ import pytest
 
 from proa.agent.client import Client
 from proa.agent.daemon import Daemon
-from proa.core import artifact
-from proa.core.reference import parse
-from proa.core.registry import open_source
+from proa.core.artifact import release_artifact
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
 from proa.partition.bootstate import Slot
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_a_node_comes_to_a_release(
         return told(observedOrder={"id": number, "action": action, "result": "Done"})
 
     with open_source(parse(release2)) as source, plain_registry.open("nodes/test", "2") as target:
-        digest = artifact.copy_release(source, target)
+        digest = release_artifact.copy_release(source, target)
     release = f"{plain_registry.address}/nodes/test:2@{digest}"
     courier()
     with boot(site.node):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from proa.agent.fetch import fetch_maps
-from proa.core.errors import Code, ProaError
-from proa.core.frames import expected, map_size
-from proa.core.release import MEDIA_TYPES, Blob, Boot, Release, Requires, Root
+from proa.core.release.document import MEDIA_TYPES, Blob, Boot, Release, Requires, Root
+from proa.core.release.frames import expected, map_size
+from proa.core.runtime.errors import Code, ProaError
 
 RELEASE = Release(
     name="os",

@@ -31,8 +31,8 @@ from proa.agent.settings import (
 from proa.agent.status import status
 from proa.agent.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.agent.view import Context
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import BootState, Slot
 
 NOW = "2026-01-01T00:00:00+00:00"

@@ -21,11 +21,11 @@ from proa.agent.region import open_direct
 from proa.agent.states import NodeState
 from proa.agent.verbs import commit, scrub_slot
 from proa.agent.words import describe_install
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.events import Event, Progress
-from proa.core.files import DirectFile
-from proa.core.release import BLOCK_SIZE, Requires
-from proa.core.verity import tree_size
+from proa.core.release.document import BLOCK_SIZE, Requires
+from proa.core.release.verity import tree_size
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.events import Event, Progress
+from proa.core.runtime.files import DirectFile
 from proa.partition import bootstate
 from proa.partition.bootstate import Slot
 
@@ -495,7 +495,7 @@ class TestDevices:
     def test_f34_a_write_that_fails(self, node: Node, release2: str, number: int, error: int, code: Code) -> None:
         def fail(device: Faulty, offset: int, data: Any) -> bool:
             if type(device).writes == number:
-                from proa.core.files import os_errors
+                from proa.core.runtime.files import os_errors
 
                 with os_errors(device.path):
                     raise OSError(error, os.strerror(error))

@@ -12,9 +12,9 @@ from proa.agent.health import Health
 from proa.agent.nodestatus import node_status, since
 from proa.agent.orderbook import Moment, take
 from proa.agent.record import Returned, SlotRecord
-from proa.core.described import document, parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Condition, NodeStatus, Order, Progress, Proof, Result
+from proa.core.orders.messages import Action, Condition, NodeStatus, Order, Progress, Proof, Result
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
 from proa.partition.bootstate import Slot
 
 Node = Any

@@ -13,8 +13,8 @@ import pytest
 from proa.agent import record as records
 from proa.agent.orderbook import MAX_NUMBER, Moment, Taken, check, read, take
 from proa.agent.record import Record
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.wire import Action, Order, Proof, Result
+from proa.core.orders.messages import Action, Order, Proof, Result
+from proa.core.runtime.errors import Code, Exit, ProaError
 
 RELEASE = "registry.example/os/node:2@sha256:" + "2" * 64
 NOW = Moment("2026-01-01T00:00:00+00:00", "boot-1", 100)

@@ -20,9 +20,9 @@ from proa.agent.orderdesk import IDLE, RETRY
 from proa.agent.orderplan import Deed
 from proa.agent.orders import InstallOrder
 from proa.agent.view import Context
-from proa.core.errors import Code, ProaError
-from proa.core.events import Event, Progress
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Event, Progress
 from proa.partition.bootstate import Slot
 
 Node = Any

@@ -14,8 +14,8 @@ import pytest
 from proa.agent import verbs
 from proa.agent.health import Health
 from proa.agent.settle import settle
-from proa.core.process import run
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.runtime.process import run
 from proa.partition.bootstate import Slot
 
 pytestmark = pytest.mark.contract

@@ -12,8 +12,8 @@ from proa.agent.orderbook import Moment, Taken, take
 from proa.agent.orderplan import DONE, Deed, End, Situation, Staging, next_step
 from proa.agent.record import Returned
 from proa.agent.states import NodeState
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Order, Proof, Result
+from proa.core.orders.messages import Action, Order, Proof, Result
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import Slot
 
 NEW, OLD = "sha256:" + "2" * 64, "sha256:" + "1" * 64

@@ -29,12 +29,12 @@ from proa.agent.record import save
 from proa.agent.schemas import SCHEMAS, plain_schema
 from proa.agent.status import status
 from proa.agent.words import describe_status
-from proa.core.bell import Bell
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.events import Note
-from proa.core.orders import OrderClient
-from proa.core.unixhttp import UnixHttp
-from proa.core.wire import Action, NodeStatus, Order, Proof
+from proa.core.orders.client import OrderClient
+from proa.core.orders.messages import Action, NodeStatus, Order, Proof
+from proa.core.orders.unixhttp import UnixHttp
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.events import Note
 from proa.partition.bootstate import Slot
 
 Node = Any

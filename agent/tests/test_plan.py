@@ -12,8 +12,8 @@ from proa.agent.actions import Arm, Complete, Disarm, Keep, Reboot, TakeBack, Wr
 from proa.agent.orders import Wish
 from proa.agent.plan import Candidate, InstallPlan, NodeFacts, Policy, Room, plan_install, refusals
 from proa.agent.states import NodeState
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.release import MEDIA_TYPES, Blob, Boot, Release, Requires, Root
+from proa.core.release.document import MEDIA_TYPES, Blob, Boot, Release, Requires, Root
+from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.partition.bootstate import BootState, Slot, arm, initial
 
 MANIFEST = "sha256:" + "d" * 64

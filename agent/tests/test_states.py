@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from proa.agent.states import RULES, NodeState, Seen, SlotState, Trigger, follow, node_state, slot_state
-from proa.core.errors import Code, Exit, ProaError
+from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.partition.bootstate import BootState, Slot, arm, commit, disarm, initial, retire, rollback
 
 

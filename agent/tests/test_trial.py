@@ -23,9 +23,9 @@ from proa.agent.states import NodeState, SlotState
 from proa.agent.status import status
 from proa.agent.trial import Diary, load_notes
 from proa.agent.words import describe_status
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.events import Note
-from proa.core.files import sha256
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.events import Note
+from proa.core.runtime.files import sha256
 from proa.partition import bootstate
 from proa.partition.bootstate import SEQ_MAX, Slot
 from proa.partition.statefile import ENV_OFFSETS

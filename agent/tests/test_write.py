@@ -14,9 +14,9 @@ from proa.agent.fatfile import file_digest
 from proa.agent.region import Region, open_for_reading
 from proa.agent.synthetic import make_boot_image, make_noise
 from proa.agent.write import BUFFER, Belt
-from proa.core.errors import Code, ProaError
-from proa.core.files import DirectFile, sha256
-from proa.core.process import run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import DirectFile, sha256
+from proa.core.runtime.process import run
 from proa.partition.slots import Extent
 
 BLOCK = 4096

@@ -12,7 +12,7 @@ import pytest
 from proa.builder import keys, settings
 from proa.builder.context import Context
 from proa.builder.keys import Keys
-from proa.core.events import Recorder
+from proa.core.runtime.events import Recorder
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from proa.builder.node import accounts
 from proa.builder.node.accounts import Numbers, assign, read_lock, read_lock_text, read_tree
 from proa.builder.node.tree import Tree
 from proa.builder.settings import User
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash

@@ -25,10 +25,10 @@ from proa.builder.cache import Cache
 from proa.builder.config import load
 from proa.builder.node import accounts
 from proa.builder.pipeline import STEPS, Order, build
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT
-from proa.core.process import run
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT
+from proa.core.runtime.process import run
 
 pytestmark = pytest.mark.contract
 
@@ -81,7 +81,7 @@ from pathlib import Path
 from proa.builder.cache import Cache
 from proa.builder.config import load
 from proa.builder.pipeline import STEPS, Order, build
-from proa.core.events import SILENT
+from proa.core.runtime.events import SILENT
 folder = Path(sys.argv[1])
 build(Order(load(folder / "proa.toml"), folder / "out", None, Cache(folder / "cache"), SILENT, STEPS[:{HALF}]))
 """

@@ -11,7 +11,7 @@ import pytest
 from proa.builder import cache as kept
 from proa.builder import fingerprint
 from proa.builder.cache import KEPT_PER_STEP, Cache
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 INPUTS = {"code": "1", "inputs": {"a": [1, 2], "b": "x"}}
 

@@ -12,7 +12,7 @@ import click.testing
 import pytest
 
 from proa.builder.cli import cli
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 
 def run_verb(*argv: str | Path, code: Code | None = None) -> click.testing.Result:

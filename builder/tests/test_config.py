@@ -10,7 +10,7 @@ import pytest
 
 from proa.builder.config import load
 from proa.builder.settings import SECTIONS, Config, from_document
-from proa.core.errors import Code, Exit, ProaError, ProaErrors
+from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 
 GOOD = """
 [release]

@@ -14,8 +14,8 @@ from proa.builder import settings, sparse
 from proa.builder.context import Context
 from proa.builder.steps import disk
 from proa.builder.steps.verity import VERITY
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note, Recorder
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note, Recorder
 from proa.partition import bootstate
 from proa.partition.layout import MIB
 from proa.partition.statefile import StateFile

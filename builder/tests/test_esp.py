@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder import fat
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 MIB = 1 << 20
 FILES = ("EFI/BOOT/BOOTX64.EFI", "EFI/BOOT/grubx64.efi")

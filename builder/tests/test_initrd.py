@@ -16,7 +16,7 @@ from proa.builder import fingerprint
 from proa.builder.context import Context
 from proa.builder.settings import Kernel
 from proa.builder.steps import initrd
-from proa.core.verity import Geometry, build_tree
+from proa.core.release.verity import Geometry, build_tree
 from proa.partition import bootstate, initrdscript
 from proa.partition.bootstate import BootState, Slot
 from proa.partition.layout import MIB, Request, Sizes, plan

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from proa.builder import keys
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
-from proa.core.keys import load_private, load_public
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing.keys import load_private, load_public
 
 
 @pytest.fixture(scope="module")

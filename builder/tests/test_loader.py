@@ -16,7 +16,7 @@ from proa.builder.architecture import AMD64
 from proa.builder.context import Context
 from proa.builder.keys import Keys
 from proa.builder.steps import loader
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import grubscript
 from proa.partition.bootstate import Slot
 

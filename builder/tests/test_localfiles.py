@@ -12,7 +12,7 @@ from proa.builder import localfiles
 from proa.builder.node.assemble import add_file
 from proa.builder.node.tree import Tree
 from proa.builder.settings import File
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 
 @pytest.fixture

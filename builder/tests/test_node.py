@@ -16,7 +16,7 @@ from proa.builder import settings
 from proa.builder.node import assemble, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.steps.software import LOCK
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 
 UID, GID = os.geteuid(), os.getegid()
 
@@ -76,7 +76,7 @@ def test_our_units_are_enabled_in_usr(tree: Tree, tmp_path: Path) -> None:
 def test_a_node_gets_the_agent_and_nothing_that_needs_pyparted() -> None:
     names = dict(software.sources())
     assert "proa/agent/install.py" in names
-    assert "proa/core/errors.py" in names
+    assert "proa/core/runtime/errors.py" in names
     assert "proa/partition/statefile.py" in names
     assert "proa/partition/table.py" not in names
     assert not [name for name in names if "__pycache__" in name or name.startswith("proa/builder")]

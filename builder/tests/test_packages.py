@@ -13,8 +13,8 @@ from proa.builder.context import Context
 from proa.builder.node import system
 from proa.builder.settings import Kernel, System
 from proa.builder.steps import packages, software
-from proa.core.errors import Code, ProaError
-from proa.core.process import Result
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result
 
 SAID = {
     "E: Unable to locate package no-such\nE: Unable to locate package other": (

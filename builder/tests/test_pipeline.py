@@ -16,8 +16,8 @@ from proa.builder.config import load
 from proa.builder.context import Context, Step
 from proa.builder.keys import Keys
 from proa.builder.pipeline import Order, build, plan
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note, Recorder, StepFinished
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note, Recorder, StepFinished
 
 EPOCH = 1_700_000_000
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from proa.builder import profiles
 from proa.builder.cli import cli
 from proa.builder.config import load
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 NODE = "kubernetes-node"
 

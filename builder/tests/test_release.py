@@ -14,11 +14,12 @@ from proa.builder.context import Context
 from proa.builder.keys import Keys
 from proa.builder.steps import release
 from proa.builder.steps.verity import VERITY
-from proa.core import artifact, frames
-from proa.core.errors import Code, ProaError
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
-from proa.core.trust import Trust
+from proa.core.artifact import release_artifact
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
+from proa.core.release import frames
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing.trust import Trust
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ def contents(step_context: Context, tmp_path: Path) -> Context:
     return context
 
 
-def opened(folder: Path, keys: Keys) -> artifact.OpenedRelease:
+def opened(folder: Path, keys: Keys) -> release_artifact.OpenedRelease:
     trust = Trust(keys.public, 1)
-    return artifact.open_release(LayoutDir(Reference("", "", tag="1.2.3", layout=folder)), trust)
+    return release_artifact.open_release(LayoutDir(Reference("", "", tag="1.2.3", layout=folder)), trust)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import pytest
 
 from proa.builder.config import load
 from proa.builder.rules import RULES
-from proa.core.errors import Code, ProaErrors
-from proa.core.keys import Algorithm
+from proa.core.runtime.errors import Code, ProaErrors
+from proa.core.signing.keys import Algorithm
 
 HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
 

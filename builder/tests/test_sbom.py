@@ -11,7 +11,7 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from proa.builder import sbom
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 DEBIAN = [
     {"package": "libstdc++6", "version": "12.2.0-14+deb12u1", "architecture": "amd64", "source": "gcc-12 (12.2.0-14)"},

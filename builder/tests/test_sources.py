@@ -13,7 +13,7 @@ import pytest
 from proa.builder import sources
 from proa.builder.settings import Config, Release, Source, System
 from proa.builder.sources import Archive, archives, indexes, newest, stanzas
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 DEB822 = """\
 # a comment

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder.node.tree import Tree
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 
 @pytest.fixture

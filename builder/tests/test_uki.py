@@ -15,7 +15,7 @@ from proa.builder.keys import Keys
 from proa.builder.pe import Section
 from proa.builder.steps import uki
 from proa.builder.steps.uki import Verity
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 STUB = Path("/usr/lib/systemd/boot/efi") / AMD64.stub
 CONFIG = settings.Config(

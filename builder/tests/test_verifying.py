@@ -19,12 +19,12 @@ from proa.builder.steps.release import RELEASE
 from proa.builder.steps.uki import UKI
 from proa.builder.steps.verity import VERITY
 from proa.builder.verifying import verify
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
-from proa.core.release import MEDIA_TYPES
-from proa.core.trust import Trust
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
+from proa.core.release.document import MEDIA_TYPES
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT
+from proa.core.signing.trust import Trust
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
-from proa.core.clock import VirtualClock
-from proa.core.reference import Reference, parse
-from proa.core.registry import open_source
-from proa.core.release import MEDIA_TYPES, Boot, Release, Requires, Root
-from proa.core.retry import Limits
-from proa.core.source import Source, blob_of
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.retry import Limits
+from proa.core.oci.source import Source, blob_of
+from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
+from proa.core.runtime.clock import VirtualClock
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from making.markdown import code, page, table
 
 from proa.agent.states import RULES, NodeState, SlotState, Trigger
-from proa.core.errors import Code
+from proa.core.runtime.errors import Code
 
 
 def agent_states() -> str:

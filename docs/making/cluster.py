@@ -9,9 +9,9 @@ from typing import Any, Never
 from making.markdown import code, page, table
 from prometheus_client.core import Metric
 
-from proa.core.bell import Bell
-from proa.core.duration import PATTERN as DURATION
-from proa.core.wire import RELEASE
+from proa.core.orders.messages import RELEASE
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.duration import PATTERN as DURATION
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.install import policies
 from proa.scheduler.install.settings import Settings

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import click
 from making.markdown import code, page, table
 
-from proa.core.cli import name_twins
-from proa.core.errors import Exit
+from proa.core.runtime.cli import name_twins
+from proa.core.runtime.errors import Exit
 
 COMMANDS = {
     "proa-build": ("proa.builder.cli", "cli"),

@@ -6,8 +6,11 @@ from making.markdown import code, page, table
 from making.schemas import rows
 
 from proa.builder.settings import Disk as DiskSettings
-from proa.core import bundle, release, schemas, trust
-from proa.core.events import human_bytes
+from proa.core.artifact import schemas
+from proa.core.release import document as release
+from proa.core.runtime.events import human_bytes
+from proa.core.runtime.json_text import MAX_DOCUMENT
+from proa.core.signing import bundle, trust
 from proa.partition import layout
 from proa.partition.statefile import STATE_SIZE
 
@@ -100,7 +103,7 @@ def release_page() -> str:
         f"A frame holds {release.FRAME_SIZE >> 10} KiB unless the document says otherwise. Sizes in the document are"
         " signed and are hard limits.",
         "## Document",
-        f"JSON of at most {release.MAX_DOCUMENT >> 20} MiB, UTF-8, no key twice. Fields that are not known are ignored,"
+        f"JSON of at most {MAX_DOCUMENT >> 20} MiB, UTF-8, no key twice. Fields that are not known are ignored,"
         " unless `critical` names them: then the release is refused.",
         table(["field", "type", "what"], rows(document)),
         "## Signature",

@@ -7,7 +7,7 @@ from typing import Any
 
 from proa.agent.orderroutes import OPENAPI
 from proa.agent.schemas import plain_schema
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
 
 
 def orders() -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 from making.markdown import code, page, table
 
-from proa.core import events
-from proa.core.schemas import DIALECT, Schema
+from proa.core.artifact.schemas import DIALECT, Schema
+from proa.core.runtime import events
 
 _PACKAGES = ("core", "builder", "partition", "agent", "scheduler", "vm")
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)

@@ -25,13 +25,13 @@ from proa.builder.context import Context
 from proa.builder.pipeline import Order
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
-from proa.core import schemas as core_schemas
-from proa.core import trust
-from proa.core.errors import Code, ProaError, ProaErrors
-from proa.core.events import SILENT
-from proa.core.keys import Algorithm, PrivateKey
-from proa.core.process import run
-from proa.core.schemas import Schema, closed
+from proa.core.artifact import schemas as core_schemas
+from proa.core.artifact.schemas import Schema, closed
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
+from proa.core.runtime.events import SILENT
+from proa.core.runtime.process import run
+from proa.core.signing import trust
+from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition import schemas as partition_schemas
 from proa.partition.cli import disk_command
 from proa.scheduler import schemas as scheduler_schemas

@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from proa.core.process import run
+from proa.core.runtime.process import run
 from proa.vm.breaks import Break
 from proa.vm.clusterplay import playing
 

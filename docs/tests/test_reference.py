@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from proa.core.process import run
+from proa.core.runtime.process import run
 
 ROOT = Path(__file__).parents[2]
 

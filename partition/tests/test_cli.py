@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from proa.core.errors import Code, Exit, ProaError
+from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.partition import bootstate, layout
 from proa.partition.bootstate import Slot
 from proa.partition.cli import disk_command, main

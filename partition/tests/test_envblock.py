@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition import envblock
 from proa.partition.bootstate import BootState, Slot, encode
 from proa.partition.statecases import DAMAGES

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import growing
 from proa.partition.layout import MIB, Layout, Request, Sizes, plan
 from proa.partition.readtable import read_layout

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition import grubscript
 from proa.partition.bootstate import FIELDS, RULES, Slot
 from proa.partition.layout import Request, plan

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
-from proa.core.errors import ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import ProaError
 from proa.partition import bootstate, envblock, initrdscript, statecases, statefile
 from proa.partition.bootstate import SEQ_MAX, BootState, Slot, encode
 from proa.partition.statefile import ENV_OFFSETS, STATE_SIZE, StateFile

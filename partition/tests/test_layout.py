@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import layout, rendering
 from proa.partition.layout import MIB, NAMES, NOT_GROWN, Request, Sizes, plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import growing, persist
 from proa.partition.contents import Content, fill, probe
 from proa.partition.layout import MIB, Request, Sizes, plan

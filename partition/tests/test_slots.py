@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import layout
 from proa.partition.bootstate import Slot
 from proa.partition.kernel import KernelSystem

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import ALIGNMENT, DirectFile
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import ALIGNMENT, DirectFile
 from proa.partition import bootstate, envblock, statefile
 from proa.partition.bootstate import SEQ_MAX, BootState, Slot, encode
 from proa.partition.statefile import ENV_FILES, ENV_OFFSETS, STATE_SIZE, Pair, StateFile

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import blockdev, gpt, layout
 from proa.partition.layout import MIB, Layout, Request, Sizes, plan
 from proa.partition.readtable import attributes, check_names, read_layout

@@ -17,8 +17,8 @@ import click
 
 from container import debian, oci, software
 from container.layer import Layer
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import run_command
+from proa.core import VERSION
+from proa.core.runtime.cli import run_command
 
 USER: Final = 65532
 """The user and group that the image runs as, unless the manifests say otherwise."""
@@ -83,7 +83,7 @@ def _labels() -> dict[str, str]:
     return {
         "org.opencontainers.image.title": "proa-scheduler",
         "org.opencontainers.image.description": "Takes the nodes of a cluster from one release to the next",
-        "org.opencontainers.image.version": SCHEMA_VERSION,
+        "org.opencontainers.image.version": VERSION,
         "org.opencontainers.image.licenses": "Apache-2.0",
         "org.opencontainers.image.base.name": f"debian:{debian.SUITE}",
     }
@@ -91,7 +91,7 @@ def _labels() -> dict[str, str]:
 
 @click.command(epilog="Example: python -m container.build -o build/image")
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("build/image"), help="The layout folder.")
-@click.option("--tag", default=SCHEMA_VERSION, help="The image's tag in it.")
+@click.option("--tag", default=VERSION, help="The image's tag in it.")
 def cli(out: Path, tag: str) -> None:
     """Build the container image of scheduler and proxy as an OCI layout."""
     image = build(out, tag)

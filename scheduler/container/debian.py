@@ -16,8 +16,8 @@ from container.layer import Layer
 from proa.builder import namespace, sources
 from proa.builder.settings import Config, Release, System
 from proa.builder.steps.packages import explain
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 SUITE: Final = "bookworm"
 """Debian 12, whose Python is the one that ``scheduler.lock`` is for."""

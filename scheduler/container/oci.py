@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from container.layer import Layer, compress
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
-from proa.core.release import MANIFEST_TYPE, Blob
-from proa.core.source import digest_of
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
+from proa.core.oci.source import digest_of
+from proa.core.release.document import MANIFEST_TYPE, Blob
 
 CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar+gzip"

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from proa.builder.cli import registry_options
-from proa.core.cli import run_command
-from proa.core.reference import Reference, parse
-from proa.core.registry import open_source
-from proa.core.source import Payload, Source, read_descriptor
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Payload, Source, read_descriptor
+from proa.core.runtime.cli import run_command
 
 
 def push(folder: Path, target: Source) -> str:

@@ -13,8 +13,8 @@ from typing import Final
 from container.debian import PYTHON
 from container.layer import Layer
 from proa.builder.architecture import AMD64
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 SITE: Final = "usr/lib/proa/python"
 LOCK: Final = Path(__file__).parent / "scheduler.lock"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from proa.core import SCHEMA_VERSION, process
-from proa.core.errors import Code, ProaError
+from proa.core import VERSION
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.api import MANAGER, Api, Limits
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
@@ -28,7 +29,7 @@ def test_it_says_who_asks(server: Any, api: Api) -> None:
     assert api.get(NODE, {"pretty": "false"}) == {"kind": "Node"}
     (asked,) = server.asked
     assert (asked.method, asked.path, asked.query) == ("GET", NODE, {"pretty": "false"})
-    assert asked.headers["User-Agent"] == f"proa-scheduler/{SCHEMA_VERSION}"
+    assert asked.headers["User-Agent"] == f"proa-scheduler/{VERSION}"
     assert asked.headers["Authorization"] == "Bearer s3cr3t"
     assert asked.headers["Accept"] == "application/json"
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 
-from proa.core.bell import Bell
-from proa.core.clock import VirtualClock
-from proa.core.described import document
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action as Verb
-from proa.core.wire import Booted, Condition, NodeStatus, Observed, Order, Standby
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Booted, Condition, NodeStatus, Observed, Order, Standby
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document
 from proa.scheduler.control.controller import BLIND, GATHER, LONGEST_WAIT, Controller, Pass
 from proa.scheduler.control.pending import REST, Pending
 from proa.scheduler.control.sources import Sources

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from proa.core.bell import Bell
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
 from proa.scheduler.drain.evictor import WORKERS

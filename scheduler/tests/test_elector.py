@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.elector import Elector
 from proa.scheduler.kube.terms import BootClock, Role, Terms, identity

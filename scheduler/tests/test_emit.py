@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.clock import VirtualClock
+from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.kube import emit
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Events

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from proa.core.clock import VirtualClock
+from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.foresight import AGAIN, MOST, Foresight
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.actions import Cordon

@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.health import Health
 
 

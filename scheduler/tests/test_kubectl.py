@@ -9,10 +9,21 @@ from typing import Any
 
 import pytest
 
-from proa.core.cli import name_twins
-from proa.core.described import document, parse
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.wire import Action, Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Progress, Standby
+from proa.core.orders.messages import (
+    Action,
+    Booted,
+    Condition,
+    LastError,
+    NodeStatus,
+    Observed,
+    Order,
+    Phase,
+    Progress,
+    Standby,
+)
+from proa.core.runtime.cli import name_twins
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.schema.model import document, parse
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kubectl import cli
 from proa.scheduler.person import board, changes, choosing

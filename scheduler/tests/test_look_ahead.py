@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.described import document
+from proa.core.schema.model import document
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.person import board

@@ -11,9 +11,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 from click.testing import CliRunner
 
-from proa.core.errors import Code, ProaError, ProaErrors
-from proa.core.orders import SOCKET as AGENT_SOCKET
-from proa.core.schemas import closed
+from proa.core.artifact.schemas import closed
+from proa.core.orders.client import SOCKET as AGENT_SOCKET
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.cli import cli
 from proa.scheduler.commands.proxy import proxy
 from proa.scheduler.commands.run import run

@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proa.core.clock import VirtualClock
-from proa.core.wire import Action as Verb
-from proa.core.wire import Booted, NodeStatus, Observed, Result
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Booted, NodeStatus, Observed, Result
+from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.metrics import PHASES, Metrics

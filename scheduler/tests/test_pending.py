@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.wire import Action as Verb
+from proa.core.orders.messages import Action as Verb
 from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collection_of
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODE_OSES, NODES

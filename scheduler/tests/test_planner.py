@@ -9,10 +9,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from proa.core.described import document, parse
-from proa.core.errors import ProaError
-from proa.core.wire import Action as Verb
-from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Proof, Result, Standby
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import (
+    Booted,
+    Condition,
+    LastError,
+    NodeStatus,
+    Observed,
+    Order,
+    Phase,
+    Proof,
+    Result,
+    Standby,
+)
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import document, parse
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan, Planner, plan

@@ -14,8 +14,8 @@ from typing import TypeVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proa.core.wire import Action as Verb
-from proa.core.wire import Proof, Result
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Proof, Result
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import NodeView
 from proa.scheduler.simulation.behaviour import Behaviour, Fate

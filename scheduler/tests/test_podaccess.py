@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.podaccess import PodConnection, is_pod
 

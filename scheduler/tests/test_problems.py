@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.described import parse
+from proa.core.schema.model import parse
 from proa.scheduler.planning.problems import INVALID_SCHEDULE, INVALID_SPEC, Problem, problem_of
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.contradictions import contradictions

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.clock import VirtualClock
-from proa.core.described import document, parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Booted, NodeStatus, Observed, Order, Phase, Progress
+from proa.core.orders.messages import Action, Booted, NodeStatus, Observed, Order, Phase, Progress
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.proxy.courier import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, Courier
 from proa.scheduler.proxy.views import Seen, Told, seen

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from proa.core.bell import Bell
-from proa.core.clock import VirtualClock
-from proa.core.described import document
-from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus, Order, Phase
+from proa.core.orders.messages import NodeStatus, Order, Phase
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Event, Object
 from proa.scheduler.proxy.follower import Follower

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.core.described import document
-from proa.core.wire import Action, Booted, NodeStatus, Order, Phase, Proof
+from proa.core.orders.messages import Action, Booted, NodeStatus, Order, Phase, Proof
+from proa.core.schema.model import document
 from proa.scheduler.kube import reading
 from proa.scheduler.planning.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
 from proa.scheduler.planning.planner import plan

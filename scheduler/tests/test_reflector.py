@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.bell import Bell
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff

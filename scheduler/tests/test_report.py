@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core.described import document as as_json
-from proa.core.errors import Code, ProaError
-from proa.core.schemas import closed
-from proa.core.wire import LastError
+from proa.core.artifact.schemas import closed
+from proa.core.orders.messages import LastError
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document as as_json
 from proa.scheduler.cli import cli
 from proa.scheduler.kube import paths
 from proa.scheduler.planning.actions import Cordon

@@ -13,9 +13,19 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core import SCHEMA_VERSION
-from proa.core.schemas import closed
-from proa.core.wire import Action, Booted, Condition, LastError, NodeStatus, Observed, Order, Progress, Standby
+from proa.core import VERSION
+from proa.core.artifact.schemas import closed
+from proa.core.orders.messages import (
+    Action,
+    Booted,
+    Condition,
+    LastError,
+    NodeStatus,
+    Observed,
+    Order,
+    Progress,
+    Standby,
+)
 from proa.scheduler.cli import cli
 from proa.scheduler.person import board
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
@@ -64,7 +74,7 @@ def a_cluster() -> Snapshot:
 def say(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """What a verb prints about that cluster."""
     path = tmp_path / "cluster.json"
-    head = {"schema": document.SCHEMA, "proa": SCHEMA_VERSION}
+    head = {"schema": document.SCHEMA, "proa": VERSION}
     path.write_text(json.dumps(head | document.write(a_cluster(), NOW)))
 
     def run(*words: str) -> dict[str, Any]:
@@ -93,9 +103,9 @@ def test_plan_explain_and_simulate(say: Callable[..., dict[str, Any]]) -> None:
 def test_status_and_changes() -> None:
     snapshot = a_cluster()
     views = list(snapshot.rollouts.values())
-    head = {"schema": "proa.rollouts/v1", "proa": SCHEMA_VERSION}
+    head = {"schema": "proa.rollouts/v1", "proa": VERSION}
     found = validate(head | board.status_document(views, board.rows(snapshot, NOW)))
     assert set(found["rollouts"][0]["counts"]) == set(SCHEMAS["proa.plan/v1"]["properties"]["counts"]["properties"])
-    facts = {"schema": "proa.rollout/v1", "proa": SCHEMA_VERSION, "name": "workers", "said": "paused"}
+    facts = {"schema": "proa.rollout/v1", "proa": VERSION, "name": "workers", "said": "paused"}
     for request, rollout in (({"spec": {}}, board.rollout_document(views[0])), (None, None)):
         validate(facts | {"changed": True, "notes": ["It is paused."], "request": request, "rollout": rollout})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proa.core.clock import VirtualClock
+from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.stints import STINT, Stints
 from proa.scheduler.planning.actions import Action, Create, Forget
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from proa.core.wire import Action as Verb
-from proa.core.wire import Condition
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Condition
 from proa.scheduler.control.telling import Teller
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About

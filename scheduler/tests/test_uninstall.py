@@ -13,9 +13,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
-from proa.core.schemas import closed
+from proa.core.artifact.schemas import closed
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli import cli
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action as Verb
-from proa.core.wire import Condition, Order, Proof
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Condition, Order, Proof
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.writing import POLICY, Outcome, Writer, Written, difference, outcome_of
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import accel, speed
 from proa.vm.accel import KVM, PROOF, ROM_SIZE, TCG, Cache
 

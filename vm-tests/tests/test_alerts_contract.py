@@ -10,8 +10,8 @@ from typing import Never
 
 import pytest
 
-from proa.core import process
-from proa.core.bell import Bell
+from proa.core.runtime import process
+from proa.core.runtime.change_signal import Bell
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.draining import blockers_of
 from proa.scheduler.control.sources import Sources

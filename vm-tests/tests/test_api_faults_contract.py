@@ -15,7 +15,7 @@ from threading import Event
 
 import pytest
 
-from proa.core.wire import Phase
+from proa.core.orders.messages import Phase
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.kube import paths
 from proa.vm.apifate import LOST, UNANSWERED, Ask, Fate, plain, refusal

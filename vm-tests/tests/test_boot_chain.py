@@ -18,7 +18,7 @@ import pytest
 
 from proa.builder import pe
 from proa.builder.keys import create
-from proa.core.release import BLOCK_SIZE
+from proa.core.release.document import BLOCK_SIZE
 from proa.partition import bootstate
 from proa.partition.bootstate import Slot
 from proa.partition.grubscript import UKI_PATH

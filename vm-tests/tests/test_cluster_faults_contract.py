@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.wire import Phase
+from proa.core.orders.messages import Phase
 from proa.scheduler.kube import paths
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeapi import MERGE, STRATEGIC

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.clock import Deadline, VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import Deadline, VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.console import Console, Line, Transcript, scan
 from proa.vm.signs import BAD_SIGNS
 

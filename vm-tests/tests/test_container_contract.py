@@ -20,9 +20,10 @@ import pytest
 
 from container import build, push, software
 from proa.builder import namespace
-from proa.core import SCHEMA_VERSION, process
-from proa.core.errors import ProaError
-from proa.core.layoutdir import TAG
+from proa.core import VERSION
+from proa.core.oci.layoutdir import TAG
+from proa.core.runtime import process
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE, Settings
@@ -85,7 +86,7 @@ class Built:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("image") / "oci"
-    return Built(folder, build.build(folder, SCHEMA_VERSION))
+    return Built(folder, build.build(folder, VERSION))
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +118,7 @@ def test_every_part_is_what_its_descriptor_says(built: Built) -> None:
     assert json.loads((built.folder / "oci-layout").read_text()) == {"imageLayoutVersion": "1.0.0"}
     (entry,) = json.loads((built.folder / "index.json").read_text())["manifests"]
     assert entry["digest"] == built.image.digest
-    assert entry["annotations"] == {TAG: SCHEMA_VERSION}
+    assert entry["annotations"] == {TAG: VERSION}
     manifest = built.manifest
     assert entry["mediaType"] == manifest["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert manifest["config"]["mediaType"] == "application/vnd.oci.image.config.v1+json"
@@ -133,7 +134,7 @@ def test_the_configuration(built: Built) -> None:
     assert (config["architecture"], config["os"]) == ("amd64", "linux")
     assert config["config"]["User"] == "65532:65532"
     assert config["config"]["Entrypoint"] == ["/usr/bin/proa-scheduler"]
-    assert config["config"]["Labels"]["org.opencontainers.image.version"] == SCHEMA_VERSION
+    assert config["config"]["Labels"]["org.opencontainers.image.version"] == VERSION
     tar = gzip.decompress(built.layer.read_bytes())
     assert config["rootfs"] == {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(tar).hexdigest()]}
 
@@ -174,7 +175,7 @@ def test_there_is_no_shell_no_package_manager_and_no_secret(built: Built) -> Non
 def test_it_works_as_its_user_and_can_write_nothing(tree: Path) -> None:
     said = inside(["/usr/bin/python3", "-IBc", WHO], tree).text.splitlines()
     assert said == ["65532 65532 [65532]", "30", "30", "30", "30"]  # EROFS
-    assert inside(["/usr/bin/proa-scheduler", "--version"], tree).text.strip().endswith(SCHEMA_VERSION)
+    assert inside(["/usr/bin/proa-scheduler", "--version"], tree).text.strip().endswith(VERSION)
 
 
 def test_it_prints_manifests_that_run_it_as_its_user(built: Built, tree: Path) -> None:
@@ -204,7 +205,7 @@ def test_equal_inputs_give_an_equal_image(built: Built, tmp_path: Path) -> None:
         date = tar.getmember("usr/bin/proa-scheduler").mtime
     words = [sys.executable, "-m", "container.build", "-o", str(tmp_path / "again")]
     said = process.run(words, env={"SOURCE_DATE_EPOCH": str(int(date)), "TZ": "Asia/Tokyo"}).text.splitlines()
-    assert said[0] == f"oci:{tmp_path}/again:{SCHEMA_VERSION}@{built.image.digest}"
+    assert said[0] == f"oci:{tmp_path}/again:{VERSION}@{built.image.digest}"
     assert re.fullmatch(r"[0-9.]+ MiB to pull, [0-9.]+ MiB unpacked, [0-9]+ packages", said[1])
 
 

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import controlflags, kubeprograms
 from proa.vm.audit import AuditLog
 from proa.vm.certificates import Authority, write_key_pair

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm import clusterwipe
 from proa.vm.controlplane import ControlPlane

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.clock import SYSTEM
+from proa.core.runtime.clock import SYSTEM
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from proa.core.schemas import closed
+from proa.core.artifact.schemas import closed
 from proa.vm.figures import Figure, lines, missed
 from proa.vm.schemas import SCHEMAS
 

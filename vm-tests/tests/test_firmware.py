@@ -11,7 +11,7 @@ from virt.firmware.varstore.edk2 import Edk2VarStore
 
 from proa.builder import keys
 from proa.builder.keys import Keys
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import firmware
 
 

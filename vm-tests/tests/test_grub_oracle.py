@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition import envblock, grubscript, statecases, statefile
 from proa.partition.bootstate import BootState, Decision, Slot, decide, encode, pick
 from proa.partition.statecases import Case

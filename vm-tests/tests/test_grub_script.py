@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition import grubscript, statefile, table
 from proa.partition.bootstate import BootState, Slot
 from proa.partition.layout import MIB, Layout, Request, Sizes, plan

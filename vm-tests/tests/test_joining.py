@@ -7,7 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
-from proa.core import authfile
+from proa.core.oci import authfile
 from proa.vm import joining
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from proa.core import artifact
-from proa.core.errors import Exit
-from proa.core.keys import Algorithm
-from proa.core.layoutdir import LayoutDir
-from proa.core.process import Result
-from proa.core.reference import parse
-from proa.core.release import MEDIA_TYPES, Boot, Release, Requires, Root
-from proa.core.source import blob_of
+from proa.core.artifact import release_artifact
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import parse
+from proa.core.oci.source import blob_of
+from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
+from proa.core.runtime.errors import Exit
+from proa.core.runtime.process import Result
+from proa.core.signing.keys import Algorithm
 from proa.scheduler.kube.paths import OS_ROLLOUTS
 from proa.vm.child import Child
 from proa.vm.controlplane import ControlPlane
@@ -94,7 +94,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[LayoutDir, str]:
         requires=Requires(1, "0.1.0", 1),
         blobs={name: blob_of(path) for name, path in files.items()},
     )
-    digest = artifact.write_release(folder / "layout", made, files)
+    digest = release_artifact.write_release(folder / "layout", made, files)
     return LayoutDir(parse(f"oci:{folder}/layout:1.2.0")), digest
 
 
@@ -103,8 +103,8 @@ def pushed(registry: LocalRegistry, built: tuple[LayoutDir, str]) -> tuple[str, 
     """A signed release in a registry: its reference by a tag, and its digest."""
     layout, digest = built
     with registry.open(REPOSITORY, "1.2.0") as target:
-        artifact.copy_release(layout, target)
-        artifact.sign_release(target, digest, [KEY])
+        release_artifact.copy_release(layout, target)
+        release_artifact.sign_release(target, digest, [KEY])
     return str(registry.reference(REPOSITORY, "1.2.0")), digest
 
 
@@ -136,7 +136,7 @@ def test_what_is_not_there_or_not_signed_is_refused(
 ) -> None:
     layout, _ = built
     with registry.open("nodes/unsigned", "1") as target:
-        artifact.copy_release(layout, target)
+        release_artifact.copy_release(layout, target)
     authority = ("--ca-file", registry.ca_file or "")
     unsigned, absent = registry.reference("nodes/unsigned", "1"), registry.reference("nodes/unsigned", "2")
     assert person.refused("start", "workers", str(unsigned), *authority) == ("UNSIGNED", Exit.REFUSED)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.clock import Deadline, VirtualClock
-from proa.core.errors import Code, ProaError
-from proa.core.process import Result
+from proa.core.runtime.clock import Deadline, VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result
 from proa.vm import background, ssh
 from proa.vm.limits import Limits
 from proa.vm.qmp import Event, Events

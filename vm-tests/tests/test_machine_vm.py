@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder import keys, pe
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import bare, minilinux
 from proa.vm.disks import Disk, DiskBus, DiskCache, Overlay
 from proa.vm.machine import Machine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition.bootstate import Slot
 from proa.partition.slots import open_image
 from proa.partition.statefile import StateFile

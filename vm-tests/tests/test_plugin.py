@@ -15,7 +15,7 @@ FAKES = """
 import socket
 import pytest
 from proa.vm.console import Console
-from proa.core.clock import Deadline
+from proa.core.runtime.clock import Deadline
 
 class Fake:
     name = "node"
@@ -182,7 +182,7 @@ def test_options_reach_the_factory(project: pytest.Pytester) -> None:
 
 
 def test_it_is_cheap_to_have_it_installed() -> None:
-    heavy = "('qemu', 'virt', 'click', 'cryptography', 'requests', 'proa.vm.machine', 'proa.core.errors')"
+    heavy = "('qemu', 'virt', 'click', 'cryptography', 'requests', 'proa.vm.machine', 'proa.core.runtime.errors')"
     code = f"import proa.vm.plugin, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import podimages
 from proa.vm.tools import TOOLS, GoTool
 

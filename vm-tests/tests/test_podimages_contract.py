@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import podimages
 from proa.vm.ports import free_ports
 from proa.vm.prober import ask

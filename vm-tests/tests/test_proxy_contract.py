@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proa.core import process
-from proa.core.wire import Phase
+from proa.core.orders.messages import Phase
+from proa.core.runtime import process
 from proa.scheduler.install import policies, rights
 from proa.scheduler.install.names import PROXY
 from proa.scheduler.install.settings import PROXY_NAMESPACE, Settings

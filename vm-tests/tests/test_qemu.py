@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import credentials
 from proa.vm.accel import KVM, TCG
 from proa.vm.disks import Disk, DiskBus, DiskCache, Overlay

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM
 from proa.scheduler.kube import access, paths, reading
 from proa.scheduler.kube.api import Api, Limits
 from proa.scheduler.kube.apierror import ApiError

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from proa.core import artifact, bundle, process, signatures
-from proa.core.errors import Code, ProaError
-from proa.core.keys import Algorithm, PrivateKey
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference, parse
-from proa.core.registry import open_source
-from proa.core.release import MEDIA_TYPES, Boot, Release, Requires, Root
-from proa.core.source import blob_of
-from proa.core.trust import Trust
+from proa.core.artifact import release_artifact, signatures
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import blob_of
+from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing import bundle
+from proa.core.signing.keys import Algorithm, PrivateKey
+from proa.core.signing.trust import Trust
 from proa.vm.certificates import Authority
 from proa.vm.registry import LocalRegistry
 from proa.vm.tools import go_tool
@@ -50,9 +52,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> LayoutDir:
         requires=Requires(1, "0.1.0", 1),
         blobs={name: blob_of(path) for name, path in files.items()},
     )
-    digest = artifact.write_release(folder / "layout", release, files)
+    digest = release_artifact.write_release(folder / "layout", release, files)
     layout = LayoutDir(parse(f"oci:{folder}/layout"))
-    artifact.sign_release(layout, digest, KEYS)
+    release_artifact.sign_release(layout, digest, KEYS)
     return layout
 
 
@@ -95,7 +97,7 @@ def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalRe
 def pushed(registry: LocalRegistry, built: LayoutDir) -> str:
     """The digest of the release in ``registry``, at the tag ``stable``."""
     with registry.open(NAME, "stable") as target:
-        return artifact.copy_release(built, target)
+        return release_artifact.copy_release(built, target)
 
 
 class Judge:
@@ -136,7 +138,7 @@ def judge(registry: LocalRegistry, tmp_path: Path) -> Judge:
 
 def refusal(reference: Reference, **access: Path | None) -> Code:
     with pytest.raises(ProaError) as caught, open_source(reference, **access) as source:  # type: ignore[arg-type]
-        artifact.open_release(source, TRUST)
+        release_artifact.open_release(source, TRUST)
     assert LOGIN[1] not in caught.value.text("x")
     return caught.value.code
 
@@ -146,13 +148,13 @@ def test_a_release_goes_there_and_comes_back(
     registry: LocalRegistry, pushed: str, built: LayoutDir, tmp_path: Path
 ) -> None:
     with registry.open(NAME, "stable") as source:
-        opened = artifact.open_release(source, TRUST)
+        opened = release_artifact.open_release(source, TRUST)
         assert opened.manifest_digest == pushed == built.resolve()
         assert len(opened.signers) == 2
         root = opened.blob("root")
         assert b"".join(source.blob(root.digest, root.size, start=5, end=2 << 20)) == bytes((2 << 20) - 5)
         back = LayoutDir(parse(f"oci:{tmp_path}/back:x"))
-        assert artifact.copy_release(source, back) == pushed
+        assert release_artifact.copy_release(source, back) == pushed
     names = {path.name for path in (built.folder / "blobs/sha256").iterdir()}
     assert {path.name for path in (tmp_path / "back/blobs/sha256").iterdir()} == names
 
@@ -160,7 +162,7 @@ def test_a_release_goes_there_and_comes_back(
 @pytest.mark.parametrize("registry", EVERY_KIND, indirect=True)
 def test_a_second_push_changes_nothing(registry: LocalRegistry, pushed: str, built: LayoutDir) -> None:
     with registry.open(NAME, "stable") as target:
-        assert artifact.copy_release(built, target) == pushed
+        assert release_artifact.copy_release(built, target) == pushed
         assert len(list(signatures.bundles(target, pushed))) == 2
 
 
@@ -179,7 +181,7 @@ def test_we_verify_what_cosign_signed(judge: Judge, registry: LocalRegistry, pus
     with registry.open(NAME, "stable") as source:
         found = list(signatures.bundles(source, pushed))
         assert bundle.check_threshold(found, pushed, [STRANGER.public]) == (STRANGER.public.id,)
-        assert len(artifact.open_release(source, TRUST).signers) == 2
+        assert len(release_artifact.open_release(source, TRUST).signers) == 2
 
 
 @pytest.mark.parametrize("registry", TOOLS_KINDS, indirect=True)
@@ -189,13 +191,13 @@ def test_oras_lists_the_signatures_and_pulls_the_files(judge: Judge, pushed: str
     assert {entry["digest"] for entry in listed["referrers"]} == ours
     judge.oras("pull", judge.reference(":stable"))
     pulled = {path.name: path.stat().st_size for path in judge.folder.iterdir() if path.is_file()}
-    assert pulled == dict.fromkeys(artifact.FILE_NAMES.values(), 3 << 20)
+    assert pulled == dict.fromkeys(release_artifact.FILE_NAMES.values(), 3 << 20)
 
 
 def test_oras_copies_it_to_a_folder_that_we_open(judge: Judge, pushed: str) -> None:
     judge.oras("copy", "--recursive", "--to-oci-layout", judge.reference(":stable"), "mirror:stable")
     with open_source(parse(f"oci:{judge.folder}/mirror:stable")) as source:
-        assert artifact.open_release(source, TRUST).manifest_digest == pushed
+        assert release_artifact.open_release(source, TRUST).manifest_digest == pushed
 
 
 def test_oras_lists_the_signatures_in_our_folder(judge: Judge, built: LayoutDir) -> None:
@@ -208,14 +210,14 @@ def test_unsigned_and_strangers_releases_are_refused(registry: LocalRegistry, bu
     manifest = built.manifest(built.resolve())
     bare = LayoutDir(dataclasses.replace(built.reference, digest=built.resolve()))
     with registry.open("bare") as target:
-        for blob in artifact.inspect_release(bare).release.blobs.values():
+        for blob in release_artifact.inspect_release(bare).release.blobs.values():
             target.push_blob(built.small_blob(blob.digest, blob.size))
-        target.push_blob(artifact.inspect_release(bare).release.encode())
+        target.push_blob(release_artifact.inspect_release(bare).release.encode())
         digest = target.push_manifest(manifest, "stable")
     access = {"ca_file": registry.ca_file, "auth_file": registry.auth_file}
     assert refusal(registry.reference("bare", "stable"), **access) is Code.UNSIGNED
     with registry.open("bare") as target:
-        artifact.sign_release(target, digest, [STRANGER, KEYS[0], KEYS[0]])
+        release_artifact.sign_release(target, digest, [STRANGER, KEYS[0], KEYS[0]])
     assert refusal(registry.reference("bare", "stable"), **access) is Code.SIGNATURE
 
 
@@ -266,9 +268,9 @@ def test_memory_does_not_grow_with_the_blob(registry: LocalRegistry, tmp_path: P
         blob = target.push_blob(tmp_path / "big")
     code = f"""
 from pathlib import Path
-from proa.core.reference import parse
-from proa.core.registry import open_source
-import proa.core.artifact
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+import proa.core.artifact.release_artifact
 with open_source(parse("{registry.reference(NAME, "x")}"), ca_file=Path("{registry.ca_file}"),
                  auth_file=Path("{registry.auth_file}")) as source:
     assert sum(map(len, source.blob("{blob.digest}", {blob.size}))) == {blob.size}

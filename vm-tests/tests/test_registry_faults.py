@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from proa.core.errors import Code, ProaError
-from proa.core.reference import parse
-from proa.core.registry import open_source
-from proa.core.retry import Limits
-from proa.core.source import Source, digest_of
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.retry import Limits
+from proa.core.oci.source import Source, digest_of
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.certificates import Authority
 
 pytestmark = pytest.mark.contract

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.proofstory import ProofStory
 from proa.vm.report import Story
 

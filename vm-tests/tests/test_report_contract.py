@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proa.core import process
-from proa.core.described import document
+from proa.core.runtime import process
+from proa.core.schema.model import document
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.vm.controlflags import ADMINS

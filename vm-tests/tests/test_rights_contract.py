@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Proof
+from proa.core.orders.messages import Action, Proof
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import PROXY, SCHEDULER
 from proa.scheduler.install.places import place

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from proa.core.clock import VirtualClock
-from proa.core.described import document, parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, NodeStatus, Order, Phase, Proof, Result
+from proa.core.orders.messages import Action, NodeStatus, Order, Phase, Proof, Result
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
 from proa.vm.simagent import SimAgent
 from proa.vm.simfaults import Faults, Timing
 from proa.vm.simreleases import FACTORY, digest_of, release, root_hash_of, version_of

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from proa.core.described import parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import parse
 from proa.vm import simdocuments
 from proa.vm.etcd import batches
 from proa.vm.simdocuments import ATTACHED, Place, Seat, made_uid

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import simulator
 from proa.vm.clusterwipe import definitions
 from proa.vm.controlflags import CONTROLLERS

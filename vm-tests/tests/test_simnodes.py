@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from proa.core.clock import VirtualClock
-from proa.core.errors import Code, ProaError
-from proa.core.orders import OrderClient
-from proa.core.wire import Action, NodeStatus, Observed, Order
+from proa.core.orders.client import OrderClient
+from proa.core.orders.messages import Action, NodeStatus, Observed, Order
+from proa.core.runtime.clock import VirtualClock
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.kubeapi import Answer, KubeApi
 from proa.vm.simagent import SimAgent
 from proa.vm.simcourier import difference, status_for

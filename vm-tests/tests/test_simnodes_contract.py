@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from proa.core.errors import ProaError
-from proa.core.orders import OrderClient
-from proa.core.wire import Action, Order, Phase
+from proa.core.orders.client import OrderClient
+from proa.core.orders.messages import Action, Order, Phase
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.clusterwipe import definitions
 from proa.vm.controlflags import NODE_LIFECYCLE

@@ -5,8 +5,8 @@ from typing import cast
 
 import pytest
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import Recorder, StepFinished
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Recorder, StepFinished
 from proa.vm.tools import KUBERNETES, TOOLS, GoTool, cache_folder, go_tool
 
 FAKE_GO = """#!/bin/sh

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import COMPONENT, PROXY, SCHEDULER
 from proa.scheduler.install.places import NAMESPACES, place

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from proa.core.clock import VirtualClock
-from proa.core.described import document
-from proa.core.wire import Action as Verb
-from proa.core.wire import Proof
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Proof
+from proa.core.runtime.clock import VirtualClock
+from proa.core.schema.model import document
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.events import human_bytes
+from proa.core.runtime.events import human_bytes
 from proa.partition.bootstate import Slot
 
 WRITTEN_BLOBS: Final = ("tree", "root", "boot")

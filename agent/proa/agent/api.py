@@ -16,9 +16,9 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 from proa.agent.listen import Peer, peer
-from proa.core import SCHEMA_VERSION
-from proa.core.errors import Code, Exit, ProaError
-from proa.core.release import load_json
+from proa.core import VERSION
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.runtime.json_text import load_json
 
 MAX_BODY: Final = 1 << 16
 """Bytes of a request's body beyond which it is refused unread."""
@@ -151,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    server_version = f"proa-agent/{SCHEMA_VERSION}"
+    server_version = f"proa-agent/{VERSION}"
     sys_version = ""
     timeout = _SLOW_CLIENT
 
@@ -187,7 +187,7 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(answer, Stream):
             self._stream(answer)
         else:
-            head = {"schema": answer.schema, "proa": SCHEMA_VERSION} if answer.schema else {}
+            head = {"schema": answer.schema, "proa": VERSION} if answer.schema else {}
             self._send(answer.status, head | dict(answer.document))
 
     def _answer(self, method: str) -> Answer | Stream:

@@ -10,8 +10,8 @@ from proa.agent import record as records
 from proa.agent.lock import waited_for
 from proa.agent.record import Record, Result, SlotRecord
 from proa.agent.view import Context, View, state_file
-from proa.core.errors import ProaError
-from proa.core.events import Note
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.events import Note
 from proa.partition.bootstate import BootState, Slot
 
 

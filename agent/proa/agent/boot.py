@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from proa.agent.paths import Paths
 from proa.agent.record import TrialRecord
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
-from proa.core.release import BLOCK_SIZE, load_json
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+from proa.core.runtime.json_text import load_json
 from proa.partition.bootstate import TRIES_MAX, BootState, Slot
 
 SCHEMA: Final = "proa.boot/v1"

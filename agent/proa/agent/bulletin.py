@@ -12,8 +12,8 @@ from proa.agent.health import Health
 from proa.agent.jobs import Jobs
 from proa.agent.nodestatus import node_status, since
 from proa.agent.view import Context, look
-from proa.core.bell import Bell
-from proa.core.wire import Condition, NodeStatus
+from proa.core.orders.messages import Condition, NodeStatus
+from proa.core.runtime.change_signal import Bell
 
 ALIVE: Final = 15.0
 """Seconds of silence after which a follower gets a sign of life, which shows when it has gone."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from proa.core.clock import Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import Clock
+from proa.core.runtime.errors import Code, ProaError
 
 _NAP: Final = 0.5
 """Seconds between two looks while something sleeps."""

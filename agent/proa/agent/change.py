@@ -15,10 +15,10 @@ from proa.agent.etc import carry_over
 from proa.agent.record import Record, SlotRecord, TrialRecord
 from proa.agent.trial import Diary
 from proa.agent.view import Context, View, known_slot, look
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
-from proa.core.files import os_errors
-from proa.core.process import run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.core.runtime.files import os_errors
+from proa.core.runtime.process import run
 from proa.partition import bootstate
 from proa.partition.bootstate import Slot
 

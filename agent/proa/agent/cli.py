@@ -18,11 +18,11 @@ from proa.agent.requests import InstallRequest
 from proa.agent.settings import registry_settings
 from proa.agent.signals import stop_on_signals
 from proa.agent.words import describe_change, describe_install, describe_plan, describe_status
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor
-from proa.core.reference import parse
+from proa.core import VERSION
+from proa.core.oci.reference import parse
+from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor
 from proa.partition.bootstate import TRIES_MAX, Slot
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class _Run:
 
 
 @click.group(epilog="Example: proa-agent install registry.example/os/worker:2 --activate --reboot")
-@click.version_option(SCHEMA_VERSION, prog_name="proa-agent")
+@click.version_option(VERSION, prog_name="proa-agent")
 @where_options
 def cli() -> None:
     """Install, try, commit and roll back the releases of this node."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.agent.listen import is_heard
-from proa.core.events import Event, Monitor, Note, Progress, StepFailed, StepFinished, StepStarted
-from proa.core.unixhttp import UnixHttp, read_error
+from proa.core.orders.unixhttp import UnixHttp, read_error
+from proa.core.runtime.events import Event, Monitor, Note, Progress, StepFailed, StepFinished, StepStarted
 
 _LIMIT: Final = 300.0
 """Seconds for an answer; a commit may have to read a whole slot."""

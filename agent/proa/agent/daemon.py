@@ -26,10 +26,10 @@ from proa.agent.settings import (
 from proa.agent.settle import give_up, settle
 from proa.agent.trial import Diary, broken_settings, watch
 from proa.agent.view import Context, View, look
-from proa.core.bell import Bell
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note, Tee
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note, Tee
 
 _LOCK_PATIENCE: Final = 120.0
 """Seconds that the daemon waits at its start for a lock that a command holds."""

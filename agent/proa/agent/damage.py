@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from proa.agent.bookkeeping import remember, remember_slot, write_state
 from proa.agent.record import SlotRecord
 from proa.agent.view import Context, View, holds
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import bootstate
 from proa.partition.bootstate import Slot
 

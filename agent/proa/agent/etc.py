@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from proa.agent.paths import Paths
-from proa.core.files import exchange, fsync_folder, os_errors
-from proa.core.process import run
+from proa.core.runtime.files import exchange, fsync_folder, os_errors
+from proa.core.runtime.process import run
 from proa.partition.bootstate import Slot
 
 KEPT: Final = 3

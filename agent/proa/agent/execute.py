@@ -22,11 +22,11 @@ from proa.agent.region import Half, Opener, Region, open_direct, open_for_writin
 from proa.agent.scrub import tree_reader
 from proa.agent.view import Context, look
 from proa.agent.write import Belt, Check
-from proa.core.errors import Code, ProaError
-from proa.core.events import Progress, step
-from proa.core.frames import FrameMap
-from proa.core.release import BLOCK_SIZE, Release
-from proa.core.verity import Geometry, check_blocks
+from proa.core.release.document import BLOCK_SIZE, Release
+from proa.core.release.frames import FrameMap
+from proa.core.release.verity import Geometry, check_blocks
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Progress, step
 from proa.partition import bootstate
 from proa.partition.bootstate import Slot
 

@@ -18,14 +18,15 @@ from proa.agent.region import open_for_reading
 from proa.agent.scrub import check_boot
 from proa.agent.settings import RegistrySettings
 from proa.agent.view import Context, View, holds
-from proa.core import SCHEMA_VERSION, trust
-from proa.core.artifact import open_release
-from proa.core.errors import Code, ProaError
-from proa.core.reference import parse
-from proa.core.registry import open_source
-from proa.core.release import LAYOUT_VERSION, LOADER_VERSION, Root
-from proa.core.source import Source
-from proa.core.trust import Trust
+from proa.core import VERSION
+from proa.core.artifact.release_artifact import open_release
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Source
+from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION, Root
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing import trust
+from proa.core.signing.trust import Trust
 from proa.partition.bootstate import Slot
 
 _DEBIAN: Final = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -90,7 +91,7 @@ def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:
         architecture=str(own.get("architecture", _DEBIAN.get(machine, machine))),
         layout=view.record.layout or LAYOUT_VERSION,
         loader=view.record.loader or LOADER_VERSION,
-        agent=SCHEMA_VERSION,
+        agent=VERSION,
         now=context.clock.now(),
         booted=view.booted,
         room={slot: Room(*(extent.size for extent in view.extents(slot))) for slot in Slot},

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 Read = Callable[[int, int], bytes]
 """Gives ``size`` bytes from ``offset`` of the image."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from proa.agent.cancel import Cancel
 from proa.agent.write import Belt
-from proa.core.chunks import ChunkReader
-from proa.core.errors import Code, ProaError
-from proa.core.frames import FrameMap, decode_maps, decompress_into, decompress_stream, expected, map_size
-from proa.core.release import Blob, Release
-from proa.core.source import Source
-from proa.core.verity import Geometry, check_tree
+from proa.core.oci.source import Source
+from proa.core.release.chunks import ChunkReader
+from proa.core.release.document import Blob, Release
+from proa.core.release.frames import FrameMap, decode_maps, decompress_into, decompress_stream, expected, map_size
+from proa.core.release.verity import Geometry, check_tree
+from proa.core.runtime.errors import Code, ProaError
 
 
 def fetch_maps(source: Source, release: Release) -> dict[str, FrameMap]:

@@ -11,8 +11,8 @@ from typing import Final
 from proa.agent.failure import Failure
 from proa.agent.paths import Paths
 from proa.agent.settings import HealthSettings
-from proa.core.errors import ProaError
-from proa.core.process import run
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.process import run
 
 SYSTEMCTL_LIMIT: Final = 20.0
 """Seconds that systemctl may take to answer."""

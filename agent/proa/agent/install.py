@@ -21,8 +21,8 @@ from proa.agent.region import Opener, open_direct
 from proa.agent.settle import settle
 from proa.agent.states import Trigger, follow
 from proa.agent.view import Context, View, look, need_disk
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
 
 
 def install(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proa.agent.cancel import Cancel
-from proa.core.bell import Bell
-from proa.core.errors import Code, ProaError
-from proa.core.events import Event, Progress, as_document
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Event, Progress, as_document
 
 KEPT: Final = 1000
 """Events that are kept for those who follow late."""

@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 _QUEUE = 16
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proa.agent.paths import Paths
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a node says of itself to the cluster: :class:`~proa.core.wire.NodeStatus` out of one look. Pure."""
+"""What a node says of itself to the cluster: :class:`~proa.core.orders.messages.NodeStatus` out of one look. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from proa.agent.orderbook import Taken
 from proa.agent.orderplan import told
 from proa.agent.states import NodeState
 from proa.agent.view import View, known_slot
-from proa.core import SCHEMA_VERSION
-from proa.core.wire import (
+from proa.core import VERSION
+from proa.core.orders.messages import (
     Action,
     Booted,
     Condition,
@@ -51,7 +51,7 @@ def node_status(view: View, progress: Mapping[str, Any] | None = None, health: H
         standby=_standby(view, writing),
         progress=_progress(progress) if progress and writing else None,
         last_error=_last_error(view, taken),
-        agent=SCHEMA_VERSION,
+        agent=VERSION,
         conditions=tuple(_conditions(view, state, health)),
     )
 

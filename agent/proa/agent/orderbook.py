@@ -11,9 +11,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from proa.agent.typed import Count, Time, Word, checked
-from proa.core import described, duration, reference
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Order, Result
+from proa.core.oci import reference
+from proa.core.orders.messages import Action, Order, Result
+from proa.core.runtime import duration
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema import model
 
 MAX_NUMBER: Final = (1 << 63) - 1
 """The highest id and fence: what the API server can keep."""
@@ -88,7 +90,7 @@ class Taken:
     def document(self) -> dict[str, Any]:
         """As JSON keys and values."""
         rest = {name: getattr(self, name) for name in _KEPT}
-        return rest | {"order": described.document(self.order), "result": self.result.value}
+        return rest | {"order": model.document(self.order), "result": self.result.value}
 
 
 _KEPT: Final = {
@@ -103,7 +105,7 @@ def read(values: object) -> Taken:
         ProaError, TypeError, ValueError: When it is not one.
     """
     kept = checked(values, Mapping)
-    order = described.parse(Order, kept.get("order"), "order")
+    order = model.parse(Order, kept.get("order"), "order")
     check(order)
     return Taken(order, **{name: checked(value, _KEPT[name]) for name, value in kept.items() if name in _KEPT})
 

@@ -20,10 +20,10 @@ from proa.agent.orderwork import DEEDS, begun_staging
 from proa.agent.record import Record
 from proa.agent.settings import registry_settings
 from proa.agent.view import Context, View, look
-from proa.core.described import parse
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
-from proa.core.wire import Order, Result
+from proa.core.orders.messages import Order, Result
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.core.schema.model import parse
 
 RETRY: Final = 5.0
 """Seconds before what could not be begun is tried again, as when another process holds the lock."""

@@ -15,8 +15,8 @@ from proa.agent.orderbook import Taken
 from proa.agent.record import Returned
 from proa.agent.states import NodeState
 from proa.agent.view import View, known_slot
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Result
+from proa.core.orders.messages import Action, Result
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import Slot
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from proa.agent.api import Answer, Body, Route, Stream
 from proa.agent.orderdesk import Desk
-from proa.core import SCHEMA_VERSION
-from proa.core.described import document
-from proa.core.orders import ALIVE, EVENTS, NODE, ORDER, SCHEMA
-from proa.core.wire import NodeStatus
+from proa.core import VERSION
+from proa.core.orders.client import ALIVE, EVENTS, NODE, ORDER, SCHEMA
+from proa.core.orders.messages import NodeStatus
+from proa.core.schema.model import document
 
 OPENAPI: Final = Path(__file__).parent / "orders.json"
 
@@ -43,5 +43,5 @@ def _lines(desk: Desk) -> Iterator[Mapping[str, Any]]:
 def _line(status: NodeStatus | None) -> dict[str, Any]:
     """A status, or a sign of life."""
     if status is None:
-        return {"schema": ALIVE, "proa": SCHEMA_VERSION}
-    return {"schema": SCHEMA, "proa": SCHEMA_VERSION, "status": document(status)}
+        return {"schema": ALIVE, "proa": VERSION}
+    return {"schema": SCHEMA, "proa": VERSION, "status": document(status)}

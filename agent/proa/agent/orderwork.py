@@ -13,8 +13,8 @@ from proa.agent.orderplan import Deed, commit_is_ordered
 from proa.agent.record import Record
 from proa.agent.verbs import Behest
 from proa.agent.view import Context, View, known_slot
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action
+from proa.core.orders.messages import Action
+from proa.core.runtime.errors import Code, ProaError
 
 
 def arm(context: Context, taken: Taken, _: View) -> None:

@@ -15,8 +15,8 @@ from typing import Final
 from proa.agent.actions import WRITTEN_BLOBS, Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.orders import Wish
 from proa.agent.states import NodeState, Trigger, follow
-from proa.core.errors import Code, ProaError
-from proa.core.release import Release
+from proa.core.release.document import Release
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import BootState, Slot
 
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent.failure import Failure
 from proa.agent.typed import Count, Hex, Letter, Time, Word, build, checked
-from proa.core import files
-from proa.core.errors import Code, ProaError
-from proa.core.release import load_json
+from proa.core.runtime import files
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.json_text import load_json
 from proa.partition.bootstate import Slot
 
 if TYPE_CHECKING:
     from proa.agent.orderbook import Taken
-    from proa.core.release import Release
+    from proa.core.release.document import Release
 
 SCHEMA: Final = "proa.agent-state/v1"
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from proa.agent.plan import choose_target
 from proa.agent.view import Context, View, look
-from proa.core.errors import Code, ProaError
-from proa.core.files import DirectFile
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import DirectFile
 from proa.partition.bootstate import Slot
 from proa.partition.slots import Extent
 

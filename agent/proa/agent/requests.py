@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from proa.agent.orders import InstallOrder, Wish
 from proa.agent.settings import RegistrySettings
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import TRIES_MAX
 
 _Kind = TypeVar("_Kind")

@@ -11,8 +11,8 @@ from proa.agent.etc import SetAside
 from proa.agent.paths import Paths
 from proa.agent.record import Kept, Returned, TrialRecord
 from proa.agent.trial import TrialBoot, TrialNotes
-from proa.core.errors import Code
-from proa.core.printable import printable
+from proa.core.runtime.errors import Code
+from proa.core.runtime.printable import printable
 from proa.partition.bootstate import BootState, Slot, is_before
 
 KERNEL_LINES: Final = 40

@@ -25,8 +25,8 @@ from proa.agent.requests import (
 from proa.agent.settings import registry_settings
 from proa.agent.status import status
 from proa.agent.view import Context, look
-from proa.core.bell import Bell
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.errors import Code, ProaError
 
 
 def routes(context: Context, jobs: Jobs, bell: Bell | None = None) -> dict[tuple[str, str], Route]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core import described
-from proa.core.schemas import DIGEST, HEX64, Schema, flag, listing, number, record, report, seconds, text
-from proa.core.wire import NodeStatus
+from proa.core.artifact.schemas import DIGEST, HEX64, Schema, flag, listing, number, record, report, seconds, text
+from proa.core.orders.messages import NodeStatus
+from proa.core.schema import model
 from proa.partition.schemas import SLOT
 
 _API: Final = Path(__file__).with_name("openapi.json")
@@ -165,7 +165,7 @@ _SCRUB: Final = report(
 
 def plain_schema(wire: type) -> Schema:
     """The schema of what crosses the order socket, without what only the API server understands."""
-    found: Schema = _plain(described.schema(wire, defaults=False))
+    found: Schema = _plain(model.schema(wire, defaults=False))
     return found
 
 

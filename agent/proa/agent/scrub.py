@@ -9,10 +9,10 @@ from typing import Any, Final
 from proa.agent.record import SlotRecord
 from proa.agent.region import Opener, Region, open_direct, open_for_reading
 from proa.agent.view import Context, View, known_slot
-from proa.core.errors import Code, ProaError
-from proa.core.events import Progress
-from proa.core.release import BLOCK_SIZE
-from proa.core.verity import DIGEST_SIZE, Geometry, TreeReader, hash_blocks
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.release.verity import DIGEST_SIZE, Geometry, TreeReader, hash_blocks
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Progress
 from proa.partition.bootstate import Slot
 
 CHUNK: Final = 1 << 20

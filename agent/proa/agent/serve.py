@@ -31,8 +31,8 @@ def main() -> int:
     """The unit's program; the exit status comes back."""
     from proa.agent.paths import Paths
     from proa.agent.view import Context
-    from proa.core.errors import ProaError
-    from proa.core.events import Plain
+    from proa.core.runtime.errors import ProaError
+    from proa.core.runtime.events import Plain
 
     try:
         serve_until_stopped(Context(Paths(), Plain(sys.stderr)))

@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 
 from proa.agent.boot import command_line
 from proa.agent.paths import Paths
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 MAX_FILE: Final = 1 << 16
 """Bytes of a settings file beyond which it is refused."""

@@ -15,9 +15,9 @@ from proa.agent.etc import SetAside, carry_over, lacks_etc, set_aside
 from proa.agent.returned import Traces, has_returned, kernel_messages, report
 from proa.agent.trial import load_notes
 from proa.agent.view import Context, View, known_slot, look
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
-from proa.core.release import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
 from proa.partition import bootstate
 from proa.partition.bootstate import BootState, Slot
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from proa.agent.cancel import Cancel
-from proa.core.errors import Code
+from proa.core.runtime.errors import Code
 
 
 @contextmanager

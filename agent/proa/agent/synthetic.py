@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core import frames
-from proa.core.artifact import sign_release, write_release
-from proa.core.errors import Code, ProaError
-from proa.core.files import sha256
-from proa.core.keys import Signer
-from proa.core.layoutdir import LayoutDir
-from proa.core.process import run
-from proa.core.reference import Reference
-from proa.core.release import BLOCK_SIZE, FRAME_SIZE, Blob, Boot, Release, Requires, Root
-from proa.core.source import blob_of
-from proa.core.verity import build_tree, tree_size
+from proa.core.artifact.release_artifact import sign_release, write_release
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
+from proa.core.oci.source import blob_of
+from proa.core.release import frames
+from proa.core.release.document import BLOCK_SIZE, FRAME_SIZE, Blob, Boot, Release, Requires, Root
+from proa.core.release.verity import build_tree, tree_size
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import sha256
+from proa.core.runtime.process import run
+from proa.core.signing.keys import Signer
 
 _PIECE: Final = 1 << 16
 

@@ -15,11 +15,11 @@ from proa.agent.paths import Paths
 from proa.agent.settings import HealthSettings
 from proa.agent.typed import Count, Word, build
 from proa.agent.view import Context, View
-from proa.core import files
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
-from proa.core.release import load_json
+from proa.core.runtime import files
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.core.runtime.json_text import load_json
 
 SCHEMA: Final = "proa.trial/v1"
 BOOTS: Final = 8

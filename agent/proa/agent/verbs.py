@@ -13,8 +13,8 @@ from proa.agent.lock import locked
 from proa.agent.settle import settle
 from proa.agent.states import NodeState, Trigger, follow
 from proa.agent.view import Context, View, known_slot, look, need_disk
-from proa.core.errors import Code, ProaError
-from proa.core.events import Note
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
 from proa.partition.bootstate import TRIES_MAX, Slot
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from proa.agent.cancel import Cancel
 from proa.agent.paths import Paths
 from proa.agent.record import Record, SlotRecord
 from proa.agent.states import NodeState, Seen, SlotState, node_state, slot_state
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor
-from proa.core.files import DirectFile
-from proa.core.release import BLOCK_SIZE
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor
+from proa.core.runtime.files import DirectFile
 from proa.partition import blockdev
 from proa.partition.bootstate import BootState, Slot, initial
 from proa.partition.slots import Disk, Extent, Node, discover, open_image

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from proa.core.events import human_bytes
-from proa.core.printable import printable
+from proa.core.runtime.events import human_bytes
+from proa.core.runtime.printable import printable
 
 
 def describe_status(document: Mapping[str, Any]) -> str:

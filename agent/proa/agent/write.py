@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from proa.agent.region import Region
-from proa.core.files import ALIGNMENT, DirectFile
+from proa.core.runtime.files import ALIGNMENT, DirectFile
 
 BUFFER: Final = 1 << 20
 """Bytes of one buffer, which is one write; more where a single frame is larger."""

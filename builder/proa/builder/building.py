@@ -13,9 +13,9 @@ from proa.builder.context import Made
 from proa.builder.settings import Release
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
-from proa.core import SCHEMA_VERSION
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
+from proa.core import VERSION
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
 
 
 def report(
@@ -39,7 +39,7 @@ def report(
     """
     return {
         "schema": output.SCHEMA,
-        "proa": SCHEMA_VERSION,
+        "proa": VERSION,
         "name": release.name,
         "version": release.version,
         "serial": release.serial,

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder import fingerprint, scratch
-from proa.core.errors import Code, ProaError
-from proa.core.files import new_folder, os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import new_folder, os_errors
 
 KEPT_PER_STEP: Final = 6
 """Results of one step that are kept; the ones used last."""

@@ -16,15 +16,16 @@ from proa.builder import pipeline, profiles, sbom, summary, verifying
 from proa.builder.cache import Cache, default_folder
 from proa.builder.config import load
 from proa.builder.profiles import CONFIG
-from proa.core import SCHEMA_VERSION, artifact
-from proa.core.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
-from proa.core.errors import Code, Exit, ProaError, ProaErrors
-from proa.core.events import human_bytes, monitor
-from proa.core.keys import load_public
-from proa.core.reference import Reference, parse
-from proa.core.registry import open_source
-from proa.core.source import Source
-from proa.core.trust import Trust
+from proa.core import VERSION
+from proa.core.artifact import release_artifact
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Source
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
+from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
+from proa.core.runtime.events import human_bytes, monitor
+from proa.core.signing.keys import load_public
+from proa.core.signing.trust import Trust
 
 _MAX_NAME = 60
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,7 +59,7 @@ registry_options = options(
 @click.group(
     epilog="Example: proa-build init node && cd node && proa-build keys init keys && proa-build image --keys keys"
 )
-@click.version_option(SCHEMA_VERSION, prog_name="proa-build")
+@click.version_option(VERSION, prog_name="proa-build")
 def cli() -> None:
     """Build, sign, push and verify node images."""
 
@@ -207,13 +208,13 @@ def push(
     if keys_folder and not signers:
         raise ProaError(Code.FILE_MISSING, "the folder has no release*.key", at=keys_folder)
     with open_source(_layout(folder)) as source:
-        opened = artifact.inspect_release(source)
+        opened = release_artifact.inspect_release(source)
         pinned = str(where.pinned(opened.manifest_digest))
         if not dry_run:
             if signers:
-                artifact.sign_release(source, opened.manifest_digest, signers)
+                release_artifact.sign_release(source, opened.manifest_digest, signers)
             with open_source(where, **access) as registry:
-                artifact.copy_release(source, registry, monitor=monitor(progress))
+                release_artifact.copy_release(source, registry, monitor=monitor(progress))
     size = sum(blob.size for blob in opened.release.blobs.values())
     if as_json:
         facts = {"version": opened.release.version, "root_hash": opened.release.root.root_hash, "bytes": size}
@@ -260,7 +261,7 @@ def verify(
 def inspect(target: str, as_json: bool, **access: Any) -> None:
     """Show a release's document, sizes and packages. Nothing is verified but digests."""
     with _open(target, access) as source:
-        opened = artifact.inspect_release(source)
+        opened = release_artifact.inspect_release(source)
         packages = sbom.packages(opened.small("sbom"))
     document = json.loads(opened.release.encode())
     facts = {"reference": target, "digest": opened.manifest_digest, "packages": packages}

@@ -16,8 +16,8 @@ from proa.builder.places import Places, Way, find
 from proa.builder.rules import RULES
 from proa.builder.setting import UNSET, Section, Setting
 from proa.builder.settings import SECTIONS, Config, Release
-from proa.core.errors import Code, ProaError, ProaErrors
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
+from proa.core.runtime.files import os_errors
 
 _SYNTAX_PLACE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _THREE_NUMBERS: Final = re.compile(r"(\d{1,9})\.(\d{1,3})\.(\d{1,3})")

@@ -16,7 +16,7 @@ from typing import Protocol
 from proa.builder.architecture import ARCHITECTURES, Architecture
 from proa.builder.keys import Keys
 from proa.builder.settings import Config
-from proa.core.events import Monitor
+from proa.core.runtime.events import Monitor
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 CLUSTER: Final = 4096
 """Bytes of a cluster."""

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from proa.core import process
+from proa.core.runtime import process
 
 _OURS: Final = "proa"
 _PACKAGES: Final[Mapping[str, str]] = {

@@ -22,10 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
-from proa.core.files import fsync_folder, os_errors
-from proa.core.keys import Algorithm, PrivateKey, PublicKey, load_private, load_public
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import fsync_folder, os_errors
+from proa.core.signing.keys import Algorithm, PrivateKey, PublicKey, load_private, load_public
 
 SECURE_BOOT: Final = ("PK", "KEK", "db")
 """Firmware's keys: who owns the platform, who may change db, what may boot (UEFI 2.10, section 32.3)."""

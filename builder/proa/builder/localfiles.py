@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proa.builder import fingerprint
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 _LEFT_OUT = "__pycache__"
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder import scratch
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 
 SCHEMA: Final = "proa.build/v1"
 REPORT: Final = "build.json"
@@ -58,7 +58,7 @@ def _is_output(out: Path) -> bool:
 def sweep(out: Path) -> None:
     """Take away what killed builds left beside the output folder, and put back an output that one was replacing.
 
-    The caller holds the lock. See :func:`proa.core.files.new_folder` for the names.
+    The caller holds the lock. See :func:`proa.core.runtime.files.new_folder` for the names.
     """
     for left in out.parent.glob(f".{glob.escape(out.name)}.*"):
         if _WORK.fullmatch(left.name.removeprefix(f".{out.name}")):

@@ -15,8 +15,8 @@ from typing import Final
 import pefile
 
 from proa.builder.keys import Keys
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 PAGE: Final = 4096
 """Sections begin at multiples of this many bytes in memory."""

@@ -31,10 +31,10 @@ from proa.builder.steps.sbom import SBOM
 from proa.builder.steps.software import SOFTWARE
 from proa.builder.steps.uki import UKI
 from proa.builder.steps.verity import VERITY
-from proa.core import events, process
-from proa.core.errors import Code, ProaError
-from proa.core.events import Monitor, Note, StepOutcome
-from proa.core.files import new_folder, os_errors, replace
+from proa.core.runtime import events, process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Monitor, Note, StepOutcome
+from proa.core.runtime.files import new_folder, os_errors, replace
 
 STEPS: Final[tuple[Step, ...]] = (
     PACKAGES,

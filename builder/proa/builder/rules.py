@@ -14,9 +14,9 @@ from proa.builder.disklayout import layout
 from proa.builder.setting import UNSET
 from proa.builder.settings import Check, Config, File
 from proa.builder.vocabulary import SSH_KEY
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
-from proa.core.keys import load_public
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+from proa.core.signing.keys import load_public
 from proa.partition.layout import NAMES
 
 _KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108

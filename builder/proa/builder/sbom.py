@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from proa.core import SCHEMA_VERSION
-from proa.core.errors import Code, ProaError
+from proa.core import VERSION
+from proa.core.runtime.errors import Code, ProaError
 
 _NAMESPACE: Final = "https://spdx.org/spdxdocs/proa"
 _RELEASE: Final = "SPDXRef-release"
@@ -60,7 +60,7 @@ def document(
         "documentNamespace": f"{_NAMESPACE}/{urllib.parse.quote(name)}-{urllib.parse.quote(version)}-{root_hash}",
         "creationInfo": {
             "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "creators": [f"Tool: proa-{SCHEMA_VERSION}"],
+            "creators": [f"Tool: proa-{VERSION}"],
         },
         "packages": [root, *sorted(packages, key=lambda package: str(package["SPDXID"]))],
         "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from proa.core.errors import Code
-from proa.core.release import MEDIA_TYPES
-from proa.core.schemas import (
+from proa.core.artifact.schemas import (
     DIGEST,
     HEX64,
     Schema,
@@ -19,6 +17,8 @@ from proa.core.schemas import (
     seconds,
     text,
 )
+from proa.core.release.document import MEDIA_TYPES
+from proa.core.runtime.errors import Code
 from proa.partition.layout import NAMES
 from proa.partition.schemas import SLOT
 

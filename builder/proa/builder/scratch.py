@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder import namespace
-from proa.core import process
-from proa.core.files import os_errors
+from proa.core.runtime import process
+from proa.core.runtime.files import os_errors
 
 _LOCK: Final = ".in-use"
 

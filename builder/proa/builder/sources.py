@@ -13,8 +13,8 @@ from typing import Final
 import requests
 
 from proa.builder.settings import SUITES, Config, Source
-from proa.core.errors import Code, ProaError
-from proa.core.failures import safe_url
+from proa.core.oci.failures import safe_url
+from proa.core.runtime.errors import Code, ProaError
 
 MACHINE: Final = Path("/etc/apt")
 KEYRINGS: Final = Path("/usr/share/keyrings")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from proa.core.files import os_errors
+from proa.core.runtime.files import os_errors
 
 _CHUNK: Final = 1 << 20
 _ZEROS: Final = bytes(_CHUNK)

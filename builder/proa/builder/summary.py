@@ -11,8 +11,8 @@ from typing import Any
 from proa.builder.config import Loaded
 from proa.builder.disklayout import is_derived, layout
 from proa.builder.settings import SECTIONS
-from proa.core.events import human_bytes
-from proa.core.failures import safe_url
+from proa.core.oci.failures import safe_url
+from proa.core.runtime.events import human_bytes
 from proa.partition.layout import Layout
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder import pe
-from proa.core import process
-from proa.core.artifact import OpenedRelease, open_release
-from proa.core.errors import Code, ProaError
-from proa.core.events import Monitor, Progress, step
-from proa.core.frames import decode_maps, decompress_stream, expected
-from proa.core.release import BLOCK_SIZE, Release
-from proa.core.source import Source
-from proa.core.trust import Trust
-from proa.core.verity import Geometry, TreeReader, check_blocks, check_tree
+from proa.core.artifact.release_artifact import OpenedRelease, open_release
+from proa.core.oci.source import Source
+from proa.core.release.document import BLOCK_SIZE, Release
+from proa.core.release.frames import decode_maps, decompress_stream, expected
+from proa.core.release.verity import Geometry, TreeReader, check_blocks, check_tree
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Monitor, Progress, step
+from proa.core.signing.trust import Trust
 
 UKI_PATH: Final = "EFI/proa/uki.efi"
 """Where the kernel image lies in the image of ``UKI-x``."""

@@ -3,6 +3,6 @@
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    SCHEMA_VERSION = version("proa")
+    VERSION = version("proa")
 except PackageNotFoundError:  # a tree that was copied, as on a node, and not installed
-    SCHEMA_VERSION = "0.1.0"
+    VERSION = "0.1.0"

@@ -10,9 +10,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import check_storage, os_errors
-from proa.core.process import run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import check_storage, os_errors
+from proa.core.runtime.process import run
 
 _BLKSSZGET: Final = 0x1268
 """ioctl: the logical sector size (linux/fs.h)."""

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import envblock
 
 SEQ_MAX = 999_999_999

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import click
 
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
-from proa.core.errors import Code, ProaError
-from proa.core.events import human_bytes
+from proa.core import VERSION
+from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import human_bytes
 from proa.partition import blockdev, growing, layout, persist, rendering, showing
 from proa.partition.layout import NAMES, Layout, Request, Sizes
 from proa.partition.slots import Node, discover, open_image
@@ -79,7 +79,7 @@ def _plan(choices: dict[str, Any]) -> Layout:
 
 
 @click.group(epilog="Example: proa-disk show disk.raw")
-@click.version_option(SCHEMA_VERSION)
+@click.version_option(VERSION)
 def disk_command() -> None:
     """Plan, create, show, grow and reset disks with Proa's layout."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import human_bytes
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import human_bytes
+from proa.core.runtime.files import os_errors
 from proa.partition.slots import Extent
 
 _PROBED: Final = 64 * 1024

@@ -6,9 +6,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import Monitor, step
-from proa.core.files import fsync_folder, os_errors, rename_new
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Monitor, step
+from proa.core.runtime.files import fsync_folder, os_errors, rename_new
 from proa.partition import blockdev, bootstate, layout, persist, statefile
 from proa.partition.contents import fill
 from proa.partition.layout import Layout, derive_guid

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 from proa.partition.layout import Layout, Partition
 
 PRIMARY_LBA: Final = 1

@@ -10,8 +10,8 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from proa.core.errors import Code, ProaError
-from proa.core.process import run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import run
 from proa.partition import blockdev, layout
 from proa.partition.layout import Layout
 from proa.partition.readtable import read_layout

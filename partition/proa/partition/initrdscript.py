@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proa.core.files import ALIGNMENT
+from proa.core.runtime.files import ALIGNMENT
 from proa.partition import envblock
 from proa.partition.bootstate import FIELDS, NO_TRIAL, SEQ_MAX, TRANSITIONS, Change, Field, Slot, Transition
 from proa.partition.statefile import ENV_OFFSETS

@@ -9,8 +9,8 @@ from typing import Final
 
 import pyudev
 
-from proa.core.errors import Code, ProaError
-from proa.core.process import environment, run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import environment, run
 from proa.partition.system import Block
 
 _SYSFS_SECTOR: Final = 512

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import human_bytes
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import human_bytes
 from proa.partition.statefile import STATE_SIZE
 
 MIB: Final = 1 << 20

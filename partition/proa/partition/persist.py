@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors, replace
-from proa.core.process import failure, run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors, replace
+from proa.core.runtime.process import failure, run
 from proa.partition import blockdev
 from proa.partition.layout import MIB, MIN_PERSIST
 from proa.partition.slots import Extent

@@ -11,8 +11,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from proa.core.errors import Code, ProaError
-from proa.core.process import Result, run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result, run
 from proa.partition import blockdev, gpt
 from proa.partition.layout import NAMES, SECTOR_SIZES, Layout, Partition
 

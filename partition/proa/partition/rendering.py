@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proa.core.events import human_bytes
+from proa.core.runtime.events import human_bytes
 from proa.partition.layout import Layout
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from proa.core.schemas import HEX64, Schema, flag, listing, nullable, number, record, report, text
+from proa.core.artifact.schemas import HEX64, Schema, flag, listing, nullable, number, record, report, text
 from proa.partition.bootstate import TRIES_MAX, Slot
 from proa.partition.layout import NAMES
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import bootstate, rendering
 from proa.partition.bootstate import BootState, Slot
 from proa.partition.contents import Content, probe

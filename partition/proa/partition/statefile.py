@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import ALIGNMENT, DirectFile, os_errors
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import ALIGNMENT, DirectFile, os_errors
 from proa.partition import bootstate, envblock
 from proa.partition.bootstate import BootState
 

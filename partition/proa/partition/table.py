@@ -19,8 +19,8 @@ from typing import Final
 import _ped
 import parted
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 from proa.partition import blockdev, gpt
 from proa.partition.layout import BACKUP_SIZE, MIB, Layout
 

@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import click
 
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import run_command
+from proa.core import VERSION
+from proa.core.runtime.cli import run_command
 from proa.scheduler.commands.explain import explain
 from proa.scheduler.commands.manifests import manifests
 from proa.scheduler.commands.plan import plan
@@ -19,7 +19,7 @@ from proa.scheduler.commands.uninstall import uninstall
 
 
 @click.group(epilog="Example: proa-scheduler manifests | kubectl apply -f -")
-@click.version_option(SCHEMA_VERSION, prog_name="proa-scheduler")
+@click.version_option(VERSION, prog_name="proa-scheduler")
 def cli() -> None:
     """Take the nodes of a cluster from one release to the next."""
 

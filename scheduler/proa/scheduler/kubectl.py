@@ -7,15 +7,15 @@ from typing import NoReturn
 
 import click
 
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import run_command
+from proa.core import VERSION
+from proa.core.runtime.cli import run_command
 from proa.scheduler.commands.explain import explain
 from proa.scheduler.commands.plan import plan
 from proa.scheduler.person import verbs
 
 
 @click.group(epilog="Example: kubectl proa start workers registry.example.net/nodes/worker:1.2.0")
-@click.version_option(SCHEMA_VERSION, prog_name="kubectl-proa")
+@click.version_option(VERSION, prog_name="kubectl-proa")
 def cli() -> None:
     """Take the nodes of a cluster from one release to the next, and back."""
 

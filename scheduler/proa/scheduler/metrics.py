@@ -11,9 +11,9 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.wire import Action as Verb
-from proa.core.wire import Result
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Result
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.kube.tally import Tally

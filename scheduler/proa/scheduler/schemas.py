@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proa.core import described
-from proa.core.schemas import Schema, flag, listing, mapping, nullable, number, record, report, seconds, text
-from proa.core.wire import Condition, NodeStatus, Order
+from proa.core.artifact.schemas import Schema, flag, listing, mapping, nullable, number, record, report, seconds, text
+from proa.core.orders.messages import Condition, NodeStatus, Order
+from proa.core.schema import model
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 
@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
 
 def _of(kind: type, what: str = "") -> Schema:
     """The schema of a part of an object."""
-    found: Schema = _plain(described.schema(kind, defaults=False))
+    found: Schema = _plain(model.schema(kind, defaults=False))
     return found | ({"description": what} if what else {})
 
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from proa.core import files, process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import files, process
+from proa.core.runtime.errors import Code, ProaError
 
 QEMU = "qemu-system-x86_64"
 PACKAGE = "qemu-system-x86"

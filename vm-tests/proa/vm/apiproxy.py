@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from proa.core.files import replace
+from proa.core.runtime.files import replace
 from proa.vm.apifate import FINE, LOST, Ask, Fate, Rule
 from proa.vm.kubeaccess import Access
 from proa.vm.kubeapi import JSON, Object

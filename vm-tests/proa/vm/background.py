@@ -8,7 +8,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proa.core import process
-from proa.core.files import os_errors
+from proa.core.runtime import process
+from proa.core.runtime.files import os_errors
 from proa.partition import grubscript
 from proa.vm import firmware
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
-from proa.core.cli import dry_run_option, end_politely, json_option, progress_option, run_command, show
-from proa.core.errors import Code, ProaError
-from proa.core.events import monitor
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import monitor
 from proa.vm import accel, speed
 from proa.vm.breaks import Break
 from proa.vm.clustercli import cluster_command

@@ -7,8 +7,8 @@ from typing import Final
 
 import click
 
-from proa.core.cli import dry_run_option, json_option, show
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.cli import dry_run_option, json_option, show
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.firmware import check_keys
 from proa.vm.proof import SCHEMA, Cast, Proof, Release
 from proa.vm.proofrun import tell

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import click
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.events import monitor
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import monitor
 from proa.scheduler.kube import paths
 from proa.vm.clusterview import Sight, View, look
 from proa.vm.controlplane import ControlPlane

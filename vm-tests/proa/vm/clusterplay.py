@@ -16,9 +16,9 @@ from typing import Final
 
 import click
 
-from proa.core.errors import ProaError
-from proa.core.events import SILENT, Monitor, monitor
-from proa.core.files import replace
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.events import SILENT, Monitor, monitor
+from proa.core.runtime.files import replace
 from proa.scheduler.kube import paths
 from proa.vm.clusterdemo import ACCOUNT, TIMING, install, say, workload
 from proa.vm.controlplane import ControlPlane

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from proa.core.clock import SYSTEM, Clock, Deadline
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import SYSTEM, Clock, Deadline
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.signs import BAD_SIGNS, BadSign
 
 _MOVE = re.compile(r"\x1b\[[0-9;]*[HfJ]|\r+\n?|\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from proa.core.files import replace
+from proa.core.runtime.files import replace
 from proa.vm import audit
 from proa.vm.certificates import Authority, Certificate, write_key_pair
 from proa.vm.kubeaccess import Access

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from proa.core import process
-from proa.core.clock import SYSTEM, Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor
+from proa.core.runtime import process
+from proa.core.runtime.clock import SYSTEM, Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor
 from proa.vm import controlflags, kubeapply, kubeprograms, speed
 from proa.vm.audit import AuditLog, Request
 from proa.vm.child import Child

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 Credentials = Mapping[str, str | bytes]
 """Names as ``ssh.authorized_keys.root`` or ``system.hostname``, and what the guest reads under them."""

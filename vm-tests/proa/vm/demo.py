@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 
-from proa.core import process
-from proa.core.errors import ProaError
-from proa.core.events import StepFinished, StepStarted, human_bytes, monitor
+from proa.core.runtime import process
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.events import StepFinished, StepStarted, human_bytes, monitor
 from proa.partition.bootstate import Slot
 from proa.vm import accel
 from proa.vm.disks import Disk

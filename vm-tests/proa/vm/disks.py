@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import check_storage
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import check_storage
 
 _PACKAGE = "qemu-utils"
 

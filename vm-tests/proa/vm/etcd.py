@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final, Self, TypeVar
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.kubeaccess import Access
 from proa.vm.kubeapi import KubeApi, Object
 

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 FOLDERS = (Path("/usr/share/OVMF"),)
 """Where Debian's package ``ovmf`` puts the images."""

@@ -16,8 +16,9 @@ from typing import Any, Final
 from proa.builder import pe
 from proa.builder.fat import make_fitting
 from proa.builder.keys import open_keys
-from proa.core import process, trust
-from proa.core.keys import load_public
+from proa.core.runtime import process
+from proa.core.signing import trust
+from proa.core.signing.keys import load_public
 from proa.partition.bootstate import Slot
 from proa.partition.grubscript import UKI_PATH
 from proa.partition.slots import open_image

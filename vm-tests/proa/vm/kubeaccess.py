@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.files import replace
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import replace
 
 _NAME: Final = "proa"
 

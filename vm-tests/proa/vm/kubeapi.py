@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.kubeaccess import Access
 
 Object = dict[str, Any]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.kubeapi import KubeApi, Object, Query, Watch
 
 ADDED: Final = "ADDED"

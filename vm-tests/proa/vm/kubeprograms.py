@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor
 from proa.vm.tools import go_tool
 
 ASSETS: Final = "KUBEBUILDER_ASSETS"

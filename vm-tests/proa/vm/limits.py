@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from proa.core.clock import SYSTEM, Clock, Deadline
+from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 
 FASTEST = 0.25
 """A factor is never taken for less: a fast machine has slow moments too."""

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from proa.core.clock import SYSTEM, Clock, Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors
-from proa.core.process import Result
+from proa.core.runtime.clock import SYSTEM, Clock, Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+from proa.core.runtime.process import Result
 from proa.vm import accel, speed, ssh
 from proa.vm.console import Console, Finding
 from proa.vm.disks import Overlay

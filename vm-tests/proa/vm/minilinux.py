@@ -16,8 +16,8 @@ from pathlib import Path
 
 from proa.builder import pe
 from proa.builder.keys import Keys
-from proa.core import files, process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import files, process
+from proa.core.runtime.errors import Code, ProaError
 
 KERNEL = "linux-image-cloud-amd64"
 PACKAGES = ("busybox-static", "dropbear-bin", "libtomcrypt1", "libtommath1", "libgmp10", "libcrypt1", "zlib1g", "libc6")

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.bootstate import Slot
 from proa.vm.machine import Machine
 from proa.vm.registry import LocalRegistry

@@ -177,7 +177,7 @@ def pytest_runtest_makereport(
     report = yield
     fleet = item.config.stash.get(_FLEET, None)
     if report.failed and fleet is not None:
-        from proa.core.errors import ProaError
+        from proa.core.runtime.errors import ProaError
         from proa.vm.fleet import file_name
 
         if call.excinfo is not None and isinstance(call.excinfo.value, ProaError):

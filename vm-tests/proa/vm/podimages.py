@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from proa.core.events import SILENT, Monitor
-from proa.core.source import Source
+from proa.core.oci.source import Source
+from proa.core.runtime.events import SILENT, Monitor
 from proa.vm.tools import go_tool
 
 USERS: Final = {"pause": 65535, "serve": 65532}

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.console import Console
 from proa.vm.qemu import Hardware, Parts, Running
 from proa.vm.qmp import Event, Monitor

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 
 PERIOD: Final = 0.2
 """Seconds from one probe to the next."""

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import fsync_folder
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import fsync_folder
 from proa.vm.tools import cache_folder, locked
 
 _PACKAGE: Final = "prometheus"

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import click
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.events import human_bytes
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import human_bytes
 from proa.scheduler.kube import paths
 from proa.vm import realwork, speed
 from proa.vm.kubeapi import Object

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.paths import leases, named
 from proa.vm.proof import Proof, say
 from proa.vm.timeline import Sight

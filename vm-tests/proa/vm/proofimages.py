@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.profiles import CONFIG
-from proa.core.events import SILENT, Monitor
+from proa.core.runtime.events import SILENT, Monitor
 from proa.vm import speed
 from proa.vm.images import UNUSED, command
 from proa.vm.tools import go_tool

@@ -12,8 +12,8 @@ from typing import Final
 
 import click
 
-from proa.core.cli import run_command
-from proa.core.events import monitor
+from proa.core.runtime.cli import run_command
+from proa.core.runtime.events import monitor
 from proa.vm import accel, proofimages
 from proa.vm.proof import CLUSTER, Cast, Proof, Release, say, table
 from proa.vm.prooffaults import FAULTS

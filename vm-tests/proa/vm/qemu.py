@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import accel, background, credentials, disks, firmware
 from proa.vm.accel import QEMU, Accel
 from proa.vm.disks import Disk, Overlay

@@ -13,8 +13,8 @@ from typing import Any
 
 from qemu.qmp import ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError
 
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import background
 
 

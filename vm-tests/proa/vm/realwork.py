@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core import SCHEMA_VERSION, process
+from proa.core import VERSION
+from proa.core.runtime import process
 from proa.vm import podimages
 from proa.vm.kubeapi import KubeApi, Object
 from proa.vm.realcluster import IMAGES, PORT, Cluster
@@ -36,7 +37,7 @@ def deliver(cluster: Cluster) -> None:
     out = folder / "image-scheduler"
     process.run([sys.executable, "-m", "container.build", "-o", out], timeout=900)
     access = ("--ca-file", str(registry.ca_file), "--auth-file", str(registry.auth_file))
-    where = f"{registry.address}/{_SCHEDULER}:{SCHEMA_VERSION}"
+    where = f"{registry.address}/{_SCHEDULER}:{VERSION}"
     process.run([sys.executable, "-m", "container.push", out, where, *access], timeout=300)
 
 
@@ -50,7 +51,7 @@ def install(cluster: Cluster, *words: str) -> None:
     Raises:
         ProaError: ``TOOL``.
     """
-    image = f"{IMAGES}/{_SCHEDULER}:{SCHEMA_VERSION}"
+    image = f"{IMAGES}/{_SCHEDULER}:{VERSION}"
     printed = process.run([Path(sys.executable).with_name(_SCHEDULER), "manifests", "--image", image, *words])
     cluster.plane.kubectl("apply", "-f", "-", stdin=printed.stdout)
 

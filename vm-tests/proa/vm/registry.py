@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from proa.core import process
-from proa.core.clock import SYSTEM, Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.files import replace
-from proa.core.reference import Reference
-from proa.core.registry import open_source
-from proa.core.source import Source
+from proa.core.oci.reference import Reference
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Source
+from proa.core.runtime import process
+from proa.core.runtime.clock import SYSTEM, Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import replace
 from proa.vm.certificates import Authority, Certificate
 from proa.vm.ports import free_ports
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proa.core.artifact import copy_release
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor, Note, step
-from proa.core.files import os_errors
-from proa.core.reference import parse
-from proa.core.registry import open_source
+from proa.core.artifact.release_artifact import copy_release
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor, Note, step
+from proa.core.runtime.files import os_errors
 from proa.partition.bootstate import Slot
 from proa.vm import firmware
 from proa.vm.breaks import Break
@@ -195,7 +195,7 @@ def push(build: Path, registry: LocalRegistry, name: str) -> str:
         name: The repository in it.
 
     Raises:
-        ProaError: See :func:`proa.core.artifact.copy_release`.
+        ProaError: See :func:`proa.core.artifact.release_artifact.copy_release`.
     """
     with open_source(parse(f"oci:{build / 'release'}")) as source, registry.open(name) as target:
         return f"{registry.guest_address}/{name}@{copy_release(source, target)}"

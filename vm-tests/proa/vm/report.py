@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proa.core import SCHEMA_VERSION, files
-from proa.core.errors import ProaError
+from proa.core import VERSION
+from proa.core.runtime import files
+from proa.core.runtime.errors import ProaError
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#1b2430;background:#fff}
@@ -86,7 +87,7 @@ class Story:
 
     def document(self, **more: Any) -> dict[str, Any]:
         """The JSON document; ``more`` comes behind the steps."""
-        head = {"schema": self.schema, "proa": SCHEMA_VERSION, "ok": self.ok, "seconds": round(self.seconds, 1)}
+        head = {"schema": self.schema, "proa": VERSION, "ok": self.ok, "seconds": round(self.seconds, 1)}
         return head | {"steps": [step.document() for step in self.steps]} | more
 
     def write(self, folder: Path, consoles: Mapping[str, str], **more: Any) -> None:

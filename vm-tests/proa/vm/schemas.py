@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from proa.core.schemas import Schema, flag, listing, nullable, record, report, seconds, text
+from proa.core.artifact.schemas import Schema, flag, listing, nullable, record, report, seconds, text
 from proa.vm.breaks import Break
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from proa.core.clock import Clock, Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.process import Result
+from proa.core.runtime.clock import Clock, Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result
 from proa.vm.limits import Limits
 from proa.vm.ssh import LOST, Ssh, check
 

@@ -1,7 +1,7 @@
 """A node's agent without a node: it carries out orders as the real one does, in as much time as it is told.
 
 It holds two slots and a boot id, and nothing else; what it is asked and what it says are those of
-:mod:`proa.core.wire`.
+:mod:`proa.core.orders.messages`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,20 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, Booted, LastError, NodeStatus, Order, Phase, Progress, Proof, Result, Standby
+from proa.core.orders.messages import (
+    Action,
+    Booted,
+    LastError,
+    NodeStatus,
+    Order,
+    Phase,
+    Progress,
+    Proof,
+    Result,
+    Standby,
+)
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import simwords
 from proa.vm.simfaults import WELL, Timing
 from proa.vm.simreleases import FACTORY, digest_of, root_hash_of

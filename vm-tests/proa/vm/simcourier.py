@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from proa.core.described import document, parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.kubeapi import MERGE, KubeApi, Object
 from proa.vm.kubefollow import DELETED

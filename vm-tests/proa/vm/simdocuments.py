@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from proa.core.described import document
+from proa.core.schema.model import document
 from proa.vm import simpods, simwords
 from proa.vm.kubeapi import Object
 from proa.vm.simmachine import Said, Shape, node_document

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor, step
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor, step
 from proa.vm import clusterwipe, simdocuments
 from proa.vm.controlplane import ControlPlane
 from proa.vm.etcd import Etcd

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proa.core.clock import Clock
+from proa.core.runtime.clock import Clock
 from proa.vm.kubeapi import APPLY, KubeApi, Object
 from proa.vm.simloop import Loop, Writers
 from proa.vm.simmachine import SimMachine

@@ -10,8 +10,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Final, TypeVar
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 
 T = TypeVar("T")
 Work = Callable[[], None]

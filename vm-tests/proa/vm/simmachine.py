@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from proa.core.clock import SYSTEM, Clock
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.vm.kubeapi import Object
 from proa.vm.simagent import SimAgent
 from proa.vm.simfaults import Faults

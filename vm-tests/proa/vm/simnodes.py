@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.described import parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import parse
 from proa.vm.controlflags import ADMINS
 from proa.vm.controlplane import ControlPlane
 from proa.vm.kubeaccess import Access

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.planning.views import MARK, RECORD
 from proa.vm.controlplane import ControlPlane

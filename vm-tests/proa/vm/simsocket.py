@@ -1,4 +1,4 @@
-"""The order socket of a simulated node, served as the real agent serves its own (:mod:`proa.core.orders`)."""
+"""The order socket of a simulated node, served as the real agent serves its own (:mod:`proa.core.orders.client`)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from proa.agent.api import Answer, ApiServer, Body, Gate, Route, Stream
 from proa.agent.listen import listen
-from proa.core import SCHEMA_VERSION
-from proa.core.described import document, parse
-from proa.core.orders import ALIVE, EVENTS, NODE, ORDER, SCHEMA
-from proa.core.wire import NodeStatus, Order
+from proa.core import VERSION
+from proa.core.orders.client import ALIVE, EVENTS, NODE, ORDER, SCHEMA
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.schema.model import document, parse
 
 _ALIVE_SECONDS: Final = 15.0
 """How often a follower hears something."""
@@ -79,7 +79,7 @@ class AgentSocket:
                 shown = self._shown
             if shown is None:
                 return
-            yield _line(shown) if shown is not told else {"schema": ALIVE, "proa": SCHEMA_VERSION}
+            yield _line(shown) if shown is not told else {"schema": ALIVE, "proa": VERSION}
             told = shown
 
 
@@ -88,4 +88,4 @@ def _answer(status: NodeStatus) -> Answer:
 
 
 def _line(status: NodeStatus) -> dict[str, Any]:
-    return {"schema": SCHEMA, "proa": SCHEMA_VERSION, "status": document(status)}
+    return {"schema": SCHEMA, "proa": VERSION, "status": document(status)}

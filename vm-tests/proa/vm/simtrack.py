@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.core.clock import Clock
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.runtime.clock import Clock
 from proa.vm.kubeapi import STRATEGIC, KubeApi, Object
 from proa.vm.kubefollow import DELETED, LISTED
 from proa.vm.simagent import SimAgent

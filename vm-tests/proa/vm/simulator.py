@@ -19,7 +19,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 from proa.vm import speed
 from proa.vm.child import Child
 from proa.vm.controlflags import ADMINS

@@ -1,4 +1,4 @@
-"""What a simulated agent says, and how that changes: pure functions over :class:`~proa.core.wire.NodeStatus`."""
+"""What a simulated agent says, and how that changes: pure functions over a node status."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import uuid
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core import SCHEMA_VERSION, duration
-from proa.core.errors import Code, ProaError
-from proa.core.wire import (
+from proa.core import VERSION
+from proa.core.orders.messages import (
     Action,
     Booted,
     Condition,
@@ -21,6 +20,8 @@ from proa.core.wire import (
     Result,
     Standby,
 )
+from proa.core.runtime import duration
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm.simreleases import digest_of, root_hash_of, version_of
 
 HEALTHY: Final = "Healthy"
@@ -31,9 +32,7 @@ def first(release: str, now: datetime) -> NodeStatus:
     """Of a node that has never been told anything."""
     booted = Booted("a", version_of(release), digest_of(release), root_hash_of(release), new_boot_id(), True)
     standby = Standby("b", state="unknown")
-    return NodeStatus(
-        phase=Phase.GOOD, booted=booted, standby=standby, agent=SCHEMA_VERSION, conditions=conditions(now)
-    )
+    return NodeStatus(phase=Phase.GOOD, booted=booted, standby=standby, agent=VERSION, conditions=conditions(now))
 
 
 def staged(slot: str, release: str) -> Standby:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.vm import accel, firmware
 from proa.vm.console import Console
 from proa.vm.limits import Limits

@@ -16,10 +16,10 @@ from pathlib import Path, PurePosixPath
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from proa.core import files, process
-from proa.core.clock import Deadline
-from proa.core.errors import Code, ProaError
-from proa.core.process import Result
+from proa.core.runtime import files, process
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result
 
 LOST = 255
 """What ssh ends with when it is the connection that failed."""

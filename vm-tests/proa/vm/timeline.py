@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths
 from proa.vm.kubeapi import KubeApi, Object
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.events import SILENT, Monitor, step
-from proa.core.files import fsync_folder
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor, step
+from proa.core.runtime.files import fsync_folder
 
 BUILD_SECONDS: Final = 3600.0
 """How long a build may take; on two cores, with nothing in Go's own cache, cosign takes about four minutes and the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from proa.core.clock import SYSTEM, Clock, Deadline
+from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 
 T = TypeVar("T")
 _PAUSE: Final = 0.05

@@ -16,7 +16,7 @@ from typing import Final
 from proa.builder.node.tree import Tree
 from proa.builder.setting import UNSET
 from proa.builder.settings import User
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 LOCK: Final = "proa.users.lock"
 _HEAD: Final = (

@@ -20,8 +20,8 @@ from proa.builder.localfiles import Kind
 from proa.builder.node import accounts, clean, seal, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.builder.settings import Config, File, from_document
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Final
 
 from proa.builder.node.software import SITE
 from proa.builder.node.tree import Tree
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.release import BLOCK_SIZE
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 CHUNK_SIZE: Final = 65536
 """Bytes of a chunk; files are laid out so that equal content lies alike in each release (docs/explanation)."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from proa.builder.node import units
 from proa.builder.node.tree import Tree
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 SITE: Final = "/usr/lib/proa/python"
 COMMANDS: Final = {"proa-agent": "proa.agent.cli", "proa-disk": "proa.partition.cli"}

@@ -11,10 +11,10 @@ from typing import Final
 from proa.builder.node.tree import Tree
 from proa.builder.setting import UNSET
 from proa.builder.settings import Config
-from proa.core import trust
-from proa.core.errors import Code, ProaError
-from proa.core.keys import public_from_pem
-from proa.core.release import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing import trust
+from proa.core.signing.keys import public_from_pem
 
 DATA: Final = Path(__file__).parent / "root"
 PERSISTENT: Final = ("/var", "/home", "/root", "/opt/cni")

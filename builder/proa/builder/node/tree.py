@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 _MAX_LINKS: Final = 40
 """Symbolic links that one path may lead through, as in Linux (path_resolution(7))."""

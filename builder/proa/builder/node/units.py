@@ -8,7 +8,7 @@ from typing import Final
 
 from proa.builder.node.tree import Tree
 from proa.builder.settings import Units
-from proa.core.errors import Code
+from proa.core.runtime.errors import Code
 
 FOLDER: Final = "/usr/lib/systemd/system"
 _INSTALL: Final = re.compile(r"^(WantedBy|RequiredBy)=(.*)$", re.MULTILINE)

@@ -7,8 +7,8 @@ from typing import Final
 
 from proa.builder import reference
 from proa.builder.localfiles import Kind, walk
-from proa.core.errors import Code, ProaError
-from proa.core.files import os_errors, replace
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors, replace
 
 CONFIG: Final = "proa.toml"
 _FOLDER: Final = Path(__file__).parent

@@ -10,7 +10,7 @@ from typing import Final
 from proa.builder import sparse
 from proa.builder.context import Context
 from proa.builder.disklayout import layout
-from proa.core.events import Note, human_bytes
+from proa.core.runtime.events import Note, human_bytes
 from proa.partition import bootstate, persist, statefile, table
 from proa.partition.bootstate import Slot
 from proa.partition.layout import Layout, check_contents, derive_guid

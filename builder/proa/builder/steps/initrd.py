@@ -13,7 +13,7 @@ from typing import Final
 
 from proa.builder import fingerprint, namespace
 from proa.builder.context import Context
-from proa.core import process
+from proa.core.runtime import process
 from proa.partition import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"

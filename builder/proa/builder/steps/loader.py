@@ -16,9 +16,9 @@ from typing import Final
 
 from proa.builder import fingerprint, namespace, pe
 from proa.builder.context import Context
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.release import LOADER_VERSION
+from proa.core.release.document import LOADER_VERSION
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition import grubscript
 from proa.partition.bootstate import Slot
 

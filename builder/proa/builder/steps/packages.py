@@ -11,9 +11,9 @@ from typing import Final
 
 from proa.builder import fingerprint, namespace, sources
 from proa.builder.context import Context
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.files import replace, sha256
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import replace, sha256
 
 NEEDED: Final = (
     "ca-certificates",

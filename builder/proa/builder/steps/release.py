@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.context import Context
-from proa.core import artifact, frames
-from proa.core.events import Progress
-from proa.core.files import os_errors, sha256
-from proa.core.frames import FrameMap
-from proa.core.layoutdir import LayoutDir
-from proa.core.reference import Reference
-from proa.core.release import (
+from proa.core.artifact import release_artifact
+from proa.core.oci.layoutdir import LayoutDir
+from proa.core.oci.reference import Reference
+from proa.core.oci.source import blob_of
+from proa.core.release import frames
+from proa.core.release.document import (
     BLOCK_SIZE,
     FRAME_SIZE,
     LAYOUT_VERSION,
@@ -26,7 +25,9 @@ from proa.core.release import (
     Requires,
     Root,
 )
-from proa.core.source import blob_of
+from proa.core.release.frames import FrameMap
+from proa.core.runtime.events import Progress
+from proa.core.runtime.files import os_errors, sha256
 
 MIN_AGENT: Final = "0.1.0"
 """The lowest version of the agent that can install what this builder writes."""
@@ -68,10 +69,10 @@ class ReleaseStep:
         files = _write_blobs(context)
         release = _document(context, {name: blob_of(path) for name, path in files.items()})
         (out / "release.json").write_bytes(release.encode())
-        digest = artifact.write_release(out / "release", release, files)
+        digest = release_artifact.write_release(out / "release", release, files)
         signers = context.keys.signers if context.keys else ()
         with LayoutDir(Reference("", "", layout=out / "release")) as layout:
-            artifact.sign_release(layout, digest, signers)
+            release_artifact.sign_release(layout, digest, signers)
 
 
 def _write_blobs(context: Context) -> dict[str, Path]:

@@ -13,9 +13,9 @@ from proa.builder.context import Context
 from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import Job, as_text
 from proa.builder.settings import Config
-from proa.core import process
-from proa.core.errors import Code, ProaError
-from proa.core.keys import load_public
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing.keys import load_public
 
 _ROOM: Final = 3
 """How often the size of the packages' tree is needed: the tree unpacked, the image, and what is added to both."""

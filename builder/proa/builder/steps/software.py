@@ -13,8 +13,8 @@ from typing import Final
 
 from proa.builder import fingerprint
 from proa.builder.context import Context
-from proa.core import process
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
 
 LOCK: Final = Path(__file__).parent.parent / "node" / "agent.lock"
 _LEFT_OUT: Final = ("bin", "**/tests", "**/__pycache__", "**/*.pyi", "**/*.c", "**/*.h")

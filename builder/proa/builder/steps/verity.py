@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.context import Context
-from proa.core.events import Progress
-from proa.core.release import BLOCK_SIZE
-from proa.core.verity import Geometry, build_tree
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.release.verity import Geometry, build_tree
+from proa.core.runtime.events import Progress
 
 
 class Verity:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from proa.core.cli import json_option, options, show
+from proa.core.runtime.cli import json_option, options, show
 from proa.scheduler.install import resources, tolerations
 from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
 

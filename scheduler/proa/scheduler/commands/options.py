@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proa.core.cli import options
+from proa.core.runtime.cli import options
 
 if TYPE_CHECKING:
     from proa.scheduler.kube.api import Api

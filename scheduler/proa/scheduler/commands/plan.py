@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proa.core.cli import json_option, show
+from proa.core.runtime.cli import json_option, show
 from proa.scheduler.commands.options import cluster_options, from_option, remark
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from proa.core import SCHEMA_VERSION
-from proa.core.orders import SOCKET, OrderClient
+from proa.core import VERSION
+from proa.core.orders.client import SOCKET, OrderClient
 from proa.scheduler.commands.options import cluster_options
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def proxy(node: str, socket: Path, account: Path | None, kubeconfig: str, contex
     from proa.scheduler.proxy.service import Service
 
     log.to_stderr()
-    api = Api(_access(account, kubeconfig, context), agent=f"proa-proxy/{SCHEMA_VERSION}")
+    api = Api(_access(account, kubeconfig, context), agent=f"proa-proxy/{VERSION}")
     service = Service(node, api, OrderClient(socket, limit=_PUT_SECONDS), log.info)
     service.end_on_signals()
     service.run()

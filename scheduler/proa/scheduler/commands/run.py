@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.commands.options import cluster_options
 
 

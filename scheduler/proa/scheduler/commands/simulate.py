@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from proa.core.cli import json_option, options, show
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.cli import json_option, options, show
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.commands.options import cluster_options, from_option, remark
 
 _SHARE = click.FloatRange(0, 100)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from proa.core import SCHEMA_VERSION
-from proa.core.cli import show
+from proa.core import VERSION
+from proa.core.runtime.cli import show
 from proa.scheduler.commands.options import cluster_options, remark
 
 
@@ -20,7 +20,7 @@ from proa.scheduler.commands.options import cluster_options, remark
 @cluster_options
 def snapshot(hash_names: bool, output: Path | None, kubeconfig: str, context: str) -> None:
     """Write down what the planner sees of the cluster, as JSON: 'plan', 'explain' and 'simulate' read it by --from."""
-    from proa.core.files import replace
+    from proa.core.runtime.files import replace
     from proa.scheduler.report import document, source
 
     seen = source.look(kubeconfig, context, None)
@@ -30,6 +30,6 @@ def snapshot(hash_names: bool, output: Path | None, kubeconfig: str, context: st
     if output is None:
         show(document.SCHEMA, written)
         return
-    whole = {"schema": document.SCHEMA, "proa": SCHEMA_VERSION} | written
+    whole = {"schema": document.SCHEMA, "proa": VERSION} | written
     replace(output, json.dumps(whole, separators=(",", ":")).encode(), 0o600)
     click.echo(f"{len(found.nodes)} nodes and {len(found.rollouts)} rollouts: {output}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proa.core.cli import dry_run_option, json_option, show
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.cli import dry_run_option, json_option, show
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.commands.options import cluster_options, connect
 
 if TYPE_CHECKING:

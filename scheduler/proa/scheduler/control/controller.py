@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.draining import blockers_of, undrainable, wanted
 from proa.scheduler.control.foresight import Foresight

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.core.clock import SYSTEM, Clock
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.spec.rollout import Drain, OnTimeout

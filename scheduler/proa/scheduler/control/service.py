@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM
-from proa.core.errors import ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.controller import Controller
 from proa.scheduler.control.pending import Pending

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.kube import paths, reading

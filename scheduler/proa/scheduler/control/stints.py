@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.core.clock import Clock
+from proa.core.runtime.clock import Clock
 from proa.scheduler.planning.actions import Action
 
 STINT: Final = 5.0

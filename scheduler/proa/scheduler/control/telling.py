@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from proa.core.wire import Action as Verb
+from proa.core.orders.messages import Action as Verb
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.described import parse
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import parse
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.rollout import Selector

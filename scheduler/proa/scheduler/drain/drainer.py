@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain import evictor, pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.evictor import Ask, Evictor

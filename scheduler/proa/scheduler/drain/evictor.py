@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from proa.core.bell import Bell
-from proa.core.errors import ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.drain.eviction import Tries
 from proa.scheduler.drain.nodedrain import NodeDrain
 from proa.scheduler.drain.pods import PodView

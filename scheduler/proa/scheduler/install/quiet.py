@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from proa.core.clock import Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install.names import SCHEDULER, labels
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError

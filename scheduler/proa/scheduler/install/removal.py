@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, SCHEDULER, item
 from proa.scheduler.install.places import DEFINITIONS, NAMESPACES, place

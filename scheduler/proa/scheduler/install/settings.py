@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.core import SCHEMA_VERSION as VERSION
-from proa.core.errors import Code, ProaError, ProaErrors
+from proa.core import VERSION
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.install import resources
 from proa.scheduler.install.tolerations import EFFECTS, Toleration
 from proa.scheduler.spec.labels import is_key, is_value

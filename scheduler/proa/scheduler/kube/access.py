@@ -13,8 +13,8 @@ from typing import Final
 from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
-from proa.core.errors import Code, ProaError
-from proa.core.printable import one_line
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.printable import one_line
 
 DEFAULT: Final = Path("~/.kube/config")
 _IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"

@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from proa.core import SCHEMA_VERSION as VERSION
-from proa.core.clock import SYSTEM, Clock
+from proa.core import VERSION
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
 from proa.scheduler.kube.podaccess import PodConnection

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core.errors import Code, ProaError
-from proa.core.failures import causes, words
-from proa.core.printable import one_line
-from proa.core.retry import retry_after
+from proa.core.oci.failures import causes, words
+from proa.core.oci.retry import retry_after
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.printable import one_line
 
 MAX_MESSAGE: Final = 600
 """Characters of a message that are kept: the API server repeats whole objects in some."""

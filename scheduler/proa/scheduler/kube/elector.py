@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final
 
-from proa.core.bell import Bell
-from proa.core.clock import Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import Clock
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter

@@ -13,10 +13,10 @@ from datetime import UTC
 from typing import Final, Protocol
 from uuid import uuid4
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import ProaError
-from proa.core.printable import one_line
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff

@@ -12,8 +12,8 @@ from typing import Final
 
 import urllib3
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
 
 FOLDER: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HOST: Final = "KUBERNETES_SERVICE_HOST"

@@ -11,9 +11,9 @@ from datetime import datetime
 from sys import intern
 from typing import Any, Final, TypeVar
 
-from proa.core.described import parse
-from proa.core.errors import ProaError
-from proa.core.wire import Action, NodeStatus, Order
+from proa.core.orders.messages import Action, NodeStatus, Order
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView

@@ -9,7 +9,7 @@ from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 _CONNECTIONS: Final = 16
 """Connections that are kept; more are made when they are needed."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import uuid4
 
-from proa.core.clock import SystemClock
+from proa.core.runtime.clock import SystemClock
 from proa.scheduler.kube.stream import Object
 
 
@@ -33,7 +33,7 @@ class BootClock(SystemClock):
     """The machine's clock, whose readings go on also while the machine sleeps."""
 
     def monotonic(self) -> float:
-        """See :class:`proa.core.clock.Clock`."""
+        """See :class:`proa.core.runtime.clock.Clock`."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

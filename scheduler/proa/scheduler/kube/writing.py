@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.described import document, schema
-from proa.core.errors import ProaError
-from proa.core.wire import Order
+from proa.core.orders.messages import Order
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import document, schema
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Object

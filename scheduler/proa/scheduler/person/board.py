@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core.described import document, schema
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
+from proa.core.schema.model import document, schema
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason

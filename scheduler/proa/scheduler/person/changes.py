@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from proa.core.described import document
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document
 from proa.scheduler.planning.campaign import is_halted
 from proa.scheduler.planning.views import RolloutView, digest_of
 from proa.scheduler.spec.rollout import OnFailure, Selector

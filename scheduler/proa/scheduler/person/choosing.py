@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.spec.rollout import Operator, Requirement, Selector
 
 _NAME: Final = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from proa.core import artifact, signatures
-from proa.core.errors import Code, ProaError
-from proa.core.keys import load_public
-from proa.core.reference import Reference, parse
-from proa.core.registry import open_source
-from proa.core.source import Source
-from proa.core.trust import Trust
+from proa.core.artifact import release_artifact, signatures
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Source
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing.keys import load_public
+from proa.core.signing.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Finder:
         key_files: Public keys of which one must have signed it; if there are none, anybody must have.
         threshold: How many different ones of them must have.
         offline: Whether the registry is not asked at all.
-        access: How it is reached: arguments of :func:`proa.core.registry.open_source`.
+        access: How it is reached: arguments of :func:`proa.core.oci.registry.open_source`.
         opened: Opens what a reference names.
     """
 
@@ -70,10 +70,10 @@ class Finder:
         with self.opened(reference, **self.access) as source:
             if self.key_files:
                 keys = tuple(load_public(path) for path in self.key_files)
-                release = artifact.open_release(source, Trust(keys, self.threshold))
+                release = release_artifact.open_release(source, Trust(keys, self.threshold))
                 count = len(release.signers)
             else:
-                release = artifact.inspect_release(source)
+                release = release_artifact.inspect_release(source)
                 count = sum(1 for _ in signatures.bundles(source, release.manifest_digest))
                 if count == 0:
                     hint = "Sign it: 'proa-build push OUT REF --keys DIR'. No node would install it as it is."

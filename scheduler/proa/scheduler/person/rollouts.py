@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths, reading
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Object

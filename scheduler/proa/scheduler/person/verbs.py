@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from proa.core import duration
-from proa.core.cli import dry_run_option, json_option, options, show
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import duration
+from proa.core.runtime.cli import dry_run_option, json_option, options, show
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.commands.options import cluster_options, connect, remark
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones

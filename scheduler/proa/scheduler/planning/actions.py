@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from proa.core.wire import Action as Verb
-from proa.core.wire import Proof
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Proof
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import Mark, NodeOSView, Record
 

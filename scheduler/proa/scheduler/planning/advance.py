@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from proa.core import duration
-from proa.core.wire import Action as Verb
-from proa.core.wire import Proof
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Proof
+from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
 from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
 from proa.scheduler.planning.campaign import Campaign

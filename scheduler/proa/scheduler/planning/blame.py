@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import Final
 
-from proa.core import duration
+from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Note
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.standing import Standing

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proa.core import duration
+from proa.core.runtime import duration
 from proa.scheduler.planning.windows import Schedule, Window
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import Budget, RolloutSpec

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Final
 
-from proa.core import duration
+from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.history import begun

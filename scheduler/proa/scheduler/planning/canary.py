@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable
 from typing import Final
 
-from proa.core import duration
+from proa.core.runtime import duration
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.standing import BEGUN, Standing, Step
 from proa.scheduler.planning.turns import turn

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proa.core.wire import Booted
+from proa.core.orders.messages import Booted
 from proa.scheduler.planning.standing import Standing
 from proa.scheduler.spec.rollout import Health
 

@@ -6,8 +6,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from proa.core import duration
-from proa.core.wire import Action as Verb
+from proa.core.orders.messages import Action as Verb
+from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Cordon, Give, Verdict
 from proa.scheduler.planning.blame import SILENCE, failure, is_late
 from proa.scheduler.planning.campaign import Campaign

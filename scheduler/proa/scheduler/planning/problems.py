@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 from typing import Final, TypeVar
 
-from proa.core import duration
-from proa.core.errors import ProaError
+from proa.core.runtime import duration
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.planning.budget import schedule_of
 from proa.scheduler.planning.windows import Schedule, zone_of
 from proa.scheduler.spec.contradictions import contradictions

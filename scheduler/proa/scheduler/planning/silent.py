@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from proa.core import duration
+from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
 from proa.scheduler.planning.blame import failure, is_late
 from proa.scheduler.planning.campaign import Campaign

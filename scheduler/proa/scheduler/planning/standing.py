@@ -11,7 +11,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.wire import Action, Booted, NodeStatus, Order, Phase, Result
+from proa.core.orders.messages import Action, Booted, NodeStatus, Order, Phase, Result
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Record, digest_of
 
 

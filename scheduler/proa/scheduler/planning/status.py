@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
-from proa.core.wire import Condition
+from proa.core.orders.messages import Condition
 from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.standing import Step

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
 from proa.scheduler.spec import labels
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus

@@ -15,7 +15,7 @@ from typing import Final
 
 from cronsim import CronSim, CronSimError
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 _INSTEAD: Final = "; write five fields as in crontab(5), such as '0 22 * * 1-5'"
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from proa.core.clock import SYSTEM, Clock
-from proa.core.described import parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import Action, NodeStatus, Order
+from proa.core.orders.messages import Action, NodeStatus, Order
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter

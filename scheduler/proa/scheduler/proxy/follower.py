@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final, Protocol
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
-from proa.core.errors import ProaError
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.proxy.views import Told
 
@@ -20,7 +20,7 @@ _LONGEST: Final = 5.0
 
 
 class Agent(Protocol):
-    """What is asked of :class:`proa.core.orders.OrderClient`."""
+    """What is asked of :class:`proa.core.orders.client.OrderClient`."""
 
     def put(self, order: Order) -> NodeStatus:
         """Give an order."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from proa.core.bell import Bell
-from proa.core.clock import SYSTEM, Clock
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.wire import NodeStatus
+from proa.core.orders.messages import NodeStatus
 from proa.scheduler.kube.stream import Object
 
 

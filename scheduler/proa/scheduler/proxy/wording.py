@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.described import document
-from proa.core.errors import ProaError
-from proa.core.wire import MAX_CONDITIONS, Condition, NodeStatus
+from proa.core.orders.messages import MAX_CONDITIONS, Condition, NodeStatus
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import document
 
 DELIVERED: Final = "Delivered"
 """Condition, there only when it is False: the agent does not take the order; reason and message are its own."""

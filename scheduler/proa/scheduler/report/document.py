@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core.described import document, parse
-from proa.core.errors import Code, ProaError
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (

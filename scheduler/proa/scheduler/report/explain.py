@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning import gates, holds
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.campaign import Campaign

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proa.core import duration
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import duration
+from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.campaign import ENOUGH
 from proa.scheduler.planning.holds import Sight, undrainable

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from proa.core.described import document
+from proa.core.schema.model import document
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.telling import span, table
 from proa.scheduler.simulation.course import Course

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from proa.core.described import document
+from proa.core.schema.model import document
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.report.explain import Explanation
 from proa.scheduler.report.preview import Preview

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from proa.core.wire import Action as Verb
+from proa.core.orders.messages import Action as Verb
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import NodeView

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from proa.core import wire
-from proa.core.wire import Action as Verb
-from proa.core.wire import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Result, Standby
+from proa.core.orders import messages
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Observed, Order, Phase, Result, Standby
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, digest_of
 from proa.scheduler.simulation.behaviour import Behaviour, Fate
 
@@ -222,7 +222,7 @@ class Machines:
     def _commit(self, name: str, order: Order) -> None:
         status = self.oses[name].status
         booted = status.booted if status else None
-        if booted is None or order.trial != wire.Proof(booted.boot_id, booted.root_hash):
+        if booted is None or order.trial != messages.Proof(booted.boot_id, booted.root_hash):
             self._observe(name, order, Result.REFUSED, last_error=LastError("STALE_ORDER", "another boot runs"))
             return
         committed = dataclasses.replace(booted, committed=True)

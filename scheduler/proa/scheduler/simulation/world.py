@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proa.core.wire import Order
+from proa.core.orders.messages import Order
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import CONTROL_PLANE, ZONE, DrainView, NodeOSView, NodeView, Snapshot

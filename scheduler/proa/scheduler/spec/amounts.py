@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proa.core.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 Amount = int | str
 """``3``, or ``"25%"``."""

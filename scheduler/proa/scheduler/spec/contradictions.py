@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from proa.core import duration
-from proa.core.wire import RELEASE
+from proa.core.orders.messages import RELEASE
+from proa.core.runtime import duration
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.labels import CONTROL_PLANE, NAME, SUBDOMAIN, is_key, is_value

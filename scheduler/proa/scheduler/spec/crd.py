@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.described import schema
+from proa.core.schema.model import schema
 from proa.scheduler.spec.objects import GROUP, VERSION, NodeOS, Rollout
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.described import described
-from proa.core.wire import NodeStatus, Order
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.schema.model import described
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.described import described
-from proa.core.duration import PATTERN as DURATION
-from proa.core.wire import MAX_RELEASE
+from proa.core.orders.messages import MAX_RELEASE
+from proa.core.runtime.duration import PATTERN as DURATION
+from proa.core.schema.model import described
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 

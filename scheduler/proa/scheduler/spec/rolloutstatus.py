@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.described import described
-from proa.core.wire import MAX_RELEASE, Condition
+from proa.core.orders.messages import MAX_RELEASE, Condition
+from proa.core.schema.model import described
 from proa.scheduler.spec.amounts import MAX_CANARIES
 
 MAX_HISTORY: Final = 10

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proa.core.wire import RELEASE
+from proa.core.orders.messages import RELEASE
 from proa.scheduler.spec.labels import CONTROL_PLANE, KEY, NAME, SUBDOMAIN, VALUE
 
 Rule = dict[str, str]

@@ -1,0 +1,1 @@
+"""A release as an OCI artifact, with its signatures."""

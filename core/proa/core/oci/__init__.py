@@ -1,0 +1,1 @@
+"""Registries and OCI layout folders: references, login, transfer, retries."""

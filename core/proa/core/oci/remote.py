@@ -1,0 +1,219 @@
+"""A repository in a registry, as the OCI distribution specification 1.1 has it: reading. Writing is in ``upload``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Final, Self
+
+import requests
+
+from proa.core.oci.body import check_range, read_all, read_chunks
+from proa.core.oci.failures import safe_url
+from proa.core.oci.reference import Reference
+from proa.core.oci.retry import Patience, Temporary
+from proa.core.oci.session import Call, Session, linked
+from proa.core.oci.source import Descriptor, Payload, check_content, check_digest, digest_of, read_index
+from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE, Blob
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.json_text import MAX_DOCUMENT
+
+_ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
+_MAX_PAGES: Final = 8
+_NO_API: Final = (400, 404, 405, 406, 501)
+_OK: Final = 200
+_BAD_COPIES: Final = 3
+
+
+class RemoteRepository:
+    """A repository as a :class:`proa.core.oci.source.Source`.
+
+    Args:
+        reference: Host and name, and what is meant in it.
+        session: HTTP with that host.
+    """
+
+    def __init__(self, reference: Reference, session: Session) -> None:
+        self.reference = reference
+        self.session = session
+        self.url = f"{session.base}/v2/{reference.name}"
+        self.ranges = True
+        """Whether the registry answers range requests, as far as is known."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See :class:`proa.core.oci.source.Source`."""
+        self.session.close()
+
+    def resolve(self) -> str:
+        """See :class:`proa.core.oci.source.Source`. Without tag and digest, the tag ``latest``."""
+        if self.reference.digest:
+            return self.reference.digest
+        url = f"{self.url}/manifests/{self.reference.tag or 'latest'}"
+        digest = self.session.patience().keep_trying(lambda: self._head_digest(url))
+        if digest:
+            return digest
+        data = self._document(Call("GET", url, _ACCEPT))
+        if data is None:
+            raise ProaError(Code.NOT_FOUND, at=self.reference)
+        return digest_of(data)
+
+    def manifest(self, digest: str) -> bytes:
+        """See :class:`proa.core.oci.source.Source`."""
+        url = f"{self.url}/manifests/{check_digest(digest, self.reference)}"
+        data = self._document(Call("GET", url, _ACCEPT), digest)
+        if data is None:
+            raise ProaError(Code.NOT_FOUND, "the registry does not have this manifest", at=safe_url(url))
+        return data
+
+    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
+        """See :class:`proa.core.oci.source.Source`.
+
+        The index at the fallback tag is read where the registry has no referrers API, and also where that
+        lists nothing: the registry may have learnt it after the signature came (distribution-spec, "Unavailable
+        Referrers API").
+        """
+        check_digest(digest, self.reference)
+        listed = self._referrers_api(digest) or self.fallback_index(digest)
+        found = [entry for entry in listed if artifact_type in ("", entry.artifact_type)]
+        return list({entry.digest: entry for entry in found}.values())
+
+    def fallback_index(self, digest: str) -> list[Descriptor]:
+        """The entries of the index at the tag ``sha256-<hex>``; none if there is no such tag."""
+        data = self._document(Call("GET", self.fallback_url(digest), {"Accept": INDEX_TYPE}))
+        return [] if data is None else read_index(data, safe_url(self.fallback_url(digest)))
+
+    def fallback_url(self, digest: str) -> str:
+        """Where the index of referrers is without a referrers API (distribution-spec, "Referrers Tag Schema")."""
+        return f"{self.url}/manifests/{digest.replace(':', '-')}"
+
+    def blob(self, digest: str, size: int, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See :class:`proa.core.oci.source.Source`. Cut connections are taken up where they broke."""
+        stop = size if end is None else end
+        if not 0 <= start <= stop <= size:
+            raise ValueError(f"no range of {size} bytes: {start} to {stop}")
+        url = f"{self.url}/blobs/{check_digest(digest, self.reference)}"
+        hasher = hashlib.sha256() if stop - start == size else None
+        patience = self.session.patience(stop - start)
+        done = start
+        while done < stop:
+            try:
+                with closing(self._part(url, size, done, stop, patience)) as chunks:
+                    for chunk in chunks:
+                        done += len(chunk)
+                        if hasher:
+                            hasher.update(chunk)
+                        yield chunk
+                if done < stop:
+                    cut = ProaError(Code.NETWORK, f"the connection ended at byte {done} of {stop}", at=safe_url(url))
+                    raise Temporary(cut)
+            except Temporary as failure:
+                patience.wait(failure)
+        if hasher and f"sha256:{hasher.hexdigest()}" != digest:
+            raise ProaError(Code.DIGEST, f"{size} bytes do not match {digest}", at=safe_url(url))
+
+    def small_blob(self, digest: str, size: int) -> bytes:
+        """See :class:`proa.core.oci.source.Source`. A bad copy may come from one of many caches: it is asked again."""
+        for copy in range(1, _BAD_COPIES + 1):
+            try:
+                return b"".join(self.blob(digest, size))
+            except ProaError as error:
+                if error.code is not Code.DIGEST or copy == _BAD_COPIES:
+                    raise
+        raise AssertionError
+
+    def push_blob(self, content: bytes | Path | Payload) -> Blob:
+        """See :class:`proa.core.oci.source.Source`."""
+        from proa.core.oci.upload import Uploader  # here: nodes never push, and every import costs memory
+
+        return Uploader(self).push_blob(Payload.of(content))
+
+    def push_manifest(self, data: bytes, tag: str = "") -> str:
+        """See :class:`proa.core.oci.source.Source`."""
+        from proa.core.oci.upload import Uploader
+
+        return Uploader(self).push_manifest(data, tag)
+
+    def _head_digest(self, url: str) -> str:
+        """The digest that the registry says a tag has; empty if it does not say."""
+        with self.session.exchange(Call("HEAD", url, _ACCEPT)) as response:
+            if response.status_code == _OK:
+                try:
+                    return check_digest(response.headers.get("Docker-Content-Digest"))
+                except ProaError:
+                    return ""
+            return ""
+
+    def _document(self, call: Call, digest: str = "") -> bytes | None:
+        """A manifest or index, whole; None if it is not there."""
+        response, data = self._get(call, digest=digest)
+        return data if response.status_code == _OK else None
+
+    def _get(self, call: Call, *, kind: str = "", digest: str = "") -> tuple[requests.Response, bytes]:
+        """An answer and its body, whole; no body for an error that the call understands.
+
+        Args:
+            call: What is asked for.
+            kind: A media type; of a body of another type nothing is read.
+            digest: What the body must match. A bad copy may come from one of many caches: it is asked for again.
+        """
+        patience = self.session.patience()
+
+        def get() -> tuple[requests.Response, bytes]:
+            with patience.waiting():
+                response = self.session.exchange(call)
+            with response:
+                if response.status_code != _OK or kind not in ("", response.headers.get("Content-Type")):
+                    return response, b""
+                data = read_all(response, MAX_DOCUMENT, patience, call.url)
+            try:
+                return response, check_content(data, digest, safe_url(call.url)) if digest else data
+            except ProaError as error:
+                raise Temporary(error) from error
+
+        return patience.keep_trying(get)
+
+    def _referrers_api(self, digest: str) -> list[Descriptor]:
+        """What the API lists, page by page; nothing where there is none: some answer any path with 200 and a page."""
+        url = f"{self.url}/referrers/{digest}"
+        listed: list[Descriptor] = []
+        for _ in range(_MAX_PAGES):
+            call = Call("GET", url, {"Accept": INDEX_TYPE}, understood=_NO_API)
+            response, data = self._get(call, kind=INDEX_TYPE)
+            if not data:
+                break
+            listed += read_index(data, safe_url(url))
+            following = response.links.get("next", {}).get("url")
+            if not following:
+                break
+            url = linked(url, following)
+        return listed
+
+    def _part(self, url: str, size: int, start: int, stop: int, patience: Patience) -> Generator[bytes, None, None]:
+        """What one connection gives of the bytes from ``start`` to before ``stop``."""
+        whole = start == 0 and stop == size
+        headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
+        patience.connected()
+        with patience.waiting():
+            response = self.session.exchange(Call("GET", url, headers))
+        with response:
+            if response.status_code in (404, 405):
+                raise ProaError(Code.NOT_FOUND, "the registry does not have this blob", at=safe_url(url))
+            skip, length = check_range(response, size, start, stop, url)
+            if skip:
+                self.ranges = False
+            position, last = start - skip, start - skip + length
+            for chunk in read_chunks(response, length, patience, url):
+                wanted = chunk[max(0, start - position) : max(0, stop - position)]
+                position += len(chunk)
+                if wanted:
+                    yield wanted
+                if stop <= position < last:
+                    return

@@ -1,0 +1,171 @@
+"""What is worth another try, how long to wait before it, and when it is enough. No network in here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+
+Result = TypeVar("Result")
+
+_jitter = random.SystemRandom().random
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Every limit of talking to a registry. Times are seconds, sizes bytes."""
+
+    connect: float = 10.0
+    """Time for a connection to come up."""
+    silence: float = 30.0
+    """Time without a single byte after which a connection counts as cut."""
+    patience: float = 180.0
+    """Time for a request with all its retries, before what its size adds."""
+    minimum_rate: int = 16 * 1024
+    """Bytes a second below which, over ``window``, a connection is given up; size adds time at this rate."""
+    window: float = 30.0
+    """Time over which the rate is measured."""
+    attempts: int = 6
+    """Failures in a row, without one new byte, after which it is enough."""
+    backoff: float = 0.5
+    """The first wait; it doubles with every failure in a row."""
+    longest_wait: float = 30.0
+    """Where the doubling ends. A registry's own Retry-After may be longer, up to the deadline."""
+    redirects: int = 5
+    """Redirects that one request may take."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Temporary(Exception):  # noqa: N818 -- it is a kind of failure, told to the one who retries
+    """A failure that another try may mend.
+
+    Attributes:
+        error: What it comes to when no more tries are made.
+        after: How many seconds the other side asks to be left alone, if it does.
+    """
+
+    def __init__(self, error: ProaError, after: float | None = None) -> None:
+        self.error = error
+        self.after = after
+        super().__init__(error.message)
+
+
+@dataclass
+class Patience:
+    """The time and the tries that one transfer has. Only time spent waiting for the network counts.
+
+    Attributes:
+        limits: The limits.
+        size: Bytes of the transfer; more bytes, more time.
+        clock: Whose time counts.
+        jitter: A number from 0 to 1, another one at every call, so that a thousand nodes do not come back at once.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+    size: int = 0
+    clock: Clock = SYSTEM
+    jitter: Callable[[], float] = _jitter
+    spent: float = field(default=0.0, init=False)
+    _failures: int = field(default=0, init=False)
+    _window_time: float = field(default=0.0, init=False)
+    _window_bytes: int = field(default=0, init=False)
+
+    @property
+    def total(self) -> float:
+        """All the seconds there are."""
+        return self.limits.patience + self.size / self.limits.minimum_rate
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time of the block as spent on the network."""
+        started = self.clock.monotonic()
+        try:
+            yield
+        finally:
+            took = self.clock.monotonic() - started
+            self.spent += took
+            self._window_time += took
+
+    def connected(self) -> None:
+        """A new connection begins: its rate is measured afresh."""
+        self._window_time = 0.0
+        self._window_bytes = 0
+
+    def got(self, count: int) -> None:
+        """So many new bytes came.
+
+        Raises:
+            Temporary: When they come too slowly: another connection may be faster.
+            ProaError: ``NETWORK`` when the time is up.
+        """
+        self._failures = 0
+        self._window_bytes += count
+        if self.spent > self.total:
+            raise ProaError(Code.NETWORK, f"not finished within {self.total:.0f} s")
+        if self._window_time >= self.limits.window:
+            rate = self._window_bytes / self._window_time
+            self.connected()
+            if rate < self.limits.minimum_rate:
+                slow = f"only {rate:.0f} bytes a second, less than {self.limits.minimum_rate}"
+                raise Temporary(ProaError(Code.NETWORK, slow))
+
+    def wait(self, failure: Temporary) -> None:
+        """Wait as long as is fit before the next try, or give up.
+
+        Raises:
+            ProaError: The failure's own error, when tries or time are used up.
+        """
+        self._failures += 1
+        limits = self.limits
+        pause = min(limits.longest_wait, limits.backoff * 2.0 ** (self._failures - 1)) * (0.5 + self.jitter() / 2)
+        if failure.after is not None:
+            pause = max(pause, failure.after + self.jitter() * limits.backoff)
+        if self._failures >= limits.attempts or self.spent + pause > self.total:
+            raise self._enough(failure) from failure
+        self.clock.sleep(pause)
+        self.spent += pause
+
+    def keep_trying(self, action: Callable[[], Result]) -> Result:
+        """The result of ``action``, tried again after temporary failures.
+
+        Raises:
+            ProaError: What the last failure comes to.
+        """
+        while True:
+            try:
+                return action()
+            except Temporary as failure:
+                self.wait(failure)
+
+    def _enough(self, failure: Temporary) -> ProaError:
+        error = failure.error
+        tries = f"{self._failures} tries in {self.spent:.0f} s"
+        if failure.after is not None and self.spent + failure.after > self.total:
+            tries += f"; it asks to wait {failure.after:.0f} s"
+        return ProaError(error.code, f"{error.message} ({tries})", at=error.at, hint=error.hint)
+
+
+def retry_after(header: str | None, now: datetime) -> float | None:
+    """The seconds that a ``Retry-After`` header asks for: a number or a date (RFC 9110, section 10.2.3).
+
+    None if there is no header or it makes no sense; never below zero.
+    """
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now).total_seconds())

@@ -1,0 +1,276 @@
+"""HTTP with one registry, by rules that hold for every request: see :class:`Session`."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import BaseAdapter
+
+from proa.core import VERSION
+from proa.core.oci.body import read_all
+from proa.core.oci.connection import Adapter, proxies
+from proa.core.oci.failures import network_failure, safe_url, status_failure
+from proa.core.oci.retry import DEFAULT_LIMITS, Limits, Patience
+from proa.core.oci.tokens import Authenticator
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+
+MAX_TOKEN_ANSWER: Final = 256 * 1024
+"""Bytes of a token service's answer beyond which it is refused."""
+
+_ALWAYS: Final = {"User-Agent": f"proa/{VERSION}", "Accept-Encoding": "identity", "Accept": "*/*"}
+_API_HOSTS: Final = {"docker.io": "registry-1.docker.io"}
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD: Final = frozenset({307, 308})
+_UNAUTHORIZED: Final = 401
+_FORBIDDEN: Final = 403
+
+Body = Callable[[], Iterable[bytes]]
+"""A request's body, read afresh for every try."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a registry may be reached.
+
+    Attributes:
+        plain_http: Whether plain HTTP is meant, also to another machine.
+        ca_file: PEM certificates that are trusted besides the system's.
+        cert_file: The client's certificate (PEM), shown to the registry's own host only.
+        key_file: Its key, if it is not in ``cert_file``.
+        auth_file: Where credentials are, instead of the usual places.
+    """
+
+    plain_http: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    auth_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half of a client's identity.
+
+        Raises:
+            ProaError: ``USAGE``.
+        """
+        if self.key_file and not self.cert_file:
+            what = "there is a client's key, but no certificate that it belongs to"
+            raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")
+
+    def context(self, *, client: bool) -> ssl.SSLContext:
+        """The TLS settings; with the client's certificate if ``client``.
+
+        Raises:
+            ProaError: ``FILE_MISSING``, ``USAGE`` for a certificate without a key, or ``NETWORK`` for files that are
+                not PEM.
+        """
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for path in (self.ca_file, self.cert_file, self.key_file):
+            if path is not None:
+                with os_errors(path), path.open("rb"):
+                    pass
+        if self.cert_file and not self.key_file and b"PRIVATE KEY-----" not in self.cert_file.read_bytes():
+            what = "the file of the client's certificate does not hold its key"
+            raise ProaError(Code.USAGE, what, at=self.cert_file, hint="Name the key with --key-file.")
+        try:
+            if self.ca_file:
+                context.load_verify_locations(cafile=self.ca_file)
+            if self.cert_file and client:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except ssl.SSLError as error:
+            files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path]
+            what = (
+                f"the certificate files cannot be used: {error.reason or 'they are not PEM, or do not belong together'}"
+            )
+            raise ProaError(Code.NETWORK, what, at=", ".join(map(str, files))) from error
+        return context
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request.
+
+    Attributes:
+        method: ``GET`` and so on.
+        url: Absolute.
+        headers: Sent wherever the request is led to. Nothing secret.
+        body: What to send.
+        size: Bytes of the body.
+        understood: Error statuses of the registry that the caller makes sense of itself.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    size: int = 0
+    understood: Collection[int] = (404, 405, 416)
+
+
+class Session:
+    """HTTP with one registry.
+
+    Credentials and the client's certificate go to the registry's own origin and nowhere else; a redirect never
+    leads from TLS to plain HTTP; nothing waits longer than the limits; no cookies, no ``.netrc``; bodies are never
+    decompressed; what an error tells holds neither header, query nor password.
+
+    Args:
+        host: The registry, with its port if it has one.
+        name: The repository.
+        access: How it may be reached.
+        limits: Time limits.
+        clock: Whose time counts.
+        transport: What carries requests instead of the network: for tests.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        name: str,
+        access: Access,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        clock: Clock = SYSTEM,
+        transport: BaseAdapter | None = None,
+    ) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.access = access
+        self.base = f"{'http' if access.plain_http else 'https'}://{_API_HOSTS.get(host, host)}"
+        self._own = transport or Adapter(lambda: access.context(client=True))
+        # Other hosts, such as the storage behind a registry, are met without the client's certificate.
+        self._foreign = transport or Adapter(lambda: access.context(client=False))
+        self._authenticator = Authenticator(host, name, access.auth_file, self._ask_token_service)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._own.close()
+        self._foreign.close()
+
+    def patience(self, size: int = 0) -> Patience:
+        """The time and the tries for one transfer of ``size`` bytes."""
+        return Patience(self.limits, size, self.clock)
+
+    def absolute(self, location: str) -> str:
+        """A location that the registry gave, as an absolute URL.
+
+        Raises:
+            ProaError: As :func:`linked`.
+        """
+        return linked(self.base, location)
+
+    def exchange(self, call: Call) -> requests.Response:
+        """Send a request to the registry, log in if it asks for that, follow its redirects.
+
+        The body of the response is not read yet: close it. Its status is below 400 or one that the
+        call understands.
+
+        Raises:
+            Temporary: What another try may mend: connection, 408, 429, 5xx, expired links.
+            ProaError: ``AUTH``, ``REGISTRY`` or ``NETWORK``.
+        """
+        response, url = self._follow(call, self._authorization(call.url))
+        if self._is_own(url) and _asks_for_login(response):
+            response.close()
+            self._authenticator.answer(response.headers.get("WWW-Authenticate", ""), safe_url(url))
+            response, url = self._follow(call, self._authorization(call.url))
+        if self._is_own(url) and response.status_code in call.understood:
+            return response
+        failure = status_failure(response, url, own=self._is_own(url), now=self.clock.now())
+        if failure:
+            response.close()
+            raise failure
+        return response
+
+    def _is_own(self, url: str) -> bool:
+        return _origin(url) == _origin(self.base)
+
+    def _authorization(self, url: str) -> Mapping[str, str]:
+        return self._authenticator.header() if self._is_own(url) else {}
+
+    def _follow(self, call: Call, secrets: Mapping[str, str]) -> tuple[requests.Response, str]:
+        """The answer and who gave it. ``secrets`` are headers for the origin of the call and no other."""
+        url = call.url
+        for _ in range(self.limits.redirects + 1):
+            same_origin = _origin(url) == _origin(call.url)
+            response = self._send(call, url, secrets if same_origin else {})
+            if response.status_code not in _REDIRECTS:
+                return response, url
+            with response:
+                url = _redirect(call, url, response)
+        raise ProaError(Code.REGISTRY, f"more than {self.limits.redirects} redirects", at=safe_url(call.url))
+
+    def _send(self, call: Call, url: str, secrets: Mapping[str, str]) -> requests.Response:
+        adapter = self._own if self._is_own(url) else self._foreign
+        try:
+            request = requests.Request(call.method, url, headers={**_ALWAYS, **call.headers, **secrets}).prepare()
+        except (requests.RequestException, ValueError) as error:
+            raise ProaError(Code.REGISTRY, "a URL that is none", at=safe_url(url)) from error
+        if call.body is not None:
+            request.headers["Content-Length"] = str(call.size)
+            request.body = call.body()  # type: ignore[assignment] # an iterable, which the type does not know
+        limits = (self.limits.connect, self.limits.silence)
+        try:
+            return adapter.send(request, stream=True, timeout=limits, verify=True, proxies=proxies(url))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise network_failure(error, url) from error
+
+    def _ask_token_service(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """GET what the registry's challenge named, which may be on another host; status and body."""
+        if urlsplit(url).scheme != "https" and not self.access.plain_http:
+            raise ProaError(Code.AUTH, "the registry names a token service without TLS", at=safe_url(url))
+        secrets = {key: value for key, value in headers.items() if key.lower() == "authorization"}
+        others = {key: value for key, value in headers.items() if key.lower() != "authorization"}
+        response, last = self._follow(Call("GET", url, others), secrets)
+        with response:
+            failure = status_failure(response, last, own=True, now=self.clock.now())
+            if failure and response.status_code not in (400, _UNAUTHORIZED, _FORBIDDEN):
+                raise failure
+            return response.status_code, b"" if failure else read_all(response, MAX_TOKEN_ANSWER, self.patience(), last)
+
+
+def _asks_for_login(response: requests.Response) -> bool:
+    status = response.status_code
+    return status == _UNAUTHORIZED or (status == _FORBIDDEN and "WWW-Authenticate" in response.headers)
+
+
+def linked(url: str, location: str) -> str:
+    """Where a location leads that an answer from ``url`` gave, as an absolute URL.
+
+    Raises:
+        ProaError: ``REGISTRY`` when that is nowhere, or leads from TLS to plain HTTP.
+    """
+    try:
+        target = urljoin(url, location)
+        scheme, host, _ = _origin(target)
+    except ValueError:
+        target, scheme, host = "", "", ""
+    if scheme not in ("http", "https") or not host:
+        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
+    if scheme == "http" and urlsplit(url).scheme == "https":
+        raise ProaError(Code.REGISTRY, "a link from TLS to plain HTTP is not followed", at=safe_url(target))
+    return target
+
+
+def _redirect(call: Call, url: str, response: requests.Response) -> str:
+    """Where a redirect leads, if it may be followed."""
+    target = linked(url, response.headers.get("Location", ""))
+    if target == url:
+        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
+    if call.method not in ("GET", "HEAD") and response.status_code not in _SAME_METHOD:
+        raise ProaError(Code.REGISTRY, f"{call.method} was answered by a redirect", at=safe_url(url))
+    return target
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)

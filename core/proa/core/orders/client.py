@@ -1,0 +1,72 @@
+"""The caller's side of the agent's order socket: how a node is asked how it is, and told what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from proa.core.orders.messages import NodeStatus, Order
+from proa.core.orders.unixhttp import UnixHttp
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document, parse
+
+SOCKET: Final = Path("/run/proa/orders.sock")
+"""Where the agent of a node takes orders."""
+SCHEMA: Final = "proa.node/v1"
+"""What it answers with: a document whose ``status`` is a :class:`~proa.core.orders.messages.NodeStatus`."""
+ALIVE: Final = "proa.alive/v1"
+"""A line of its stream that only says that the agent is there."""
+NODE: Final = "/v1/node"
+ORDER: Final = "/v1/order"
+EVENTS: Final = "/v1/node/events"
+
+
+class OrderClient:
+    """A node's agent, as its order socket shows it.
+
+    Args:
+        path: The socket.
+        limit: Seconds for an answer.
+        silence: Seconds after which a stream without any line counts as broken; the agent sends one every 15.
+    """
+
+    def __init__(self, path: Path = SOCKET, *, limit: float = 60.0, silence: float = 60.0) -> None:
+        forbidden = "the agent takes orders from root and from the group of its setting cluster.group alone"
+        self._http = UnixHttp(path, limit, silence, who="the agent", forbidden=forbidden)
+
+    def status(self) -> NodeStatus:
+        """How the node is.
+
+        Raises:
+            ProaError: The agent's own error; ``NOT_ALLOWED``, or ``DEVICE`` when it cannot be reached.
+        """
+        return self._read(self._http.ask("GET", NODE))
+
+    def put(self, order: Order) -> NodeStatus:
+        """Give an order; how the node is once it has taken it in. The same order again changes nothing.
+
+        Raises:
+            ProaError: ``STALE_ORDER`` when the agent has seen a later one, ``CONFIG_VALUE`` for one that cannot be
+                carried out as it stands; as :meth:`status`.
+        """
+        return self._read(self._http.ask("PUT", ORDER, document(order)))
+
+    def follow(self) -> Iterator[NodeStatus]:
+        """How the node is: now, and again whenever that changes, until the agent ends the stream.
+
+        Raises:
+            ProaError: as :meth:`status`; ``DEVICE`` also after ``silence``.
+        """
+        for line in self._http.lines(EVENTS):
+            if line.get("schema") != ALIVE:
+                yield self._read(line)
+
+    def _read(self, answer: Mapping[str, Any]) -> NodeStatus:
+        if answer.get("schema") != SCHEMA:
+            raise self._http.lost(f"it answered with no {SCHEMA}")
+        try:
+            return parse(NodeStatus, answer.get("status"), "status")
+        except ProaError as error:
+            what = f"the agent told of itself what cannot be: {error.message}"
+            raise ProaError(Code.DEVICE, what, at=error.at) from error

@@ -1,0 +1,194 @@
+"""What crosses the order socket and the API server: the order to one node, and what the node says of itself.
+
+The custom resource ``NodeOS`` is made of these, the agent takes and gives them as JSON, the scheduler plans by them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from proa.core.runtime.duration import PATTERN as DURATION
+from proa.core.schema.model import described
+
+RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}$"
+"""A reference to a release by its digest: ``HOST[:PORT]/NAME[:TAG]@sha256:...``."""
+MAX_RELEASE: Final = 512
+"""Characters of such a reference."""
+MAX_CONDITIONS: Final = 8
+_DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
+_HASH: Final = r"^([0-9a-f]{64})?$"
+
+
+class Action(enum.Enum):
+    """What an order asks for."""
+
+    NONE = "None"
+    """Nothing: an order that was given before is taken back, as far as that can still be done."""
+    STAGE = "Stage"
+    """Verify the release and write it to the standby slot."""
+    BOOT = "Boot"
+    """Try the staged release: arm it and reboot."""
+    COMMIT = "Commit"
+    """Make the running trial good."""
+    ROLLBACK = "Rollback"
+    """Go back to the other slot and reboot."""
+
+
+class Result(enum.Enum):
+    """How far an order has come."""
+
+    RUNNING = "Running"
+    DONE = "Done"
+    REFUSED = "Refused"
+    """It could not be begun; nothing was changed."""
+    FAILED = "Failed"
+    """It was begun and did not come to its end."""
+
+
+class Phase:
+    """What a node is doing. In the status it is a text, not an enumeration: a newer agent must not be locked out."""
+
+    IDLE: Final = "Idle"
+    STAGING: Final = "Staging"
+    STAGED: Final = "Staged"
+    BOOTING: Final = "Booting"
+    TRIAL: Final = "Trial"
+    GOOD: Final = "Good"
+    ROLLED_BACK: Final = "RolledBack"
+    FAILED: Final = "Failed"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Which trial is meant: a commit for another boot, or another root, is refused."""
+
+    boot_id: str = described("The kernel's boot id of the trial.", name="bootID", maxLength=64)
+    root_hash: str = described("The dm-verity root hash of its root.", pattern=_HASH, maxLength=64)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the scheduler asks of one node."""
+
+    VALIDATIONS = (
+        {"rule": "self.fence >= oldSelf.fence", "message": "fence never falls: another leader has written since"},
+        {
+            "rule": "self.id > oldSelf.id || self == oldSelf",
+            "message": "a new order needs a higher id than the one before",
+        },
+        {
+            "rule": "!(self.action in ['Stage', 'Boot']) || (has(self.release) && self.release != '')",
+            "message": "Stage and Boot need a release, written as HOST/NAME[:TAG]@sha256:...",
+        },
+        {
+            "rule": "self.action != 'Commit' || has(self.trial)",
+            "message": "Commit needs a trial: the boot id and the root hash that were proved good",
+        },
+    )
+
+    id: int = described("Grows with every order; an order that was carried out is not carried out again.", minimum=1)
+    action: Action = described("What is to be done.")
+    fence: int = described("The transitions of the scheduler's Lease: the agent refuses lower ones.", minimum=0)
+    release: str = described(
+        "The release, by digest; for Rollback the one to leave.",
+        default="",
+        maxLength=MAX_RELEASE,
+        pattern=f"^$|{RELEASE}",
+    )
+    timeout: str = described(
+        "How long it may take, from when the node sees it.", default="15m", pattern=DURATION, maxLength=16
+    )
+    trial: Proof | None = described("For Commit: which trial.", default=None)
+    issued: str = described("When the scheduler gave it, by its own clock.", default="", maxLength=40)
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What runs."""
+
+    slot: str = described("The slot, a or b.", default="", maxLength=8)
+    version: str = described("The release's version, for people.", default="", maxLength=128)
+    release: str = described(
+        "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
+    )
+    root_hash: str = described(
+        "The dm-verity root hash of the root: the release's true name.", default="", maxLength=64, pattern=_HASH
+    )
+    boot_id: str = described("The kernel's boot id.", default="", name="bootID", maxLength=64)
+    committed: bool = described("Whether it boots when nothing else is said.", default=False)
+
+
+@dataclass(frozen=True)
+class Standby:
+    """What the other slot holds."""
+
+    slot: str = described("The slot, a or b.", default="", maxLength=8)
+    version: str = described("The release's version, for people.", default="", maxLength=128)
+    release: str = described(
+        "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
+    )
+    root_hash: str = described("The dm-verity root hash of the root.", default="", maxLength=64, pattern=_HASH)
+    state: str = described("What the slot is, in the agent's words.", default="", maxLength=32)
+    complete: bool = described("Whether all of it was written and read back.", default=False)
+    good: bool = described("Whether it was committed before and is intact: a rollback leads to it.", default=False)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the order under way has come."""
+
+    step: str = described("What is being done.", default="", maxLength=64)
+    percent: int = described("Of the step.", default=0, minimum=0, maximum=100)
+
+
+@dataclass(frozen=True)
+class LastError:
+    """Why the last order, or the last trial, did not come out well."""
+
+    code: str = described("The stable code.", maxLength=64)
+    message: str = described("What happened.", default="", maxLength=2048)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The last order that the node has seen."""
+
+    id: int = described("Its id.", minimum=0)
+    action: str = described("What it asked for.", default="", maxLength=32)
+    result: str = described("How far it has come: Running, Done, Refused or Failed.", default="", maxLength=32)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition, as Kubernetes has it."""
+
+    type: str = described("Its name.", maxLength=64)
+    status: str = described("True, False or Unknown.", maxLength=8)
+    reason: str = described("Why, in one word.", default="", maxLength=128)
+    message: str = described("Why, in a sentence.", default="", maxLength=1024)
+    last_transition_time: str = described("Since when.", default="", maxLength=40)
+    observed_generation: int = described("Of which generation of the object it was told.", default=0, minimum=0)
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """What a node says of itself."""
+
+    VALIDATIONS = (
+        {
+            "rule": "!has(oldSelf.observedOrder) || "
+            "(has(self.observedOrder) && self.observedOrder.id >= oldSelf.observedOrder.id)",
+            "message": "observedOrder.id never falls",
+        },
+    )
+
+    observed_order: Observed | None = described("The last order that was seen.", default=None)
+    phase: str = described("What the node is doing.", default="", maxLength=32)
+    booted: Booted | None = described("What runs.", default=None)
+    standby: Standby | None = described("What the other slot holds.", default=None)
+    progress: Progress | None = described("How far the order under way has come.", default=None)
+    last_error: LastError | None = described("Why something did not come out well; none after success.", default=None)
+    agent: str = described("The agent's version.", default="", maxLength=64)
+    conditions: tuple[Condition, ...] = described("Conditions.", default=(), maxItems=MAX_CONDITIONS)

@@ -1,0 +1,1 @@
+"""The release document, its payload frames and its verity tree."""

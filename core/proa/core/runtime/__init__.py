@@ -1,0 +1,1 @@
+"""What every program needs: errors, events, processes, files, the clock."""

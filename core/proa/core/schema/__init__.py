@@ -1,0 +1,1 @@
+"""Models that describe themselves, and the JSON Schemas made from them."""

@@ -1,0 +1,1 @@
+"""Keys, signature bundles and trust."""

@@ -1,0 +1,36 @@
+"""How a registry may be reached: the files of TLS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proa.core.oci.session import Access
+from proa.core.runtime.errors import Code, ProaError
+
+
+def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProaError) as caught:
+        Access(key_file=tmp_path / "client.key")
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, str(tmp_path / "client.key"))
+    assert "--cert-file" in caught.value.hint
+
+
+def test_a_certificate_without_a_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "client.crt"
+    path.write_text("-----BEGIN CERTIFICATE-----\nMAo=\n-----END CERTIFICATE-----\n")
+    with pytest.raises(ProaError) as caught:
+        Access(cert_file=path).context(client=True)
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, str(path))
+    assert "--key-file" in caught.value.hint
+
+
+def test_files_that_are_no_pem_are_named(tmp_path: Path) -> None:
+    cert, key = tmp_path / "client.crt", tmp_path / "client.key"
+    cert.write_text("none")
+    key.write_text("none")
+    with pytest.raises(ProaError) as caught:
+        Access(cert_file=cert, key_file=key).context(client=True)
+    assert (caught.value.code, caught.value.at) == (Code.NETWORK, f"{cert}, {key}")
+    assert "None" not in caught.value.message
