@@ -11,16 +11,16 @@ setup: ## system packages and .venv; demo, test and the others call it first
 	@scripts/setup
 
 demo: setup ## build, sign, boot, upgrade and break a node in QEMU; report in build/demo
-	@.venv/bin/python -m proa.vm.demo
+	@.venv/bin/python -m proa.vm.node.demo
 
 demo-cluster: setup ## take twelve nodes of a real API server to a release, and back from a bad one; report in build/demo-cluster
-	@.venv/bin/python -m proa.vm.clusterdemo
+	@.venv/bin/python -m proa.vm.simulated.demo
 
 proof: setup ## three real nodes in QEMU roll to a release, back and forth, and undo two bad ones; report in build/proof
-	@.venv/bin/python -m proa.vm.proofrun $(if $(FAULT),--fault $(FAULT)) $(if $(SHORT),--short)
+	@.venv/bin/python -m proa.vm.cluster.run $(if $(FAULT),--fault $(FAULT)) $(if $(SHORT),--short)
 
 play-cluster: setup ## a cluster to try things on, until Ctrl-C: docs/tutorials/first-rollout.md
-	@.venv/bin/python -m proa.vm.clusterplay
+	@.venv/bin/python -m proa.vm.simulated.play
 
 test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
 	@scripts/test lint unit rollouts contract vm

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from proa.agent import synthetic
-from proa.agent.synthetic import Recipe
+from proa.agent.testing import synthetic
+from proa.agent.testing.synthetic import Recipe
 from proa.core import VERSION
 from proa.core.artifact.release_artifact import copy_release
 from proa.core.oci.reference import parse
@@ -33,11 +33,11 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm
-from proa.partition.bootstate import initial
-from proa.partition.layout import Layout, Request, Sizes, plan
-from proa.partition.statefile import make_state_image
-from proa.partition.table import write_table
-from proa.vm.registry import LocalRegistry
+from proa.partition.boot.bootstate import initial
+from proa.partition.boot.statefile import make_state_image
+from proa.partition.disk.layout import Layout, Request, Sizes, plan
+from proa.partition.disk.table import write_table
+from proa.vm.support.registry import LocalRegistry
 
 OUT: Final = Path("build/bench/install.json")
 MIB: Final = 1 << 20

@@ -33,23 +33,25 @@ from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.report import live
-from proa.scheduler.report.rehearsal import Synthetic
+from proa.scheduler.report.simulation import Synthetic
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.resume import resume
 from proa.scheduler.simulation.simulate import run
 from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
-from proa.vm import clusterwipe, simulator
-from proa.vm.audit import Request
-from proa.vm.child import Child
-from proa.vm.controlplane import ControlPlane
-from proa.vm.figures import Figure, lines, missed
-from proa.vm.installed import USER, install
-from proa.vm.ports import free_ports
-from proa.vm.simfill import Filling, seed
-from proa.vm.simreleases import release
-from proa.vm.waiting import until
+from proa.vm.kube import wipe
+from proa.vm.kube.audit import Request
+from proa.vm.kube.controlplane import ControlPlane
+from proa.vm.simulated import simulator
+from proa.vm.simulated.fill import Filling, seed
+from proa.vm.simulated.installed import USER, install
+from proa.vm.simulated.releases import release
+from proa.vm.support.child import Child
+from proa.vm.support.figures import Figure, lines, missed
+from proa.vm.support.ports import free_ports
+from proa.vm.support.waiting import until
 
 OUT: Final = Path("build/bench/scheduler.json")
 BIN: Final = Path(sys.executable).parent
@@ -133,7 +135,7 @@ def start_rollout(plane: ControlPlane, spec: RolloutSpec) -> None:
 def big(folder: Path, nodes: int) -> list[Figure]:
     """The rows of a big cluster."""
     filling = Filling(nodes=nodes)
-    with ControlPlane(folder / "big", seed=seed(filling), controllers=(), before=clusterwipe.definitions()) as plane:
+    with ControlPlane(folder / "big", seed=seed(filling), controllers=(), before=wipe.definitions()) as plane:
         install(plane)
         spec = RolloutSpec(release("2"), max_unavailable=SLOTS, staging=Staging(nodes), paused=True)
         start_rollout(plane, spec)
@@ -151,7 +153,7 @@ def big(folder: Path, nodes: int) -> list[Figure]:
 def _floor(api: Api) -> float:
     """Seconds of raw LIST pages of what the scheduler follows; nothing of it is kept."""
     started = time.monotonic()
-    for path in (paths.NODES, paths.NODE_OSES, paths.OS_ROLLOUTS, paths.BUDGETS):
+    for path in (paths.NODES, NODE_OSES, OS_ROLLOUTS, paths.BUDGETS):
         for _ in api.pages(path):
             pass
     return time.monotonic() - started
@@ -210,7 +212,7 @@ def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list
     """All nodes of one zone fetch the release; then as many are started as may be away."""
     zone = Selector({"topology.kubernetes.io/zone": "zone-0"})
     spec = dataclasses.replace(spec, node_selector=zone, drain=Drain(timeout="1h"))
-    mark, path = plane.audit_log.mark(), f"{paths.OS_ROLLOUTS}/bench"
+    mark, path = plane.audit_log.mark(), f"{OS_ROLLOUTS}/bench"
     started = time.monotonic()
     start_rollout(plane, spec)
 
@@ -241,16 +243,16 @@ def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list
 
 def small(folder: Path, nodes: int) -> list[Figure]:
     """The rows of a whole rollout."""
-    with ControlPlane(folder / "small", before=clusterwipe.definitions()) as plane:
+    with ControlPlane(folder / "small", before=wipe.definitions()) as plane:
         install(plane)
         words = ["--nodes", str(nodes), *(f"--timing={one}" for one in QUICK)]
         with simulator.running(plane, *words), scheduling(plane) as scheduler:
             _workload(plane, 2 * nodes)
             spec = RolloutSpec(release("2"), max_unavailable=5, health=Health(ready_seconds=0), staging=Staging(50))
             start_rollout(plane, dataclasses.replace(spec, paused=True))
-            until(lambda: len(list(plane.api.items(paths.NODE_OSES))) == nodes, "a NodeOS for each node", 60)
+            until(lambda: len(list(plane.api.items(NODE_OSES))) == nodes, "a NodeOS for each node", 60)
             time.sleep(2)
-            mark, path = plane.audit_log.mark(), f"{paths.OS_ROLLOUTS}/bench"
+            mark, path = plane.audit_log.mark(), f"{OS_ROLLOUTS}/bench"
             start_rollout(plane, spec)
             started = time.monotonic()
 

@@ -18,12 +18,12 @@ from making.formats import layout_page, release_page
 from making.markdown import code, page, table
 from making.orders import orders
 
-from proa.agent.orderroutes import OPENAPI
-from proa.builder import reference as settings
+from proa.agent.orders.routes import OPENAPI
+from proa.builder.config import reference as settings
 from proa.core.runtime.errors import Code
-from proa.partition.bootstate_reference import reference as boot_state
+from proa.partition.boot.reference import reference as boot_state
 from proa.scheduler.spec.crd import NODES, ROLLOUTS
-from proa.vm.signs import BAD_SIGNS, BadSign
+from proa.vm.machine.console_patterns import BAD_SIGNS, BadSign
 
 NOTHING = BadSign("", "", "").but
 FOLDER = Path(__file__).resolve().parent / "reference"

@@ -17,20 +17,20 @@ from typing import Any
 
 import pytest
 
-from proa.agent import synthetic
-from proa.agent.bulletin import Bulletin
-from proa.agent.cancel import Cancel
-from proa.agent.health import Health
-from proa.agent.install import install, plan_only
-from proa.agent.jobs import EventLog, Jobs
-from proa.agent.orderdesk import Desk
-from proa.agent.orders import InstallOrder, Wish
-from proa.agent.paths import Paths
-from proa.agent.record import Record, load
-from proa.agent.region import Opener, open_direct
-from proa.agent.settle import settle
-from proa.agent.synthetic import Recipe, digest_of_range
-from proa.agent.view import Context, View, look
+from proa.agent.api.jobs import EventLog, Jobs
+from proa.agent.install.install import install, plan_only
+from proa.agent.install.order import InstallOrder, Wish
+from proa.agent.node.cancel import Cancel
+from proa.agent.node.paths import Paths
+from proa.agent.node.record import Record, load
+from proa.agent.node.view import Context, View, look
+from proa.agent.orders.status_feed import Bulletin
+from proa.agent.orders.worker import Desk
+from proa.agent.slot.region import Opener, open_direct
+from proa.agent.testing import synthetic
+from proa.agent.testing.synthetic import Recipe, digest_of_range
+from proa.agent.trial.health import Health
+from proa.agent.trial.reconcile import settle
 from proa.core.orders.messages import NodeStatus
 from proa.core.release.document import BLOCK_SIZE, decode
 from proa.core.release.verity import tree_size
@@ -40,11 +40,11 @@ from proa.core.runtime.events import Recorder, Tee
 from proa.core.runtime.process import run
 from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
-from proa.partition.bootstate import BootState, Slot, decide, initial
-from proa.partition.layout import Layout, Request, Sizes, plan
-from proa.partition.statefile import StateFile, make_state_image
-from proa.partition.system import Block
-from proa.partition.table import write_table
+from proa.partition.boot.bootstate import BootState, Slot, decide, initial
+from proa.partition.boot.statefile import StateFile, make_state_image
+from proa.partition.disk.layout import Layout, Request, Sizes, plan
+from proa.partition.disk.system import Block
+from proa.partition.disk.table import write_table
 
 MIB = 1 << 20
 ROOT_SIZE = MIB + MIB // 2

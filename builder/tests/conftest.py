@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder import keys, settings
-from proa.builder.context import Context
-from proa.builder.keys import Keys
+from proa.builder.config import settings
+from proa.builder.engine import keys
+from proa.builder.engine.context import Context
+from proa.builder.engine.keys import Keys
 from proa.core.runtime.events import Recorder
 
 

@@ -16,10 +16,11 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter, HTTPAdapter
 
+from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.registry import open_source
+from proa.core.oci.registry import open_target
 from proa.core.oci.retry import Limits
-from proa.core.oci.source import Source, blob_of
+from proa.core.oci.source import Target, blob_of
 from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
 from proa.core.runtime.clock import VirtualClock
 
@@ -264,15 +265,17 @@ def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-Opener = Callable[..., Source]
+Opener = Callable[..., Target]
 
 
 @pytest.fixture
 def open_fake(fake_registry: FakeRegistry, clock: VirtualClock, no_credentials: None) -> Opener:
     """Opens ``registry.test/team/node`` in the fake registry; the clock is virtual, so nothing waits."""
 
-    def open_it(text: str = "registry.test/team/node:1.0", limits: Limits | None = None, **options: Any) -> Source:
+    def open_it(text: str = "registry.test/team/node:1.0", limits: Limits | None = None, **options: Any) -> Target:
         reference: Reference = parse(text)
-        return open_source(reference, transport=fake_registry, clock=clock, limits=limits or Limits(), **options)
+        return open_target(
+            reference, Access(**options), transport=fake_registry, clock=clock, limits=limits or Limits()
+        )
 
     return open_it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from making.markdown import code, page, table
 
-from proa.agent.states import RULES, NodeState, SlotState, Trigger
+from proa.agent.node.states import RULES, NodeState, SlotState, Trigger
 from proa.core.runtime.errors import Code
 
 

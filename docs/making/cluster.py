@@ -12,11 +12,11 @@ from prometheus_client.core import Metric
 from proa.core.orders.messages import RELEASE
 from proa.core.runtime.change_signal import Bell
 from proa.core.runtime.duration import PATTERN as DURATION
+from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.install import policies
 from proa.scheduler.install.settings import Settings
 from proa.scheduler.kube.tally import Tally
-from proa.scheduler.metrics import Metrics
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.spec.amounts import PATTERN as PERCENT
 from proa.scheduler.spec.crd import NODES, Resource

@@ -13,12 +13,12 @@ from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Exit
 
 COMMANDS = {
-    "proa-build": ("proa.builder.cli", "cli"),
-    "proa-disk": ("proa.partition.cli", "disk_command"),
-    "proa-agent": ("proa.agent.cli", "cli"),
-    "proa-scheduler": ("proa.scheduler.cli", "cli"),
-    "kubectl-proa": ("proa.scheduler.kubectl", "cli"),
-    "proa-vm": ("proa.vm.cli", "cli"),
+    "proa-build": ("proa.builder.cli.main", "cli"),
+    "proa-disk": ("proa.partition.cli.main", "disk_command"),
+    "proa-agent": ("proa.agent.cli.main", "cli"),
+    "proa-scheduler": ("proa.scheduler.cli.main", "cli"),
+    "kubectl-proa": ("proa.scheduler.cli.kubectl", "cli"),
+    "proa-vm": ("proa.vm.cli.main", "cli"),
 }
 _EXITS = {
     Exit.DONE: "Done.",

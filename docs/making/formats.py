@@ -5,14 +5,14 @@ from __future__ import annotations
 from making.markdown import code, page, table
 from making.schemas import rows
 
-from proa.builder.settings import Disk as DiskSettings
+from proa.builder.config.settings import Disk as DiskSettings
 from proa.core.artifact import schemas
 from proa.core.release import document as release
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.json_text import MAX_DOCUMENT
 from proa.core.signing import bundle, trust
-from proa.partition import layout
-from proa.partition.statefile import STATE_SIZE
+from proa.partition.boot.statefile import STATE_SIZE
+from proa.partition.disk import layout
 
 _HOLDS = {
     "BOOT": ("The EFI system partition, FAT32: shim and GRUB.", "the factory; no release"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from proa.agent.orderroutes import OPENAPI
-from proa.agent.schemas import plain_schema
+from proa.agent.api.schemas import plain_schema
+from proa.agent.orders.routes import OPENAPI
 from proa.core.orders.messages import NodeStatus, Order
 
 
 def orders() -> str:
-    """agent/proa/agent/orders.json."""
+    """agent/proa/agent/orders/openapi.json."""
     document: dict[str, Any] = json.loads(OPENAPI.read_text())
     schemas = document["components"]["schemas"]
     schemas["Order"] = plain_schema(Order) | {"additionalProperties": False}

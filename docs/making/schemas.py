@@ -13,7 +13,14 @@ from making.markdown import code, page, table
 from proa.core.artifact.schemas import DIALECT, Schema
 from proa.core.runtime import events
 
-_PACKAGES = ("core", "builder", "partition", "agent", "scheduler", "vm")
+_MODULES = (
+    "proa.core.artifact.schemas",
+    "proa.builder.cli.schemas",
+    "proa.partition.cli.schemas",
+    "proa.agent.api.schemas",
+    "proa.scheduler.report.schemas",
+    "proa.vm.cli.schemas",
+)
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)
 _INTRODUCTION = """\
 What the commands print with `--json`, and what they leave in files. Every document of a command has `schema` and `proa`
@@ -21,13 +28,13 @@ What the commands print with `--json`, and what they leave in files. Every docum
 key means never changes under the same schema name. The schemas themselves (JSON Schema, draft 2020-12) are in
 [schemas/](schemas); that of `proa.toml`, for editors, is [proa.toml.schema.json](proa.toml.schema.json). The agent's
 API and its [order socket](../explanation/orders.md) are described by OpenAPI documents of their own,
-[openapi.json](../../agent/proa/agent/openapi.json) and [orders.json](../../agent/proa/agent/orders.json), which they
+[the API](../../agent/proa/agent/api/openapi.json) and [orders](../../agent/proa/agent/orders/openapi.json), which they
 also serve at `/v1/openapi.json`."""
 
 
 def every_schema() -> dict[str, Schema]:
     """All schemas by name, in order."""
-    tables: list[Mapping[str, Schema]] = [importlib.import_module(f"proa.{one}.schemas").SCHEMAS for one in _PACKAGES]
+    tables: list[Mapping[str, Schema]] = [importlib.import_module(one).SCHEMAS for one in _MODULES]
     return dict(sorted((name, schema) for found in tables for name, schema in found.items()))
 
 

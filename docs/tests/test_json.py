@@ -13,16 +13,16 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.agent import schemas as agent_schemas
-from proa.agent import synthetic
-from proa.agent.cli import cli as agent_command
-from proa.builder import pipeline
-from proa.builder import schemas as builder_schemas
-from proa.builder.cache import Cache
-from proa.builder.cli import cli as build_command
-from proa.builder.config import load
-from proa.builder.context import Context
-from proa.builder.pipeline import Order
+from proa.agent.api import schemas as agent_schemas
+from proa.agent.cli.main import cli as agent_command
+from proa.agent.testing import synthetic
+from proa.builder.build import pipeline
+from proa.builder.build.pipeline import Order
+from proa.builder.cli import schemas as builder_schemas
+from proa.builder.cli.main import cli as build_command
+from proa.builder.config.loading import load
+from proa.builder.engine.cache import Cache
+from proa.builder.engine.context import Context
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
 from proa.core.artifact import schemas as core_schemas
@@ -32,12 +32,12 @@ from proa.core.runtime.events import SILENT
 from proa.core.runtime.process import run
 from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
-from proa.partition import schemas as partition_schemas
-from proa.partition.cli import disk_command
-from proa.scheduler import schemas as scheduler_schemas
-from proa.vm import schemas as vm_schemas
-from proa.vm.accel import TCG, Probe, Verdict
-from proa.vm.report import Story
+from proa.partition.cli import schemas as partition_schemas
+from proa.partition.cli.main import disk_command
+from proa.scheduler.report import schemas as scheduler_schemas
+from proa.vm.cli import schemas as vm_schemas
+from proa.vm.machine.accel import TCG, Probe, Verdict
+from proa.vm.support.report import Story
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20

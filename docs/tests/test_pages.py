@@ -26,8 +26,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from proa.core.runtime.process import run
-from proa.vm.breaks import Break
-from proa.vm.clusterplay import playing
+from proa.vm.node.faults import Break
+from proa.vm.simulated.play import playing
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

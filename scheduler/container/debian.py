@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from container.layer import Layer
-from proa.builder import namespace, sources
-from proa.builder.settings import Config, Release, System
+from proa.builder.config.settings import Config, Release, System
+from proa.builder.engine import namespace, sources
 from proa.builder.steps.packages import explain
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError

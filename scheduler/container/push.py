@@ -8,14 +8,15 @@ from typing import Any
 
 import click
 
-from proa.builder.cli import registry_options
+from proa.builder.cli.main import registry_options
+from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.registry import open_source
-from proa.core.oci.source import Payload, Source, read_descriptor
+from proa.core.oci.registry import open_source, open_target
+from proa.core.oci.source import Payload, Target, read_descriptor
 from proa.core.runtime.cli import run_command
 
 
-def push(folder: Path, target: Source) -> str:
+def push(folder: Path, target: Target) -> str:
     """Copy the image of a layout folder, blob by blob; the tag is set last. The manifest's digest comes back.
 
     Args:
@@ -43,7 +44,7 @@ def push(folder: Path, target: Source) -> str:
 def cli(folder: Path, target: str, **access: Any) -> None:
     """Push the image that lies in FOLDER; prints REF@sha256:..."""
     where = parse(target)
-    with open_source(where, **access) as registry:
+    with open_target(where, Access(**access)) as registry:
         digest = push(folder, registry)
     click.echo(str(where.pinned(digest)))
 

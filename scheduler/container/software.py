@@ -12,13 +12,13 @@ from typing import Final
 
 from container.debian import PYTHON
 from container.layer import Layer
-from proa.builder.architecture import AMD64
+from proa.builder.config.architecture import AMD64
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 
 SITE: Final = "usr/lib/proa/python"
 LOCK: Final = Path(__file__).parent / "scheduler.lock"
-COMMANDS: Final = {"proa-scheduler": "proa.scheduler.cli"}
+COMMANDS: Final = {"proa-scheduler": "proa.scheduler.cli.main"}
 _PACKAGES: Final = ("proa.core", "proa.scheduler")
 _LAUNCHER: Final = """\
 #!/usr/bin/python3 -IB

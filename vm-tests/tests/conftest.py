@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.vm.images import Images
+from proa.vm.node.images import Images
 
 
 @pytest.fixture(scope="session")

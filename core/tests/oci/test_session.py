@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.oci.session import Access
+from proa.core.oci.access import Access
 from proa.core.runtime.errors import Code, ProaError
 
 

@@ -30,7 +30,7 @@ field() {
 }
 
 # grown LINE: the line of PERSIST, up to 20 KiB before the end of the disk, rounded down to a whole MiB: as
-# proa.partition.layout has it. Never smaller than it was, and without the attribute.
+# proa.partition.disk.layout has it. Never smaller than it was, and without the attribute.
 grown() {
     start=$(field start "$1")
     size=$(((bytes - 20480) / 1048576 * 1048576 / sector - start))

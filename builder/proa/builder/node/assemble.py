@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proa.builder import localfiles
-from proa.builder.localfiles import Kind
+from proa.builder.config.settings import Config, File, from_document
+from proa.builder.inputs import localfiles
+from proa.builder.inputs.localfiles import Kind
 from proa.builder.node import accounts, clean, seal, software, system, units, var
 from proa.builder.node.tree import Tree
-from proa.builder.settings import Config, File, from_document
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 

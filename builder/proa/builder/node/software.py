@@ -13,7 +13,7 @@ from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import Code, ProaError
 
 SITE: Final = "/usr/lib/proa/python"
-COMMANDS: Final = {"proa-agent": "proa.agent.cli", "proa-disk": "proa.partition.cli"}
+COMMANDS: Final = {"proa-agent": "proa.agent.cli.main", "proa-disk": "proa.partition.cli.main"}
 """What a node has in /usr/bin, and the module of each."""
 _LAUNCHER: Final = """\
 #!/usr/bin/python3 -IB
@@ -25,7 +25,7 @@ from {module} import main
 main()
 """
 _PACKAGES: Final = ("proa.core", "proa.partition", "proa.agent")
-_NOT_ON_NODES: Final = frozenset({"proa/partition/table.py"})
+_NOT_ON_NODES: Final = frozenset({"proa/partition/disk/table.py"})
 """Modules that need pyparted, which no node has."""
 _UNITS: Final = (".service", ".socket", ".timer", ".path", ".mount")
 _INITRD: Final = Path(__file__).parent.parent / "initrd"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.setting import UNSET
+from proa.builder.config.settings import Config
 from proa.builder.node.tree import Tree
-from proa.builder.setting import UNSET
-from proa.builder.settings import Config
 from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.signing import trust

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.settings import Units
 from proa.builder.node.tree import Tree
-from proa.builder.settings import Units
 from proa.core.runtime.errors import Code
 
 FOLDER: Final = "/usr/lib/systemd/system"

@@ -1,4 +1,4 @@
-"""The steps of a build, one file each; ``proa.builder.context`` says what a step is.
+"""The steps of a build, one file each; ``proa.builder.engine.context`` says what a step is.
 
 What lies in each step's output folder:
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import sparse
-from proa.builder.context import Context
-from proa.builder.disklayout import layout
+from proa.builder.config.disklayout import layout
+from proa.builder.engine import sparse
+from proa.builder.engine.context import Context
 from proa.core.runtime.events import Note, human_bytes
-from proa.partition import bootstate, persist, statefile, table
-from proa.partition.bootstate import Slot
-from proa.partition.layout import Layout, check_contents, derive_guid
-from proa.partition.slots import Extent
+from proa.partition.boot import bootstate, statefile
+from proa.partition.boot.bootstate import Slot
+from proa.partition.disk import persist, table
+from proa.partition.disk.layout import Layout, check_contents, derive_guid
+from proa.partition.disk.slots import Extent
 
 TIGHT: Final = 0.8
 """How full a slot may be before the build warns: its size can never change."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import fat
-from proa.builder.context import Context
+from proa.builder.engine.context import Context
+from proa.builder.formats import fat
 
 
 class Esp:

@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import fingerprint, namespace
-from proa.builder.context import Context
+from proa.builder.engine import namespace
+from proa.builder.engine.context import Context
+from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
-from proa.partition import initrdscript
+from proa.partition.boot import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"
 

@@ -14,13 +14,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from proa.builder import fingerprint, namespace, pe
-from proa.builder.context import Context
+from proa.builder.engine import namespace
+from proa.builder.engine.context import Context
+from proa.builder.formats import pe
+from proa.builder.inputs import fingerprint
 from proa.core.release.document import LOADER_VERSION
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.partition import grubscript
-from proa.partition.bootstate import Slot
+from proa.partition.boot import grubscript
+from proa.partition.boot.bootstate import Slot
 
 _MAKE: Final = Path(__file__).parent.parent / "grub" / "make.sh"
 _VENDOR: Final = ".vendor_cert"

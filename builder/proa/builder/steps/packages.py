@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import fingerprint, namespace, sources
-from proa.builder.context import Context
+from proa.builder.engine import namespace, sources
+from proa.builder.engine.context import Context
+from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import replace, sha256

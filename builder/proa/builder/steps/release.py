@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder.context import Context
+from proa.builder.engine.context import Context
 from proa.core.artifact import release_artifact
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import cache, fingerprint, localfiles, namespace
-from proa.builder.context import Context
+from proa.builder.config.settings import Config
+from proa.builder.engine import cache, namespace
+from proa.builder.engine.context import Context
+from proa.builder.inputs import fingerprint, localfiles
 from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import Job, as_text
-from proa.builder.settings import Config
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.signing.keys import load_public

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder import sbom
-from proa.builder.context import Context
+from proa.builder.engine.context import Context
+from proa.builder.formats import sbom
 
 
 class Sbom:

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from proa.builder import fingerprint
-from proa.builder.context import Context
+from proa.builder.engine.context import Context
+from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder import fat, fingerprint, pe
-from proa.builder.context import Context
-from proa.builder.pe import Section
-from proa.builder.settings import Config
-from proa.partition.grubscript import UKI_PATH
+from proa.builder.config.settings import Config
+from proa.builder.engine.context import Context
+from proa.builder.formats import fat, pe
+from proa.builder.formats.pe import Section
+from proa.builder.inputs import fingerprint
+from proa.partition.boot.grubscript import UKI_PATH
 
 PANIC: Final = 10
 """Seconds after which a kernel that panicked reboots."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.context import Context
+from proa.builder.engine.context import Context
 from proa.core.release.document import BLOCK_SIZE
 from proa.core.release.verity import Geometry, build_tree
 from proa.core.runtime.events import Progress

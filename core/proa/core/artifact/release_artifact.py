@@ -11,7 +11,7 @@ from typing import Any, Final
 from proa.core.artifact import signatures
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
-from proa.core.oci.source import Descriptor, Payload, Source, blob_of, digest_of, read_descriptor
+from proa.core.oci.source import Descriptor, Payload, Source, Target, blob_of, digest_of, read_descriptor
 from proa.core.release.document import ARTIFACT_TYPE, CONFIG_TYPE, MANIFEST_TYPE, MEDIA_TYPES, Blob, Release, decode
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, Progress
@@ -123,7 +123,7 @@ def write_release(folder: Path, release: Release, blobs: Mapping[str, Path], tag
         return layout.push_manifest(encode_manifest(release), _as_tag(tag or release.version))
 
 
-def sign_release(source: Source, manifest_digest: str, signers: Iterable[Signer]) -> list[str]:
+def sign_release(source: Target, manifest_digest: str, signers: Iterable[Signer]) -> list[str]:
     """Sign a manifest with each key that has not signed it yet, and store the signatures beside it.
 
     Returns:
@@ -145,7 +145,7 @@ def sign_release(source: Source, manifest_digest: str, signers: Iterable[Signer]
     return [signatures.attach(source, manifest_digest, signature) for signature in made_now]
 
 
-def copy_release(source: Source, target: Source, tag: str = "", monitor: Monitor = SILENT) -> str:
+def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor = SILENT) -> str:
     """Copy a release with its signatures, byte for byte; the manifest's digest comes back.
 
     The tag is set last: whoever follows it finds all of it, and signed. Blobs stream through memory.

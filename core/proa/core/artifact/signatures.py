@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from proa.core.oci.source import EMPTY_TYPE, Descriptor, Source, describe_manifest, digest_of, read_descriptor
+from proa.core.oci.source import EMPTY_TYPE, Descriptor, Source, Target, describe_manifest, digest_of, read_descriptor
 from proa.core.release.document import MANIFEST_TYPE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
@@ -20,13 +20,13 @@ _ANNOTATIONS: Final = {
 _UNREADABLE: Final = frozenset({Code.NOT_FOUND, Code.DIGEST, Code.RELEASE, Code.SIGNATURE})
 
 
-def attach(source: Source, manifest_digest: str, bundle: bytes) -> str:
+def attach(source: Target, manifest_digest: str, bundle: bytes) -> str:
     """Store a signature beside the manifest it is about; the digest of its own manifest comes back.
 
     Equal bundles give equal manifests: attaching one again changes nothing.
 
     Raises:
-        ProaError: As :meth:`proa.core.oci.source.Source.push_manifest`.
+        ProaError: As :meth:`proa.core.oci.source.Target.push_manifest`.
     """
     subject, _ = describe_manifest(source.manifest(manifest_digest))
     return source.push_manifest(_signature_manifest(source, subject, bundle))
@@ -49,7 +49,7 @@ def bundles(source: Source, manifest_digest: str) -> Iterator[bytes]:
                 raise
 
 
-def copy(source: Source, target: Source, manifest_digest: str) -> int:
+def copy(source: Source, target: Target, manifest_digest: str) -> int:
     """Copy a manifest's signatures, byte for byte, to where the manifest is already; how many there were.
 
     What :func:`bundles` leaves out is left behind.
@@ -102,7 +102,7 @@ def _parts(manifest: bytes) -> tuple[Descriptor, Descriptor]:
     return config, layer
 
 
-def _signature_manifest(source: Source, subject: Descriptor, bundle: bytes) -> bytes:
+def _signature_manifest(source: Target, subject: Descriptor, bundle: bytes) -> bytes:
     source.push_blob(_EMPTY)
     source.push_blob(bundle)
     document: dict[str, Any] = {

@@ -5,44 +5,38 @@ from __future__ import annotations
 import dataclasses
 import socket
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.reference import Reference
 from proa.core.oci.retry import DEFAULT_LIMITS, Limits
-from proa.core.oci.source import Source
+from proa.core.oci.source import Source, Target
 from proa.core.runtime.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
+
+    from proa.core.oci.session import Session
 
 _PROBE_SECONDS = 5.0
 
 
 def open_source(
     reference: Reference,
+    access: Access = DEFAULT,
     *,
-    plain_http: bool = False,
-    ca_file: Path | None = None,
-    cert_file: Path | None = None,
-    key_file: Path | None = None,
-    auth_file: Path | None = None,
     limits: Limits = DEFAULT_LIMITS,
     clock: Clock = SYSTEM,
     transport: BaseAdapter | None = None,
 ) -> Source:
-    """Open what a reference names, for reading and for writing. Close it, or use it in a ``with``.
+    """Open what a reference names, for reading. Close it, or use it in a ``with``.
 
-    Plain HTTP is spoken if ``plain_http`` says so, or to this machine if its registry does not speak TLS.
+    Plain HTTP is spoken if ``access`` says so, or to this machine if its registry does not speak TLS.
 
     Args:
         reference: What to open.
-        plain_http: Whether plain HTTP is meant, also to another machine.
-        ca_file: PEM certificates that are trusted besides the system's.
-        cert_file: The client's certificate (PEM) for mutual TLS.
-        key_file: Its key, if it is not in ``cert_file``.
-        auth_file: Where credentials are, instead of the usual places (see :mod:`proa.core.oci.authfile`).
+        access: How a registry is reached.
         limits: Time limits.
         clock: Whose time counts.
         transport: What carries requests instead of the network: for tests.
@@ -52,13 +46,37 @@ def open_source(
 
         return LayoutDir(reference)
     from proa.core.oci.remote import RemoteRepository  # here: an HTTP client costs 11 MiB, and folders need none
-    from proa.core.oci.session import Access, Session
 
-    access = Access(plain_http, ca_file, cert_file, key_file, auth_file)
-    if not (plain_http or ca_file or cert_file or transport) and reference.is_loopback:
+    return RemoteRepository(reference, _session(reference, access, limits, clock, transport))
+
+
+def open_target(
+    reference: Reference,
+    access: Access = DEFAULT,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    clock: Clock = SYSTEM,
+    transport: BaseAdapter | None = None,
+) -> Target:
+    """Open what a reference names, for reading and for writing; see :func:`open_source`."""
+    if reference.layout is not None:
+        from proa.core.oci.layoutdir import LayoutDir
+
+        return LayoutDir(reference)
+    from proa.core.oci.upload import WritableRepository
+
+    return WritableRepository(reference, _session(reference, access, limits, clock, transport))
+
+
+def _session(
+    reference: Reference, access: Access, limits: Limits, clock: Clock, transport: BaseAdapter | None
+) -> Session:
+    from proa.core.oci.session import Session
+
+    chosen = access.plain_http or access.ca_file or access.cert_file or transport
+    if not chosen and reference.is_loopback:
         access = dataclasses.replace(access, plain_http=not _speaks_tls(reference.host))
-    session = Session(reference.host, reference.name, access, limits=limits, clock=clock, transport=transport)
-    return RemoteRepository(reference, session)
+    return Session(reference.host, reference.name, access, limits=limits, clock=clock, transport=transport)
 
 
 def _speaks_tls(host: str) -> bool:

@@ -1,11 +1,10 @@
-"""A repository in a registry, as the OCI distribution specification 1.1 has it: reading. Writing is in ``upload``."""
+"""A repository in a registry, as the OCI distribution specification 1.1 has it: reading. ``upload`` adds writing."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Final, Self
 
 import requests
@@ -15,8 +14,8 @@ from proa.core.oci.failures import safe_url
 from proa.core.oci.reference import Reference
 from proa.core.oci.retry import Patience, Temporary
 from proa.core.oci.session import Call, Session, linked
-from proa.core.oci.source import Descriptor, Payload, check_content, check_digest, digest_of, read_index
-from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE, Blob
+from proa.core.oci.source import Descriptor, check_content, check_digest, digest_of, read_index
+from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import MAX_DOCUMENT
 
@@ -128,18 +127,6 @@ class RemoteRepository:
                 if error.code is not Code.DIGEST or copy == _BAD_COPIES:
                     raise
         raise AssertionError
-
-    def push_blob(self, content: bytes | Path | Payload) -> Blob:
-        """See :class:`proa.core.oci.source.Source`."""
-        from proa.core.oci.upload import Uploader  # here: nodes never push, and every import costs memory
-
-        return Uploader(self).push_blob(Payload.of(content))
-
-    def push_manifest(self, data: bytes, tag: str = "") -> str:
-        """See :class:`proa.core.oci.source.Source`."""
-        from proa.core.oci.upload import Uploader
-
-        return Uploader(self).push_manifest(data, tag)
 
     def _head_digest(self, url: str) -> str:
         """The digest that the registry says a tag has; empty if it does not say."""

@@ -132,6 +132,18 @@ class Source(Protocol):
         """A whole blob, verified, in memory."""
         ...
 
+    def close(self) -> None:
+        """Give back connections; again is harmless."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Target(Source, Protocol):
+    """A source that can be written to."""
+
     def push_blob(self, content: bytes | Path | Payload) -> Blob:
         """Put a blob there unless it is there already."""
         ...
@@ -142,14 +154,6 @@ class Source(Protocol):
         A manifest with a ``subject`` is listed as a referrer from then on.
         """
         ...
-
-    def close(self) -> None:
-        """Give back connections; again is harmless."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def digest_of(data: bytes) -> str:

@@ -1,7 +1,8 @@
-"""Writing to a registry's repository. oras knows the protocol; every request goes by our own session's rules."""
+"""Writing to a registry's repository: no node does. oras knows the protocol; requests go by our own session's rules."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import requests
@@ -21,6 +22,18 @@ _ROUNDS: Final = 3
 _BINARY: Final = "application/octet-stream"
 
 
+class WritableRepository(RemoteRepository):
+    """A repository as a :class:`proa.core.oci.source.Target`."""
+
+    def push_blob(self, content: bytes | Path | Payload) -> Blob:
+        """See :class:`proa.core.oci.source.Target`."""
+        return Uploader(self).push_blob(Payload.of(content))
+
+    def push_manifest(self, data: bytes, tag: str = "") -> str:
+        """See :class:`proa.core.oci.source.Target`."""
+        return Uploader(self).push_manifest(data, tag)
+
+
 class Uploader(Registry):  # type: ignore[misc] # oras has no type information
     """oras's client for one repository, its requests made by :class:`proa.core.oci.session.Session`."""
 
@@ -33,7 +46,7 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
         self._container.repository = repository.reference.name
 
     def push_blob(self, payload: Payload) -> Blob:
-        """See :class:`proa.core.oci.source.Source`; after a failure the whole blob is sent again."""
+        """See :class:`proa.core.oci.source.Target`; after a failure the whole blob is sent again."""
         layer = {"digest": payload.digest, "size": payload.size}
 
         def push() -> None:
@@ -44,7 +57,7 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
         return payload.blob
 
     def push_manifest(self, data: bytes, tag: str = "") -> str:
-        """See :class:`proa.core.oci.source.Source`; the bytes go as they are, their digest is what was signed.
+        """See :class:`proa.core.oci.source.Target`; the bytes go as they are, their digest is what was signed.
 
         Where the registry does not say that it listed the manifest as a referrer, the index at the fallback tag
         is brought up to date (distribution-spec, "Pushing Manifests with Subject").

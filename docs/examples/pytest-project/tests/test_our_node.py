@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from proa.vm.fleet import Factory
-from proa.vm.machine import Machine
+from proa.vm.machine.fleet import Factory
+from proa.vm.machine.machine import Machine
 
 
 @pytest.fixture(scope="module")

@@ -16,18 +16,18 @@ from proa.core.runtime.change_signal import Bell
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.control import log
+from proa.scheduler.control.drain_precheck import Foresight
 from proa.scheduler.control.draining import blockers_of, undrainable, wanted
-from proa.scheduler.control.foresight import Foresight
+from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.fair_turns import Stints
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
 from proa.scheduler.control.sources import Sources
-from proa.scheduler.control.stints import Stints
-from proa.scheduler.control.telling import Teller
 from proa.scheduler.drain.drainer import Drainer, Wanted
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.elector import Elector
-from proa.scheduler.kube.writing import Outcome, Writer, Written
+from proa.scheduler.kube.leader_elector import Elector
+from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import Snapshot

@@ -14,7 +14,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.kube.writing import Outcome, Written
+from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Uncordon
 
 REST: Final = 60.0
@@ -26,7 +27,7 @@ _UNKNOWN: Final = -1
 
 def collection_of(action: Action) -> str:
     """Where an action writes to."""
-    return paths.NODES if isinstance(action, (Cordon, Uncordon)) else paths.NODE_OSES
+    return paths.NODES if isinstance(action, (Cordon, Uncordon)) else NODE_OSES
 
 
 @dataclass(eq=False)

@@ -13,18 +13,18 @@ from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.controller import Controller
+from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.health import Health
+from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.sources import Sources
-from proa.scheduler.control.telling import Teller
 from proa.scheduler.drain.drainer import Drainer
-from proa.scheduler.health import Health
 from proa.scheduler.kube.access import Load
 from proa.scheduler.kube.api import Api, Limits
-from proa.scheduler.kube.elector import Elector
 from proa.scheduler.kube.emit import Events
-from proa.scheduler.kube.terms import Terms, identity
-from proa.scheduler.kube.writing import Writer
-from proa.scheduler.metrics import Metrics
+from proa.scheduler.kube.leader_elector import Elector
+from proa.scheduler.kube.lease_timings import Terms, identity
+from proa.scheduler.objects.writing import Writer
 
 STUCK: Final = 120.0
 """Seconds without a step after which the kubelet is to start this process again."""

@@ -10,8 +10,10 @@ from proa.core.runtime.change_signal import Bell
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
-from proa.scheduler.kube import paths, reading
+from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector, Source
+from proa.scheduler.objects import reading
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView
 
 
@@ -31,8 +33,8 @@ class Sources:
             Reflector(
                 api, paths.NODES, lambda item, before: reading.node(item, before, clock.now()), bell, clock=clock
             ),
-            Reflector(api, paths.NODE_OSES, reading.node_os, bell, clock=clock),
-            Reflector(api, paths.OS_ROLLOUTS, reading.rollout, bell, clock=clock),
+            Reflector(api, NODE_OSES, reading.node_os, bell, clock=clock),
+            Reflector(api, OS_ROLLOUTS, reading.rollout, bell, clock=clock),
             Reflector(api, paths.BUDGETS, budgets.project, bell, clock=clock),
         )
 

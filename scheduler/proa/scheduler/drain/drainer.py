@@ -17,9 +17,9 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain import evictor, pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.evictor import Ask, Evictor
-from proa.scheduler.drain.foresee import foresee
 from proa.scheduler.drain.nodedrain import NodeDrain, Wish
 from proa.scheduler.drain.pods import PodView
+from proa.scheduler.drain.undrainable import foresee
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object

@@ -10,7 +10,7 @@ from sys import intern
 from typing import Any, Final
 
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.planning.annotations import read_time
+from proa.scheduler.objects.annotations import read_time
 from proa.scheduler.spec.rollout import Drain, UnmanagedPods
 
 _MIRROR: Final = "kubernetes.io/config.mirror"

@@ -9,7 +9,7 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.api import MANAGER
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.planning.annotations import read_mark
+from proa.scheduler.objects.annotations import read_mark
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK
 
 ANNOTATIONS: Final = (MARK, FENCE, HOLD, EXCLUDE)

@@ -12,7 +12,7 @@ from typing import Final
 from proa.scheduler.install.names import OWN_STATUS, PROXY, SCHEDULER, item, user
 from proa.scheduler.install.settings import Settings
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.kube.writing import POLICY as FENCE_POLICY
+from proa.scheduler.objects.writing import POLICY as FENCE_POLICY
 from proa.scheduler.planning.views import FENCE
 from proa.scheduler.spec.crd import NODES
 from proa.scheduler.spec.objects import GROUP, VERSION

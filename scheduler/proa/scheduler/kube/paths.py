@@ -5,13 +5,8 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-from proa.scheduler.spec.crd import NODES as NODE_OS
-from proa.scheduler.spec.crd import ROLLOUTS
-
 NODES: Final = "/api/v1/nodes"
 PODS: Final = "/api/v1/pods"
-NODE_OSES: Final = NODE_OS.path
-OS_ROLLOUTS: Final = ROLLOUTS.path
 BUDGETS: Final = "/apis/policy/v1/poddisruptionbudgets"
 CLAIMS: Final = "/api/v1/persistentvolumeclaims"
 VOLUMES: Final = "/api/v1/persistentvolumes"

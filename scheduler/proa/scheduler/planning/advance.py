@@ -11,10 +11,10 @@ from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
 from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
-from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.evidence import examine
+from proa.scheduler.planning.node_progress import Standing, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"

@@ -8,8 +8,8 @@ from typing import Final
 
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Note
-from proa.scheduler.planning.campaign import Campaign
-from proa.scheduler.planning.standing import Standing
+from proa.scheduler.planning.node_progress import Standing
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.views import Record
 from proa.scheduler.spec.times import read
 

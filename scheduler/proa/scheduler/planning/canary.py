@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from proa.core.runtime import duration
-from proa.scheduler.planning.campaign import Campaign
-from proa.scheduler.planning.standing import BEGUN, Standing, Step
+from proa.scheduler.planning.node_progress import BEGUN, Standing, Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rolloutstatus import CanaryStatus

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proa.core.orders.messages import Booted
-from proa.scheduler.planning.standing import Standing
+from proa.scheduler.planning.node_progress import Standing
 from proa.scheduler.spec.rollout import Health
 
 

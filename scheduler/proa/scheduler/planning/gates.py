@@ -10,10 +10,10 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Cordon, Give, Verdict
 from proa.scheduler.planning.blame import SILENCE, failure, is_late
-from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.holds import REST, START, Keeper, Sight
+from proa.scheduler.planning.node_progress import Standing, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.times import text

@@ -12,11 +12,11 @@ from typing import Final
 
 from proa.scheduler.planning.actions import Cordon, Verdict
 from proa.scheduler.planning.blame import waiting
-from proa.scheduler.planning.campaign import Campaign
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.others import Others
+from proa.scheduler.planning.node_progress import Standing
+from proa.scheduler.planning.precedence import Others
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.spec.rollout import ControlPlane, Zones
 from proa.scheduler.spec.times import text
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.scheduler.planning import canary, gates, status, strays
+from proa.scheduler.planning import canary, gates, orphans, status
 from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
-from proa.scheduler.planning.campaign import Campaign, aim_of, is_halted
 from proa.scheduler.planning.holds import Cluster, Sight
-from proa.scheduler.planning.others import look
+from proa.scheduler.planning.node_progress import Aim, Standing, Step, is_reboot_out, stand
+from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.rollout_pass import Campaign, aim_of, is_halted
 from proa.scheduler.planning.silent import BY_SILENCE
-from proa.scheduler.planning.standing import Aim, Standing, Step, is_reboot_out, stand
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
@@ -91,7 +91,7 @@ class Planner:
             statuses[name] = dataclasses.replace(refused, counts=counts)
         cluster = Cluster(_control_plane_away(snapshot))
         found = self._strays(snapshot, acting)
-        given_back, wakes = strays.give_back(snapshot, found, now)
+        given_back, wakes = orphans.give_back(snapshot, found, now)
         if found:
             verdicts |= found
             snapshot = dataclasses.replace(snapshot, pending=snapshot.pending | found.keys())
@@ -164,7 +164,7 @@ class Planner:
         """Marked nodes whose rollout does not answer for them."""
         marked = [(node, node.mark.rollout) for node in snapshot.nodes.values() if node.mark is not None]
         idle = snapshot.rollouts.keys() - acting.keys()
-        return strays.find(marked, idle, self._answering)
+        return orphans.find(marked, idle, self._answering)
 
     def _answering(self, name: str) -> tuple[str, ...]:
         _, _, chosen, standing = self._known[name]

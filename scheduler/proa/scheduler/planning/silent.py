@@ -13,9 +13,9 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
 from proa.scheduler.planning.blame import failure, is_late
-from proa.scheduler.planning.campaign import Campaign
+from proa.scheduler.planning.node_progress import Standing, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.times import read
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import Condition
-from proa.scheduler.planning.campaign import Campaign
+from proa.scheduler.planning.node_progress import Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.spec.rollout import OnFailure
 from proa.scheduler.spec.rolloutstatus import (

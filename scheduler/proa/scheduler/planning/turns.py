@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from proa.scheduler.planning.campaign import Campaign
-from proa.scheduler.planning.standing import Standing
+from proa.scheduler.planning.node_progress import Standing
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.spec.rollout import ControlPlane
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
+from proa.scheduler.kube.epoch import FIRST
 from proa.scheduler.spec import labels
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
@@ -22,8 +23,6 @@ EXCLUDE: Final = "proa.dev/exclude"
 """Annotation of a Node by a person: no rollout counts it."""
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
-FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""From when on the seconds are counted that the first order of an object has as its id."""
 ZONE: Final = "topology.kubernetes.io/zone"
 CONTROL_PLANE: Final = labels.CONTROL_PLANE
 

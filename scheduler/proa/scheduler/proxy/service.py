@@ -10,11 +10,11 @@ from typing import Final, Protocol
 
 from proa.core.runtime.change_signal import Bell
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.proxy.courier import Courier, Tell
+from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.proxy.follower import Agent, Follower
+from proa.scheduler.proxy.proxy import Courier, Tell
 from proa.scheduler.proxy.views import Seen, seen
 
 _LAST_SECONDS: Final = 1.5
@@ -59,7 +59,7 @@ class Service:
         self._bell = Bell()
         self._ended = threading.Event()
         self._reflector: Reflector[Seen] = Reflector(
-            self.api, paths.NODE_OSES, seen, self._bell, f"metadata.name={self.node}", self.clock
+            self.api, NODE_OSES, seen, self._bell, f"metadata.name={self.node}", self.clock
         )
         self._follower = Follower(self.agent, self._bell, self.clock)
         self._courier = Courier(

@@ -18,7 +18,7 @@ from proa.core.orders.messages import NodeStatus, Order
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.planning.annotations import mark_text, read_mark, read_record, read_time, record_text
+from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
     ZONE,

@@ -10,10 +10,10 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning import gates, holds
 from proa.scheduler.planning.actions import Verdict
-from proa.scheduler.planning.campaign import Campaign
+from proa.scheduler.planning.node_progress import Standing, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.rollout_pass import Campaign
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.spec.selectors import matches

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from proa.scheduler.drain.foresee import Pages
-from proa.scheduler.kube import paths, reading
+from proa.scheduler.drain.undrainable import Pages
+from proa.scheduler.kube import paths
 from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects import reading
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker
 
@@ -28,9 +30,9 @@ def snapshot(api: Pages, *, since: datetime | None = None) -> Snapshot:
     Raises:
         ApiError: For any answer that is not 2xx, or none; ``CLUSTER_MISSING`` where Proa is not installed.
     """
-    rollouts = _all(api, paths.OS_ROLLOUTS, reading.rollout)
+    rollouts = _all(api, OS_ROLLOUTS, reading.rollout)
     nodes = _all(api, paths.NODES, reading.node)
-    oses = _all(api, paths.NODE_OSES, reading.node_os)
+    oses = _all(api, NODE_OSES, reading.node_os)
     told = _blockers(nodes, rollouts)
     return Snapshot(
         nodes,

@@ -10,11 +10,11 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning.actions import Verdict
-from proa.scheduler.planning.campaign import ENOUGH
 from proa.scheduler.planning.holds import Sight, undrainable
+from proa.scheduler.planning.node_progress import Standing, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.standing import Standing, Step
+from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.turns import turn
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour

@@ -63,12 +63,12 @@ def look(
         return Seen(*load(path))
     from proa.scheduler.kube import access
     from proa.scheduler.kube.api import Api
-    from proa.scheduler.report import foresight, live
+    from proa.scheduler.report import live, undrainable
 
     api = Api(access.find(kubeconfig, context))
     try:
         snapshot, now = live.snapshot(api), clock.now()
-        snapshot, notes = foresight.look_ahead(api, snapshot, now, rollout=rollout, node=node)
+        snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
         return Seen(snapshot, now, notes)
     finally:
         api.close()

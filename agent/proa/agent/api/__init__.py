@@ -1,0 +1,1 @@
+"""The local API: its server, routes and client."""

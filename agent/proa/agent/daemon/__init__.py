@@ -1,0 +1,1 @@
+"""``proa-agent serve``: the process that owns the node."""

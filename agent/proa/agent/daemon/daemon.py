@@ -1,0 +1,241 @@
+"""``serve``: settles the boot, watches a trial, and does what the local API is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from proa.agent.api.jobs import EventLog, Jobs
+from proa.agent.api.listen import listen
+from proa.agent.daemon.notify import Notifier
+from proa.agent.node.lock import locked
+from proa.agent.node.settings import (
+    INITRD_DEADLINE,
+    ClusterSettings,
+    Commit,
+    HealthSettings,
+    cluster_settings,
+    health_settings,
+)
+from proa.agent.node.view import Context, View, look
+from proa.agent.trial import change
+from proa.agent.trial.health import Health, check_health
+from proa.agent.trial.reconcile import give_up, settle
+from proa.agent.trial.trial import Diary, broken_settings, watch
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note, Tee
+
+_LOCK_PATIENCE: Final = 120.0
+"""Seconds that the daemon waits at its start for a lock that a command holds."""
+_TRIAL_PATIENCE: Final = 86400.0
+"""The same at the end of a trial: for as long as the initrd's deadline lets it."""
+_RETRY: Final = 15.0
+"""Seconds before what went wrong is tried again."""
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """How a trial is looked at, and who commits it."""
+
+    settings: HealthSettings
+    cluster: ClusterSettings
+    look: Callable[[], Health]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """Why a trial is taken back; empty if it is committed."""
+
+    wrong: str = ""
+    code: Code = Code.TRIAL_RETURNED
+
+
+@dataclass
+class Daemon:
+    """The daemon of one node.
+
+    Attributes:
+        context: Places, monitor, time; its wish to stop ends the daemon.
+        notifier: The way to the service manager.
+        allowed: The users who may use the API, and give orders whatever their group.
+    """
+
+    context: Context
+    notifier: Notifier = dataclasses.field(default_factory=Notifier)
+    allowed: frozenset[int] = frozenset({0})
+
+    def __post_init__(self) -> None:
+        self.bell = Bell()
+        self.log = EventLog(bell=self.bell)
+        self.health: Health | None = None
+        self.jobs = Jobs(self.log)
+        self.settled = False
+        self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
+
+    def run(self) -> None:
+        """Serve until asked to stop.
+
+        What the API needs is imported once all else is under way: a machine that boots a trial has no time for it,
+        and whoever calls meanwhile waits in the socket's queue.
+        """
+        self._settle(_LOCK_PATIENCE)
+        path = self.context.paths.socket
+        with listen(path) as listening:
+            self.notifier.send("READY=1")
+            threading.Thread(target=self.watch_trial, name="trial", daemon=True).start()
+            from proa.agent.api.routes import routes
+            from proa.agent.api.server import ApiServer, Gate
+
+            server = ApiServer(listening, routes(self.context, self.jobs, self.bell), Gate(self.allowed))
+            threading.Thread(target=server.serve, name="api", daemon=True).start()
+            with ExitStack() as serving:
+                serving.callback(path.unlink, missing_ok=True)
+                serving.callback(server.stop)
+                self._told(lambda: self._take_orders(serving))
+                try:
+                    while not self.context.cancel.wait(self.notifier.interval):
+                        self.notifier.send("WATCHDOG=1")
+                finally:
+                    self.notifier.send("STOPPING=1")
+                    self.bell.close()
+                    self._stop()
+
+    def _take_orders(self, serving: ExitStack) -> None:
+        """Open the order socket, where there is a group that may give orders; without one nothing of it is imported."""
+        group = cluster_settings(self.context.paths).group
+        if group is None:
+            return
+        from proa.agent.orders.service import serving_orders
+        from proa.agent.orders.status_feed import Bulletin
+        from proa.agent.orders.worker import Desk
+
+        bulletin = Bulletin(self.context, self.jobs, self.bell, health=lambda: self.health)
+        serving.enter_context(serving_orders(Desk(bulletin, lambda: self.settled), group, self.allowed))
+
+    def _settle(self, patience: float) -> None:
+        """Settle the boot; one that cannot be is served all the same: ``status`` must be able to say why."""
+        self.settled = self._told(lambda: self._locked(lambda: settle(self.context), patience))
+        self.bell.ring()
+
+    def _told(self, work: Callable[[], object]) -> bool:
+        """Do something; whether it went well. What went wrong is told, defects too: the daemon lives on."""
+        try:
+            work()
+        except ProaError as error:
+            self.context.monitor.emit(Note(f"{error.code.name}: {error.message}", "warning"))
+            return False
+        except Exception as defect:  # noqa: BLE001 -- a crash would come back at every start
+            what = f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}"
+            self.context.monitor.emit(Note(what, "warning"))
+            return False
+        return True
+
+    def _locked(self, work: Callable[[], object], patience: float) -> None:
+        """Do something under the lock, waiting for a command that holds it."""
+        deadline = Deadline("the lock", patience, self.context.clock)
+        while True:
+            try:
+                with locked(self.context.paths):
+                    work()
+                    return
+            except ProaError as error:
+                if error.code is not Code.BUSY or deadline.passed:
+                    raise
+            self.context.clock.sleep(0.5)
+
+    def watch_trial(self) -> None:
+        """Watch a trial to its end, if this boot is one, and settle the boot, if that is still to be done.
+
+        What goes wrong is tried again for as long as the initrd's own deadline lets a trial live.
+        """
+        deadline = Deadline("the trial", INITRD_DEADLINE, self.context.clock, started=0.0)
+        while not self._looked_after() and not deadline.passed and not self.context.cancel.asked:
+            self._told(lambda: self.context.cancel.clock(self.context.clock).sleep(_RETRY))
+
+    def _looked_after(self) -> bool:
+        """Whether there is nothing left to be done for this boot."""
+        if not self.settled:
+            self._settle(_TRIAL_PATIENCE)
+        return self._told(self._watch_if_trial) and self.settled
+
+    def _watch_if_trial(self) -> None:
+        view = look(self.context)
+        if on_trial(view):
+            self._watch(view)
+
+    def _watch(self, view: View) -> None:
+        diary = Diary(self.context, view)
+        verdict = _Verdict(view.problem.message if view.problem else diary.problem)
+        if not verdict.wrong:
+            checks = self._checks()
+            by_order = checks.cluster.commit is Commit.ORDER
+            found = watch(self.context, checks.settings, self._seen(checks), diary, self._ended, to_the_end=by_order)
+            if found is None:
+                return
+            verdict = self._judge(found, checks)
+        if not verdict.wrong:
+            self._locked(self._commit, _TRIAL_PATIENCE)
+            return
+        diary.ended(verdict.wrong, verdict.code)
+        self._locked(lambda: give_up(self.context, verdict.wrong), _TRIAL_PATIENCE)
+        change.reboot()
+
+    def _ended(self) -> bool:
+        return not on_trial(look(self.context))
+
+    def _seen(self, checks: _Checks) -> Callable[[], Health]:
+        """A look at the health that the cluster hears of."""
+
+        def look_once() -> Health:
+            self.health = checks.look()
+            self.bell.ring()
+            return self.health
+
+        return look_once
+
+    def _judge(self, health: Health, checks: _Checks) -> _Verdict:
+        """What the last look at a trial means."""
+        limit = f"within {checks.settings.deadline:g} s"
+        if not health.healthy:
+            return _Verdict(f"not healthy {limit}: {health.summary}")
+        if checks.cluster.commit is Commit.ORDER:
+            from proa.agent.orders.plan import commit_is_ordered
+
+            if not commit_is_ordered(look(self.context)):
+                return _Verdict(f"healthy, but nobody ordered its commit {limit}", Code.NO_COMMIT_ORDER)
+        return _Verdict()
+
+    def _commit(self) -> None:
+        view = look(self.context)
+        if on_trial(view):  # else an order was faster
+            change.commit(self.context, view)
+            self.context.monitor.emit(Note("the trial is healthy and committed"))
+
+    def _checks(self) -> _Checks:
+        paths = self.context.paths
+        try:
+            settings, cluster = health_settings(paths), cluster_settings(paths)
+        except ProaError as error:
+            broken = broken_settings(error)
+            return _Checks(HealthSettings().resolved(paths), ClusterSettings(), lambda: broken)
+        return _Checks(settings.resolved(paths), cluster, lambda: check_health(paths, settings))
+
+    def _stop(self) -> None:
+        with suppress(ProaError):
+            thread = self.jobs.cancel(Code.INTERRUPTED).thread
+            if thread:
+                thread.join(timeout=30)
+        self.log.close()
+        with suppress(ProaError):
+            self._locked(lambda: change.refresh_etc(self.context, look(self.context)), _LOCK_PATIENCE)
+
+
+def on_trial(view: View) -> bool:
+    """Whether what runs is a trial that nobody ended yet."""
+    return view.booted is not None and view.state.on_trial and view.booted is view.state.good.other

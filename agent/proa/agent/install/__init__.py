@@ -1,0 +1,1 @@
+"""An install: facts, plan, execution."""

@@ -1,0 +1,92 @@
+"""What an install consists of, as it is planned, told and then done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proa.core.runtime.events import human_bytes
+from proa.partition.boot.bootstate import Slot
+
+WRITTEN_BLOBS: Final = ("tree", "root", "boot")
+"""Blobs whose content goes into a slot, in the order in which it is written."""
+
+
+@dataclass(frozen=True)
+class Disarm:
+    """No trial, no fallback into the slot: before its first byte changes."""
+
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"disarm slot {self.slot.value} in both copies of the boot state"
+
+
+@dataclass(frozen=True)
+class TakeBack:
+    """The good slot's release was asked for: the trial of another one is not wanted any more."""
+
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"take the arming of slot {self.slot.value} back"
+
+
+@dataclass(frozen=True)
+class Write:
+    """Fetch, verify, write and read back one blob's content."""
+
+    slot: Slot
+    blob: str
+    """One of :data:`WRITTEN_BLOBS`."""
+    size: int
+    """Bytes in the slot."""
+    fetch: int
+    """Bytes from the registry."""
+
+    def __str__(self) -> str:
+        where = self.slot.uki_name if self.blob == "boot" else self.slot.root_name
+        return f"write {self.blob} to {where}: {human_bytes(self.size)}, fetching {human_bytes(self.fetch)}"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The slot holds this release already, whole: leave it."""
+
+    slot: Slot
+    size: int
+
+    def __str__(self) -> str:
+        return f"keep slot {self.slot.value}, which holds this release whole: {human_bytes(self.size)}"
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Record that the slot holds the release, whole."""
+
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"record slot {self.slot.value} as complete"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Carry /etc over and let the next boot try the slot."""
+
+    slot: Slot
+    tries: int
+
+    def __str__(self) -> str:
+        return f"arm slot {self.slot.value} for {self.tries} tries"
+
+
+@dataclass(frozen=True)
+class Reboot:
+    """Reboot in order."""
+
+    def __str__(self) -> str:
+        return "reboot"
+
+
+Action = Disarm | TakeBack | Write | Keep | Complete | Arm | Reboot

@@ -1,0 +1,194 @@
+"""Carries out an install plan, action by action, in the order in which it stands. The caller holds the lock."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Final
+
+from proa.agent.install.actions import Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
+from proa.agent.install.facts import Offer
+from proa.agent.install.fetch import fetch_frames, fetch_maps, fetch_tree
+from proa.agent.install.plan import InstallPlan
+from proa.agent.node.bookkeeping import remember, remember_slot, write_state
+from proa.agent.node.policy import Policy
+from proa.agent.node.record import SlotRecord
+from proa.agent.node.view import Context, look
+from proa.agent.slot.damage import marking
+from proa.agent.slot.fatfile import file_digest
+from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_writing
+from proa.agent.slot.scrub import tree_reader
+from proa.agent.slot.writer import Belt, Check
+from proa.agent.trial.change import arm, check_arm, disarm
+from proa.core.release.document import BLOCK_SIZE, Release
+from proa.core.release.frames import FrameMap
+from proa.core.release.verity import Geometry, check_blocks
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Progress, step
+from proa.partition.boot import bootstate
+from proa.partition.boot.bootstate import Slot
+
+UKI_PATH: Final = "/EFI/proa/uki.efi"
+"""Where the kernel image lies in the FAT of ``UKI-x``."""
+
+
+@dataclass
+class Execution:
+    """One run of a plan.
+
+    Attributes:
+        context: What every piece of work gets.
+        offer: The release and its source.
+        plan: What is done.
+        policy: What may be armed.
+        opener: How devices are opened.
+        begins: Called when all is believed that can be, right before the slot is given up.
+    """
+
+    context: Context
+    offer: Offer
+    plan: InstallPlan
+    policy: Policy
+    opener: Opener = open_direct
+    begins: Callable[[], None] = lambda: None
+    _maps: dict[str, FrameMap] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack)
+    _opened: tuple[Half, Region] | None = None
+
+    @property
+    def release(self) -> Release:
+        """The release."""
+        return self.offer.candidate.release
+
+    def run(self) -> None:
+        """Do all of it but the reboot.
+
+        Raises:
+            ProaError: What went wrong; the slot is unarmed then, unless the failure came after ``Arm``.
+        """
+        with ExitStack() as self._open:
+            for action in self.plan.actions:
+                self.context.cancel.check()
+                with step(self.context.monitor, _title(action)):
+                    self._do(action)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Disarm():
+                self._disarm()
+            case TakeBack():
+                disarm(self.context, look(self.context))
+            case Write():
+                self._write(action)
+            case Complete():
+                self._open.close()
+                remember_slot(self.context, self.plan.target, dataclasses.replace(self._record(), complete=True))
+            case Arm():
+                self._arm(action.tries)
+            case Keep() | Reboot():  # nothing to do now: the caller reboots once the result is recorded
+                pass
+
+    def _record(self) -> SlotRecord:
+        return SlotRecord.of(self.release, self.offer.candidate.manifest)
+
+    def _disarm(self) -> None:
+        """First what cannot fail half: the record says incomplete, then both copies of the state say unarmed."""
+        view = look(self.context)
+        view.check()
+        self._maps = fetch_maps(self.offer.source, self.release)
+        self.begins()
+        remember_slot(self.context, self.plan.target, self._record())
+        remember(self.context, trial=None)
+        write_state(view, bootstate.disarm(view.state))
+
+    def _arm(self, tries: int) -> None:
+        view = look(self.context)
+        with marking(self.context, view):
+            known = check_arm(view, tries, self.policy)
+        arm(self.context, view, known, tries)
+
+    def _write(self, action: Write) -> None:
+        region = self._region(action.slot, Half.BOOT if action.blob == "boot" else Half.ROOT)
+        match action.blob:
+            case "tree":
+                self._write_tree(action, region)
+            case "root":
+                self._write_frames(action, region, _root_check(region, self.release))
+            case _:
+                digest = _Digest()
+                self._write_frames(action, region, digest.check)
+                digest.compare(self.release.boot.digest)
+                _check_kernel(region, self.release)
+
+    def _region(self, slot: Slot, half: Half) -> Region:
+        """A partition, opened once it is needed; it stays open until another one is, or all is done."""
+        if self._opened is None or self._opened[0] is not half:
+            self._open.close()
+            opened = open_for_writing(self.context, slot, half, self.opener)
+            self._opened = half, self._open.enter_context(opened)
+        return self._opened[1]
+
+    def _write_tree(self, action: Write, region: Region) -> None:
+        pieces = fetch_tree(self.offer.source, self.release, self.context.cancel)
+        with Belt(region, self.release.root.size, progress=self._progress(action)) as belt:
+            for piece in pieces:
+                belt.put(piece)
+
+    def _write_frames(self, action: Write, region: Region, check: Check) -> None:
+        frames, blob = self._maps[action.blob], self.release.blobs[action.blob]
+        with Belt(region, largest=frames.frame_size, check=check, progress=self._progress(action)) as belt:
+            fetch_frames(self.offer.source, blob, frames, self.context.cancel, belt)
+
+    def _progress(self, action: Write) -> Callable[[int], None]:
+        def progress(done: int) -> None:
+            self.context.monitor.emit(Progress(_title(action), done, action.size))
+
+        return progress
+
+
+class _Digest:
+    """The digest of a stream that passes by on a belt."""
+
+    def __init__(self) -> None:
+        self._hasher = hashlib.sha256()
+
+    def check(self, _: int, data: memoryview) -> None:
+        self._hasher.update(data)
+
+    def compare(self, digest: str) -> None:
+        if f"sha256:{self._hasher.hexdigest()}" != digest:
+            raise ProaError(Code.DIGEST, f"the boot image does not match {digest}")
+
+
+def _title(action: Action) -> str:
+    match action:
+        case Write():
+            return f"{action.blob} -> {action.slot.value}"
+        case Reboot():
+            return "reboot"
+        case TakeBack():
+            return f"take back {action.slot.value}"
+        case _:
+            return f"{type(action).__name__.lower()} {action.slot.value}"
+
+
+def _root_check(region: Region, release: Release) -> Callable[[int, memoryview], None]:
+    """Compares blocks with the leaves of the tree that was just written behind the image."""
+    salt = bytes.fromhex(release.root.salt)
+    tree = tree_reader(region, release.root.root_hash, salt, Geometry.of(release.root.size))
+
+    def check(place: int, data: memoryview) -> None:
+        first = place // BLOCK_SIZE
+        check_blocks(data, tree.leaf_digests(first, len(data) // BLOCK_SIZE), salt, first)
+
+    return check
+
+
+def _check_kernel(region: Region, release: Release) -> None:
+    """The kernel image inside the boot image, from the medium, against its own signed digest."""
+    found = file_digest(region.read, release.boot.size, UKI_PATH)
+    if found != release.boot.uki_digest:
+        raise ProaError(Code.DIGEST, f"the kernel image does not match {release.boot.uki_digest}", at=UKI_PATH)

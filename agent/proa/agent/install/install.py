@@ -1,0 +1,152 @@
+"""The verb ``install``: verify, plan, disarm, write, read back, record, and only then, if asked for, arm."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from proa.agent.install.actions import Arm, Reboot, TakeBack
+from proa.agent.install.execute import Execution
+from proa.agent.install.facts import Offer, load_trust, node_facts, open_offer, policy_of
+from proa.agent.install.order import InstallOrder
+from proa.agent.install.plan import InstallPlan, plan_install
+from proa.agent.node.bookkeeping import afterwards, remember, remember_slot, result
+from proa.agent.node.lock import locked
+from proa.agent.node.policy import Policy
+from proa.agent.node.states import Trigger, follow
+from proa.agent.node.view import Context, View, look, need_disk
+from proa.agent.slot.region import Opener, open_direct
+from proa.agent.trial.change import check_reboot, reboot
+from proa.agent.trial.reconcile import settle
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+
+
+def install(
+    context: Context, order: InstallOrder, opener: Opener = open_direct, begins: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Install a release; what is reported as ``proa.install/v1``.
+
+    Args:
+        context: The context.
+        order: What is asked for.
+        opener: How devices are opened.
+        begins: Called right before the standby is given up; what fails earlier has changed nothing.
+
+    Raises:
+        ProaError: The refusal or failure. The slot is unarmed then and the good slot's bytes are untouched.
+    """
+    started = time.monotonic()
+    _forget_peak()
+    need_disk(context)
+    with locked(context.paths):
+        try:
+            settle(context)
+            view = _ready(context, order)
+            with _planned(context, view, order) as (offer, policy, plan):
+                Execution(context, offer, plan, policy, opener, begins).run()
+                if plan.unchanged or plan.keep:
+                    _name(context, plan)
+        except Exception as error:
+            _remember_failure(context, error)
+            raise
+        report = _report(plan, time.monotonic() - started)
+        with afterwards(context):
+            remember(context, last=result(context, "install", **report["release"], slot=report["slot"]))
+        if report["reboot"]:
+            reboot()
+        return report
+
+
+def plan_only(context: Context, order: InstallOrder) -> dict[str, Any]:
+    """Verify and say what an install would do; what is reported as ``proa.install-plan/v1``. Touches nothing.
+
+    Raises:
+        ProaError: The refusal.
+    """
+    with _planned(context, _ready(context, order), order) as (_, _, plan):
+        return _description(plan) | {"actions": [str(action) for action in plan.actions]}
+
+
+@contextmanager
+def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tuple[Offer, Policy, InstallPlan]]:
+    """The release once it is believed, what this node accepts, and what is to be done."""
+    believed = load_trust(context)
+    policy = policy_of(view, believed)
+    with open_offer(context, order.reference, order.registry, believed) as offer:
+        facts = node_facts(context, view, offer.candidate)
+        yield offer, policy, plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.wish)
+
+
+def _ready(context: Context, order: InstallOrder) -> View:
+    """Look at the node, and refuse before the network is asked for anything."""
+    view = look(context)
+    view.check()
+    follow(view.node_state(), Trigger.INSTALL)
+    if order.wish.reboot:
+        check_reboot(view)
+    return view
+
+
+def _name(context: Context, plan: InstallPlan) -> None:
+    """Record which release a slot holds, where only its content was known: as the factory leaves it."""
+    release, manifest = plan.candidate.release, plan.candidate.manifest
+    known = look(context).record.slots.get(plan.slot)
+    if known and known.manifest != manifest:
+        boot = release.boot
+        named = dataclasses.replace(known, manifest=manifest, boot_size=boot.size, boot_digest=boot.digest)
+        remember_slot(context, plan.slot, named)
+
+
+def _description(plan: InstallPlan) -> dict[str, Any]:
+    release = plan.candidate.release
+    return {
+        "release": {
+            "name": release.name,
+            "version": release.version,
+            "serial": release.serial,
+            "root_hash": release.root.root_hash,
+            "manifest": plan.candidate.manifest,
+        },
+        "slot": plan.slot.value,
+        "bytes": {"fetch": plan.fetch, "copy": 0, "keep": plan.keep, "write": plan.write},
+    }
+
+
+def _report(plan: InstallPlan, seconds: float) -> dict[str, Any]:
+    done = {type(action) for action in plan.actions}
+    return _description(plan) | {
+        "unchanged": plan.unchanged,
+        "activated": Arm in done,
+        "taken_back": TakeBack in done,
+        "reboot": Reboot in done,
+        "seconds": round(seconds, 3),
+        "peak_memory": _peak_memory(),
+    }
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak of this process anew (proc(5), ``clear_refs``): a daemon installs many times."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int:
+    """The most memory that this process had, in bytes. Not ``ru_maxrss``: that counts what its parent had, too."""
+    status = Path("/proc/self/status").read_text()
+    return next((int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def _remember_failure(context: Context, error: Exception) -> None:
+    """Keep the reason for ``status``; that it cannot be kept must not hide it."""
+    told = error if isinstance(error, ProaError) else ProaError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+    if told.code is Code.NO_DISK:
+        return  # this machine is no node: nothing is left on it
+    try:
+        remember(context, last=result(context, "install", told))
+    except ProaError as second:
+        context.monitor.emit(Note(f"the result cannot be recorded: {second.message}", "warning"))

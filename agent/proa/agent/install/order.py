@@ -1,0 +1,43 @@
+"""What an install is asked for. Small, so that a mere client of the daemon need not import the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proa.agent.node.settings import RegistrySettings
+from proa.core.runtime.errors import Code, ProaError
+from proa.partition.boot.bootstate import TRIES_MAX, check_tries
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked for besides the release.
+
+    Raises:
+        ProaError: ``USAGE`` for tries out of range, and for a reboot that would try nothing.
+    """
+
+    activate: bool = False
+    reboot: bool = False
+    tries: int = TRIES_MAX
+
+    def __post_init__(self) -> None:
+        check_tries(self.tries)
+        if self.reboot and not self.activate:
+            what = "to reboot without activating would boot what runs now"
+            raise ProaError(Code.USAGE, what, at="reboot", hint="Activate it too.")
+
+
+@dataclass(frozen=True)
+class InstallOrder:
+    """What is asked for.
+
+    Attributes:
+        reference: The release.
+        wish: Whether to arm it, and to reboot then.
+        registry: How to reach the registry.
+    """
+
+    reference: str
+    wish: Wish = field(default_factory=Wish)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)

@@ -1,0 +1,1 @@
+"""What the agent knows and keeps of its node."""

@@ -1,0 +1,141 @@
+"""What is known of this boot: the initrd's report, and whether boot loader and boot state agree about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from proa.agent.node.paths import Paths
+from proa.agent.node.record import TrialRecord
+from proa.core.release.document import BLOCK_SIZE
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+from proa.core.runtime.json_text import load_json
+from proa.partition.boot.bootstate import TRIES_MAX, BootState, Slot
+
+SCHEMA: Final = "proa.boot/v1"
+
+
+@dataclass(frozen=True)
+class BootReport:
+    """What the initrd found (``/run/proa/boot.json``).
+
+    Attributes:
+        slot: The slot whose root it opened.
+        root_hash: Of that root, in hexadecimal.
+        trial: Whether the boot state named the slot as the one on trial.
+        left: Tries left after the boot loader took this one.
+    """
+
+    slot: Slot
+    root_hash: str
+    trial: bool
+    left: int
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What runs, as the signed command line and the release's own file say it."""
+
+    root_hash: str
+    salt: str
+    root_size: int
+    """Bytes of the file system."""
+    name: str = ""
+    version: str = ""
+    serial: int = 0
+    floor: int = 0
+    compatible: str = ""
+    architecture: str = ""
+
+
+def boot_report(paths: Paths) -> BootReport | None:
+    """The initrd's report; none when it left none.
+
+    Raises:
+        ProaError: ``HANDSHAKE`` when it is not one, ``DEVICE`` when it cannot be read.
+    """
+    if not paths.boot.exists():
+        return None
+    with os_errors(paths.boot):
+        data = paths.boot.read_bytes()
+    try:
+        document = load_json(data, Code.HANDSHAKE)
+        if document["schema"] != SCHEMA:
+            raise ValueError(f"not {SCHEMA}")
+        left = int(document["left"])
+        return BootReport(Slot(document["slot"]), str(document["root_hash"]), document["trial"] is True, left)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ProaError(Code.HANDSHAKE, f"the initrd's report is not one: {error}", at=paths.boot) from error
+
+
+def boot_id(paths: Paths) -> str:
+    """The kernel's identifier of this boot; empty where there is none."""
+    return _text(paths.root / "proc/sys/kernel/random/boot_id")
+
+
+def command_line(paths: Paths) -> str:
+    """The kernel's command line; empty where there is none."""
+    return _text(paths.cmdline)
+
+
+def booted_release(paths: Paths) -> Booted | None:
+    """What runs; none where the command line has no root hash."""
+    words = dict(re.findall(r"(?:^|\s)proa\.([a-z_]+)=(\S+)", command_line(paths)))
+    if "root_hash" not in words:
+        return None
+    release = own_release(paths)
+    return Booted(
+        root_hash=words["root_hash"].lower(),
+        salt=words.get("salt", ""),
+        root_size=int(words.get("data_blocks", "0")) * BLOCK_SIZE,
+        **{key: release[key] for key in _OWN if isinstance(release.get(key), _OWN[key])},
+    )
+
+
+_OWN: Final = {"name": str, "version": str, "serial": int, "floor": int, "compatible": str, "architecture": str}
+
+
+def own_release(paths: Paths) -> dict[str, Any]:
+    """What the booted release says of itself (``release.json``); empty where there is no such file."""
+    try:
+        document = json.loads(paths.release.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def disagreement(
+    report: BootReport | None, booted: Slot, state: BootState, trial: TrialRecord | None, *, leaving: bool
+) -> str:
+    """Why boot loader and boot state do not agree about this boot; empty when they do.
+
+    Args:
+        report: What the initrd found.
+        booted: The running slot, by device number.
+        state: The boot state as it is now.
+        trial: The trial that was armed, as the agent remembers it.
+        leaving: Whether this boot's slot was given up by order since it was booted.
+    """
+    if report is None:
+        return "the initrd left no report of this boot"
+    if report.slot is not booted:
+        return f"the initrd opened slot {report.slot.value}, but slot {booted.value} runs"
+    if report.trial and state.good is not booted:
+        limit = trial.tries if trial and trial.slot == booted.value else TRIES_MAX
+        if report.left >= limit:
+            return f"{report.left} of {limit} tries are left on a trial that runs: the boot loader cannot count down"
+    chosen = {state.good, *([state.trial] if report.trial else [])}
+    if booted in chosen or leaving or state.alt:
+        return ""
+    return f"slot {booted.value} runs, but slot {state.good.value} is good and no trial of {booted.value} is known"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,151 @@
+"""The order that a node was given last: whether it is taken in, and what is kept of it in ``agent.json``. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+from proa.agent.node.typed import Count, Time, Word, checked
+from proa.core.oci import reference
+from proa.core.orders.messages import Action, Order, Result
+from proa.core.runtime import duration
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema import model
+
+MAX_NUMBER: Final = (1 << 63) - 1
+"""The highest id and fence: what the API server can keep."""
+_Slot = Annotated[str, re.compile("[ab]?").fullmatch]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When and in which boot something was seen.
+
+    Attributes:
+        time: The wall clock (RFC 3339).
+        boot_id: The kernel's identifier of the boot.
+        uptime: Seconds since that boot began.
+    """
+
+    time: str
+    boot_id: str
+    uptime: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An order that was taken in, and how far it has come."""
+
+    order: Order
+    seen: Time
+    """When the node saw it first; its time runs from then on."""
+    boot_id: str
+    """In which boot that was."""
+    uptime: Count
+    """Seconds since that boot had begun."""
+    result: Result = Result.RUNNING
+    code: Word = ""
+    """The error's code; empty as long as nothing went wrong."""
+    message: str = ""
+    begun: bool = False
+    """Whether something was changed for it: it can only fail then, no longer be refused."""
+    slot: _Slot = ""
+    """Where a rollback leads to, once it was begun."""
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not come to its end."""
+        return self.result is Result.RUNNING
+
+    @property
+    def digest(self) -> str:
+        """The release's manifest digest; empty for an order that has none."""
+        return self.order.release.rpartition("@")[2]
+
+    @property
+    def limit(self) -> float:
+        """Seconds that it may take."""
+        return duration.parse(self.order.timeout).total_seconds()
+
+    def elapsed(self, boot_id: str, uptime: float, now: datetime) -> float:
+        """Seconds since it was seen: by the kernel's clock within a boot, else by the wall clock.
+
+        The latter may have been set back meanwhile: it is not believed below what the present boot has lasted.
+        """
+        if boot_id == self.boot_id:
+            return max(0.0, uptime - self.uptime)
+        return max(uptime, (now - datetime.fromisoformat(self.seen)).total_seconds())
+
+    def ended(self, result: Result, code: str = "", message: str = "") -> Taken:
+        """The same, at its end. What was begun can only fail, no longer be refused."""
+        if result is Result.REFUSED and self.begun:
+            result = Result.FAILED
+        return dataclasses.replace(self, result=result, code=code, message=message)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON keys and values."""
+        rest = {name: getattr(self, name) for name in _KEPT}
+        return rest | {"order": model.document(self.order), "result": self.result.value}
+
+
+_KEPT: Final = {
+    name: hint for name, hint in typing.get_type_hints(Taken, include_extras=True).items() if name != "order"
+}
+
+
+def read(values: object) -> Taken:
+    """What was kept of an order.
+
+    Raises:
+        ProaError, TypeError, ValueError: When it is not one.
+    """
+    kept = checked(values, Mapping)
+    order = model.parse(Order, kept.get("order"), "order")
+    check(order)
+    return Taken(order, **{name: checked(value, _KEPT[name]) for name, value in kept.items() if name in _KEPT})
+
+
+def take(last: Taken | None, order: Order, moment: Moment) -> Taken:
+    """What is kept of an order that was just given. The last one again is the same object: nothing changes.
+
+    Raises:
+        ProaError: ``STALE_ORDER`` for a fence below the last one, an id that is not higher, and the last id with other
+            content; ``CONFIG_VALUE`` or ``REFERENCE`` as :func:`check`.
+    """
+    check(order)
+    if last is not None:
+        if order == last.order:
+            return last
+        if order.fence < last.order.fence:
+            what = f"the order has fence {order.fence}, one with {last.order.fence} was seen"
+            raise ProaError(Code.STALE_ORDER, what, at="fence")
+        if order.id == last.order.id:
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with other content", at="id")
+        if order.id < last.order.id:
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} comes after order {last.order.id}", at="id")
+    return Taken(order, moment.time, moment.boot_id, moment.uptime)
+
+
+def check(order: Order) -> None:
+    """Check what holds between the fields of an order; each was checked by itself when it was read.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE``, or ``REFERENCE`` for a release that can be none.
+    """
+    for name, number in (("id", order.id), ("fence", order.fence)):
+        if number > MAX_NUMBER:
+            raise ProaError(Code.CONFIG_VALUE, f"{name} is higher than {MAX_NUMBER}", at=name)
+    duration.parse(order.timeout)
+    if order.release:
+        reference.parse(order.release)
+    elif order.action in (Action.STAGE, Action.BOOT):
+        what = f"{order.action.value} needs a release, written as HOST/NAME[:TAG]@sha256:..."
+        raise ProaError(Code.CONFIG_VALUE, what, at="release")
+    if order.action is Action.COMMIT and not (order.trial and order.trial.boot_id and order.trial.root_hash):
+        what = "Commit needs a trial: the boot id and the root hash that were proved good"
+        raise ProaError(Code.CONFIG_VALUE, what, at="trial")

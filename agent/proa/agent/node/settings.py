@@ -1,0 +1,180 @@
+"""The agent's settings: ``agent.toml`` and ``registry.toml``, of the release and then of the node's owner.
+
+A key in ``/etc/proa`` stands over the same key in ``/usr/lib/proa``. Trust is not here: see ``policy``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from proa.agent.node.boot import command_line
+from proa.agent.node.paths import Paths
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+
+MAX_FILE: Final = 1 << 16
+"""Bytes of a settings file beyond which it is refused."""
+INITRD_DEADLINE: Final = 600.0
+"""Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
+MAX_GROUP: Final = (1 << 32) - 2
+"""The highest number that a group can have."""
+Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "RegistrySettings")
+
+
+@dataclass(frozen=True)
+class HealthSettings:
+    """The table ``[health]`` of ``agent.toml``."""
+
+    deadline: float = 0.0
+    """Seconds from the kernel's start by which a trial must be healthy, else the agent takes it back. 0 stands for
+    nine tenths of the initrd's own deadline (``proa.deadline`` of the signed command line), which holds when there
+    is no agent."""
+    interval: float = 5.0
+    """Seconds between two looks."""
+    check_limit: float = 60.0
+    """Seconds that one check may take."""
+    units: tuple[str, ...] = ()
+    """Units that must be active, besides that none may have failed."""
+    ignore: tuple[str, ...] = ()
+    """Units whose failure does not count."""
+
+    def resolved(self, paths: Paths) -> HealthSettings:
+        """The same with a deadline that is never 0."""
+        if self.deadline:
+            return self
+        signed = [word.partition("=")[2] for word in command_line(paths).split() if word.startswith("proa.deadline=")]
+        whole = float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
+        return dataclasses.replace(self, deadline=0.9 * whole)
+
+
+class Commit(enum.Enum):
+    """Who commits a trial."""
+
+    CHECKS = "checks"
+    """The agent, as soon as its health checks pass."""
+    ORDER = "order"
+    """The cluster: a healthy trial waits for the order, until its deadline."""
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """The table ``[cluster]`` of ``agent.toml``."""
+
+    group: int | None = None
+    """The number of the group that may give orders; without one there is no order socket."""
+    commit: Commit = Commit.CHECKS
+    """Who commits a trial: ``checks`` or ``order``."""
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """``registry.toml``: what ``install`` uses where its flags say nothing."""
+
+    plain_http: bool = False
+    """Whether a registry that is not this machine may be spoken to without TLS."""
+    ca_file: str | None = None
+    """PEM file of the CA that signed the registry's certificate."""
+    cert_file: str | None = None
+    """PEM file of a client certificate."""
+    key_file: str | None = None
+    """PEM file of its key."""
+    auth_file: str | None = None
+    """The Docker or containers auth file with the credentials."""
+
+
+def health_settings(paths: Paths) -> HealthSettings:
+    """The table ``[health]``, the owner's keys over the release's.
+
+    Raises:
+        ProaError: ``CONFIG_SYNTAX``, ``CONFIG_UNKNOWN_KEY`` or ``CONFIG_VALUE``, with the file in ``at``.
+    """
+    return _agent_settings(paths, "health", HealthSettings())
+
+
+def cluster_settings(paths: Paths) -> ClusterSettings:
+    """The table ``[cluster]``, the owner's keys over the release's.
+
+    Raises:
+        ProaError: as :func:`health_settings`.
+    """
+    return _agent_settings(paths, "cluster", ClusterSettings())
+
+
+def registry_settings(paths: Paths) -> RegistrySettings:
+    """``registry.toml``, the owner's keys over the release's.
+
+    Raises:
+        ProaError: as :func:`health_settings`.
+    """
+    result = RegistrySettings()
+    for file in (paths.usr / "registry.toml", paths.etc / "registry.toml"):
+        result = _over(result, _load(file), file)
+    return result
+
+
+_TABLES: Final = ("health", "cluster")
+
+
+def _agent_settings(paths: Paths, name: str, result: Table) -> Table:
+    """One table of ``agent.toml``."""
+    for file in (paths.usr / "agent.toml", paths.etc / "agent.toml"):
+        document = _load(file)
+        unknown = sorted(set(document) - set(_TABLES))
+        if unknown:
+            what = f"'{unknown[0]}' is no table; there are: {', '.join(_TABLES)}"
+            raise ProaError(Code.CONFIG_UNKNOWN_KEY, what, at=file)
+        result = _over(result, document.get(name, {}), file)
+    return result
+
+
+def _load(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    with os_errors(file), file.open("rb") as opened:
+        data = opened.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise ProaError(Code.CONFIG_SYNTAX, f"more than {MAX_FILE} bytes", at=file)
+    try:
+        return tomllib.loads(data.decode())
+    except ValueError as error:
+        raise ProaError(Code.CONFIG_SYNTAX, str(error), at=file) from error
+    except RecursionError as error:
+        raise ProaError(Code.CONFIG_SYNTAX, "its values are nested too deeply", at=file) from error
+
+
+def _over(table: Table, values: object, file: Path) -> Table:
+    if not isinstance(values, dict):
+        raise ProaError(Code.CONFIG_VALUE, "must be a table", at=file)
+    kinds = typing.get_type_hints(type(table))
+    for key, value in values.items():
+        if key not in kinds:
+            raise ProaError(Code.CONFIG_UNKNOWN_KEY, f"'{key}' is no setting; there are: {', '.join(kinds)}", at=file)
+        change: dict[str, Any] = {key: _convert(kinds[key], value, f"{file}: {key}")}
+        table = dataclasses.replace(table, **change)
+    return table
+
+
+def _convert(kind: object, value: object, at: str) -> object:
+    """A TOML value as the field's type."""
+    if kind is bool and isinstance(value, bool):
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6:
+        return float(value)
+    if kind == (int | None):
+        if type(value) is int and 1 <= value <= MAX_GROUP:
+            return value
+    elif isinstance(kind, types.UnionType) and isinstance(value, str):
+        return value
+    if kind is Commit and value in [one.value for one in Commit]:
+        return Commit(value)
+    if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    shown = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(str(value)[:80])
+    raise ProaError(Code.CONFIG_VALUE, f"{shown} is not what this setting takes", at=at)

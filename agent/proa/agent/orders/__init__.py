@@ -1,0 +1,1 @@
+"""Orders from the cluster: taken in, planned, carried out, reported."""

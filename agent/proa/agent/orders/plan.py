@@ -1,0 +1,240 @@
+"""What comes next for the order that a node has: decided from one look, so that any interruption may come anywhere.
+
+Nothing here remembers a step. What was done shows in the boot state, in the slots and in the record, and an order that
+has come to its end by whatever way is done. Pure.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from proa.agent.node.order_book import Taken
+from proa.agent.node.record import Returned
+from proa.agent.node.states import NodeState
+from proa.agent.node.view import View, known_slot
+from proa.core.orders.messages import Action, Result
+from proa.core.runtime.errors import Code, ProaError
+from proa.partition.boot.bootstate import Slot
+
+
+class Deed(enum.Enum):
+    """What may be done for an order."""
+
+    WAIT = "wait"
+    STAGE = "install the release, without arming it"
+    STOP = "ask the install under way to stop, since nobody wants it any more"
+    TIME_OUT = "ask the install under way to stop, since its time is up"
+    ARM = "arm the staged release for one try"
+    DISARM = "take the arming back"
+    REBOOT = "reboot"
+    COMMIT = "make the running trial good"
+    ROLL_BACK = "make the other slot good"
+
+
+@dataclass(frozen=True)
+class End:
+    """The order has come to its end. ``REFUSED`` becomes ``FAILED`` where something was changed for it."""
+
+    result: Result
+    code: Code | None = None
+    message: str = ""
+
+
+Step = Deed | End
+DONE: Final = End(Result.DONE)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """An install that was begun for an order, by this process.
+
+    Attributes:
+        digest: The release's manifest digest.
+        begun: Whether it gave the standby up.
+        over: Whether it has ended.
+        error: Why it did not end well.
+    """
+
+    digest: str
+    begun: bool = False
+    over: bool = False
+    error: ProaError | None = None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the next step is decided from.
+
+    Attributes:
+        state: What the node is.
+        problem: Why boot loader and boot state cannot be believed.
+        settled: Whether what the boot before left to be told has been told.
+        boot_id: The kernel's identifier of this boot.
+        root_hash: Of what runs.
+        booted: The running slot.
+        good: The committed slot.
+        running: The manifest digest of what runs; empty if it is not known, as for the two below.
+        staged: Of what the slot that is not good holds, complete.
+        kept: Of what the good slot holds.
+        armed: Whether the next boot is a trial, and this is the good slot's.
+        returned: Why the last trial came back; none from an arming on.
+        healthy: Whether the checks of a trial have passed.
+        staging: The install under way, or the one that ended last.
+        late: Whether the order's time is up.
+    """
+
+    state: NodeState
+    problem: ProaError | None = None
+    settled: bool = True
+    boot_id: str = ""
+    root_hash: str = ""
+    booted: Slot | None = None
+    good: Slot = Slot.A
+    running: str = ""
+    staged: str = ""
+    kept: str = ""
+    armed: bool = False
+    returned: Returned | None = None
+    healthy: bool = False
+    staging: Staging | None = None
+    late: bool = False
+
+    @property
+    def on_other(self) -> bool:
+        """Whether the slot that is not good runs: on trial, or about to be left."""
+        return self.booted is self.good.other
+
+
+def situation(view: View) -> Situation:
+    """What a look tells; what only the daemon knows is still to be filled in."""
+    good = known_slot(view, view.state.good)
+    other = known_slot(view, view.state.good.other)
+    running = known_slot(view, view.booted) if view.booted else None
+    return Situation(
+        state=view.node_state(),
+        problem=view.problem,
+        boot_id=view.boot_id,
+        root_hash=view.booted_release.root_hash if view.booted_release else "",
+        booted=view.booted,
+        good=view.state.good,
+        running=running.manifest if running else "",
+        staged=other.manifest if other and other.complete else "",
+        kept=good.manifest if good and good.complete else "",
+        armed=view.problem is None and view.state.pending and view.is_good,
+        returned=view.record.returned,
+    )
+
+
+def next_step(taken: Taken, now: Situation) -> Step:
+    """What comes next for an order that has not come to its end."""
+    if now.staging and not now.staging.over and not _wants(taken, now.staging):
+        return Deed.STOP
+    step = _RULES[taken.order.action](taken, now)
+    return step if isinstance(step, End) or not now.late else _too_late(taken, now)
+
+
+def commit_is_ordered(view: View) -> bool:
+    """Whether the running trial is only waiting for its checks: its commit was ordered."""
+    taken, now = view.record.order, situation(view)
+    return taken is not None and taken.running and taken.order.action is Action.COMMIT and _is_meant(taken, now)
+
+
+def told(returned: Returned) -> str:
+    """Why a trial came back, with the last word of a kernel that crashed."""
+    return f"{returned.reason}; {returned.kernel[-1]}" if returned.kernel else returned.reason
+
+
+def _wants(taken: Taken, staging: Staging) -> bool:
+    return taken.order.action is Action.STAGE and staging.digest == taken.digest
+
+
+def _too_late(taken: Taken, now: Situation) -> Step:
+    """An order whose time is up leaves nothing behind that would go on by itself."""
+    if now.staging and not now.staging.over:
+        return Deed.TIME_OUT
+    if taken.order.action is Action.BOOT and taken.begun and now.armed:
+        return Deed.DISARM
+    return End(Result.FAILED, Code.TIMEOUT, f"not done within {taken.order.timeout}")
+
+
+def _came_back(returned: Returned) -> End:
+    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), told(returned))
+
+
+def _none(_: Taken, now: Situation) -> Step:
+    return Deed.DISARM if now.armed else DONE
+
+
+def _stage(taken: Taken, now: Situation) -> Step:
+    staging = now.staging if now.staging and _wants(taken, now.staging) else None
+    if staging and not staging.over:
+        return Deed.WAIT
+    if staging and staging.error is None:
+        return DONE
+    if staging and staging.error and staging.error.code not in (Code.BUSY, Code.INTERRUPTED):
+        if staging.error.code is Code.TIMEOUT:
+            return End(Result.FAILED, Code.TIMEOUT, f"not done within {taken.order.timeout}")
+        result = Result.FAILED if staging.begun else Result.REFUSED
+        return End(result, staging.error.code, staging.error.message)
+    return DONE if taken.digest in (now.staged, now.kept) else Deed.STAGE
+
+
+def _boot(taken: Taken, now: Situation) -> Step:
+    given_up = now.state in (NodeState.LEAVING, NodeState.INCONSISTENT)
+    if now.running == taken.digest and not given_up:
+        return DONE
+    if not taken.begun:
+        return Deed.ARM
+    if now.armed and now.staged == taken.digest:
+        return Deed.REBOOT
+    if not now.settled or now.on_other:  # the trial is about to be given up: the next boot tells why
+        return Deed.WAIT
+    return _came_back(now.returned) if now.returned else Deed.ARM
+
+
+def _commit(taken: Taken, now: Situation) -> Step:
+    proof = taken.order.trial
+    if now.state is NodeState.TRIAL and _is_meant(taken, now):
+        return Deed.COMMIT if now.healthy else Deed.WAIT
+    waited = proof is not None and taken.boot_id == proof.boot_id
+    committed = proof is not None and now.booted is now.good and now.root_hash == proof.root_hash
+    if committed and (waited or _is_meant(taken, now)):
+        return DONE
+    if waited and (now.state is NodeState.LEAVING or not now.settled):
+        return Deed.WAIT  # the trial was given up: the next boot tells why
+    if waited and now.boot_id != taken.boot_id and now.returned:
+        return _came_back(now.returned)
+    if now.state is NodeState.TRIAL:
+        what = f"boot {now.boot_id} tries root {now.root_hash}, the order means another trial"
+        return End(Result.REFUSED, Code.STALE_ORDER, what)
+    if now.problem:
+        return End(Result.REFUSED, now.problem.code, now.problem.message)
+    return End(Result.REFUSED, Code.NO_TRIAL, "no trial runs that could be committed")
+
+
+def _is_meant(taken: Taken, now: Situation) -> bool:
+    """Whether what runs is what the order's proof is about."""
+    proof = taken.order.trial
+    return proof is not None and (now.boot_id, now.root_hash) == (proof.boot_id, proof.root_hash)
+
+
+def _roll_back(taken: Taken, now: Situation) -> Step:
+    if not taken.begun:
+        return Deed.ROLL_BACK
+    if not now.settled:
+        return Deed.WAIT
+    if now.booted is now.good and now.good.value == taken.slot:
+        return DONE
+    return Deed.REBOOT if now.state is NodeState.LEAVING else Deed.ROLL_BACK
+
+
+_RULES: Final[Mapping[Action, Callable[[Taken, Situation], Step]]] = {
+    Action.NONE: _none,
+    Action.STAGE: _stage,
+    Action.BOOT: _boot,
+    Action.COMMIT: _commit,
+    Action.ROLLBACK: _roll_back,
+}

@@ -1,0 +1,255 @@
+"""The order desk: takes the cluster's orders in, and sees each to its end, step by step, whatever comes between."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proa.agent.api.jobs import Job
+from proa.agent.install.order import InstallOrder
+from proa.agent.node.bookkeeping import amend
+from proa.agent.node.boot import boot_id
+from proa.agent.node.order_book import Moment, Taken, take
+from proa.agent.node.record import Record
+from proa.agent.node.settings import registry_settings
+from proa.agent.node.view import Context, View, look
+from proa.agent.orders.execution import DEEDS, begun_staging
+from proa.agent.orders.plan import Deed, End, Situation, Staging, next_step, situation
+from proa.agent.orders.status_feed import Bulletin
+from proa.agent.trial import change
+from proa.core.orders.messages import Order, Result
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.core.schema.model import parse
+
+RETRY: Final = 5.0
+"""Seconds before what could not be begun is tried again, as when another process holds the lock."""
+IDLE: Final = 60.0
+"""Seconds before an order that waits is looked at without a reason, and a reboot that did not come is ordered again."""
+_AGAIN: Final = (Code.BUSY, Code.CANCELLED, Code.INTERRUPTED)
+"""Errors of a step that say nothing about the order."""
+_OVERTAKEN: Final = (Code.NO_TRIAL, Code.STALE_ORDER)
+"""Errors of a step that was overtaken: another look tells what comes next."""
+Install = Callable[[Context, InstallOrder, Callable[[], None]], dict[str, Any]]
+
+
+def install_release(context: Context, order: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
+    """The install itself; what it needs is imported once it is asked for."""
+    from proa.agent.install.install import install
+
+    return install(context, order, begins=begins)
+
+
+@dataclass
+class Desk:
+    """The desk of one node.
+
+    Attributes:
+        bulletin: Where the node's state is told; its bell says that it is to be looked at again.
+        settled: Whether this boot was settled.
+        install: How a release is installed.
+    """
+
+    bulletin: Bulletin
+    settled: Callable[[], bool] = lambda: True
+    install: Install = install_release
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._staging: Staging | None = None
+        self._job: Job | None = None
+        self._latest: tuple[int, Deed] | None = None
+        self._said = ""
+        self._not_before = dict.fromkeys(Deed, 0.0)
+
+    @property
+    def context(self) -> Context:
+        """The daemon's."""
+        return self.bulletin.context
+
+    # taking in
+
+    def put(self, body: Mapping[str, Any]) -> None:
+        """Take an order in; the same one again changes nothing.
+
+        Raises:
+            ProaError: ``CONFIG_VALUE`` or ``REFERENCE`` for one that is none, ``STALE_ORDER``; ``DEVICE`` or
+                ``DISK_FULL`` when it cannot be kept.
+        """
+        order = parse(Order, body, strict=True)
+        context = self.context
+        moment = Moment(context.time(), boot_id(context.paths), int(context.clock.monotonic()))
+
+        def note(record: Record) -> Record:
+            taken = take(record.order, order, moment)
+            if taken is record.order:
+                return record
+            self._forget_staging()
+            return dataclasses.replace(record, order=taken)
+
+        with self._lock:
+            amend(context, note)
+        self.bulletin.bell.ring()
+
+    def _forget_staging(self) -> None:
+        """What became of an install that an earlier order asked for says nothing about a new one; the lock is held."""
+        if self._staging and self._staging.over:
+            self._staging = None
+
+    # carrying out
+
+    def run(self) -> None:
+        """See every order to its end, until the bell is closed. What goes wrong is told and tried again."""
+        bell, cancel = self.bulletin.bell, self.context.cancel
+        while not bell.closed and not cancel.asked:
+            known = bell.rings
+            try:
+                pause = self.step()
+            except ProaError as error:
+                self._tell(f"{error.code.name}: {error.message}")
+            except Exception as defect:  # noqa: BLE001 -- a defect in one order must not end the daemon
+                self._tell(f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}")
+            else:
+                self._said = ""
+                bell.wait(known, pause)
+                continue
+            cancel.wait(RETRY)  # not for the bell, which rings with what was told
+
+    def _tell(self, what: str) -> None:
+        """Tell what went wrong, once for as long as it is the same."""
+        if what != self._said:
+            self._said = what
+            self.context.monitor.emit(Note(what, "warning"))
+
+    def step(self) -> float | None:
+        """Do what comes next for the order at hand; seconds until it is to be looked at again, none for not at all.
+
+        Raises:
+            ProaError: When the node cannot be looked at, or what became of the order cannot be kept.
+        """
+        view = look(self.context)
+        taken = view.record.order
+        if taken is None or not taken.running:
+            return None
+        left = taken.limit - taken.elapsed(view.boot_id, self._uptime, self.context.clock.now())
+        step = next_step(taken, self._situation(view, late=left <= 0))
+        if isinstance(step, End):
+            self._end(taken, step)
+            return None
+        pause = self._try(taken, view, step)
+        return pause if left <= 0 else min(pause, left)
+
+    def _situation(self, view: View, *, late: bool) -> Situation:
+        health = self.bulletin.health()
+        healthy = health is not None and health.healthy
+        found = situation(view)
+        return dataclasses.replace(found, settled=self.settled(), healthy=healthy, staging=self._staging, late=late)
+
+    def _try(self, taken: Taken, view: View, deed: Deed) -> float:
+        """Do something; seconds until the next look."""
+        try:
+            return self._do(taken, view, deed)
+        except ProaError as error:
+            if deed is Deed.REBOOT:
+                raise
+            if error.code in _OVERTAKEN:
+                return self._look_again(taken, deed)
+            if error.code not in _AGAIN:
+                self._end(taken, End(Result.REFUSED, error.code, error.message))
+            return RETRY
+
+    def _do(self, taken: Taken, view: View, deed: Deed) -> float:
+        if self._uptime < self._not_before[deed]:
+            return self._not_before[deed] - self._uptime
+        match deed:
+            case Deed.WAIT:
+                pass
+            case Deed.STOP | Deed.TIME_OUT:
+                self._stop(Code.TIMEOUT if deed is Deed.TIME_OUT else Code.CANCELLED)
+            case Deed.STAGE:
+                if self._staging and self._staging.digest == taken.digest:  # it found the lock held
+                    self._staging = None
+                    self._not_before[deed] = self._uptime + RETRY
+                    return RETRY
+                self._begin_staging(taken)
+            case Deed.REBOOT:
+                change.reboot()
+                self._not_before[deed] = self._uptime + IDLE
+            case _:
+                DEEDS[deed](self.context, taken, view)
+                return self._look_again(taken, deed)
+        return IDLE
+
+    def _look_again(self, taken: Taken, deed: Deed) -> float:
+        """At once, unless that was so for the same reason before: nothing may turn round and round."""
+        before, self._latest = self._latest, (taken.order.id, deed)
+        return RETRY if before == self._latest else 0.0
+
+    def _end(self, taken: Taken, end: End) -> None:
+        """Write down what became of an order, if it is still the one at hand."""
+        code, message = end.code.name if end.code else "", end.message
+
+        def note(record: Record) -> Record:
+            now = record.order
+            if now is None or now.order.id != taken.order.id or not now.running:
+                return record
+            return dataclasses.replace(record, order=now.ended(end.result, code, message))
+
+        with self._lock:
+            kept = amend(self.context, note).order
+            self._forget_staging()
+        if kept is not None and kept.order.id == taken.order.id:
+            what = f"order {taken.order.id}, {taken.order.action.value}: {kept.result.value}"
+            bad = f": {code}: {message}" if code else ""
+            self.context.monitor.emit(Note(what + bad, "warning" if bad else "info"))
+
+    @property
+    def _uptime(self) -> float:
+        return self.context.clock.monotonic()
+
+    # staging
+
+    def _begin_staging(self, taken: Taken) -> None:
+        """Start the install as a job.
+
+        Raises:
+            ProaError: ``BUSY`` while another job is under way.
+        """
+        with self._lock:
+            self._staging = Staging(taken.digest)
+            try:
+                self._job = self.bulletin.jobs.start("install", lambda job: self._stage(job, taken))
+            except ProaError:
+                self._staging = None
+                raise
+
+    def _stage(self, job: Job, taken: Taken) -> dict[str, Any]:
+        context = dataclasses.replace(self.context, cancel=job.cancel)
+        try:
+            job.slot = look(context).state.good.other.value
+            wanted = InstallOrder(taken.order.release, registry=registry_settings(context.paths))
+            report = self.install(context, wanted, lambda: self._begins(taken.digest))
+        except ProaError as error:
+            self._change_staging(over=True, error=error)
+            raise
+        except Exception as defect:
+            self._change_staging(over=True, error=ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"))
+            raise
+        self._change_staging(over=True)
+        return report
+
+    def _begins(self, digest: str) -> None:
+        self._change_staging(begun=True)
+        amend(self.context, begun_staging(digest))
+
+    def _change_staging(self, **changes: Any) -> None:
+        with self._lock:
+            if self._staging:
+                self._staging = dataclasses.replace(self._staging, **changes)
+
+    def _stop(self, code: Code) -> None:
+        if self._job:
+            self._job.cancel.ask(code)

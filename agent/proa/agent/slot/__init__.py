@@ -1,0 +1,1 @@
+"""A slot's partitions: written, read back, checked."""

@@ -1,0 +1,1 @@
+"""Releases without a builder, for tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""A trial: arming, health, commit, return."""

@@ -1,0 +1,115 @@
+"""Whether this boot is healthy: systemd's units, and the checks of the release and of the node's owner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proa.agent.node.failure import Failure
+from proa.agent.node.paths import Paths
+from proa.agent.node.settings import HealthSettings
+from proa.core.runtime.errors import ProaError
+from proa.core.runtime.process import run
+
+SYSTEMCTL_LIMIT: Final = 20.0
+"""Seconds that systemctl may take to answer."""
+OUTPUT_LIMIT: Final = 4096
+"""Bytes that are kept of each output of a check: the last ones."""
+MAX_FAILURES: Final = 50
+"""Failures that one report names; a node where everything fails needs no longer list."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one round of looking found."""
+
+    failures: tuple[Failure, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the trial may be committed."""
+        return not self.failures
+
+    @property
+    def summary(self) -> str:
+        """What is wrong, in one line."""
+        return "; ".join(f"{failure.what}: {failure.why}" for failure in self.failures) or "healthy"
+
+
+def check_health(paths: Paths, settings: HealthSettings) -> Health:
+    """Look once: first the units, then, when nothing is wrong with them, every check.
+
+    The checks are not run while units are starting or have failed: the boot is not healthy anyway.
+    """
+    failures = unit_failures(settings)
+    if not failures:
+        failures = [failure for folder in paths.health for failure in _folder_failures(folder, settings.check_limit)]
+    return Health(tuple(failures[:MAX_FAILURES]))
+
+
+def unit_failures(settings: HealthSettings) -> list[Failure]:
+    """What systemd says: still starting, failed units, required units that are not active."""
+    try:
+        failed = _failed_units()
+        failures = _unit_results([name for name in failed if name not in settings.ignore])
+        failures += [
+            Failure(f"unit {name}", f"is {state}, must be active", waiting=state == "activating")
+            for name, state in _unit_states(settings.units)
+            if state != "active"
+        ]
+        system = _ask("is-system-running")
+    except ProaError as error:
+        return [Failure("system", error.message)]
+    if system in ("initializing", "starting"):
+        failures.append(Failure("system", "is still starting", waiting=True))
+    elif system == "degraded" and not failed:
+        failures.append(Failure("system", "is degraded, but no unit is named that failed"))
+    elif system not in ("running", "degraded"):
+        failures.append(Failure("system", f"is in state '{system}'"))
+    return failures
+
+
+def _ask(*words: str, check: bool = False) -> str:
+    """What systemctl says; its status says what its words do, unless it is to be a list."""
+    return run(["systemctl", *words], check=check, timeout=SYSTEMCTL_LIMIT).text.strip()
+
+
+def _failed_units() -> list[str]:
+    words = ("list-units", "--state=failed", "--full", "--plain", "--no-legend", "--no-pager")
+    return [line.split()[0] for line in _ask(*words, check=True).splitlines() if line.strip()]
+
+
+def _unit_states(names: Sequence[str]) -> list[tuple[str, str]]:
+    if not names:
+        return []
+    states = _ask("is-active", "--", *names).splitlines()
+    return list(zip(names, states, strict=False)) if len(states) == len(names) else [(names[0], "unknown")]
+
+
+def _unit_results(names: list[str]) -> list[Failure]:
+    """Why units failed; systemctl prints one value each, with empty lines between."""
+    told = _ask("show", "--property=Result", "--value", "--", *names[:MAX_FAILURES]).split() if names else []
+    results = told if len(told) == len(names) else ["no result"] * len(names)
+    return [Failure(f"unit {name}", f"failed ({result})") for name, result in zip(names, results, strict=True)]
+
+
+def _folder_failures(folder: Path, limit: float) -> list[Failure]:
+    """Run every check of a folder in the order of names; whatever has no name with a dot first is one."""
+    checks = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+    return [failure for check in checks if (failure := _check_failure(check, limit))]
+
+
+def _check_failure(check: Path, limit: float) -> Failure | None:
+    if not os.access(check, os.X_OK):
+        return Failure(f"check {check.name}", "is not an executable file")
+    try:
+        done = run([check], check=False, timeout=limit, keep=OUTPUT_LIMIT)
+    except ProaError as error:
+        return Failure(f"check {check.name}", error.message)
+    if done.status == 0:
+        return None
+    how = f"ended with status {done.status}" if done.status > 0 else f"was killed by signal {-done.status}"
+    return Failure(f"check {check.name}", how, (done.stdout + done.stderr).decode(errors="replace").strip())

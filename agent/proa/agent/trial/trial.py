@@ -1,0 +1,182 @@
+"""A trial watches itself: it looks at its health until it is well or its time is up, and writes down what it saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Final
+
+from proa.agent.node.failure import Failure
+from proa.agent.node.paths import Paths
+from proa.agent.node.settings import HealthSettings
+from proa.agent.node.typed import Count, Word, build
+from proa.agent.node.view import Context, View
+from proa.agent.trial.health import Health
+from proa.core.runtime import files
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.core.runtime.json_text import load_json
+
+SCHEMA: Final = "proa.trial/v1"
+BOOTS: Final = 8
+"""Boots of one trial that are remembered; more than the boot state can count."""
+
+_writing: Final = threading.Lock()
+"""The watch and an order write the same notes."""
+
+
+@dataclass(frozen=True)
+class TrialBoot:
+    """What one boot of the trial saw of itself.
+
+    Attributes:
+        boot_id: The kernel's identifier of it.
+        left: Tries that were left after it began.
+        started: When its agent began to watch (RFC 3339).
+        failures: What was wrong at the last look.
+        outcome: How it ended, as far as its agent could tell; empty if it was cut off.
+        code: The code of an outcome that is told apart from others.
+    """
+
+    boot_id: str
+    left: Count
+    started: str
+    failures: tuple[Failure, ...] = ()
+    outcome: str = ""
+    code: Word = ""
+
+
+@dataclass(frozen=True)
+class TrialNotes:
+    """What the boots of one trial wrote down, on PERSIST, where the good slot reads it after a return.
+
+    Attributes:
+        root_hash: What is tried.
+        seq: SEQ of the boot state that armed it: GRUB never changes that, and each arming has its own.
+        boots: The boots, in order.
+    """
+
+    root_hash: str
+    seq: Count
+    boots: tuple[TrialBoot, ...] = ()
+
+
+def load_notes(paths: Paths) -> TrialNotes | None:
+    """The notes; none where there are none, or none that can be read: they explain, they decide nothing."""
+    try:
+        document = load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX)
+        return build(TrialNotes, document) if document["schema"] == SCHEMA else None
+    except (OSError, ProaError, KeyError, TypeError, ValueError):
+        return None
+
+
+def save_notes(paths: Paths, notes: TrialNotes) -> None:
+    """Write the notes, whole.
+
+    Raises:
+        ProaError: ``DEVICE`` or ``DISK_FULL``.
+    """
+    with files.os_errors(paths.trial):
+        paths.trial.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(paths.trial, (json.dumps({"schema": SCHEMA} | asdict(notes), indent=1) + "\n").encode(), 0o600)
+
+
+class Diary:
+    """The notes of this boot of the trial. A PERSIST that cannot be written costs the notes, not the trial.
+
+    Opened again in the same boot, it goes on where it was.
+    """
+
+    def __init__(self, context: Context, view: View) -> None:
+        root_hash = view.node.root_hash or (view.report.root_hash if view.report else "")
+        self._context = context
+        self._notes = TrialNotes(root_hash, view.state.seq)
+        self._before = tuple(boot for boot in self._boots() if boot.boot_id != view.boot_id)[-BOOTS + 1 :]
+        self._boot = TrialBoot(view.boot_id, view.report.left if view.report else 0, context.time())
+        with _writing:
+            self._write(self._latest())
+
+    @property
+    def problem(self) -> str:
+        """Why this boot cannot be the next one of this trial: a try that was not taken off. Empty if it can."""
+        last = min((boot.left for boot in self._before), default=self._boot.left + 1)
+        return "" if self._boot.left < last else f"{last} tries were left before this boot, {self._boot.left} now"
+
+    def saw(self, health: Health) -> None:
+        """Write down what a look found, if it is something new and nobody has ended the trial meanwhile."""
+        with _writing:
+            boot = self._latest()
+            if not boot.outcome and health.failures != boot.failures:
+                self._write(dataclasses.replace(boot, failures=health.failures))
+
+    def ended(self, outcome: str, code: Code = Code.TRIAL_RETURNED) -> None:
+        """Write down how it ended; the first word counts."""
+        with _writing:
+            boot = self._latest()
+            if not boot.outcome:
+                self._write(dataclasses.replace(boot, outcome=outcome, code=code.name))
+
+    def _boots(self) -> tuple[TrialBoot, ...]:
+        """What is written down about this trial."""
+        found = load_notes(self._context.paths)
+        same = found and (found.root_hash, found.seq) == (self._notes.root_hash, self._notes.seq)
+        return found.boots if found and same else ()
+
+    def _latest(self) -> TrialBoot:
+        """This boot, as somebody may have written it since."""
+        return next((boot for boot in self._boots() if boot.boot_id == self._boot.boot_id), self._boot)
+
+    def _write(self, boot: TrialBoot) -> None:
+        self._boot = boot
+        try:
+            save_notes(self._context.paths, dataclasses.replace(self._notes, boots=(*self._before, boot)))
+        except ProaError as error:
+            self._context.monitor.emit(Note(f"the trial's notes cannot be written: {error.message}", "warning"))
+
+
+def watch(
+    context: Context,
+    settings: HealthSettings,
+    look: Callable[[], Health],
+    diary: Diary,
+    done: Callable[[], bool],
+    *,
+    to_the_end: bool = False,
+) -> Health | None:
+    """Look until the boot is healthy or its deadline has passed; what the last look found.
+
+    Args:
+        context: Its clock counts from the kernel's start, and its wish to stop ends the watch.
+        settings: Deadline and interval.
+        look: One look.
+        diary: Where it is written down.
+        done: Whether somebody else ended the trial meanwhile, by an order to commit or to roll back.
+        to_the_end: Whether a healthy boot is looked at until its deadline too, since somebody else commits it.
+
+    Returns:
+        The last look, healthy or not; none when somebody else ended the trial.
+    """
+    deadline = Deadline("a healthy trial", settings.deadline, context.clock, started=0.0)
+    waits = False
+    while not done():
+        context.cancel.check()
+        health = look()
+        diary.saw(health)
+        if deadline.passed or (health.healthy and not to_the_end):
+            return health
+        if not (health.healthy and waits):
+            left = f"{deadline.remaining:.0f} s left"
+            waiting = f"healthy, waits for the order to commit it, {left}"
+            context.monitor.emit(Note(waiting if health.healthy else f"not healthy yet, {left}: {health.summary}"))
+        waits = health.healthy
+        context.cancel.clock(context.clock).sleep(min(settings.interval, max(deadline.remaining, 0.1)))
+    return None
+
+
+def broken_settings(error: ProaError) -> Health:
+    """What a look finds when the settings of the checks cannot be read."""
+    return Health((Failure("settings", f"{error.message} ({error.at})"),))

@@ -1,0 +1,1 @@
+"""The verbs besides ``install``, and ``status``."""

@@ -1,0 +1,217 @@
+"""The verbs besides ``install``: each takes the lock, looks, asks the table of states, and does its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from proa.agent.node.bookkeeping import amend
+from proa.agent.node.lock import locked
+from proa.agent.node.states import NodeState, Trigger, follow
+from proa.agent.node.view import Context, View, known_slot, look, need_disk
+from proa.agent.slot.damage import mark_damaged, marking
+from proa.agent.trial import change
+from proa.agent.trial.reconcile import settle
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
+from proa.partition.boot.bootstate import TRIES_MAX, Slot
+
+if TYPE_CHECKING:
+    from proa.agent.node.policy import Policy
+    from proa.agent.node.record import SlotRecord
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Behest:
+    """What the cluster's order adds to a verb.
+
+    Attributes:
+        check: What must hold besides, looked at under the lock; raises what is not so.
+        note: What is saved in the record at the same stroke as the deed, or right before it.
+    """
+
+    check: Callable[[View], object] = lambda _: None
+    note: change.Amendment = change.unamended
+
+
+BY_HAND: Final = Behest()
+
+
+def activate(
+    context: Context,
+    *,
+    tries: int = TRIES_MAX,
+    reboot: bool = False,
+    dry_run: bool = False,
+    behest: Behest = BY_HAND,
+) -> Report:
+    """Arm the staged slot.
+
+    Raises:
+        ProaError: as the table of states, and :func:`proa.agent.trial.change.arm`; ``NO_TRUST`` and ``KEY``, because
+            what the node accepts must be known.
+    """
+
+    def check(view: View) -> SlotRecord:
+        behest.check(view)
+        if reboot:
+            change.check_reboot(view)
+        return change.check_arm(view, tries, _policy(context, view))
+
+    actions = [f"carry /etc over, arm the other slot for {tries} tries", *(["reboot"] if reboot else [])]
+    deed = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, behest.note), check, reboot)
+    return _changed(context, Trigger.ACTIVATE, deed, dry_run)
+
+
+def deactivate(context: Context, *, dry_run: bool = False) -> Report:
+    """Take the arming back."""
+    deed = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
+    return _changed(context, Trigger.DEACTIVATE, deed, dry_run)
+
+
+def commit(context: Context, *, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
+    """Make the running trial the good slot, whatever the health checks say.
+
+    Raises:
+        ProaError: ``NO_TRIAL``.
+    """
+    actions = ["make the running trial the good slot", f"stop {change.DEADLINE_TIMER}", "record its floor"]
+    deed = _Deed(actions, lambda view, _: change.commit(context, view), behest.check)
+    return _changed(context, Trigger.COMMIT, deed, dry_run)
+
+
+def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
+    """Go back to the other slot.
+
+    Raises:
+        ProaError: ``NOT_GOOD``, ``SERIAL``.
+    """
+
+    def check(view: View) -> None:
+        if reboot:
+            change.check_reboot(view)
+        if not _given_up(view):
+            change.check_roll_back(context, view, _floor(context, view))
+
+    def work(view: View, _: object) -> None:
+        amend(context, behest.note)
+        if not _given_up(view):
+            change.roll_back(context, view)
+
+    actions = ["make the other slot good", *(["reboot"] if reboot else [])]
+    return _changed(context, Trigger.ROLLBACK, _Deed(actions, work, check, reboot), dry_run)
+
+
+def scrub_slot(context: Context, name: str | None = None) -> Report:
+    """Read a slot (the running one if none is named) against its verity tree; one that is damaged is not booted.
+
+    Raises:
+        ProaError: ``VERITY`` when it is damaged, ``DEVICE`` when it cannot be read, ``NOT_STAGED`` when it is not
+            known what it should hold.
+    """
+    from proa.agent.slot.scrub import scrub
+
+    need_disk(context)
+    with locked(context.paths):
+        _settle(context, needed=False)
+        view = look(context)
+        slot = Slot(name) if name else view.running
+        try:
+            found = scrub(context, view, slot)
+        except ProaError as error:
+            if error.code is Code.DEVICE:
+                mark_damaged(context, view, slot)
+            raise
+        if not found.whole:
+            mark_damaged(context, view, slot)
+    if not found.whole:
+        what = found.tree or (f"{found.bad} blocks of {found.blocks}" if found.bad else found.boot)
+        blocks = f", the first: {', '.join(map(str, found.first))}" if found.first else ""
+        raise ProaError(Code.VERITY, f"slot {found.slot.value} is damaged: {what}{blocks}")
+    return found.document()
+
+
+@dataclass(frozen=True)
+class _Deed:
+    """What a verb does.
+
+    Attributes:
+        actions: In words.
+        work: Does it; gets what the check came to.
+        check: Looks at what must hold before, besides the table of states; all that a dry run does.
+        reboot: Whether the machine is rebooted then.
+    """
+
+    actions: list[str]
+    work: Callable[[View, Any], object]
+    check: Callable[[View], Any] = lambda _: None
+    reboot: bool = False
+
+
+def _changed(context: Context, trigger: Trigger, deed: _Deed, dry_run: bool) -> Report:
+    if dry_run:
+        view = look(context)
+        _follow(view, trigger)
+        deed.check(view)
+        return _report(context, view) | {"dry_run": True, "actions": deed.actions}
+    need_disk(context)
+    with locked(context.paths):
+        _settle(context, needed=trigger not in (Trigger.COMMIT, Trigger.ROLLBACK))
+        view = look(context)
+        _follow(view, trigger)
+        with marking(context, view):
+            found = deed.check(view)
+        deed.work(view, found)
+        if deed.reboot:
+            change.reboot()
+        return _report(context, look(context)) | {"dry_run": False, "actions": deed.actions}
+
+
+def _settle(context: Context, *, needed: bool) -> None:
+    """Settle the boot; that it cannot be written down, as on a full disk, must not bar the way on or back."""
+    try:
+        settle(context)
+    except ProaError as error:
+        if needed:
+            raise
+        context.monitor.emit(Note(f"the boot cannot be settled: {error.message}", "warning"))
+
+
+def _follow(view: View, trigger: Trigger) -> None:
+    view.check()
+    follow(view.node_state(), trigger)
+
+
+def _given_up(view: View) -> bool:
+    """Whether this boot's slot was given up already, so that only the reboot is left."""
+    return view.node_state() is NodeState.LEAVING
+
+
+def _report(context: Context, view: View) -> Report:
+    """What there is after (or, of a dry run, before) it."""
+    other = known_slot(view, view.running.other)
+    return {
+        "state": view.node_state().value,
+        "booted": view.booted.value if view.booted else None,
+        "good": view.state.good.value,
+        "trial": view.state.trial.value if view.state.trial else None,
+        "left": view.state.left,
+        "version": other.version if other else "",
+    }
+
+
+def _policy(context: Context, view: View) -> Policy:
+    from proa.agent.install.facts import load_trust, policy_of
+
+    return policy_of(view, load_trust(context))
+
+
+def _floor(context: Context, view: View) -> int:
+    """The lowest serial that may be gone back to. A trust that cannot be read adds nothing: a way back must be left."""
+    try:
+        return _policy(context, view).floor
+    except ProaError:
+        return change.floor_of(view)

@@ -1,0 +1,183 @@
+"""Which orders are taken in, what is kept of them, and how long they may take."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.agent.node import record as records
+from proa.agent.node.order_book import MAX_NUMBER, Moment, Taken, check, read, take
+from proa.agent.node.record import Record
+from proa.core.orders.messages import Action, Order, Proof, Result
+from proa.core.runtime.errors import Code, Exit, ProaError
+
+RELEASE = "registry.example/os/node:2@sha256:" + "2" * 64
+NOW = Moment("2026-01-01T00:00:00+00:00", "boot-1", 100)
+LATER = Moment("2026-01-01T00:01:00+00:00", "boot-1", 160)
+ORDER = Order(5, Action.STAGE, 3, RELEASE)
+TAKEN = take(None, ORDER, NOW)
+
+
+def order(**changes: Any) -> Order:
+    return dataclasses.replace(ORDER, **changes)
+
+
+class TestTake:
+    def test_the_first_one(self) -> None:
+        assert (TAKEN.order, TAKEN.running, TAKEN.digest) == (ORDER, True, "sha256:" + "2" * 64)
+        assert (TAKEN.seen, TAKEN.boot_id, TAKEN.uptime) == (NOW.time, "boot-1", 100)
+
+    def test_the_same_again_changes_nothing(self) -> None:
+        done = TAKEN.ended(Result.DONE)
+        assert take(done, order(), LATER) is done
+
+    @pytest.mark.parametrize("changes", [{"id": 6}, {"id": 6, "fence": 4}, {"id": 90, "fence": 3}])
+    def test_a_later_one(self, changes: dict[str, int]) -> None:
+        taken = take(TAKEN.ended(Result.FAILED, "NETWORK", "gone"), order(**changes), LATER)
+        assert (taken.running, taken.code, taken.uptime) == (True, "", 160)
+
+    @pytest.mark.parametrize(
+        ("changes", "at"),
+        [
+            ({"id": 6, "fence": 2}, "fence"),
+            ({"fence": 2}, "fence"),
+            ({"id": 4}, "id"),
+            ({"id": 4, "fence": 9}, "id"),
+            ({"fence": 9}, "id"),
+            ({"action": Action.BOOT}, "id"),
+            ({"timeout": "16m"}, "id"),
+            ({"issued": "2026-01-01T00:00:00Z"}, "id"),
+        ],
+    )
+    def test_a_stale_one(self, changes: dict[str, Any], at: str) -> None:
+        with pytest.raises(ProaError) as caught:
+            take(TAKEN, order(**changes), LATER)
+        assert (caught.value.code, caught.value.exit, caught.value.at) == (Code.STALE_ORDER, Exit.REFUSED, at)
+
+    @pytest.mark.parametrize(
+        ("changes", "code", "at"),
+        [
+            ({"id": MAX_NUMBER + 1}, Code.CONFIG_VALUE, "id"),
+            ({"fence": MAX_NUMBER + 1}, Code.CONFIG_VALUE, "fence"),
+            ({"timeout": ""}, Code.CONFIG_VALUE, ""),
+            ({"release": ""}, Code.CONFIG_VALUE, "release"),
+            ({"release": "", "action": Action.BOOT}, Code.CONFIG_VALUE, "release"),
+            ({"release": RELEASE.replace("example/os", "example:99999/os")}, Code.REFERENCE, RELEASE[:16]),
+            ({"action": Action.COMMIT}, Code.CONFIG_VALUE, "trial"),
+            ({"action": Action.COMMIT, "trial": Proof("", "a" * 64)}, Code.CONFIG_VALUE, "trial"),
+            ({"action": Action.COMMIT, "trial": Proof("boot-1", "")}, Code.CONFIG_VALUE, "trial"),
+        ],
+    )
+    def test_one_that_cannot_be_carried_out(self, changes: dict[str, Any], code: Code, at: str) -> None:
+        with pytest.raises(ProaError) as caught:
+            take(None, order(**changes), NOW)
+        assert caught.value.code is code
+        assert caught.value.at.startswith(at)
+
+    @pytest.mark.parametrize("action", [Action.NONE, Action.ROLLBACK])
+    def test_what_needs_no_release(self, action: Action) -> None:
+        check(order(action=action, release=""))
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("boot", "uptime", "minutes", "elapsed"),
+        [
+            ("boot-1", 160.5, 0, 60.5),  # the clock was set back: within a boot nobody cares
+            ("boot-1", 90.0, 5, 0),
+            ("boot-2", 20.0, 5, 300),
+            ("boot-2", 20.0, -60, 20),
+            ("boot-2", 20.0, 0, 20),
+        ],
+    )
+    def test_it_runs_from_the_first_look(self, boot: str, uptime: float, minutes: int, elapsed: float) -> None:
+        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
+        assert TAKEN.elapsed(boot, uptime, now) == pytest.approx(elapsed)
+        assert TAKEN.limit == 900
+
+    def test_what_was_begun_can_no_longer_be_refused(self) -> None:
+        assert TAKEN.ended(Result.REFUSED).result is Result.REFUSED
+        assert dataclasses.replace(TAKEN, begun=True).ended(Result.REFUSED).result is Result.FAILED
+
+
+FULL = Taken(
+    Order(7, Action.COMMIT, 3, timeout="1h", trial=Proof("boot-1", "a" * 64), issued="2026-01-01T00:00:00Z"),
+    NOW.time,
+    "boot-1",
+    100,
+    Result.FAILED,
+    "TRIAL_RETURNED",
+    "so",
+    begun=True,
+    slot="b",
+)
+
+
+@pytest.mark.parametrize("taken", [TAKEN, FULL])
+def test_it_is_kept_as_it_was(tmp_path: Path, taken: Taken) -> None:
+    records.save(tmp_path / "agent.json", Record(order=taken))
+    assert records.load(tmp_path / "agent.json") == (Record(order=taken), "")
+
+
+def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:
+    document = FULL.document() | {"more": 1}
+    document["order"] |= {"more": 1}
+    assert read(json.loads(json.dumps(document))) == FULL
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("order", None),
+        ("order", []),
+        ("order.id", 0),
+        ("order.id", MAX_NUMBER + 1),
+        ("order.action", "Dance"),
+        ("order.fence", -1),
+        ("order.timeout", "15 min"),
+        ("order.release", "somewhere"),
+        ("order.trial", None),
+        ("order.trial.rootHash", "a"),
+        ("seen", "yesterday"),
+        ("uptime", -1),
+        ("uptime", 1.5),
+        ("boot_id", 1),
+        ("result", "Pondering"),
+        ("code", "not a code"),
+        ("message", None),
+        ("begun", 1),
+        ("slot", "c"),
+    ],
+)
+def test_a_record_with_an_order_that_cannot_be_counts_as_damaged(tmp_path: Path, where: str, value: Any) -> None:
+    path = tmp_path / "agent.json"
+    document = json.loads(json.dumps(Record(order=FULL).document()))
+    *folders, name = where.split(".")
+    place = document["order"]
+    for folder in folders:
+        place = place[folder]
+    place[name] = value
+    path.write_text(json.dumps(document))
+    record, warning = records.load(path)
+    assert record == Record()
+    assert "damaged" in warning
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_code_can_be_kept(tmp_path: Path, code: Code) -> None:
+    record = Record(order=TAKEN.ended(Result.FAILED, code.name, code.value.summary))
+    records.save(tmp_path / "agent.json", record)
+    assert records.load(tmp_path / "agent.json") == (record, "")
+
+
+@pytest.mark.parametrize("missing", ["order", "seen", "boot_id", "uptime"])
+def test_an_order_without_something_counts_as_damaged(missing: str) -> None:
+    document = FULL.document()
+    del document[missing]
+    with pytest.raises((ProaError, TypeError)):
+        read(document)

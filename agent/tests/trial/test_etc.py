@@ -1,0 +1,170 @@
+"""/etc by slot: carried over, set aside, compared."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from proa.agent.node.paths import Paths
+from proa.agent.trial.etc import KEPT, NAMES, carry_over, hidden_files, lacks_etc, set_aside
+from proa.partition.boot.bootstate import Slot
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path)
+    for slot in Slot:
+        paths.etc_upper(slot).mkdir(parents=True)
+    return paths
+
+
+def put(folder: Path, name: str, text: str = "x", mode: int = 0o644) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_the_copy_is_exact(paths: Paths) -> None:
+    upper = paths.etc_upper(Slot.A)
+    secret = put(upper, "ssh/key", "secret", 0o600)
+    os.utime(secret, (1, 1))
+    os.link(secret, upper / "ssh/same")
+    (upper / "link").symlink_to("/nowhere")
+    os.mkfifo(upper / "pipe")
+    carry_over(paths, Slot.A, Slot.B)
+    copy = paths.etc_upper(Slot.B)
+    status = (copy / "ssh/key").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime, status.st_nlink) == (0o600, 1, 2)
+    assert (copy / "link").readlink() == Path("/nowhere")
+    assert (copy / "pipe").is_fifo()
+    assert sorted(path.name for path in copy.parent.iterdir()) == ["upper"]
+
+
+def test_what_was_deleted_stays_deleted(paths: Paths) -> None:
+    os.mknod(paths.etc_upper(Slot.A) / "gone", stat.S_IFCHR, os.makedev(0, 0))
+    carry_over(paths, Slot.A, Slot.B)
+    assert stat.S_ISCHR((paths.etc_upper(Slot.B) / "gone").lstat().st_mode)
+
+
+def test_what_the_standby_had_is_replaced(paths: Paths) -> None:
+    put(paths.etc_upper(Slot.B), "stale")
+    put(paths.etc_upper(Slot.B).parent, "upper.new/half")
+    put(paths.etc_upper(Slot.A), "fresh")
+    carry_over(paths, Slot.A, Slot.B)
+    assert [path.name for path in paths.etc_upper(Slot.B).iterdir()] == ["fresh"]
+
+
+def test_a_cut_at_any_rename_leaves_the_slot_its_etc(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(paths.etc_upper(Slot.B), "stale")
+
+    class Cut(BaseException):
+        pass
+
+    def cut(self: Path, target: Path) -> Path:
+        raise Cut
+
+    monkeypatch.setattr(Path, "rename", cut)
+    carry_over(paths, Slot.A, Slot.B)
+    assert list(paths.etc_upper(Slot.B).iterdir()) == []
+
+
+@pytest.mark.parametrize("source", [True, False])
+def test_it_is_one_that_everybody_may_enter(paths: Paths, source: bool) -> None:
+    """The daemon's own mask is strict."""
+    if not source:
+        paths.etc_upper(Slot.A).rmdir()
+    paths.etc_upper(Slot.B).rmdir()
+    before = os.umask(0o077)
+    try:
+        carry_over(paths, Slot.A, Slot.B)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(paths.etc_upper(Slot.B).stat().st_mode) == 0o755
+
+
+def test_a_second_return_at_the_same_time_is_kept_beside_the_first(paths: Paths) -> None:
+    for number in range(2):
+        put(paths.etc_upper(Slot.B), f"file{number}")
+        assert set_aside(paths, Slot.B, Slot.A, "now") is not None
+    kept = sorted(paths.etc_uppers.glob("returned-*"))
+    assert [[file.name for file in folder.iterdir()] for folder in kept] == [["file0"], ["file1"]]
+
+
+def test_who_lacks_one(paths: Paths, tmp_path: Path) -> None:
+    assert not lacks_etc(paths, Slot.B)
+    paths.etc_upper(Slot.B).rmdir()
+    assert lacks_etc(paths, Slot.B)
+    assert not lacks_etc(Paths(tmp_path / "none"), Slot.B), "a node without an overlay"
+
+
+def test_a_slot_without_changes_of_its_own(paths: Paths) -> None:
+    paths.etc_upper(Slot.A).rmdir()
+    put(paths.etc_upper(Slot.B), "stale")
+    carry_over(paths, Slot.A, Slot.B)
+    assert list(paths.etc_upper(Slot.B).iterdir()) == []
+
+
+def test_a_node_without_an_overlay_is_left_alone(tmp_path: Path) -> None:
+    carry_over(Paths(tmp_path), Slot.A, Slot.B)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_trial_changed_is_set_aside(paths: Paths) -> None:
+    for slot in Slot:
+        put(paths.etc_upper(slot), "same", "same")
+        put(paths.etc_upper(slot), "changed", slot.value)
+    put(paths.etc_upper(Slot.B), "d/added")
+    put(paths.etc_upper(Slot.A), "removed")
+    found = set_aside(paths, Slot.B, Slot.A, "2026-01-01T00:00:00+00:00")
+    assert found is not None
+    assert found.files == ("changed", "d/added", "removed")
+    assert (found.folder / "changed").read_text() == "b"
+    assert (paths.etc_upper(Slot.B) / "changed").read_text() == "a", "the slot may be one that still boots"
+    assert (paths.etc_upper(Slot.B) / "removed").exists()
+
+
+def test_nothing_changed_nothing_kept(paths: Paths) -> None:
+    put(paths.etc_upper(Slot.A), "same")
+    put(paths.etc_upper(Slot.B), "same")
+    assert set_aside(paths, Slot.B, Slot.A, "now") is None
+    assert paths.etc_upper(Slot.B).exists()
+
+
+def test_only_the_last_are_kept(paths: Paths) -> None:
+    for number in range(KEPT + 2):
+        put(paths.etc_upper(Slot.B), f"file{number}")
+        set_aside(paths, Slot.B, Slot.A, f"2026-01-0{number + 1}")
+    kept = sorted(path.name for path in paths.etc_uppers.glob("returned-*"))
+    assert kept == ["returned-2026-01-03", "returned-2026-01-04", "returned-2026-01-05"]
+
+
+def test_a_report_names_only_so_many(paths: Paths) -> None:
+    for number in range(NAMES + 5):
+        put(paths.etc_upper(Slot.B), f"file{number}")
+    found = set_aside(paths, Slot.B, Slot.A, "now")
+    assert found is not None
+    assert len(found.files) == NAMES
+
+
+def test_files_that_hide_what_the_release_has(paths: Paths) -> None:
+    upper, lower = paths.etc_upper(Slot.A), paths.lower_etc
+    for folder, names in (
+        (lower, ("same", "d/other", "release alone", "becomes link")),
+        (upper, ("same", "mine alone")),
+    ):
+        for name in names:
+            put(folder, name)
+    put(upper, "d/other", "mine")
+    (upper / "becomes link").symlink_to("same")
+    put(lower, "machine-id", "")
+    put(upper, "machine-id", "0123")  # the node's identity is no change of anybody's
+    assert hidden_files(paths, Slot.A) == ["becomes link", "d/other"]
+
+
+def test_what_cannot_be_seen_is_not_guessed(paths: Paths) -> None:
+    assert hidden_files(paths, Slot.A) is None

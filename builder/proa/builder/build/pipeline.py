@@ -1,0 +1,317 @@
+"""A whole build: the steps in order, kept results, and an output folder that appears only when all is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from proa.builder.build import record
+from proa.builder.inputs import fingerprint
+from proa.builder.engine import output, scratch, sources
+from proa.builder.engine import cache as kept
+from proa.builder.engine.cache import Cache, Entry
+from proa.builder.config.loading import Loaded
+from proa.builder.engine.context import Context, Made, Step
+from proa.builder.engine.keys import Keys
+from proa.builder.node import accounts
+from proa.builder.config.settings import Config
+from proa.builder.steps.disk import DISK
+from proa.builder.steps.esp import ESP
+from proa.builder.steps.initrd import INITRD
+from proa.builder.steps.loader import LOADER
+from proa.builder.steps.packages import PACKAGES
+from proa.builder.steps.release import RELEASE
+from proa.builder.steps.root import ROOT
+from proa.builder.steps.sbom import SBOM
+from proa.builder.steps.software import SOFTWARE
+from proa.builder.steps.uki import UKI
+from proa.builder.steps.verity import VERITY
+from proa.core.runtime import events, process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Monitor, Note, StepOutcome
+from proa.core.runtime.files import new_folder, os_errors, replace
+
+STEPS: Final[tuple[Step, ...]] = (
+    PACKAGES,
+    SOFTWARE,
+    ROOT,
+    VERITY,
+    SBOM,
+    INITRD,
+    UKI,
+    LOADER,
+    ESP,
+    RELEASE,
+    DISK,
+)
+"""Every step, each behind those that it needs."""
+RESULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "disk.raw": (DISK.name, "disk.raw"),
+    "release": (RELEASE.name, "release"),
+    "sbom.spdx.json": (SBOM.name, "sbom.spdx.json"),
+}
+"""What the output folder holds besides build.json: its name there, and the step and the name it comes from."""
+_EPOCH: Final = re.compile(r"[0-9]{1,10}")
+
+
+def steps_of(config: Config) -> tuple[Step, ...]:
+    """The steps that a configuration asks for."""
+    return tuple(step for step in STEPS if step is not DISK or "raw" in config.build.formats)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be built.
+
+    Attributes:
+        loaded: The configuration.
+        out: The output folder; what is there is replaced when all is done.
+        keys: The private keys, or None for an unsigned build.
+        cache: The folder of kept results.
+        monitor: Where progress goes.
+        steps: The steps, each behind those that it needs.
+    """
+
+    loaded: Loaded
+    out: Path
+    keys: Keys | None
+    cache: Cache
+    monitor: Monitor
+    steps: tuple[Step, ...] = STEPS
+
+    @property
+    def folder(self) -> Path:
+        """The folder of proa.toml."""
+        return self.loaded.path.parent
+
+    @property
+    def scratch(self) -> Path:
+        """Where temporary folders are made."""
+        return self.cache.folder / "tmp"
+
+
+def build(order: Order) -> dict[str, Any]:
+    """Build everything.
+
+    Returns:
+        The content of build.json (``proa.build/v1``).
+
+    Raises:
+        ProaError: ``BUSY`` if another build writes the same output, ``FILE_EXISTS`` if the output folder holds
+            something else, or what a step says. Nothing half done is left.
+    """
+    started = time.monotonic()
+    check_output(order)
+    with os_errors(order.out.parent):
+        order.out.parent.mkdir(parents=True, exist_ok=True)
+    with output.lock(order.out):
+        scratch.sweep(order.scratch)
+        check_trust(order)
+        run_hooks(order, "build-before", order.folder)
+        epoch = source_date_epoch(order)
+        output.sweep(order.out)
+        with (
+            os_errors(order.out),
+            new_folder(order.out) as work,
+            scratch.folder(work, "steps") as results,
+            ExitStack() as held,
+        ):
+            made, outputs = _run_steps(order, epoch, results, held)
+            for name, (step, source) in RESULTS.items():
+                if step in outputs:
+                    output.place(outputs[step] / source, work / name)
+            report = record.report(
+                order.loaded.config.release,
+                made,
+                outputs,
+                epoch=epoch,
+                signed=order.keys is not None,
+                seconds=time.monotonic() - started,
+            )
+            (work / output.REPORT).write_text(json.dumps(report, indent=1) + "\n")
+            run_hooks(order, "build-after", work)
+            _keep_numbers(order, outputs)
+    return report
+
+
+def check_output(order: Order) -> None:
+    """Refuse an output folder that is not one before anything is built.
+
+    Raises:
+        ProaError: ``FILE_EXISTS``.
+    """
+    inputs = {order.folder: "the configuration", order.cache.folder: "the cache", Path.cwd(): "the current folder"}
+    if order.keys is not None:
+        inputs[order.keys.folder] = "the keys"
+    output.check(order.out, inputs)
+
+
+def check_trust(order: Order) -> None:
+    """Say what builds but will hardly be meant, and refuse what no release could ever satisfy.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` when more keys must sign than are trusted.
+    """
+    trust, keys = order.loaded.config.trust, order.keys
+    trusted = len(trust.keys or (keys.public if keys is not None else ()))
+    if not trusted:
+        text = "no trusted key: nodes of this image refuse every release; give --keys, or set trust.keys"
+        order.monitor.emit(Note(text, "warning"))
+    elif trust.threshold > trusted:
+        at = order.loaded.origins.get("trust.threshold", order.loaded.path)
+        raise ProaError(Code.CONFIG_VALUE, f"{trust.threshold} keys must sign, but only {trusted} are trusted", at=at)
+    elif keys is None:
+        order.monitor.emit(Note("no --keys: neither the boot chain nor the release is signed", "warning"))
+
+
+def plan(order: Order) -> dict[str, Any]:
+    """What a build would do: for each step whether its result is kept, as far as that follows from kept results.
+
+    Raises:
+        ProaError: ``FILE_EXISTS``, ``MIRROR``, or what is wrong with the configuration.
+    """
+    check_output(order)
+    epoch = source_date_epoch(order)
+    made: dict[str, Made] = {}
+    outputs: dict[str, Path] = {}
+    steps = []
+    for step in order.steps:
+        words = "made"
+        if all(name in made for name in step.needs) and step.keep:
+            context = _context(order, step, epoch, outputs, order.scratch)
+            inputs = _inputs(step, context, made)
+            entry = order.cache.find(step.name, fingerprint.of(inputs))
+            if entry is not None:
+                made[step.name] = Made(step.name, fingerprint.of(inputs), entry.digest, cached=True, seconds=0.0)
+                outputs[step.name] = entry.folder
+                words = "kept"
+            else:
+                differs = order.cache.missed(step.name, inputs)
+                words = f"made: {differs} differs from the last time" if differs else "made: never made before"
+        steps.append({"name": step.name, "title": step.title, "plan": words})
+    return {"output": str(order.out), "epoch": epoch, "signed": order.keys is not None, "steps": steps}
+
+
+def source_date_epoch(order: Order) -> int:
+    """The time of the build in seconds: ``SOURCE_DATE_EPOCH``, else the date of the newest package index.
+
+    Raises:
+        ProaError: ``USAGE`` if the variable is no number, ``MIRROR``.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if given:
+        if not _EPOCH.fullmatch(given):
+            raise ProaError(Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', not a number of seconds before the year 2286")
+        return int(given)
+    return sources.newest(sources.indexes(sources.archives(order.loaded.config, order.folder)))
+
+
+def run_hooks(order: Order, point: str, cwd: Path) -> None:
+    """Run the user's programs of a point on this machine.
+
+    Raises:
+        ProaError: ``HOOK``.
+    """
+    release = order.loaded.config.release
+    for hook in (hook for hook in order.loaded.config.hook if hook.at == point):
+        program = (order.folder / hook.run).absolute()
+        variables = {"PROA_NAME": release.name, "PROA_VERSION": release.version, "PROA_OUT": str(cwd.absolute())}
+        with events.step(order.monitor, f"hook {hook.run}"):
+            done = process.run((program,), check=False, env=variables, cwd=cwd)
+            if done.status != 0:
+                raise process.failure(done, Code.HOOK)
+
+
+def _run_steps(order: Order, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
+    made: dict[str, Made] = {}
+    outputs: dict[str, Path] = {}
+    for step in order.steps:
+        with events.step(order.monitor, step.title) as handle, scratch.folder(order.scratch, step.name) as room:
+            context = _context(order, step, epoch, outputs, room)
+            started = time.monotonic()
+            inputs = _inputs(step, context, made)
+            key = fingerprint.of(inputs)
+            if step.keep:
+                entry, found = _kept(order, step, context, inputs, held)
+            else:
+                entry, found = _made(order, step, context, inputs, results), False
+            outputs[step.name] = entry.folder
+            handle.outcome = StepOutcome.CACHED if found else StepOutcome.DONE
+            seconds = time.monotonic() - started
+            made[step.name] = Made(step.name, key, entry.digest, cached=found, seconds=seconds)
+    return list(made.values()), outputs
+
+
+def _context(order: Order, step: Step, epoch: int, outputs: Mapping[str, Path], room: Path) -> Context:
+    return Context(
+        config=order.loaded.config,
+        folder=order.folder,
+        keys=order.keys,
+        epoch=epoch,
+        scratch=room,
+        cache=order.cache.folder,
+        monitor=order.monitor,
+        outputs={name: outputs[name] for name in step.needs},
+    )
+
+
+def _inputs(step: Step, context: Context, made: Mapping[str, Made]) -> dict[str, object]:
+    """All that goes into a step's key."""
+    return {
+        "step": step.name,
+        "code": fingerprint.code(type(step).__module__),
+        "tools": {name: fingerprint.tool(name) for name in step.tools},
+        "needs": {name: made[name].digest for name in step.needs},
+        "inputs": step.inputs(context),
+    }
+
+
+def _made(order: Order, step: Step, context: Context, inputs: Mapping[str, object], results: Path) -> Entry:
+    """The output of a step that is made every time."""
+    out = results / step.name
+    out.mkdir()
+    _run(step, context, inputs, out)
+    needed = any(step.name in other.needs for other in order.steps)
+    return Entry(out, kept.digest(out) if needed else "")
+
+
+def _kept(
+    order: Order, step: Step, context: Context, inputs: Mapping[str, object], held: ExitStack
+) -> tuple[Entry, bool]:
+    """A step's output in the cache, where it stays until ``held`` is closed, and whether it was there before."""
+    key = fingerprint.of(inputs)
+    with order.cache.lock(step.name):
+        if (entry := order.cache.use(step.name, key, held)) is not None:
+            return entry, True
+        with order.cache.new(step.name, key, inputs) as out:
+            _run(step, context, inputs, out)
+        entry = order.cache.use(step.name, key, held)
+        order.cache.prune(step.name)
+    if entry is None:
+        raise ProaError(Code.DEVICE, "a result reads back different from what was written", at=order.cache.folder)
+    return entry, False
+
+
+def _run(step: Step, context: Context, inputs: Mapping[str, object], out: Path) -> None:
+    step.run(context, out)
+    if fingerprint.of(step.inputs(context)) != fingerprint.of(inputs["inputs"]):
+        what = "what goes into this step changed while it ran"
+        raise ProaError(Code.CONFIG, f"{step.title}: {what}", hint="Build again.")
+
+
+def _keep_numbers(order: Order, outputs: Mapping[str, Path]) -> None:
+    """Write the lock file of users' numbers if the release has new ones."""
+    if "root" not in outputs:
+        return
+    text = json.loads((outputs["root"] / "root.json").read_text())["accounts"]
+    path = order.folder / accounts.LOCK
+    if not path.exists() or path.read_text() != text:
+        replace(path, text.encode())
+        order.monitor.emit(Note(f"{path} was written: keep it beside proa.toml, under version control"))

@@ -1,0 +1,310 @@
+"""The command ``proa-build``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from proa.builder.build import pipeline
+from proa.builder.cli import summary, verifying
+from proa.builder.config import profiles
+from proa.builder.config.loading import load
+from proa.builder.config.profiles import CONFIG
+from proa.builder.engine import keys as keyring
+from proa.builder.engine.cache import Cache, default_folder
+from proa.builder.formats import sbom
+from proa.core import VERSION
+from proa.core.artifact import release_artifact
+from proa.core.oci.access import Access
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source, open_target
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
+from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
+from proa.core.runtime.events import human_bytes, monitor
+from proa.core.signing.keys import load_public
+from proa.core.signing.trust import Trust
+
+_MAX_NAME = 60
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+config_option = click.option(
+    "-c", "--config", type=_PATH, default=Path(CONFIG), show_default=True, help="The configuration."
+)
+
+
+def _some_version(context: click.Context, option: click.Parameter, value: str) -> str:
+    """A variable of a pipeline that is empty must not build what the configuration says."""
+    given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+    if given and not value:
+        raise ProaError(Code.USAGE, "it is empty", at="--version", hint="Leave it out to use release.version.")
+    return value
+
+
+version_option = click.option(
+    "--version", "version", default="", metavar="V", callback=_some_version, help="Overrides release.version."
+)
+registry_options = options(
+    click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
+    click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
+    click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
+    click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
+    click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
+)
+
+
+@click.group(
+    epilog="Example: proa-build init node && cd node && proa-build keys init keys && proa-build image --keys keys"
+)
+@click.version_option(VERSION, prog_name="proa-build")
+def cli() -> None:
+    """Build, sign, push and verify node images."""
+
+
+@cli.command(epilog="Example: proa-build init my-node")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option("--profile", default="", metavar="NAME", help=f"Begin with a profile: {', '.join(profiles.NAMES)}.")
+@dry_run_option
+def init(folder: Path, profile: str, dry_run: bool) -> None:
+    """Write a commented proa.toml that builds as it is, or the files of a profile."""
+    for path in profiles.write(folder, profile, dry_run=dry_run):
+        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
+
+
+@cli.command(epilog="Example: proa-build check -c node/proa.toml --json")
+@config_option
+@version_option
+@json_option
+def check(config: Path, version: str, as_json: bool) -> int:
+    """Tell every error of a configuration at once; build nothing."""
+    errors: tuple[ProaError, ...] = ()
+    try:
+        load(config, version=version)
+    except ProaErrors as several:
+        errors = several.errors
+    except ProaError as error:
+        if error.code is not Code.CONFIG_SYNTAX:
+            raise
+        errors = (error,)
+    if as_json:
+        fields = ("code", "message", "at", "hint")
+        show("proa.check/v1", {"errors": [{name: one.document()[name] for name in fields} for one in errors]})
+    else:
+        for one in errors:
+            click.echo(one.text("proa-build"), err=True)
+        if not errors:
+            click.echo(f"{config}: no errors")
+    return int(Exit.USAGE if errors else Exit.DONE)
+
+
+@cli.command("summary", epilog="Example: proa-build summary -c node/proa.toml")
+@config_option
+@version_option
+@json_option
+def show_summary(config: Path, version: str, as_json: bool) -> None:
+    """Show every setting with its origin, and the layout of the disk."""
+    loaded = load(config, version=version)
+    if as_json:
+        show("proa.summary/v1", summary.document(loaded))
+    else:
+        click.echo(summary.text(loaded))
+
+
+def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
+    """With the name of a key behind it, it is a common name: 64 characters (RFC 5280, appendix A.1)."""
+    if not value.strip() or len(value) > _MAX_NAME or not value.isprintable():
+        raise ProaError(Code.USAGE, f"1 to {_MAX_NAME} printable characters are wanted", at="--name")
+    return value
+
+
+@cli.group("keys", epilog="Example: proa-build keys init keys")
+def keys_group() -> None:
+    """Make the keys that sign releases and boot chains."""
+
+
+@keys_group.command("init", epilog="Example: proa-build keys init keys --release-keys 2")
+@click.argument("folder", metavar="DIR", type=_PATH)
+@click.option(
+    "--name",
+    default="Proa",
+    show_default=True,
+    callback=_common_name,
+    help="Whose keys they are, in the certificates: at most 60 printable characters.",
+)
+@click.option("--release-keys", type=click.IntRange(1, 16), default=1, show_default=True, help="Pairs of release keys.")
+@dry_run_option
+def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None:
+    """Make release keys and the Secure Boot keys PK, KEK and db. Nothing is ever overwritten."""
+    planned = keyring.plan(folder, release_keys)
+    if not dry_run:
+        keyring.create(folder, name=name, count=release_keys)
+    for path in planned:
+        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
+
+
+@cli.command(epilog="Example: proa-build image -c node/proa.toml --keys keys -o out --version 1.2.0")
+@config_option
+@click.option("-o", "--output", type=_PATH, default=Path("out"), show_default=True, help="The output folder.")
+@version_option
+@click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it nothing is signed.")
+@click.option("--cache", "cache_folder", type=_PATH, help="The folder of kept results.  [default: ~/.cache/proa]")
+@json_option
+@progress_option
+@dry_run_option
+def image(
+    config: Path,
+    output: Path,
+    version: str,
+    keys_folder: Path | None,
+    cache_folder: Path | None,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+) -> None:
+    """Build the disk image and the release."""
+    loaded = load(config, version=version)
+    order = pipeline.Order(
+        loaded=loaded,
+        out=output,
+        keys=keyring.open_keys(keys_folder) if keys_folder else None,
+        cache=Cache(cache_folder or default_folder()),
+        monitor=monitor(progress),
+        steps=pipeline.steps_of(loaded.config),
+    )
+    if dry_run:
+        plan = pipeline.plan(order)
+        show("proa.build-plan/v1", plan) if as_json else click.echo(_plan_text(plan))
+        return
+    report = pipeline.build(order)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(_report_text(report, output))
+
+
+@cli.command(epilog="Example: proa-build push out registry.example.net/nodes/my-node:1.2.0 --keys keys")
+@click.argument("folder", metavar="OUT", type=_PATH)
+@click.argument("target", metavar="REF")
+@click.option("--keys", "keys_folder", type=_PATH, help="Sign with these keys too.")
+@registry_options
+@json_option
+@progress_option
+@dry_run_option
+def push(
+    folder: Path,
+    target: str,
+    keys_folder: Path | None,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+    **access: Any,
+) -> None:
+    """Push a built release with its signatures; prints REF@sha256:..."""
+    where = parse(target)
+    signers = keyring.Keys(keys_folder).signers if keys_folder else ()
+    if keys_folder and not signers:
+        raise ProaError(Code.FILE_MISSING, "the folder has no release*.key", at=keys_folder)
+    with open_target(_layout(folder)) as source:
+        opened = release_artifact.inspect_release(source)
+        pinned = str(where.pinned(opened.manifest_digest))
+        if not dry_run:
+            if signers:
+                release_artifact.sign_release(source, opened.manifest_digest, signers)
+            with open_target(where, Access(**access)) as registry:
+                release_artifact.copy_release(source, registry, monitor=monitor(progress))
+    size = sum(blob.size for blob in opened.release.blobs.values())
+    if as_json:
+        facts = {"version": opened.release.version, "root_hash": opened.release.root.root_hash, "bytes": size}
+        show("proa.push/v1", {"reference": pinned, "digest": opened.manifest_digest, **facts, "pushed": not dry_run})
+    else:
+        click.echo(f"would push {pinned}, {human_bytes(size)}" if dry_run else pinned)
+
+
+@cli.command(epilog="Example: proa-build verify registry.example.net/nodes/my-node:1.2.0 --key keys/release.pub")
+@click.argument("target", metavar="REF")
+@click.option(
+    "--key", "key_files", type=_PATH, multiple=True, required=True, help="A public key to trust; several may be given."
+)
+@click.option(
+    "--threshold",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="How many different keys must have signed.",
+)
+@registry_options
+@json_option
+@progress_option
+def verify(
+    target: str, key_files: tuple[Path, ...], threshold: int, as_json: bool, progress: str, **access: Any
+) -> None:
+    """Verify a release: signature, digests, the root against its verity tree, the kernel image's root hash."""
+    trust = Trust(tuple(load_public(path) for path in key_files), threshold)
+    with open_source(parse(target), Access(**access)) as source:
+        opened, checked = verifying.verify(source, trust, monitor(progress))
+    release = opened.release
+    if as_json:
+        facts = {"name": release.name, "version": release.version, "root_hash": release.root.root_hash}
+        document = {"reference": target, "digest": opened.manifest_digest, **facts, "signers": list(opened.signers)}
+        show("proa.verify/v1", document | {"checked": checked, "ok": True})
+    else:
+        click.echo("\n".join([*checked, f"{release.name} {release.version} {opened.manifest_digest}: verified"]))
+
+
+@cli.command(epilog="Example: proa-build inspect oci:out/release")
+@click.argument("target", metavar="REF")
+@registry_options
+@json_option
+def inspect(target: str, as_json: bool, **access: Any) -> None:
+    """Show a release's document, sizes and packages. Nothing is verified but digests."""
+    with open_source(parse(target), Access(**access)) as source:
+        opened = release_artifact.inspect_release(source)
+        packages = sbom.packages(opened.small("sbom"))
+    document = json.loads(opened.release.encode())
+    facts = {"reference": target, "digest": opened.manifest_digest, "packages": packages}
+    if as_json:
+        show("proa.release/v1", {name: value for name, value in document.items() if name != "schema"} | facts)
+    else:
+        click.echo(json.dumps(document, indent=2))
+        click.echo(f"manifest {opened.manifest_digest}, {len(packages)} packages")
+        click.echo("\n".join(f"  {package['name']} {package['version']}" for package in packages))
+
+
+def _layout(folder: Path) -> Reference:
+    """The release in an output folder, or the folder itself if it is a layout."""
+    for place in (folder / "release", folder):
+        if (place / "oci-layout").is_file():
+            return Reference("", "", layout=place)
+    raise ProaError(
+        Code.FILE_MISSING, "there is no release in this folder", at=folder, hint="proa-build image makes one."
+    )
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    lines = [f"{step['name']:<10} {step['plan']}" for step in plan["steps"]]
+    return "\n".join([*lines, f"output: {plan['output']}"])
+
+
+def _report_text(report: dict[str, Any], output: Path) -> str:
+    sizes = report.get("sizes", {})
+    return "\n".join(
+        [
+            f"{report['name']} {report['version']}  {'signed' if report['signed'] else 'not signed'}",
+            f"root hash  {report.get('root_hash', '')}",
+            *(f"{name:<9}  {human_bytes(size)}" for name, size in sizes.items()),
+            f"in {report['seconds']:.1f} s, {report['cache_hits']} of {len(report['steps'])} steps kept: {output}",
+        ]
+    )
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    end_politely()
+    os.umask(0o022)
+    run_command(cli, "proa-build")

@@ -1,0 +1,90 @@
+"""``proa-build summary``: every setting with its origin, and the layout of the disk before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proa.builder.config.disklayout import is_derived, layout
+from proa.builder.config.loading import Loaded
+from proa.builder.config.settings import SECTIONS
+from proa.core.oci.failures import safe_url
+from proa.core.runtime.events import human_bytes
+from proa.partition.disk.layout import Layout
+
+
+@dataclass(frozen=True)
+class Effective:
+    """A setting as it holds: its name, its value, and where the value came from."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def effective(loaded: Loaded) -> Iterator[Effective]:
+    """Every setting, in the table's order."""
+    document = dataclasses.asdict(loaded.config)
+    for section in SECTIONS:
+        found = document[section.name]
+        tables = (
+            [(f"{section.name}[{number}]", table) for number, table in enumerate(found)]
+            if section.many
+            else [(section.name, found)]
+        )
+        for prefix, table in tables:
+            for setting in section.settings:
+                name = f"{prefix}.{setting.key}"
+                value = "" if table[setting.key] is None else table[setting.key]
+                value = safe_url(value) if name.endswith(".uri") and "@" in value else value
+                yield Effective(name, value, loaded.origins.get(name, "default"))
+
+
+def document(loaded: Loaded) -> dict[str, Any]:
+    """The content of ``proa.summary/v1``; there is no layout where it depends on what the build makes."""
+    settings = [dataclasses.asdict(one) for one in effective(loaded)]
+    return {"config": str(loaded.path), "settings": settings, "layout": _layout_document(loaded)}
+
+
+def _layout_document(loaded: Loaded) -> dict[str, Any] | None:
+    if is_derived(loaded.config):
+        return None
+    planned = layout(loaded.config, {})
+    return {
+        "disk_size": planned.disk_size,
+        "sector_size": planned.sector_size,
+        "disk_guid": planned.disk_guid,
+        "partitions": [dataclasses.asdict(partition) for partition in planned.partitions],
+        "free": free(planned),
+    }
+
+
+def text(loaded: Loaded) -> str:
+    """The same for people."""
+    rows = [(one.name, _show(one.value), one.origin) for one in effective(loaded)]
+    width = max(len(name) for name, _, _ in rows)
+    lines = [f"{name:<{width}}  {value:<40}  {origin}".rstrip() for name, value, origin in rows]
+    if is_derived(loaded.config):
+        return "\n".join([*lines, "", "the disk's layout depends on what the build makes (disk.uki or disk.root is 0)"])
+    planned = layout(loaded.config, {})
+    lines += ["", f"disk of {human_bytes(planned.disk_size)}, {planned.sector_size}-byte sectors"]
+    lines += [
+        f"{part.number}  {part.name:<8}  from {human_bytes(part.start):>10}  {human_bytes(part.size):>10}"
+        for part in planned.partitions
+    ]
+    return "\n".join([*lines, f"   unused                      {human_bytes(free(planned)):>10}"])
+
+
+def free(planned: Layout) -> int:
+    """Bytes of the disk that no partition has, the partition table's own included."""
+    return planned.disk_size - sum(partition.size for partition in planned.partitions)
+
+
+def _show(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{len(value)} items]" if len(value) > 3 else json.dumps(value)
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

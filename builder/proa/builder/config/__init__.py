@@ -1,0 +1,1 @@
+"""proa.toml: the table of settings, its reader and its rules."""

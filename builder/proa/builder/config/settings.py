@@ -1,0 +1,382 @@
+"""The one table of settings: what proa.toml may say, section by section.
+
+Each section is a frozen dataclass, each of its fields one setting with its kind, its sentence and its default.
+The checker, ``summary``, the reference page, the JSON schema and the template of ``init`` all read
+:data:`SECTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from proa.builder.config.architecture import AMD64, ARCHITECTURES
+from proa.builder.config.kinds import Choice, Duration, Flag, Listing, Moment, Number, Size, Text
+from proa.builder.config.setting import Section, setting
+from proa.builder.config.vocabulary import (
+    ABSOLUTE,
+    ACCOUNT,
+    ARGUMENT,
+    GLOB,
+    LOCAL,
+    MODE,
+    NAME,
+    OWNER,
+    PACKAGE,
+    SHELL,
+    SSH_KEY,
+    UNIT,
+    URI,
+    VERSION,
+    WORD,
+)
+from proa.partition.disk.layout import MIN_BOOT
+
+KIB: Final = 1 << 10
+SUITES: Final = ("bookworm", "trixie")
+HOOK_POINTS: Final = ("build-before", "tree-before", "tree-after", "build-after")
+
+
+@dataclass(frozen=True)
+class Release:
+    """Which release this is."""
+
+    name: str = setting(NAME, "The product line; releases of one name follow one another.", example="my-node")
+    version: str = setting(VERSION, "What people call this release; `--version` overrides it.", "", example="1.0.0")
+    serial: int = setting(
+        Number(0, (1 << 53) - 1),
+        "Orders the releases of a product line; X*1000000 + Y*1000 + Z of a version X.Y.Z if not set.",
+        "",
+        example=1000000,
+    )
+    floor: int = setting(
+        Number(0, (1 << 53) - 1), "The lowest serial that a node may go back to once it has booted this release.", 0
+    )
+    compatible: str = setting(
+        NAME, "Which kind of node may take the release; the name of the product line if not set.", "", example="my-node"
+    )
+    architecture: str = setting(
+        Choice(tuple(ARCHITECTURES)), "The processor architecture, as Debian names it.", AMD64.debian
+    )
+    expires: str = setting(
+        Moment(), "When nodes stop to install the release; never if not set.", "", example="2030-01-01T00:00:00Z"
+    )
+
+
+@dataclass(frozen=True)
+class System:
+    """What the system is made of."""
+
+    distribution: str = setting(Choice(("debian",)), "The distribution.", "debian")
+    suite: str = setting(Choice(SUITES), "The release of the distribution.", "bookworm")
+    packages: tuple[str, ...] = setting(
+        Listing(PACKAGE),
+        "Packages besides those that every node needs.",
+        [],
+        example=["openssh-server", "systemd-resolved", "systemd-timesyncd"],
+    )
+    recommends: bool = setting(Flag(), "Whether recommended packages are installed too.", False)
+    locale: str = setting(
+        Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
+        "The system's locale; others than C.UTF-8 need the package `locales-all`.",
+        "C.UTF-8",
+    )
+    timezone: str = setting(
+        Text(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", "a time zone"),
+        "The time zone; others than UTC need `tzdata`.",
+        "UTC",
+    )
+    hostname: str = setting(
+        Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62})", "a host name"),
+        "The host name; each `?` becomes a hexadecimal digit of the machine id, so that nodes differ.",
+        "node-????????",
+    )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where packages come from. Without any, the Debian sources of the building machine are used."""
+
+    uri: str = setting(URI, "The mirror.", example="https://mirror.example.net/debian")
+    suites: tuple[str, ...] = setting(Listing(WORD, 1), "The suites.", example=["bookworm", "bookworm-updates"])
+    components: tuple[str, ...] = setting(Listing(WORD, 1), "The components.", ["main"])
+    signed_by: str = setting(
+        LOCAL,
+        "The keyring that must have signed the mirror; the suite's Debian keys if not set.",
+        "",
+        example="keys/archive.gpg",
+    )
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or folder that is added to the root."""
+
+    path: str = setting(ABSOLUTE, "Where it goes.", example="/etc/motd")
+    content: str | None = setting(Text(), "What is in it. Either this or `source`.", None, example="Welcome aboard.\n")
+    source: str = setting(LOCAL, "The file, or the folder with all below it, that is copied.", "", example="files/motd")
+    mode: str = setting(
+        MODE,
+        "Its mode; for a folder the mode of its files. If not set 0755 for what may be executed, else 0644.",
+        "",
+        example="0644",
+    )
+    owner: str = setting(OWNER, "Its owner.", "root:root")
+
+
+@dataclass(frozen=True)
+class User:
+    """An account for a person or a service. Passwords are locked; there is no way to set one."""
+
+    name: str = setting(ACCOUNT, "The account; `root` may be named to give it SSH keys.", example="admin")
+    uid: int = setting(
+        Number(0, 59999), "Its number; from 1000 on in the order of the file if not set.", "", example=1000
+    )
+    groups: tuple[str, ...] = setting(
+        Listing(ACCOUNT), "Groups that it is a member of besides its own.", [], example=["sudo"]
+    )
+    ssh_keys: tuple[str, ...] = setting(
+        Listing(SSH_KEY), "SSH public keys that may log in.", [], example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
+    )
+    ssh_key_files: tuple[str, ...] = setting(
+        Listing(LOCAL), "Files with SSH public keys that may log in.", [], example=["keys/admin.pub"]
+    )
+    shell: str = setting(SHELL, "Its shell.", "/bin/bash")
+
+
+@dataclass(frozen=True)
+class Units:
+    """systemd's units."""
+
+    enable: tuple[str, ...] = setting(
+        Listing(UNIT), "Units that start at boot.", [], example=["systemd-networkd.service"]
+    )
+    disable: tuple[str, ...] = setting(Listing(UNIT), "Units that a package enables and that must not start.", [])
+    mask: tuple[str, ...] = setting(Listing(UNIT), "Units that can't be started at all.", [])
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernel and its initrd."""
+
+    package: str = setting(
+        PACKAGE, "The kernel's package; the suite's newest if not set.", "", example="linux-image-amd64"
+    )
+    arguments: tuple[str, ...] = setting(
+        Listing(ARGUMENT), "Arguments added to the signed command line.", ["console=tty0", "console=ttyS0"]
+    )
+    exclude: tuple[str, ...] = setting(
+        Listing(GLOB),
+        "Modules that are left out of the root, as patterns below the kernel's folder; a folder means all below it.",
+        [
+            "kernel/sound",
+            "kernel/drivers/media",
+            "kernel/drivers/staging",
+            "kernel/drivers/isdn",
+            "kernel/drivers/bluetooth",
+            "kernel/drivers/net/wireless",
+            "kernel/drivers/gpu/drm/amd",
+            "kernel/drivers/gpu/drm/i915",
+            "kernel/drivers/gpu/drm/nouveau",
+            "kernel/drivers/gpu/drm/radeon",
+            "kernel/drivers/gpu/drm/xe",
+            "kernel/net/bluetooth",
+            "kernel/net/mac80211",
+            "kernel/net/wireless",
+        ],
+    )
+    initrd_modules: tuple[str, ...] = setting(
+        Listing(WORD),
+        "Modules that the initrd needs to find the disk, besides those for common ones.",
+        [],
+        example=["mpt3sas"],
+    )
+
+
+@dataclass(frozen=True)
+class Boot:
+    """The boot chain."""
+
+    generation: int = setting(
+        Number(1, 1 << 15), "The SBAT generation of this product line's kernel images; raised to forbid older ones.", 1
+    )
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk image. A slot never changes its size, so leave room for releases to come."""
+
+    sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes in a sector of the node's disk.", 512)
+    size: int = setting(
+        Size(1 << 30, derived=True),
+        "The image's size; as small as its partitions allow if not set.",
+        "",
+        example="8 GiB",
+    )
+    boot: int = setting(Size(MIN_BOOT), "`BOOT`, the EFI system partition.", "264 MiB")
+    uki: int = setting(
+        Size(8 << 20, derived=True),
+        "`UKI-A` and `UKI-B`, each; 0 for half as much again as the kernel image.",
+        "64 MiB",
+    )
+    root: int = setting(
+        Size(64 << 20, derived=True),
+        "`ROOT-A` and `ROOT-B`, each: the root and its verity tree; 0 for half as much again as they have.",
+        "2 GiB",
+    )
+    persist: int = setting(
+        Size(64 << 20), "`PERSIST`; it grows to the end of the node's disk at the first boot.", "512 MiB"
+    )
+
+
+@dataclass(frozen=True)
+class Persist:
+    """What a node keeps besides /etc, /var, /home, /root and /opt/cni."""
+
+    keep: tuple[str, ...] = setting(
+        Listing(ABSOLUTE), "Folders that are kept from release to release.", [], example=["/srv"]
+    )
+
+
+@dataclass(frozen=True)
+class Health:
+    """What a trial must prove before it is committed."""
+
+    deadline: int = setting(
+        Duration(30, 86400),
+        "How long a trial may take to be committed, from the kernel's start; then it is reset.",
+        "10 min",
+    )
+    timeout: int = setting(Duration(1, 3600), "How long one check may take.", "30 s")
+    watchdog: int = setting(
+        Duration(10, 600), "The hardware watchdog's time: a system that hangs is reset after it.", "1 min"
+    )
+    required: tuple[str, ...] = setting(
+        Listing(UNIT), "Units that must be active, besides that no unit may have failed.", [], example=["ssh.service"]
+    )
+
+
+@dataclass(frozen=True)
+class Check:
+    """A health check: a program that ends with status 0 when the node is healthy."""
+
+    name: str = setting(
+        Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a file name"), "Its name; checks run in this order.", example="10-network"
+    )
+    content: str | None = setting(
+        Text(), "What is in it. Either this or `source`.", None, example="#!/bin/sh\nexec ip route get 192.0.2.1\n"
+    )
+    source: str = setting(LOCAL, "The program that is copied.", "", example="checks/network")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the cluster may order a node to do."""
+
+    group: int = setting(
+        Number(1, (1 << 32) - 2),
+        "The number of the group that may give orders, through `/run/proa/orders.sock`: the one that the courier's pod"
+        " runs with. There is no such socket if not set.",
+        "",
+        example=4711,
+    )
+    commit: str = setting(
+        Choice(("checks", "order")),
+        "Who commits a trial: `checks`, the node as soon as its own checks pass, or `order`, the cluster; a healthy"
+        " trial then waits for its order until shortly before `health.deadline`.",
+        "checks",
+    )
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whose releases the node takes."""
+
+    keys: tuple[str, ...] = setting(
+        Listing(LOCAL), "Public keys (PEM). The keys of `--keys` if not set.", [], example=["keys/release.pub"]
+    )
+    threshold: int = setting(Number(1, 16), "How many different keys must have signed a release.", 1)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A program of yours that runs at a point of the build."""
+
+    at: str = setting(
+        Choice(HOOK_POINTS),
+        "When: `tree-before` and `tree-after` run inside the root, without network, before and after it is set up;"
+        " `build-before` and `build-after` run on the building machine, the latter in the output folder.",
+        example="tree-after",
+    )
+    run: str = setting(LOCAL, "The program.", example="hooks/tree-after.sh")
+
+
+@dataclass(frozen=True)
+class Build:
+    """How the output is made."""
+
+    compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
+    formats: tuple[str, ...] = setting(
+        Listing(Choice(("raw",))), "The disk images to write; none for a release that running nodes install.", ["raw"]
+    )
+
+
+SECTIONS: Final = (
+    Section("release", Release),
+    Section("system", System),
+    Section("source", Source, many=True),
+    Section("file", File, many=True),
+    Section("user", User, many=True),
+    Section("units", Units),
+    Section("kernel", Kernel),
+    Section("boot", Boot),
+    Section("disk", Disk),
+    Section("persist", Persist),
+    Section("health", Health),
+    Section("check", Check, many=True),
+    Section("cluster", Cluster),
+    Section("trust", Trust),
+    Section("hook", Hook, many=True),
+    Section("build", Build),
+)
+"""Every section, in the order of the reference page."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked proa.toml. Fields are named as the sections; those that may stand several times are tuples."""
+
+    release: Release
+    system: System = System()
+    source: tuple[Source, ...] = ()
+    file: tuple[File, ...] = ()
+    user: tuple[User, ...] = ()
+    units: Units = Units()
+    kernel: Kernel = Kernel()
+    boot: Boot = Boot()
+    disk: Disk = Disk()
+    persist: Persist = Persist()
+    health: Health = Health()
+    check: tuple[Check, ...] = ()
+    cluster: Cluster = Cluster()
+    trust: Trust = Trust()
+    hook: tuple[Hook, ...] = ()
+    build: Build = Build()
+
+
+def from_document(document: Mapping[str, Any]) -> Config:
+    """A configuration from ``dataclasses.asdict`` of one that went through JSON."""
+
+    def one(section: Section, values: Mapping[str, Any]) -> Any:
+        return section.type(
+            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+        )
+
+    values: dict[str, Any] = {
+        section.name: tuple(one(section, values) for values in document[section.name])
+        if section.many
+        else one(section, document[section.name])
+        for section in SECTIONS
+    }
+    return Config(**values)

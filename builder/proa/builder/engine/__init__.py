@@ -1,0 +1,1 @@
+"""What steps run on: context, cache, scratch folders, namespaces, keys, package sources."""

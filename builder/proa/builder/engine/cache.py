@@ -1,0 +1,176 @@
+"""Results of steps, kept by the hash of all that went into them.
+
+``<cache>/steps/<name>/<key>/`` holds ``output/`` and ``made.json``: the inputs, and name, size and hash of every
+file of the output. An entry appears under its name only when it is whole. It is read against those hashes every
+time it is used: a damaged one is thrown away and made again, never used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from proa.builder.engine import scratch
+from proa.builder.inputs import fingerprint
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import new_folder, os_errors
+
+KEPT_PER_STEP: Final = 6
+"""Results of one step that are kept; the ones used last."""
+_RECORD: Final = "made.json"
+_OUTPUT: Final = "output"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept result: its folder and the hash of its content."""
+
+    folder: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of kept results; several builds may share it at the same time."""
+
+    folder: Path
+
+    def find(self, step: str, key: str) -> Entry | None:
+        """The result of a step for a key, or None if there is none or it is damaged. Changes nothing."""
+        place = self._place(step, key)
+        record = _record(place)
+        if record is None or _content(place / _OUTPUT) != record["content"]:
+            return None
+        return Entry(place / _OUTPUT, fingerprint.of(record["content"]))
+
+    def use(self, step: str, key: str, held: ExitStack) -> Entry | None:
+        """The same for use: it counts as used now, and stays there until ``held`` is closed.
+
+        The caller holds the step's lock. What is damaged is thrown away.
+        """
+        place = self._place(step, key)
+        if (handle := _open(place / _RECORD)) is None:
+            return None
+        held.callback(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        entry = self.find(step, key)
+        if entry is None:
+            shutil.rmtree(place, ignore_errors=True)
+            return None
+        os.utime(place)
+        return entry
+
+    @contextmanager
+    def new(self, step: str, key: str, inputs: Mapping[str, object]) -> Iterator[Path]:
+        """A folder to make a step's output in; it is kept when the block ends well, and leaves nothing otherwise."""
+        place = self._place(step, key)
+        with os_errors(place), new_folder(place) as work:
+            output = work / _OUTPUT
+            output.mkdir()
+            yield output
+            record = {"step": step, "inputs": inputs, "content": _content(output)}
+            (work / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
+
+    def missed(self, step: str, inputs: Mapping[str, object]) -> str:
+        """Why nothing was found: the first input that differs from the result used last; empty if there is none."""
+        for place in self._by_use(step):
+            record = _record(place)
+            if record is not None:
+                return fingerprint.explain(record["inputs"], json.loads(json.dumps(inputs)))
+        return ""
+
+    def prune(self, step: str) -> None:
+        """Throw away the results of a step that were not used for the longest time, but for a few.
+
+        The caller holds the step's lock. Results that another build uses stay; what a killed build left goes.
+        """
+        for place in self._by_use(step)[KEPT_PER_STEP:]:
+            if not _in_use(place):
+                shutil.rmtree(place, ignore_errors=True)
+        for left in (self.folder / "steps" / step).glob(".*.*"):
+            scratch.remove(left)
+
+    @contextmanager
+    def lock(self, step: str) -> Iterator[None]:
+        """Let one build at a time make a step, so that two of the same input do the work once."""
+        folder = self.folder / "steps" / step
+        with os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def _place(self, step: str, key: str) -> Path:
+        return self.folder / "steps" / step / key
+
+    def _by_use(self, step: str) -> list[Path]:
+        folder = self.folder / "steps" / step
+        places = [place for place in folder.iterdir() if not place.name.startswith(".")] if folder.is_dir() else []
+        return sorted(places, key=lambda place: place.stat().st_mtime_ns, reverse=True)
+
+
+def digest(folder: Path) -> str:
+    """The hash of a folder's content, as :class:`Entry` has it."""
+    return fingerprint.of(_content(folder))
+
+
+def default_folder() -> Path:
+    """The user's cache folder (XDG Base Directory Specification 0.8)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "proa"
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse early if a file system has too little room.
+
+    Raises:
+        ProaError: ``DISK_FULL``, with both numbers.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        numbers = f"{needed >> 20} MiB are needed, {free >> 20} MiB are free"
+        raise ProaError(Code.DISK_FULL, f"too little room for {what}: {numbers}", at=folder)
+
+
+def _open(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _in_use(place: Path) -> bool:
+    handle = _open(place / _RECORD)
+    if handle is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _record(place: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads((place / _RECORD).read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"content", "inputs"} <= record.keys() else None
+
+
+def _content(output: Path) -> dict[str, str]:
+    try:
+        return fingerprint.tree(output)
+    except OSError:
+        return {}

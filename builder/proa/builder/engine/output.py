@@ -1,0 +1,109 @@
+"""The output folder of a build: what may be replaced, who writes it, how results get there."""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from proa.builder.engine import scratch
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+
+SCHEMA: Final = "proa.build/v1"
+REPORT: Final = "build.json"
+"""By this file, and what it says it is, an output folder is known."""
+_WORK: Final = re.compile(r"\.(?:old\.)?[a-z0-9_]{8}")
+"""What follows a folder's name in the names of its work folders (:func:`tempfile.mkdtemp`)."""
+
+
+def check(out: Path, inputs: Mapping[Path, str]) -> None:
+    """Refuse to replace a folder that no build has made, or one that holds what the build reads.
+
+    Args:
+        out: The output folder.
+        inputs: Folders that must not lie in it, each with what it is.
+
+    Raises:
+        ProaError: ``FILE_EXISTS``.
+    """
+    hint = "Choose a folder that is new, or one that an earlier build has made."
+    for folder, what in inputs.items():
+        if folder.resolve().is_relative_to(out.resolve()):
+            raise ProaError(Code.FILE_EXISTS, f"the output would replace {what}", at=out, hint=hint)
+    with os_errors(out):
+        if os.path.lexists(out) and not _is_empty(out) and not _is_output(out):
+            raise ProaError(Code.FILE_EXISTS, "this is not the output folder of a build", at=out, hint=hint)
+
+
+def _is_empty(out: Path) -> bool:
+    return out.is_dir() and not any(out.iterdir())
+
+
+def _is_output(out: Path) -> bool:
+    try:
+        return bool(json.loads((out / REPORT).read_bytes())["schema"] == SCHEMA)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def sweep(out: Path) -> None:
+    """Take away what killed builds left beside the output folder, and put back an output that one was replacing.
+
+    The caller holds the lock. See :func:`proa.core.runtime.files.new_folder` for the names.
+    """
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*"):
+        if _WORK.fullmatch(left.name.removeprefix(f".{out.name}")):
+            if os.path.lexists(left / "it") and not os.path.lexists(out):
+                (left / "it").rename(out)
+            scratch.remove(left)
+
+
+def place(source: Path, target: Path) -> None:
+    """Bring a result into the output folder: moved if it is the build's own, else copied, holes kept."""
+    with os_errors(target):
+        if source.is_relative_to(target.parent):
+            source.rename(target)
+        else:
+            process.run(("cp", "--recursive", "--reflink=auto", "--sparse=always", "--", source, target))
+
+
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Only one build at a time writes an output folder.
+
+    The lock is a file in the machine's own temporary folder of this user, named by the output's path, so that the
+    folder around the output stays clean.
+    """
+    name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108
+    path = folder / f"proa-build-{os.geteuid()}-{name}.lock"
+    handle = _locked(path, out)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _locked(path: Path, out: Path) -> int:
+    """A handle that holds the lock; a file that its last holder took away in between does not count."""
+    while True:
+        with os_errors(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise ProaError(Code.BUSY, "another build writes this folder", at=out) from error
+        if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""File formats that the builder writes: PE, FAT, SPDX."""

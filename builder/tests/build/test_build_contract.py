@@ -1,0 +1,361 @@
+"""Real builds up to the initrd: packages, tree, root image, verity tree, bill of materials."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from spdx_tools.spdx.parser.parse_anything import parse_file
+from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
+
+from proa.builder.engine import namespace
+from proa.builder.engine.cache import Cache
+from proa.builder.config.loading import load
+from proa.builder.node import accounts
+from proa.builder.build.pipeline import STEPS, Order, build
+from proa.core.runtime.clock import Deadline
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT
+from proa.core.runtime.process import run
+
+pytestmark = pytest.mark.contract
+
+CONFIG = """
+[release]
+name = "contract"
+version = "1.0.0"
+[system]
+packages = ["openssh-server", "systemd-resolved"]
+[kernel]
+package = "linux-image-cloud-amd64"
+[[user]]
+name = "admin"
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
+groups = ["systemd-journal"]
+[[file]]
+path = "/etc/motd"
+content = "hello"
+mode = "0600"
+owner = "admin:admin"
+[[hook]]
+at = "tree-after"
+run = "hook.sh"
+[[check]]
+name = "10-true"
+content = "#!/bin/sh\\nexit 0\\n"
+[persist]
+keep = ["/srv/data"]
+"""
+HOOK = """#!/bin/sh
+set -eu
+echo "$PROA_VERSION" >/etc/hooked
+[ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
+! getent hosts example.org
+"""
+HALF = 6
+"""How many of the steps are run here: the second half is the business of the boot tests."""
+ELSEWHERE = """
+hostname elsewhere
+{ cat /etc/resolv.conf; echo "# of another machine"; } >"$1"
+mount --bind "$1" "$(readlink -f /etc/resolv.conf)"
+shift
+umask 077
+exec "$@"
+"""
+"""Runs a command as if on another machine: other name, other resolvers, another umask."""
+BUILD = f"""
+import sys
+from pathlib import Path
+from proa.builder.engine.cache import Cache
+from proa.builder.config.loading import load
+from proa.builder.build.pipeline import STEPS, Order, build
+from proa.core.runtime.events import SILENT
+folder = Path(sys.argv[1])
+build(Order(load(folder / "proa.toml"), folder / "out", None, Cache(folder / "cache"), SILENT, STEPS[:{HALF}]))
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A project folder with what was built in it."""
+
+    folder: Path
+
+    def order(self, *, version: str = "", config: str = "proa.toml") -> Order:
+        loaded = load(self.folder / config, version=version)
+        return Order(loaded, self.folder / "out", None, Cache(self.folder / "cache"), SILENT, STEPS[:HALF])
+
+    def output(self, step: str) -> Path:
+        entries = (self.folder / "cache" / "steps" / step).glob("*/output")
+        return max(entries, key=lambda path: path.parent.stat().st_mtime_ns)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "out" / "build.json").read_text())
+        return document
+
+
+def make_project(folder: Path, text: str = CONFIG) -> Built:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "proa.toml").write_text(text)
+    (folder / "hook.sh").write_text(HOOK)
+    (folder / "hook.sh").chmod(0o755)
+    return Built(folder)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The first build, as whoever runs the tests."""
+    built = make_project(tmp_path_factory.mktemp("first"))
+    build(built.order())
+    return built
+
+
+@pytest.fixture(scope="module")
+def tree(first: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The first build's root image, unpacked by the file system's own tool."""
+    folder = tmp_path_factory.mktemp("tree") / "root"
+    image = first.output("root") / "root.erofs"
+    run((*namespace.enter(network=False), "fsck.erofs", f"--extract={folder}", "--preserve", image))
+    yield folder
+    run(namespace.remove(folder))
+
+
+@pytest.fixture
+def stranger() -> Iterator[str]:
+    """The name of an ordinary user: a new one if the tests run as root, else oneself."""
+    if os.geteuid() != 0:
+        yield getpass.getuser()
+        return
+    name = f"proa-{uuid.uuid4().hex[:8]}"
+    run(("useradd", "--create-home", "--user-group", name))
+    try:
+        run(("usermod", "--add-subuids", "1900000-1965535", "--add-subgids", "1900000-1965535", name))
+        yield name
+    finally:
+        run(("userdel", "--remove", "--force", name), check=False)
+
+
+def as_user(name: str) -> tuple[str, ...]:
+    return ("runuser", "-u", name, "--") if os.geteuid() == 0 else ()
+
+
+def test_an_ordinary_user_on_another_machine_builds_the_same_bytes(first: Built, stranger: str, tmp_path: Path) -> None:
+    home = Path(pwd.getpwnam(stranger).pw_dir) if os.geteuid() == 0 else first.folder.parent / "elsewhere"
+    other = make_project(home / "a longer path" / "second")
+    shutil.copytree(first.folder / "cache" / "packages", other.folder / "cache" / "packages")
+    if os.geteuid() == 0:
+        run(("chown", "-R", f"{stranger}:", home))
+    room = ("unshare", "--mount", "--uts", *(() if os.geteuid() == 0 else ("--map-auto", "--map-root-user")))
+    elsewhere = (*room, "sh", "-euc", ELSEWHERE, "sh", tmp_path / "resolv.conf")
+    run((*elsewhere, *as_user(stranger), sys.executable, "-c", BUILD, other.folder))
+    digests = [{step["name"]: step["digest"] for step in built.report["steps"]} for built in (first, other)]
+    assert digests[1] == digests[0]
+    assert other.report["root_hash"] == first.report["root_hash"]
+    run(("cmp", first.output("root") / "root.erofs", other.output("root") / "root.erofs"))
+    assert list((other.folder / "cache" / "tmp").iterdir()) == []
+    if os.geteuid() != 0:
+        shutil.rmtree(other.folder)
+
+
+def test_veritysetup_agrees_with_the_tree(first: Built) -> None:
+    verity = json.loads((first.output("verity") / "verity.json").read_text())
+    words = ("veritysetup", "verify", "--no-superblock", "--hash=sha256", f"--salt={verity['salt']}")
+    size = f"--data-blocks={verity['data_blocks']}"
+    image, tree_file = first.output("root") / "root.erofs", first.output("verity") / "root.tree"
+    run((*words, size, image, tree_file, verity["root_hash"]))
+    assert image.stat().st_size == verity["hash_offset"]
+    assert tree_file.stat().st_size == verity["tree_size"]
+
+
+def test_the_file_system_is_whole_and_made_of_chunks(first: Built) -> None:
+    image = first.output("root") / "root.erofs"
+    run(("fsck.erofs", image))
+    assert "chunk" in run(("dump.erofs", "-s", image)).text
+
+
+def test_what_a_node_makes_for_itself_is_not_in_the_image(tree: Path) -> None:
+    assert list((tree / "var").iterdir()) == []
+    assert list((tree / "run").iterdir()) == []
+    assert list((tree / "dev").iterdir()) == []
+    assert list((tree / "boot").iterdir()) == []
+    assert (tree / "etc" / "machine-id").read_bytes() == b""
+    assert not (tree / "etc" / ".resolv.conf.systemd-resolved.bak").exists()
+    assert not list((tree / "etc" / "ssh").glob("ssh_host_*"))
+    assert not (tree / "etc" / "hostname").exists()
+    assert [line.split(":")[2] for line in read(tree / "etc" / "shadow").splitlines()] == [""] * len(
+        read(tree / "etc" / "shadow").splitlines()
+    )
+
+
+def read(path: Path) -> str:
+    """A file of an unpacked tree, which may belong to a subordinate id."""
+    return path.read_text() if os.access(path, os.R_OK) else run((*namespace.enter(network=False), "cat", path)).text
+
+
+def test_no_account_has_a_password(tree: Path) -> None:
+    passwords = {line.split(":")[1] for line in read(tree / "etc" / "shadow").splitlines()}
+    assert passwords <= {"*", "!", "!*", "!!"}
+
+
+def test_what_the_configuration_says_is_in_the_image(tree: Path, first: Built) -> None:
+    os_release = read(tree / "usr" / "lib" / "os-release")
+    assert 'IMAGE_ID="contract"\nIMAGE_VERSION="1.0.0"\n' in os_release
+    assert 'PRETTY_NAME="contract 1.0.0 (Debian GNU/Linux 12 (bookworm))"' in os_release
+    release = json.loads(read(tree / "usr" / "lib" / "proa" / "release.json"))
+    assert (release["version"], release["serial"], release["compatible"]) == ("1.0.0", 1000000, "contract")
+    assert read(tree / "etc" / "hooked") == "1.0.0\n"
+    assert (tree / "persist").is_dir()
+    assert (tree / "srv" / "data").is_dir()
+    assert read(tree / "usr" / "lib" / "proa" / "keep") == "/srv/data\n"
+    assert "ssh-ed25519" in read(tree / "etc" / "ssh" / "authorized_keys.d" / "admin")
+    assert (tree / "usr" / "lib" / "proa" / "health.d" / "10-true").stat().st_mode & 0o777 == 0o755
+    assert (tree / "etc" / "motd").stat().st_mode & 0o777 == 0o600
+    if os.geteuid() == 0:
+        assert (tree / "etc" / "motd").stat().st_uid == 1000
+    wanted = tree / "usr" / "lib" / "systemd" / "system" / "multi-user.target.wants" / "proa-agent.service"
+    assert wanted.is_symlink()
+
+
+def test_the_agent_runs_on_the_images_own_python(tree: Path) -> None:
+    chroot = (*namespace.enter(network=False), "chroot", str(tree))
+    assert run((*chroot, "/usr/bin/proa-agent", "--version")).text.startswith("proa-agent")
+    assert run((*chroot, "/usr/bin/proa-disk", "plan", "--json")).text.startswith("{")
+    refused = run((*chroot, "/usr/bin/proa-disk", "create", "/disk.raw"), check=False)
+    assert b"error[TOOL_MISSING]" in refused.stderr
+    stale = "import sys, importlib.util; import cryptography, zstandard, oras, pyudev; print(sys.dont_write_bytecode)"
+    found = run(
+        (*chroot, "/usr/bin/python3", "-IBc", f"import sys; sys.path.insert(0, '/usr/lib/proa/python'); {stale}")
+    )
+    assert found.text == "True\n"
+
+
+def test_bytecode_is_bound_to_nothing_that_changes(tree: Path) -> None:
+    compiled = [*tree.glob("usr/lib/python3*/**/*.pyc"), *tree.glob("usr/lib/proa/python/**/*.pyc")]
+    assert len(compiled) > 500
+    flags = {path.read_bytes()[4:8] for path in compiled}
+    assert flags == {b"\x01\0\0\0"}  # bound to the source's hash, and not checked (PEP 552)
+    missing = [
+        path
+        for path in tree.glob("usr/lib/proa/python/proa/**/*.py")
+        if not list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"))
+    ]
+    assert missing == []
+
+
+def test_the_bill_of_materials_names_the_kernel_and_the_agents_packages(first: Built) -> None:
+    path = first.folder / "out" / "sbom.spdx.json"
+    assert validate_full_spdx_document(parse_file(str(path))) == []
+    names = {package["name"] for package in json.loads(path.read_text())["packages"]}
+    assert {"systemd", "linux-image-cloud-amd64", "shim-unsigned", "cryptography", "zstandard"} <= names
+
+
+def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> None:
+    lock = first.folder / accounts.LOCK
+    before = lock.read_text()
+    assert "user sshd " in before
+    assert "user admin 1000 1000\n" in before
+    report = build(first.order(version="1.1.0"))
+    assert {step["name"]: step["cached"] for step in report["steps"]} == {
+        "packages": True,
+        "software": True,
+        "root": False,
+        "verity": False,
+        "sbom": False,
+        "initrd": True,
+    }
+    assert lock.read_text() == before
+    again = build(first.order(version="1.0.0"))
+    assert again["cache_hits"] == HALF
+
+
+def test_a_user_who_gets_another_number_fails_the_build(first: Built) -> None:
+    (first.folder / "other.toml").write_text(CONFIG.replace('name = "admin"', 'name = "admin"\nuid = 1234'))
+    with pytest.raises(ProaError) as raised:
+        build(first.order(config="other.toml"))
+    assert (raised.value.code, raised.value.message) == (Code.USERS_CHANGED, "user admin was 1000 and is to be 1234")
+
+
+def test_a_hook_that_fails_says_what_it_said(first: Built) -> None:
+    (first.folder / "fails.sh").write_text("#!/bin/sh\necho the reason >&2\nexit 3\n")
+    (first.folder / "fails.sh").chmod(0o755)
+    text = CONFIG.replace('at = "tree-after"\nrun = "hook.sh"', 'at = "tree-before"\nrun = "fails.sh"')
+    (first.folder / "other.toml").write_text(text)
+    with pytest.raises(ProaError) as raised:
+        build(first.order(config="other.toml"))
+    assert (raised.value.code, raised.value.at) == (Code.HOOK, str(first.folder / "fails.sh"))
+    assert "the reason" in raised.value.message
+
+
+def test_a_package_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    built = make_project(tmp_path, CONFIG.replace('"openssh-server"', '"openssh-server", "no-such-package"'))
+    with pytest.raises(ProaError) as raised:
+        build(built.order())
+    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "no such package: no-such-package")
+    assert not (tmp_path / "out").exists()
+
+
+def proa_build(built: Built, *more: str | Path) -> tuple[str | Path, ...]:
+    main = "from proa.builder.cli.main import main; main()"
+    where = ("-c", built.folder / "proa.toml", "-o", built.folder / "out", "--cache", built.folder / "cache")
+    return (sys.executable, "-c", main, "image", *where, *more)
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    built = make_project(tmp_path / "project")
+    small = built.folder / "cache"
+    small.mkdir()
+    script = 'mount -t tmpfs -o size=120M,mode=755 tmpfs "$1"; shift; exec "$@"'
+    done = run(
+        (*namespace.enter(network=True), "sh", "-c", script, "sh", small, *proa_build(built, "--json")), check=False
+    )
+    assert (done.status, json.loads(done.text)["code"]) == (7, "DISK_FULL")
+    assert sorted(path.name for path in built.folder.iterdir()) == ["cache", "hook.sh", "proa.toml"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
+    built = make_project(tmp_path)
+    words = [str(word) for word in proa_build(built, "--progress", "none")]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        deadline = Deadline("mmdebstrap starts", 120)
+        while not (at_work := using(tmp_path)):
+            deadline.check()
+            assert child.poll() is None
+        child.send_signal(number)
+        status = child.wait(60)
+    assert status == (-signal.SIGKILL if number is signal.SIGKILL else 130)
+    deadline = Deadline(f"what the build started ends: {at_work}", 30)
+    while using(tmp_path):
+        deadline.check()
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".out."))
+    assert names == ["cache", "hook.sh", "proa.toml"]
+    if number is not signal.SIGKILL:
+        assert list((tmp_path / "cache" / "tmp").iterdir()) == []
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def using(folder: Path) -> list[str]:
+    """Command lines of mmdebstrap's processes that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "mmdebstrap" in words and str(folder) in words:
+            found.append(words)
+    return found

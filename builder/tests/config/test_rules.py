@@ -1,0 +1,155 @@
+"""What must hold between settings."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proa.builder.config.loading import load
+from proa.builder.config.rules import RULES
+from proa.core.runtime.errors import Code, ProaErrors
+from proa.core.signing.keys import Algorithm
+
+HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
+
+BROKEN = {
+    "floor_not_above_serial": ("floor = 2000000\n", "4:9", "above the release's own serial 1000000"),
+    "content_or_source": ('[[file]]\npath = "/etc/x"\n', "4:3", "either 'content' or 'source'"),
+    "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub is not there"),
+    "files_go_where_a_release_may_write": (
+        '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',
+        "5:8",
+        "/var/lib/x lies on the node's own file systems",
+    ),
+    "nothing_lies_below_a_file": (
+        '[[file]]\npath = "/etc/x/y"\ncontent = "x"\n[[file]]\npath = "/etc/x"\ncontent = ""\n',
+        "5:8",
+        "/etc/x/y cannot lie below /etc/x, which [[file]] number 2 makes a file",
+    ),
+    "accounts_are_distinct": ('[[user]]\nname = "a"\n[[user]]\nname = "a"\n', "7:8", "two accounts 'a'"),
+    "checks_are_distinct": (
+        '[[check]]\nname = "a"\ncontent = "x"\n[[check]]\nname = "a"\ncontent = "x"\n',
+        "8:8",
+        "two checks 'a'",
+    ),
+    "checks_are_programs": ('[[check]]\nname = "a"\ncontent = ""\n', "6:11", "the check 'a' is empty"),
+    "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are named"),
+    "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody may give one"),
+    "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
+    "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
+    "partitions_fit": ('[disk]\nsize = "1 GiB"\n', "5:8", "the disk has 1073741824"),
+    "kept_folders_are_words": ('[persist]\nkeep = ["/srv/a b"]\n', "5:9", "has a blank"),
+    "kept_folders_lie_apart": (
+        '[persist]\nkeep = ["/srv/a", "/srv"]\n',
+        "5:19",
+        "/srv and /srv/a lie one in the other",
+    ),
+    "trusted_keys_are_keys": ('[trust]\nkeys = ["proa.toml"]\n', "5:9", "proa.toml: not one PEM block"),
+    "ssh_key_files_hold_keys": (
+        '[[user]]\nname = "a"\nssh_key_files = ["proa.toml"]\n',
+        "6:18",
+        "proa.toml:1 is not an SSH public key",
+    ),
+}
+MORE = [
+    ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "is written by the builder"),
+    ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is there twice"),
+    ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone is not there"),
+    ('[[file]]\npath = "/etc/a"\ncontent = ""\nsource = "proa.toml"\n', "either 'content' or 'source'"),
+    (
+        '[[file]]\npath = "/etc/a"\nsource = "proa.toml"\n[[file]]\npath = "/etc/a/b"\ncontent = "x"\n',
+        "/etc/a/b cannot lie below /etc/a",
+    ),
+    ('[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n', "proa.toml is not executable"),
+    ('[[hook]]\nat = "tree-after"\nrun = "."\n', ". is a folder"),
+    ('[[hook]]\nat = "tree-after"\nrun = "pipe"\n', "pipe is neither a file nor a folder"),
+    ('[[file]]\npath = "/etc/a"\nsource = "pipe"\n', "pipe is neither a file nor a folder"),
+    ('[trust]\nkeys = ["."]\n', ". is a folder"),
+    ('[[user]]\nname = "a"\nssh_key_files = ["."]\n', ". is a folder"),
+    ('[[user]]\nname = "a"\nuid = 0\n', "only root has the number 0"),
+    ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "the number 5 is given twice"),
+    ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub is not there"),
+    ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
+    ("[disk]\npersist = 0\n", "0 is not a size"),
+    *((f'[persist]\nkeep = ["{name}"]\n', "the release itself is made of") for name in ("/usr", "/etc/app", "/lib")),
+    *(
+        (f'[persist]\nkeep = ["{name}"]\n', "lie one in the other")
+        for name in ("/persist", "/var/lib", "/proc", "/opt")
+    ),
+    ('[[source]]\nuri = "http://x/y"\nsuites = []\n', "a list of at least 1"),
+    ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg is not there"),
+]
+
+
+def messages(folder: Path, text: str) -> list[tuple[str, str]]:
+    path = folder / "proa.toml"
+    path.write_text(HEAD + text)
+    (folder / "release.pub").write_bytes(Algorithm.ED25519.generate().public.pem)
+    path.chmod(0o644)
+    os.mkfifo(folder / "pipe")
+    with pytest.raises(ProaErrors) as raised:
+        load(path)
+    return [(error.at.removeprefix(f"{path}:"), error.message) for error in raised.value.errors]
+
+
+@pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])
+def test_every_rule_speaks_up(tmp_path: Path, rule: str) -> None:
+    text, place, part = BROKEN[rule]
+    ((at, message),) = messages(tmp_path, text)
+    assert (at, part in message) == (place, True), message
+
+
+@pytest.mark.parametrize(("text", "part"), MORE)
+def test_what_else_they_find(tmp_path: Path, text: str, part: str) -> None:
+    assert any(part in message for _, message in messages(tmp_path, text))
+
+
+def test_files_may_lie_in_a_folder_that_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    path = tmp_path / "proa.toml"
+    more = '[[file]]\npath = "/etc/a"\nsource = "tree"\n[[file]]\npath = "/etc/a/b"\ncontent = ""\n'
+    path.write_text(HEAD + more)
+    assert [file.path for file in load(path).config.file] == ["/etc/a", "/etc/a/b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('[[user]]\nname = "a"\nssh_key_files = ["closed", "shut/a"]\n', ["6:18", "6:28"]),
+        ('[trust]\nkeys = ["closed", "shut/a"]\n', ["5:9", "5:19"]),
+        ('[[hook]]\nat = "tree-after"\nrun = "shut/a"\n', ["6:7"]),
+        ('[[file]]\npath = "/etc/a"\nsource = "closed"\n[[file]]\npath = "/etc/a/b"\ncontent = ""\n', ["6:10"]),
+        ('[[check]]\nname = "a"\nsource = "shut"\n', ["6:10"]),
+    ],
+)
+def test_a_file_that_may_not_be_read_is_told_at_the_setting_that_names_it(text: str, places: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's own is for root alone
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").write_text("ssh-ed25519 AAAA\n")
+        (folder / "closed").chmod(0)
+        (folder / "shut").mkdir(mode=0)
+        (folder / "proa.toml").write_text(HEAD + text)
+        with as_nobody(), pytest.raises(ProaErrors) as raised:
+            load(folder / "proa.toml")
+    assert [(one.code, one.at.split(":", 1)[1]) for one in raised.value.errors] == [
+        (Code.FILE_DENIED, place) for place in places
+    ]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read all: be an ordinary user for a moment."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)

@@ -1,0 +1,166 @@
+"""What becomes of /var, of units and of the agent in a tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.builder.config import settings
+from proa.builder.node import assemble, software, system, units, var
+from proa.builder.node.tree import Tree
+from proa.builder.steps.software import LOCK
+from proa.core.runtime.errors import ProaError
+
+UID, GID = os.geteuid(), os.getegid()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    for name in ("var/lib/dpkg/info", "var/log/app", "var/cache/apt", "usr/lib/tmpfiles.d", "usr/share"):
+        (tmp_path / name).mkdir(parents=True)
+    for path in tmp_path.rglob("*"):
+        path.chmod(0o755)
+    return Tree(tmp_path, owners=False)
+
+
+def test_var_is_emptied_and_made_again_by_tmpfiles(tree: Tree) -> None:
+    (tree.root / "var/lib/dpkg/status").write_text("Package: x\n")
+    (tree.root / "var/lib/dpkg/lock").touch()
+    (tree.root / "var/lib/app").mkdir(mode=0o750)
+    (tree.root / "var/lib/app" / "data file").write_text("50%")
+    (tree.root / "var/lib/app" / "data file").chmod(0o640)
+    (tree.root / "var/lib/app" / "empty").touch(0o600)
+    (tree.root / "var/lib/app" / "link").symlink_to("/run/app")
+    (tree.root / "var/lib/known").mkdir()
+    (tree.root / "var/cache/apt/pkgcache.bin").touch()
+    (tree.root / "usr/lib/tmpfiles.d/known.conf").write_text("# note\nd /var/lib/known 0700 - - -\n")
+    var.move_out(tree)
+    assert list((tree.root / "var").iterdir()) == []
+    lines = tree.read(var.CONF).splitlines()[1:]
+    assert lines == [
+        "L+ /var/lib/dpkg - - - - ../../usr/lib/sysimage/dpkg",
+        f"d /var/cache 0755 {UID} {GID} -",
+        f"d /var/lib 0755 {UID} {GID} -",
+        f"d /var/lib/app 0750 {UID} {GID} -",
+        f'C "/var/lib/app/data file" 0640 {UID} {GID} -',
+        f"f /var/lib/app/empty 0600 {UID} {GID} -",
+        "L /var/lib/app/link - - - - /run/app",
+        f"d /var/log 0755 {UID} {GID} -",
+        f"d /var/log/app 0755 {UID} {GID} -",
+    ]
+    assert (tree.root / "usr/lib/sysimage/dpkg/status").read_text() == "Package: x\n"
+    assert not (tree.root / "usr/lib/sysimage/dpkg/lock").exists()
+    copied = tree.root / "usr/share/factory/var/lib/app/data file"
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o640
+
+
+def test_our_units_are_enabled_in_usr(tree: Tree, tmp_path: Path) -> None:
+    unit = tmp_path / "proa-x.service"
+    unit.write_text(
+        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target a.target\nRequiredBy=b.target\n"
+    )
+    units.add(tree, [unit])
+    folder = tree.root / "usr/lib/systemd/system"
+    assert (folder / "multi-user.target.wants/proa-x.service").readlink() == Path("../proa-x.service")
+    assert (folder / "a.target.wants/proa-x.service").resolve() == folder / "proa-x.service"
+    assert (folder / "b.target.requires/proa-x.service").is_symlink()
+
+
+def test_a_node_gets_the_agent_and_nothing_that_needs_pyparted() -> None:
+    names = dict(software.sources())
+    assert "proa/agent/install/install.py" in names
+    assert "proa/core/runtime/errors.py" in names
+    assert "proa/partition/boot/statefile.py" in names
+    assert "proa/partition/disk/table.py" not in names
+    assert not [name for name in names if "__pycache__" in name or name.startswith("proa/builder")]
+    for name, path in names.items():
+        if path.suffix == ".py" and not name.endswith(("partition/cli/main.py", "partition/disk/creating.py")):
+            assert "import parted" not in path.read_text()
+
+
+def test_the_files_that_every_node_has() -> None:
+    names = {str(path.relative_to(system.DATA)) for path in system.DATA.rglob("*") if path.is_file()}
+    assert "usr/lib/systemd/system/proa-provision.service" in names
+    assert "etc/ssh/sshd_config.d/10-proa.conf" in names
+
+
+@pytest.mark.parametrize(
+    ("cluster", "written"),
+    [
+        (settings.Cluster(), {"commit": "checks"}),
+        (settings.Cluster(4711, "order"), {"commit": "order", "group": 4711}),
+    ],
+)
+def test_the_agents_settings(tree: Tree, tmp_path: Path, cluster: settings.Cluster, written: dict[str, Any]) -> None:
+    health = settings.Health(timeout=7, required=("a.service", "b.service"))
+    config = settings.Config(settings.Release("node", "1", 1, 0, "node"), health=health, cluster=cluster)
+    system.add_health(tree, config, tmp_path)
+    assert tomllib.loads(tree.read("/usr/lib/proa/agent.toml")) == {
+        "health": {"check_limit": 7, "units": ["a.service", "b.service"]},
+        "cluster": written,
+    }
+
+
+def test_the_lock_has_what_the_agent_needs() -> None:
+    """The lock is made from pyproject.toml; a dependency that was added there must be locked too."""
+    locked = set(re.findall(r"^([a-z0-9.-]+)==", LOCK.read_text(), re.MULTILINE))
+    wanted = {
+        re.split(r"[^a-z0-9.-]", line.lower())[0]
+        for line in metadata.requires("proa") or ()
+        if "extra ==" not in line or "extra == 'agent'" in line or 'extra == "agent"' in line
+    }
+    assert {"click", "oras", "pyudev"} <= wanted
+    assert wanted <= locked
+    assert not locked & {"pyparted", "pytest", "pefile"}
+    assert LOCK.read_text().count("--hash=sha256:") > len(locked)
+
+
+def test_the_agents_files_have_the_same_modes_whatever_the_umask_was(tree: Tree, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    (site / "package").mkdir(parents=True)
+    (site / "package" / "module.so").touch(0o700)
+    (site / "package").chmod(0o700)
+    site.chmod(0o700)
+    software.add(tree, site)
+    paths = [tree.path(software.SITE), *(path for _, path in tree.files(software.SITE))]
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
+    assert {tree.path(f"/usr/bin/{name}").stat().st_mode & 0o777 for name in ("proa-agent", "proa-disk")} == {0o755}
+
+
+@pytest.mark.parametrize(
+    ("locale", "there", "code"),
+    [
+        ("C.UTF-8", "", ""),
+        ("de_DE.UTF-8", "", "system.locale"),
+        ("de_DE.UTF-8", "de_DE.utf8", ""),
+        ("de_DE.UTF-8", "locale-archive", ""),
+        ("de_DE@euro", "de_DE@euro", ""),
+    ],
+)
+def test_a_locale_must_be_there(tmp_path: Path, locale: str, there: str, code: str) -> None:
+    config = settings.Config(settings.Release("node", "1.0.0"), system=settings.System(locale=locale))
+    if there:
+        (tmp_path / "usr/lib/locale" / there).mkdir(parents=True)
+    if code:
+        with pytest.raises(ProaError) as caught:
+            system.set_up(Tree(tmp_path, owners=False), config)
+        assert caught.value.at == code
+    else:
+        system.set_up(Tree(tmp_path, owners=False), config)
+        assert (tmp_path / "etc/locale.conf").read_text() == f"LANG={locale}\n"
+
+
+def test_a_file_may_be_empty(tree: Tree, tmp_path: Path) -> None:
+    (tree.root / "etc").mkdir()
+    (tree.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (tree.root / "etc/group").write_text("root:x:0:\n")
+    assemble.add_file(tree, settings.File("/etc/nologin", content=""), tmp_path)
+    assert (tree.root / "etc/nologin").read_bytes() == b""

@@ -1,0 +1,81 @@
+"""The key of the root image: everything that shapes it, and nothing that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from proa.builder.config import settings
+from proa.builder.config.settings import Config
+from proa.builder.engine.context import Context
+from proa.builder.inputs import fingerprint
+from proa.builder.steps.root import ROOT, shaping
+
+
+@pytest.fixture
+def context(step_context: Context) -> Context:
+    packages = step_context.output("packages")
+    (packages / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+    (packages / "group").write_text("root:x:0:\n")
+    (step_context.folder / "hook").touch()
+    return step_context
+
+
+def key(context: Context, config: Config | None = None) -> str:
+    return fingerprint.of(ROOT.inputs(dataclasses.replace(context, config=config or context.config)))
+
+
+OF_OTHER_STEPS: dict[str, Any] = {
+    "kernel": settings.Kernel(package="linux-image-cloud-amd64", arguments=("quiet",), initrd_modules=("mpt3sas",)),
+    "boot": settings.Boot(generation=2),
+    "disk": settings.Disk(root=1 << 30),
+    "health": settings.Health(deadline=60),
+    "build": settings.Build(compression=1),
+    "source": (settings.Source("http://x/y", ("a",)),),
+}
+OF_THE_ROOT: dict[str, Any] = {
+    "kernel": settings.Kernel(exclude=("kernel/sound",)),
+    "health": settings.Health(watchdog=30),
+    "units": settings.Units(enable=("a.service",)),
+    "persist": settings.Persist(keep=("/srv",)),
+    "file": (settings.File("/etc/x", content="x"),),
+    "user": (settings.User("a"),),
+    "check": (settings.Check("a", content="x"),),
+    "cluster": settings.Cluster(group=4711),
+    "hook": (settings.Hook("tree-after", "hook"),),
+    "trust": settings.Trust(threshold=2),
+    "system": settings.System(timezone="Europe/Berlin"),
+    "release": settings.Release(name="my-node", version="2", serial=2, compatible="my-node"),
+}
+
+
+@pytest.mark.parametrize("section", OF_OTHER_STEPS)
+def test_what_shapes_other_steps_keeps_the_root(context: Context, section: str) -> None:
+    config = dataclasses.replace(context.config, **{section: OF_OTHER_STEPS[section]})
+    assert key(context, config) == key(context)
+    assert shaping(config) == shaping(context.config)
+
+
+@pytest.mark.parametrize("section", OF_THE_ROOT)
+def test_what_shapes_the_root_makes_it_anew(context: Context, section: str) -> None:
+    assert key(context, dataclasses.replace(context.config, **{section: OF_THE_ROOT[section]})) != key(context)
+
+
+def test_every_section_is_one_or_the_other() -> None:
+    assert {field.name for field in dataclasses.fields(Config)} == OF_OTHER_STEPS.keys() | OF_THE_ROOT.keys()
+
+
+def test_the_units_of_the_deadline_are_in_the_key(context: Context) -> None:
+    found: Any = ROOT.inputs(context)["deadline"]
+    assert found.keys() == {"proa-deadline.service", "proa-deadline.timer"}
+
+
+def test_a_file_behind_a_link_is_in_the_key(context: Context) -> None:
+    (context.folder / "real").write_text("one")
+    (context.folder / "motd").symlink_to("real")
+    config = dataclasses.replace(context.config, file=(settings.File("/etc/motd", source="motd"),))
+    before = key(context, config)
+    (context.folder / "real").write_text("other")
+    assert key(context, config) != before

@@ -1,0 +1,73 @@
+"""How a registry may be reached. Small: whoever only passes the options on need not import an HTTP client."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a registry may be reached.
+
+    Attributes:
+        plain_http: Whether plain HTTP is meant, also to another machine.
+        ca_file: PEM certificates that are trusted besides the system's.
+        cert_file: The client's certificate (PEM), shown to the registry's own host only.
+        key_file: Its key, if it is not in ``cert_file``.
+        auth_file: Where credentials are, instead of the usual places.
+    """
+
+    plain_http: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    auth_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse half of a client's identity.
+
+        Raises:
+            ProaError: ``USAGE``.
+        """
+        if self.key_file and not self.cert_file:
+            what = "there is a client's key, but no certificate that it belongs to"
+            raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")
+
+    def context(self, *, client: bool) -> ssl.SSLContext:
+        """The TLS settings; with the client's certificate if ``client``.
+
+        Raises:
+            ProaError: ``FILE_MISSING``, ``USAGE`` for a certificate without a key, or ``NETWORK`` for files that are
+                not PEM.
+        """
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for path in (self.ca_file, self.cert_file, self.key_file):
+            if path is not None:
+                with os_errors(path), path.open("rb"):
+                    pass
+        if self.cert_file and not self.key_file and b"PRIVATE KEY-----" not in self.cert_file.read_bytes():
+            what = "the file of the client's certificate does not hold its key"
+            raise ProaError(Code.USAGE, what, at=self.cert_file, hint="Name the key with --key-file.")
+        try:
+            if self.ca_file:
+                context.load_verify_locations(cafile=self.ca_file)
+            if self.cert_file and client:
+                context.load_cert_chain(self.cert_file, self.key_file)
+        except ssl.SSLError as error:
+            files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path]
+            what = (
+                f"the certificate files cannot be used: {error.reason or 'they are not PEM, or do not belong together'}"
+            )
+            raise ProaError(Code.NETWORK, what, at=", ".join(map(str, files))) from error
+        return context
+
+
+DEFAULT: Final = Access()
+"""TLS, except to this machine where its registry speaks none; credentials from the usual places."""

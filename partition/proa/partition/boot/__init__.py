@@ -1,0 +1,1 @@
+"""The boot state: its table, its copies, and the scripts that are made from it."""

@@ -1,0 +1,460 @@
+"""The boot state: which slot is good, which is on trial, how many tries are left, and what GRUB boots.
+
+Everything here is pure. Two copies of the state lie in the ``STATE`` partition, each a GRUB environment block
+(:mod:`proa.partition.boot.envblock`). GRUB's script, the initrd's shell functions, the agent and the reference page are
+all made from the two tables of this module:
+
+* :data:`RULES`: what boots, by the state that GRUB reads;
+* :data:`TRANSITIONS`: how the state changes, who changes it, and when that is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.partition.boot import envblock
+
+SEQ_MAX = 999_999_999
+"""The highest SEQ; 1 follows. Nine digits, because GRUB's ``test`` compares numbers of 32 bits."""
+
+TRIES_MAX = 3
+"""The highest LEFT."""
+
+NO_TRIAL = "n"
+"""TRY when no slot is on trial."""
+
+COPIES = (1, 2)
+"""The copies are called by these numbers: ``/env1`` and ``/env2``."""
+
+
+class Slot(enum.Enum):
+    """One of the two pairs of partitions."""
+
+    A = "a"
+    B = "b"
+
+    @property
+    def other(self) -> Slot:
+        """The slot that this one is not."""
+        return Slot.B if self is Slot.A else Slot.A
+
+    @property
+    def root_name(self) -> str:
+        """The name of the slot's root partition, as ``ROOT-A``."""
+        return f"ROOT-{self.value.upper()}"
+
+    @property
+    def uki_name(self) -> str:
+        """The name of the slot's partition for the unified kernel image, as ``UKI-A``."""
+        return f"UKI-{self.value.upper()}"
+
+
+class Field(NamedTuple):
+    """One variable of the block."""
+
+    name: str
+    letters: str
+    """Its value is one of these letters; empty for a number from 1 to ``SEQ_MAX``."""
+    meaning: str
+
+    @property
+    def pattern(self) -> str:
+        """Valid values as a regular expression that GRUB's ``regexp``, ``re`` and ``grep -E`` read alike."""
+        return f"[{self.letters}]" if self.letters else f"[1-9][0-9]{{0,{len(str(SEQ_MAX)) - 1}}}"
+
+
+_SLOTS = "".join(slot.value for slot in Slot)
+
+FIELDS = (
+    Field("SEQ", "", "counts the changes; the copy with the higher one counts"),
+    Field("GOOD", _SLOTS, "the committed slot"),
+    Field("TRY", _SLOTS + NO_TRIAL, f"the slot on trial, `{NO_TRIAL}` for none"),
+    Field("LEFT", "".join(str(left) for left in range(TRIES_MAX + 1)), "how many times GRUB may still boot the trial"),
+    Field("ALT", "yn", "`y`: the slot that is not GOOD is committed and whole"),
+    Field("END", "", "equals SEQ, or the copy is not valid"),
+)
+"""The variables, in the order in which they stand in the block."""
+
+
+@dataclass(frozen=True)
+class BootState:
+    """What one valid copy says.
+
+    Raises:
+        ProaError: ``INTERNAL`` for a number out of range.
+    """
+
+    seq: int
+    """1 to ``SEQ_MAX``."""
+    good: Slot
+    trial: Slot | None
+    left: int
+    """0 to ``TRIES_MAX``."""
+    alt: bool
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.seq <= SEQ_MAX and 0 <= self.left <= TRIES_MAX):
+            raise ProaError(Code.INTERNAL, f"not a boot state: SEQ {self.seq}, LEFT {self.left}")
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether a slot other than the good one stands for trial, tries left or not."""
+        return self.trial is self.good.other
+
+    @property
+    def pending(self) -> bool:
+        """Whether the next boot is one of a trial."""
+        return self.on_trial and self.left > 0
+
+    def variables(self) -> dict[str, str]:
+        """The state as the variables of a block."""
+        values = (
+            str(self.seq),
+            self.good.value,
+            self.trial.value if self.trial else NO_TRIAL,
+            str(self.left),
+            "y" if self.alt else "n",
+            str(self.seq),
+        )
+        return dict(zip((field.name for field in FIELDS), values, strict=True))
+
+
+def encode(state: BootState) -> bytes:
+    """The state as an environment block; all that counts lies in its first 512 bytes."""
+    return envblock.format_block(state.variables())
+
+
+def decode(block: bytes) -> BootState | None:
+    """What a copy says, None when it is not valid. Reads any bytes, and reads them as GRUB does."""
+    found = envblock.parse(block)
+    values = []
+    for field in FIELDS:
+        value = found.get(field.name.encode(), b"").decode("latin-1")
+        if not re.fullmatch(field.pattern, value):
+            return None
+        values.append(value)
+    seq, good, trial, left, alt, end = values
+    if seq != end:
+        return None
+    return BootState(int(seq), Slot(good), None if trial == NO_TRIAL else Slot(trial), int(left), alt == "y")
+
+
+def pick(copy1: bytes, copy2: bytes) -> tuple[int | None, BootState | None]:
+    """Which copy counts (1 or 2), and what it says.
+
+    The valid copy with the higher SEQ; at equal SEQ the lower LEFT, because GRUB counts tries down but cannot count
+    SEQ up; at equal LEFT copy 1. ``(None, None)`` when neither is valid.
+    """
+    first, second = decode(copy1), decode(copy2)
+    if first is None or (second is not None and (second.seq, -second.left) > (first.seq, -first.left)):
+        return (None, None) if second is None else (2, second)
+    return 1, first
+
+
+class Boots(enum.Enum):
+    """Which slot a rule boots."""
+
+    TRIAL = "TRY"
+    GOOD = "GOOD"
+    DEFAULT = "default"
+
+
+class Otherwise(enum.Enum):
+    """What follows when the unified kernel image of the chosen slot cannot be loaded."""
+
+    REBOOT = "reboot"
+    OTHER_IF_ALT = "the other slot if ALT=y; else say so, wait, reboot"
+    OTHER = "the other slot; then say so, wait, reboot"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A row of the decision table; the first row that fits decides."""
+
+    name: str
+    valid: bool
+    """A valid copy is there."""
+    on_trial: bool | None
+    """TRY is the slot that is not GOOD; None: does not matter."""
+    tries: bool | None
+    """LEFT is above 0; None: does not matter."""
+    boots: Boots
+    spends: bool
+    """LEFT is counted down first, in the copy that counts. If that fails, the rules go on as if LEFT were 0."""
+    otherwise: Otherwise
+    why: str
+
+    def fits(self, state: BootState | None, tries: int) -> bool:
+        """Whether the rule is for this state with this many tries."""
+        if state is None:
+            return not self.valid
+        wanted = ((self.on_trial, state.on_trial), (self.tries, tries > 0))
+        return self.valid and all(want is None or want is has for want, has in wanted)
+
+
+RULES = (
+    Rule(
+        "trial", True, True, True, Boots.TRIAL, True, Otherwise.REBOOT,
+        "a try is used up before it is made, so a trial that dies in any way ends",
+    ),
+    Rule(
+        "tries-used-up", True, True, False, Boots.GOOD, False, Otherwise.OTHER_IF_ALT,
+        "the trial did not commit in time, or GRUB could not write",
+    ),
+    Rule(
+        "committed", True, False, None, Boots.GOOD, False, Otherwise.OTHER_IF_ALT,
+        "the normal boot writes nothing",
+    ),
+    Rule(
+        "no-state", False, None, None, Boots.DEFAULT, False, Otherwise.OTHER,
+        "neither copy is valid: the default that GRUB was built with",
+    ),
+)  # fmt: skip
+"""The decision table."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What GRUB does with a pair of copies."""
+
+    rule: str
+    """The name of the rule that decided."""
+    copy: int | None
+    """The copy that counted."""
+    slot: Slot
+    trial: bool
+    """Whether this boot is a trial."""
+    write: tuple[int, BootState] | None
+    """The copy that is written before the boot, and what it says then. The boot is as told only once it reads so."""
+    fallback: Slot | None
+    """The slot that boots when the chosen one's kernel image cannot be loaded; None: reboot."""
+    unwritten: Decision | None = None
+    """What holds instead when the write fails."""
+
+
+def decide(copy1: bytes, copy2: bytes, default: Slot) -> Decision:
+    """What GRUB does with these two copies (empty bytes for one that cannot be read).
+
+    A write that GRUB itself is going to refuse, because the block is too damaged to be changed, has failed already:
+    ``decide`` then gives the decision that holds without it.
+    """
+    copy, state = pick(copy1, copy2)
+    if state is None or copy is None:
+        return _apply(_rule(None, 0), None, None, default)
+    decision = _apply(_rule(state, state.left), copy, state, default)
+    if decision.write is None:
+        return decision
+    without = _apply(_rule(state, 0), copy, state, default)
+    changed = envblock.assign((copy1, copy2)[copy - 1], "LEFT", str(decision.write[1].left))
+    if changed is None or decode(changed) != decision.write[1]:
+        return without
+    return replace(decision, unwritten=without)
+
+
+def _rule(state: BootState | None, tries: int) -> Rule:
+    return next(rule for rule in RULES if rule.fits(state, tries))
+
+
+def _apply(rule: Rule, copy: int | None, state: BootState | None, default: Slot) -> Decision:
+    slot = default
+    if state is not None:
+        slot = state.good.other if rule.boots is Boots.TRIAL else state.good
+    write = None
+    if rule.spends and state is not None and copy is not None:
+        write = (copy, replace(state, left=state.left - 1))
+    other = rule.otherwise is Otherwise.OTHER or (
+        rule.otherwise is Otherwise.OTHER_IF_ALT and state is not None and state.alt
+    )
+    return Decision(rule.name, copy, slot, rule.boots is Boots.TRIAL, write, slot.other if other else None)
+
+
+class Change(enum.Enum):
+    """What a transition does to one variable."""
+
+    KEEP = "as it was"
+    NONE = "none"
+    OTHER = "the slot that was not GOOD"
+    ZERO = "0"
+    ONE = "1"
+    TRIES = "the tries asked for"
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A row of the table of changes. Every change also counts SEQ up and is written to both copies."""
+
+    name: str
+    who: str
+    on_trial: bool | None
+    """Needs a slot on trial, or none; None: does not matter."""
+    pending: bool | None
+    """Needs a trial with tries left, or none; None: does not matter."""
+    alt: bool | None
+    """Needs this ALT; None: does not matter."""
+    refused: Code | None
+    """The error when what is needed is not so."""
+    good: Change
+    trial: Change
+    left: Change
+    alt_becomes: Change
+    why: str
+
+    def apply(self, state: BootState, *, tries: int = 0) -> BootState:
+        """The state after it.
+
+        Raises:
+            ProaError: The code of ``refused``.
+        """
+        wanted = ((self.on_trial, state.on_trial), (self.pending, state.pending), (self.alt, state.alt))
+        if self.refused is not None and any(want not in (None, has) for want, has in wanted):
+            raise ProaError(self.refused)
+        other = state.good.other
+        left = {Change.KEEP: state.left, Change.ZERO: 0, Change.ONE: 1, Change.TRIES: tries}
+        return BootState(
+            seq=next_seq(state.seq),
+            good=other if self.good is Change.OTHER else state.good,
+            trial={Change.KEEP: state.trial, Change.NONE: None, Change.OTHER: other}[self.trial],
+            left=left[self.left],
+            alt={Change.KEEP: state.alt, Change.YES: True, Change.NO: False}[self.alt_becomes],
+        )
+
+
+_K = Change.KEEP
+
+TRANSITIONS = (
+    Transition(
+        "disarm", "agent", None, None, None, None, _K, Change.NONE, Change.ZERO, Change.NO,
+        "before the first byte goes to the other slot, and when that turns out to be damaged",
+    ),
+    Transition(
+        "arm", "agent", None, None, None, None, _K, Change.OTHER, Change.TRIES, _K,
+        "the other slot is complete and verified, and may be tried",
+    ),
+    Transition(
+        "commit", "agent", True, None, None, Code.NO_TRIAL, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
+        "the trial proved healthy; the slot it came from stays whole",
+    ),
+    Transition(
+        "retire", "agent", True, None, None, Code.NO_TRIAL, _K, Change.NONE, Change.ZERO, _K,
+        "the trial is given up: used up, failed, or taken back by order",
+    ),
+    Transition(
+        "swap", "agent", False, None, True, Code.NOT_GOOD, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
+        "a rollback by order, to a slot that is known to be good",
+    ),
+    Transition(
+        "vouch", "agent", False, None, None, Code.IN_TRIAL, _K, Change.NONE, Change.ZERO, Change.YES,
+        "the slot that was good before the trial has been read again, and is whole",
+    ),
+    Transition(
+        "heal", "initrd", None, False, True, Code.NOT_GOOD, _K, Change.OTHER, Change.ONE, _K,
+        "the good slot's root cannot be opened: the other one is tried, once for every boot of the good one",
+    ),
+)  # fmt: skip
+"""The table of changes. Besides these, GRUB counts LEFT down (and nothing else)."""
+
+_BY_NAME = {transition.name: transition for transition in TRANSITIONS}
+
+
+def next_seq(seq: int) -> int:
+    """The SEQ of the next state.
+
+    After ``SEQ_MAX`` comes 1. That is safe because both copies are always written: until the second is, the old
+    state counts, as if the change had not been made yet.
+    """
+    return seq % SEQ_MAX + 1
+
+
+def is_before(one: int, two: int) -> bool:
+    """Whether SEQ ``one`` was counted before ``two``: the shorter way round counts, since 1 follows ``SEQ_MAX``."""
+    return 0 < (two - one) % SEQ_MAX < SEQ_MAX // 2
+
+
+def initial(good: Slot = Slot.A, *, alt: bool = False) -> BootState:
+    """The state of a disk that leaves the factory with one slot filled."""
+    return BootState(1, good, None, 0, alt)
+
+
+def disarm(state: BootState) -> BootState:
+    """No trial, and the other slot is nothing to return to: before the first byte is written to it."""
+    return _BY_NAME["disarm"].apply(state)
+
+
+def arm(state: BootState, slot: Slot, tries: int = TRIES_MAX) -> BootState:
+    """Put the other slot on trial, for up to ``tries`` boots.
+
+    Raises:
+        ProaError: ``SLOT_IN_USE`` when ``slot`` is the good one, ``USAGE`` for tries out of 1 to ``TRIES_MAX``.
+    """
+    if slot is state.good:
+        raise ProaError(Code.SLOT_IN_USE, f"slot {slot.value} is the good slot; only the other one can be on trial")
+    check_tries(tries)
+    return _BY_NAME["arm"].apply(state, tries=tries)
+
+
+def check_tries(tries: int) -> None:
+    """Check how many boots a trial is to get.
+
+    Raises:
+        ProaError: ``USAGE`` out of 1 to ``TRIES_MAX``.
+    """
+    if not 1 <= tries <= TRIES_MAX:
+        raise ProaError(Code.USAGE, f"{tries} tries; 1 to {TRIES_MAX} are possible", at="tries")
+
+
+def commit(state: BootState, *, alt: bool = True) -> BootState:
+    """The slot on trial becomes the good one.
+
+    Args:
+        state: The state, with a slot on trial.
+        alt: Whether the slot that was good until now is whole. When ``state.alt`` was set beside the trial, the
+            initrd may have armed it because the good slot could not be opened: look at that slot, then :func:`vouch`.
+
+    Raises:
+        ProaError: ``NO_TRIAL``.
+    """
+    return replace(_BY_NAME["commit"].apply(state), alt=alt)
+
+
+def retire(state: BootState) -> BootState:
+    """Give the trial up; the good slot stays good, and ALT stays what it was.
+
+    Raises:
+        ProaError: ``NO_TRIAL``.
+    """
+    return _BY_NAME["retire"].apply(state)
+
+
+def rollback(state: BootState) -> BootState:
+    """Go back: give up a trial, or else make the other slot the good one.
+
+    Raises:
+        ProaError: ``NOT_GOOD`` when there is no trial and the other slot is not known to be good.
+    """
+    return _BY_NAME["retire" if state.on_trial else "swap"].apply(state)
+
+
+def vouch(state: BootState) -> BootState:
+    """The slot that is not good is whole after all.
+
+    Raises:
+        ProaError: ``IN_TRIAL`` while a slot is on trial.
+    """
+    return _BY_NAME["vouch"].apply(state)
+
+
+def heal(state: BootState) -> BootState:
+    """Try the other slot once because the good one cannot be opened; the initrd's shell does the same.
+
+    A boot of the other slot that was cut off costs nothing: the good slot's initrd may do it again.
+
+    Raises:
+        ProaError: ``NOT_GOOD`` when the other slot is not known to be good, or when GRUB is to try it anyway.
+    """
+    return _BY_NAME["heal"].apply(state)

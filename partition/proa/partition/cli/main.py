@@ -1,0 +1,200 @@
+"""``proa-disk``: plan, create, show, grow and reset disks with Proa's layout."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from proa.core import VERSION
+from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import human_bytes
+from proa.partition.cli import rendering, showing
+from proa.partition.disk import blockdev, growing, layout, persist
+from proa.partition.disk.layout import NAMES, Layout, Request, Sizes
+from proa.partition.disk.slots import Node, discover, open_image
+
+SCHEMA: Final = "proa.disk/v1"
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.2 only
+    """A size: bytes, or a number with K, M, G or T (binary; ``MiB`` is the same as ``M``)."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See :meth:`click.ParamType.convert`."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?", str(value))
+        if match is None:
+            self.fail(f"{value!r} is no size such as 4G, 512M or 1048576", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
+
+
+class Filling(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.2 only
+    """``NAME=FILE``: what a partition is filled with."""
+
+    name = "name=file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """See :meth:`click.ParamType.convert`."""
+        name, equals, file = str(value).partition("=")
+        if name not in NAMES or not equals:
+            self.fail(f"{value!r} is not NAME=FILE with a NAME of {', '.join(NAMES)}", param, ctx)
+        return name, Path(file)
+
+
+def _size(name: str, what: str, default: int | None) -> Any:
+    shown = f"[default: {default >> 20}M]" if default else ""
+    return click.option(f"--{name}-size", type=Size(), default=default, metavar="SIZE", help=f"{what} {shown}".strip())
+
+
+layout_options = options(
+    _size("disk", "The whole disk; the smallest that holds everything if not given.", None),
+    click.option("--sector-size", type=int, default=512, show_default=True, help="Bytes of a sector: 512 or 4096."),
+    click.option("--seed", default="proa", show_default=True, help="All GUIDs are derived from it."),
+    _size("boot", "BOOT.", Sizes.boot),
+    _size("uki", "Each of UKI-A and UKI-B.", Sizes.uki),
+    _size("root", "Each of ROOT-A and ROOT-B.", Sizes.root),
+    _size("persist", "PERSIST; the rest of a disk of given size, else 256M, if not given.", None),
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+disk_argument = click.argument("disk", required=False, type=click.Path(path_type=Path))
+
+
+def _plan(choices: dict[str, Any]) -> Layout:
+    sizes = Sizes(
+        boot=choices["boot_size"],
+        uki=choices["uki_size"],
+        root=choices["root_size"],
+        persist=choices["persist_size"],
+    )
+    return layout.plan(Request(choices["seed"], sizes, choices["disk_size"], choices["sector_size"]))
+
+
+@click.group(epilog="Example: proa-disk show disk.raw")
+@click.version_option(VERSION)
+def disk_command() -> None:
+    """Plan, create, show, grow and reset disks with Proa's layout."""
+
+
+@disk_command.command(epilog="Example: proa-disk plan --disk-size 16G --root-size 3G")
+@layout_options
+@json_option
+def plan(as_json: bool, **choices: Any) -> None:
+    """Say where everything would lie; touch nothing."""
+    _report(_plan(choices), as_json)
+
+
+@disk_command.command(epilog="Example: proa-disk create disk.raw --root-size 1G --fill ROOT-A=root.img")
+@click.argument("target", type=click.Path(path_type=Path))
+@layout_options
+@click.option("--fill", "fillings", type=Filling(), multiple=True, help="Fill a partition from a file; repeatable.")
+@yes_option
+@dry_run_option
+@progress_option
+@json_option
+def create(target: Path, as_json: bool, **choices: Any) -> None:
+    """Make a disk: table, boot state, empty PERSIST, and what --fill names.
+
+    TARGET is a file that is not there yet, or a device, whose content is lost.
+    """
+    try:
+        from proa.partition.disk import creating
+    except ImportError as error:
+        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed: a node makes no disks") from error
+
+    planned, fillings = _plan(choices), dict(choices["fillings"])
+    creating.check(target, planned, fillings)
+    if choices["dry_run"]:
+        _report(planned, as_json)
+        return
+    if blockdev.is_device(target) and not choices["yes"]:
+        click.confirm(f"Everything on {target} will be lost. Go on?", abort=True, err=True)
+    creating.create(target, planned, choices["seed"], fillings, progress(choices["progress"]))
+    _report(planned, as_json)
+
+
+@disk_command.command("show", epilog="Example: proa-disk show --json /dev/vda")
+@disk_argument
+@json_option
+def show_disk(disk: Path | None, as_json: bool) -> None:
+    """Show layout, slots, what each partition holds, and both copies of the boot state.
+
+    DISK is a device or an image file; the disk that this machine runs from if not given.
+    """
+    view = showing.look(_node(disk))
+    if as_json:
+        show(SCHEMA, showing.document(view))
+    else:
+        click.echo(showing.text(view))
+
+
+@disk_command.command(epilog="Example: proa-disk grow disk.raw")
+@click.argument("disk", type=click.Path(path_type=Path))
+@dry_run_option
+@json_option
+def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
+    """Grow PERSIST to the end of DISK and give the disk its own GUIDs, as the first boot does.
+
+    A disk that was grown before stays as it is. The file system in PERSIST grows when the node boots.
+    """
+    before = open_image(disk).layout
+    grown = growing.plan(disk)
+    if not dry_run and grown != before:
+        growing.write(disk, grown)
+    _report(grown, as_json)
+
+
+@disk_command.command(epilog="Example: proa-disk reset --yes disk.raw")
+@disk_argument
+@yes_option
+@dry_run_option
+@json_option
+def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Make PERSIST empty: the node's identity, its /etc and its /var are lost. The slots stay.
+
+    DISK is a device or an image file. Without it the disk that this machine runs from is meant, whose PERSIST is
+    emptied at the next boot.
+    """
+    node = _node(disk)
+    extent = node.disk.partitions["PERSIST"]
+    later = node.booted is not None
+    if not later:
+        persist.check_unused(extent)
+    if not dry_run:
+        if not yes:
+            click.confirm(f"All that PERSIST on {node.disk.path} holds will be lost. Go on?", abort=True, err=True)
+        if later:
+            persist.request_reset(persist.MOUNTED)
+        else:
+            persist.reset(extent, uuid=str(uuid.uuid4()), epoch=int(time.time()))
+    if as_json:
+        facts = {"size": extent.size, "when": "next-boot" if later else "now", "dry_run": dry_run}
+        show(SCHEMA, {"disk": str(node.disk.path), "reset": "PERSIST"} | facts)
+    else:
+        done = "is emptied at the next boot" if later else "is empty"
+        click.echo(f"PERSIST on {node.disk.path} ({human_bytes(extent.size)}) {'would be empty' if dry_run else done}")
+
+
+def _node(disk: Path | None) -> Node:
+    return discover() if disk is None else Node(open_image(disk))
+
+
+def _report(planned: Layout, as_json: bool) -> None:
+    if as_json:
+        show(SCHEMA, rendering.document(planned))
+    else:
+        click.echo(rendering.text(planned))
+
+
+def main() -> None:
+    """The entry point of ``proa-disk``."""
+    run_command(disk_command, "proa-disk")

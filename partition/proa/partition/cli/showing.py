@@ -1,0 +1,120 @@
+"""What ``proa-disk show`` says: the layout, what each partition holds, the slots, both copies of the boot state."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.partition.boot import bootstate
+from proa.partition.boot.bootstate import BootState, Slot
+from proa.partition.boot.statefile import StateFile
+from proa.partition.cli import rendering
+from proa.partition.disk.contents import Content, probe
+from proa.partition.disk.layout import Layout
+from proa.partition.disk.slots import Node
+
+
+@dataclass(frozen=True)
+class View:
+    """All that is shown.
+
+    Attributes:
+        node: The disk, and the slot that is booted from it.
+        contents: What each partition holds, by name.
+        copies: The two copies of the boot state; ``None`` for a damaged one.
+        counts: The number of the copy that counts; ``None`` when both are damaged.
+    """
+
+    node: Node
+    contents: dict[str, Content]
+    copies: tuple[BootState | None, ...]
+    counts: int | None
+
+    @property
+    def layout(self) -> Layout:
+        """The disk's table."""
+        if self.node.disk.layout is None:
+            raise ProaError(Code.NO_DISK, at=self.node.disk.path)
+        return self.node.disk.layout
+
+
+def look(node: Node) -> View:
+    """Read all that is shown; nothing is written.
+
+    Raises:
+        ProaError: ``DEVICE`` or ``FILE_MISSING``.
+    """
+    state = node.disk.partitions["STATE"]
+    pair = StateFile.within(state.path, state.offset).read()
+    found = {name: probe(extent) for name, extent in node.disk.partitions.items()}
+    return View(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy)
+
+
+def document(view: View) -> dict[str, Any]:
+    """The view for ``proa.disk/v1``."""
+    base = rendering.document(view.layout)
+    for entry in base["partitions"]:
+        entry["holds"] = dataclasses.asdict(view.contents[entry["name"]])
+    evidence = view.node.evidence
+    booted = view.node.booted and {
+        "slot": view.node.booted.value,
+        "root_hash": view.node.root_hash,
+        "root_device": str(evidence.root_device) if evidence else "",
+        "loader_agrees": evidence.loader_agrees if evidence else None,
+    }
+    return {
+        "disk": str(view.node.disk.path),
+        **base,
+        "booted": booted,
+        "slots": {slot.value: _slot(view, slot) for slot in Slot},
+        "state": {"counts": view.counts, "copies": [copy and _state(copy) for copy in view.copies]},
+    }
+
+
+def text(view: View) -> str:
+    """The view for a person."""
+    holds = {name: str(content) for name, content in view.contents.items()}
+    return "\n".join([f"{view.node.disk.path}", rendering.text(view.layout, holds=holds), *_lines(view)])
+
+
+def _lines(view: View) -> Iterator[str]:
+    yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as it left the factory")
+    for slot in Slot:
+        yield f"slot {slot.value}: {_slot(view, slot)['holds']}{_marks(view, slot)}"
+    if view.counts is None:
+        yield "boot state: both copies are damaged; GRUB takes its built-in default"
+    for number, copy in enumerate(view.copies, 1):
+        counts = ", counts" if number == view.counts else ""
+        words = " ".join(f"{name}={value}" for name, value in copy.variables().items()) if copy else "damaged"
+        yield f"boot state, copy {number}: {words}{counts}"
+
+
+def _marks(view: View, slot: Slot) -> str:
+    state = view.copies[view.counts - 1] if view.counts else None
+    marks = []
+    if state and state.good is slot:
+        marks.append("good")
+    if state and state.on_trial and state.trial is slot:
+        marks.append(f"on trial, {state.left} tries left")
+    if view.node.booted is slot:
+        marks.append(f"booted, root hash {view.node.root_hash}")
+    return "".join(f", {mark}" for mark in marks)
+
+
+def _slot(view: View, slot: Slot) -> dict[str, Any]:
+    uki, root = view.contents[slot.uki_name], view.contents[slot.root_name]
+    full = {(False, False): "empty", (True, True): "filled"}.get((uki.kind != "empty", root.kind != "empty"), "half")
+    return {"holds": full, "uki": uki.kind, "root": root.kind}
+
+
+def _state(state: BootState) -> dict[str, Any]:
+    return {
+        "seq": state.seq,
+        "good": state.good.value,
+        "trial": state.trial.value if state.trial else None,
+        "left": state.left,
+        "alt": state.alt,
+    }

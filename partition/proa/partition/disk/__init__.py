@@ -1,0 +1,1 @@
+"""The disk: layout, table, slots, contents, PERSIST."""

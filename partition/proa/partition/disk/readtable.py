@@ -1,0 +1,129 @@
+"""Reads a partition table, by ``sfdisk --json``, and by ``partx`` for image files of 4096-byte sectors.
+
+sfdisk 2.38 takes every file for a disk of 512-byte sectors; ``partx --sector-size`` reads the others as well. Both
+check the checksums, and take the backup table where the primary is damaged.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import Result, run
+from proa.partition.disk import blockdev, gpt
+from proa.partition.disk.layout import NAMES, SECTOR_SIZES, Layout, Partition
+
+_PARTX_SECTOR = 512
+"""partx counts in this unit whatever the sector size."""
+
+
+def read_layout(path: Path) -> Layout:
+    """The layout that a disk or image file has.
+
+    Raises:
+        ProaError: ``NO_DISK`` when it has no partition table of Proa's, ``AMBIGUOUS`` when a name stands there
+            twice, ``FILE_MISSING`` or ``DEVICE`` when it cannot be read.
+    """
+    size = blockdev.size_of(path)
+    layout = _by_sfdisk(path, size)
+    if layout is None and not blockdev.is_device(path):
+        layout = _by_partx(path, size)
+    if layout is None:
+        raise _no_table(path, size)
+    check_names(layout, path)
+    return layout
+
+
+def _no_table(path: Path, size: int) -> ProaError:
+    for sector_size in SECTOR_SIZES:
+        table_size = gpt.described_size(path, sector_size)
+        if table_size > size:
+            what = f"it has {size} bytes, its partition table is for {table_size}"
+            return ProaError(Code.NO_DISK, what, at=path, hint="The image was cut short, or the disk is too small.")
+        if table_size:
+            what = f"its partition table is for sectors of {sector_size} bytes"
+            return ProaError(Code.NO_DISK, what, at=path, hint="Write the image for this device's sector size.")
+    return ProaError(Code.NO_DISK, "it has no GUID partition table", at=path)
+
+
+def check_names(layout: Layout, at: object) -> None:
+    """Check that a layout is Proa's: each name once, at its number.
+
+    Raises:
+        ProaError: ``NO_DISK`` or ``AMBIGUOUS``.
+    """
+    names = [partition.name for partition in layout.partitions]
+    for number, name in enumerate(NAMES, 1):
+        if names.count(name) > 1:
+            raise ProaError(Code.AMBIGUOUS, f"two partitions are called {name}", at=at, hint="Rename the stranger.")
+        if name not in names:
+            raise ProaError(Code.NO_DISK, f"no partition is called {name}", at=at)
+        if layout[name].number != number:
+            what = f"{name} is partition {layout[name].number}, and must be number {number}"
+            raise ProaError(Code.NO_DISK, what, at=at)
+
+
+def _by_sfdisk(path: Path, size: int) -> Layout | None:
+    result = run(["sfdisk", "--json", path], check=False)
+    if result.status != 0:
+        return None
+    table = _load(result)["partitiontable"]
+    if table["label"] != "gpt":
+        return None  # as a file of 4096-byte sectors looks: nothing but its protective MBR
+    sector = table["sectorsize"]
+    partitions = [
+        Partition(
+            number=_number(entry["node"], table["device"]),
+            name=entry.get("name", ""),
+            start=entry["start"] * sector,
+            size=entry["size"] * sector,
+            type_guid=entry["type"].lower(),
+            guid=entry["uuid"].lower(),
+            attributes=attributes(entry.get("attrs", "")),
+        )
+        for entry in table.get("partitions", [])
+    ]
+    return Layout(sector, size, table["id"].lower(), tuple(partitions))
+
+
+def _by_partx(path: Path, size: int) -> Layout | None:
+    columns = "NR,START,SIZE,NAME,UUID,TYPE,FLAGS,SCHEME"
+    result = run(["partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns, path], check=False)
+    rows = [dict(word.split("=", 1) for word in shlex.split(line)) for line in result.text.splitlines()]
+    if result.status != 0 or not rows or any(row["SCHEME"] != "gpt" for row in rows):
+        return None
+    partitions = [
+        Partition(
+            number=int(row["NR"]),
+            name=row["NAME"],
+            start=int(row["START"]) * _PARTX_SECTOR,
+            size=int(row["SIZE"]),
+            type_guid=row["TYPE"],
+            guid=row["UUID"],
+            attributes=int(row["FLAGS"], 16),
+        )
+        for row in rows
+    ]
+    return Layout(4096, size, gpt.disk_guid(path, 4096), tuple(partitions))
+
+
+def attributes(text: str) -> int:
+    """Attribute bits from sfdisk's words, ``RequiredPartition GUID:48,60`` (sfdisk(8), ``attrs``)."""
+    named = {"RequiredPartition": 0, "NoBlockIOProtocol": 1, "LegacyBIOSBootable": 2}
+    bits = 0
+    for word in text.replace("GUID:", "").replace(",", " ").split():
+        bits |= 1 << (named[word] if word in named else int(word))
+    return bits
+
+
+def _load(result: Result) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(result.text)
+    return document
+
+
+def _number(node: str, device: str) -> int:
+    """The partition's number from its node: ``/dev/nvme0n1p5`` of ``/dev/nvme0n1``."""
+    return int(node.removeprefix(device).removeprefix("p").removeprefix("-part"))

@@ -1,0 +1,1 @@
+"""Cases of the boot state that tests of several folders share."""

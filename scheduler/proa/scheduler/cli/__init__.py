@@ -1,0 +1,1 @@
+"""The commands ``proa-scheduler`` and ``kubectl-proa``."""

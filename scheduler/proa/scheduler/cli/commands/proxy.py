@@ -1,0 +1,62 @@
+"""``proa-scheduler proxy``: the courier of one node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from proa.core import VERSION
+from proa.core.orders.client import SOCKET, OrderClient
+from proa.scheduler.cli.commands.options import cluster_options
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+    from proa.scheduler.kube.podaccess import PodConnection
+
+_PUT_SECONDS: Final = 10.0
+
+
+@click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")
+@click.option("--node", required=True, metavar="NAME", help="The node that this runs on.")
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=SOCKET,
+    show_default=True,
+    help="Where the node's agent takes orders.",
+)
+@click.option(
+    "--account",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Where a pod has its token and ca.crt; where Kubernetes puts them by default.",
+)
+@cluster_options
+def proxy(node: str, socket: Path, account: Path | None, kubeconfig: str, context: str) -> None:
+    """Carry orders from the API server to this node's agent, and its status back, until SIGTERM."""
+    from proa.scheduler.control import log
+    from proa.scheduler.kube.api import Api
+    from proa.scheduler.proxy.service import Service
+
+    log.to_stderr()
+    api = Api(_access(account, kubeconfig, context), agent=f"proa-proxy/{VERSION}")
+    service = Service(node, api, OrderClient(socket, limit=_PUT_SECONDS), log.info)
+    service.end_on_signals()
+    service.run()
+
+
+def _access(account: Path | None, kubeconfig: str, context: str) -> Callable[[], Configuration | PodConnection]:
+    """The access that is meant; the official client is not even loaded where a pod has its own."""
+    from proa.scheduler.kube import podaccess
+
+    if account is not None or (podaccess.is_pod() and not (kubeconfig or context or os.environ.get("KUBECONFIG"))):
+        return lambda: podaccess.PodConnection(account or podaccess.FOLDER)
+    from proa.scheduler.kube import access
+
+    return access.find(kubeconfig, context)

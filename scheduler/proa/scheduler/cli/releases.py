@@ -1,0 +1,88 @@
+"""From what a person calls a release to what every node understands: the digest, looked up and looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from proa.core.artifact import release_artifact, signatures
+from proa.core.oci.access import DEFAULT, Access
+from proa.core.oci.reference import Reference, parse
+from proa.core.oci.registry import open_source
+from proa.core.oci.source import Source
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.signing.keys import load_public
+from proa.core.signing.trust import Trust
+
+
+@dataclass(frozen=True)
+class Found:
+    """A release that is there.
+
+    Attributes:
+        reference: By its digest, ``HOST/NAME[:TAG]@sha256:...``.
+        version: Its version; empty if nobody has looked.
+        signatures: How many signatures it has, or how many of the given keys have signed it; 0 if nobody has looked.
+    """
+
+    reference: str
+    version: str = ""
+    signatures: int = 0
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds releases.
+
+    Attributes:
+        key_files: Public keys of which one must have signed it; if there are none, anybody must have.
+        threshold: How many different ones of them must have.
+        offline: Whether the registry is not asked at all.
+        access: How it is reached.
+        opened: Opens what a reference names.
+    """
+
+    key_files: tuple[Path, ...] = ()
+    threshold: int = 1
+    offline: bool = False
+    access: Access = DEFAULT
+    opened: Callable[..., Source] = open_source
+
+    def find(self, text: str) -> Found:
+        """The release that a reference names.
+
+        It must be there, be a release, and be signed. Whether a node believes it is the node's own matter: its keys
+        are in its image.
+
+        Raises:
+            ProaError: ``REFERENCE``, ``NOT_FOUND``, ``UNSIGNED``, ``SIGNATURE``, ``RELEASE``, ``AUTH``, ``REGISTRY``,
+                ``NETWORK`` ...
+        """
+        reference = parse(text)
+        if reference.layout is not None:
+            hint = "Push it with 'proa-build push', and name it as HOST/NAME:TAG."
+            raise ProaError(
+                Code.REFERENCE, "nodes fetch a release from a registry, not from a folder", at=text, hint=hint
+            )
+        if self.offline:
+            return _as_it_is(reference, text)
+        with self.opened(reference, self.access) as source:
+            if self.key_files:
+                keys = tuple(load_public(path) for path in self.key_files)
+                release = release_artifact.open_release(source, Trust(keys, self.threshold))
+                count = len(release.signers)
+            else:
+                release = release_artifact.inspect_release(source)
+                count = sum(1 for _ in signatures.bundles(source, release.manifest_digest))
+                if count == 0:
+                    hint = "Sign it: 'proa-build push OUT REF --keys DIR'. No node would install it as it is."
+                    raise ProaError(Code.UNSIGNED, at=text, hint=hint)
+            return Found(str(reference.pinned(release.manifest_digest)), release.release.version, count)
+
+
+def _as_it_is(reference: Reference, text: str) -> Found:
+    if not reference.digest:
+        hint = "Write HOST/NAME@sha256:..., or leave --offline out."
+        raise ProaError(Code.REFERENCE, "without the registry nobody knows the digest of a tag", at=text, hint=hint)
+    return Found(str(reference))

@@ -1,0 +1,90 @@
+"""Rollouts, one at a time: read, created, and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects import reading
+from proa.scheduler.objects.paths import OS_ROLLOUTS
+from proa.scheduler.planning.views import RolloutView
+from proa.scheduler.report.patches import Change
+from proa.scheduler.spec.crd import ROLLOUTS
+from proa.scheduler.spec.objects import GROUP, VERSION
+
+
+class Server(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
+        """An object."""
+        ...
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object."""
+        ...
+
+    def merge(self, path: str, body: Object) -> Object:
+        """JSON merge patch."""
+        ...
+
+
+def find(api: Server, name: str) -> RolloutView | None:
+    """A rollout; none if there is none of the name.
+
+    Raises:
+        ProaError: ``CLUSTER_MISSING`` where Proa is not installed, and what else the API server answers.
+    """
+    try:
+        return reading.rollout(api.get(paths.named(OS_ROLLOUTS, name)))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        if error.reason != "NotFound" or not _is_about(error, name):
+            hint = "Install it: proa-scheduler manifests | kubectl apply -f -"
+            raise ProaError(Code.CLUSTER_MISSING, "the cluster knows no OSRollouts", at=error.at, hint=hint) from error
+        return None
+
+
+def need(api: Server, name: str) -> RolloutView:
+    """A rollout that must be there.
+
+    Raises:
+        ProaError: ``CLUSTER_MISSING``, and as :func:`find`.
+    """
+    found = find(api, name)
+    if found is None:
+        hint = "'kubectl proa status' shows which there are; 'kubectl proa start' makes one."
+        raise ProaError(Code.CLUSTER_MISSING, f"there is no OSRollout {name!r}", at=name, hint=hint)
+    return found
+
+
+def body_of(name: str, change: Change, before: RolloutView | None) -> Object:
+    """What is sent: an object that is to be made, or the patch of one."""
+    if before is None:
+        head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": ROLLOUTS.kind, "metadata": {"name": name}}
+        return head | {"spec": dict(change.spec)}
+    return {"metadata": {"uid": before.uid}, "spec": dict(change.spec)}
+
+
+def carry_out(api: Server, name: str, change: Change, before: RolloutView | None) -> RolloutView | None:
+    """Make or change a rollout; as it is then, or as it was if there was nothing to do.
+
+    Raises:
+        ProaError: ``CLUSTER_INVALID`` with the field, and what else the API server answers.
+    """
+    if not change.spec:
+        return before
+    body: dict[str, Any] = body_of(name, change, before)
+    if before is None:
+        return reading.rollout(api.create(OS_ROLLOUTS, body))
+    return reading.rollout(api.merge(paths.named(OS_ROLLOUTS, name), body))
+
+
+def _is_about(error: ApiError, name: str) -> bool:
+    """Whether the object is missing, and not its kind: that one has another message, and no name in it."""
+    return name in error.message

@@ -1,0 +1,102 @@
+"""What the controller tells in events: about the node that it does something to, and about the rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from proa.core.orders.messages import Action as Verb
+from proa.scheduler.kube.emit import About
+from proa.scheduler.objects.writing import Outcome, Written
+from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
+from proa.scheduler.planning.views import NodeView, RolloutView
+from proa.scheduler.spec.crd import ROLLOUTS
+from proa.scheduler.spec.objects import GROUP, VERSION
+from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
+
+_BAD: Final = frozenset({RolloutPhase.HALTED, RolloutPhase.ROLLING_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID})
+_FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted", "LetGo"})
+
+
+class Tells(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.emit.Events`."""
+
+    def tell(self, about: About, reason: str, note: str, *, action: str = "Update", warning: bool = False) -> None:
+        """Tell that something has happened."""
+        ...
+
+
+class Said(NamedTuple):
+    """An event to be: its reason, its note, what was being done, and whether somebody should look."""
+
+    reason: str
+    note: str
+    action: str
+    warning: bool = False
+
+
+def words(action: Action) -> Said | None:
+    """What is told of an action; none of what happens to every node on the way and shows in its object."""
+    match action:
+        case Cordon():
+            return Said("UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
+        case Uncordon(reason="Done"):
+            return Said("UpdateDone", "it runs the release, committed, and takes pods again", "Uncordon")
+        case Uncordon():
+            return Said("Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
+        case Note():
+            return Said(action.reason, action.message, "Update", warning=True)
+        case Give(verb=Verb.NONE):
+            return Said("RebootTakenBack", "the node has not taken its order to reboot up; it is taken back", "Order")
+        case Give(verb=Verb.ROLLBACK):
+            return Said("RollbackOrdered", f"ordered back from {action.release}", "Order")
+        case _:
+            return None
+
+
+@dataclass(eq=False)
+class Teller:
+    """Tells of each thing once."""
+
+    events: Tells
+    _phases: dict[str, str] = field(default_factory=dict)
+    _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
+
+    def did(self, action: Action, written: Written, node: NodeView | None) -> None:
+        """Tell of an action that was carried out, or that the cluster does not accept."""
+        if node is None:
+            return
+        about = About("Node", node.name, node.uid)
+        if written.outcome is Outcome.REFUSED and written.error is not None:
+            what = type(action).__name__
+            self.events.tell(about, "WriteRefused", f"{what}: {written.error.message}", action=what, warning=True)
+        elif written.outcome is Outcome.DONE and (said := words(action)) is not None:
+            self.events.tell(about, said.reason, said.note, action=said.action, warning=said.warning)
+
+    def stands(self, rollouts: Mapping[str, RolloutView], statuses: Mapping[str, RolloutStatus]) -> None:
+        """Tell of rollouts that have come to another phase."""
+        for name, status in statuses.items():
+            before, self._phases[name] = self._phases.get(name, rollouts[name].status.phase), status.phase
+            if status.phase == before:
+                continue
+            about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
+            invalid = (one.message for one in status.conditions if one.type == "Valid" and one.status == "False")
+            note = status.halted or next(invalid, "") or f"{status.progress} nodes follow {status.release}"
+            self.events.tell(about, status.phase, note, action="Rollout", warning=status.phase in _BAD)
+        self._phases = {name: phase for name, phase in self._phases.items() if name in rollouts}
+
+    def blocked(self, nodes: Mapping[str, NodeView], blockers: Iterable[Blocker]) -> None:
+        """Tell of what keeps nodes from being drained."""
+        found = {(one.node, one.pod, one.budget, one.volume): one for one in blockers}
+        for key, blocker in found.items():
+            node = nodes.get(blocker.node)
+            if key not in self._blocked and node is not None:
+                about = About("Node", node.name, node.uid)
+                self.events.tell(about, "DrainBlocked", blocker.reason, action="Drain", warning=True)
+        self._blocked = frozenset(found)
+
+    def clear(self) -> None:
+        """Another term begins."""
+        self._phases.clear()
+        self._blocked = frozenset()

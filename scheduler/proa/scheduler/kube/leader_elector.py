@@ -1,0 +1,316 @@
+"""One leader among several schedulers, by a Lease (``coordination.k8s.io/v1``).
+
+What a leader may rely on: as long as :attr:`Elector.leading` is true, no other one leads. It becomes false by the
+passing of time alone, also while nothing of this process runs, and well before any other may take the lease. What it
+may not rely on is that it is still true when a request arrives: each write carries the :attr:`Elector.fence` for that,
+the transitions of the lease, and the API server refuses the writes of another fence than the lease's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any, Final
+
+from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.clock import Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff, jitter
+from proa.scheduler.kube.epoch import FIRST
+from proa.scheduler.kube.lease_timings import BootClock, Leases, Role, Seen, Term, Terms, identity
+from proa.scheduler.kube.stream import Object
+
+_KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+_LONG_TERM: Final = 60.0
+"""Seconds of leading after which an earlier resignation is forgotten."""
+_TICK: Final = 0.2
+"""Seconds between two looks at what others have seen, while a term settles."""
+
+
+@dataclass(eq=False)
+class Elector:
+    """Competes for a lease in a thread of its own, until it is stopped.
+
+    Attributes:
+        api: The API server.
+        namespace: Of the lease.
+        name: Of the lease.
+        floor: The highest fence that was seen on any object; -1 for none, none as long as not all have been seen.
+        bell: Rung when the role changes.
+        me: Who this is.
+        terms: How long things take.
+        clock: The clock.
+        random: A number from 0 to 1, another one at every call.
+        holder: Who holds the lease, as far as is known.
+        problem: Why the last request did not come out well; empty if it did.
+    """
+
+    api: Leases
+    namespace: str
+    name: str = "proa-scheduler"
+    floor: Callable[[], int | None] = lambda: -1
+    bell: Bell = field(default_factory=Bell)
+    me: str = field(default_factory=identity)
+    terms: Terms = Terms()  # noqa: RUF009 -- frozen
+    clock: Clock = field(default_factory=BootClock)
+    random: Callable[[], float] = jitter
+    holder: str = field(default="", init=False)
+    problem: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self._term: Term | None = None
+        self._seen: Seen | None = None
+        self._highest = -1
+        self._resting = 0.0
+        self._resigned = Backoff(first=self.terms.retry, longest=60.0, random=self.random)
+        self._backoff = Backoff(first=self.terms.retry / 2, longest=self.terms.retry * 2, random=self.random)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._told = Role.CANDIDATE
+        self._defect: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
+
+    # what others see
+
+    @property
+    def leading(self) -> bool:
+        """Whether to act now. To be asked before each write.
+
+        Raises:
+            ProaError: ``INTERNAL`` when a defect has ended the thread.
+        """
+        return self.role is Role.LEADER
+
+    @property
+    def role(self) -> Role:
+        """What it is now.
+
+        Raises:
+            ProaError: as :attr:`leading`.
+        """
+        if self._stop.is_set():
+            return Role.STOPPED
+        if self._defect is not None:
+            raise ProaError(Code.INTERNAL, "nobody renews the lease any more") from self._defect
+        term, now = self._term, self.clock.monotonic()
+        if term is None or now >= term.until:
+            return Role.CANDIDATE
+        return Role.LEADER if term.settled else Role.SETTLING
+
+    @property
+    def fence(self) -> int:
+        """The transitions of our lease; -1 while it is not ours."""
+        term = self._term
+        return term.fence if term is not None else -1
+
+    def resign(self) -> None:
+        """Stop leading at once: the API server has refused our fence. The next term, if it comes, has another one."""
+        with self._lock:
+            self._resting = self.clock.monotonic() + self._resigned.next()
+            self._term = None
+        self._tell()
+
+    # life
+
+    def start(self) -> None:
+        """Start competing."""
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> bool:
+        """Stop leading at once, and give the lease back so that another one need not wait; whether that was possible.
+
+        Args:
+            seconds: How long the thread may take to end.
+        """
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                return False
+        return self.release()
+
+    def release(self) -> bool:
+        """Give the lease back, if it is ours; whether it is not ours now. For who calls :meth:`step` himself."""
+        term, self._term = self._term, None
+        self._tell()
+        if term is None:
+            return True
+        try:
+            self._write(term.version, {"holderIdentity": None, "leaseDurationSeconds": 1})
+        except ProaError as error:
+            self.problem = error.message
+            return False
+        return True
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._stop.wait(self.step())
+        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever asks
+            self._defect, self._term = error, None
+            self.bell.ring()
+
+    # inside
+
+    def step(self) -> float:
+        """Do what is due; how many seconds to wait before the next step."""
+        now = self.clock.monotonic()
+        if self._term is not None and now >= self._term.until:
+            self._term = None
+        try:
+            if self._term is None:
+                if now >= self._resting:
+                    self._compete()
+            elif now >= self._term.due:
+                self._renew(self._term)
+            self._settle()
+            self.problem = ""
+            self._backoff.reset()
+            pause = self._pause()
+        except ProaError as error:
+            self.problem = error.message
+            pause = self._patience(error.retry_after if isinstance(error, ApiError) else None)
+        self._tell()
+        return pause
+
+    def _patience(self, wish: float | None) -> float:
+        """How long to wait after a failure. A server's wish to be left alone is not worth the lease."""
+        term = self._term
+        if term is None:
+            return self._backoff.next(wish)
+        own = min(self._backoff.next(), self.terms.retry)
+        return max(own, min(wish or 0.0, term.until - self.clock.monotonic() - self.terms.request))
+
+    def _pause(self) -> float:
+        term, now = self._term, self.clock.monotonic()
+        if term is None:
+            return max(self.terms.retry * (0.9 + self.random() / 5), self._resting - now)
+        if not term.settled:
+            return max(0.0, min(_TICK, term.due - now))
+        return max(0.0, min(term.due, term.until) - now)
+
+    def _compete(self) -> None:
+        """Look at the lease, and take it when it is free."""
+        path = paths.named(paths.leases(self.namespace), self.name)
+        try:
+            lease = self.api.get(path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._create()
+            return
+        spec = lease.get("spec") or {}
+        self.holder = str(spec.get("holderIdentity") or "")
+        said = (lease["metadata"].get("uid"), self.holder, spec.get("renewTime"), spec.get("leaseTransitions"))
+        if self._seen is None or self._seen.said != said:
+            self._seen = Seen(said, self.clock.monotonic())
+        self._highest = max(self._highest, _whole(spec.get("leaseTransitions"), 0))
+        patience = _whole(spec.get("leaseDurationSeconds"), 0) or self.terms.lease
+        if self.holder in ("", self.me) or self.clock.monotonic() >= self._seen.since + patience:
+            self._take(lease, spec)
+
+    def _create(self) -> None:
+        """There is no lease. If there was one, somebody has deleted it, and a leader may not know that yet.
+
+        Where Proa was removed and is installed again nothing in the cluster tells of fences, but each node knows the
+        highest one that it has seen, and takes no lower one. So the first one is the time, in seconds: leaders change
+        seldom enough for that to be ahead of all before. The lease has room for it until 2094.
+        """
+        deleted = self._highest >= 0
+        passed = 0 if deleted else int((self.clock.now() - FIRST).total_seconds())
+        fence = max(0, self._highest, self.floor() or 0, passed) + 1
+        sent, now = self.clock.monotonic(), self._now()
+        body = {
+            **_KIND,
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {**self._ours(now), "acquireTime": now, "leaseTransitions": fence},
+        }
+        lease = self.api.create(paths.leases(self.namespace), body)
+        self._begin(lease, fence, sent, self.terms.stop if deleted else self.terms.settle)
+
+    def _take(self, lease: Object, spec: dict[str, Any]) -> None:
+        floor = self.floor()
+        fence = max(0, self._highest, -1 if floor is None else floor) + 1
+        sent, now = self.clock.monotonic(), self._now()
+        changes = {**self._ours(now), "acquireTime": now, "leaseTransitions": fence}
+        lease = self._write(lease["metadata"]["resourceVersion"], changes)
+        self._begin(lease, fence, sent, self.terms.settle)
+
+    def _begin(self, lease: Object, fence: int, sent: float, settle: float) -> None:
+        """The lease is ours; nothing is done yet."""
+        self._seen, self.holder, self._highest = None, self.me, fence
+        ready = self.clock.monotonic() + settle
+        version, terms = str(lease["metadata"]["resourceVersion"]), self.terms
+        self._term = Term(fence, version, sent + terms.stop, ready, settled=False, due=sent + terms.renew)
+
+    def _settle(self) -> None:
+        """Once all fences have been seen and it is time to, the term is settled; too low a fence is raised before."""
+        term = self._term
+        if term is None or term.settled or (floor := self.floor()) is None:
+            return
+        sent = self.clock.monotonic()
+        if floor >= term.fence:
+            lease = self._write(term.version, {**self._ours(self._now()), "leaseTransitions": floor + 1})
+            self._begin(lease, floor + 1, sent, max(self.terms.settle, term.ready - sent))
+        elif sent >= term.ready:
+            self._replace(term, settled=True)
+
+    def _renew(self, term: Term) -> None:
+        sent = self.clock.monotonic()
+        try:
+            lease = self._write(term.version, self._ours(self._now()))
+        except ApiError as error:
+            if error.status == 404:
+                self._term = None
+            if error.status != 409:
+                raise
+            self._look_again(term)
+            return
+        version = str(lease["metadata"]["resourceVersion"])
+        self._replace(term, version=version, until=sent + self.terms.stop, due=sent + self.terms.renew)
+        if sent - term.ready > _LONG_TERM:
+            self._resigned.reset()
+
+    def _look_again(self, term: Term) -> None:
+        """Somebody has written to the lease: if it was ourselves, by a request without an answer, it is ours still."""
+        lease = self.api.get(paths.named(paths.leases(self.namespace), self.name))
+        spec = lease.get("spec") or {}
+        self.holder = str(spec.get("holderIdentity") or "")
+        if self.holder == self.me and spec.get("leaseTransitions") == term.fence:
+            self._replace(term, version=str(lease["metadata"]["resourceVersion"]))
+        else:
+            self._term = None
+
+    def _replace(self, term: Term, **changes: Any) -> None:
+        """Change the term, unless it was given up meanwhile."""
+        with self._lock:
+            if self._term is term:
+                self._term = dataclasses.replace(term, **changes)
+
+    def _write(self, version: str, spec: dict[str, Any]) -> Object:
+        """Change the lease, unless it is another version than the one that was read: of two candidates one comes."""
+        path = paths.named(paths.leases(self.namespace), self.name)
+        return self.api.merge(path, {**_KIND, "metadata": {"resourceVersion": version}, "spec": spec})
+
+    def _ours(self, now: str) -> dict[str, Any]:
+        return {"holderIdentity": self.me, "leaseDurationSeconds": round(self.terms.lease), "renewTime": now}
+
+    def _now(self) -> str:
+        """``MicroTime``; others look at whether it changes, not at what it says."""
+        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def _tell(self) -> None:
+        """Ring when the role has changed."""
+        role = self.role
+        if role is not self._told:
+            self._told = role
+            self.bell.ring()
+
+
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise

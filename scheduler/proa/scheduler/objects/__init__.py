@@ -1,0 +1,1 @@
+"""Between API objects and what the planner sees: read, write, annotate."""

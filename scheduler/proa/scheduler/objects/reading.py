@@ -1,0 +1,184 @@
+"""From the API server's objects to what the planner sees of them.
+
+Nothing here fails, whatever stands in an object: what cannot be read counts as what is safe. Of 8 KB of a Node a few
+hundred bytes are kept, and what many objects say alike is kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from sys import intern
+from typing import Any, Final, TypeVar
+
+from proa.core.orders.messages import Action, NodeStatus, Order
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import parse
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
+from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
+from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rolloutstatus import RolloutStatus
+
+Kind = TypeVar("Kind")
+_SHARED: Final = 128
+"""Characters up to which texts are worth being kept once: digests, versions, names; no messages."""
+_NOWHERE: Final = RolloutSpec(release="")
+"""The spec of a rollout whose own cannot be read."""
+
+
+def node(item: Object, before: NodeView | None = None, now: datetime | None = None) -> NodeView:
+    """What the planner sees of a Node.
+
+    Args:
+        item: The Node.
+        before: What was seen of it before.
+        now: The time, where changes are seen as they happen: clocks of nodes are not relied on then.
+    """
+    metadata, spec, status = item["metadata"], _object(item, "spec"), _object(item, "status")
+    labels = _texts(metadata, "labels")
+    if before is not None and before.labels == labels:
+        labels = before.labels
+    said = _object(metadata, "annotations")
+    ready, since = _ready(status)
+    boot_id = _text(_object(status, "nodeInfo"), "bootID")
+    told = read_time(since)
+    if before is not None and (before.ready, before.ready_said, before.boot_id) == (ready, since, boot_id):
+        ready_since = before.ready_since
+    elif now is not None:
+        ready_since = now if before is not None or told is None else min(told, now)
+    else:
+        ready_since = told
+    return NodeView(
+        name=intern(str(metadata["name"])),
+        uid=str(metadata.get("uid", "")),
+        labels=labels,
+        ready=ready,
+        ready_since=ready_since,
+        ready_said=since,
+        unschedulable=spec.get("unschedulable") is True,
+        boot_id=boot_id,
+        mark=read_mark(said[MARK]) if isinstance(said.get(MARK), str) else None,
+        fence=read_fence(said.get(FENCE)),
+        hold=read_wish(said.get(HOLD)),
+        excluded=read_wish(said.get(EXCLUDE)) is not None,
+        attached=_attached(status),
+    )
+
+
+def node_os(item: Object, before: NodeOSView | None = None) -> NodeOSView:
+    """What the planner sees of a NodeOS."""
+    metadata = item["metadata"]
+    said = _object(metadata, "annotations")
+    order = _order(_object(item, "spec").get("order"))
+    status = _parsed(NodeStatus, item.get("status")) if item.get("status") else None
+    record = read_record(said[RECORD]) if isinstance(said.get(RECORD), str) else None
+    if before is not None:
+        order = before.order if before.order == order else order
+        status = before.status if before.status == status else status
+    return NodeOSView(
+        name=intern(str(metadata["name"])),
+        uid=str(metadata.get("uid", "")),
+        owner=_owner(metadata),
+        order=order,
+        status=status,
+        record=record,
+        fence=max(read_fence(said.get(FENCE)), order.fence if order else -1),
+    )
+
+
+def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
+    """What the planner sees of an OSRollout; its ``problem`` if that is not enough to act by.
+
+    A status that cannot be read is one as well: it might say that the rollout was halted.
+    """
+    metadata, generation = item["metadata"], item["metadata"].get("generation")
+    spec, status, problem = _NOWHERE, RolloutStatus(), ""
+    try:
+        spec = parse(RolloutSpec, item.get("spec"), "spec")
+        status = parse(RolloutStatus, _object(item, "status"), "status")
+    except ProaError as error:
+        problem = error.message
+    if before is not None and before.spec == spec:
+        spec = before.spec
+    return RolloutView(
+        name=str(metadata["name"]),
+        uid=str(metadata.get("uid", "")),
+        generation=generation if isinstance(generation, int) else 0,
+        spec=spec,
+        status=status,
+        problem=problem,
+        version=str(metadata.get("resourceVersion", "")),
+    )
+
+
+def _ready(status: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a Node is Ready, and since when it is or is not; one that has never said so is not."""
+    conditions = status.get("conditions")
+    for condition in conditions if isinstance(conditions, list) else ():
+        if isinstance(condition, Mapping) and condition.get("type") == "Ready":
+            return condition.get("status") == "True", str(condition.get("lastTransitionTime") or "")
+    return False, ""
+
+
+def _attached(status: Mapping[str, Any]) -> tuple[str, ...]:
+    """The volumes that are attached to a Node, in their order."""
+    volumes = status.get("volumesAttached")
+    found = [_text(one, "name") for one in (volumes if isinstance(volumes, list) else ()) if isinstance(one, Mapping)]
+    return tuple(sorted(name for name in found if name))
+
+
+def _owner(metadata: Mapping[str, Any]) -> str:
+    """The UID of the Node that an object belongs to; empty if it belongs to none."""
+    owners = metadata.get("ownerReferences")
+    for owner in owners if isinstance(owners, list) else ():
+        if isinstance(owner, Mapping) and owner.get("kind") == "Node" and owner.get("apiVersion") == "v1":
+            return str(owner.get("uid", ""))
+    return ""
+
+
+def _order(said: object) -> Order | None:
+    """An order; of one that cannot be read, because a newer scheduler gave it, the id and the fence: both only grow."""
+    if said is None:
+        return None
+    found = _parsed(Order, said)
+    if found is not None or not isinstance(said, Mapping):
+        return found
+    number, fence = said.get("id"), said.get("fence")
+    if not _is_count(number) or not _is_count(fence):
+        return None
+    return Order(number, Action.NONE, fence)  # type: ignore[arg-type]  # both were looked at
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _parsed(kind: type[Kind], said: object) -> Kind | None:
+    try:
+        return parse(kind, _shared(said))
+    except ProaError:
+        return None
+
+
+def _shared(value: object) -> object:
+    """The same with short texts that are kept once."""
+    if isinstance(value, str):
+        return intern(value) if len(value) <= _SHARED else value
+    if isinstance(value, dict):
+        return {key: _shared(item) for key, item in value.items()}
+    return [_shared(item) for item in value] if isinstance(value, list) else value
+
+
+def _object(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = item.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    found = item.get(key)
+    return intern(found) if isinstance(found, str) else ""
+
+
+def _texts(item: Mapping[str, Any], key: str) -> Mapping[str, str]:
+    return {intern(name): intern(value) for name, value in _object(item, key).items() if isinstance(value, str)}

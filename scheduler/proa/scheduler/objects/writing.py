@@ -1,0 +1,280 @@
+"""Carries out what the planner asks for, one action after the other, and says what became of each.
+
+Every write names the object by its UID, carries the leader's fence as an annotation, and changes nothing when it comes
+a second time. An admission policy compares that annotation with the lease. Where an object has none, as a Node after an
+uncordon, it looks at the one that was there before: to take the fence away is a leader's right alone, too.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from proa.core.orders.messages import Order
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import document, schema
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects.annotations import mark_text, record_text
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.views import FENCE, MARK, RECORD, NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.spec.crd import NODES
+from proa.scheduler.spec.objects import GROUP, VERSION
+from proa.scheduler.spec.rolloutstatus import RolloutStatus
+from proa.scheduler.spec.times import text
+
+POLICY: Final = "proa-fence"
+"""The ValidatingAdmissionPolicy that refuses the writes of a leader that is none any more."""
+_FENCE_FALLS: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.fence" in rule["rule"])
+_ID_IS_TAKEN: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.id" in rule["rule"])
+_ORDER_KEYS: Final = tuple(schema(Order)["properties"])
+
+
+class Writes(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def create(self, path: str, body: Object) -> Object:
+        """Create an object."""
+        ...
+
+    def merge(self, path: str, body: Object) -> Object:
+        """JSON merge patch."""
+        ...
+
+    def apply(self, path: str, body: Object, *, force: bool) -> Object:
+        """Server-side apply."""
+        ...
+
+    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
+        """Delete an object."""
+        ...
+
+
+class Leadership(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.leader_elector.Elector`."""
+
+    @property
+    def leading(self) -> bool:
+        """Whether to act now."""
+        ...
+
+    @property
+    def fence(self) -> int:
+        """The fence of the term."""
+        ...
+
+
+class Outcome(enum.Enum):
+    """What became of a write."""
+
+    DONE = "done"
+    """It is written, or was not needed."""
+    STALE = "stale"
+    """The object is another one by now, or has moved on: look again and plan again."""
+    FENCED = "fenced"
+    """Another one leads: resign."""
+    AWAY = "away"
+    """Nobody knows whether it was written; nothing can be, for a while: wait, then plan again."""
+    REFUSED = "refused"
+    """The cluster does not accept it, and will not the next time: tell people."""
+    NOT_LEADING = "not-leading"
+    """It was not sent: this is not the leader now."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a write.
+
+    Attributes:
+        outcome: In a word.
+        version: The resource version of what was written: once the reflector of that collection has reached it, it
+            shows. 0 where nothing was.
+        error: Why it was not written.
+    """
+
+    outcome: Outcome
+    version: int = 0
+    error: ProaError | None = None
+
+    @property
+    def retry_after(self) -> float | None:
+        """How many seconds the API server wants to be left alone; none if it does not say."""
+        return self.error.retry_after if isinstance(self.error, ApiError) else None
+
+
+class _NotLeading(Exception):  # noqa: N818 -- it never leaves this module
+    """It is not our turn."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes as the leader.
+
+    Attributes:
+        api: The API server.
+        leader: Whether we lead, asked before each request.
+        clock: For the time at which an order is given.
+    """
+
+    api: Writes
+    leader: Leadership
+    clock: Clock = SYSTEM
+
+    def carry_out(self, action: Action, snapshot: Snapshot) -> Written:
+        """Carry out one action of a plan that was made from ``snapshot``."""
+        node, os = snapshot.nodes.get(action.node), snapshot.oses.get(action.node)
+        try:
+            return self._carry_out(action, node, os)
+        except _NotLeading:
+            return Written(Outcome.NOT_LEADING)
+        except ProaError as error:
+            return Written(outcome_of(error), error=error)
+
+    def report(self, view: RolloutView, status: RolloutStatus) -> Written:
+        """Write the status of a rollout, as far as it has changed, over the version that was planned from."""
+        changes = difference(document(view.status), document(status))
+        if not changes:
+            return Written(Outcome.DONE)
+        path = paths.named(OS_ROLLOUTS, view.name, "status")
+        body = {"metadata": {"uid": view.uid, "resourceVersion": view.version}, "status": changes}
+        try:
+            self._fence()
+            return _done(self.api.merge(path, body))
+        except _NotLeading:
+            return Written(Outcome.NOT_LEADING)
+        except ProaError as error:
+            return Written(outcome_of(error), error=error)
+
+    # inside
+
+    def _carry_out(self, action: Action, node: NodeView | None, os: NodeOSView | None) -> Written:
+        match action:
+            case Create() if node is not None:
+                return self._create(node)
+            case Forget():
+                return self._forget(action)
+            case Give() if os is not None:
+                return self._give(action, os)
+            case Cordon() if node is not None:
+                return self._cordon(action, node)
+            case Uncordon() if node is not None:
+                return self._uncordon(node)
+            case Note() if os is not None:
+                return self._merge_os(os, {RECORD: record_text(action.record)})
+            case _:
+                return Written(Outcome.STALE)
+
+    def _fence(self) -> str:
+        """The fence for one request, which is sent at once.
+
+        Raises:
+            _NotLeading: When there is none.
+        """
+        fence = self.leader.fence
+        if fence < 0 or not self.leader.leading:
+            raise _NotLeading
+        return str(fence)
+
+    def _create(self, node: NodeView) -> Written:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": node.name, "uid": node.uid, "blockOwnerDeletion": False}
+        metadata = {"name": node.name, "annotations": {FENCE: self._fence()}, "ownerReferences": [owner]}
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": NODES.kind, "metadata": metadata, "spec": {}}
+        return _done(self.api.create(NODE_OSES, body))
+
+    def _forget(self, action: Forget) -> Written:
+        self._fence()
+        try:
+            self.api.delete(paths.named(NODE_OSES, action.node), uid=action.uid, propagationPolicy="Background")
+        except ApiError as error:
+            if not (error.status == 404 and error.reason):
+                raise
+        return Written(Outcome.DONE)
+
+    def _give(self, action: Give, os: NodeOSView) -> Written:
+        fence = int(self._fence())
+        issued = text(self.clock.now())
+        order = Order(action.id, action.verb, fence, action.release, action.timeout, action.proof, issued)
+        return self._merge_os(os, {}, {"order": {**dict.fromkeys(_ORDER_KEYS), **document(order)}})
+
+    def _merge_os(self, os: NodeOSView, annotations: Mapping[str, str], spec: Object | None = None) -> Written:
+        metadata = {"uid": os.uid, "annotations": {FENCE: self._fence(), **annotations}}
+        body = {"metadata": metadata, **({"spec": spec} if spec else {})}
+        return _done(self.api.merge(paths.named(NODE_OSES, os.name), body))
+
+    def _cordon(self, action: Cordon, node: NodeView) -> Written:
+        """Mark and cordon in one; the cordon is ours only where there was none before.
+
+        By force: whoever says that the node is schedulable gives way. Who has cordoned it as well goes on owning that.
+        """
+        annotations = {MARK: mark_text(action.mark), FENCE: self._fence()}
+        return _done(self._apply(node, annotations, cordoned=action.mark.cordoned))
+
+    def _uncordon(self, node: NodeView) -> Written:
+        """Apply nothing: all that was ours goes away, in one. What others own as well stays.
+
+        The mark of another leader takes a write before, which puts our fence there. That one leaves all else as it is:
+        whoever comes between the two must still find a node that is to be brought back.
+        """
+        fence = self._fence()
+        if node.fence != int(fence):
+            mark = {MARK: mark_text(node.mark)} if node.mark is not None else {}
+            ours = node.mark is not None and node.mark.cordoned and node.unschedulable
+            self._apply(node, {**mark, FENCE: fence}, cordoned=ours)
+            self._fence()
+        left = self._apply(node, {}, cordoned=False)
+        if MARK in (left["metadata"].get("annotations") or {}):  # somebody else has applied it, too
+            metadata = {"uid": node.uid, "annotations": {MARK: None, FENCE: self._fence()}}
+            self.api.merge(paths.named(paths.NODES, node.name), {"metadata": metadata})
+            metadata = {"uid": node.uid, "annotations": {FENCE: None}}
+            left = self.api.merge(paths.named(paths.NODES, node.name), {"metadata": metadata})
+        return _done(left)
+
+    def _apply(self, node: NodeView, annotations: Mapping[str, str], *, cordoned: bool) -> Object:
+        metadata = {"name": node.name, "uid": node.uid, **({"annotations": annotations} if annotations else {})}
+        spec = {"spec": {"unschedulable": True}} if cordoned else {}
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, **spec}
+        return self.api.apply(paths.named(paths.NODES, node.name), body, force=True)
+
+
+def outcome_of(error: ProaError) -> Outcome:
+    """What a failed write means for the one who planned it."""
+    if not isinstance(error, ApiError) or error.is_away or error.status == 401:
+        return Outcome.AWAY
+    messages = (error.message, *(cause.message for cause in error.causes))
+    if error.status == 403:
+        return Outcome.FENCED if any(f"ValidatingAdmissionPolicy '{POLICY}'" in said for said in messages) else _NO
+    if error.status == 422:
+        if any(_FENCE_FALLS in said for said in messages):
+            return Outcome.FENCED
+        moved = any(_ID_IS_TAKEN in said for said in messages) or any(
+            cause.field == "metadata.uid" for cause in error.causes
+        )
+        return Outcome.STALE if moved else _NO
+    known = error.status == 409 or (error.status == 404 and error.reason != "")
+    return Outcome.STALE if known else _NO
+
+
+_NO: Final = Outcome.REFUSED
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) that makes ``new`` of ``old``; empty if they are the same."""
+    found: dict[str, Any] = dict.fromkeys(key for key in old if key not in new)
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if deeper := difference(before, value):
+                found[key] = deeper
+        elif value != before:
+            found[key] = value
+    return found
+
+
+def _done(item: Object) -> Written:
+    version = str(item["metadata"].get("resourceVersion", ""))
+    return Written(Outcome.DONE, int(version) if version.isdigit() else 0)

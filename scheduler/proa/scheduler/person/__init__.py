@@ -1,1 +1,0 @@
-"""The person's verbs: ``kubectl proa``."""

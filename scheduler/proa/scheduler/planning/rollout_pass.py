@@ -1,0 +1,146 @@
+"""One rollout as it stands at one moment: its aim, its nodes, what its spec says in numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from proa.core.runtime import duration
+from proa.scheduler.planning.actions import Action, Verdict
+from proa.scheduler.planning.budget import Allowance, Calendar
+from proa.scheduler.planning.history import begun
+from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, Standing, Step
+from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.spec.amounts import resolve
+from proa.scheduler.spec.rollout import DaemonSet, OnFailure, RolloutSpec
+from proa.scheduler.spec.rolloutstatus import RolloutStatus
+
+ENOUGH: Final = 5
+"""Nodes that must have been measured before their times are believed."""
+_SHARE: Final = 0.9
+"""The share of nodes that took no longer than what is expected of the next one."""
+
+
+def is_current(view: RolloutView) -> bool:
+    """Whether the status is about what the spec asks for now."""
+    status = view.status
+    return status.release == view.spec.release and status.attempt == view.spec.attempt
+
+
+def is_halted(view: RolloutView) -> bool:
+    """Whether it was halted, and nobody has resumed it."""
+    return is_current(view) and bool(view.status.halted)
+
+
+def aim_of(view: RolloutView) -> Aim:
+    """Where the rollout wants its nodes now."""
+    back = is_halted(view) and view.spec.failure.action is OnFailure.ROLLBACK
+    return Aim(view.name, view.spec.release, view.spec.attempt, back)
+
+
+@dataclass
+class Campaign:
+    """A rollout in one pass of the planner.
+
+    Attributes:
+        view: The rollout.
+        aim: Where it wants its nodes.
+        standings: Its nodes, but for those that a person, or the spec, has excluded.
+        snapshot: All that is known.
+        now: The time.
+        calendar: The windows of its spec.
+        halted: Whether it was halted, or is in this pass.
+        actions: What is to be done.
+        verdicts: Why each node does or does not move.
+        drains: Nodes that are to be drained, with the time by which they must be.
+        forced: Those of them whose time is up, and that go on all the same.
+        proofs: Nodes whose DaemonSets are to be looked at.
+        wakes: When there is something to do again, although nothing has changed.
+        finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
+    """
+
+    view: RolloutView
+    aim: Aim
+    standings: Sequence[Standing]
+    snapshot: Snapshot
+    now: datetime
+    calendar: Calendar
+    halted: bool = False
+    actions: list[Action] = field(default_factory=list)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    drains: dict[str, datetime] = field(default_factory=dict)
+    forced: set[str] = field(default_factory=set)
+    proofs: dict[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
+    wakes: list[datetime] = field(default_factory=list)
+    finished: list[int] = field(default_factory=list)
+    status: RolloutStatus = field(default_factory=RolloutStatus)
+
+    def __post_init__(self) -> None:
+        self.status = self.view.status if is_current(self.view) else begun(self.view, self.now)
+
+    @property
+    def spec(self) -> RolloutSpec:
+        """What is wanted."""
+        return self.view.spec
+
+    @property
+    def total(self) -> int:
+        """How many nodes follow it."""
+        return len(self.standings)
+
+    @property
+    def expected(self) -> timedelta:
+        """How long a node takes that is started now."""
+        recent = sorted(self.status.recent_seconds)
+        if len(recent) < ENOUGH:
+            return duration.parse(self.spec.expected_duration)
+        return timedelta(seconds=recent[min(len(recent) - 1, int(len(recent) * _SHARE))])
+
+    @cached_property
+    def allowance(self) -> Allowance:
+        """What the budgets say to a node that is started now."""
+        return self.calendar.allowance(self.now, self.total, self.expected)
+
+    @cached_property
+    def failed(self) -> list[Standing]:
+        """Nodes on which the release has failed, in this attempt."""
+        return [standing for standing in self.standings if standing.record is not None and standing.record.failed]
+
+    def borne(self) -> int:
+        """How many failed nodes are borne."""
+        return resolve(self.spec.failure.max, self.total)
+
+    def change(self, **changes: object) -> None:
+        """Change the status that is going to be written."""
+        self.status = dataclasses.replace(self.status, **changes)  # type: ignore[arg-type]  # by name
+
+    def say(self, standing: Standing, verdict: Verdict) -> None:
+        """Note why a node does or does not move."""
+        self.verdicts[standing.node.name] = verdict
+
+    @cached_property
+    def by_step(self) -> Mapping[Step, list[Standing]]:
+        """The nodes at each step."""
+        found: dict[Step, list[Standing]] = {step: [] for step in Step}
+        for standing in self.standings:
+            found[standing.step].append(standing)
+        return found
+
+    @cached_property
+    def under_way(self) -> list[Standing]:
+        """Its nodes between cordon and uncordon."""
+        return [standing for step in UNDER_WAY for standing in self.by_step[step]]
+
+    @cached_property
+    def away(self) -> int:
+        """How many of its nodes are away, for whatever reason."""
+        return sum([standing.away for standing in self.standings])
+
+    def at_rest(self, step: Step) -> Sequence[Standing]:
+        """The nodes at a step, but for those with a write of ours that may not show yet."""
+        pending, found = self.snapshot.pending, self.by_step[step]
+        return [standing for standing in found if standing.node.name not in pending] if pending else found

@@ -1,0 +1,270 @@
+"""What the courier does next: give the agent its order, write the node's status. One step after the other, no thread.
+
+Nothing here is lost by a crash: what the agent and the object hold is compared anew, whatever was done before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from proa.core.orders.messages import Action, NodeStatus, Order
+from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import parse
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.backoff import Backoff, jitter
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.objects.writing import difference
+from proa.scheduler.proxy.views import Seen, Told
+from proa.scheduler.proxy.views import seen as view
+from proa.scheduler.proxy.wording import Refusal, is_progress, own_conditions, wanted
+from proa.scheduler.spec.times import text
+
+PROGRESS_SECONDS: Final = 10.0
+"""Between two writes of nothing but progress, at least."""
+SILENT_SECONDS: Final = 180.0
+"""After how long without the agent that is told; an agent that restarts is back long before."""
+BURST: Final = 8
+"""Writes within :data:`BURST_SECONDS`, at most: a node that cannot make up its mind must not busy the API server."""
+BURST_SECONDS: Final = 20.0
+HURRY_SECONDS: Final = 5.0
+"""Within so much time all couriers write what they could not write while the API server was away."""
+_FINAL: Final = frozenset({Code.STALE_ORDER, Code.CONFIG_VALUE})
+"""With these the agent says no to the order itself: it is not asked again until something else is as it was."""
+
+
+class Tell(Protocol):
+    """Where news go: the log."""
+
+    def __call__(self, message: str, **fields: object) -> None:
+        """Tell one thing."""
+        ...
+
+
+_REBOOTS: Final = frozenset({Action.BOOT, Action.ROLLBACK})
+"""Orders that must still stand when they are given: a node whose order was taken back may run pods again."""
+
+
+class Requests(Protocol):
+    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+
+    def get(self, path: str) -> Object:
+        """An object."""
+        ...
+
+    def merge(self, path: str, body: Object) -> Object:
+        """JSON merge patch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The status that we have written last, and the version of the object that this made."""
+
+    uid: str
+    version: int
+    status: Mapping[str, Any]
+
+
+@dataclass
+class Courier:
+    """One node's.
+
+    Attributes:
+        node: Its name.
+        seen: Gives its NodeOS; none as long as there is none.
+        told: Gives what its agent has told.
+        put: Gives the agent an order.
+        api: The API server.
+        tell: Where news go.
+        clock: The clock.
+        random: A number from 0 to 1, another one at every call.
+    """
+
+    node: str
+    seen: Callable[[], Seen | None]
+    told: Callable[[], Told]
+    put: Callable[[Order], NodeStatus]
+    api: Requests
+    tell: Tell
+    clock: Clock = SYSTEM
+    random: Callable[[], float] = jitter
+    _refusal: Refusal | None = field(default=None, init=False)
+    _settled: tuple[Mapping[str, Any], int] | None = field(default=None, init=False)
+    """The order that was taken or refused for good, and by which connection."""
+    _offer_due: float = field(default=0.0, init=False)
+    _written: _Written | None = field(default=None, init=False)
+    _write_due: float = field(default=0.0, init=False)
+    _uid: str = field(default="", init=False)
+    _last_order: Mapping[str, Any] | None = field(default=None, init=False)
+    _problem: str = field(default="", init=False)
+    _may_hurry: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._offers = Backoff(0.5, 60.0, self.random)
+        self._writes = Backoff(0.5, 30.0, self.random)
+        self._recent: deque[float] = deque(maxlen=BURST)
+
+    def hurry(self) -> None:
+        """The API server answers again: what could not be written is tried soon, unless it asked to be left alone."""
+        if self._may_hurry:
+            self._write_due = min(self._write_due, self.clock.monotonic() + self.random() * HURRY_SECONDS)
+
+    def step(self, *, ending: bool = False) -> float | None:
+        """Do what is to be done; after how many seconds there is more, although there are no news.
+
+        Args:
+            ending: Whether there is no next step: what could wait is written now.
+
+        Raises:
+            ProaError: ``INTERNAL`` when nobody follows the object any more.
+        """
+        seen = self.seen()
+        if seen is None:
+            return None
+        if seen.uid != self._uid:
+            self._uid, self._write_due, self._offer_due, self._settled = seen.uid, 0.0, 0.0, None
+        waits = [] if ending else [self._deliver(seen)]
+        waits.append(self._report(seen, ending=ending))
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    # orders
+
+    def _deliver(self, seen: Seen) -> float | None:
+        """Give the agent the order of the object, unless it has it."""
+        told, said = self.told(), seen.order
+        if said != self._last_order:
+            self._last_order, self._offer_due = said, 0.0
+            self._offers.reset()
+        if self._refusal is not None and self._refusal.order != said:
+            self._refusal = None
+        if said is None or not told.answering or told.status is None:
+            return None
+        key = (said, told.connection)
+        if key == self._settled:
+            return None
+        try:
+            order = parse(Order, said, "spec.order")
+        except ProaError as error:
+            self._settle(key, error)
+            return None
+        if _has(told.status, order):
+            self._settled, self._refusal = key, None
+            return None
+        wait = self._offer_due - self.clock.monotonic()
+        return wait if wait > 0 else self._offer(order, key)
+
+    def _offer(self, order: Order, key: tuple[Mapping[str, Any], int]) -> float | None:
+        try:
+            if order.action in _REBOOTS and not self._stands(key[0]):
+                return self._later(order, Code.STALE_ORDER, "another one has taken its place")
+        except ProaError as error:
+            after = error.retry_after if isinstance(error, ApiError) else None
+            return self._later(order, error.code, error.message, after)
+        try:
+            self.put(order)
+        except ProaError as error:
+            if error.code in _FINAL:
+                self._settle(key, error)
+                return None
+            if error.code is not Code.DEVICE:  # it is there, and says no
+                self._refusal = Refusal.of(key[0], error)
+            return self._later(order, error.code, error.message)
+        self._settled, self._refusal = key, None
+        self._offers.reset()
+        self.tell("gave an order", order=order.id, action=order.action.value, fence=order.fence)
+        return None
+
+    def _stands(self, said: Mapping[str, Any]) -> bool:
+        """Whether it is the order of the object still: what a watch shows that was cut may be old.
+
+        Raises:
+            ApiError: When that cannot be known now.
+        """
+        now = view(self.api.get(paths.named(NODE_OSES, self.node)))
+        return (now.uid, now.order) == (self._uid, said)
+
+    def _later(self, order: Order, code: Code, why: str, after: float | None = None) -> float:
+        """It could not be given; how long to wait before it is tried again."""
+        pause = self._offers.next(after)
+        self.tell("an order could not be given", order=order.id, code=code.name, why=why)
+        self._offer_due = self.clock.monotonic() + pause
+        return pause
+
+    def _settle(self, key: tuple[Mapping[str, Any], int], error: ProaError) -> None:
+        """The agent will not take this one."""
+        refusal = Refusal.of(key[0], error)
+        if refusal != self._refusal:
+            self.tell("an order is refused", order=key[0].get("id"), code=refusal.code, why=refusal.message)
+        self._settled, self._refusal = key, refusal
+
+    # status
+
+    def _report(self, seen: Seen, *, ending: bool) -> float | None:
+        """Write the status, if it is another one than is there."""
+        there = self._there(seen)
+        told, now = self.told(), self.clock.monotonic()
+        silent = told.since + SILENT_SECONDS - now if not told.answering else None
+        if told.status is None and (silent is None or silent > 0):
+            return silent
+        silence = told.problem or "it says nothing" if silent is not None and silent <= 0 else ""
+        own = own_conditions(self._refusal, silence)
+        number = (seen.order or {}).get("id")
+        order_id = number if isinstance(number, int) else 0
+        status = wanted(told.status, there, order_id, own, text(self.clock.now()))
+        patch = difference(there, status)
+        later = silent if silent is not None and silent > 0 else None
+        if not patch:
+            return later
+        wait = 0.0 if ending else self._wait(patch, now)
+        if wait <= 0 and self._write_due <= now:
+            wait = self._write(seen, patch, status)
+        wait = max(wait, self._write_due - self.clock.monotonic())
+        return min((one for one in (wait, later) if one is not None and one > 0), default=None)
+
+    def _there(self, seen: Seen) -> Mapping[str, Any]:
+        """The status that is there: as it was seen, or as we have left it where that is not seen yet."""
+        written = self._written
+        if written is not None and written.uid == seen.uid and written.version > seen.version:
+            return written.status
+        return seen.status
+
+    def _wait(self, patch: Mapping[str, Any], now: float) -> float:
+        """How long to wait before this is written."""
+        last = self._recent[-1] if self._recent else now - PROGRESS_SECONDS
+        wait = last + PROGRESS_SECONDS - now if is_progress(patch) and patch["progress"] else 0.0
+        full = len(self._recent) == BURST
+        return max(wait, self._recent[0] + BURST_SECONDS - now) if full else wait
+
+    def _write(self, seen: Seen, patch: Mapping[str, Any], status: Mapping[str, Any]) -> float:
+        """Write it; how long to wait if that did not work."""
+        body = {"metadata": {"uid": seen.uid}, "status": patch}
+        try:
+            answer = self.api.merge(paths.named(NODE_OSES, self.node, "status"), body)
+        except ProaError as error:
+            after = error.retry_after if isinstance(error, ApiError) else None
+            pause = self._writes.next(after)
+            self._may_hurry = after is None
+            self._write_due = self.clock.monotonic() + pause
+            if error.message != self._problem:
+                self._problem = error.message
+                self.tell("the status could not be written", code=error.code.name, why=error.message)
+            return pause
+        version = str(answer.get("metadata", {}).get("resourceVersion", ""))
+        self._written = _Written(seen.uid, int(version) if version.isdigit() else 0, status)
+        self._recent.append(self.clock.monotonic())
+        self._writes.reset()
+        self._problem, self._write_due = "", 0.0
+        self.tell("wrote the status", phase=status.get("phase", ""), changed=",".join(patch))
+        return 0.0
+
+
+def _has(status: NodeStatus, order: Order) -> bool:
+    """Whether the agent has seen this very order."""
+    observed = status.observed_order
+    return observed is not None and (observed.id, observed.action) == (order.id, order.action.value)

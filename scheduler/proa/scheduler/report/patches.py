@@ -1,0 +1,161 @@
+"""What each verb changes in the spec of a rollout. Pure: from what is there, to a merge patch and what to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document
+from proa.scheduler.planning.rollout_pass import is_halted
+from proa.scheduler.planning.views import RolloutView, digest_of
+from proa.scheduler.spec.rollout import OnFailure, Selector
+from proa.scheduler.spec.rolloutstatus import PastRollout, RolloutPhase
+
+_BACK: Final = frozenset({RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK})
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a verb does.
+
+    Attributes:
+        spec: The merge patch of the spec; empty if there is nothing to do.
+        said: What that is, in a sentence without its subject.
+        notes: What the person should know besides.
+    """
+
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    said: str = "unchanged"
+    notes: tuple[str, ...] = ()
+
+
+def start(
+    before: RolloutView | None, release: str, wishes: Mapping[str, Any], selector: Selector | None = None
+) -> Change:
+    """Bring a release to the nodes.
+
+    Args:
+        before: The rollout; none if there is none of the name.
+        release: The release, by its digest.
+        wishes: What else is to be changed of the spec.
+        selector: Which nodes follow it; as before, or all, if none.
+    """
+    spec = {"release": release, **wishes}
+    if before is None:
+        chosen = document(selector) if selector else {}
+        notes: tuple[str, ...] = () if chosen else ("It selects all nodes.",)
+        return Change(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
+    if "canary" in wishes:
+        spec["canary"] = _recanary(wishes["canary"])
+    if selector is not None and selector != before.spec.node_selector:
+        spec["nodeSelector"] = _reselect(before.spec.node_selector, selector)
+    same = before.spec.release == release
+    notes = _again(before) if same else _failed_before(before, release)
+    if same and len(spec) == 1:
+        return Change(notes=notes)
+    if wishes.get("paused") is not False:
+        notes = (*notes, *_paused(before))
+    return Change(spec, "changed" if same else f"taken to {release}", notes)
+
+
+def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
+    """The merge patch of a selector: the labels of the old one go."""
+    labels = dict.fromkeys(old.match_labels) | dict(new.match_labels)
+    return {"matchExpressions": document(new).get("matchExpressions"), "matchLabels": labels or None}
+
+
+def _recanary(wish: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of the canaries: where none are left, how long those before had to soak goes."""
+    return {"soak": None, **wish} if wish.get("nodes") in (0, "0%") else dict(wish)
+
+
+def pause(before: RolloutView) -> Change:
+    """Start no node any more; those under way finish."""
+    if before.spec.paused:
+        return Change(said="paused already")
+    busy = before.status.counts.updating
+    notes = (f"{busy} nodes are under way, and finish.",) if busy else ()
+    return Change({"paused": True}, "paused", notes)
+
+
+def resume(before: RolloutView, *, attempt: bool) -> Change:
+    """Go on after a pause; with ``attempt`` after a halt.
+
+    Raises:
+        ProaError: ``HALTED`` when that is not asked for, and it is all that would help.
+    """
+    spec: dict[str, Any] = {"paused": False} if before.spec.paused else {}
+    if attempt:
+        spec["attempt"] = before.spec.attempt + 1
+        return Change(spec, f"resumed, as attempt {spec['attempt']}")
+    if is_halted(before):
+        hint = "'kubectl proa resume ROLLOUT --attempt' tries the release again; 'kubectl proa rollback' takes it back."
+        raise ProaError(Code.HALTED, f"it was halted: {before.status.halted}", at=before.name, hint=hint)
+    return Change(spec, "resumed" if spec else "not paused, and not halted")
+
+
+def rollback(before: RolloutView, release: str = "") -> Change:
+    """Take nodes back.
+
+    What was halted goes back by itself, each node to its other slot, with one reboot and without a canary. All else
+    has the release before as its new target: of nodes that still hold it nothing is fetched, but they go through
+    canary, soak and windows as with any other release.
+
+    Args:
+        before: The rollout.
+        release: The release to go back to, by its digest; the last one that was completed if empty.
+
+    Raises:
+        ProaError: ``NO_PREVIOUS`` when nobody knows where to.
+    """
+    if not release and is_halted(before):
+        if before.spec.failure.action is OnFailure.ROLLBACK:
+            said = "being rolled back already" if before.status.phase in _BACK else "to be rolled back already"
+            return Change(said=said, notes=_paused(before))
+        spec = {"failure": {"action": OnFailure.ROLLBACK.value}}
+        note = "From now on failure.action is Rollback: it goes back by itself; 'start --on-failure Halt' changes that."
+        said = "being rolled back: each updated node goes back to its other slot"
+        return Change(spec, said, (note, *_paused(before)))
+    target = release or _previous(before)
+    if digest_of(target) == before.digest:
+        return Change(said=f"on {target} already")
+    return Change({"release": target}, f"taken back to {target}", (*_failed_before(before, target), *_paused(before)))
+
+
+def _previous(before: RolloutView) -> str:
+    """The last release that was completed, and is not the present one."""
+    bad = {before.digest, *before.status.failed_digests}
+    for past in before.status.history:
+        if past.phase == RolloutPhase.COMPLETE and digest_of(past.release) not in bad:
+            return past.release
+    raise ProaError(
+        Code.NO_PREVIOUS, f"{before.name} has completed no other release", at=before.name, hint=_hint(before)
+    )
+
+
+def _hint(before: RolloutView) -> str:
+    known = tuple(dict.fromkeys(_told(past) for past in before.status.history))
+    what = "Name a release: kubectl proa rollback ROLLOUT --to REF."
+    return f"{what} It had {'; '.join(known[:3])}." if known else what
+
+
+def _told(past: PastRollout) -> str:
+    return f"{past.release} ({past.phase or 'unknown'})"
+
+
+def _paused(before: RolloutView) -> tuple[str, ...]:
+    return ("It is paused: 'kubectl proa resume' lets it go on.",) if before.spec.paused else ()
+
+
+def _again(before: RolloutView) -> tuple[str, ...]:
+    if is_halted(before):
+        return (f"It was halted: {before.status.halted}. 'kubectl proa resume --attempt' tries it again.",)
+    return ()
+
+
+def _failed_before(before: RolloutView, release: str) -> tuple[str, ...]:
+    if digest_of(release) in before.status.failed_digests:
+        return ("This release failed before: it is halted at once, until 'kubectl proa resume --attempt'.",)
+    return ()

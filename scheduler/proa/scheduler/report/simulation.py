@@ -1,0 +1,134 @@
+"""What ``simulate`` tells: a whole rollout in virtual time, as text and as JSON (``proa.simulation/v1``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from proa.core.schema.model import document
+from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.report.rendering import span, table
+from proa.scheduler.simulation.course import Course
+from proa.scheduler.simulation.world import World, make_nodes
+from proa.scheduler.spec.amounts import Amount
+from proa.scheduler.spec.rollout import RolloutSpec, Staging
+from proa.scheduler.spec.times import text
+
+SCHEMA: Final = "proa.simulation/v1"
+_RELEASE: Final = "registry.example/node@sha256:" + "1" * 64
+_START: Final = datetime(2026, 1, 5, tzinfo=UTC)
+_MOST: Final = 20
+"""Troubles that a text has."""
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A cluster that is made up.
+
+    Attributes:
+        nodes: How many nodes.
+        zones: Over how many zones they are spread.
+        control_planes: How many of them are of the control plane.
+        max_unavailable: How many may be away.
+        staging: How many fetch the release at a time.
+    """
+
+    nodes: int
+    zones: int = 3
+    control_planes: int = 0
+    max_unavailable: Amount = "5%"
+    staging: int = 250
+
+    def snapshot(self) -> tuple[Snapshot, datetime]:
+        """It, with one rollout that has just been made, and when that was."""
+        spec = RolloutSpec(_RELEASE, max_unavailable=self.max_unavailable, staging=Staging(self.staging))
+        rollouts = {"nodes": RolloutView("nodes", "uid-nodes", 1, spec)}
+        return Snapshot(make_nodes(self.nodes, self.zones, self.control_planes), {}, rollouts), _START
+
+
+def simulation_document(course: Course, world: World, seconds: float) -> dict[str, Any]:
+    """A simulation, but for the two keys that all documents begin with.
+
+    Args:
+        course: How it went.
+        world: The cluster as it is in the end.
+        seconds: How long it took to find out.
+    """
+    return {
+        "nodes": len(world.nodes),
+        "ended": course.came_to_an_end,
+        "began_at": text(course.started),
+        "ended_at": text(course.ended),
+        "took_seconds": round(course.took.total_seconds()),
+        "nodes_per_hour": round(course.per_hour, 1),
+        "done": len(course.done),
+        "boots": sum(world.boots.values()),
+        "most_away": course.most_away,
+        "passes": course.passes,
+        "seconds": round(seconds, 3),
+        "rollouts": [
+            {"name": name, "phase": status.phase, "halted": status.halted, "counts": document(status.counts)}
+            for name, status in sorted(course.statuses.items())
+        ],
+        "waves": [
+            {
+                "name": wave.name,
+                "nodes": wave.nodes,
+                "done": wave.done,
+                "began_at": text(wave.began),
+                "ended_at": text(wave.ended),
+            }
+            for wave in course.waves
+        ],
+        "troubles": [
+            {"at": text(one.when), "node": one.node, "reason": one.reason, "message": one.message}
+            for one in course.troubles
+        ],
+        "left": left(world),
+    }
+
+
+def simulation_text(course: Course, world: World, seconds: float) -> str:
+    """A simulation for people."""
+    return "\n".join(_lines(course, world, seconds))
+
+
+def left(world: World) -> list[str]:
+    """Nodes that are left cordoned, or not Ready, in the end."""
+    return sorted(name for name, node in world.nodes.items() if node.unschedulable or not node.ready)
+
+
+def _lines(course: Course, world: World, seconds: float) -> Iterator[str]:
+    for name, status in sorted(course.statuses.items()):
+        counts = status.counts
+        yield f"{name}: {status.phase}, {counts.up_to_date} of {counts.nodes} nodes are done, {counts.failed} failed"
+        if status.halted:
+            yield f"halted: {status.halted}"
+    took = (
+        f"{span(course.took)} from beginning to end" if course.came_to_an_end else f"given up after {span(course.took)}"
+    )
+    yield f"{took}, {course.per_hour:.0f} nodes an hour, {sum(world.boots.values())} boots"
+    yield f"away at once: {course.most_away} at most"
+    if course.waves:
+        yield ""
+        rows = [("WAVE", "NODES", "DONE", "BEGINS AFTER", "TAKES")]
+        for wave in course.waves:
+            begins, takes = span(wave.began - course.started), span(wave.ended - wave.began)
+            rows.append((wave.name or "-", str(wave.nodes), str(wave.done), begins, takes))
+        yield from table(rows)
+    if course.troubles:
+        counts_by = Counter(trouble.reason for trouble in course.troubles)
+        yield ""
+        yield "went wrong: " + ", ".join(f"{reason} {count} x" for reason, count in counts_by.most_common())
+        for trouble in course.troubles[:_MOST]:
+            after: timedelta = trouble.when - course.started
+            yield f"  after {span(after)}, {trouble.node}: {trouble.reason}: {trouble.message}"
+        if len(course.troubles) > _MOST:
+            yield f"  ... and {len(course.troubles) - _MOST} more (--json has all)"
+    if names := left(world):
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield f"left cordoned or not Ready: {', '.join(names[:5])}{more}"
+    yield f"simulated in {seconds:.1f} s, {course.passes} passes of the planner"

@@ -1,0 +1,1 @@
+"""Schedulers that lag, for tests of what the planner promises."""

@@ -1,0 +1,397 @@
+"""The person's verbs: what they change, what they refuse, and what they show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from proa.core.orders.messages import (
+    Action,
+    Booted,
+    Condition,
+    LastError,
+    NodeStatus,
+    Observed,
+    Order,
+    Phase,
+    Progress,
+    Standby,
+)
+from proa.core.runtime.cli import name_twins
+from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.schema.model import document, parse
+from proa.scheduler.cli import selectors
+from proa.scheduler.cli.kubectl import cli
+from proa.scheduler.cli.releases import Finder
+from proa.scheduler.cli.rollouts import body_of, find, need
+from proa.scheduler.cli.verbs import _WISHES, _wishes, start
+from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.report import patches, status_view
+from proa.scheduler.report.explain import explain
+from proa.scheduler.report.patches import Change
+from proa.scheduler.report.rendering import explain_text
+from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
+from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+A, B, C = (f"registry.example/os:{name}@sha256:{name * 64}" for name in "abc")
+
+
+def view(release: str = B, status: RolloutStatus | None = None, **spec: Any) -> RolloutView:
+    return RolloutView("workers", "uid", 3, RolloutSpec(release, **spec), status or RolloutStatus())
+
+
+def halted(**spec: Any) -> RolloutView:
+    status = RolloutStatus(release=B, halted="failed on 2 nodes", phase="Halted", failed_digests=(B.partition("@")[2],))
+    return view(B, status, **spec)
+
+
+def past(*releases: tuple[str, str]) -> RolloutStatus:
+    return RolloutStatus(history=tuple(PastRollout(release, phase=phase) for release, phase in releases))
+
+
+# selectors
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "requirements"),
+    [
+        ("", {}, ()),
+        ("a=b", {"a": "b"}, ()),
+        ("a==b, c.d/e=f", {"a": "b", "c.d/e": "f"}, ()),
+        ("a=", {"a": ""}, ()),
+        ("a!=b", {}, (Requirement("a", Operator.NOT_IN, ("b",)),)),
+        (
+            "a in (b, c),d notin (e)",
+            {},
+            (Requirement("a", Operator.IN, ("b", "c")), Requirement("d", Operator.NOT_IN, ("e",))),
+        ),
+        ("a,!b", {}, (Requirement("a", Operator.EXISTS), Requirement("b", Operator.DOES_NOT_EXIST))),
+    ],
+)
+def test_selectors_are_read_as_kubectl_reads_them(
+    text: str, labels: dict[str, str], requirements: tuple[Requirement, ...]
+) -> None:
+    assert selectors.parse(text) == Selector(labels, requirements)
+
+
+@pytest.mark.parametrize("text", ["a=b=c", "a,,b", "=b", "a in b", "a in (", "-a", "a=b,a=c", "a b"])
+def test_what_is_no_selector_is_refused(text: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        selectors.parse(text)
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, "--selector")
+
+
+# releases
+
+
+def test_a_release_by_its_digest_needs_no_registry() -> None:
+    assert Finder(offline=True).find(A).reference == A
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("registry.example/os:1", "nobody knows the digest"), ("oci:out", "folder")]
+)
+def test_what_no_node_could_fetch_is_refused(text: str, what: str) -> None:
+    with pytest.raises(ProaError, match=what) as caught:
+        Finder(offline=True).find(text)
+    assert caught.value.code is Code.REFERENCE
+
+
+# start
+
+
+def test_a_new_rollout() -> None:
+    found = patches.start(None, A, {"maxUnavailable": 2}, selectors.parse("pool=a"))
+    assert body_of("workers", found, None) == {
+        "apiVersion": "proa.dev/v1alpha1",
+        "kind": "OSRollout",
+        "metadata": {"name": "workers"},
+        "spec": {"release": A, "maxUnavailable": 2, "nodeSelector": {"matchLabels": {"pool": "a"}}},
+    }
+    assert found.notes == ()
+    assert patches.start(None, A, {}).notes == ("It selects all nodes.",)
+
+
+@pytest.mark.parametrize(
+    ("wish", "patch"),
+    [
+        ({"nodes": 0}, {"nodes": 0, "soak": None}),
+        ({"nodes": "0%"}, {"nodes": "0%", "soak": None}),
+        ({"nodes": 0, "soak": "10m"}, {"nodes": 0, "soak": "10m"}),
+        ({"nodes": 2}, {"nodes": 2}),
+        ({"soak": "1h"}, {"soak": "1h"}),
+    ],
+)
+def test_who_wants_no_canaries_any_more_need_not_take_their_soak_back(
+    wish: dict[str, Any], patch: dict[str, Any]
+) -> None:
+    """A soak without canaries is refused, and the one of before would stay."""
+    assert patches.start(view(A), B, {"canary": wish}).spec == {"release": B, "canary": patch}
+
+
+def test_another_release() -> None:
+    found = patches.start(view(A), B, {})
+    assert body_of("workers", found, view(A)) == {"metadata": {"uid": "uid"}, "spec": {"release": B}}
+    assert found.said == f"taken to {B}"
+
+
+def test_another_selector_takes_the_old_one_away() -> None:
+    before = view(A, node_selector=selectors.parse("a=b,c in (d)"))
+    assert patches.start(before, A, {}, selectors.parse("e=f")).spec["nodeSelector"] == {
+        "matchLabels": {"a": None, "e": "f"},
+        "matchExpressions": None,
+    }
+    assert patches.start(before, A, {}, selectors.parse("a=b,c in (d)")).spec == {}
+
+
+def test_the_same_again_changes_nothing() -> None:
+    assert patches.start(view(A), A, {}) == Change()
+
+
+def test_what_a_person_should_know_is_said() -> None:
+    (paused,) = patches.start(view(A, paused=True), B, {}).notes
+    assert "paused" in paused
+    assert patches.start(view(A, paused=True), B, {"paused": False}).notes == ()
+    (again,) = patches.start(halted(), B, {}).notes
+    assert "failed on 2 nodes" in again
+    failed = view(A, RolloutStatus(failed_digests=(C.partition("@")[2],)))
+    (before,) = patches.start(failed, C, {}).notes
+    assert "failed before" in before
+
+
+def test_every_option_stands_in_the_spec() -> None:
+    """With values that the dataclass takes."""
+    given: dict[str, Any] = dict.fromkeys(_WISHES, 1) | {"soak": "1m", "drain_timeout": "1m", "paused": True}
+    given |= {"zones": "Ignore", "on_drain_timeout": "Park", "on_failure": "Halt"}
+    parse(RolloutSpec, {"release": A, **_wishes(given)}, strict=True)
+    assert set(_WISHES) <= {parameter.name for parameter in start.params}
+    assert _wishes(dict.fromkeys(_WISHES)) == {}
+
+
+# pause and resume
+
+
+def test_pause() -> None:
+    busy = view(status=RolloutStatus(counts=Counts(updating=2)))
+    assert patches.pause(busy) == Change({"paused": True}, "paused", ("2 nodes are under way, and finish.",))
+    assert patches.pause(view(paused=True)).spec == {}
+
+
+def test_resume() -> None:
+    assert patches.resume(view(paused=True), attempt=False).spec == {"paused": False}
+    assert patches.resume(view(), attempt=False).spec == {}
+    assert patches.resume(view(paused=True, attempt=4), attempt=True).spec == {"paused": False, "attempt": 5}
+
+
+def test_a_halt_is_not_taken_away_in_passing() -> None:
+    with pytest.raises(ProaError) as caught:
+        patches.resume(halted(paused=True), attempt=False)
+    assert (caught.value.code, caught.value.exit) == (Code.HALTED, Exit.STATE)
+    assert patches.resume(halted(), attempt=True).spec == {"attempt": 1}
+
+
+# rollback
+
+
+def test_what_was_halted_goes_back_to_its_other_slot() -> None:
+    found = patches.rollback(halted())
+    assert found.spec == {"failure": {"action": "Rollback"}}
+    assert patches.rollback(halted(failure=Failure(action=OnFailure.ROLLBACK))).spec == {}
+
+
+def test_what_is_paused_does_not_go_back_either() -> None:
+    assert patches.rollback(halted(paused=True)).notes[-1].startswith("It is paused")
+    assert patches.rollback(view(C, past((A, "Complete")), paused=True)).notes[-1].startswith("It is paused")
+
+
+def test_a_halt_of_another_attempt_is_over() -> None:
+    before = dataclasses.replace(
+        halted(attempt=1), status=dataclasses.replace(halted().status, history=past((A, "Complete")).history)
+    )
+    assert patches.rollback(before).spec == {"release": A}
+
+
+def test_the_last_completed_release_is_gone_back_to() -> None:
+    before = view(C, past((B, "Halted"), (A, RolloutPhase.COMPLETE)))
+    assert patches.rollback(before).spec == {"release": A}
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        RolloutStatus(),
+        past((A, "Halted"), (A, "Progressing")),
+        past((B, "Complete")),
+        dataclasses.replace(past((A, "Complete")), failed_digests=(A.partition("@")[2],)),
+    ],
+)
+def test_without_a_past_there_is_no_way_back(status: RolloutStatus) -> None:
+    with pytest.raises(ProaError) as caught:
+        patches.rollback(view(B, status))
+    assert (caught.value.code, caught.value.exit) == (Code.NO_PREVIOUS, Exit.STATE)
+    assert "--to REF" in caught.value.hint
+
+
+def test_a_release_may_be_named() -> None:
+    assert patches.rollback(halted(), A).spec == {"release": A}
+    assert patches.rollback(view(B), B).spec == {}
+
+
+# reading
+
+
+class NoServer:
+    """Answers with an error."""
+
+    def __init__(self, error: ApiError) -> None:
+        self._error = error
+
+    def get(self, path: str, query: object = None) -> dict[str, Any]:
+        raise self._error
+
+    def create(self, path: str, body: object) -> dict[str, Any]:
+        raise AssertionError
+
+    def merge(self, path: str, body: object) -> dict[str, Any]:
+        raise AssertionError
+
+
+def test_a_rollout_that_is_not_there() -> None:
+    gone = NoServer(ApiError(404, 'osrollouts.proa.dev "workers" not found', reason="NotFound"))
+    assert find(gone, "workers") is None
+    with pytest.raises(ProaError, match="no OSRollout 'workers'") as caught:
+        need(gone, "workers")
+    assert caught.value.exit is Exit.STATE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError(404, "answered 404"),
+        ApiError(404, "the server could not find the requested resource", reason="NotFound"),
+    ],
+)
+def test_a_cluster_without_proa(error: ApiError) -> None:
+    with pytest.raises(ProaError, match="knows no OSRollouts") as caught:
+        find(NoServer(error), "workers")
+    assert "proa-scheduler manifests" in caught.value.hint
+
+
+# what is shown
+
+
+def node(name: str, *, zone: str = "z1", **more: Any) -> NodeView:
+    return NodeView(name, f"uid-{name}", {ZONE: zone, "pool": "a"}, **more)
+
+
+def node_os(name: str, status: NodeStatus | None = None, order: Order | None = None) -> NodeOSView:
+    return NodeOSView(name, f"os-{name}", f"uid-{name}", order, status)
+
+
+def a_cluster() -> Snapshot:
+    digest = B.partition("@")[2]
+    done = NodeStatus(phase=Phase.GOOD, booted=Booted("b", "2", digest, committed=True), standby=Standby("a", "1"))
+    busy = NodeStatus(
+        observed_order=Observed(4, "Stage", "Running"),
+        phase=Phase.STAGING,
+        booted=Booted("a", "1", A.partition("@")[2], committed=True),
+        standby=Standby("b"),
+        progress=Progress("write", 40),
+        last_error=LastError("NETWORK", "no answer"),
+    )
+    nodes = {name: node(name) for name in ("n1", "n2", "n3")}
+    nodes["n4"] = NodeView("n4", "uid-n4", {}, ready=False, unschedulable=True)
+    oses = {
+        "n1": node_os("n1", done),
+        "n2": node_os("n2", busy, Order(4, Action.STAGE, 1, B)),
+        "n3": node_os("n3", busy, Order(5, Action.STAGE, 1, B)),
+    }
+    status = RolloutStatus(
+        observed_generation=3,
+        phase=RolloutPhase.STAGING,
+        progress="1/3",
+        counts=Counts(nodes=3, up_to_date=1, staging=2),
+        blockers=(Blocker("n2", "shop/web-1", reason="its budget allows none", since="2026-01-31T11:00:00Z"),),
+        next_window="2026-01-31T22:00:00Z",
+        history=(PastRollout(A, phase="Complete", ended_at="2026-01-01T00:00:00Z", nodes=3),),
+    )
+    workers = dataclasses.replace(view(B, status, node_selector=selectors.parse("pool=a")))
+    return Snapshot(nodes, oses, {"workers": workers})
+
+
+def lines(rollout: str = "", **options: Any) -> Iterator[str]:
+    snapshot = a_cluster()
+    found = status_view.rows(snapshot, NOW, rollout)
+    return iter(
+        status_view.status_text(list(snapshot.rollouts.values()), found, alone=bool(rollout), **options).splitlines()
+    )
+
+
+def test_the_text_says_what_a_person_asks_for() -> None:
+    text = "\n".join(lines())
+    row = next(line for line in lines() if line.startswith("workers"))
+    assert row.split()[:4] == ["workers", "Staging", "1/3", "0"]
+    assert "2026-01-31T22:00:00Z" in row
+    assert row.endswith("@sha256:bbbbbbbbbbbb")
+    assert "workers: n2 is blocked by shop/web-1: its budget allows none, since 2026-01-31T11:00:00Z" in text
+    by_node = {line.split()[0]: line for line in lines() if line[:1] == "n" and line[1:2].isdigit()}
+    assert list(by_node) == ["n2", "n3", "n4", "n1"]
+    assert "Staging 40%" in by_node["n2"]
+    assert "Stage Running" in by_node["n2"]
+    assert "NETWORK" in by_node["n2"]
+    assert "Stage not seen" in by_node["n3"]
+    assert "no, cordoned" in by_node["n4"]
+    assert "no rollout selects it" in by_node["n4"]
+    assert "UpToDate" in by_node["n1"]
+
+
+def test_the_text_of_one_rollout() -> None:
+    text = "\n".join(lines("workers"))
+    assert f"workers: release {B}" in text
+    assert f"workers: before: {A}: Complete on 3 nodes, until 2026-01-01T00:00:00Z" in text
+    assert "n4" not in text
+
+
+def test_an_order_that_is_not_taken_is_shown() -> None:
+    said = Condition("Delivered", "False", "STALE_ORDER", "order 7 was seen")
+    status = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True), conditions=(said,))
+    snapshot = dataclasses.replace(a_cluster(), oses={"n1": node_os("n1", status)})
+    row = next(one for one in status_view.rows(snapshot, NOW) if one.node.name == "n1")
+    assert "STALE_ORDER" in status_view.status_text([], [row], alone=False)
+    assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_text(explain(snapshot, "n1", NOW), NOW)
+
+
+def test_a_long_list_is_cut() -> None:
+    assert list(lines(most=2))[-1] == "... and 2 more (--all shows them)"
+    assert "more" not in list(lines(most=0))[-1]
+
+
+def test_versions_are_counted() -> None:
+    snapshot = a_cluster()
+    told = status_view.status_document(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW))
+    assert told["versions"] == {"1": 2, "2": 1, "unknown": 1}
+    assert told["rollouts"][0]["counts"]["nodes"] == 3
+    assert [one["name"] for one in told["nodes"]] == ["n2", "n3", "n4", "n1"]
+    assert told["nodes"][0]["order"] == document(Order(4, Action.STAGE, 1, B))
+
+
+def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
+    snapshot = a_cluster()
+    changed = dataclasses.replace(snapshot.rollouts["workers"], generation=4)
+    assert "(not looked at yet)" in status_view.status_text([changed], [], alone=False)
+
+
+# the command
+
+
+def test_every_verb_has_an_example_under_its_own_name() -> None:
+    name_twins(cli, "PROA")
+    assert set(cli.commands) == {"status", "start", "pause", "resume", "rollback", "explain", "plan"}
+    for name, command in cli.commands.items():
+        assert (command.epilog or "").startswith(f"Example: kubectl proa {name} "), name

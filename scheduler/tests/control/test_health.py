@@ -1,0 +1,117 @@
+"""What the kubelet and Prometheus are told, and where."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.control.health import Health
+
+
+class Process:
+    """What the answers say."""
+
+    def __init__(self) -> None:
+        self.stuck = ""
+        self.unready = ""
+        self.defect = False
+        self.health = Health("127.0.0.1:0", lambda: self.stuck, lambda: self.unready, self.metrics, look=0.01)
+
+    def metrics(self) -> bytes:
+        if self.defect:
+            raise ProaError(Code.INTERNAL, "nobody renews the lease any more")
+        return b"proa_leader 1.0\n"
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+@pytest.fixture
+def port(process: Process) -> Iterator[int]:
+    yield process.health.start()
+    process.health.stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "stuck", "unready", "status", "body"),
+    [
+        ("/healthz", "", "", 200, b"ok\n"),
+        ("/healthz", "no step for 130 s", "", 503, b"no step for 130 s\n"),
+        ("/healthz", "", "not seen yet: nodes", 200, b"ok\n"),
+        ("/readyz", "", "", 200, b"ok\n"),
+        ("/readyz", "", "not seen yet: nodes", 503, b"not seen yet: nodes\n"),
+        ("/metrics", "x", "y", 200, b"proa_leader 1.0\n"),
+        ("/", "", "", 404, b"not found\n"),
+        ("/metrics/", "", "", 404, b"not found\n"),
+    ],
+)
+def test_each_path_has_its_answer(
+    process: Process, path: str, stuck: str, unready: str, status: int, body: bytes
+) -> None:
+    process.stuck, process.unready = stuck, unready
+    found, _, said = process.health.answer(path)
+    assert (found, said) == (status, body)
+
+
+def test_a_defect_is_an_answer(process: Process) -> None:
+    process.defect = True
+    assert process.health.answer("/metrics")[::2] == (500, b"nobody renews the lease any more\n")
+
+
+def test_it_speaks_http(port: int) -> None:
+    for path, kind in (("/metrics?x=1", "text/plain; version=0.0.4; charset=utf-8"), ("/healthz", "text/plain")):
+        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert (answer.status, (answer.getheader("Content-Type") or "").startswith(kind)) == (200, True)
+        assert answer.read()
+        connection.close()
+
+
+@pytest.mark.parametrize(("address", "asked"), [(":0", "127.0.0.1"), (":0", "::1"), ("[::1]:0", "::1")])
+def test_it_listens_by_both_kinds_of_address(process: Process, address: str, asked: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        asked, address = "127.0.0.1", ":0"
+    process.health.address = address
+    connection = HTTPConnection(asked, process.health.start(), timeout=5)
+    try:
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+    finally:
+        connection.close()
+        process.health.stop()
+
+
+def test_nothing_is_changed_by_it(port: int) -> None:
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("POST", "/healthz", b"x")
+    assert connection.getresponse().status == 501
+    connection.close()
+
+
+@pytest.mark.parametrize("address", ["", "8080x", ":", "localhost", ":99999", ":-1", ":²", "no.such.host.invalid:0"])
+def test_an_address_that_cannot_be_listened_on_is_a_mistake_in_the_call(address: str) -> None:
+    with pytest.raises(ProaError) as raised:
+        Health(address, str, str).start()
+    assert raised.value.code is Code.USAGE
+
+
+def test_a_port_that_is_taken_is_told(port: int) -> None:
+    with pytest.raises(ProaError, match="cannot listen"):
+        Health(f"127.0.0.1:{port}", str, str).start()
+
+
+def test_it_ends() -> None:
+    health = Health("127.0.0.1:0", str, str, look=0.01)
+    health.start()
+    (before,) = [thread for thread in threading.enumerate() if thread.name == "health"]
+    health.stop()
+    before.join(5)
+    assert not before.is_alive()

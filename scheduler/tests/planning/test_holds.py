@@ -1,0 +1,48 @@
+"""What holds for a group of nodes is what each of them would be told alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from proa.scheduler.planning.holds import REST, START, Keeper, shut
+from proa.scheduler.simulation.behaviour import Behaviour
+from proa.scheduler.simulation.chances import Chances
+from proa.scheduler.simulation.simulate import Run
+from proa.scheduler.spec.rollout import Canary, ControlPlane, Failure, RolloutSpec, Staging, Turns, Zones
+from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.testing.lagging import FIRST, a_world
+
+
+@pytest.mark.parametrize("control_plane", ControlPlane)
+@pytest.mark.parametrize("zones", Zones)
+@pytest.mark.parametrize("canaries", [0, 2])
+def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlPlane, canaries: int) -> None:
+    spec = RolloutSpec(
+        FIRST,
+        max_unavailable=3,
+        order=Turns(zones, control_plane),
+        canary=Canary(canaries, "1m") if canaries else Canary(),
+        staging=Staging(4),
+        failure=Failure("100%"),
+    )
+    behaviour = Behaviour(fate=Chances(returns=15, unfetched=15, undrainable=10).fate)
+    world = a_world(12, spec, control_planes=2, behaviour=behaviour)
+    world.own_node = "node-0005"
+    for name, changes in (("node-0006", {"hold": "debugging"}), ("node-0007", {"ready": False})):
+        world.nodes[name] = dataclasses.replace(world.nodes[name], **changes)
+    stuck = {"node-0008": (Blocker("node-0008", "shop/web", reason="no budget lets it go"),)}
+    simulation, told = Run(world), set()
+    for _ in range(60):
+        simulation.step()
+        simulation.planner.plan(dataclasses.replace(world.snapshot(), hopeless=stuck), world.now)
+        sight = simulation.planner.sight("workers")
+        assert sight is not None
+        for gates in (REST, START):
+            keeper = Keeper(gates, sight)
+            for standing in sight.campaign.standings:
+                found = keeper.verdict(standing)
+                assert found == next(shut(gates, sight, standing), None)
+                told.add(found.reason.name if found else "")
+    assert {"", "Held", "NotReady"} <= told

@@ -1,0 +1,334 @@
+"""No interleaving of restarts, takeovers, lagging caches, people and failing nodes breaks what the planner promises.
+
+A few schedules run with the unit tests, many more with ``make test-rollouts``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Proof, Result
+from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
+from proa.scheduler.planning.views import NodeView
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
+from proa.scheduler.simulation.world import World
+from proa.scheduler.spec.amounts import Amount, resolve
+from proa.scheduler.spec.rollout import (
+    Budget,
+    Canary,
+    ControlPlane,
+    Drain,
+    Failure,
+    Health,
+    OnFailure,
+    OnTimeout,
+    RolloutSpec,
+    Staging,
+    Turns,
+    Zones,
+)
+from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_world
+
+FEW = 60
+READY_SECONDS = 20
+FATES = (Fate.WELL,) * 8 + (Fate.RETURNS, Fate.UNFETCHED, Fate.UNDRAINABLE, Fate.NEVER_BACK)
+EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)
+AMOUNTS: tuple[Amount, ...] = (1, 2, "25%")
+BORNE: tuple[Amount, ...] = (0, 2, "50%")
+T = TypeVar("T")
+
+
+def schedules(few: int) -> settings:
+    """How many schedules: ``PROA_SCHEDULES`` if it is set."""
+    number = int(os.environ.get("PROA_SCHEDULES", few))
+    return settings(max_examples=number, suppress_health_check=list(HealthCheck), database=None)
+
+
+class Chance:
+    """Choices that hypothesis makes, and makes smaller."""
+
+    def __init__(self, tape: bytes) -> None:
+        self._tape = tape
+        self._at = 0
+
+    def choice(self, among: Sequence[T]) -> T:
+        self._at += 1
+        return among[self._tape[self._at % len(self._tape)] % len(among)]
+
+
+class Chaos:
+    """One schedule: a cluster, its schedulers, all that can happen to them, and what must hold whatever happens."""
+
+    def __init__(self, chance: Chance) -> None:
+        fates: dict[str, Fate] = {}
+        choice = self.choice = chance.choice
+        behaviour = Behaviour(choice((0, 1, 20)), stage=30, drain=20, boot=40, trial=300)
+        behaviour = dataclasses.replace(behaviour, fate=lambda node, _: fates.setdefault(node, choice(FATES)))
+        spec = RolloutSpec(
+            FIRST,
+            max_unavailable=choice(AMOUNTS),
+            order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
+            budgets=choice(((), EVEN_HOURS)),
+            canary=choice((Canary(), Canary(1, "1m"))),
+            staging=Staging(choice((1, 5))),
+            drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
+            health=Health(READY_SECONDS, choice(("3m", "20m"))),
+            failure=Failure(choice(BORNE), choice(tuple(OnFailure))),
+        )
+        size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
+        self.world: World = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
+        self.world.own_node = choice(("", *self.world.nodes))
+        self.fence = 1
+        self.cordoned_by_people: set[str] = set()
+        self.leader, self.old = LaggingScheduler(self.world, self.fence), list[LaggingScheduler]()
+
+    @property
+    def spec(self) -> RolloutSpec:
+        return self.world.rollouts["workers"].spec
+
+    def run(self, steps: int, moves: Sequence[str]) -> None:
+        for _ in range(steps):
+            move: Callable[[], None] = getattr(self, self.choice(moves))
+            move()
+            self.check()
+
+    # what happens
+
+    def pass_of_the_leader(self) -> None:
+        self.leader.refresh()
+        self.write(self.leader)
+
+    def cache_lags(self) -> None:
+        self.leader.refresh([name for name in self.world.nodes if self.choice((False, True))])
+        self.write(self.leader)
+
+    def killed_in_a_pass(self) -> None:
+        self.leader.refresh()
+        self.write(self.leader, self.choice((0, 1, 2)))
+        self.takeover()
+
+    def takeover(self) -> None:
+        self.old.append(self.leader)
+        self.fence += 1
+        self.leader = LaggingScheduler(self.world, self.fence)
+
+    def pass_of_an_old_leader(self) -> None:
+        if self.old:
+            self.write(self.choice(self.old))
+
+    def write(self, scheduler: LaggingScheduler, limit: int | None = None) -> None:
+        scheduler.act(scheduler.plan(), self.fence, lambda action: self.judge(scheduler, action), limit)
+
+    def time_passes(self) -> None:
+        self.world.advance(self.world.now + timedelta(seconds=self.choice((1, 5, 30))))
+
+    def cut_off(self) -> None:
+        """Nobody plans for a while: the API server, or the scheduler, is away."""
+        self.world.advance(self.world.now + timedelta(seconds=self.choice((120, 900, 3600))))
+        for scheduler in (self.leader, *self.old):
+            scheduler.since = self.world.now
+
+    def node_fails(self) -> None:
+        self.alter(self.some_node(), ready=False, ready_since=self.world.now)
+
+    def courier_goes_away(self) -> None:
+        self.world.unheard.add(self.some_node())
+
+    def couriers_return(self) -> None:
+        self.world.hear_again()
+
+    def nodes_mend(self) -> None:
+        for name, node in self.world.nodes.items():
+            os = self.world.oses.get(name)
+            if not node.ready and not (os and os.status and os.status.phase == "Booting"):
+                self.alter(name, ready=True, ready_since=self.world.now)
+
+    def person_cordons(self) -> None:
+        name = self.some_node()
+        if self.world.nodes[name].mark is None:
+            self.cordoned_by_people.add(name)
+            self.alter(name, unschedulable=True)
+
+    def person_uncordons(self) -> None:
+        name = self.some_node()
+        self.cordoned_by_people.discard(name)
+        self.alter(name, unschedulable=False)
+
+    def person_holds(self) -> None:
+        name = self.some_node()
+        self.alter(name, hold=None if self.world.nodes[name].hold is not None else "debugging")
+
+    def person_pauses(self) -> None:
+        self.change(paused=not self.spec.paused)
+
+    def person_resumes(self) -> None:
+        self.change(attempt=self.spec.attempt + 1)
+
+    def node_made_anew(self) -> None:
+        name = self.some_node()
+        self.cordoned_by_people.discard(name)
+        node = self.world.nodes[name]
+        changes = {"uid": f"{node.uid}'", "boot_id": f"{node.boot_id}'"}
+        self.alter(name, mark=None, unschedulable=False, ready=True, ready_since=self.world.now, **changes)
+
+    def object_is_deleted(self) -> None:
+        """By a person, while the node is at rest: its agent tells the next one what it runs."""
+        name = self.some_node()
+        os = self.world.oses.get(name)
+        status = os.status if os else None
+        running = status and status.observed_order and status.observed_order.result == Result.RUNNING.value
+        if status and status.booted and status.booted.committed and not running:
+            self.world.lose_object(name)
+
+    def another_release(self) -> None:
+        self.change(release=self.choice((FIRST, SECOND)))
+
+    def some_node(self) -> str:
+        return self.choice(sorted(self.world.nodes))
+
+    def alter(self, name: str, **changes: object) -> None:
+        self.world.nodes[name] = dataclasses.replace(self.world.nodes[name], **changes)  # type: ignore[arg-type]
+
+    def change(self, **changes: object) -> None:
+        view = self.world.rollouts["workers"]
+        spec = dataclasses.replace(view.spec, **changes)  # type: ignore[arg-type]
+        self.world.rollouts["workers"] = dataclasses.replace(view, spec=spec, generation=view.generation + 1)
+
+    # what must hold
+
+    def followers(self) -> list[NodeView]:
+        excluded = self.spec.order.control_plane is ControlPlane.EXCLUDE
+        return [node for node in self.world.nodes.values() if not (excluded and node.control_plane)]
+
+    def most(self) -> int:
+        allowed = resolve(self.spec.max_unavailable, len(self.followers()))
+        return min(allowed, 2) if self.spec.budgets else allowed
+
+    def judge(self, scheduler: LaggingScheduler, action: Action) -> None:
+        """Each single write, before it is there."""
+        match action:
+            case Cordon(name):
+                node = self.world.nodes[name]
+                assert not self.spec.budgets or self.world.now.hour % 2 == 0, "started while no window is open"
+                if scheduler.fresh:
+                    away = {one.name for one in self.followers() if not one.ready or one.unschedulable or one.mark}
+                    assert node.mark is None, "a node that has our mark is marked again"
+                    assert len(away | {name}) <= max(self.most(), len(away)), "more nodes away than may be"
+                    assert node.hold is None, "a node is started that a person holds"
+            case Give(name, number, Verb.BOOT):
+                node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
+                assert node.mark is not None, "ordered to boot without our mark"
+                assert node.unschedulable, "ordered to boot although it can be given pods"
+                assert number == os.next_id(self.world.now)
+                if os.order is not None and os.order.action is Verb.BOOT and os.status and os.status.observed_order:
+                    assert os.status.observed_order.id == os.order.id, "a second boot before the first was seen"
+                    assert os.status.observed_order.result != Result.RUNNING.value, "a second boot during the first"
+            case Give(name, _, Verb.COMMIT, _, proof):
+                node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
+                booted = os.status.booted if os.status else None
+                assert booted is not None
+                assert not booted.committed
+                assert proof == Proof(booted.boot_id, booted.root_hash)
+                self.is_well(scheduler, name)
+                healthy = [one.status for one in os.status.conditions if one.type == "Healthy"] if os.status else []
+                assert healthy == ["True"], "committed without health checks"
+                if node.mark is not None:
+                    assert node.mark.boot_id != booted.boot_id, "committed without a reboot"
+            case Uncordon(name, "Done"):
+                self.is_well(scheduler, name)
+                os = scheduler.cache.oses[name]
+                assert os.status
+                assert os.status.booted
+                assert os.status.booted.committed, "uncordoned as done while on trial"
+
+    def is_well(self, scheduler: LaggingScheduler, name: str) -> None:
+        """A node that is committed, or uncordoned as done, has shown what is demanded."""
+        node = scheduler.cache.nodes[name]
+        status = scheduler.cache.oses[name].status
+        assert node.ready
+        assert node.ready_since is not None
+        assert self.world.now - node.ready_since >= timedelta(seconds=READY_SECONDS), "not Ready for long enough"
+        assert status
+        assert status.booted
+        assert node.boot_id == status.booted.boot_id, "kubelet and agent do not speak of the same boot"
+
+    def check(self) -> None:
+        """Whatever happens."""
+        marked = [node for node in self.world.nodes.values() if node.mark is not None]
+        assert len(marked) <= self.most(), f"{len(marked)} of {self.most()} are marked"
+        if self.spec.order.zones is Zones.ONE_AT_A_TIME:
+            assert len({node.zone for node in marked}) <= 1, "marked in two zones"
+        assert sum(node.control_plane for node in marked) <= 1, "two nodes of the control plane at once"
+        assert self.world.astray == [], "rebooted by an order without our mark"
+        for name in self.cordoned_by_people:
+            assert self.world.nodes[name].unschedulable, f"the cordon of a person is gone from {name}"
+
+    def settle(self) -> None:
+        """Nothing more goes wrong: all comes to its end, and nothing is left behind."""
+        self.change(paused=False)
+        for name in self.world.nodes:
+            self.alter(name, hold=None)
+        self.come_to_rest()
+        self.nothing_is_left()
+        self.couriers_return()
+        self.come_to_rest()
+        self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
+        """Of the scheduler, but on nodes that do not come back from their reboot."""
+        marks = {name: node.mark for name, node in self.world.nodes.items() if node.mark is not None}
+        status = {name: os.status for name, os in self.world.oses.items() if os.status is not None}
+        left = {name for name in marks if name in status and status[name].phase == "Booting"}
+        stuck = {name for name, mark in marks.items() if self.world.now - mark.since > timedelta(hours=1)} - left
+        assert stuck == set(), f"our mark is left on {stuck}"
+        cordoned = {name for name, node in self.world.nodes.items() if node.unschedulable} - set(marks)
+        assert cordoned <= self.cordoned_by_people, f"left cordoned: {cordoned - self.cordoned_by_people}"
+
+    def come_to_rest(self) -> None:
+        for _ in range(600):
+            self.nodes_mend()
+            self.leader.refresh()
+            plan = self.leader.plan()
+            self.leader.act(plan, self.fence, lambda action: self.judge(self.leader, action))
+            self.check()
+            then = min((when for when in (plan.wake, self.world.next_event) if when is not None), default=None)
+            if not plan.actions and then is None:
+                break
+            soon = self.world.now + timedelta(seconds=1)
+            self.world.advance(max(soon, then) if then is not None and not plan.actions else soon)
+
+
+SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
+RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
+PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
+NODES = ("node_fails", "nodes_mend", "node_made_anew", "object_is_deleted")
+COURIERS = ("courier_goes_away", "courier_goes_away", "couriers_return")
+
+
+@schedules(FEW)
+@given(st.binary(min_size=300, max_size=300))
+def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
+    chaos = Chaos(Chance(tape))
+    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + COURIERS)
+    chaos.settle()
+
+
+@schedules(FEW // 2)
+@given(st.binary(min_size=300, max_size=300))
+def test_where_nodes_and_people_do_well_every_node_boots_once(tape: bytes) -> None:
+    chaos = Chaos(Chance(tape))
+    chaos.world.behaviour = dataclasses.replace(chaos.world.behaviour, fate=lambda *_: Fate.WELL, trial=10.0**7)
+    chaos.change(health=Health(READY_SECONDS))
+    chaos.run(60, SCHEDULER + RESTARTS)
+    chaos.settle()
+    assert chaos.world.rollouts["workers"].status.phase == ("Complete" if chaos.followers() else "Pending")
+    assert set(chaos.world.boots.values()) <= {1}
+    assert len(chaos.world.boots) == len(chaos.followers())

@@ -1,0 +1,1 @@
+"""The command ``proa-vm`` and the pytest plugin."""

@@ -1,0 +1,75 @@
+"""``proa-vm cluster``: the proof for one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from proa.core.runtime.cli import dry_run_option, json_option, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.vm.cluster.machines import MEMORY
+from proa.vm.cluster.proof import SCHEMA, Cast, Proof, Release
+from proa.vm.cluster.run import tell
+from proa.vm.machine.firmware import check_keys
+
+_PATH: Final = click.Path(path_type=Path)
+_MOST: Final = 9
+
+
+@click.command("cluster", epilog="Example: proa-vm cluster out/1.0.0 out/2.0.0 --broken out/3.0.0 --keys keys")
+@click.argument("first", type=_PATH)
+@click.argument("good", type=_PATH)
+@click.option("--broken", multiple=True, type=_PATH, help="A build that no node commits; repeatable.")
+@click.option("--keys", type=_PATH, help="Keys folder: Secure Boot with its keys.")
+@click.option("--nodes", type=click.IntRange(2, _MOST), default=3, show_default=True, help="How many nodes.")
+@click.option("--memory", type=click.IntRange(512), default=MEMORY, show_default=True, help="MiB of each node.")
+@click.option(
+    "--report",
+    type=_PATH,
+    default=Path("proof"),
+    show_default=True,
+    help="Folder for report.json, report.html, consoles, and all of the cluster's files; a new one.",
+)
+@dry_run_option
+@json_option
+def cluster_command(
+    first: Path,
+    good: Path,
+    broken: tuple[Path, ...],
+    keys: Path | None,
+    nodes: int,
+    memory: int,
+    report: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Make a cluster of nodes of the build FIRST, bring it to GOOD, back and there again; halt at what is broken.
+
+    The builds are output folders of proa-build image, made from the profile kubernetes-node. Control plane and registry
+    run on this machine, from a checkout of Proa's repository. Ends with status 0 only if all came out as promised.
+    """
+    names = tuple(f"node-{number}" for number in range(1, nodes + 1))
+    cast = Cast(
+        Release.of("first", first),
+        Release.of("good", good),
+        tuple(Release.of(f"broken-{number}", out) for number, out in enumerate(broken, 1)),
+        keys,
+        names,
+        memory,
+    )
+    if keys is not None:
+        check_keys(keys)
+    if not (first / "disk.raw").exists():
+        raise ProaError(Code.FILE_MISSING, "the first build has no disk image", at=first / "disk.raw")
+    if report.exists() and not (report.is_dir() and not any(report.iterdir())):
+        raise ProaError(Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint="Give a new one.")
+    if dry_run:
+        story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
+        click.echo(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")
+        return
+    proof = Proof(report.resolve(), cast)
+    tell(proof)
+    if as_json:
+        show(SCHEMA, {key: value for key, value in proof.document().items() if key not in ("schema", "proa")})

@@ -1,0 +1,251 @@
+"""``proa-vm``: boot a disk image, rehearse an update, or find out what boots here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import termios
+import threading
+import tty
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command, show
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import monitor
+from proa.vm.cli.cluster import cluster_command
+from proa.vm.machine import accel, calibration
+from proa.vm.machine.disks import Disk, DiskCache
+from proa.vm.machine.machine import Machine
+from proa.vm.machine.qemu import Hardware
+from proa.vm.node.faults import Break
+from proa.vm.node.rehearse import PLAN_SCHEMA, SCHEMA, Request, rehearse
+
+_QUIT = b"\x1d"
+"""Ctrl-] as in telnet."""
+
+
+@click.group(epilog="Example: proa-vm run OUT/disk.raw --secure-boot --keys keys --ssh")
+@click.version_option(package_name="proa")
+def cli() -> None:
+    """Boot node images in virtual machines."""
+
+
+cli.add_command(cluster_command)
+
+
+@cli.command("accel")
+@json_option
+@click.option("--fresh", is_flag=True, help="Try again, whatever was found before.")
+def accel_command(as_json: bool, fresh: bool) -> None:
+    """Say which acceleration truly works here, found by booting, and how fast guests run."""
+    verdict = accel.find() if fresh else accel.choose()
+    factor = calibration.factor()
+    if as_json:
+        show("proa.accel/v1", verdict.document() | {"factor": round(factor, 2)})
+        return
+    for probe in verdict.probes:
+        click.echo(
+            f"{probe.name:4} {'works' if probe.works else 'does not work: ' + probe.why} ({probe.seconds:.2f} s)"
+        )
+    click.echo(f"{verdict.accel.name} is used; a guest takes {factor:.1f} times as long as on the reference machine")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What ``run`` was asked for."""
+
+    disk: Path
+    secure_boot: bool
+    keys: Path | None
+    ssh: bool
+    keep: Path | None
+    memory: int
+    cpus: int | None
+    sector_size: int
+    cache: str
+    more: tuple[Path, ...]
+
+    def hardware(self) -> Hardware:
+        """The machine.
+
+        Raises:
+            ProaError: ``USAGE`` for Secure Boot with no keys.
+        """
+        if self.secure_boot and self.keys is None:
+            raise ProaError(Code.USAGE, "--secure-boot needs --keys", hint="proa-build keys init makes a keys folder.")
+        cache = DiskCache[self.cache.upper()]
+        disks = tuple(Disk(path, sector_size=self.sector_size, cache=cache) for path in (self.disk, *self.more))
+        keys = self.keys if self.secure_boot else None
+        return Hardware(disks=disks, memory=self.memory, cpus=self.cpus or 0, keys=keys)
+
+
+@cli.command(epilog="Example: proa-vm run OUT/disk.raw --ssh")
+@click.argument("disk", type=click.Path(path_type=Path))
+@click.option("--secure-boot", is_flag=True, help="Enforce Secure Boot, with the keys of --keys.")
+@click.option("--keys", type=click.Path(path_type=Path), help="Keys folder, as proa-build keys init makes it.")
+@click.option("--ssh", is_flag=True, help="Log in by SSH as root when the guest is up; the console goes to a file.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep the machine's files in this new folder.")
+@click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
+@click.option("--cpus", type=click.IntRange(1), help="Processors; if not said, 2, or 1 where guests are emulated.")
+@click.option("--sector-size", type=click.Choice(["512", "4096"]), default="512", show_default=True)
+@click.option(
+    "--cache",
+    type=click.Choice([mode.name.lower() for mode in DiskCache]),
+    default=DiskCache.UNSAFE.name.lower(),
+    show_default=True,
+    help="What a power cut leaves of the guest's writes.",
+)
+@click.option("--disk", "more", multiple=True, type=click.Path(path_type=Path), help="A further disk; repeatable.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
+def run(dry_run: bool, sector_size: str, **given: object) -> int:
+    """Boot an overlay of DISK, which itself is never written to. The console is this terminal; Ctrl-] quits.
+
+    With --ssh it ends as the shell that was logged in to does.
+    """
+    options = RunOptions(sector_size=int(sector_size), **given)  # type: ignore[arg-type] # click gives the types
+    hardware = options.hardware()
+    if options.keep is not None and options.keep.exists():
+        raise ProaError(Code.FILE_EXISTS, "the folder to keep the machine in is there already", at=options.keep)
+    if dry_run:
+        click.echo(plan(hardware))
+        return 0
+    with _folder(options.keep) as folder:
+        with Machine(hardware, folder, echo=None if options.ssh else _write) as machine:
+            status = _log_in(machine) if options.ssh else _show_console(machine)
+        if options.keep:
+            click.echo(f"kept in {folder}", err=True)
+        return status
+
+
+def _breaks(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[Break]:
+    names = [name.strip() for text in given for name in text.split(",") if name.strip()]
+    known = {fault.option: fault for fault in Break}
+    if unknown := sorted(set(names) - set(known)):
+        raise click.BadParameter(f"{unknown[0]!r} is none; there are: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+@cli.command("rehearse", epilog="Example: proa-vm rehearse out/1.0.0 out/2.0.0 --keys keys --break panic,unhealthy")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option("--keys", type=click.Path(path_type=Path), help="Keys folder: Secure Boot with its keys.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    default=Path("rehearsal"),
+    show_default=True,
+    help="Folder for report.json, report.html and the console.",
+)
+@click.option(
+    "--break",
+    "breaks",
+    metavar="NAME,...",
+    multiple=True,
+    callback=_breaks,
+    help=f"Break NEW in these ways afterwards, and watch it return: {', '.join(fault.option for fault in Break)}.",
+)
+@click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
+@dry_run_option
+@json_option
+@progress_option
+def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) -> None:
+    """Boot the build OLD, upgrade it to the build NEW by its own agent, and break NEW to see the node return.
+
+    OLD and NEW are output folders of proa-build image. Ends with status 0 only if all came out as promised.
+    """
+    request = Request(**given)
+    if dry_run:
+        request.check()
+        if as_json:
+            breaks = [fault.option for fault in request.breaks]
+            show(PLAN_SCHEMA, {"old": str(request.old), "new": str(request.new), "breaks": breaks})
+            return
+        ways = ", ".join(fault.option for fault in request.breaks) or "no way"
+        click.echo(f"would boot {request.old}, upgrade it to {request.new}, then break that in {ways}")
+        return
+    document = rehearse(request, monitor(progress))
+    if as_json:
+        show(SCHEMA, {key: value for key, value in document.items() if key not in ("schema", "proa")})
+    else:
+        click.echo(f"as promised, in {document['seconds']:.0f} s; report: {request.report / 'report.html'}")
+
+
+def plan(hardware: Hardware) -> str:
+    """What would be booted, as a person reads it."""
+    disks = ", ".join(
+        f"{disk.path} ({disk.sector_size}-byte sectors, {disk.cache.name.lower()})" for disk in hardware.disks
+    )
+    secure = f"Secure Boot with the keys of {hardware.keys}" if hardware.keys else "no Secure Boot"
+    cpus = hardware.cpus or accel.choose().accel.cpus
+    return f"would boot a machine of {cpus} processors, {hardware.memory} MiB, {secure}; overlays of {disks}"
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    folder = Path(tempfile.mkdtemp(prefix="proa-vm-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _log_in(machine: Machine) -> int:
+    click.echo(f"booting; the console goes to {machine.folder / 'console.log'}", err=True)
+    machine.wait_for_boot()
+    click.echo(f"up. From elsewhere: {machine.ssh.command}", err=True)
+    return machine.ssh.interact()
+
+
+def _show_console(machine: Machine) -> int:
+    click.echo("the machine's console; Ctrl-] cuts its power", err=True)
+    quitting = threading.Event()
+    with _raw_terminal():
+        threading.Thread(target=_type, args=(machine, quitting), daemon=True).start()
+        while machine.running and not quitting.wait(0.2):
+            pass
+    return 0
+
+
+def _type(machine: Machine, quitting: threading.Event) -> None:
+    """Pass what a person types to the console, until Ctrl-] or the end of input."""
+    while data := os.read(sys.stdin.fileno(), 1024):
+        if _QUIT in data:
+            quitting.set()
+            return
+        with contextlib.suppress(ProaError, OSError):
+            machine.console.send(data)
+
+
+@contextlib.contextmanager
+def _raw_terminal() -> Iterator[None]:
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    tty.setraw(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """The entry point of ``proa-vm``."""
+    end_politely()
+    run_command(cli, "proa-vm")

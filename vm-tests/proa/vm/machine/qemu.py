@@ -1,0 +1,231 @@
+"""QEMU's command line for a machine, and QEMU as a running process."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError
+from proa.vm.machine import accel, credentials, disks, firmware
+from proa.vm.machine.accel import QEMU, Accel
+from proa.vm.machine.disks import Disk, Overlay
+from proa.vm.machine.firmware import Firmware
+from proa.vm.support import background
+
+HOST = "10.0.2.2"
+"""The host, as a guest sees it: services on the host's loopback address answer here."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """QEMU's user-mode network."""
+
+    restrict: bool = False
+    """Whether the guest reaches neither the host nor the world; SSH into it works all the same."""
+    forward: Mapping[int, int] = field(default_factory=dict)
+    """Ports of the host's loopback address and the guest's ports that they lead to (0: any free one)."""
+    services: Mapping[str, int] = field(default_factory=dict)
+    """Ports of the host's loopback address, by the address in 10.0.2.0/24 that leads there, as ``10.0.2.129:443``."""
+    source: str = "127.0.0.1"
+    """The host's loopback address that these ports see the guest come from."""
+    address: str = "10.0.2.15"
+    """What the guest gets by DHCP: in 10.0.2.0/24, from .9 on. Guests do not reach one another."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine is made of."""
+
+    disks: tuple[Disk, ...] = ()
+    """The first one boots."""
+    memory: int = 1024
+    """MiB."""
+    cpus: int = 0
+    """Processors; 0 for what the acceleration does best with (:class:`proa.vm.machine.accel.Accel`)."""
+    keys: Path | None = None
+    """A keys folder (:func:`proa.vm.machine.firmware.make_variables`): Secure Boot with its keys. None: without."""
+    network: Network | None = Network()
+    """None: no network card at all."""
+    ssh: bool = True
+    """Whether the machine's own key is passed in by the credential ``ssh.authorized_keys.root``."""
+    credentials: credentials.Credentials = field(default_factory=dict)
+    """systemd credentials; see :mod:`proa.vm.machine.credentials`."""
+    watchdog: bool = True
+    """An i6300esb that resets the machine."""
+    display: bool = True
+    """A graphics card, for screenshots."""
+    extra: tuple[str, ...] = ()
+    """Further arguments for QEMU."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a machine's folder holds, and which way it runs."""
+
+    folder: Path
+    firmware: Firmware
+    accel: Accel
+    overlays: tuple[Overlay, ...]
+
+    @property
+    def variables(self) -> Path:
+        """The machine's own firmware variables."""
+        return self.folder / "variables.fd"
+
+
+def make_parts(hardware: Hardware, folder: Path) -> Parts:
+    """Make fresh overlays and firmware variables in ``folder``, and find out what runs a guest here.
+
+    Raises:
+        ProaError: ``NO_FIRMWARE``, ``FILE_MISSING``, ``KEY``, ``TOOL``.
+    """
+    accel.require_qemu()
+    overlays = tuple(Overlay.create(disk, folder / f"disk{number}.qcow2") for number, disk in enumerate(hardware.disks))
+    found = firmware.find(hardware.keys is not None)
+    parts = Parts(folder, found, accel.choose().accel, overlays)
+    firmware.make_variables(found, parts.variables, hardware.keys)
+    return parts
+
+
+def arguments(
+    hardware: Hardware, parts: Parts, serial: int, monitor: int, ports: Mapping[int, int] | None = None
+) -> list[str]:
+    """The whole command line.
+
+    Args:
+        hardware: What the machine is made of.
+        parts: Its folder and firmware.
+        serial: The descriptor of a socket that QEMU inherits: the serial console.
+        monitor: The same: the monitor.
+        ports: The host's ports for the guest's, where they are known already.
+    """
+    devices = _devices(hardware, parts, ports or {})
+    return [QEMU, *_base(hardware, parts), *_sockets(serial, monitor), *devices, *hardware.extra]
+
+
+def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
+    secure = parts.firmware.secure
+    yield from ("-nodefaults", "-no-user-config", "-display", "none", "-boot", "menu=off,strict=on")
+    yield from ("-machine", f"q35,smm={'on' if secure else 'off'},vmport=off")
+    yield from ("-accel", parts.accel.argument, "-cpu", parts.accel.cpu)
+    if parts.accel.fresh_resets:
+        yield from ("-action", "reboot=shutdown")
+    yield from ("-smp", str(hardware.cpus or parts.accel.cpus), "-m", str(hardware.memory), "-rtc", "base=utc")
+    for name in ("IPv4PXESupport", "IPv6PXESupport"):  # edk2, OvmfPkg/README: no minutes lost on a network boot
+        yield from ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")
+    if secure:
+        yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
+    yield "-drive"
+    yield f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(parts.firmware.code)}"
+    yield "-drive"
+    yield f"if=pflash,unit=1,format=raw,cache=unsafe,file={_escape(parts.variables)}"
+
+
+def _sockets(serial: int, monitor: int) -> Iterator[str]:
+    yield from ("-chardev", f"socket,id=console,fd={serial}", "-serial", "chardev:console")
+    yield from ("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control")
+
+
+def _devices(hardware: Hardware, parts: Parts, ports: Mapping[int, int]) -> Iterator[str]:
+    for number, overlay in enumerate(parts.overlays):
+        yield from disks.arguments(overlay, number)
+    yield from ("-device", "virtio-rng-pci")
+    if hardware.watchdog:
+        yield from ("-device", "i6300esb", "-action", "watchdog=reset")
+    if hardware.display:
+        yield from ("-device", "VGA,vgamem_mb=4,romfile=")
+    if hardware.network is not None:
+        yield from _network(hardware.network, hardware.ssh, ports)
+    yield from credentials.arguments(hardware.credentials, parts.folder / "credentials")
+
+
+def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[str]:
+    forward = [(host, guest) for host, guest in network.forward.items()]
+    if ssh and 22 not in network.forward.values():
+        forward.append((0, 22))
+    rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
+    restrict = "on" if network.restrict else "off"
+    pipe = f"{_escape(Path(sys.executable))} -m proa.vm.machine.pipe"
+    rules += [
+        f"guestfwd=tcp:{address}-cmd:{pipe} {port} {network.source}" for address, port in network.services.items()
+    ]
+    options = ("user", "id=net0", f"dhcpstart={network.address}", f"restrict={restrict}", "ipv6=off", *rules)
+    yield from ("-netdev", ",".join(options))
+    yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
+
+
+class Running:
+    """A QEMU that was started. It dies with this process, however that ends.
+
+    Args:
+        hardware: What the machine is made of.
+        parts: Its folder and firmware.
+        ports: The host's ports for the guest's, where they are known already.
+
+    Raises:
+        ProaError: ``TOOL_MISSING``.
+    """
+
+    def __init__(self, hardware: Hardware, parts: Parts, ports: Mapping[int, int] | None = None) -> None:
+        process.find("setpriv", "util-linux")
+        self.serial, serial = socket.socketpair()
+        self.monitor, monitor = socket.socketpair()
+        self._log = parts.folder / "qemu.log"
+        with serial, monitor:
+            words = arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports)
+            self.command = process.pasteable(words)
+            argv = ["setpriv", "--pdeathsig", "KILL", "--", *words]
+            self._process = background.call(self._spawn(argv, (serial.fileno(), monitor.fileno())), 30, "starting QEMU")
+
+    async def _spawn(self, argv: list[str], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        # In the background thread: the death signal comes when the thread that started the process ends.
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors, env=process.environment()
+            )
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it ended by itself, and not of a signal or an error."""
+        return self._process.poll() == 0
+
+    @property
+    def pid(self) -> int:
+        """Its process number."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end; again is harmless."""
+        self._process.kill()
+        self._process.wait()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ends by itself within ``seconds``."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def said(self) -> str:
+        """What QEMU itself wrote, all starts together."""
+        return self._log.read_text(errors="replace").strip() if self._log.exists() else ""
+
+    def failure(self, what: str) -> ProaError:
+        """The error for a QEMU that ended or does not answer."""
+        tail = "\n    ".join(self.said().splitlines()[-8:]) or "(it said nothing)"
+        return ProaError(Code.TOOL, f"{what}:\n    {tail}", at=self.command)
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace(",", ",,")

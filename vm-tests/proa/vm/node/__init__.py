@@ -1,0 +1,1 @@
+"""A Proa node in a virtual machine: its verbs, its images, rehearsals."""

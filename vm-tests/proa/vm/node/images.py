@@ -1,0 +1,220 @@
+"""Images for the end-to-end tests: real ones, built by ``proa-build``, small, and shared by all who test at once."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from proa.builder.engine.keys import open_keys
+from proa.builder.formats import pe
+from proa.builder.formats.fat import make_fitting
+from proa.core.runtime import process
+from proa.core.signing import trust
+from proa.core.signing.keys import load_public
+from proa.partition.boot.bootstate import Slot
+from proa.partition.boot.grubscript import UKI_PATH
+from proa.partition.disk.slots import open_image
+from proa.vm.machine import calibration
+
+NAME: Final = "node"
+"""The product line, and what its nodes are compatible with."""
+TRIAL_SECONDS: Final = 240
+"""The deadline of a trial on the reference machine, several of them running at once."""
+UNUSED: Final = """\
+  "kernel/arch/x86/kvm", "kernel/sound", "kernel/drivers/[!bcfmnvw]*", "kernel/drivers/bluetooth",
+  "kernel/drivers/cpufreq", "kernel/drivers/media", "kernel/drivers/m[!de]*", "kernel/drivers/net/[!nv]*",
+  "kernel/drivers/vhost", "kernel/drivers/video", "kernel/fs/[!befjnop]*", "kernel/fs/btrfs", "kernel/fs/f2fs",
+  "kernel/fs/nfs*", "kernel/fs/ocfs2",
+"""
+"""Kernel modules that no virtual machine here needs, as lines of ``kernel.exclude``."""
+_CONFIG: Final = """\
+[release]
+name = "{name}"
+version = "{version}"
+
+[system]
+suite = "{suite}"
+packages = ["openssh-server", "systemd-resolved", "systemd-timesyncd"]
+
+[[file]]
+path = "/etc/systemd/network/80-wired.network"
+content = '''
+[Match]
+Type=ether
+
+[Network]
+DHCP=yes
+'''
+
+[units]
+enable = ["systemd-networkd.service"]
+disable = ["systemd-resolved.service", "systemd-timesyncd.service"]
+mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service"]
+
+[kernel]
+arguments = ["console=ttyS0"]
+exclude = [
+{unused}  "kernel/net/[!cpv]*",
+]
+
+[disk]
+uki = "32 MiB"
+root = "512 MiB"
+persist = "128 MiB"
+
+[health]
+deadline = "{deadline} s"
+
+[build]
+compression = 1
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is special about an image.
+
+    Attributes:
+        version: Of the release.
+        suite: Of Debian.
+        deadline: Of a trial, as a part of :data:`TRIAL_SECONDS`.
+    """
+
+    version: str
+    suite: str = "bookworm"
+    deadline: float = 1.0
+
+    def config(self) -> str:
+        """The text of its proa.toml."""
+        seconds = TRIAL_SECONDS * self.deadline * calibration.factor()
+        deadline = max(30, math.ceil(seconds / 30) * 30)  # in steps: a speed measured anew seldom makes another image
+        return _CONFIG.format(unused=UNUSED, name=NAME, version=self.version, suite=self.suite, deadline=deadline)
+
+
+RECIPES: Final = {
+    "1": Recipe("1.0.0"),
+    "2": Recipe("2.0.0"),
+    "3": Recipe("3.0.0", "trixie"),
+    # The root of release 2: only the signed command line differs.
+    "doomed": Recipe("2.0.0", deadline=0.6),
+}
+"""The images there are; 1 to 3 follow one another."""
+
+
+class Images:
+    """Builds every image once in a test run, however many processes ask for it.
+
+    Args:
+        folder: Where they lie; kept from run to run, so that a later one finds most in the builder's cache.
+        run: What names this test run.
+    """
+
+    def __init__(self, folder: Path, run: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._run = run
+
+    @property
+    def keys(self) -> Path:
+        """The keys that all images are signed with."""
+        path = self.folder / "keys"
+        with self._lock("keys"):
+            if not path.exists():
+                command("proa-build", "keys", "init", path)
+        return path
+
+    def __call__(self, name: str) -> Path:
+        """The output folder of one of :data:`RECIPES`.
+
+        Raises:
+            ProaError: What the builder says.
+        """
+        keys, out, mark = self.keys, self.folder / name, self.folder / f"{name}.run"
+        with self._lock(name):
+            if not out.exists() or not mark.exists() or mark.read_text() != self._run:
+                config = self.folder / f"{name}.toml"
+                config.write_text(RECIPES[name].config())
+                command("proa-build", "image", "-c", config, "-o", out, "--keys", keys)
+                mark.write_text(self._run)
+        return out
+
+    def report(self, name: str) -> dict[str, Any]:
+        """``build.json`` of an image that was built."""
+        return dict(json.loads((self(name) / "build.json").read_bytes()))
+
+    def disk(self, good: str, target: Path, *, standby: str = "") -> Path:
+        """A copy of an image's disk; ``standby`` is staged in its slot b, as a factory does it.
+
+        Raises:
+            ProaError: What the builder or the agent says.
+        """
+        process.run(["cp", "--sparse=always", self(good) / "disk.raw", target])
+        if standby:
+            root = target.with_suffix(".root")
+            trust.save(root / trust.FOLDER.relative_to("/"), trust.Trust((load_public(self.keys / "release.pub"),)))
+            where = ("--disk", target, "--root", root)
+            command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
+            _put_into_persist(target, root / "var/lib/proa/agent.json", "/var/lib/proa/agent.json")
+            shutil.rmtree(root)
+        return target
+
+    def kernel(self, name: str, target: Path, *arguments: str) -> Path:
+        """The image of ``UKI-x`` of a release, as it is or with more arguments than a configuration may give.
+
+        It is signed as the release's own is.
+
+        Raises:
+            ProaError: What the builder says, ``SECURE_BOOT`` or ``TOOL``.
+        """
+        out, work = self(name), target.with_suffix(".work")
+        extent = open_image(out / "disk.raw").partitions[Slot.A.uki_name]
+        with (out / "disk.raw").open("rb") as disk:
+            disk.seek(extent.offset)
+            target.write_bytes(disk.read(self.report(name)["sizes"]["boot"]))
+        if arguments:
+            work.mkdir()
+            process.run(["mcopy", "-i", target, f"::{UKI_PATH}", work / "uki.efi"])
+            process.run(["sbattach", "--remove", work / "uki.efi"])
+            found = pe.read_sections(work / "uki.efi")
+            # The kernel stays the last one: it may need room behind it.
+            contents = {".cmdline": b" ".join([found[".cmdline"], *(word.encode() for word in arguments)])}
+            contents |= {section: found[section] for section in (".initrd", ".linux")}
+            for section, content in contents.items():
+                (work / section).write_bytes(content)
+            sections = tuple(pe.Section(section, work / section) for section in contents)
+            pe.add_sections(work / "uki.efi", sections, work / "unsigned.efi", work)
+            pe.sign(work / "unsigned.efi", work / "signed.efi", open_keys(self.keys))
+            make_fitting(target, {UKI_PATH.lstrip("/"): work / "signed.efi"}, "UKI", 1)
+            shutil.rmtree(work)
+        return target
+
+    @contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        with (self.folder / f"{name}.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def _put_into_persist(disk: Path, source: Path, target: str) -> None:
+    """Write a file into the file system of PERSIST (debugfs(8))."""
+    place = open_image(disk).partitions["PERSIST"].offset
+    folders = [str(folder) for folder in Path(target).parents][-2::-1]
+    orders = [*(f"mkdir {folder}" for folder in folders), f"write {source} {target}"]
+    process.run(["debugfs", "-w", "-f", "-", f"{disk}?offset={place}"], stdin="\n".join([*orders, ""]).encode())
+
+
+def command(program: str, *words: str | Path) -> None:
+    """Run one of our programs, as a user types it.
+
+    Raises:
+        ProaError: What it says.
+    """
+    process.run([Path(sys.executable).with_name(program), *words], timeout=3600)

@@ -1,0 +1,148 @@
+"""A Proa node in a virtual machine: the verbs of its agent, and waiting for what it does by itself."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.partition.boot.bootstate import Slot
+from proa.vm.machine.machine import Machine
+from proa.vm.support.registry import LocalRegistry
+
+_POLL_SECONDS = 2.0
+_SETTLED = "systemctl is-active proa-agent.service && ! systemctl is-active proa-deadline.timer"
+"""The agent serves, and no trial waits for its commit."""
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What the initrd found out about the running boot (``/run/proa/boot.json``)."""
+
+    boot_id: str
+    slot: Slot
+    root_hash: str
+    trial: bool
+
+
+class Node:
+    """The agent of a node, asked over SSH.
+
+    Args:
+        machine: A machine whose disk Proa built, with SSH.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    # asking
+
+    def status(self) -> dict[str, Any]:
+        """``proa-agent status`` as its JSON document (``proa.status/v1``).
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        return self.agent("status")
+
+    def booted(self) -> Booted:
+        """What is running.
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        text = self.machine.succeed("cat /proc/sys/kernel/random/boot_id /run/proa/boot.json")
+        boot_id, document = text.split("\n", 1)
+        seen = json.loads(document)
+        return Booted(boot_id, Slot(seen["slot"]), seen["root_hash"], seen["trial"])
+
+    def agent(self, *words: str, seconds: float | None = None) -> dict[str, Any]:
+        """Run a verb of ``proa-agent`` and return its document.
+
+        Raises:
+            ProaError: the agent's own code where it gave one, else ``TOOL``; ``TIMEOUT``, ``NETWORK``.
+        """
+        command = shlex.join(("proa-agent", *words, "--json"))
+        result = self.machine.execute(command, seconds=seconds)
+        try:
+            document = json.loads(result.text)
+        except ValueError:
+            said = (result.stdout + result.stderr).decode(errors="replace")[-2000:]
+            raise ProaError(Code.TOOL, f"status {result.status}, and no document:\n{said}", at=command) from None
+        if result.status != 0:
+            raise ProaError(Code[document["code"]], document["message"], at=command, hint=document["hint"])
+        return dict(document)
+
+    # acting
+
+    def trust_registry(self, registry: LocalRegistry) -> None:
+        """Give the node the registry's certificate authority and credentials, in ``/etc/proa``; a power cut keeps them.
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        settings = []
+        for key, path in (("ca_file", registry.ca_file), ("auth_file", registry.auth_file)):
+            if path is not None:
+                target = f"/etc/proa/{key}"
+                settings.append(f'{key} = "{target}"')
+                self.machine.succeed(f"install -D -m 600 /dev/stdin {target}", stdin=path.read_bytes())
+        text = "\n".join([*settings, ""])
+        self.machine.succeed("install -D -m 600 /dev/stdin /etc/proa/registry.toml && sync", stdin=text.encode())
+
+    def install(self, reference: str) -> dict[str, Any]:
+        """Stage a release; returns ``proa.install/v1``.
+
+        Raises:
+            ProaError: the agent's refusal.
+        """
+        return self.agent("install", reference, "--progress", "none", seconds=self.machine.limits.command * 4)
+
+    def arm(self, tries: int = 1) -> None:
+        """Order the other slot to be tried at the next boot.
+
+        Raises:
+            ProaError: the agent's refusal.
+        """
+        self.agent("activate", "--tries", str(tries))
+
+    def put_into_etc(self, path: str, content: str, mode: str = "644") -> None:
+        """Write a file below /etc; a power cut keeps it. The agent takes the running /etc along into a trial.
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        target = shlex.quote(f"/etc/{path}")
+        self.machine.succeed(f"install -D -m {mode} /dev/stdin {target} && sync", stdin=content.encode())
+
+    # waiting
+
+    def wait_for_slot(self, slot: Slot, after: str, seconds: float | None = None) -> Booted:
+        """Wait until another boot than ``after`` (a boot id) runs ``slot`` as the good one, with its agent answering.
+
+        Raises:
+            ProaError: ``TIMEOUT``, or ``CONSOLE`` when the machine ended.
+        """
+        machine = self.machine
+        what = f"{machine.name}: slot {slot.value} committed"
+        deadline = machine.limits.deadline("boot", what, seconds or machine.limits.boot * 3)
+        while True:
+            with contextlib.suppress(ProaError):
+                machine.wait_for_boot(deadline.remaining)
+                seen = self.booted()
+                if seen.boot_id != after and seen.slot is slot and self._is_good(slot):
+                    return seen
+            if not machine.running:
+                raise ProaError(Code.CONSOLE, f"{what}: the machine ended", hint=machine.console.tail())
+            if deadline.passed:
+                raise ProaError(Code.TIMEOUT, f"{what}: not in {deadline.seconds:.0f} s", hint=machine.console.tail())
+            machine.clock.sleep(_POLL_SECONDS)
+
+    def _is_good(self, slot: Slot) -> bool:
+        """Asks the agent last: in an emulated machine its answer takes seconds."""
+        self.machine.succeed(_SETTLED)
+        status = self.status()
+        return bool(status["good"] == slot.value and status["state"] not in ("trial", "leaving"))

@@ -1,0 +1,206 @@
+"""Rehearse an update: boot the old release, upgrade it by its own agent, then break the new one and watch it return."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proa.core.artifact.release_artifact import copy_release
+from proa.core.oci.reference import parse
+from proa.core.oci.registry import open_source
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import SILENT, Monitor, Note, step
+from proa.core.runtime.files import os_errors
+from proa.partition.boot.bootstate import Slot
+from proa.vm.machine import firmware
+from proa.vm.machine.disks import Disk
+from proa.vm.machine.machine import Machine
+from proa.vm.machine.qemu import Hardware
+from proa.vm.node.faults import Break
+from proa.vm.node.node import Node
+from proa.vm.support.registry import LocalRegistry
+from proa.vm.support.report import StepRecord, Story
+
+SCHEMA = "proa.rehearsal/v1"
+PLAN_SCHEMA = "proa.rehearsal-plan/v1"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to rehearse.
+
+    Attributes:
+        old: The output folder of the build that the node runs.
+        new: The output folder of the build that it is upgraded to.
+        keys: The folder with the Secure Boot keys; None boots without Secure Boot.
+        report: The folder for ``report.json``, ``report.html`` and the console.
+        breaks: How the new release is broken afterwards.
+        memory: MiB of the machine.
+    """
+
+    old: Path
+    new: Path
+    keys: Path | None
+    report: Path
+    breaks: Sequence[Break] = ()
+    memory: int = 1024
+
+    def check(self) -> None:
+        """Check what can be checked before anything is booted.
+
+        Raises:
+            ProaError: ``FILE_MISSING``; ``KEY`` when the folder of keys is none.
+        """
+        for path in (self.old / "disk.raw", self.new / "release"):
+            if not path.exists():
+                raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
+        if self.keys is not None:
+            firmware.check_keys(self.keys)
+
+
+class Rehearsal:
+    """One rehearsal; :meth:`run` does it."""
+
+    def __init__(self, request: Request, monitor: Monitor = SILENT) -> None:
+        self.request = request
+        self.monitor = monitor
+        self.story = Story(SCHEMA, "Rehearsal of an update")
+
+    def run(self) -> dict[str, Any]:
+        """Do it and write the report, also when it fails.
+
+        Returns:
+            ``proa.rehearsal/v1``.
+
+        Raises:
+            ProaError: ``REHEARSAL`` when something did not come out as promised, with the report in ``at``; before
+                anything is booted ``FILE_MISSING`` or what the registry raises.
+        """
+        self.request.check()
+        with os_errors(self.request.report):  # before an hour's work, not after it
+            self.request.report.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.request.report).close()
+        work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
+        consoles: dict[str, str] = {}
+        with self.story.written(self.request.report, consoles, self._warn, self._facts):
+            try:
+                with LocalRegistry(work / "registry", auth=("node", "rehearsal")) as registry:
+                    machine = Machine(self._hardware(), work / "vm", name="rehearsal")
+                    try:
+                        with machine:
+                            self._tell(machine, registry)
+                    finally:
+                        consoles["node"] = machine.console.text
+            except ProaError as error:
+                raise ProaError(
+                    Code.REHEARSAL,
+                    f"{self.story.steps[-1].name if self.story.steps else 'preparing'}: {error.message}",
+                    at=self.request.report / "report.html",
+                    hint=error.hint,
+                ) from error
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+        return self.story.document(**self._facts())
+
+    def _warn(self, text: str) -> None:
+        self.monitor.emit(Note(text, "warning"))
+
+    # the story
+
+    def _tell(self, machine: Machine, registry: LocalRegistry) -> None:
+        node = Node(machine)
+        with self._step("push the new release"):
+            reference = push(self.request.new, registry, "rehearsal")
+        with self._step("boot the old release") as record:
+            machine.wait_for_boot()
+            first = node.booted()
+            record.details["slots"] = _slots(node.status())
+        node.trust_registry(registry)
+        with self._step("install the new release") as record:
+            installed = node.install(reference)
+            record.details |= {"bytes": installed["bytes"], "node_seconds": installed["seconds"]}
+        with self._step("try it and commit") as record:
+            node.arm()
+            machine.succeed("systemctl reboot --no-block")
+            now = node.wait_for_slot(first.slot.other, after=first.boot_id)
+            record.details["slots"] = _slots(node.status())
+        if self.request.breaks:
+            with self._step("roll back by order") as record:
+                node.agent("rollback")
+                machine.succeed("systemctl reboot --no-block")
+                node.wait_for_slot(first.slot, after=now.boot_id)
+                record.details["slots"] = _slots(node.status())
+        for fault in self.request.breaks:
+            with self._step(f"break it: {fault.option}") as record:
+                record.details |= self._break(node, fault, reference, first.slot)
+        self._check_console(machine)
+
+    def _break(self, node: Node, fault: Break, reference: str, good: Slot) -> dict[str, Any]:
+        """See that the new release is whole in the other slot, break its trial, and wait for the return."""
+        before = node.booted()
+        node.install(reference)
+        node.arm()
+        fault.value.apply(node, good.other)
+        node.machine.succeed("systemctl reboot --no-block")
+        node.wait_for_slot(good, after=before.boot_id, seconds=node.machine.limits.boot * 4)
+        status = node.status()
+        if not status["returned"]:
+            raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
+        return {"expected": fault.value.what, "why": status["returned"]["reason"], "slots": _slots(status)}
+
+    def _check_console(self, machine: Machine) -> None:
+        allowed = {sign for fault in self.request.breaks for sign in fault.value.expected}
+        findings = machine.findings(*allowed)
+        if findings:
+            raise ProaError(Code.CONSOLE, f"the console shows: {findings[0]}")
+
+    # small parts
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[StepRecord]:
+        with self.story.step(name) as record, step(self.monitor, name):
+            yield record
+
+    def _hardware(self) -> Hardware:
+        disk = Disk(self.request.old / "disk.raw")
+        return Hardware(disks=(disk,), memory=self.request.memory, keys=self.request.keys)
+
+    def _facts(self) -> Mapping[str, Any]:
+        return {
+            "old": str(self.request.old),
+            "new": str(self.request.new),
+            "secure_boot": self.request.keys is not None,
+            "breaks": [fault.option for fault in self.request.breaks],
+        }
+
+
+def rehearse(request: Request, monitor: Monitor = SILENT) -> dict[str, Any]:
+    """Rehearse, and say where the report is. See :meth:`Rehearsal.run`."""
+    document = Rehearsal(request, monitor).run()
+    monitor.emit(Note(f"report: {request.report / 'report.html'}"))
+    return document
+
+
+def push(build: Path, registry: LocalRegistry, name: str) -> str:
+    """Push the release of a build to a local registry; returns its reference as a guest writes it.
+
+    Args:
+        build: The output folder of the build.
+        registry: The registry.
+        name: The repository in it.
+
+    Raises:
+        ProaError: See :func:`proa.core.artifact.release_artifact.copy_release`.
+    """
+    with open_source(parse(f"oci:{build / 'release'}")) as source, registry.open(name) as target:
+        return f"{registry.guest_address}/{name}@{copy_release(source, target)}"
+
+
+def _slots(status: Mapping[str, Any]) -> str:
+    """Both slots in one line, as ``a: 1.0.0 good, b: 2.0.0 fallback``."""
+    return ", ".join(f"{name}: {slot['version'] or '-'} {slot['state']}" for name, slot in status["slots"].items())

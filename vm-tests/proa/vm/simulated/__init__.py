@@ -1,0 +1,1 @@
+"""Simulated nodes on a real API server."""

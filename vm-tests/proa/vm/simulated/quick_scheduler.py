@@ -1,0 +1,26 @@
+"""``proa-scheduler run`` with a leader that starts at once, for tests that start one many times.
+
+Run it as ``python -m proa.vm.simulated.quick_scheduler KUBECONFIG NAMESPACE LISTEN``. A leader
+settles for a second because a write of the one before may be under way; where that one was killed at a known write,
+there is nothing to wait for.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from proa.scheduler.control import log
+from proa.scheduler.control.service import Settings, serve
+from proa.scheduler.kube import access
+from proa.scheduler.kube.lease_timings import Terms
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    kubeconfig, namespace, listen = sys.argv[1:]
+    log.to_stderr()
+    serve(Settings(access.find(kubeconfig), namespace, listen=listen, terms=Terms(settle=0.05)))
+
+
+if __name__ == "__main__":
+    main()

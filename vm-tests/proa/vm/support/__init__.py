@@ -1,0 +1,1 @@
+"""What tests and machines need beside them: registry, tools, reports."""

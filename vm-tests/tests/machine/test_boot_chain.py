@@ -1,0 +1,307 @@
+"""The boot chain for real: firmware, shim, GRUB, kernel image, initrd and verity root under Secure Boot.
+
+One machine boots a fresh disk; most tests look at that boot. Then the disk boots a second time, beside a twin of the
+image it came from. Other machines meet something damaged or signed by somebody else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proa.builder.engine.keys import create
+from proa.builder.formats import pe
+from proa.core.release.document import BLOCK_SIZE
+from proa.partition.boot import bootstate
+from proa.partition.boot.bootstate import Slot
+from proa.partition.boot.grubscript import UKI_PATH
+from proa.partition.boot.statefile import StateFile
+from proa.partition.disk.layout import MIB, Layout, usable_end
+from proa.partition.disk.readtable import read_layout
+from proa.vm.machine.disks import Disk
+from proa.vm.machine.fleet import Factory
+from proa.vm.machine.machine import Machine
+from proa.vm.node.images import Images
+
+pytestmark = [pytest.mark.vm]
+
+SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+BROKEN = ("kernel-panic", "panic-on-verity", "verity-error", "erofs-error", "failed-unit", "dependency-failed")
+REFUSED = ("signature-refused", "grub-error")
+
+
+@pytest.fixture(scope="module")
+def image(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return images.disk("1", tmp_path_factory.mktemp("image") / "disk.raw")
+
+
+@pytest.fixture(scope="module")
+def layout(image: Path) -> Layout:
+    return read_layout(image)
+
+
+@pytest.fixture(scope="module")
+def node(image: Path, keys: Path, shared_vm: Factory) -> Machine:
+    """The first boot, on a disk that is larger than the image."""
+    machine = shared_vm(Disk(image, size=image.stat().st_size + 512 * MIB), keys=keys, name="first-boot")
+    machine.wait_for_boot()
+    return machine
+
+
+@pytest.fixture(scope="module")
+def boot(node: Machine) -> dict[str, Any]:
+    return dict(json.loads(node.succeed("cat /run/proa/boot.json")))
+
+
+def table(machine: Machine) -> dict[str, dict[str, Any]]:
+    """The partition table as the guest's sfdisk reads it; the disk itself by the name ``disk``."""
+    found = json.loads(machine.succeed("sfdisk --json /dev/vda"))["partitiontable"]
+    return {"disk": found} | {partition["name"]: partition for partition in found["partitions"]}
+
+
+def mounts(machine: Machine) -> dict[str, dict[str, str]]:
+    found = json.loads(machine.succeed("findmnt --json --list --output TARGET,SOURCE,FSTYPE,OPTIONS"))
+    return {entry["target"]: entry for entry in found["filesystems"]}
+
+
+def test_secure_boot_is_enforced_and_the_kernel_locked_down(node: Machine) -> None:
+    assert node.succeed(f"cat {SECURE_BOOT} | od -An -tu1 -j4 -N1").strip() == "1"
+    assert "[integrity]" in node.succeed("cat /sys/kernel/security/lockdown")
+
+
+def test_the_kernel_got_exactly_the_signed_command_line(node: Machine, image: Path, layout: Layout) -> None:
+    uki = node.folder / "uki.efi"
+    subprocess.run(["mcopy", "-i", f"{image}@@{layout['UKI-A'].start}", f"::{UKI_PATH}", uki], check=True)
+    assert node.succeed("cat /proc/cmdline").strip() == pe.read_sections(uki)[".cmdline"].decode()
+
+
+def test_the_initrd_tells_which_slot_runs(boot: dict[str, Any], images: Images) -> None:
+    assert boot == {
+        "schema": "proa.boot/v1",
+        "slot": "a",
+        "disk": "/dev/vda",
+        "root": "/dev/vda5",
+        "root_hash": images.report("1")["root_hash"],
+        "trial": False,
+        "left": 0,
+        "first_boot": True,
+    }
+
+
+def test_the_root_is_verified_and_a_wrong_block_is_a_panic(node: Machine, boot: dict[str, Any]) -> None:
+    root = mounts(node)["/"]
+    assert (root["source"], root["fstype"]) == ("/dev/mapper/proa-root", "erofs")
+    assert "ro" in root["options"].split(",")
+    found = node.succeed("dmsetup table proa-root")
+    assert boot["root_hash"] in found
+    assert "panic_on_corruption" in found
+
+
+def test_the_first_boot_grows_persist_and_gives_new_guids(node: Machine, layout: Layout) -> None:
+    now = table(node)
+    disk_size = int(node.succeed("blockdev --getsize64 /dev/vda"))
+    persist = now["PERSIST"]
+    assert (persist["start"] + persist["size"]) * 512 == usable_end(disk_size)
+    assert now["disk"]["id"].lower() != layout.disk_guid
+    for partition in layout.partitions:
+        same = now[partition.name]["uuid"].lower() == partition.guid
+        assert same is (partition.name == "BOOT"), partition.name
+    file_system = int(node.succeed("stat --file-system --format=%b /persist")) * 4096
+    assert file_system > 0.9 * persist["size"] * 512
+    node.succeed("sfdisk --verify /dev/vda")
+
+
+def test_a_committed_boot_does_not_write_the_boot_state(node: Machine, image: Path, layout: Layout) -> None:
+    before = StateFile.within(image, layout["STATE"].start)
+    now = node.succeed("sha256sum /dev/vda2").split()[0]
+    with image.open("rb") as file:
+        file.seek(layout["STATE"].start)
+        state = file.read(layout["STATE"].size)
+    assert before.current() == bootstate.initial()
+    assert now == subprocess.run(["sha256sum"], input=state, capture_output=True, check=True).stdout.split()[0].decode()
+
+
+def test_etc_is_the_slots_own_layer_over_the_releases(node: Machine) -> None:
+    etc = mounts(node)["/etc"]
+    assert etc["fstype"] == "overlay"
+    assert "upperdir=/sysroot/persist/etc/a/upper" in etc["options"]
+    options = set(etc["options"].split(","))
+    # What is the kernel's own default is not shown; the others must not be there with another value.
+    assert not options & {"index=on", "metacopy=on", "xino=on", "xino=auto", "redirect_dir=on", "redirect_dir=follow"}
+    node.succeed("touch /etc/proof && test -e /persist/etc/a/upper/proof && rm /etc/proof")
+
+
+@pytest.mark.parametrize("path", ["/var", "/home", "/root", "/opt/cni"])
+def test_what_outlives_a_release_lies_on_persist(node: Machine, path: str) -> None:
+    assert mounts(node)[path]["source"] == f"/dev/vda7[{path}]"
+
+
+def test_the_watchdog_is_armed(node: Machine) -> None:
+    assert node.succeed("cat /sys/class/watchdog/watchdog0/state").strip() == "active"
+    assert "iTCO" not in node.succeed("cat /sys/class/watchdog/watchdog0/identity")
+
+
+def test_every_unit_is_well_and_the_boot_came_to_its_end(node: Machine) -> None:
+    node.wait_until("systemctl is-system-running --wait || test $(systemctl is-system-running) = degraded")
+    assert node.succeed("systemctl --failed --no-legend --plain") == ""
+    node.wait_until("test ! -e /persist/.proa/booting")
+
+
+def test_no_deadline_runs_on_a_committed_boot(node: Machine) -> None:
+    assert node.execute("systemctl is-active proa-deadline.timer").text.strip() == "inactive"
+
+
+def test_how_long_it_took(node: Machine, record_property: Callable[[str, object], None]) -> None:
+    """No limit: the numbers go into the report."""
+    marks = {
+        "grub": r"proa-grub: state",
+        "kernel": r"Linux version",
+        "initrd": r"Run /init as init",
+        "slot": r"proa: slot a of",
+        "root": r"Welcome to",
+        "login": r"login:",
+    }
+    for name, pattern in marks.items():
+        line = next((line for line in node.console.lines if re.search(pattern, line.text)), None)
+        record_property(name, round(line.seconds, 1) if line else None)
+
+
+def test_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
+    node: Machine, image: Path, keys: Path, vm: Factory, tmp_path: Path
+) -> None:
+    guids = {name: entry.get("uuid", entry.get("id")) for name, entry in table(node).items()}
+    machine_id = node.succeed("cat /etc/machine-id")
+    node.shutdown()
+    node.overlays[0].export(tmp_path / "grown.raw")
+    again = vm(tmp_path / "grown.raw", image, keys=keys, name="twins", start=False)
+    shutil.copy(node.folder / "ssh.key", again.folder)  # the one that the node knows from its first boot
+    again.start()
+    again.wait_for_boot()
+    boot = json.loads(again.succeed("cat /run/proa/boot.json"))
+    assert (boot["slot"], boot["disk"], boot["first_boot"], boot["trial"]) == ("a", "/dev/vda", False, False)
+    assert {name: entry.get("uuid", entry.get("id")) for name, entry in table(again).items()} == guids
+    assert again.succeed("cat /etc/machine-id") == machine_id
+    again.crash()
+    twin = tmp_path / "twin.raw"
+    again.overlays[1].export(twin)
+    assert subprocess.run(["cmp", twin, image], check=False).returncode == 0
+
+
+@pytest.mark.bad_signs("failed-unit", "dependency-failed")
+def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factory, tmp_path: Path) -> None:
+    machine = vm(image, image, keys=keys, name="new-twins", ssh=False, memory=768)
+    machine.wait_for_console(r"several disks have it: /dev/vda /dev/vdb")
+    machine.wait_for_console(r"rebooting in 10 seconds")
+    machine.crash()
+    for number, overlay in enumerate(machine.overlays):
+        overlay.export(tmp_path / f"{number}.raw")
+        assert subprocess.run(["cmp", tmp_path / f"{number}.raw", image], check=False).returncode == 0
+
+
+@pytest.mark.bad_signs(*BROKEN)
+def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
+    images: Images, keys: Path, vm: Factory, tmp_path: Path
+) -> None:
+    """The block is the root's first: the kernel panics when it mounts it. The next boot reads all of the slot."""
+    disk = images.disk("1", tmp_path / "disk.raw", standby="2")
+    places = read_layout(disk)
+    state = StateFile.within(disk, places["STATE"].start)
+    state.write(bootstate.commit(bootstate.arm(bootstate.initial(Slot.B), Slot.A)))
+    with disk.open("r+b") as file:
+        file.seek(places["ROOT-A"].start + 1024)
+        (byte,) = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 1]))
+    machine = vm(disk, keys=keys, name="damaged")
+    machine.wait_for_console(r"dm-verity device corrupted")
+    machine.wait_for_console(r"reading the whole root")
+    machine.wait_for_console(r"the other slot is known to be good: trying it once")
+    machine.wait_for_boot()
+    boot = json.loads(machine.succeed("cat /run/proa/boot.json"))
+    assert (boot["slot"], boot["trial"]) == ("b", True)
+
+
+@pytest.mark.bad_signs(*BROKEN)
+def test_a_good_slot_whose_tree_is_damaged_is_never_opened(
+    image: Path, layout: Layout, images: Images, keys: Path, vm: Factory
+) -> None:
+    machine = vm(image, keys=keys, name="top", ssh=False, start=False, memory=768)
+    tree = images.report("1")["sizes"]["root"]
+    machine.overlays[0].write(layout["ROOT-A"].start + tree, b"\xff" * BLOCK_SIZE)
+    machine.start()
+    machine.wait_for_console(r"slot a: /dev/vda5 does not hold the root")
+    machine.wait_for_console(r"reboot: Restarting system")
+
+
+def replace_file(disk: Path, partition: str, name: str, source: Path) -> None:
+    where = f"{disk}@@{read_layout(disk)[partition].start}"
+    subprocess.run(["mcopy", "-o", "-i", where, source, f"::{name}"], check=True)
+
+
+def take_file(disk: Path, partition: str, name: str, target: Path) -> None:
+    where = f"{disk}@@{read_layout(disk)[partition].start}"
+    subprocess.run(["mcopy", "-n", "-i", where, f"::{name}", target], check=True)
+
+
+def unsigned_uki(disk: Path, work: Path) -> None:
+    take_file(disk, "UKI-A", UKI_PATH, work / "uki.efi")
+    subprocess.run(["sbattach", "--remove", work / "uki.efi"], check=True)
+    replace_file(disk, "UKI-A", UKI_PATH, work / "uki.efi")
+
+
+def altered_uki(disk: Path, work: Path) -> None:
+    take_file(disk, "UKI-A", UKI_PATH, work / "uki.efi")
+    data = bytearray((work / "uki.efi").read_bytes())
+    data[pe.locate(work / "uki.efi", ".cmdline")[0]] ^= 1
+    (work / "uki.efi").write_bytes(data)
+    replace_file(disk, "UKI-A", UKI_PATH, work / "uki.efi")
+
+
+def strangers_grub(disk: Path, work: Path) -> None:
+    take_file(disk, "BOOT", "/EFI/BOOT/grubx64.efi", work / "grub.efi")
+    subprocess.run(["sbattach", "--remove", work / "grub.efi"], check=True)
+    pe.sign(work / "grub.efi", work / "signed.efi", create(work / "keys"))
+    replace_file(disk, "BOOT", "/EFI/BOOT/grubx64.efi", work / "signed.efi")
+
+
+def distributions_grub(disk: Path, work: Path) -> None:
+    """Debian's own, signed by the certificate that Debian's shim has built in."""
+    signed = Path("/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed")
+    replace_file(disk, "BOOT", "/EFI/BOOT/grubx64.efi", signed)
+
+
+def altered_shim(disk: Path, work: Path) -> None:
+    take_file(disk, "BOOT", "/EFI/BOOT/BOOTX64.EFI", work / "shim.efi")
+    data = bytearray((work / "shim.efi").read_bytes())
+    data[pe.locate(work / "shim.efi", ".data")[0]] ^= 1
+    (work / "shim.efi").write_bytes(data)
+    replace_file(disk, "BOOT", "/EFI/BOOT/BOOTX64.EFI", work / "shim.efi")
+
+
+@pytest.mark.bad_signs(*REFUSED)
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (unsigned_uki, r"proa-grub: cannot-load slot=a"),
+        (altered_uki, r"proa-grub: cannot-load slot=a"),
+        (strangers_grub, r"Security Violation"),
+        (distributions_grub, r"Security Violation"),
+        (altered_shim, r"Access Denied|Security Violation"),
+    ],
+)
+def test_what_is_not_the_owners_is_refused(
+    image: Path, keys: Path, vm: Factory, tmp_path: Path, change: Callable[[Path, Path], None], refusal: str
+) -> None:
+    disk = tmp_path / "disk.raw"
+    shutil.copyfile(image, disk)
+    change(disk, tmp_path)
+    machine = vm(disk, keys=keys, name=change.__name__, ssh=False, memory=512, cpus=1)
+    machine.wait_for_console(refusal)
+    assert not re.search(r"Linux version", machine.console.text)
