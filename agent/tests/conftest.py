@@ -19,22 +19,22 @@ import pytest
 
 from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.install.install import install, plan_only
-from proa.agent.install.order import InstallOrder, Wish
+from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.paths import Paths
 from proa.agent.node.record import Record, load
 from proa.agent.node.view import Context, View, look
-from proa.agent.orders.status_feed import Bulletin
-from proa.agent.orders.worker import Desk
+from proa.agent.orders.status_feed import StatusFeed
+from proa.agent.orders.worker import OrderWorker
 from proa.agent.slot.region import Opener, open_direct
 from proa.agent.testing import synthetic
 from proa.agent.testing.synthetic import Recipe, digest_of_range
 from proa.agent.trial.health import Health
-from proa.agent.trial.reconcile import settle
+from proa.agent.trial.reconcile import reconcile
 from proa.core.orders.messages import NodeStatus
 from proa.core.release.document import BLOCK_SIZE, decode
 from proa.core.release.verity import tree_size
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.events import Recorder, Tee
 from proa.core.runtime.process import run
@@ -219,11 +219,11 @@ class Node:
         names = [name for slot in slots for name in (slot.root_name, slot.uki_name)]
         return [digest_of_range(self.part(name), 0, self.world.layout[name].size) for name in names]
 
-    def install(self, reference: str, *, opener: Opener = open_direct, **wish: Any) -> dict[str, Any]:
-        return install(self.context, InstallOrder(reference, Wish(**wish)), opener)
+    def install(self, reference: str, *, opener: Opener = open_direct, **activation: Any) -> dict[str, Any]:
+        return install(self.context, InstallOrder(reference, Activation(**activation)), opener)
 
-    def settle(self) -> View:
-        return settle(self.context)
+    def reconcile(self) -> View:
+        return reconcile(self.context)
 
     def reboot(self, *, agent: bool = True) -> Slot:
         """Boot as GRUB would; what is in /run is gone, and the agent settles unless it never starts."""
@@ -234,7 +234,7 @@ class Node:
         shutil.rmtree(self.root / "run", ignore_errors=True)
         self.boot(decision.slot)
         if agent:
-            self.settle()
+            self.reconcile()
         return decision.slot
 
     def boot(self, slot: Slot) -> None:
@@ -392,7 +392,7 @@ def trial_folder(world: World, release2: str) -> Iterator[Node]:
     with fast_folder() as folder:
         node = new_node(world, folder / "node")
         node.know(release2)
-        node.settle()
+        node.reconcile()
         node.install(release2, activate=True, tries=2)
         assert node.reboot() is Slot.B
         yield node
@@ -421,12 +421,12 @@ class Agent:
     monitors: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.bell = Bell()
-        log = EventLog(bell=self.bell)
+        self.changed = ChangeSignal()
+        log = EventLog(changed=self.changed)
         monitor = Tee((self.node.events, log, *self.monitors))
         self.context = dataclasses.replace(self.node.context, monitor=monitor, cancel=self.cancel)
-        bulletin = Bulletin(self.context, Jobs(log), self.bell, health=lambda: self.health)
-        self.desk = Desk(bulletin, install=self.install)
+        feed = StatusFeed(self.context, Jobs(log), self.changed, health=lambda: self.health)
+        self.worker = OrderWorker(feed, install=self.install)
 
     def install(self, context: Context, order: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
         """The real one, from where the release lies."""
@@ -436,24 +436,24 @@ class Agent:
 
     def order(self, number: int, action: str, digest: str = "", fence: int = 1, **more: Any) -> NodeStatus:
         """Give an order, and see it as far as it comes in this boot."""
-        self.desk.put(Site.order(number, action, digest, fence, **more))
+        self.worker.put(Site.order(number, action, digest, fence, **more))
         return self.work()
 
     def work(self) -> NodeStatus:
-        """Let the desk work until only time, a boot or an order brings it on."""
+        """Let the worker work until only time, a boot or an order brings it on."""
         for _ in range(50):
-            known = self.bell.rings
-            pause = self.desk.step()
-            job = self.desk.bulletin.jobs.current
+            known = self.changed.count
+            pause = self.worker.step()
+            job = self.worker.feed.jobs.current
             if job and job.thread:
                 job.thread.join(30)
-            elif self.bell.rings == known and pause != 0.0:
+            elif self.changed.count == known and pause != 0.0:
                 return self.status
         raise AssertionError(pause)
 
     @property
     def status(self) -> NodeStatus:
-        return self.desk.bulletin.status()
+        return self.worker.feed.status()
 
 
 @dataclass
@@ -526,7 +526,7 @@ def site(node: Node, world: World, release2: str, systemctl: Systemctl, digests:
         if not digests[reference]:
             digests[reference] = plan_only(node.context, InstallOrder(reference))["release"]["manifest"]
     node.know(release2)
-    node.settle()
+    node.reconcile()
     new, factory = digests.values()
     places = {digest: place for place, digest in digests.items()}
     return Site(node, systemctl, places, new, factory, world.folder / "on-trial")

@@ -10,7 +10,7 @@ from making.markdown import code, page, table
 from prometheus_client.core import Metric
 
 from proa.core.orders.messages import RELEASE
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.duration import PATTERN as DURATION
 from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.sources import Sources
@@ -85,7 +85,7 @@ def reasons_page() -> str:
 
 def metrics_page() -> str:
     """docs/reference/metrics.md."""
-    metrics = Metrics(Sources.of(_Nowhere(), Bell()), Tally(), lambda: True, lambda: 0)
+    metrics = Metrics(Sources.of(_Nowhere(), ChangeSignal()), Tally(), lambda: True, lambda: 0)
     found = sorted(metrics.registry.collect(), key=lambda one: one.name)
     rows = [[code(_name(one)), one.type, _labels(one), one.documentation] for one in found]
     return page(

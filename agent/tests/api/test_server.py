@@ -297,7 +297,7 @@ def test_a_client_without_a_daemon(tmp_path: Path) -> None:
 
 
 def test_a_trial_is_committed_by_the_daemon(trial: Node) -> None:
-    """Through all of ``run``: settle, watch, commit, stop."""
+    """Through all of ``run``: reconcile, watch, commit, stop."""
     committed = threading.Event()
     recorder = trial.events
 

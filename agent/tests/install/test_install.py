@@ -15,7 +15,7 @@ import pytest
 
 from proa.agent.cli.text import describe_install
 from proa.agent.install.install import install, plan_only
-from proa.agent.install.order import InstallOrder, Wish
+from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.states import NodeState
 from proa.agent.slot.region import open_direct
@@ -156,7 +156,7 @@ def test_the_good_release_is_not_installed_again(node: Node, world: World) -> No
 def test_a_good_release_with_another_kernel_is_refused(node: Node, world: World, tmp_path: Path, settled: bool) -> None:
     """The initrd finds a slot by its root: two equal ones must not be there."""
     if settled:
-        node.settle()
+        node.reconcile()
     uki, boot = tmp_path / "uki", tmp_path / "boot"
     synthetic.make_noise(uki, 90_000, 99)
     synthetic.make_boot_image(boot, uki, MIB // 4)
@@ -197,7 +197,7 @@ def test_a_dry_run_touches_nothing(node: Node, release2: str) -> None:
         return {path: path.read_bytes() for path in files}
 
     before = contents()
-    plan = plan_only(node.context, InstallOrder(release2, Wish(activate=True)))
+    plan = plan_only(node.context, InstallOrder(release2, Activation(activate=True)))
     assert plan["slot"] == "b"
     assert plan["bytes"]["fetch"] > 0
     assert plan["actions"][0].startswith("disarm")
@@ -205,7 +205,7 @@ def test_a_dry_run_touches_nothing(node: Node, release2: str) -> None:
 
 
 def test_what_was_planned_is_what_is_done(node: Node, release2: str) -> None:
-    order = InstallOrder(release2, Wish(activate=True))
+    order = InstallOrder(release2, Activation(activate=True))
     plan, report = plan_only(node.context, order), install(node.context, order)
     assert (plan["slot"], plan["bytes"], plan["release"]) == (report["slot"], report["bytes"], report["release"])
 
@@ -270,7 +270,7 @@ class TestRefusals:
     ) -> None:
         own = node.paths.release
         own.write_text(own.read_text().replace('"floor": 0', '"floor": 3'))
-        node.settle()
+        node.reconcile()
         assert node.record.floor == 3
         node.paths.record.unlink()
         refused(node, release2, Code.SERIAL)
@@ -604,7 +604,7 @@ def test_a_stop_is_clean_and_the_next_install_works(
 ) -> None:
     stopper = Stopper(node, code, step)
     with pytest.raises(ProaError) as caught:
-        install(stopper.context, InstallOrder(release2, Wish(activate=True)))
+        install(stopper.context, InstallOrder(release2, Activation(activate=True)))
     assert caught.value.code is code
     assert caught.value.exit is Exit.INTERRUPTED
     assert not node.state.on_trial

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proa.agent.install.actions import Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
-from proa.agent.install.order import Wish
+from proa.agent.install.order import Activation
 from proa.agent.install.plan import Candidate, InstallPlan, NodeFacts, Room, plan_install, refusals
 from proa.agent.node.policy import Policy
 from proa.agent.node.states import NodeState
@@ -51,9 +51,9 @@ def make_plan(
     policy: Policy = POLICY,
     state: BootState | None = None,
     doing: NodeState = NodeState.GOOD,
-    **wish: Any,
+    **activation: Any,
 ) -> InstallPlan:
-    return plan_install(Candidate(release, MANIFEST), policy, node, state or initial(), doing, Wish(**wish))
+    return plan_install(Candidate(release, MANIFEST), policy, node, state or initial(), doing, Activation(**activation))
 
 
 def requires(**changes: Any) -> Release:
@@ -158,14 +158,14 @@ def test_the_actions_in_their_order() -> None:
 
 def test_no_reboot_without_activation() -> None:
     with pytest.raises(ProaError) as caught:
-        Wish(reboot=True)
+        Activation(reboot=True)
     assert (caught.value.code, caught.value.at) == (Code.USAGE, "reboot")
 
 
 @pytest.mark.parametrize("tries", [0, 4, 9, -1])
 def test_tries_that_nobody_can_count_are_no_wish(tries: int) -> None:
     with pytest.raises(ProaError) as caught:
-        Wish(activate=True, tries=tries)
+        Activation(activate=True, tries=tries)
     assert (caught.value.code, caught.value.at) == (Code.USAGE, "tries")
 
 

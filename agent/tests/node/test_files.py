@@ -357,12 +357,12 @@ def test_nobody_is_stopped_who_is_not_there_or_is_oneself(tmp_path: Path) -> Non
 
 def test_f26_a_long_wait_ends_when_it_is_cancelled() -> None:
     """A registry may say Retry-After with minutes in it."""
-    clock, wish = VirtualClock(), Cancel()
-    waking = wish.clock(clock)
+    clock, activation = VirtualClock(), Cancel()
+    waking = activation.clock(clock)
     waking.sleep(100)
     assert waking.monotonic() == pytest.approx(100)
     assert waking.now() == clock.now()
-    wish.ask()
+    activation.ask()
     with pytest.raises(ProaError) as caught:
         waking.sleep(100)
     assert caught.value.code is Code.CANCELLED

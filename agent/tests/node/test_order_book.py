@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proa.agent.node import record as records
-from proa.agent.node.order_book import MAX_NUMBER, Moment, Taken, check, read, take
+from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, check, read, take
 from proa.agent.node.record import Record
 from proa.core.orders.messages import Action, Order, Proof, Result
 from proa.core.runtime.errors import Code, Exit, ProaError
@@ -38,8 +38,8 @@ class TestTake:
 
     @pytest.mark.parametrize("changes", [{"id": 6}, {"id": 6, "fence": 4}, {"id": 90, "fence": 3}])
     def test_a_later_one(self, changes: dict[str, int]) -> None:
-        taken = take(TAKEN.ended(Result.FAILED, "NETWORK", "gone"), order(**changes), LATER)
-        assert (taken.running, taken.code, taken.uptime) == (True, "", 160)
+        accepted = take(TAKEN.ended(Result.FAILED, "NETWORK", "gone"), order(**changes), LATER)
+        assert (accepted.running, accepted.code, accepted.uptime) == (True, "", 160)
 
     @pytest.mark.parametrize(
         ("changes", "at"),
@@ -105,7 +105,7 @@ class TestTime:
         assert dataclasses.replace(TAKEN, begun=True).ended(Result.REFUSED).result is Result.FAILED
 
 
-FULL = Taken(
+FULL = AcceptedOrder(
     Order(7, Action.COMMIT, 3, timeout="1h", trial=Proof("boot-1", "a" * 64), issued="2026-01-01T00:00:00Z"),
     NOW.time,
     "boot-1",
@@ -118,10 +118,10 @@ FULL = Taken(
 )
 
 
-@pytest.mark.parametrize("taken", [TAKEN, FULL])
-def test_it_is_kept_as_it_was(tmp_path: Path, taken: Taken) -> None:
-    records.save(tmp_path / "agent.json", Record(order=taken))
-    assert records.load(tmp_path / "agent.json") == (Record(order=taken), "")
+@pytest.mark.parametrize("accepted", [TAKEN, FULL])
+def test_it_is_kept_as_it_was(tmp_path: Path, accepted: AcceptedOrder) -> None:
+    records.save(tmp_path / "agent.json", Record(order=accepted))
+    assert records.load(tmp_path / "agent.json") == (Record(order=accepted), "")
 
 
 def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from proa.agent.trial.health import Health
-from proa.agent.trial.reconcile import settle
+from proa.agent.trial.reconcile import reconcile
 from proa.agent.verbs import verbs
 from proa.core.orders.messages import NodeStatus
 from proa.core.runtime.process import run
@@ -69,9 +69,9 @@ class TestKilled:
     def to_the_end(self, site: Site, given: dict[str, Any], before: int) -> NodeStatus:
         """What follows: the agent starts again, the order is given again, the machine reboots when that was ordered."""
         for _ in range(4):
-            settle(site.node.context)
+            reconcile(site.node.context)
             agent = site.agent(health=HEALTHY)
-            agent.desk.put(given)
+            agent.worker.put(given)
             status: NodeStatus = agent.work()
             if result(status)[0] != "Running":
                 return status
@@ -89,9 +89,9 @@ class TestKilled:
             seq, reboots = site.node.state.seq, site.reboots
 
             def work() -> None:
-                settle(site.node.context)
+                reconcile(site.node.context)
                 agent = site.agent(health=HEALTHY)
-                agent.desk.put(given)
+                agent.worker.put(given)
                 agent.work()
 
             ended = self.killed_at(number, work)
@@ -161,7 +161,7 @@ class TestKilled:
 
             def work() -> None:
                 again = site.agent(health=HEALTHY)
-                again.desk.put(given)
+                again.worker.put(given)
                 again.work()
 
             if self.killed_at(number, work):

@@ -30,7 +30,7 @@ def told(view: Any, *arguments: Any) -> NodeStatus:
 
 
 def test_of_a_node_as_it_left_the_factory(node: Node) -> None:
-    node.settle()
+    node.reconcile()
     found = told(node.view)
     assert (found.phase, found.observed_order, found.last_error, found.progress) == ("Good", None, None, None)
     assert found.booted
@@ -67,7 +67,7 @@ def test_of_a_trial(trial: Node) -> None:
 
 
 def test_texts_are_cut_and_what_is_no_hash_is_left_out(node: Node) -> None:
-    node.settle()
+    node.reconcile()
     view = node.view
     slots = {Slot.B: SlotRecord("v" * 500, "AB" * 10, "5a", 4096, manifest="md5:1", complete=True)}
     returned = Returned("b", "2", "AB" * 10, NOW, "r" * 5000, 1, 1)
@@ -103,8 +103,8 @@ def test_progress_of_an_install(node: Node, progress: tuple[str, int, int], expe
 def test_of_every_order(node: Node, action: Action, result: Result) -> None:
     release = "registry.example/os@sha256:" + "1" * 64
     order = Order(1, action, 0, release, trial=Proof("boot-1", "a" * 64))
-    taken = dataclasses.replace(take(None, order, Moment(NOW, "boot-1", 0)), result=result, code="NETWORK")
-    found = told(dataclasses.replace(node.view, record=dataclasses.replace(node.record, order=taken)))
+    accepted = dataclasses.replace(take(None, order, Moment(NOW, "boot-1", 0)), result=result, code="NETWORK")
+    found = told(dataclasses.replace(node.view, record=dataclasses.replace(node.record, order=accepted)))
     assert found.observed_order
     assert (found.observed_order.action, found.observed_order.result) == (action.value, result.value)
     assert (found.last_error is not None) is (result in (Result.REFUSED, Result.FAILED))

@@ -1,4 +1,4 @@
-"""A whole update of a node from the API server: real agent, real courier, real registry. Only the boot is played."""
+"""A whole update of a node from the API server: real agent, real proxy, real registry. Only the boot is played."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def plain_registry(tmp_path: Path) -> Iterator[LocalRegistry]:
 
 
 @pytest.fixture
-def courier(cluster: ControlPlane, site: Site, tmp_path: Path) -> Iterator[Callable[[], None]]:
-    """The courier of the node, to be started; its object is there."""
+def proxy(cluster: ControlPlane, site: Site, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """The proxy of the node, to be started; its object is there."""
     from proa.vm.support.child import Child
 
     cluster.apply([{"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": {"name": NAME}, "spec": {}}])
@@ -83,7 +83,7 @@ def test_a_node_comes_to_a_release(
     systemctl: Systemctl,
     release2: str,
     plain_registry: LocalRegistry,
-    courier: Callable[[], None],
+    proxy: Callable[[], None],
 ) -> None:
     from proa.vm.kube.api import MERGE
     from proa.vm.support.waiting import until
@@ -107,7 +107,7 @@ def test_a_node_comes_to_a_release(
     with open_source(parse(release2)) as source, plain_registry.open("nodes/test", "2") as target:
         digest = release_artifact.copy_release(source, target)
     release = f"{plain_registry.address}/nodes/test:2@{digest}"
-    courier()
+    proxy()
     with boot(site.node):
         first = told(phase="Good")
         assert (first["booted"]["slot"], first["booted"]["committed"]) == ("a", True)

@@ -26,13 +26,13 @@ from proa.agent.node.order_book import Moment, take
 from proa.agent.node.record import save
 from proa.agent.orders.node_status import node_status
 from proa.agent.orders.routes import OPENAPI, _line, order_routes
-from proa.agent.orders.status_feed import ALIVE, Bulletin
+from proa.agent.orders.status_feed import ALIVE, StatusFeed
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
 from proa.core.orders.client import OrderClient
 from proa.core.orders.messages import Action, NodeStatus, Order, Proof
 from proa.core.orders.unixhttp import UnixHttp
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note
 from proa.partition.boot.bootstate import Slot
@@ -94,7 +94,7 @@ class TestSpecification:
         assert SCHEMAS["proa.node/v1"]["properties"]["status"] == schemas["NodeStatus"]
 
     def test_every_route_is_in_it(self, site: Site) -> None:
-        served = {(method.lower(), path) for method, path in order_routes(site.agent().desk)}
+        served = {(method.lower(), path) for method, path in order_routes(site.agent().worker)}
         assert served == {(method, path) for path, methods in SPEC["paths"].items() for method in methods}
 
 
@@ -213,7 +213,7 @@ class TestGate:
     def test_by_the_kernels_word(self, site: Site, tmp_path: Path, ours: bool) -> None:
         path = tmp_path / "socket"
         gate = Gate(frozenset({os.getuid() + 1}), os.getgid() if ours else os.getgid() + 1)
-        server = ApiServer(listen(path), order_routes(site.agent().desk), gate)
+        server = ApiServer(listen(path), order_routes(site.agent().worker), gate)
         thread = threading.Thread(target=server.serve)
         thread.start()
         try:
@@ -230,25 +230,25 @@ class TestGate:
 
 
 class TestFollow:
-    def bulletin(self, node: Node, times: list[float]) -> Bulletin:
-        """With a clock that shows these times, one after the other; the bell is closed with the last one."""
-        bell = Bell()
+    def feed(self, node: Node, times: list[float]) -> StatusFeed:
+        """With a clock that shows these times, one after the other; the signal is closed with the last one."""
+        changed = ChangeSignal()
 
         def clock() -> float:
             if len(times) == 1:
-                bell.close()
+                changed.close()
                 return times[0]
-            bell.ring()
+            changed.notify()
             return times.pop(0)
 
-        return Bulletin(node.context, Jobs(EventLog()), bell, clock)
+        return StatusFeed(node.context, Jobs(EventLog()), changed, clock)
 
     def test_only_what_has_changed_is_told(self, node: Node) -> None:
-        found = list(self.bulletin(node, [0, 1, 1, 2, 3, 4]).follow())
+        found = list(self.feed(node, [0, 1, 1, 2, 3, 4]).follow())
         assert [type(one) for one in found] == [NodeStatus]
 
     def test_a_sign_of_life_when_nothing_does(self, node: Node) -> None:
-        found = list(self.bulletin(node, [0, 0, 0, ALIVE - 1, ALIVE, ALIVE, ALIVE + 1]).follow())
+        found = list(self.feed(node, [0, 0, 0, ALIVE - 1, ALIVE, ALIVE, ALIVE + 1]).follow())
         assert [type(one) for one in found] == [NodeStatus, type(None)]
 
     def test_a_condition_keeps_its_time(self, site: Site) -> None:
@@ -263,8 +263,8 @@ class TestFollow:
         assert agent.status.phase == "Failed"
 
     def test_its_lines_are_of_the_specification(self, node: Node) -> None:
-        bulletin = self.bulletin(node, [0.0])
-        check("Node", _line(bulletin.status()))
+        feed = self.feed(node, [0.0])
+        check("Node", _line(feed.status()))
         check("Alive", _line(None))
 
 
@@ -303,8 +303,8 @@ class TestCommitByOrder:
     def test_an_order_that_waits_is_served_at_the_last_look(self, trial: Node, systemctl: Systemctl) -> None:
         view = trial.view
         proof = Proof(view.boot_id, view.booted_release.root_hash)
-        taken = take(None, Order(1, Action.COMMIT, 0, trial=proof), Moment(trial.context.time(), view.boot_id, 0))
-        save(trial.paths.record, dataclasses.replace(trial.record, order=taken))
+        accepted = take(None, Order(1, Action.COMMIT, 0, trial=proof), Moment(trial.context.time(), view.boot_id, 0))
+        save(trial.paths.record, dataclasses.replace(trial.record, order=accepted))
         self.watch(trial)
         assert trial.state.good is Slot.B
 

@@ -16,7 +16,7 @@ from proa.agent.install.order import InstallOrder
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import held
 from proa.agent.node.view import Context
-from proa.agent.orders.plan import Deed
+from proa.agent.orders.plan import OrderStep
 from proa.agent.orders.worker import IDLE, RETRY
 from proa.agent.trial.health import Health
 from proa.agent.verbs import verbs
@@ -118,21 +118,21 @@ class TestTakingIn:
         record = site.node.paths.record.read_bytes()
         for number, action, fence in ((6, "None", 2), (4, "None", 3), (5, "Rollback", 3), (5, "None", 4)):
             stale = site.order(number, action, fence=fence)
-            assert refused(lambda one=stale: agent.desk.put(one)).code is Code.STALE_ORDER  # type: ignore[misc]  # bound
+            assert refused(lambda one=stale: agent.worker.put(one)).code is Code.STALE_ORDER  # type: ignore[misc]  # bound
         assert site.node.paths.record.read_bytes() == record
 
     def test_it_is_remembered_over_boots_and_slots(self, site: Site) -> None:
         site.on_trial()
         site.reboot()
-        assert refused(lambda: site.agent().desk.put(site.order(2, "None"))).code is Code.STALE_ORDER
-        assert refused(lambda: site.agent().desk.put(site.order(3, "None", fence=0))).code is Code.STALE_ORDER
+        assert refused(lambda: site.agent().worker.put(site.order(2, "None"))).code is Code.STALE_ORDER
+        assert refused(lambda: site.agent().worker.put(site.order(3, "None", fence=0))).code is Code.STALE_ORDER
 
     @pytest.mark.parametrize(
         "changes",
         [{"action": "Dance"}, {"id": "1"}, {"id": True}, {"fence": None}, {"more": 1}, {"trial": {"more": 1}}],
     )
     def test_what_is_no_order_is_refused_as_a_whole(self, site: Site, changes: dict[str, Any]) -> None:
-        assert refused(lambda: site.agent().desk.put(site.order(1, "None") | changes)).code is Code.CONFIG_VALUE
+        assert refused(lambda: site.agent().worker.put(site.order(1, "None") | changes)).code is Code.CONFIG_VALUE
         assert site.node.record.order is None
 
 
@@ -189,9 +189,9 @@ class TestStage:
     def test_another_job_is_waited_for(self, site: Site) -> None:
         agent = site.agent()
         ended = Cancel()
-        agent.desk.bulletin.jobs.start("scrub", lambda _: {"ended": ended.wait(30)})
-        agent.desk.put(site.order(1, "Stage", site.new))
-        assert agent.desk.step() == RETRY
+        agent.worker.feed.jobs.start("scrub", lambda _: {"ended": ended.wait(30)})
+        agent.worker.put(site.order(1, "Stage", site.new))
+        assert agent.worker.step() == RETRY
         ended.ask()
         assert done(agent.work())
 
@@ -214,8 +214,8 @@ class TestStage:
     @pytest.mark.parametrize("last", ["None", "Rollback", "Stage"])
     def test_a_later_order_stops_it(self, site: Site, last: str) -> None:
         def later() -> None:
-            agent.desk.put(site.order(2, last, site.factory if last == "Stage" else ""))
-            agent.desk.step()
+            agent.worker.put(site.order(2, last, site.factory if last == "Stage" else ""))
+            agent.worker.step()
 
         agent = site.agent(monitors=[Once(later)])
         status = agent.order(1, "Stage", site.new)
@@ -224,23 +224,23 @@ class TestStage:
         assert site.node.view.slot_state(Slot.B).value == "partial"
 
     def test_a_later_order_for_the_same_release_takes_it_over(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.desk.put(site.order(2, "Stage", site.new, fence=4)))])
+        agent = site.agent(monitors=[Once(lambda: agent.worker.put(site.order(2, "Stage", site.new, fence=4)))])
         installs: list[str] = []
-        real = agent.desk.install
+        real = agent.worker.install
 
         def counted(context: Context, wanted: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
             installs.append(wanted.reference)
             report: dict[str, Any] = real(context, wanted, begins)
             return report
 
-        agent.desk.install = counted
+        agent.worker.install = counted
         assert done(agent.order(1, "Stage", site.new))
         assert len(installs) == 1
 
     def test_its_time_is_up(self, site: Site) -> None:
         def later() -> None:
             site.node.clock.at += 61
-            agent.desk.step()
+            agent.worker.step()
 
         agent = site.agent(monitors=[Once(later)])
         status = agent.order(1, "Stage", site.new, timeout="1m")
@@ -248,11 +248,11 @@ class TestStage:
         assert not site.node.record.slots[Slot.B].complete
 
     def test_a_person_cancels_it(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.desk.bulletin.jobs.cancel())])
+        agent = site.agent(monitors=[Once(lambda: agent.worker.feed.jobs.cancel())])
         assert result(agent.order(1, "Stage", site.new)) == ("Failed", "CANCELLED")
 
     def test_a_stop_of_the_agent_is_no_end(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.desk.bulletin.jobs.cancel(Code.INTERRUPTED))])
+        agent = site.agent(monitors=[Once(lambda: agent.worker.feed.jobs.cancel(Code.INTERRUPTED))])
         assert result(agent.order(1, "Stage", site.new)) == ("Running", "")
         assert done(site.agent().work())
 
@@ -357,9 +357,9 @@ class TestBoot:
         agent = site.agent()
         agent.order(1, "Stage", site.new)
         site.systemctl.answer("reboot", "no\n", 1)
-        agent.desk.put(site.order(2, "Boot", site.new))
-        assert agent.desk.step() == 0.0
-        assert refused(agent.desk.step).code is Code.TOOL
+        agent.worker.put(site.order(2, "Boot", site.new))
+        assert agent.worker.step() == 0.0
+        assert refused(agent.worker.step).code is Code.TOOL
         site.systemctl.answer("reboot", "")
         assert result(agent.work()) == ("Running", "")
 
@@ -398,11 +398,11 @@ class TestCommit:
     def test_it_is_committed_in_the_moment_in_which_somebody_else_does(self, site: Site) -> None:
         """The look and the lock are two moments."""
         agent = site.on_trial()
-        agent.desk.put(site.order(3, "Commit", trial=site.proof(agent.status)))
+        agent.worker.put(site.order(3, "Commit", trial=site.proof(agent.status)))
         agent.health = HEALTHY
         view = site.node.view
         verbs.commit(site.node.context)
-        assert agent.desk._try(site.node.record.order, view, Deed.COMMIT) == 0.0
+        assert agent.worker._try(site.node.record.order, view, OrderStep.COMMIT) == 0.0
         assert done(agent.work())
 
     def test_its_time_is_up_and_the_trial_goes_on(self, site: Site) -> None:
@@ -452,7 +452,7 @@ class TestRollback:
         site.node.boot(Slot.B)
         shutil.rmtree(site.node.paths.run)
         site.node.boot(Slot.B)
-        site.node.settle()
+        site.node.reconcile()
         assert result(site.agent().work()) == ("Failed", "NOT_GOOD")
         assert site.node.state.good is Slot.B
 
@@ -482,7 +482,7 @@ class TestNone:
 
 def test_a_defect_does_not_end_the_desk(site: Site) -> None:
     agent = site.agent()
-    agent.desk.put(site.order(1, "None"))
+    agent.worker.put(site.order(1, "None"))
     asked = []
 
     def settled() -> bool:
@@ -490,20 +490,20 @@ def test_a_defect_does_not_end_the_desk(site: Site) -> None:
         agent.cancel.ask()  # so that nobody waits for the next try
         raise ZeroDivisionError("oh")
 
-    agent.desk.settled = settled
-    agent.desk.run()
+    agent.worker.settled = settled
+    agent.worker.run()
     assert asked == [1]
     assert "INTERNAL: ZeroDivisionError: oh" in str(site.node.events.events)
 
 
 def test_the_desk_works_until_the_bell_is_closed(site: Site) -> None:
     agent = site.agent()
-    thread = threading.Thread(target=agent.desk.run)
+    thread = threading.Thread(target=agent.worker.run)
     thread.start()
-    agent.desk.put(site.order(1, "Stage", site.new))
-    for status in agent.desk.bulletin.follow():
+    agent.worker.put(site.order(1, "Stage", site.new))
+    for status in agent.worker.feed.follow():
         if status and done(status):
             break
-    agent.bell.close()
+    agent.changed.close()
     thread.join(30)
     assert not thread.is_alive()

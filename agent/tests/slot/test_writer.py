@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from proa.agent.slot.fatfile import file_digest
 from proa.agent.slot.region import Region, open_for_reading
-from proa.agent.slot.writer import BUFFER, Belt
+from proa.agent.slot.writer import BUFFER, SlotWriter
 from proa.agent.testing.synthetic import make_boot_image, make_noise
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import DirectFile, sha256
@@ -62,27 +62,27 @@ def test_a_stream_arrives_however_it_is_cut(lengths: list[int], start: int) -> N
         extent = Extent(Path(file.name), 0, 8 << 20)
         checked: list[bytes] = []
         region = Region(DirectFile(extent.path, writable=True), extent)
-        with Belt(region, start * BLOCK, check=lambda place, view: checked.append(bytes(view))) as belt:
+        with SlotWriter(region, start * BLOCK, check=lambda place, view: checked.append(bytes(view))) as writer:
             at = 0
             for length in [*lengths, total - sum(lengths)]:
-                belt.put(data[at : at + length])
+                writer.put(data[at : at + length])
                 at += length
         region.close()
-        assert belt.size == total
+        assert writer.size == total
         assert b"".join(checked) == data[:total]
         assert extent.path.read_bytes()[start * BLOCK : start * BLOCK + total] == data[:total]
 
 
 def test_rooms_larger_than_a_buffer(region: Region, extent: Extent) -> None:
-    with Belt(region, largest=2 * BUFFER) as belt:
+    with SlotWriter(region, largest=2 * BUFFER) as writer:
         for mark in (1, 2):
-            belt.room(BUFFER + BLOCK)[:] = bytes([mark]) * (BUFFER + BLOCK)
+            writer.room(BUFFER + BLOCK)[:] = bytes([mark]) * (BUFFER + BLOCK)
     assert content(extent, 2 * (BUFFER + BLOCK)) == b"\1" * (BUFFER + BLOCK) + b"\2" * (BUFFER + BLOCK)
 
 
 def test_a_stream_that_does_not_end_on_a_block(region: Region) -> None:
-    with pytest.raises(ValueError, match="does not end on a block"), Belt(region) as belt:
-        belt.put(b"x" * 100)
+    with pytest.raises(ValueError, match="does not end on a block"), SlotWriter(region) as writer:
+        writer.put(b"x" * 100)
 
 
 def test_nothing_is_written_that_the_check_did_not_accept(region: Region, extent: Extent) -> None:
@@ -90,8 +90,8 @@ def test_nothing_is_written_that_the_check_did_not_accept(region: Region, extent
         if place >= BUFFER:
             raise ProaError(Code.VERITY, "no")
 
-    with pytest.raises(ProaError) as caught, Belt(region, check=check) as belt:
-        belt.put(b"x" * 3 * BUFFER)
+    with pytest.raises(ProaError) as caught, SlotWriter(region, check=check) as writer:
+        writer.put(b"x" * 3 * BUFFER)
     assert caught.value.code is Code.VERITY
     assert content(extent, 2 * BUFFER)[BUFFER:] == bytes(BUFFER)
 
@@ -100,8 +100,8 @@ def test_an_error_of_the_caller_comes_through_and_no_thread_stays(region: Region
     before = threading.active_count()
 
     def stream() -> None:
-        with Belt(region) as belt:
-            belt.put(b"x" * 3 * BUFFER)
+        with SlotWriter(region) as writer:
+            writer.put(b"x" * 3 * BUFFER)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -111,9 +111,9 @@ def test_an_error_of_the_caller_comes_through_and_no_thread_stays(region: Region
 
 def test_progress_only_grows(region: Region) -> None:
     seen: list[int] = []
-    with Belt(region, progress=seen.append) as belt:
+    with SlotWriter(region, progress=seen.append) as writer:
         for _ in range(4):
-            belt.put(b"x" * BUFFER)
+            writer.put(b"x" * BUFFER)
     assert seen == [BUFFER, 2 * BUFFER, 3 * BUFFER, 4 * BUFFER]
 
 

@@ -19,8 +19,8 @@ from proa.agent.node.failure import Failure
 from proa.agent.node.lock import held
 from proa.agent.node.states import NodeState, SlotState
 from proa.agent.trial.health import Health
-from proa.agent.trial.reconcile import settle
-from proa.agent.trial.trial import Diary, load_notes
+from proa.agent.trial.reconcile import reconcile
+from proa.agent.trial.trial import TrialLog, load_notes
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
 from proa.core.runtime.errors import Code, Exit, ProaError
@@ -154,7 +154,7 @@ class TestCommit:
     def test_the_deadline_is_stopped_by_whoever_comes_after_a_cut(self, trial: Node, systemctl: Systemctl) -> None:
         """The agent was killed between the commit and the timer: a healthy, committed node must not be rebooted."""
         trial.states.write(bootstate.commit(trial.state))
-        trial.settle()
+        trial.reconcile()
         assert systemctl.calls == ["stop proa-deadline.timer"]
 
     def test_a_stop_while_the_old_slot_is_read_undoes_nothing(self, trial: Node, systemctl: Systemctl) -> None:
@@ -364,7 +364,7 @@ class TestReturn:
 
     def test_a_state_that_is_lost_leaves_a_trial_one(self, trial: Node, systemctl: Systemctl) -> None:
         trial.part("STATE").write_bytes(bytes(1 << 20))
-        trial.settle()
+        trial.reconcile()
         assert (trial.state.good, trial.state.trial, trial.state.left, trial.state.alt) == (Slot.A, Slot.B, 0, False)
         assert trial.view.node_state() is NodeState.TRIAL
         watch(trial)
@@ -373,7 +373,7 @@ class TestReturn:
     def test_a_state_that_is_lost_takes_no_commit_back(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
         trial.part("STATE").write_bytes(bytes(1 << 20))
-        trial.settle()
+        trial.reconcile()
         assert (trial.state.good, trial.state.trial) == (Slot.B, None)
 
     def test_a_command_that_is_faster_than_the_daemon_hides_nothing(
@@ -386,10 +386,10 @@ class TestReturn:
         assert trial.record.last.verb == "install"
 
     def test_an_order_keeps_what_the_trial_saw(self, trial: Node, systemctl: Systemctl) -> None:
-        diary = Diary(trial.context, trial.view)
-        diary.saw(Health((Failure("unit bad.service", "failed (exit-code)"),)))
+        trial_log = TrialLog(trial.context, trial.view)
+        trial_log.saw(Health((Failure("unit bad.service", "failed (exit-code)"),)))
         verbs.rollback(trial.context)
-        diary.saw(Health((Failure("unit bad.service", "failed (other)"),)))  # a watch in the middle of its look
+        trial_log.saw(Health((Failure("unit bad.service", "failed (other)"),)))  # a watch in the middle of its look
         assert trial.reboot() is Slot.A
         assert "taken back by order" in trial.record.returned.reason
         assert [failure.why for failure in trial.record.returned.failures] == ["failed (exit-code)"]
@@ -424,7 +424,7 @@ class TestReturn:
 
     def test_a_restart_of_the_agent_while_armed_is_no_return(self, node: Node, release2: str) -> None:
         node.install(release2, activate=True)
-        node.settle()
+        node.reconcile()
         assert node.view.node_state() is NodeState.ARMED
         assert node.record.trial
 
@@ -607,21 +607,21 @@ class TestActivate:
 
 class TestSettle:
     def test_it_knows_what_the_factory_wrote(self, node: Node) -> None:
-        node.settle()
+        node.reconcile()
         known = node.record.slots[Slot.A]
         assert (known.version, known.complete, known.serial) == ("1", True, 1)
         assert (node.record.layout, node.record.loader) == (1, 1)
         assert verbs.scrub_slot(node.context)["ok"]
 
     def test_again_is_harmless(self, node: Node) -> None:
-        node.settle()
+        node.reconcile()
         before = node.paths.record.read_bytes(), node.states.read()
-        node.settle()
+        node.reconcile()
         assert (node.paths.record.read_bytes(), node.states.read()) == before
 
     def test_a_state_that_is_lost_is_made_again(self, node: Node, release2: str) -> None:
         node.part("STATE").write_bytes(bytes(1 << 20))
-        view = node.settle()
+        view = node.reconcile()
         assert view.problem is None
         assert node.state.good is Slot.A
         assert node.install(release2)["slot"] == "b"
@@ -629,7 +629,7 @@ class TestSettle:
     def test_a_state_that_is_lost_with_a_report_that_is_none_is_left_alone(self, trial: Node) -> None:
         trial.part("STATE").write_bytes(bytes(1 << 20))
         trial.paths.boot.write_text("{}")
-        trial.settle()
+        trial.reconcile()
         assert trial.view.problem.code is Code.HANDSHAKE
         assert trial.states.read().state is None
 
@@ -637,24 +637,24 @@ class TestSettle:
         node.write("persist/etc/a/upper/machine-id", "mine\n")
         node.install(release2, activate=True)
         shutil.rmtree(node.paths.etc_upper(Slot.B))
-        node.settle()
+        node.reconcile()
         assert (node.paths.etc_upper(Slot.B) / "machine-id").read_text() == "mine\n"
         verbs.deactivate(node.context)
         shutil.rmtree(node.paths.etc_upper(Slot.B))
-        node.settle()
+        node.reconcile()
         assert not node.paths.etc_upper(Slot.B).exists(), "nothing boots it"
 
     def test_a_good_slot_that_grub_cannot_load_is_given_up(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
         trial.boot(Slot.A)
-        trial.settle()
+        trial.reconcile()
         assert (trial.state.good, trial.state.alt) == (Slot.A, False)
         assert trial.view.node_state() is NodeState.STAGED
 
     def test_a_disk_that_nothing_runs_from_is_left_alone(self, node: Node, world: World, tmp_path: Path) -> None:
         paths = dataclasses.replace(node.paths, disk=world.disk)
         context = dataclasses.replace(node.context, paths=paths)
-        assert settle(context).booted is None
+        assert reconcile(context).booted is None
 
 
 def test_scrub_finds_what_is_damaged(node: Node, release2: str) -> None:

@@ -119,7 +119,7 @@ def test_a_new_rollout() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "patch"),
+    ("given", "patch"),
     [
         ({"nodes": 0}, {"nodes": 0, "soak": None}),
         ({"nodes": "0%"}, {"nodes": "0%", "soak": None}),
@@ -129,10 +129,10 @@ def test_a_new_rollout() -> None:
     ],
 )
 def test_who_wants_no_canaries_any_more_need_not_take_their_soak_back(
-    wish: dict[str, Any], patch: dict[str, Any]
+    given: dict[str, Any], patch: dict[str, Any]
 ) -> None:
     """A soak without canaries is refused, and the one of before would stay."""
-    assert patches.start(view(A), B, {"canary": wish}).spec == {"release": B, "canary": patch}
+    assert patches.start(view(A), B, {"canary": given}).spec == {"release": B, "canary": patch}
 
 
 def test_another_release() -> None:

@@ -18,12 +18,12 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Booted, Condition, NodeStatus, Observed, Order, Standby
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.control.controller import BLIND, GATHER, LONGEST_WAIT, Controller, Pass
-from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.pending import REST, Pending
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain import budgets
@@ -215,7 +215,7 @@ class Drains:
         self.clock = clock
         self.wanted: Mapping[str, Wanted] = {}
         self.since: dict[str, float] = {}
-        self.hopeless: dict[str, tuple[Blocker, ...]] = {}
+        self.undrainable: dict[str, tuple[Blocker, ...]] = {}
         self.looked: list[str] = []
         self.problem: ProaError | None = None
         self.seconds = 5.0
@@ -224,7 +224,9 @@ class Drains:
     def want(self, wanted: Mapping[str, Wanted]) -> None:
         self.wanted = wanted
         self.since = {
-            name: self.since.get(name, self.clock.monotonic()) for name, one in wanted.items() if one.wish is not None
+            name: self.since.get(name, self.clock.monotonic())
+            for name, one in wanted.items()
+            if one.request is not None
         }
 
     @property
@@ -236,7 +238,7 @@ class Drains:
         self.looked.append(node)
         if self.problem is not None:
             raise self.problem
-        return self.hopeless.get(node, ())
+        return self.undrainable.get(node, ())
 
 
 class Ears:
@@ -288,15 +290,15 @@ class Case:
 
     def start(self) -> None:
         """Another scheduler."""
-        self.elector, self.eyes, self.bell = Elector(), Eyes(), Bell()
+        self.elector, self.eyes, self.changed = Elector(), Eyes(), ChangeSignal()
         self.controller = Controller(
             Sources(*self.seen),  # type: ignore[arg-type]  # each is all that is asked of a reflector
             self.elector,  # type: ignore[arg-type]
             Writer(self.server, self.elector, self.clock),
             self.drains,  # type: ignore[arg-type]
-            Teller(self.ears),
+            EventRecorder(self.ears),
             Pending(self.server.get),
-            self.bell,
+            self.changed,
             clock=self.clock,
             watcher=self.eyes,
         )
@@ -401,7 +403,7 @@ class Case:
         return str(self.status.get("phase", ""))
 
     def wanted_nodes(self) -> list[str]:
-        return [name for name, one in self.drains.wanted.items() if one.wish is not None]
+        return [name for name, one in self.drains.wanted.items() if one.request is not None]
 
 
 @pytest.fixture
@@ -526,7 +528,7 @@ class Stop(threading.Event):
         return False
 
 
-class Sleeper(Bell):
+class Sleeper(ChangeSignal):
     """Lets the clock go on instead of waiting."""
 
     def __init__(self, clock: VirtualClock, extra: float) -> None:
@@ -537,14 +539,14 @@ class Sleeper(Bell):
         assert seconds is not None
         assert seconds <= LONGEST_WAIT
         self.clock.sleep(seconds + self.extra)
-        return self.rings
+        return self.count
 
 
 @pytest.mark.parametrize(("extra", "blames"), [(1.0, True), (BLIND + 1, False)])
 def test_who_stood_still_blames_nobody_for_that_time(case: Case, extra: float, blames: bool) -> None:
     case.show()
     begun = case.clock.now()
-    case.controller.bell = Sleeper(case.clock, extra)
+    case.controller.changed = Sleeper(case.clock, extra)
     case.controller.run(Stop(2))
     assert len(case.eyes.passes) == 2
     found = case.eyes.passes[-1].snapshot.since
@@ -651,18 +653,18 @@ def test_a_node_whose_write_is_refused_rests_and_the_others_go_on(case: Case) ->
 
 
 def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> None:
-    case.drains.hopeless = {"n0": (Blocker("n0", "shop/web-1", reason="never lets one go"),)}
+    case.drains.undrainable = {"n0": (Blocker("n0", "shop/web-1", reason="never lets one go"),)}
     case.until(lambda: case.boots.keys() == {"n1", "n2"})
     assert ("apply", case.node("n0")) not in case.server.asked
-    assert case.bell.rings  # another one had its turn at once
+    assert case.changed.count  # another one had its turn at once
     case.until(lambda: "never lets one go" in str(case.status.get("blockers")))
-    case.drains.hopeless = {}
+    case.drains.undrainable = {}
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
 
 
 def test_a_rollout_that_waits_for_nodes_that_could_never_be_drained_does_not_seem_to_go_on(case: Case) -> None:
-    case.drains.hopeless = {
+    case.drains.undrainable = {
         name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1", "n2")
     }
     case.until(lambda: case.phase == "Waiting" and len(case.status.get("blockers", ())) == 3)
@@ -674,7 +676,9 @@ def test_a_rollout_that_waits_for_nodes_that_could_never_be_drained_does_not_see
 
 
 def test_a_node_that_could_never_be_drained_is_told_once_and_for_how_long(case: Case) -> None:
-    case.drains.hopeless = {name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")}
+    case.drains.undrainable = {
+        name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")
+    }
     case.until(lambda: ("n0", "DrainBlocked") in case.ears.heard)
     began = case.clock.now()
     case.until(lambda: case.drains.looked.count("n0") == 3, turns=600)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from proa.core.runtime.clock import VirtualClock
-from proa.scheduler.control.drain_precheck import AGAIN, MOST, Foresight
+from proa.scheduler.control.drain_precheck import AGAIN, MOST, DrainPrecheck
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.epoch import FIRST
 from proa.scheduler.planning.actions import Cordon
@@ -42,50 +42,50 @@ class Eyes:
 
 
 def test_a_node_that_can_be_drained_is_allowed() -> None:
-    foresight = Foresight(Eyes().look)
-    assert foresight.allows(CORDON, Drain(), 0)
-    assert foresight.hopeless == {}
-    assert foresight.due(0) is None
+    precheck = DrainPrecheck(Eyes().look)
+    assert precheck.allows(CORDON, Drain(), 0)
+    assert precheck.undrainable == {}
+    assert precheck.due(0) is None
 
 
 def test_one_that_cannot_is_told_until_it_is_looked_at_again() -> None:
-    foresight = Foresight(Eyes({"n1": BLOCKED}).look, VirtualClock())
-    assert not foresight.allows(CORDON, Drain(), 10)
-    assert foresight.hopeless == {"n1": told(0)}
-    assert foresight.due(110) == AGAIN - 100
-    assert foresight.due(20 + AGAIN) == 0
+    precheck = DrainPrecheck(Eyes({"n1": BLOCKED}).look, VirtualClock())
+    assert not precheck.allows(CORDON, Drain(), 10)
+    assert precheck.undrainable == {"n1": told(0)}
+    assert precheck.due(110) == AGAIN - 100
+    assert precheck.due(20 + AGAIN) == 0
 
 
 def test_what_is_found_again_is_told_on_since_it_was_found_first() -> None:
     clock = VirtualClock()
     eyes = Eyes({"n1": BLOCKED})
-    foresight = Foresight(eyes.look, clock)
-    foresight.allows(CORDON, Drain(), 0)
+    precheck = DrainPrecheck(eyes.look, clock)
+    precheck.allows(CORDON, Drain(), 0)
     clock.sleep(AGAIN)
     eyes.found = {"n1": (*BLOCKED, Blocker("n1", "ns/more"))}
-    foresight.look_again(lambda: {"n1": Drain()}, AGAIN)
-    assert foresight.hopeless == {"n1": (*told(0), Blocker("n1", "ns/more", since=text(clock.now())))}
-    assert foresight.due(AGAIN + 1) == AGAIN - 1
+    precheck.look_again(lambda: {"n1": Drain()}, AGAIN)
+    assert precheck.undrainable == {"n1": (*told(0), Blocker("n1", "ns/more", since=text(clock.now())))}
+    assert precheck.due(AGAIN + 1) == AGAIN - 1
 
 
 @pytest.mark.parametrize("policy", [Drain(), Drain(on_timeout=OnTimeout.FORCE)])
 def test_what_is_in_the_way_no_more_is_told_no_more(policy: Drain) -> None:
     eyes = Eyes({"n1": BLOCKED})
-    foresight = Foresight(eyes.look, VirtualClock())
-    foresight.allows(CORDON, Drain(), 0)
+    precheck = DrainPrecheck(eyes.look, VirtualClock())
+    precheck.allows(CORDON, Drain(), 0)
     eyes.found = {}
-    foresight.look_again(lambda: {"n1": policy}, AGAIN - 1)
-    assert foresight.hopeless == {"n1": told(0)}
-    foresight.look_again(lambda: {"n1": policy}, AGAIN)
-    assert foresight.hopeless == {}
+    precheck.look_again(lambda: {"n1": policy}, AGAIN - 1)
+    assert precheck.undrainable == {"n1": told(0)}
+    precheck.look_again(lambda: {"n1": policy}, AGAIN)
+    assert precheck.undrainable == {}
 
 
 def test_a_node_that_does_not_wait_for_that_any_more_is_forgotten() -> None:
     eyes = Eyes({"n1": BLOCKED})
-    foresight = Foresight(eyes.look, VirtualClock())
-    foresight.allows(CORDON, Drain(), 0)
-    foresight.look_again(dict, AGAIN)
-    assert (foresight.hopeless, eyes.asked) == ({}, ["n1"])
+    precheck = DrainPrecheck(eyes.look, VirtualClock())
+    precheck.allows(CORDON, Drain(), 0)
+    precheck.look_again(dict, AGAIN)
+    assert (precheck.undrainable, eyes.asked) == ({}, ["n1"])
 
 
 @pytest.mark.parametrize(("status", "due"), [(0, 0.0), (403, AGAIN)], ids=["away", "not-allowed"])
@@ -93,30 +93,30 @@ def test_what_cannot_be_looked_at_again_is_told_on(status: int, due: float) -> N
     def blind(node: str, policy: Drain) -> tuple[Blocker, ...]:
         raise ApiError(status, "no")
 
-    foresight = Foresight(Eyes({"n1": BLOCKED}).look, VirtualClock())
-    foresight.allows(CORDON, Drain(), 0)
-    foresight.look = blind
+    precheck = DrainPrecheck(Eyes({"n1": BLOCKED}).look, VirtualClock())
+    precheck.allows(CORDON, Drain(), 0)
+    precheck.look = blind
     with nullcontext() if status else pytest.raises(ApiError):
-        foresight.look_again(lambda: {"n1": Drain()}, AGAIN)
-    assert foresight.hopeless == {"n1": told(0)}
-    assert foresight.due(AGAIN) == due
+        precheck.look_again(lambda: {"n1": Drain()}, AGAIN)
+    assert precheck.undrainable == {"n1": told(0)}
+    assert precheck.due(AGAIN) == due
 
 
 def test_many_nodes_are_looked_at_again_by_and_by() -> None:
     names = [f"n{number}" for number in range(MOST + 1)]
     eyes = Eyes(dict.fromkeys(names, BLOCKED))
-    foresight = Foresight(eyes.look, VirtualClock())
+    precheck = DrainPrecheck(eyes.look, VirtualClock())
     for name in names:
-        foresight.allows(dataclasses.replace(CORDON, node=name), Drain(), 0)
+        precheck.allows(dataclasses.replace(CORDON, node=name), Drain(), 0)
     for looked in (MOST, MOST + 1, MOST + 1):
-        foresight.look_again(lambda: dict.fromkeys(names, Drain()), AGAIN)
+        precheck.look_again(lambda: dict.fromkeys(names, Drain()), AGAIN)
         assert len(eyes.asked) == len(names) + looked
-        assert foresight.hopeless.keys() == set(names)
+        assert precheck.undrainable.keys() == set(names)
 
 
 def test_who_forces_does_not_look() -> None:
     eyes = Eyes({"n1": BLOCKED})
-    assert Foresight(eyes.look).allows(CORDON, Drain(on_timeout=OnTimeout.FORCE), 0)
+    assert DrainPrecheck(eyes.look).allows(CORDON, Drain(on_timeout=OnTimeout.FORCE), 0)
     assert eyes.asked == []
 
 
@@ -124,14 +124,14 @@ def test_who_cannot_look_says_so() -> None:
     def blind(node: str, policy: Drain) -> tuple[Blocker, ...]:
         raise ApiError(0, "refused")
 
-    foresight = Foresight(blind)
+    precheck = DrainPrecheck(blind)
     with pytest.raises(ApiError):
-        foresight.allows(CORDON, Drain(), 0)
-    assert foresight.hopeless == {}
+        precheck.allows(CORDON, Drain(), 0)
+    assert precheck.undrainable == {}
 
 
 def test_another_term_looks_anew() -> None:
-    foresight = Foresight(Eyes({"n1": BLOCKED}).look)
-    foresight.allows(CORDON, Drain(), 0)
-    foresight.clear()
-    assert foresight.hopeless == {}
+    precheck = DrainPrecheck(Eyes({"n1": BLOCKED}).look)
+    precheck.allows(CORDON, Drain(), 0)
+    precheck.clear()
+    assert precheck.undrainable == {}

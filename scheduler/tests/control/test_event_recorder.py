@@ -8,7 +8,7 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Condition
-from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.epoch import FIRST
@@ -62,7 +62,7 @@ def ears() -> Ears:
     ids=lambda value: getattr(value, "reason", None) or type(value).__name__,
 )
 def test_what_matters_is_told_of_the_node(ears: Ears, action: Action, reason: str, warning: bool) -> None:
-    Teller(ears).did(action, DONE, NODE)
+    EventRecorder(ears).did(action, DONE, NODE)
     ((about, told, note, is_warning),) = ears.heard
     assert (about, told, is_warning) == (About("Node", "n1", "u1"), reason, warning)
     assert note
@@ -70,45 +70,45 @@ def test_what_matters_is_told_of_the_node(ears: Ears, action: Action, reason: st
 
 @pytest.mark.parametrize("action", [Create("n1"), Give("n1", 1, Verb.STAGE, "r")], ids=lambda one: type(one).__name__)
 def test_what_happens_on_every_way_is_not_told(ears: Ears, action: Action) -> None:
-    Teller(ears).did(action, DONE, NODE)
+    EventRecorder(ears).did(action, DONE, NODE)
     assert ears.heard == []
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one not in (Outcome.DONE, Outcome.REFUSED)])
 def test_what_was_not_done_is_not_told(ears: Ears, outcome: Outcome) -> None:
-    Teller(ears).did(Uncordon("n1", "Done"), Written(outcome, error=ApiError(0, "x")), NODE)
+    EventRecorder(ears).did(Uncordon("n1", "Done"), Written(outcome, error=ApiError(0, "x")), NODE)
     assert ears.heard == []
 
 
 def test_a_refusal_is_told_with_its_reason(ears: Ears) -> None:
-    Teller(ears).did(Create("n1"), Written(Outcome.REFUSED, error=ApiError(403, "no right to")), NODE)
+    EventRecorder(ears).did(Create("n1"), Written(Outcome.REFUSED, error=ApiError(403, "no right to")), NODE)
     assert [(one.reason, one.note, one.warning) for one in ears.heard] == [
         ("WriteRefused", "Create: no right to", True)
     ]
 
 
 def test_nothing_is_told_of_a_node_that_is_gone(ears: Ears) -> None:
-    Teller(ears).did(Uncordon("n1", "Done"), DONE, None)
+    EventRecorder(ears).did(Uncordon("n1", "Done"), DONE, None)
     assert ears.heard == []
 
 
 def test_another_phase_is_told_once(ears: Ears) -> None:
-    teller, rollouts = Teller(ears), {"workers": ROLLOUT}
+    recorder, rollouts = EventRecorder(ears), {"workers": ROLLOUT}
     for phase in ("Staging", "Progressing", "Progressing", "Complete"):
-        teller.stands(rollouts, {"workers": RolloutStatus(phase=phase, release="r", progress="1/2")})
+        recorder.stands(rollouts, {"workers": RolloutStatus(phase=phase, release="r", progress="1/2")})
     assert [one.reason for one in ears.heard] == ["Progressing", "Complete"]
     assert ears.heard[0].about == About("OSRollout", "workers", "r1", "proa.dev/v1alpha1")
     assert ears.heard[0].note == "1/2 nodes follow r"
-    teller.stands({}, {})
-    teller.stands(rollouts, {"workers": RolloutStatus(phase="Staging")})
+    recorder.stands({}, {})
+    recorder.stands(rollouts, {"workers": RolloutStatus(phase="Staging")})
     assert len(ears.heard) == 2  # another one of that name is judged by its own status
 
 
 def test_a_bad_phase_is_a_warning_with_its_reason(ears: Ears) -> None:
     bad = RolloutStatus(phase=RolloutPhase.HALTED, halted="2 nodes failed")
-    Teller(ears).stands({"workers": ROLLOUT}, {"workers": bad})
+    EventRecorder(ears).stands({"workers": ROLLOUT}, {"workers": bad})
     invalid = Condition("Valid", "False", "InvalidSchedule", "budgets[0]: no such day")
-    Teller(ears).stands({"workers": ROLLOUT}, {"workers": RolloutStatus(phase="Invalid", conditions=(invalid,))})
+    EventRecorder(ears).stands({"workers": ROLLOUT}, {"workers": RolloutStatus(phase="Invalid", conditions=(invalid,))})
     assert [(one.note, one.warning) for one in ears.heard] == [
         ("2 nodes failed", True),
         ("budgets[0]: no such day", True),
@@ -116,18 +116,21 @@ def test_a_bad_phase_is_a_warning_with_its_reason(ears: Ears) -> None:
 
 
 def test_a_blocker_is_told_once_as_long_as_it_lasts(ears: Ears) -> None:
-    teller, blocker = Teller(ears), Blocker("n1", "ns/pod", reason="pod ns/pod: no disruption is allowed", since="1")
+    recorder, blocker = (
+        EventRecorder(ears),
+        Blocker("n1", "ns/pod", reason="pod ns/pod: no disruption is allowed", since="1"),
+    )
     later = Blocker("n1", "ns/pod", reason="another sentence", since="1")
     for blockers in ((blocker,), (later,), (), (blocker,)):
-        teller.blocked({"n1": NODE}, blockers)
+        recorder.blocked({"n1": NODE}, blockers)
     assert [(one.reason, one.note) for one in ears.heard] == [("DrainBlocked", blocker.reason)] * 2
-    teller.blocked({}, [Blocker("n2", "ns/pod")])
+    recorder.blocked({}, [Blocker("n2", "ns/pod")])
     assert len(ears.heard) == 2
 
 
 def test_another_term_tells_again(ears: Ears) -> None:
-    teller, blockers = Teller(ears), [Blocker("n1", "ns/pod", reason="x")]
-    teller.blocked({"n1": NODE}, blockers)
-    teller.clear()
-    teller.blocked({"n1": NODE}, blockers)
+    recorder, blockers = EventRecorder(ears), [Blocker("n1", "ns/pod", reason="x")]
+    recorder.blocked({"n1": NODE}, blockers)
+    recorder.clear()
+    recorder.blocked({"n1": NODE}, blockers)
     assert len(ears.heard) == 2

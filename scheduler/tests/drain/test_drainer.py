@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
 from proa.scheduler.drain.evictor import WORKERS
-from proa.scheduler.drain.nodedrain import SOON, Wish
+from proa.scheduler.drain.nodedrain import SOON, DrainRequest
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.paths import PODS
 from proa.scheduler.kube.stream import Event
@@ -28,7 +28,7 @@ from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain, Selector
 
 END = {"k8s.io/initial-events-end": "true"}
-WISH = Wanted(Wish(Drain()))
+WISH = Wanted(DrainRequest(Drain()))
 NET = DaemonSet("kube-system", "net")
 FULL = ApiError(429, "no", reason="TooManyRequests", causes=(Cause("DisruptionBudget", "x"),))
 
@@ -155,16 +155,16 @@ class Case:
     def __init__(self) -> None:
         self.server = Server()
         self.clock = VirtualClock()
-        self.bell = Bell()
+        self.changed = ChangeSignal()
         self.leads = True
         self.budgets: dict[str, BudgetView] = {}
-        self.drainer = Drainer(self.server, lambda: self.leads, lambda: self.budgets, self.bell, self.clock)
+        self.drainer = Drainer(self.server, lambda: self.leads, lambda: self.budgets, self.changed, self.clock)
 
     def until(self, true: Callable[[], bool]) -> float | None:
         """Step, whenever there is news, until something is true; the last pause."""
         news = self.drainer._news
         while True:
-            heard = news.rings
+            heard = news.count
             pause = self.drainer.step()
             if true():
                 return pause
@@ -230,7 +230,7 @@ def test_each_pod_is_evicted_once_by_its_uid(case: Case) -> None:
     case.server.put("web-2")
     case.server.put("net-1", kind="DaemonSet")
     case.server.put("else-1", node="n2")
-    case.want(n1=Wanted(Wish(Drain(grace_period_seconds=7))))
+    case.want(n1=Wanted(DrainRequest(Drain(grace_period_seconds=7))))
     case.until(case.asks(2))
     for _ in range(5):
         case.drainer.step()
@@ -297,20 +297,20 @@ def test_what_is_in_the_way_is_told(case: Case) -> None:
     case.want(n1=WISH)
     case.until(case.asks(1))
     case.clock.sleep(SOON)
-    rings = case.bell.rings
+    rings = case.changed.count
     case.until(case.asks(2))
     view = case.view()
     assert view is not None
     assert [(one.pod, one.budget) for one in view.blockers] == [("shop/web-1", "shop/web")]
-    assert case.bell.rings > rings
-    rings = case.bell.rings
+    assert case.changed.count > rings
+    rings = case.changed.count
     case.drainer.step()
-    assert case.bell.rings == rings  # nothing has changed
+    assert case.changed.count == rings  # nothing has changed
 
 
 def test_force_deletes_by_the_uid(case: Case) -> None:
     case.server.put("web-1")
-    case.want(n1=Wanted(Wish(Drain(), forced=True)))
+    case.want(n1=Wanted(DrainRequest(Drain(), forced=True)))
     case.until(case.asks(1))
     assert case.server.asked == [("delete", "/api/v1/namespaces/shop/pods/web-1", "uid-web-1", {})]
 
@@ -359,7 +359,7 @@ def test_nobody_is_evicted_whose_volumes_cannot_be_known_now(case: Case) -> None
 
 def test_force_asks_for_no_volumes(case: Case) -> None:
     case.server.put("web-1", claim="mine")
-    case.want(n1=Wanted(Wish(Drain(), forced=True)))
+    case.want(n1=Wanted(DrainRequest(Drain(), forced=True)))
     case.until(case.asks(1))
     assert [verb for verb, _, _, _ in case.server.asked] == ["delete"]
 
@@ -458,14 +458,14 @@ def test_a_look_ahead_lists_the_pods_of_one_node(case: Case) -> None:
 
 
 def test_a_thread_drains_and_ends(case: Case) -> None:
-    drainer = Drainer(case.server, lambda: True, lambda: case.budgets, case.bell)
+    drainer = Drainer(case.server, lambda: True, lambda: case.budgets, case.changed)
     case.server.put("web-1")
-    heard = case.bell.rings
+    heard = case.changed.count
     drainer.start()
     drainer.want({"n1": WISH})
     while "n1" not in drainer.views:
-        assert case.bell.wait(heard, 3) != heard
-        heard = case.bell.rings
+        assert case.changed.wait(heard, 3) != heard
+        heard = case.changed.count
     assert drainer.stop()
     assert not [one for one in threading.enumerate() if one.name == "drainer"]
 
@@ -474,13 +474,13 @@ def test_a_defect_is_raised_in_whoever_wants_something(case: Case) -> None:
     def broken() -> Mapping[str, BudgetView]:
         raise ProaError(Code.INTERNAL, "nobody follows budgets")
 
-    drainer = Drainer(case.server, lambda: True, broken, case.bell)
-    heard = case.bell.rings
+    drainer = Drainer(case.server, lambda: True, broken, case.changed)
+    heard = case.changed.count
     drainer.want({"n1": WISH})
     drainer.start()
     while drainer._thread.is_alive():
-        case.bell.wait(heard, 3)
-        heard = case.bell.rings
+        case.changed.wait(heard, 3)
+        heard = case.changed.count
         drainer._thread.join(1)
     with pytest.raises(ProaError, match="nobody drains") as raised:
         drainer.want({"n2": WISH})

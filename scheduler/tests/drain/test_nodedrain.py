@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.eviction import PATIENCE
-from proa.scheduler.drain.nodedrain import LATE, SOON, Look, NodeDrain, Wish, hopeless
+from proa.scheduler.drain.nodedrain import LATE, SOON, DrainRequest, Look, NodeDrain, undrainable
 from proa.scheduler.drain.pods import Fate, PodView, fate
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods
@@ -23,7 +23,7 @@ OWNER = ("ReplicaSet", "web")
 WEB = PodView("shop/web-1", "p1", {"app": "web"}, OWNER)
 BUDGET = BudgetView("shop/web", Selector({"app": "web"}))
 FULL = ApiError(429, "would violate", reason="TooManyRequests", causes=(Cause("DisruptionBudget", "x"),))
-WISH, FORCED = Wish(Drain()), Wish(Drain(), forced=True)
+WISH, FORCED = DrainRequest(Drain()), DrainRequest(Drain(), forced=True)
 
 
 class Case:
@@ -34,9 +34,11 @@ class Case:
         self.pods = {pod.key: pod for pod in pods}
         self.now = 0.0
 
-    def look(self, wish: Wish = WISH, attached: Sequence[str] = (), budgets: Sequence[BudgetView] = (BUDGET,)) -> Look:
+    def look(
+        self, request: DrainRequest = WISH, attached: Sequence[str] = (), budgets: Sequence[BudgetView] = (BUDGET,)
+    ) -> Look:
         when = START + timedelta(seconds=self.now)
-        return self.drain.look(self.pods, attached, wish, budgets, when, self.now)
+        return self.drain.look(self.pods, attached, request, budgets, when, self.now)
 
     def answer(self, error: ApiError | None = None, key: str = WEB.key) -> None:
         self.drain.tries[key].answered(error, self.now)
@@ -146,7 +148,7 @@ def test_what_the_policy_protects_is_told_at_once_and_never_evicted() -> None:
     look = case.look()
     assert (look.evict, look.done, look.wake) == ((), False, None)
     assert "unmanagedPods" in look.blockers[0].reason
-    assert case.look(Wish(Drain(unmanaged_pods=UnmanagedPods.DELETE))).evict == (bare,)
+    assert case.look(DrainRequest(Drain(unmanaged_pods=UnmanagedPods.DELETE))).evict == (bare,)
 
 
 def test_force_deletes_what_is_left_whatever_protects_it() -> None:
@@ -210,7 +212,7 @@ def test_what_is_told_fits_into_the_status() -> None:
     case.now = SOON
     (pod,) = case.look(budgets=budgets).blockers
     bare = PodView("n" * 63 + "/" + "p" * 253, "p3", {})
-    foreseen = hopeless([bare, WEB], Drain(), budgets, "n1")
+    foreseen = undrainable([bare, WEB], Drain(), budgets, "n1")
     assert len(foreseen) == 2
     for one in (volume, pod, *foreseen):
         assert len(one.volume) <= 253
@@ -235,7 +237,7 @@ def views(draw: st.DrawFn) -> PodView:
 
 ERRORS = st.sampled_from((None, FULL, ApiError(404, "gone"), ApiError(403, "no"), ApiError(0, "away")))
 WISHES = st.builds(
-    Wish,
+    DrainRequest,
     st.builds(Drain, delete_empty_dir=st.booleans(), unmanaged_pods=st.sampled_from(UnmanagedPods)),
     st.booleans(),
 )
@@ -244,21 +246,21 @@ ROUNDS = st.lists(st.tuples(st.lists(views(), max_size=4), WISHES, ERRORS, st.in
 
 @settings(max_examples=50)
 @given(ROUNDS)
-def test_it_is_never_done_while_a_pod_is_left(rounds: list[tuple[list[PodView], Wish, Any, int]]) -> None:
+def test_it_is_never_done_while_a_pod_is_left(rounds: list[tuple[list[PodView], DrainRequest, Any, int]]) -> None:
     case = Case()
-    for pods, wish, error, seconds in rounds:
+    for pods, request, error, seconds in rounds:
         case.pods = {pod.key: pod for pod in pods}
         case.now += seconds
-        look = case.look(wish)
+        look = case.look(request)
         when = START + timedelta(seconds=case.now)
-        left = [pod for pod in case.pods.values() if fate(pod, wish.policy)[0] is not Fate.STAYS]
-        if wish.forced:
+        left = [pod for pod in case.pods.values() if fate(pod, request.policy)[0] is not Fate.STAYS]
+        if request.forced:
             left = [pod for pod in left if pod.deleting is None or when < pod.deleting + LATE]
         assert look.done is (not left)
-        asked = look.delete if wish.forced else look.evict
-        assert not (look.evict and wish.forced)
-        assert not (look.delete and not wish.forced)
-        assert all(pod.deleting is None and fate(pod, wish.policy)[0] is not Fate.STAYS for pod in asked)
+        asked = look.delete if request.forced else look.evict
+        assert not (look.evict and request.forced)
+        assert not (look.delete and not request.forced)
+        assert all(pod.deleting is None and fate(pod, request.policy)[0] is not Fate.STAYS for pod in asked)
         assert look.wake is None or look.wake > 0
         for pod in asked:
             case.answer(error, pod.key)
@@ -268,8 +270,8 @@ def test_what_is_hopeless_is_told_before() -> None:
     never = dataclasses.replace(BUDGET, never="maxUnavailable is 0")
     bare = PodView("shop/bare", "p3", {})
     stays = PodView("kube-system/net", "p4", {"app": "web"}, ("DaemonSet", "net"))
-    assert hopeless([WEB, stays], Drain(), [BUDGET], "n1") == ()
-    assert [one.pod for one in hopeless([WEB, bare, stays], Drain(), [never], "n1")] == ["shop/bare", "shop/web-1"]
-    two = hopeless([WEB], Drain(), [BUDGET, BudgetView("shop/all", Selector())], "n1")
+    assert undrainable([WEB, stays], Drain(), [BUDGET], "n1") == ()
+    assert [one.pod for one in undrainable([WEB, bare, stays], Drain(), [never], "n1")] == ["shop/bare", "shop/web-1"]
+    two = undrainable([WEB], Drain(), [BUDGET, BudgetView("shop/all", Selector())], "n1")
     assert [one.budget for one in two] == ["shop/all, shop/web"]
-    assert hopeless([ending()], Drain(), [never], "n1") == ()
+    assert undrainable([ending()], Drain(), [never], "n1") == ()

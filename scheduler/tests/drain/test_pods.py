@@ -77,6 +77,12 @@ def test_no_pod_is_too_strange(metadata: dict[str, Any], spec: object, status: o
     assert ends_by(found, NOW)
 
 
+@pytest.mark.parametrize("grace", [-(1 << 62), -1, 0, 30, 1 << 62])
+def test_any_grace_is_a_point_in_time(grace: int) -> None:
+    item = {"metadata": {"namespace": "shop", "name": "x"}, "spec": {"terminationGracePeriodSeconds": grace}}
+    assert ends_by(project(item), NOW) >= NOW
+
+
 @pytest.mark.parametrize(
     ("view", "policy", "what"),
     [

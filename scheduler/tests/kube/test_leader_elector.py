@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.leader_elector import Elector
-from proa.scheduler.kube.lease_timings import BootClock, Role, Terms, identity
+from proa.scheduler.kube.leader_elector import LeaderElector
+from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, identity
 
 NAMESPACE = "/apis/coordination.k8s.io/v1/namespaces/proa/leases"
 PATH = f"{NAMESPACE}/proa-scheduler"
@@ -79,7 +79,7 @@ class FakeLeases:
 class Candidate:
     """An elector, and when it does its next step."""
 
-    elector: Elector
+    elector: LeaderElector
     next: float = 0.0
 
     @property
@@ -98,13 +98,13 @@ class Contest:
     def __post_init__(self) -> None:
         self.leases = FakeLeases(self.clock)
 
-    def join(self, floor: Callable[[], int | None] = lambda: -1) -> Elector:
+    def join(self, floor: Callable[[], int | None] = lambda: -1) -> LeaderElector:
         me = f"c{len(self.candidates)}"
-        elector = Elector(self.leases, "proa", floor=floor, clock=self.clock, random=self.random, me=me)
+        elector = LeaderElector(self.leases, "proa", floor=floor, clock=self.clock, random=self.random, me=me)
         self.candidates.append(Candidate(elector, self.clock.monotonic()))
         return elector
 
-    def run(self, seconds: float, *paused: Elector, check: Callable[[], object] = lambda: None) -> None:
+    def run(self, seconds: float, *paused: LeaderElector, check: Callable[[], object] = lambda: None) -> None:
         """Let time pass, in the order of the steps that come."""
         end = self.clock.monotonic() + seconds
         while True:
@@ -515,11 +515,11 @@ def test_there_is_never_more_than_one_leader_and_no_fence_comes_twice(moments: l
 
 def test_it_works_in_a_thread_and_tells_of_it() -> None:
     leases = FakeLeases(VirtualClock())
-    elector = Elector(leases, "proa", terms=Terms(settle=0.05))
+    elector = LeaderElector(leases, "proa", terms=LeaseTimings(settle=0.05))
     elector.start()
     heard = 0
     while not elector.leading:
-        heard = elector.bell.wait(heard, 5)
+        heard = elector.changed.wait(heard, 5)
     assert elector.stop(5)
     assert (elector.leading, elector.role) == (False, Role.STOPPED)
     assert leases.spec is not None
@@ -531,9 +531,9 @@ def test_a_defect_is_not_hidden_and_ends_the_term() -> None:
     def fail() -> int:
         raise ZeroDivisionError
 
-    elector = Elector(FakeLeases(VirtualClock()), "proa", floor=fail)
+    elector = LeaderElector(FakeLeases(VirtualClock()), "proa", floor=fail)
     elector.start()
-    elector.bell.wait(0, 5)
+    elector.changed.wait(0, 5)
     with pytest.raises(ProaError) as caught:
         assert elector.leading
     assert caught.value.code is Code.INTERNAL

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.api import Api
@@ -96,11 +96,11 @@ class Case:
 
     source: FakeSource = field(default_factory=FakeSource)
     clock: VirtualClock = field(default_factory=VirtualClock)
-    bell: Bell = field(default_factory=Bell)
+    changed: ChangeSignal = field(default_factory=ChangeSignal)
 
     def __post_init__(self) -> None:
         self.reflector: Reflector[object] = Reflector(
-            self.source, NODES, project, self.bell, clock=self.clock, random=lambda: 1.0
+            self.source, NODES, project, self.changed, clock=self.clock, random=lambda: 1.0
         )
 
     def go(self, *watches: list[Step] | ApiError) -> float:
@@ -142,12 +142,12 @@ def test_nothing_is_shown_before_all_is_there(case: Case) -> None:
     look: Step = lambda: seen.append((case.shown, case.reflector.synced, case.reflector.reached))  # noqa: E731
     case.go([*added(item("n1", 5)), look, bookmark(7), look, bookmark(9, end=True), look])
     assert seen == [({}, False, 0), ({}, False, 0), ({"n1": 0}, True, 9)]
-    assert case.bell.rings == 1
+    assert case.changed.count == 1
 
 
 def test_an_empty_collection_is_news_once(case: Case) -> None:
     case.go([bookmark(9, end=True)])
-    assert (case.reflector.synced, case.shown, case.bell.rings) == (True, {}, 1)
+    assert (case.reflector.synced, case.shown, case.changed.count) == (True, {}, 1)
 
 
 def test_changes_follow(case: Case) -> None:
@@ -160,7 +160,7 @@ def test_changes_follow(case: Case) -> None:
             Event("ADDED", item("n3", 12)),
         ]
     )
-    assert (case.shown, case.reflector.reached, case.bell.rings) == ({"n1": 1, "n3": 0}, 12, 4)
+    assert (case.shown, case.reflector.reached, case.changed.count) == ({"n1": 1, "n3": 0}, 12, 4)
 
 
 def test_what_was_deleted_while_it_was_listed_is_gone(case: Case) -> None:
@@ -174,7 +174,7 @@ def test_a_heartbeat_wakes_nobody(case: Case) -> None:
     before = case.reflector.objects
     case.go([Event("MODIFIED", item("n1", 10, [1])), bookmark(20)])
     assert case.reflector.objects is before
-    assert (case.bell.rings, case.reflector.reached) == (1, 20)
+    assert (case.changed.count, case.reflector.reached) == (1, 20)
 
 
 def test_a_mapping_that_was_given_does_not_change(case: Case) -> None:
@@ -232,7 +232,7 @@ def test_a_version_that_is_gone_means_all_again(case: Case, where: str) -> None:
     assert case.source.asked[-1][1]["sendInitialEvents"] == "true"
     assert case.shown == {"n1": [1], "n3": 0}
     assert case.reflector.objects["n1"] is kept
-    assert case.bell.rings == 2
+    assert case.changed.count == 2
 
 
 def test_the_same_all_again_is_no_news(case: Case) -> None:
@@ -240,7 +240,7 @@ def test_the_same_all_again_is_no_news(case: Case) -> None:
     before = case.reflector.objects
     case.go([*added(item("n1", 5)), bookmark(99, end=True)])
     assert case.reflector.objects is before
-    assert (case.bell.rings, case.reflector.reached) == (1, 99)
+    assert (case.changed.count, case.reflector.reached) == (1, 99)
 
 
 def test_a_list_that_breaks_off_shows_nothing_of_itself(case: Case) -> None:
@@ -319,10 +319,10 @@ def test_a_wish_to_be_left_alone_is_heeded(case: Case) -> None:
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=40), st.floats(0, 1))
 def test_a_pause_is_never_short_nor_endless(wishes: list[float | None], random: float) -> None:
     backoff = Backoff(random=lambda: random)
-    for wish in wishes:
-        pause = backoff.next(wish)
-        assert min(wish or 0.25, 0.25) <= pause <= LONGEST_REQUEST + 0.5
-        assert wish is None or pause >= min(wish, LONGEST_REQUEST)
+    for request in wishes:
+        pause = backoff.next(request)
+        assert min(request or 0.25, 0.25) <= pause <= LONGEST_REQUEST + 0.5
+        assert request is None or pause >= min(request, LONGEST_REQUEST)
 
 
 # what is known of itself
@@ -381,13 +381,13 @@ def test_it_follows_a_server_in_a_thread(server: Any) -> None:
         server.ending.wait()
 
     server.answer = answer
-    bell = Bell()
-    reflector: Reflector[object] = Reflector(Api(server.access), NODES, project, bell)
+    changed = ChangeSignal()
+    reflector: Reflector[object] = Reflector(Api(server.access), NODES, project, changed)
     reflector.start()
-    heard = bell.wait(0, 5)
+    heard = changed.wait(0, 5)
     assert (dict(reflector.objects), reflector.stale_since) == ({"n1": 0}, None)
     more.set()
-    bell.wait(heard, 5)
+    changed.wait(heard, 5)
     assert dict(reflector.objects) == {"n1": 1}
     before = threading.active_count()
     reflector.stop()
@@ -413,11 +413,11 @@ def test_a_defect_is_not_hidden() -> None:
     def fail(found: Mapping[str, Any], before: object) -> object:
         raise ZeroDivisionError
 
-    bell = Bell()
-    reflector: Reflector[object] = Reflector(FakeSource([added(item("n1", 5))]), NODES, fail, bell)
+    changed = ChangeSignal()
+    reflector: Reflector[object] = Reflector(FakeSource([added(item("n1", 5))]), NODES, fail, changed)
     reflector.start()
     assert reflector.join(5)
-    assert bell.rings == 1
+    assert changed.count == 1
     with pytest.raises(ProaError) as caught:
         assert reflector.objects
     assert caught.value.code is Code.INTERNAL

@@ -339,7 +339,7 @@ def test_a_difference_makes_the_new_of_the_old(old: dict[str, Any], new: dict[st
 def test_writers_are_what_they_are_asked_to_be() -> None:
     """The real ones fit where the fakes do."""
     from proa.scheduler.kube.api import Api
-    from proa.scheduler.kube.leader_elector import Elector
+    from proa.scheduler.kube.leader_elector import LeaderElector
 
-    make: Callable[[Api, Elector], Writer] = Writer
+    make: Callable[[Api, LeaderElector], Writer] = Writer
     assert make is Writer

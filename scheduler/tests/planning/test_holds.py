@@ -36,13 +36,13 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
     simulation, told = Run(world), set()
     for _ in range(60):
         simulation.step()
-        simulation.planner.plan(dataclasses.replace(world.snapshot(), hopeless=stuck), world.now)
-        sight = simulation.planner.sight("workers")
-        assert sight is not None
+        simulation.planner.plan(dataclasses.replace(world.snapshot(), undrainable=stuck), world.now)
+        context = simulation.planner.context("workers")
+        assert context is not None
         for gates in (REST, START):
-            keeper = Keeper(gates, sight)
-            for standing in sight.campaign.standings:
-                found = keeper.verdict(standing)
-                assert found == next(shut(gates, sight, standing), None)
+            keeper = Keeper(gates, context)
+            for progress in context.rollout_pass.progresses:
+                found = keeper.verdict(progress)
+                assert found == next(shut(gates, context, progress), None)
                 told.add(found.reason.name if found else "")
     assert {"", "Held", "NotReady"} <= told

@@ -72,7 +72,7 @@ def test_a_node_that_waits_for_its_turn_and_never_has_one_is_told_so() -> None:
     assert notes == ()
     verdicts = plan(found, world.now).verdicts
     assert {name for name, one in verdicts.items() if one.reason is Reason.Undrainable} == {"node-0000", "node-0001"}
-    assert explain(found, "node-0001", world.now).blockers == found.hopeless["node-0001"]
+    assert explain(found, "node-0001", world.now).blockers == found.undrainable["node-0001"]
     said = rendering.explain_text(explain(found, "node-0001", world.now), world.now)
     assert "Undrainable" in said
     assert "blocked by shop/web-1: pod shop/web-1: no controller would make it anew" in said
@@ -106,7 +106,7 @@ def test_it_is_told_before_the_node_has_fetched_the_release() -> None:
 def test_budgets_that_never_let_a_pod_go_are_seen() -> None:
     world, seen = a_staged_cluster()
     found, _ = look_ahead(Pods("node-0002", budget=True), seen, world.now)
-    assert [blocker.budget for blocker in found.hopeless["node-0002"]] == ["shop/all"]
+    assert [blocker.budget for blocker in found.undrainable["node-0002"]] == ["shop/all"]
 
 
 def test_only_what_was_asked_about_is_looked_at() -> None:
@@ -128,20 +128,20 @@ def test_only_what_was_asked_about_is_looked_at() -> None:
 
 def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None:
     world, seen = a_staged_cluster()
-    told = dataclasses.replace(seen, hopeless={"node-0001": STUCK})
+    told = dataclasses.replace(seen, undrainable={"node-0001": STUCK})
     found, notes = look_ahead(Pods(forbidden=(paths.PODS,)), told, world.now)
     assert notes == (NO_PODS,)
-    assert found.hopeless == {"node-0001": STUCK}
+    assert found.undrainable == {"node-0001": STUCK}
     found, notes = look_ahead(Pods("node-0002", forbidden=(paths.BUDGETS,)), told, world.now)
     assert notes == (NO_BUDGETS,)
-    assert set(found.hopeless) == {"node-0001", "node-0002"}
+    assert set(found.undrainable) == {"node-0001", "node-0002"}
     assert rendering.explain_document(explain(found, "node-0000", world.now), notes)["notes"] == [NO_BUDGETS]
 
 
 def test_what_was_looked_at_counts_more_than_what_was_told() -> None:
     world, seen = a_staged_cluster()
-    told = dataclasses.replace(seen, hopeless={"node-0001": STUCK})
-    assert look_ahead(Pods(), told, world.now)[0].hopeless == {}
+    told = dataclasses.replace(seen, undrainable={"node-0001": STUCK})
+    assert look_ahead(Pods(), told, world.now)[0].undrainable == {}
 
 
 @pytest.mark.parametrize("path", [paths.PODS, paths.BUDGETS])
@@ -194,7 +194,7 @@ def test_what_the_leader_found_hopeless_is_known_without_pods() -> None:
     view = seen.rollouts["workers"]
     gone = dataclasses.replace(STUCK[0], node="gone")
     view = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(*STUCK, gone)))
-    assert live.snapshot(Objects({"workers": view}, seen)).hopeless == {"node-0001": STUCK}
+    assert live.snapshot(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
 
 
 class Objects:

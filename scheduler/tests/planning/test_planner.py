@@ -231,7 +231,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.ControlPlaneBusy: lambda: planned(
         ready(control_plane=True), ready("n2", control_plane=True, ready=False), spec=change(max_unavailable=2)
     ),
-    Reason.Undrainable: lambda: planned(ready(), hopeless={"n1": (STUCK,)}),
+    Reason.Undrainable: lambda: planned(ready(), undrainable={"n1": (STUCK,)}),
     Reason.OwnNodeLast: lambda: planned(ready(), ready("n2"), own_node="n1"),
 }  # fmt: skip
 
@@ -242,17 +242,17 @@ def test_each_reason_is_given_where_it_holds(reason: Reason) -> None:
 
 
 def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
-    found = planned(ready(), ready("n2"), hopeless={"n1": (STUCK,)})
+    found = planned(ready(), ready("n2"), undrainable={"n1": (STUCK,)})
     assert [action.node for action in found.actions] == ["n2"]
     assert found.verdicts["n1"].detail == STUCK.reason
     assert found.statuses["workers"].blockers == (STUCK,)
 
 
 def test_nobody_waits_for_a_node_that_can_never_be_drained() -> None:
-    hopeless = {"n1": (STUCK,)}
-    zones = planned(ready(zone="a"), ready("n2", zone="b"), hopeless=hopeless)
+    undrainable = {"n1": (STUCK,)}
+    zones = planned(ready(zone="a"), ready("n2", zone="b"), undrainable=undrainable)
     assert [action.node for action in zones.actions] == ["n2"]
-    control_plane = planned(ready(), ready("n2", control_plane=True), hopeless=hopeless)
+    control_plane = planned(ready(), ready("n2", control_plane=True), undrainable=undrainable)
     assert [action.node for action in control_plane.actions] == ["n2"]
 
 
@@ -978,9 +978,9 @@ def test_canaries_go_first_stay_the_same_and_must_run_well_for_long_enough() -> 
     assert proved.wake == NOW + timedelta(minutes=10)
     since = text(NOW - timedelta(minutes=10))
     soaked = dataclasses.replace(proved.statuses["workers"], canary=CanaryStatus(NEW, ("n1",), since))
-    others = planned(done("n1"), unfetched("n2"), spec=spec, status=soaked)
-    assert [action.node for action in others.actions] == ["n2"]
-    assert others.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since, text(NOW))
+    precedence = planned(done("n1"), unfetched("n2"), spec=spec, status=soaked)
+    assert [action.node for action in precedence.actions] == ["n2"]
+    assert precedence.statuses["workers"].canary == CanaryStatus(NEW, ("n1",), since, text(NOW))
 
 
 def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
@@ -1038,7 +1038,7 @@ def test_a_canary_that_may_yet_prove_the_release_stays_one(first: Part) -> None:
 
 @pytest.mark.parametrize(
     "known",
-    [{"hopeless": {"n1": (STUCK,)}}, {"pending": frozenset({"n1"}), "resting": frozenset({"n1"})}],
+    [{"undrainable": {"n1": (STUCK,)}}, {"pending": frozenset({"n1"}), "resting": frozenset({"n1"})}],
     ids=["undrainable", "not-accepted"],
 )
 def test_a_canary_that_nobody_waits_for_is_replaced(known: dict[str, object]) -> None:
@@ -1050,8 +1050,8 @@ def test_a_canary_that_nobody_waits_for_is_replaced(known: dict[str, object]) ->
 
 def test_a_canary_that_could_never_be_drained_stays_one_where_no_other_node_can_be() -> None:
     before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
-    hopeless = {"n1": (STUCK,), "n2": (STUCK,)}
-    made = planned(ready("n1"), ready("n2"), spec=change(canary=CANARY), status=before, hopeless=hopeless)
+    undrainable = {"n1": (STUCK,), "n2": (STUCK,)}
+    made = planned(ready("n1"), ready("n2"), spec=change(canary=CANARY), status=before, undrainable=undrainable)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
     assert made.verdicts["n2"].reason is Reason.Undrainable
 

@@ -139,10 +139,10 @@ class Chaos:
     def node_fails(self) -> None:
         self.alter(self.some_node(), ready=False, ready_since=self.world.now)
 
-    def courier_goes_away(self) -> None:
+    def proxy_goes_away(self) -> None:
         self.world.unheard.add(self.some_node())
 
-    def couriers_return(self) -> None:
+    def proxies_return(self) -> None:
         self.world.hear_again()
 
     def nodes_mend(self) -> None:
@@ -278,7 +278,7 @@ class Chaos:
             self.alter(name, hold=None)
         self.come_to_rest()
         self.nothing_is_left()
-        self.couriers_return()
+        self.proxies_return()
         self.come_to_rest()
         self.nothing_is_left()
 
@@ -310,14 +310,14 @@ SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
 PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
 NODES = ("node_fails", "nodes_mend", "node_made_anew", "object_is_deleted")
-COURIERS = ("courier_goes_away", "courier_goes_away", "couriers_return")
+PROXIES = ("proxy_goes_away", "proxy_goes_away", "proxies_return")
 
 
 @schedules(FEW)
 @given(st.binary(min_size=300, max_size=300))
 def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
-    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + COURIERS)
+    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + PROXIES)
     chaos.settle()
 
 

@@ -1,4 +1,4 @@
-"""The courier: what it gives to the agent and writes to the API server, when, and how it bears both being away."""
+"""The proxy: what it gives to the agent and writes to the API server, when, and how it bears both being away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, Courier
+from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, NodeProxy
 from proa.scheduler.proxy.views import Seen, Told, seen
 
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
@@ -38,7 +38,7 @@ def merged(old: Any, patch: Any) -> Any:
 
 @dataclass
 class World:
-    """An API server with one NodeOS, an agent, and a courier between them; time passes only in :meth:`run`."""
+    """An API server with one NodeOS, an agent, and a proxy between them; time passes only in :meth:`run`."""
 
     clock: VirtualClock = field(default_factory=VirtualClock)
     item: dict[str, Any] | None = None
@@ -62,8 +62,8 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """The courier's process ends, and another one begins: it knows nothing."""
-        self.courier = Courier(
+        """The proxy's process ends, and another one begins: it knows nothing."""
+        self.proxy = NodeProxy(
             "n1",
             self._seen,
             lambda: self.told,
@@ -167,13 +167,13 @@ class World:
     # time
 
     def run(self, seconds: float = 0.0) -> None:
-        """Let the courier do what it does when it is woken now, and in so many seconds."""
+        """Let the proxy do what it does when it is woken now, and in so many seconds."""
         end = self.clock.at + seconds
         for _ in range(20_000):
-            wait = self.courier.step()
+            wait = self.proxy.step()
             if wait is None or self.clock.at + wait > end:
                 self.clock.at = end
-                self.courier.step()
+                self.proxy.step()
                 return
             assert wait > 0
             self.clock.sleep(wait)
@@ -336,7 +336,7 @@ def test_what_waits_is_written_at_the_end(world: World) -> None:
     world.tell(replace(staging, progress=Progress("write", 50)))
     world.run()
     assert "progress" not in world.status
-    world.courier.step(ending=True)
+    world.proxy.step(ending=True)
     assert world.status["progress"]["percent"] == 50
 
 
@@ -374,7 +374,7 @@ def test_it_hurries_when_the_api_server_is_there_again(world: World) -> None:
     world.away = ApiError(0, "the connection was refused")
     world.run(300)
     world.away = None
-    world.courier.hurry()
+    world.proxy.hurry()
     world.run(HURRY_SECONDS)
     assert world.status == document(GOOD)
 
@@ -382,7 +382,7 @@ def test_it_hurries_when_the_api_server_is_there_again(world: World) -> None:
 def test_it_does_not_hurry_when_it_was_asked_to_wait(world: World) -> None:
     world.away = ApiError(429, "too many", retry_after=120)
     world.run()
-    world.courier.hurry()
+    world.proxy.hurry()
     world.run(100)
     assert len(world.tries) == 1
 
@@ -536,7 +536,7 @@ def test_an_agent_that_was_never_heard() -> None:
     assert len(world.bodies) == 1
 
 
-def test_a_courier_that_begins_anew_keeps_what_was_said(world: World) -> None:
+def test_a_proxy_that_begins_anew_keeps_what_was_said(world: World) -> None:
     world.run()
     world.told = Told()
     world.restart()
@@ -574,7 +574,7 @@ def test_in_the_end_all_is_as_it_must_be(events: list[tuple[str, int]]) -> None:
     world = World()
     for name, number in events:
         _EVENTS[name](world, number)
-        world.courier.step()
+        world.proxy.step()
     world.lag, world.away = False, None
     world.tell(world.told.status or GOOD)
     world.run(600)

@@ -1,4 +1,4 @@
-"""Listening to the agent, and the courier as a whole: how it begins and how it ends."""
+"""Listening to the agent, and the proxy as a whole: how it begins and how it ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proa.core.orders.messages import NodeStatus, Order, Phase
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
@@ -43,7 +43,7 @@ class FakeAgent:
 
 
 def follower(agent: FakeAgent, clock: VirtualClock) -> Follower:
-    return Follower(agent, Bell(), clock, lambda: 1.0)
+    return Follower(agent, ChangeSignal(), clock, lambda: 1.0)
 
 
 def test_the_last_word_is_kept() -> None:
@@ -71,14 +71,14 @@ def test_an_agent_that_is_away_is_looked_for_ever_more_seldom() -> None:
 
 
 def test_it_rings_only_for_news() -> None:
-    bell = Bell()
-    found = Follower(FakeAgent([[LOST], [LOST], [GOOD]]), bell, VirtualClock())
+    changed = ChangeSignal()
+    found = Follower(FakeAgent([[LOST], [LOST], [GOOD]]), changed, VirtualClock())
     found.cycle()
-    assert bell.rings == 1
+    assert changed.count == 1
     found.cycle()
-    assert bell.rings == 1
+    assert changed.count == 1
     found.cycle()
-    assert bell.rings == 3
+    assert changed.count == 3
 
 
 # the whole
@@ -185,9 +185,9 @@ def test_what_is_lost_is_told_once() -> None:
     service = Service("n1", FakeServer(), agent, lambda message, **fields: said.append((message, fields.get("why"))))
     for _ in range(3):
         service._follower.cycle()
-        service._courier_step()
+        service._proxy_step()
     service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
-    service._courier_step()
+    service._proxy_step()
     assert said == [("the agent is lost", LOST.message), ("the agent is heard", "")]
 
 
@@ -196,21 +196,21 @@ def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
     server = FakeServer(error=ApiError(0, "the connection was refused"))
     service = Service("n1", server, FakeAgent(), lambda message, **_: said.append(message))
     service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
-    reflector, courier = service._reflector, service._courier
+    reflector, proxy = service._reflector, service._proxy
     reflector._take(Event("ADDED", {"metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"}}))
     for _ in range(8):
-        courier._write_due = 0.0
-        courier.step()
+        proxy._write_due = 0.0
+        proxy.step()
     reflector.problem = "the connection was refused"
-    wait = service._courier_step()
+    wait = service._proxy_step()
     assert said == ["the status could not be written", "the API server is lost"]
     assert wait is not None
     assert wait <= 2.0
-    due = courier._write_due
+    due = proxy._write_due
     reflector.problem = ""  # as at the beginning of every try
-    service._courier_step()
+    service._proxy_step()
     assert said[-1] == "the API server is lost"
     reflector._open = True
-    service._courier_step()
+    service._proxy_step()
     assert said[-1] == "the API server is heard"
-    assert courier._write_due < due
+    assert proxy._write_due < due

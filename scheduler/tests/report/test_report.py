@@ -190,7 +190,7 @@ def test_what_blocks_a_drain_is_told() -> None:
     world.rollouts["workers"] = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(stuck,)))
     found = explain(live.snapshot(Server(world)), name, world.now)
     assert found.blockers == (stuck,)
-    assert live.snapshot(Server(world)).hopeless == {}
+    assert live.snapshot(Server(world)).undrainable == {}
     assert found.deadline
     assert f"blocked by shop/web-1: {stuck.reason}" in rendering.explain_text(found, world.now)
 
@@ -265,7 +265,7 @@ def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
 def test_a_file_gives_back_what_was_written(passes: int) -> None:
     world = a_cluster(5, passes, behaviour=Behaviour(fate=Chances(returns=30, unfetched=20).fate))
     stuck = {"node-0001": (Blocker("node-0001", "shop/web-1", "shop/web", reason="never lets one go"),)}
-    snapshot = dataclasses.replace(world.snapshot(), drains={}, own_node="node-0002", hopeless=stuck)
+    snapshot = dataclasses.replace(world.snapshot(), drains={}, own_node="node-0002", undrainable=stuck)
     assert through_a_file(snapshot, world) == snapshot
 
 
@@ -300,7 +300,7 @@ def test_hashed_names_say_nothing_and_plan_alike() -> None:
         os, status=dataclasses.replace(os.status, last_error=LastError("NOT_FOUND", "secret"))
     )
     stuck = {"node-0004": (Blocker("node-0004", "secret/secret", "secret/secret", "secret", "secret"),)}
-    snapshot = dataclasses.replace(world.snapshot(), own_node="node-0003", hopeless=stuck)
+    snapshot = dataclasses.replace(world.snapshot(), own_node="node-0003", undrainable=stuck)
     other = document.hashed(snapshot)
     whole = json.dumps(document.write(other, world.now))
     for secret in ("secret", "node-0", "zone-", "boot-", "uid-", "os-node"):

@@ -11,7 +11,7 @@ from typing import Never
 import pytest
 
 from proa.core.runtime import process
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.draining import blockers_of
 from proa.scheduler.control.metrics import PHASES, Metrics
@@ -45,7 +45,7 @@ class Nowhere:
 
 def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
     """What is told after a rollout over six nodes, each of which had the same fate."""
-    told = Metrics(Sources.of(Nowhere(), Bell()), tally or Tally(), lambda: True, lambda: 3)
+    told = Metrics(Sources.of(Nowhere(), ChangeSignal()), tally or Tally(), lambda: True, lambda: 3)
     spec = RolloutSpec(RELEASE, max_unavailable=2, failure=Failure(max=1))
     now = datetime(2026, 1, 5, 12, tzinfo=UTC)
     world = World(

@@ -24,7 +24,7 @@ from proa.vm.kube.apifate import LOST, UNANSWERED, Ask, Fate, plain, refusal
 from proa.vm.kube.apiproxy import ApiProxy
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.rollouts import NEW, Witness, marked, record
-from proa.vm.simulated.scenarios import Patients, Ward, opened
+from proa.vm.simulated.scenarios import Scenarios, Ward, opened
 from proa.vm.simulated.scheduler import NAMESPACE, Scheduler
 from proa.vm.support.waiting import until
 
@@ -92,7 +92,7 @@ class Once:
         return (ask.method, ask.path, order.get("action"), is_cordon(ask)) if ask.is_write else None
 
 
-def well(one: Patients, witness: Witness) -> None:
+def well(one: Scenarios, witness: Witness) -> None:
     """It came to its end, with nothing done twice."""
     one.wait("Complete", 40.0)
     assert one.boots == [1] * len(one.names)
@@ -110,7 +110,7 @@ def test_f61_no_watch_can_be_taken_up_where_it_was_cut(ward: Ward) -> None:
     def goes_on(path: str) -> Callable[[Ask], bool]:
         return lambda ask: ask.is_watch and ask.path == path and "resourceVersion" in ask.query
 
-    with ward.patients("gone") as one, ward.witness() as witness:
+    with ward.scenarios("gone") as one, ward.witness() as witness:
         three = (paths.NODES, NODE_OSES, OS_ROLLOUTS)
         until(lambda: ward.proxy.watched.issuperset(three), "all to be watched")
         rule = ward.proxy.rule = Once(refusal(410, "Expired"), *map(goes_on, three))
@@ -121,7 +121,7 @@ def test_f61_no_watch_can_be_taken_up_where_it_was_cut(ward: Ward) -> None:
 
 
 def test_f61_watches_are_cut_in_the_middle(ward: Ward) -> None:
-    with ward.patients("cut") as one, ward.witness() as witness:
+    with ward.scenarios("cut") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(Fate(after=ward.proxy.cut), is_boot)
         one.start()
         well(one, witness)
@@ -129,7 +129,7 @@ def test_f61_watches_are_cut_in_the_middle(ward: Ward) -> None:
 
 
 def test_f61_every_answer_gets_lost(ward: Ward) -> None:
-    with ward.patients("lost") as one, ward.witness() as witness:
+    with ward.scenarios("lost") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(UNANSWERED)
         one.start()
         well(one, witness)
@@ -137,7 +137,7 @@ def test_f61_every_answer_gets_lost(ward: Ward) -> None:
 
 
 def test_f61_every_request_gets_lost_once(ward: Ward) -> None:
-    with ward.patients("unheard") as one, ward.witness() as witness:
+    with ward.scenarios("unheard") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(LOST)
         one.start()
         well(one, witness)
@@ -145,7 +145,7 @@ def test_f61_every_request_gets_lost_once(ward: Ward) -> None:
 
 
 def test_f61_somebody_else_was_quicker(ward: Ward) -> None:
-    with ward.patients("conflict") as one, ward.witness() as witness:
+    with ward.scenarios("conflict") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(refusal(409, "Conflict"), is_cordon, is_boot, is_commit, is_status)
         one.start()
         well(one, witness)
@@ -156,7 +156,7 @@ def test_f61_a_server_that_wants_to_be_left_alone_is(ward: Ward) -> None:
     """Whether it says so itself, or something before it that speaks no JSON."""
     itself = Once(refusal(429, "TooManyRequests", **{"Retry-After": "2"}), is_cordon)
     before = Once(plain(429, "slow down", **{"Retry-After": "2"}), is_boot)
-    with ward.patients("busy") as one, ward.witness() as witness:
+    with ward.scenarios("busy") as one, ward.witness() as witness:
         ward.proxy.rule = lambda ask: itself(ask) or before(ask)
         one.start()
         well(one, witness)
@@ -170,7 +170,7 @@ def test_f61_answers_that_take_five_seconds(ward: Ward) -> None:
     def renews(ask: Ask) -> bool:
         return ask.method == "PATCH" and ask.path == LEASE
 
-    with ward.patients("slow") as one, ward.witness() as witness:
+    with ward.scenarios("slow") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(Fate(delay=5.0), renews, is_boot)
         one.start()
         well(one, witness)
@@ -179,7 +179,7 @@ def test_f61_answers_that_take_five_seconds(ward: Ward) -> None:
 
 
 def test_f61_the_api_server_is_killed_in_the_middle(ward: Ward) -> None:
-    with ward.patients("killed", 2) as two, ward.witness() as witness:
+    with ward.scenarios("killed", 2) as two, ward.witness() as witness:
         load = two.load(replicas=2, budget=ONE_AWAY)
         two.start()
         until(lambda: marked(ward.cluster, two.name), "the drain")
@@ -191,7 +191,7 @@ def test_f61_the_api_server_is_killed_in_the_middle(ward: Ward) -> None:
 
 
 def test_f61_what_was_watched_is_too_old_in_the_middle(ward: Ward) -> None:
-    with ward.patients("old") as one, ward.witness() as witness:
+    with ward.scenarios("old") as one, ward.witness() as witness:
         rule = ward.proxy.rule = Once(Fate(after=ward.proxy.expire), is_boot)
         one.start()
         well(one, witness)
@@ -204,7 +204,7 @@ def test_f61_what_was_watched_is_too_old_in_the_middle(ward: Ward) -> None:
 def test_f61_a_leader_that_stood_still_writes_nothing_any_more(ward: Ward) -> None:
     """It is stopped with a cordon on its way, for longer than its lease; another one takes over and does all of it."""
     held = Event()
-    with ward.patients("still", 2) as two, ward.witness() as witness:
+    with ward.scenarios("still", 2) as two, ward.witness() as witness:
         rule = ward.proxy.rule = Once(Fate(hold=held), is_cordon)
         with second(ward) as other:
             two.start()
@@ -227,7 +227,7 @@ def test_f61_a_leader_that_stood_still_writes_nothing_any_more(ward: Ward) -> No
 
 
 def test_f61_a_scheduler_that_was_away_during_a_trial_blames_nobody(ward: Ward) -> None:
-    with ward.patients("away") as one:
+    with ward.scenarios("away") as one:
         agent = ward.fleet.machines[one.name].agent
         agent.timing = dataclasses.replace(agent.timing, trial=1.0)
         one.start(retry={"limit": 2, "backoff": "1s"}, health={"readySeconds": 2, "timeout": "60s"})
@@ -249,7 +249,7 @@ def test_f61_a_scheduler_that_was_away_during_a_trial_blames_nobody(ward: Ward) 
 
 
 def test_f68_the_commit_of_another_node_commits_nothing(ward: Ward) -> None:
-    with ward.patients("replay", 2) as two, ward.witness() as witness:
+    with ward.scenarios("replay", 2) as two, ward.witness() as witness:
         first, later = two.names
         two.start(health={"readySeconds": 2, "timeout": "60s"})
         until(lambda: ward.fleet.status(later).phase == Phase.TRIAL, "the other one's trial")

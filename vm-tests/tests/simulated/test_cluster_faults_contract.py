@@ -40,7 +40,7 @@ def ward(control_plane: ControlPlane) -> Iterator[Ward]:
 
 
 def test_f62_a_budget_that_never_passes_keeps_a_node_from_being_cordoned(ward: Ward) -> None:
-    with ward.patients("never") as one, ward.witness() as witness:
+    with ward.scenarios("never") as one, ward.witness() as witness:
         load = one.load(budget={"maxUnavailable": 0})
         one.start()
         until(lambda: "never lets one go" in one.blockers, "the blocker to be told")
@@ -52,7 +52,7 @@ def test_f62_a_budget_that_never_passes_keeps_a_node_from_being_cordoned(ward: W
 
 
 def test_f62_what_only_a_person_can_move_keeps_a_node_from_being_cordoned(ward: Ward) -> None:
-    with ward.patients("alone", 2) as two, ward.witness() as witness:
+    with ward.scenarios("alone", 2) as two, ward.witness() as witness:
         two.load(two.names[0], kind="Pod")
         two.load(two.names[1], volumes=({"name": "scratch", "emptyDir": {}},))
         two.start(drain={**SHORT, "deleteEmptyDir": False}, maxUnavailable=2)
@@ -61,7 +61,7 @@ def test_f62_what_only_a_person_can_move_keeps_a_node_from_being_cordoned(ward: 
 
 
 def test_f62_pods_of_the_node_itself_stay_and_are_in_nobodys_way(ward: Ward) -> None:
-    with ward.patients("daemons") as one:
+    with ward.scenarios("daemons") as one:
         load = one.load(kind="DaemonSet")
         (before,) = load.pods
         one.start(
@@ -74,7 +74,7 @@ def test_f62_pods_of_the_node_itself_stay_and_are_in_nobodys_way(ward: Ward) -> 
 
 
 def test_f62_a_node_is_given_back_when_its_drain_takes_too_long(ward: Ward) -> None:
-    with ward.patients("park") as one, ward.witness() as witness:
+    with ward.scenarios("park") as one, ward.witness() as witness:
         load = one.load(replicas=2, budget=ONE_AWAY)
         one.start(drain=SHORT, retry={"limit": 2, "backoff": "2s"})
         until(lambda: record(ward.cluster, one.name).get("reason") == "DrainTimeout", "the node to be parked")
@@ -89,7 +89,7 @@ def test_f62_a_node_is_given_back_when_its_drain_takes_too_long(ward: Ward) -> N
 
 
 def test_f62_abort_counts_a_drain_that_takes_too_long(ward: Ward) -> None:
-    with ward.patients("abort") as one:
+    with ward.scenarios("abort") as one:
         one.load(replicas=2, budget=ONE_AWAY)
         one.start(drain={**SHORT, "onTimeout": "Abort"}, retry=ONCE)
         assert f"{one.name} (DrainTimeout)" in one.wait("Halted")["halted"]
@@ -98,7 +98,7 @@ def test_f62_abort_counts_a_drain_that_takes_too_long(ward: Ward) -> None:
 
 
 def test_f62_force_deletes_what_is_left_and_goes_on(ward: Ward) -> None:
-    with ward.patients("force") as one:
+    with ward.scenarios("force") as one:
         load = one.load(replicas=2, budget={"maxUnavailable": 0})
         before = {pod["metadata"]["uid"] for pod in load.pods}
         one.start(drain={**SHORT, "onTimeout": "Force"})
@@ -108,7 +108,7 @@ def test_f62_force_deletes_what_is_left_and_goes_on(ward: Ward) -> None:
 
 
 def test_f62_a_pod_that_ignores_sigterm_has_its_time(ward: Ward) -> None:
-    with ward.patients("deaf") as one:
+    with ward.scenarios("deaf") as one:
         one.load(grace=3)
         one.fault(ignore_sigterm=True)
         one.start()
@@ -142,7 +142,7 @@ def claim(cluster: ControlPlane, name: str, handle: str) -> None:
 
 def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
     """Those of pods that were evicted; that of a DaemonSet's pod stays as long as the node is up."""
-    with ward.patients("volume") as one:
+    with ward.scenarios("volume") as one:
         for number, kind in ((7, "Deployment"), (8, "DaemonSet")):
             claim(ward.cluster, f"disk-{number}", str(number))
             volume = {"name": "data", "persistentVolumeClaim": {"claimName": f"disk-{number}"}}
@@ -164,7 +164,7 @@ def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
 
 
 def test_f63_a_node_that_never_returns_halts_the_rollout(ward: Ward) -> None:
-    with ward.patients("lost", 2) as two:
+    with ward.scenarios("lost", 2) as two:
         two.fault(two.names[0], never_returns=True)
         two.start(health={"readySeconds": 0, "timeout": "2s"})
         assert f"{two.names[0]} (BootTimeout)" in two.wait("Halted")["halted"]
@@ -175,7 +175,7 @@ def test_f63_a_node_that_never_returns_halts_the_rollout(ward: Ward) -> None:
 
 
 def test_f63_a_node_that_returns_in_its_old_slot_says_why(ward: Ward) -> None:
-    with ward.patients("old", 2) as two:
+    with ward.scenarios("old", 2) as two:
         two.fault(two.names[0], returns_in_old_slot=True)
         two.start()
         assert f"{two.names[0]} (RolledBack)" in two.wait("Halted")["halted"]
@@ -188,7 +188,7 @@ def test_f63_a_node_that_returns_in_its_old_slot_says_why(ward: Ward) -> None:
 
 
 def test_f63_a_node_that_runs_something_else_than_was_staged_is_not_committed(ward: Ward) -> None:
-    with ward.patients("wrong") as one, ward.witness() as witness:
+    with ward.scenarios("wrong") as one, ward.witness() as witness:
         one.fault(wrong_root=True)
         one.start(health={"readySeconds": 0, "timeout": "2s"})
         one.wait("Halted")
@@ -197,7 +197,7 @@ def test_f63_a_node_that_runs_something_else_than_was_staged_is_not_committed(wa
 
 
 def test_f63_a_node_that_is_ready_and_then_fails_is_not_committed(ward: Ward) -> None:
-    with ward.patients("weak") as one, ward.witness() as witness:
+    with ward.scenarios("weak") as one, ward.witness() as witness:
         one.fault(fails_after_ready=0.5)
         one.start(health={"readySeconds": 2, "timeout": "4s"})
         assert f"{one.name} (TrialTimeout)" in one.wait("Halted")["halted"]
@@ -207,7 +207,7 @@ def test_f63_a_node_that_is_ready_and_then_fails_is_not_committed(ward: Ward) ->
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_f63_a_clock_that_goes_wrong_changes_nothing(ward: Ward, hours: int) -> None:
-    with ward.patients(f"clock{hours:+}".replace("+", "p").replace("-", "m")) as one:
+    with ward.scenarios(f"clock{hours:+}".replace("+", "p").replace("-", "m")) as one:
         one.fault(clock_skew=hours * 3600.0)
         one.start(health={"readySeconds": 2, "timeout": "20s"})
         until(lambda: one.boots == [1], "the reboot")
@@ -217,7 +217,7 @@ def test_f63_a_clock_that_goes_wrong_changes_nothing(ward: Ward, hours: int) -> 
 
 
 def test_f63_a_node_made_anew_under_its_name_begins_anew(ward: Ward) -> None:
-    with ward.patients("anew") as one:
+    with ward.scenarios("anew") as one:
         one.load(replicas=2, budget=ONE_AWAY)
         one.start()
         until(lambda: marked(ward.cluster, one.name), "the drain")
@@ -234,7 +234,7 @@ def test_f63_a_node_made_anew_under_its_name_begins_anew(ward: Ward) -> None:
 
 def test_f63_an_object_that_was_deleted_is_made_anew_and_its_orders_are_taken(ward: Ward) -> None:
     """Its node has seen orders that nobody knows of any more."""
-    with ward.patients("amnesia") as one, ward.witness() as witness:
+    with ward.scenarios("amnesia") as one, ward.witness() as witness:
         one.start()
         one.wait("Complete")
         time.sleep(1.0)  # order ids have a second between them
@@ -251,7 +251,7 @@ def test_f63_an_object_that_was_deleted_is_made_anew_and_its_orders_are_taken(wa
 
 
 def test_f64_after_a_halt_no_node_is_touched_until_a_person_resumes(ward: Ward) -> None:
-    with ward.patients("halt", 3) as three, ward.witness() as witness:
+    with ward.scenarios("halt", 3) as three, ward.witness() as witness:
         three.fault(three.names[1], returns_in_old_slot=True)
         three.start(retry=ONCE)
         three.wait("Halted")
@@ -271,7 +271,7 @@ def test_f64_after_a_halt_no_node_is_touched_until_a_person_resumes(ward: Ward) 
 
 
 def test_f65_no_node_of_the_control_plane_goes_while_another_is_away(ward: Ward) -> None:
-    with ward.patients("heads", 3, control_plane=True) as three, ward.witness() as witness:
+    with ward.scenarios("heads", 3, control_plane=True) as three, ward.witness() as witness:
         three.fault(three.names[2], never_returns=True)
         ward.fleet.reboot(three.names[2])
         until(lambda: "True" not in _ready(ward.cluster, three.names[2]), "it to be away")
@@ -288,7 +288,7 @@ def test_f65_no_node_of_the_control_plane_goes_while_another_is_away(ward: Ward)
 
 
 def test_f66_a_rollout_that_is_deleted_leaves_no_cordon(ward: Ward) -> None:
-    with ward.patients("gone") as one:
+    with ward.scenarios("gone") as one:
         one.load(replicas=2, budget=ONE_AWAY)
         one.start()
         until(lambda: marked(ward.cluster, one.name), "the drain")
@@ -298,7 +298,7 @@ def test_f66_a_rollout_that_is_deleted_leaves_no_cordon(ward: Ward) -> None:
 
 
 def test_f66_a_rollout_that_is_deleted_during_a_trial_leaves_the_node_as_it_was(ward: Ward) -> None:
-    with ward.patients("undone") as one, ward.witness() as witness:
+    with ward.scenarios("undone") as one, ward.witness() as witness:
         agent = ward.fleet.machines[one.name].agent
         agent.timing = dataclasses.replace(agent.timing, trial=2.0)
         one.start(health={"readySeconds": 60, "timeout": "5m"})
@@ -312,7 +312,7 @@ def test_f66_a_rollout_that_is_deleted_during_a_trial_leaves_the_node_as_it_was(
 
 
 def test_f66_another_target_in_the_middle(ward: Ward) -> None:
-    with ward.patients("target", 2) as two, ward.witness() as witness:
+    with ward.scenarios("target", 2) as two, ward.witness() as witness:
         load = two.load(two.names[0], replicas=2, budget=ONE_AWAY)
         two.start()
         until(lambda: marked(ward.cluster, two.names[0]), "the drain")
@@ -327,7 +327,7 @@ def test_f66_another_target_in_the_middle(ward: Ward) -> None:
 
 
 def test_f66_a_pause_lets_who_is_under_way_finish(ward: Ward) -> None:
-    with ward.patients("pause", 2) as two:
+    with ward.scenarios("pause", 2) as two:
         load = two.load(two.names[0], replicas=2, budget=ONE_AWAY)
         two.start()
         until(lambda: marked(ward.cluster, two.names[0]), "the drain")
@@ -339,7 +339,7 @@ def test_f66_a_pause_lets_who_is_under_way_finish(ward: Ward) -> None:
 
 
 def test_f66_a_cordon_of_a_person_stays(ward: Ward) -> None:
-    with ward.patients("mine") as one:
+    with ward.scenarios("mine") as one:
         ward.cluster.kubectl("cordon", one.name)
         one.start()
         one.wait("Complete")
@@ -348,7 +348,7 @@ def test_f66_a_cordon_of_a_person_stays(ward: Ward) -> None:
 
 
 def test_f66_a_cordon_that_a_person_takes_away_is_not_set_again(ward: Ward) -> None:
-    with ward.patients("taken") as one, ward.witness() as witness:
+    with ward.scenarios("taken") as one, ward.witness() as witness:
         one.load(replicas=2, budget=ONE_AWAY)
         one.start()
         until(lambda: cordoned(ward.cluster, one.name), "the cordon")
@@ -361,7 +361,7 @@ def test_f66_a_cordon_that_a_person_takes_away_is_not_set_again(ward: Ward) -> N
 
 
 def test_f66_a_node_that_a_person_holds_waits_for_them(ward: Ward) -> None:
-    with ward.patients("hold", 2) as two:
+    with ward.scenarios("hold", 2) as two:
         load = two.load(two.names[0], replicas=2, budget=ONE_AWAY)
         annotate(ward.cluster, two.names[1], hold="a disk is changed")
         two.start()
@@ -381,7 +381,7 @@ def test_f66_a_node_that_a_person_holds_waits_for_them(ward: Ward) -> None:
 
 
 def test_f67_no_more_nodes_fetch_a_release_than_may(ward: Ward) -> None:
-    with ward.patients("herd", 10) as ten:
+    with ward.scenarios("herd", 10) as ten:
         ten.fault(slow_seconds=0.3)
         most = 0
 

@@ -16,15 +16,15 @@ from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api, Limits
-from proa.scheduler.kube.leader_elector import Elector
-from proa.scheduler.kube.lease_timings import Terms
+from proa.scheduler.kube.leader_elector import LeaderElector
+from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import install, uninstall
 from proa.vm.support.child import Child
 from proa.vm.support.waiting import until
 
 pytestmark = pytest.mark.contract
-TERMS = Terms(lease=4.0, stop=2.8, renew=0.8, retry=0.5, request=1.2, settle=0.3)
+TERMS = LeaseTimings(lease=4.0, stop=2.8, renew=0.8, retry=0.5, request=1.2, settle=0.3)
 SLACK = 3.0
 """Seconds that a busy machine may need more."""
 LEASE = f"{paths.leases(NAMESPACE)}/{SCHEDULER}"
@@ -49,18 +49,18 @@ def plane(policed: Path, cluster: ControlPlane) -> ControlPlane:
     return cluster
 
 
-Compete = Callable[..., Elector]
+Compete = Callable[..., LeaderElector]
 
 
 @pytest.fixture
 def compete(policed: Path) -> Iterator[Compete]:
     """Start electors; they end with the test."""
-    started: list[tuple[Elector, Api]] = []
+    started: list[tuple[LeaderElector, Api]] = []
 
-    def start(**words: Any) -> Elector:
+    def start(**words: Any) -> LeaderElector:
         half = TERMS.request / 2
         api = Api(access.find(str(policed)), limits=Limits(connect=half, read=half))
-        made = Elector(api, NAMESPACE, SCHEDULER, terms=TERMS, **words)
+        made = LeaderElector(api, NAMESPACE, SCHEDULER, terms=TERMS, **words)
         started.append((made, api))
         made.start()
         return made
@@ -71,7 +71,7 @@ def compete(policed: Path) -> Iterator[Compete]:
         api.close()
 
 
-def leads(*electors: Elector, seconds: float = 15.0) -> Elector:
+def leads(*electors: LeaderElector, seconds: float = 15.0) -> LeaderElector:
     """The one that leads, once one does."""
     until(lambda: any(one.leading for one in electors), "one to lead", seconds)
     return next(one for one in electors if one.leading)
@@ -194,8 +194,8 @@ from datetime import UTC, datetime
 from dataclasses import dataclass
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api, Limits
-from proa.scheduler.kube.leader_elector import Elector
-from proa.scheduler.kube.lease_timings import Terms
+from proa.scheduler.kube.leader_elector import LeaderElector
+from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Cordon, Uncordon
 from proa.scheduler.planning.views import Mark
@@ -205,7 +205,7 @@ kubeconfig, namespace, name, folder = sys.argv[1:]
 half = 0.6
 api = Api(access.find(kubeconfig), limits=Limits(connect=half, read=half))
 slow = Api(access.find(kubeconfig))
-elector = Elector(api, namespace, name, terms=Terms(4.0, 2.8, 0.8, 0.5, 1.2, 0.3))
+elector = LeaderElector(api, namespace, name, terms=LeaseTimings(4.0, 2.8, 0.8, 0.5, 1.2, 0.3))
 
 
 @dataclass(frozen=True)

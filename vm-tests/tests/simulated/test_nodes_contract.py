@@ -339,7 +339,7 @@ def test_the_api_server_may_be_killed_at_any_time(cluster: ControlPlane, nodes: 
 def test_an_agent_behind_a_socket(cluster: ControlPlane, nodes: Nodes, tmp_path: Path) -> None:
     fleet = nodes(2)
     make_os(cluster)
-    until(lambda: status(cluster), "the courier's word")
+    until(lambda: status(cluster), "the proxy's word")
     fleet.listen("node-0000", tmp_path / "orders.sock")
     give(cluster, 1, "Stage")
     client = OrderClient(tmp_path / "orders.sock", limit=10, silence=10)

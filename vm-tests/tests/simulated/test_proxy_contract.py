@@ -1,4 +1,4 @@
-"""The courier's real process between the real API server and an agent's socket."""
+"""The proxy's real process between the real API server and an agent's socket."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_os(cluster: ControlPlane, name: str = NAME) -> None:
 
 @dataclass
 class Place:
-    """A node with an agent at a socket, its object, and its courier."""
+    """A node with an agent at a socket, its object, and its proxy."""
 
     cluster: ControlPlane
     fleet: SimNodes
@@ -108,7 +108,7 @@ def program(*words: str | Path) -> list[str | Path]:
 
 
 def in_pod(cluster: ControlPlane, socket: Path, account: Path) -> list[str | Path]:
-    """The courier as its pod starts it: with the files and variables that kubelet gives to pods."""
+    """The proxy as its pod starts it: with the files and variables that kubelet gives to pods."""
     access = cluster.access_for(ACCOUNT, NAMESPACE, pod=ACCOUNT)
     account.mkdir()
     (account / "token").write_text(access.token)
@@ -120,7 +120,7 @@ def in_pod(cluster: ControlPlane, socket: Path, account: Path) -> list[str | Pat
 
 @pytest.fixture
 def place(cluster: ControlPlane, nodes: Nodes, tmp_path: Path) -> Iterator[Place]:
-    fleet = nodes(2, courier=False, timing=Timing(stage=0.5))
+    fleet = nodes(2, proxy=False, timing=Timing(stage=0.5))
     with contextlib.suppress(Exception):
         cluster.namespace(NAMESPACE)
     cluster.apply(documents())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api, Limits
@@ -71,7 +71,7 @@ def follow() -> Iterator[Start]:
     started: list[Reflector[NodeView]] = []
 
     def start(source: Any, **words: Any) -> Reflector[NodeView]:
-        made = Reflector(source, paths.NODES, reading.node, Bell(), **words)
+        made = Reflector(source, paths.NODES, reading.node, ChangeSignal(), **words)
         started.append(made)
         made.start()
         until(lambda: made.synced, "all to be seen", RETURN)
@@ -103,14 +103,14 @@ def test_all_comes_in_one_stream(cluster: ControlPlane, api: Api, follow: Start)
     sees(reflector, "n1", "n2")
     assert api.tally.total("list") == 0
     assert api.tally.total("watch") == reflector.restarts == 1
-    rings = reflector.bell.rings
+    count = reflector.changed.count
     make(cluster, "n3")
     sees(reflector, "n1", "n2", "n3")
     hold(cluster, "n2", "debugging")
     until(lambda: reflector.objects["n2"].hold == "debugging", "a change to be seen", EVENT)
     cluster.api.delete(f"{paths.NODES}/n1")
     sees(reflector, "n2", "n3")
-    assert reflector.bell.rings >= rings + 3
+    assert reflector.changed.count >= count + 3
     assert reflector.stale_since is None
     version = int(cluster.api.get(f"{paths.NODES}/n2")["metadata"]["resourceVersion"])
     assert reflector.reached >= version
@@ -198,10 +198,10 @@ def test_bookmarks_tell_how_far_a_quiet_part_is_known(cluster: ControlPlane, api
     make(cluster, "n1", "n2")
     way = Way(api, seconds="4")
     reflector = follow(way, fields="metadata.name=n1")
-    seen, rings = reflector.reached, reflector.bell.rings
+    seen, count = reflector.reached, reflector.changed.count
     hold(cluster, "n2", "something happens elsewhere")
     until(lambda: reflector.reached > seen, "a bookmark", RETURN)
-    assert reflector.bell.rings == rings, "a bookmark is no news"
+    assert reflector.changed.count == count, "a bookmark is no news"
     until(lambda: len(way.asked) > 1, "the next watch", RETURN)
     assert int(way.asked[1]["resourceVersion"]) > seen, "the next watch does not begin at the bookmark"
 

@@ -22,8 +22,8 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import of_response
-from proa.scheduler.kube.leader_elector import Elector
-from proa.scheduler.kube.lease_timings import Terms
+from proa.scheduler.kube.leader_elector import LeaderElector
+from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.writing import Outcome, Writer, outcome_of
 from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, Uncordon
@@ -420,7 +420,7 @@ def test_a_leader_does_all_it_has_to_and_one_of_before_none_of_it(plane: Control
 
 def test_the_lease_is_taken_kept_and_given_back(plane: ControlPlane) -> None:
     api = Api(access.find(str(plane.kubeconfig_for(SCHEDULER, NAMESPACE)), environ={}))
-    elector = Elector(api, NAMESPACE, "proa-scheduler", terms=Terms(settle=0.1, renew=0.2))
+    elector = LeaderElector(api, NAMESPACE, "proa-scheduler", terms=LeaseTimings(settle=0.1, renew=0.2))
     path = f"{LEASES}/{SCHEDULER}"
     plane.api.delete(path)
     elector.start()

@@ -126,7 +126,7 @@ def lease(holder: str = "", seconds: int = 20) -> Object:
 
 
 def test_nothing_is_left(installed: ControlPlane, api: Api, nodes: Callable[..., SimNodes]) -> None:
-    nodes(5, courier=False)
+    nodes(5, proxy=False)
     installed.kubectl("cordon", "node-0003")
     before = shown(installed)
     installed.apply([lease(), rollout()])
@@ -164,7 +164,7 @@ def test_nothing_is_left(installed: ControlPlane, api: Api, nodes: Callable[...,
 
 
 def test_a_dry_run_changes_nothing(installed: ControlPlane, api: Api, nodes: Callable[..., SimNodes]) -> None:
-    nodes(2, courier=False, pods=False)
+    nodes(2, proxy=False, pods=False)
     installed.apply([rollout()])
     mark(api, installed, "node-0000")
     before, since = shown(installed), installed.audit_log.mark()
@@ -212,7 +212,7 @@ class Breaking(Api):
 
 
 def test_it_goes_on_where_it_was_interrupted(installed: ControlPlane, api: Api, nodes: Callable[..., SimNodes]) -> None:
-    nodes(3, courier=False)
+    nodes(3, proxy=False)
     before = shown(installed)
     installed.apply([rollout()])
     for name in ("node-0000", "node-0001"):
@@ -256,7 +256,7 @@ def test_a_scheduler_that_still_leads_is_waited_for(installed: ControlPlane, api
 
 
 def test_a_cordon_that_others_own_as_well_stays(installed: ControlPlane, api: Api, nodes: Callable[..., Any]) -> None:
-    nodes(1, courier=False, pods=False)
+    nodes(1, proxy=False, pods=False)
     mark(api, installed, "node-0000")
     path = "/api/v1/nodes/node-0000"
     body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-0000"}, "spec": {"unschedulable": True}}
@@ -271,7 +271,7 @@ def test_a_cordon_is_known_by_its_mark_where_nobody_owns_it(
     installed: ControlPlane, api: Api, nodes: Callable[..., Any]
 ) -> None:
     """As after a restore of the cluster from a backup that keeps no managed fields."""
-    nodes(1, courier=False, pods=False)
+    nodes(1, proxy=False, pods=False)
     before = shown(installed)
     mark(api, installed, "node-0000")
     installed.api.patch("/api/v1/nodes/node-0000", {"metadata": {"managedFields": [{}]}})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from proa.agent.node.cancel import Cancel
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Event, Progress, as_document
 
@@ -27,13 +27,13 @@ class EventLog:
 
     Args:
         clock: Seconds, to thin out mere progress by.
-        bell: Rings with every event that is not mere progress.
+        changed: Raised with every event that is not mere progress.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, bell: Bell | None = None) -> None:
-        self._bell = bell or Bell()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, changed: ChangeSignal | None = None) -> None:
+        self._changed = changed or ChangeSignal()
         self._events: deque[dict[str, Any]] = deque(maxlen=KEPT)
-        self._changed = threading.Condition()
+        self._condition = threading.Condition()
         self._clock = clock
         self._shown = -1.0
         self._closed = False
@@ -54,25 +54,25 @@ class EventLog:
 
     def add(self, document: Mapping[str, Any]) -> None:
         """Number an event and tell those who follow."""
-        with self._changed:
+        with self._condition:
             self._events.append({"seq": self.next} | dict(document))
             self.next += 1
-            self._changed.notify_all()
+            self._condition.notify_all()
         if document["event"] != Progress.__name__:
-            self._bell.ring()
+            self._changed.notify()
 
     def close(self) -> None:
         """End all followers."""
-        with self._changed:
+        with self._condition:
             self._closed = True
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def follow(self, since: int) -> Iterator[dict[str, Any]]:
         """Every event from number ``since`` on, as it comes, until the log is closed."""
         while True:
-            with self._changed:
+            with self._condition:
                 if self.next <= since and not self._closed:
-                    self._changed.wait(_ALIVE)
+                    self._condition.wait(_ALIVE)
                 found = [event for event in self._events if event["seq"] >= since]
                 closed = self._closed
             yield from found or [{"seq": since - 1, "event": "Alive"}]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from proa.agent.install.order import InstallOrder, Wish
+from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.settings import RegistrySettings
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import TRIES_MAX
@@ -32,8 +32,8 @@ class InstallRequest:
     def order(self, defaults: RegistrySettings) -> InstallOrder:
         """What it asks for, ``registry.toml`` standing in for what it does not say."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if name in _REGISTRY and value}
-        wish = Wish(self.activate, self.reboot, self.tries)
-        return InstallOrder(self.reference, wish, dataclasses.replace(defaults, **given))
+        activation = Activation(self.activate, self.reboot, self.tries)
+        return InstallOrder(self.reference, activation, dataclasses.replace(defaults, **given))
 
     def body(self) -> dict[str, Any]:
         """The request as JSON."""

@@ -25,17 +25,17 @@ from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, look
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
 
 
-def routes(context: Context, jobs: Jobs, bell: Bell | None = None) -> dict[tuple[str, str], Route]:
+def routes(context: Context, jobs: Jobs, changed: ChangeSignal | None = None) -> dict[tuple[str, str], Route]:
     """What is served.
 
     Args:
         context: For the work.
         jobs: Where long work is started.
-        bell: Rings when something was changed.
+        changed: Raised when something was changed.
     """
     served = _Routes(context, jobs)
     every: dict[tuple[str, str], Route] = {
@@ -50,15 +50,15 @@ def routes(context: Context, jobs: Jobs, bell: Bell | None = None) -> dict[tuple
         ("POST", "/v1/commit"): served.simple(verbs.commit),
         ("POST", "/v1/rollback"): served.rollback,
     }
-    return {key: _ringing(route, bell) if bell and key[0] == "POST" else route for key, route in every.items()}
+    return {key: _ringing(route, changed) if changed and key[0] == "POST" else route for key, route in every.items()}
 
 
-def _ringing(route: Route, bell: Bell) -> Route:
+def _ringing(route: Route, changed: ChangeSignal) -> Route:
     def then_ring(body: Body) -> Answer | Stream:
         try:
             return route(body)
         finally:
-            bell.ring()
+            changed.notify()
 
     return then_ring
 

@@ -24,9 +24,9 @@ from proa.agent.node.settings import (
 from proa.agent.node.view import Context, View, look
 from proa.agent.trial import change
 from proa.agent.trial.health import Health, check_health
-from proa.agent.trial.reconcile import give_up, settle
-from proa.agent.trial.trial import Diary, broken_settings, watch
-from proa.core.runtime.change_signal import Bell
+from proa.agent.trial.reconcile import give_up, reconcile
+from proa.agent.trial.trial import TrialLog, broken_settings, watch
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, Tee
@@ -71,8 +71,8 @@ class Daemon:
     allowed: frozenset[int] = frozenset({0})
 
     def __post_init__(self) -> None:
-        self.bell = Bell()
-        self.log = EventLog(bell=self.bell)
+        self.changed = ChangeSignal()
+        self.log = EventLog(changed=self.changed)
         self.health: Health | None = None
         self.jobs = Jobs(self.log)
         self.settled = False
@@ -92,7 +92,7 @@ class Daemon:
             from proa.agent.api.routes import routes
             from proa.agent.api.server import ApiServer, Gate
 
-            server = ApiServer(listening, routes(self.context, self.jobs, self.bell), Gate(self.allowed))
+            server = ApiServer(listening, routes(self.context, self.jobs, self.changed), Gate(self.allowed))
             threading.Thread(target=server.serve, name="api", daemon=True).start()
             with ExitStack() as serving:
                 serving.callback(path.unlink, missing_ok=True)
@@ -103,7 +103,7 @@ class Daemon:
                         self.notifier.send("WATCHDOG=1")
                 finally:
                     self.notifier.send("STOPPING=1")
-                    self.bell.close()
+                    self.changed.close()
                     self._stop()
 
     def _take_orders(self, serving: ExitStack) -> None:
@@ -112,16 +112,16 @@ class Daemon:
         if group is None:
             return
         from proa.agent.orders.service import serving_orders
-        from proa.agent.orders.status_feed import Bulletin
-        from proa.agent.orders.worker import Desk
+        from proa.agent.orders.status_feed import StatusFeed
+        from proa.agent.orders.worker import OrderWorker
 
-        bulletin = Bulletin(self.context, self.jobs, self.bell, health=lambda: self.health)
-        serving.enter_context(serving_orders(Desk(bulletin, lambda: self.settled), group, self.allowed))
+        feed = StatusFeed(self.context, self.jobs, self.changed, health=lambda: self.health)
+        serving.enter_context(serving_orders(OrderWorker(feed, lambda: self.settled), group, self.allowed))
 
     def _settle(self, patience: float) -> None:
         """Settle the boot; one that cannot be is served all the same: ``status`` must be able to say why."""
-        self.settled = self._told(lambda: self._locked(lambda: settle(self.context), patience))
-        self.bell.ring()
+        self.settled = self._told(lambda: self._locked(lambda: reconcile(self.context), patience))
+        self.changed.notify()
 
     def _told(self, work: Callable[[], object]) -> bool:
         """Do something; whether it went well. What went wrong is told, defects too: the daemon lives on."""
@@ -150,7 +150,7 @@ class Daemon:
             self.context.clock.sleep(0.5)
 
     def watch_trial(self) -> None:
-        """Watch a trial to its end, if this boot is one, and settle the boot, if that is still to be done.
+        """Watch a trial to its end, if this boot is one, and reconcile the boot, if that is still to be done.
 
         What goes wrong is tried again for as long as the initrd's own deadline lets a trial live.
         """
@@ -170,19 +170,21 @@ class Daemon:
             self._watch(view)
 
     def _watch(self, view: View) -> None:
-        diary = Diary(self.context, view)
-        verdict = _Verdict(view.problem.message if view.problem else diary.problem)
+        trial_log = TrialLog(self.context, view)
+        verdict = _Verdict(view.problem.message if view.problem else trial_log.problem)
         if not verdict.wrong:
             checks = self._checks()
             by_order = checks.cluster.commit is Commit.ORDER
-            found = watch(self.context, checks.settings, self._seen(checks), diary, self._ended, to_the_end=by_order)
+            found = watch(
+                self.context, checks.settings, self._seen(checks), trial_log, self._ended, to_the_end=by_order
+            )
             if found is None:
                 return
             verdict = self._judge(found, checks)
         if not verdict.wrong:
             self._locked(self._commit, _TRIAL_PATIENCE)
             return
-        diary.ended(verdict.wrong, verdict.code)
+        trial_log.ended(verdict.wrong, verdict.code)
         self._locked(lambda: give_up(self.context, verdict.wrong), _TRIAL_PATIENCE)
         change.reboot()
 
@@ -194,7 +196,7 @@ class Daemon:
 
         def look_once() -> Health:
             self.health = checks.look()
-            self.bell.ring()
+            self.changed.notify()
             return self.health
 
         return look_once

@@ -12,18 +12,18 @@ from proa.core.runtime.errors import Code
 
 
 @contextmanager
-def stop_on_signals(wish: Cancel, *, remote: bool = False) -> Iterator[None]:
+def stop_on_signals(cancel: Cancel, *, remote: bool = False) -> Iterator[None]:
     """While the block runs, SIGTERM and SIGINT ask the work to stop; a second one ends it at once.
 
     Args:
-        wish: What the work looks at.
+        cancel: What the work looks at.
         remote: Whether the work is done elsewhere, so that already the first one ends this process.
     """
 
     def ask(_: int, __: FrameType | None) -> None:
-        if remote or wish.asked:
+        if remote or cancel.asked:
             raise KeyboardInterrupt
-        wish.ask(Code.INTERRUPTED)
+        cancel.ask(Code.INTERRUPTED)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -21,7 +21,7 @@ from proa.agent.slot.damage import marking
 from proa.agent.slot.fatfile import file_digest
 from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_writing
 from proa.agent.slot.scrub import tree_reader
-from proa.agent.slot.writer import Belt, Check
+from proa.agent.slot.writer import Check, SlotWriter
 from proa.agent.trial.change import arm, check_arm, disarm
 from proa.core.release.document import BLOCK_SIZE, Release
 from proa.core.release.frames import FrameMap
@@ -133,14 +133,14 @@ class Execution:
 
     def _write_tree(self, action: Write, region: Region) -> None:
         pieces = fetch_tree(self.offer.source, self.release, self.context.cancel)
-        with Belt(region, self.release.root.size, progress=self._progress(action)) as belt:
+        with SlotWriter(region, self.release.root.size, progress=self._progress(action)) as writer:
             for piece in pieces:
-                belt.put(piece)
+                writer.put(piece)
 
     def _write_frames(self, action: Write, region: Region, check: Check) -> None:
         frames, blob = self._maps[action.blob], self.release.blobs[action.blob]
-        with Belt(region, largest=frames.frame_size, check=check, progress=self._progress(action)) as belt:
-            fetch_frames(self.offer.source, blob, frames, self.context.cancel, belt)
+        with SlotWriter(region, largest=frames.frame_size, check=check, progress=self._progress(action)) as writer:
+            fetch_frames(self.offer.source, blob, frames, self.context.cancel, writer)
 
     def _progress(self, action: Write) -> Callable[[int], None]:
         def progress(done: int) -> None:

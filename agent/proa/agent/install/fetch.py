@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from proa.agent.node.cancel import Cancel
-from proa.agent.slot.writer import Belt
+from proa.agent.slot.writer import SlotWriter
 from proa.core.oci.source import Source
 from proa.core.release.chunks import ChunkReader
 from proa.core.release.document import Blob, Release
@@ -42,7 +42,7 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
     return check_tree(plain, geometry, root.root_hash, bytes.fromhex(root.salt))
 
 
-def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, belt: Belt) -> None:
+def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter) -> None:
     """Fetch a payload and put its content on the belt; no frame reaches the decompressor unverified.
 
     Raises:
@@ -51,7 +51,7 @@ def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, b
     reader = ChunkReader(source.blob(blob.digest, blob.size))
     for frame in frames.frames:
         cancel.check()
-        decompress_into(reader.take(frame.compressed), frame, belt.room(frame.size))
+        decompress_into(reader.take(frame.compressed), frame, writer.room(frame.size))
     while reader.take(1 << 16):  # the seek table: the source checks the whole blob at its end
         pass
 

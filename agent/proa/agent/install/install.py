@@ -21,7 +21,7 @@ from proa.agent.node.states import Trigger, follow
 from proa.agent.node.view import Context, View, look, need_disk
 from proa.agent.slot.region import Opener, open_direct
 from proa.agent.trial.change import check_reboot, reboot
-from proa.agent.trial.reconcile import settle
+from proa.agent.trial.reconcile import reconcile
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 
@@ -45,7 +45,7 @@ def install(
     need_disk(context)
     with locked(context.paths):
         try:
-            settle(context)
+            reconcile(context)
             view = _ready(context, order)
             with _planned(context, view, order) as (offer, policy, plan):
                 Execution(context, offer, plan, policy, opener, begins).run()
@@ -79,7 +79,11 @@ def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tupl
     policy = policy_of(view, believed)
     with open_offer(context, order.reference, order.registry, believed) as offer:
         facts = node_facts(context, view, offer.candidate)
-        yield offer, policy, plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.wish)
+        yield (
+            offer,
+            policy,
+            plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.activation),
+        )
 
 
 def _ready(context: Context, order: InstallOrder) -> View:
@@ -87,7 +91,7 @@ def _ready(context: Context, order: InstallOrder) -> View:
     view = look(context)
     view.check()
     follow(view.node_state(), Trigger.INSTALL)
-    if order.wish.reboot:
+    if order.activation.reboot:
         check_reboot(view)
     return view
 

@@ -10,7 +10,7 @@ from proa.partition.boot.bootstate import TRIES_MAX, check_tries
 
 
 @dataclass(frozen=True)
-class Wish:
+class Activation:
     """What was asked for besides the release.
 
     Raises:
@@ -34,10 +34,10 @@ class InstallOrder:
 
     Attributes:
         reference: The release.
-        wish: Whether to arm it, and to reboot then.
+        activation: Whether to arm it, and to reboot then.
         registry: How to reach the registry.
     """
 
     reference: str
-    wish: Wish = field(default_factory=Wish)
+    activation: Activation = field(default_factory=Activation)
     registry: RegistrySettings = field(default_factory=RegistrySettings)

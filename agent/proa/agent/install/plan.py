@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.agent.install.actions import WRITTEN_BLOBS, Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
-from proa.agent.install.order import Wish
+from proa.agent.install.order import Activation
 from proa.agent.node.policy import Policy, choose_target
 from proa.agent.node.states import NodeState, Trigger, follow
 from proa.core.release.document import Release
@@ -114,7 +114,7 @@ def refusals(release: Release, manifest: str, policy: Policy, node: NodeFacts) -
 
 
 def plan_install(
-    candidate: Candidate, policy: Policy, node: NodeFacts, state: BootState, doing: NodeState, wish: Wish
+    candidate: Candidate, policy: Policy, node: NodeFacts, state: BootState, doing: NodeState, activation: Activation
 ) -> InstallPlan:
     """The plan of an install.
 
@@ -124,7 +124,7 @@ def plan_install(
         node: What the node is.
         state: The boot state.
         doing: What the node is doing now.
-        wish: What was asked for besides.
+        activation: What was asked for besides.
 
     Raises:
         ProaError: The first refusal.
@@ -136,9 +136,9 @@ def plan_install(
     check_room(candidate.release, node.room[target], target)
     if target.other in node.holding:
         check_same(candidate.release, node, target.other)
-        armed = wish.activate and state.on_trial
+        armed = activation.activate and state.on_trial
         return InstallPlan(candidate, target, (TakeBack(target),) if armed else ())
-    return InstallPlan(candidate, target, tuple(_actions(candidate, target, node, wish)))
+    return InstallPlan(candidate, target, tuple(_actions(candidate, target, node, activation)))
 
 
 def check_room(release: Release, room: Room, slot: Slot) -> None:
@@ -164,7 +164,7 @@ def check_same(release: Release, node: NodeFacts, good: Slot) -> None:
         raise ProaError(Code.SAME_ROOT, what)
 
 
-def _actions(candidate: Candidate, target: Slot, node: NodeFacts, wish: Wish) -> Iterator[Action]:
+def _actions(candidate: Candidate, target: Slot, node: NodeFacts, activation: Activation) -> Iterator[Action]:
     release = candidate.release
     if target in node.intact:
         yield Keep(target, release.slot_size + release.boot.size)
@@ -174,9 +174,9 @@ def _actions(candidate: Candidate, target: Slot, node: NodeFacts, wish: Wish) ->
         for blob in WRITTEN_BLOBS:
             yield Write(target, blob, sizes[blob], release.blobs[blob].size)
         yield Complete(target)
-    if wish.activate:
-        yield Arm(target, wish.tries)
-        if wish.reboot:
+    if activation.activate:
+        yield Arm(target, activation.tries)
+        if activation.reboot:
             yield Reboot()
 
 

@@ -51,7 +51,7 @@ class _Waking:
     """A clock that sleeps in naps."""
 
     inner: Clock
-    wish: Cancel
+    activation: Cancel
 
     def monotonic(self) -> float:
         """See :class:`Clock`."""
@@ -65,6 +65,6 @@ class _Waking:
         """See :class:`Clock`."""
         end = self.inner.monotonic() + seconds
         while (left := end - self.inner.monotonic()) > 0:
-            self.wish.check()
+            self.activation.check()
             self.inner.sleep(min(left, _NAP))
-        self.wish.check()
+        self.activation.check()

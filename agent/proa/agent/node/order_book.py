@@ -38,7 +38,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Taken:
+class AcceptedOrder:
     """An order that was taken in, and how far it has come."""
 
     order: Order
@@ -81,7 +81,7 @@ class Taken:
             return max(0.0, uptime - self.uptime)
         return max(uptime, (now - datetime.fromisoformat(self.seen)).total_seconds())
 
-    def ended(self, result: Result, code: str = "", message: str = "") -> Taken:
+    def ended(self, result: Result, code: str = "", message: str = "") -> AcceptedOrder:
         """The same, at its end. What was begun can only fail, no longer be refused."""
         if result is Result.REFUSED and self.begun:
             result = Result.FAILED
@@ -94,11 +94,11 @@ class Taken:
 
 
 _KEPT: Final = {
-    name: hint for name, hint in typing.get_type_hints(Taken, include_extras=True).items() if name != "order"
+    name: hint for name, hint in typing.get_type_hints(AcceptedOrder, include_extras=True).items() if name != "order"
 }
 
 
-def read(values: object) -> Taken:
+def read(values: object) -> AcceptedOrder:
     """What was kept of an order.
 
     Raises:
@@ -107,10 +107,10 @@ def read(values: object) -> Taken:
     kept = checked(values, Mapping)
     order = model.parse(Order, kept.get("order"), "order")
     check(order)
-    return Taken(order, **{name: checked(value, _KEPT[name]) for name, value in kept.items() if name in _KEPT})
+    return AcceptedOrder(order, **{name: checked(value, _KEPT[name]) for name, value in kept.items() if name in _KEPT})
 
 
-def take(last: Taken | None, order: Order, moment: Moment) -> Taken:
+def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOrder:
     """What is kept of an order that was just given. The last one again is the same object: nothing changes.
 
     Raises:
@@ -128,7 +128,7 @@ def take(last: Taken | None, order: Order, moment: Moment) -> Taken:
             raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with other content", at="id")
         if order.id < last.order.id:
             raise ProaError(Code.STALE_ORDER, f"order {order.id} comes after order {last.order.id}", at="id")
-    return Taken(order, moment.time, moment.boot_id, moment.uptime)
+    return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
 
 
 def check(order: Order) -> None:

@@ -21,7 +21,7 @@ from proa.core.runtime.json_text import load_json
 from proa.partition.boot.bootstate import Slot
 
 if TYPE_CHECKING:
-    from proa.agent.node.order_book import Taken
+    from proa.agent.node.order_book import AcceptedOrder
     from proa.core.release.document import Release
 
 SCHEMA: Final = "proa.agent-state/v1"
@@ -150,7 +150,7 @@ class Record:
     returned: Returned | None = None
     layout: int = 0
     loader: int = 0
-    order: Taken | None = None
+    order: AcceptedOrder | None = None
     other: Mapping[str, Any] = field(default_factory=dict)
 
     def with_slot(self, slot: Slot, record: SlotRecord) -> Record:
@@ -219,7 +219,7 @@ def _decode(document: dict[str, Any]) -> Record:
     )
 
 
-def _order(values: object) -> Taken | None:
+def _order(values: object) -> AcceptedOrder | None:
     """The last order; what reads it is imported where there was one."""
     if values is None:
         return None

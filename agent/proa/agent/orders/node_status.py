@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from proa.agent.node.order_book import Taken
+from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
 from proa.agent.orders.plan import told
@@ -41,32 +41,34 @@ def node_status(view: View, progress: Mapping[str, Any] | None = None, health: H
         progress: The work that the daemon does now, as :meth:`proa.agent.api.jobs.Jobs.progress` tells it.
         health: What the last look at a trial's health found; none if nobody looked yet.
     """
-    taken = view.record.order
+    accepted = view.record.order
     writing = Slot(progress["slot"]) if progress and progress["slot"] else None
     state = view.node_state(writing)
     return NodeStatus(
-        observed_order=Observed(taken.order.id, taken.order.action.value, taken.result.value) if taken else None,
-        phase=phase(view, state, taken),
+        observed_order=Observed(accepted.order.id, accepted.order.action.value, accepted.result.value)
+        if accepted
+        else None,
+        phase=phase(view, state, accepted),
         booted=_booted(view),
         standby=_standby(view, writing),
         progress=_progress(progress) if progress and writing else None,
-        last_error=_last_error(view, taken),
+        last_error=_last_error(view, accepted),
         agent=VERSION,
         conditions=tuple(_conditions(view, state, health)),
     )
 
 
-def phase(view: View, state: NodeState, taken: Taken | None) -> str:
+def phase(view: View, state: NodeState, accepted: AcceptedOrder | None) -> str:
     """What the node is doing; the first row that fits."""
-    under_way = taken.order.action if taken and taken.running else Action.NONE
+    under_way = accepted.order.action if accepted and accepted.running else Action.NONE
     rows = (
         (state is NodeState.INCONSISTENT, Phase.FAILED),
         (state is NodeState.TRIAL, Phase.TRIAL),
         (state is NodeState.LEAVING or under_way in (Action.BOOT, Action.ROLLBACK), Phase.BOOTING),
         (state is NodeState.STAGING or under_way is Action.STAGE, Phase.STAGING),
         (state is NodeState.RETURNED, Phase.ROLLED_BACK),
-        (taken is not None and taken.result is Result.FAILED, Phase.FAILED),
-        (state in (NodeState.STAGED, NodeState.ARMED) or _is_staged(view, taken), Phase.STAGED),
+        (accepted is not None and accepted.result is Result.FAILED, Phase.FAILED),
+        (state in (NodeState.STAGED, NodeState.ARMED) or _is_staged(view, accepted), Phase.STAGED),
         (view.is_good, Phase.GOOD),
     )
     return next((found for fits, found in rows if fits), Phase.IDLE)
@@ -80,12 +82,12 @@ def since(conditions: Iterable[Condition], before: Iterable[Condition], now: str
     )
 
 
-def _is_staged(view: View, taken: Taken | None) -> bool:
+def _is_staged(view: View, accepted: AcceptedOrder | None) -> bool:
     """Whether the standby was good before, and is what was ordered to be there."""
-    if taken is None or taken.order.action is not Action.STAGE or taken.result is not Result.DONE:
+    if accepted is None or accepted.order.action is not Action.STAGE or accepted.result is not Result.DONE:
         return False
     other = view.record.slots.get(view.running.other)
-    return other is not None and other.complete and other.manifest == taken.digest
+    return other is not None and other.complete and other.manifest == accepted.digest
 
 
 def _booted(view: View) -> Booted | None:
@@ -122,11 +124,11 @@ def _progress(progress: Mapping[str, Any]) -> Progress:
     return Progress(_cut(progress["step"], 64), percent - percent % STRIDE)
 
 
-def _last_error(view: View, taken: Taken | None) -> LastError | None:
-    if taken and taken.result in (Result.REFUSED, Result.FAILED):
-        return LastError(taken.code, _cut(taken.message, 2048))
+def _last_error(view: View, accepted: AcceptedOrder | None) -> LastError | None:
+    if accepted and accepted.result in (Result.REFUSED, Result.FAILED):
+        return LastError(accepted.code, _cut(accepted.message, 2048))
     returned = view.record.returned
-    by_order = taken is not None and taken.order.action is Action.ROLLBACK and taken.result is Result.DONE
+    by_order = accepted is not None and accepted.order.action is Action.ROLLBACK and accepted.result is Result.DONE
     if returned and not by_order and view.node_state() is NodeState.RETURNED:
         return LastError(returned.code, _cut(told(returned), 2048))
     return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from proa.agent.node.order_book import Taken
+from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.record import Returned
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
@@ -20,7 +20,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 
 
-class Deed(enum.Enum):
+class OrderStep(enum.Enum):
     """What may be done for an order."""
 
     WAIT = "wait"
@@ -43,7 +43,7 @@ class End:
     message: str = ""
 
 
-Step = Deed | End
+Step = OrderStep | End
 DONE: Final = End(Result.DONE)
 
 
@@ -128,18 +128,23 @@ def situation(view: View) -> Situation:
     )
 
 
-def next_step(taken: Taken, now: Situation) -> Step:
+def next_step(accepted: AcceptedOrder, now: Situation) -> Step:
     """What comes next for an order that has not come to its end."""
-    if now.staging and not now.staging.over and not _wants(taken, now.staging):
-        return Deed.STOP
-    step = _RULES[taken.order.action](taken, now)
-    return step if isinstance(step, End) or not now.late else _too_late(taken, now)
+    if now.staging and not now.staging.over and not _wants(accepted, now.staging):
+        return OrderStep.STOP
+    step = _RULES[accepted.order.action](accepted, now)
+    return step if isinstance(step, End) or not now.late else _too_late(accepted, now)
 
 
 def commit_is_ordered(view: View) -> bool:
     """Whether the running trial is only waiting for its checks: its commit was ordered."""
-    taken, now = view.record.order, situation(view)
-    return taken is not None and taken.running and taken.order.action is Action.COMMIT and _is_meant(taken, now)
+    accepted, now = view.record.order, situation(view)
+    return (
+        accepted is not None
+        and accepted.running
+        and accepted.order.action is Action.COMMIT
+        and _is_meant(accepted, now)
+    )
 
 
 def told(returned: Returned) -> str:
@@ -147,65 +152,65 @@ def told(returned: Returned) -> str:
     return f"{returned.reason}; {returned.kernel[-1]}" if returned.kernel else returned.reason
 
 
-def _wants(taken: Taken, staging: Staging) -> bool:
-    return taken.order.action is Action.STAGE and staging.digest == taken.digest
+def _wants(accepted: AcceptedOrder, staging: Staging) -> bool:
+    return accepted.order.action is Action.STAGE and staging.digest == accepted.digest
 
 
-def _too_late(taken: Taken, now: Situation) -> Step:
+def _too_late(accepted: AcceptedOrder, now: Situation) -> Step:
     """An order whose time is up leaves nothing behind that would go on by itself."""
     if now.staging and not now.staging.over:
-        return Deed.TIME_OUT
-    if taken.order.action is Action.BOOT and taken.begun and now.armed:
-        return Deed.DISARM
-    return End(Result.FAILED, Code.TIMEOUT, f"not done within {taken.order.timeout}")
+        return OrderStep.TIME_OUT
+    if accepted.order.action is Action.BOOT and accepted.begun and now.armed:
+        return OrderStep.DISARM
+    return End(Result.FAILED, Code.TIMEOUT, f"not done within {accepted.order.timeout}")
 
 
 def _came_back(returned: Returned) -> End:
     return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), told(returned))
 
 
-def _none(_: Taken, now: Situation) -> Step:
-    return Deed.DISARM if now.armed else DONE
+def _none(_: AcceptedOrder, now: Situation) -> Step:
+    return OrderStep.DISARM if now.armed else DONE
 
 
-def _stage(taken: Taken, now: Situation) -> Step:
-    staging = now.staging if now.staging and _wants(taken, now.staging) else None
+def _stage(accepted: AcceptedOrder, now: Situation) -> Step:
+    staging = now.staging if now.staging and _wants(accepted, now.staging) else None
     if staging and not staging.over:
-        return Deed.WAIT
+        return OrderStep.WAIT
     if staging and staging.error is None:
         return DONE
     if staging and staging.error and staging.error.code not in (Code.BUSY, Code.INTERRUPTED):
         if staging.error.code is Code.TIMEOUT:
-            return End(Result.FAILED, Code.TIMEOUT, f"not done within {taken.order.timeout}")
+            return End(Result.FAILED, Code.TIMEOUT, f"not done within {accepted.order.timeout}")
         result = Result.FAILED if staging.begun else Result.REFUSED
         return End(result, staging.error.code, staging.error.message)
-    return DONE if taken.digest in (now.staged, now.kept) else Deed.STAGE
+    return DONE if accepted.digest in (now.staged, now.kept) else OrderStep.STAGE
 
 
-def _boot(taken: Taken, now: Situation) -> Step:
+def _boot(accepted: AcceptedOrder, now: Situation) -> Step:
     given_up = now.state in (NodeState.LEAVING, NodeState.INCONSISTENT)
-    if now.running == taken.digest and not given_up:
+    if now.running == accepted.digest and not given_up:
         return DONE
-    if not taken.begun:
-        return Deed.ARM
-    if now.armed and now.staged == taken.digest:
-        return Deed.REBOOT
+    if not accepted.begun:
+        return OrderStep.ARM
+    if now.armed and now.staged == accepted.digest:
+        return OrderStep.REBOOT
     if not now.settled or now.on_other:  # the trial is about to be given up: the next boot tells why
-        return Deed.WAIT
-    return _came_back(now.returned) if now.returned else Deed.ARM
+        return OrderStep.WAIT
+    return _came_back(now.returned) if now.returned else OrderStep.ARM
 
 
-def _commit(taken: Taken, now: Situation) -> Step:
-    proof = taken.order.trial
-    if now.state is NodeState.TRIAL and _is_meant(taken, now):
-        return Deed.COMMIT if now.healthy else Deed.WAIT
-    waited = proof is not None and taken.boot_id == proof.boot_id
+def _commit(accepted: AcceptedOrder, now: Situation) -> Step:
+    proof = accepted.order.trial
+    if now.state is NodeState.TRIAL and _is_meant(accepted, now):
+        return OrderStep.COMMIT if now.healthy else OrderStep.WAIT
+    waited = proof is not None and accepted.boot_id == proof.boot_id
     committed = proof is not None and now.booted is now.good and now.root_hash == proof.root_hash
-    if committed and (waited or _is_meant(taken, now)):
+    if committed and (waited or _is_meant(accepted, now)):
         return DONE
     if waited and (now.state is NodeState.LEAVING or not now.settled):
-        return Deed.WAIT  # the trial was given up: the next boot tells why
-    if waited and now.boot_id != taken.boot_id and now.returned:
+        return OrderStep.WAIT  # the trial was given up: the next boot tells why
+    if waited and now.boot_id != accepted.boot_id and now.returned:
         return _came_back(now.returned)
     if now.state is NodeState.TRIAL:
         what = f"boot {now.boot_id} tries root {now.root_hash}, the order means another trial"
@@ -215,23 +220,23 @@ def _commit(taken: Taken, now: Situation) -> Step:
     return End(Result.REFUSED, Code.NO_TRIAL, "no trial runs that could be committed")
 
 
-def _is_meant(taken: Taken, now: Situation) -> bool:
+def _is_meant(accepted: AcceptedOrder, now: Situation) -> bool:
     """Whether what runs is what the order's proof is about."""
-    proof = taken.order.trial
+    proof = accepted.order.trial
     return proof is not None and (now.boot_id, now.root_hash) == (proof.boot_id, proof.root_hash)
 
 
-def _roll_back(taken: Taken, now: Situation) -> Step:
-    if not taken.begun:
-        return Deed.ROLL_BACK
+def _roll_back(accepted: AcceptedOrder, now: Situation) -> Step:
+    if not accepted.begun:
+        return OrderStep.ROLL_BACK
     if not now.settled:
-        return Deed.WAIT
-    if now.booted is now.good and now.good.value == taken.slot:
+        return OrderStep.WAIT
+    if now.booted is now.good and now.good.value == accepted.slot:
         return DONE
-    return Deed.REBOOT if now.state is NodeState.LEAVING else Deed.ROLL_BACK
+    return OrderStep.REBOOT if now.state is NodeState.LEAVING else OrderStep.ROLL_BACK
 
 
-_RULES: Final[Mapping[Action, Callable[[Taken, Situation], Step]]] = {
+_RULES: Final[Mapping[Action, Callable[[AcceptedOrder, Situation], Step]]] = {
     Action.NONE: _none,
     Action.STAGE: _stage,
     Action.BOOT: _boot,

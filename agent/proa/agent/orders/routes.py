@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.agent.api.server import Answer, Body, Route, Stream
-from proa.agent.orders.worker import Desk
+from proa.agent.orders.worker import OrderWorker
 from proa.core import VERSION
 from proa.core.orders.client import ALIVE, EVENTS, NODE, ORDER, SCHEMA
 from proa.core.orders.messages import NodeStatus
@@ -17,26 +17,26 @@ from proa.core.schema.model import document
 OPENAPI: Final = Path(__file__).parent / "openapi.json"
 
 
-def order_routes(desk: Desk) -> dict[tuple[str, str], Route]:
+def order_routes(worker: OrderWorker) -> dict[tuple[str, str], Route]:
     """What is served: nothing but orders, and what became of them."""
 
     def node(_: Body) -> Answer:
-        return Answer(SCHEMA, {"status": document(desk.bulletin.status())})
+        return Answer(SCHEMA, {"status": document(worker.feed.status())})
 
     def order(body: Body) -> Answer:
-        desk.put(body)
+        worker.put(body)
         return node(body)
 
     return {
         ("GET", NODE): node,
         ("PUT", ORDER): order,
-        ("GET", EVENTS): lambda _: Stream(_lines(desk)),
+        ("GET", EVENTS): lambda _: Stream(_lines(worker)),
         ("GET", "/v1/openapi.json"): lambda _: Answer("", json.loads(OPENAPI.read_bytes())),
     }
 
 
-def _lines(desk: Desk) -> Iterator[Mapping[str, Any]]:
-    for status in desk.bulletin.follow():
+def _lines(worker: OrderWorker) -> Iterator[Mapping[str, Any]]:
+    for status in worker.feed.follow():
         yield _line(status)
 
 

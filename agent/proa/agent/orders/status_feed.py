@@ -13,29 +13,29 @@ from proa.agent.node.view import Context, look
 from proa.agent.orders.node_status import node_status, since
 from proa.agent.trial.health import Health
 from proa.core.orders.messages import Condition, NodeStatus
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 
 ALIVE: Final = 15.0
 """Seconds of silence after which a follower gets a sign of life, which shows when it has gone."""
 PACE: Final = 1.0
-"""Seconds between two looks while an install goes on, whose progress rings no bell."""
+"""Seconds between two looks while an install goes on, whose progress signals no change."""
 
 
 @dataclass
-class Bulletin:
+class StatusFeed:
     """The node's status.
 
     Attributes:
         context: Where to look.
         jobs: Whose progress is told.
-        bell: Rings when something has happened.
+        changed: Raised when something has happened.
         clock: Seconds, for signs of life.
         health: What the last look at a trial's health found; none if nobody has looked yet.
     """
 
     context: Context
     jobs: Jobs
-    bell: Bell
+    changed: ChangeSignal
     clock: Callable[[], float] = time.monotonic
     health: Callable[[], Health | None] = lambda: None
     _conditions: tuple[Condition, ...] = ()
@@ -51,16 +51,16 @@ class Bulletin:
         return dataclasses.replace(found, conditions=self._conditions)
 
     def follow(self) -> Iterator[NodeStatus | None]:
-        """How the node is: now, and whenever that has changed, until the bell is closed; none as a sign of life."""
+        """How the node is: now, and whenever that has changed, until the signal is closed; none as a sign of life."""
         shown: NodeStatus | None = None
         told = self.clock()
         while True:
-            known = self.bell.rings
+            known = self.changed.count
             found = self.status()
             silence = self.clock() - told
             if found != shown or silence >= ALIVE:
                 yield None if found == shown else found
                 shown, told, silence = found, self.clock(), 0.0
-            if self.bell.closed:
+            if self.changed.closed:
                 return
-            self.bell.wait(known, min(PACE if self.jobs.current else ALIVE, max(0.0, ALIVE - silence)))
+            self.changed.wait(known, min(PACE if self.jobs.current else ALIVE, max(0.0, ALIVE - silence)))

@@ -1,4 +1,4 @@
-"""The order desk: takes the cluster's orders in, and sees each to its end, step by step, whatever comes between."""
+"""The order worker: takes the cluster's orders in, and sees each to its end, step by step, whatever comes between."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from proa.agent.api.jobs import Job
 from proa.agent.install.order import InstallOrder
 from proa.agent.node.bookkeeping import amend
 from proa.agent.node.boot import boot_id
-from proa.agent.node.order_book import Moment, Taken, take
+from proa.agent.node.order_book import AcceptedOrder, Moment, take
 from proa.agent.node.record import Record
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, View, look
-from proa.agent.orders.execution import DEEDS, begun_staging
-from proa.agent.orders.plan import Deed, End, Situation, Staging, next_step, situation
-from proa.agent.orders.status_feed import Bulletin
+from proa.agent.orders.execution import STEPS, begun_staging
+from proa.agent.orders.plan import End, OrderStep, Situation, Staging, next_step, situation
+from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.trial import change
 from proa.core.orders.messages import Order, Result
 from proa.core.runtime.errors import Code, ProaError
@@ -44,16 +44,16 @@ def install_release(context: Context, order: InstallOrder, begins: Callable[[], 
 
 
 @dataclass
-class Desk:
-    """The desk of one node.
+class OrderWorker:
+    """The order worker of one node.
 
     Attributes:
-        bulletin: Where the node's state is told; its bell says that it is to be looked at again.
+        feed: Where the node's state is told; its signal says that it is to be looked at again.
         settled: Whether this boot was settled.
         install: How a release is installed.
     """
 
-    bulletin: Bulletin
+    feed: StatusFeed
     settled: Callable[[], bool] = lambda: True
     install: Install = install_release
 
@@ -61,14 +61,14 @@ class Desk:
         self._lock = threading.Lock()
         self._staging: Staging | None = None
         self._job: Job | None = None
-        self._latest: tuple[int, Deed] | None = None
+        self._latest: tuple[int, OrderStep] | None = None
         self._said = ""
-        self._not_before = dict.fromkeys(Deed, 0.0)
+        self._not_before = dict.fromkeys(OrderStep, 0.0)
 
     @property
     def context(self) -> Context:
         """The daemon's."""
-        return self.bulletin.context
+        return self.feed.context
 
     # taking in
 
@@ -84,15 +84,15 @@ class Desk:
         moment = Moment(context.time(), boot_id(context.paths), int(context.clock.monotonic()))
 
         def note(record: Record) -> Record:
-            taken = take(record.order, order, moment)
-            if taken is record.order:
+            accepted = take(record.order, order, moment)
+            if accepted is record.order:
                 return record
             self._forget_staging()
-            return dataclasses.replace(record, order=taken)
+            return dataclasses.replace(record, order=accepted)
 
         with self._lock:
             amend(context, note)
-        self.bulletin.bell.ring()
+        self.feed.changed.notify()
 
     def _forget_staging(self) -> None:
         """What became of an install that an earlier order asked for says nothing about a new one; the lock is held."""
@@ -102,10 +102,10 @@ class Desk:
     # carrying out
 
     def run(self) -> None:
-        """See every order to its end, until the bell is closed. What goes wrong is told and tried again."""
-        bell, cancel = self.bulletin.bell, self.context.cancel
-        while not bell.closed and not cancel.asked:
-            known = bell.rings
+        """See every order to its end, until the signal is closed. What goes wrong is told and tried again."""
+        changed, cancel = self.feed.changed, self.context.cancel
+        while not changed.closed and not cancel.asked:
+            known = changed.count
             try:
                 pause = self.step()
             except ProaError as error:
@@ -114,9 +114,9 @@ class Desk:
                 self._tell(f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}")
             else:
                 self._said = ""
-                bell.wait(known, pause)
+                changed.wait(known, pause)
                 continue
-            cancel.wait(RETRY)  # not for the bell, which rings with what was told
+            cancel.wait(RETRY)  # not for the signal, which comes with what was told
 
     def _tell(self, what: str) -> None:
         """Tell what went wrong, once for as long as it is the same."""
@@ -131,78 +131,78 @@ class Desk:
             ProaError: When the node cannot be looked at, or what became of the order cannot be kept.
         """
         view = look(self.context)
-        taken = view.record.order
-        if taken is None or not taken.running:
+        accepted = view.record.order
+        if accepted is None or not accepted.running:
             return None
-        left = taken.limit - taken.elapsed(view.boot_id, self._uptime, self.context.clock.now())
-        step = next_step(taken, self._situation(view, late=left <= 0))
+        left = accepted.limit - accepted.elapsed(view.boot_id, self._uptime, self.context.clock.now())
+        step = next_step(accepted, self._situation(view, late=left <= 0))
         if isinstance(step, End):
-            self._end(taken, step)
+            self._end(accepted, step)
             return None
-        pause = self._try(taken, view, step)
+        pause = self._try(accepted, view, step)
         return pause if left <= 0 else min(pause, left)
 
     def _situation(self, view: View, *, late: bool) -> Situation:
-        health = self.bulletin.health()
+        health = self.feed.health()
         healthy = health is not None and health.healthy
         found = situation(view)
         return dataclasses.replace(found, settled=self.settled(), healthy=healthy, staging=self._staging, late=late)
 
-    def _try(self, taken: Taken, view: View, deed: Deed) -> float:
+    def _try(self, accepted: AcceptedOrder, view: View, todo: OrderStep) -> float:
         """Do something; seconds until the next look."""
         try:
-            return self._do(taken, view, deed)
+            return self._do(accepted, view, todo)
         except ProaError as error:
-            if deed is Deed.REBOOT:
+            if todo is OrderStep.REBOOT:
                 raise
             if error.code in _OVERTAKEN:
-                return self._look_again(taken, deed)
+                return self._look_again(accepted, todo)
             if error.code not in _AGAIN:
-                self._end(taken, End(Result.REFUSED, error.code, error.message))
+                self._end(accepted, End(Result.REFUSED, error.code, error.message))
             return RETRY
 
-    def _do(self, taken: Taken, view: View, deed: Deed) -> float:
-        if self._uptime < self._not_before[deed]:
-            return self._not_before[deed] - self._uptime
-        match deed:
-            case Deed.WAIT:
+    def _do(self, accepted: AcceptedOrder, view: View, todo: OrderStep) -> float:
+        if self._uptime < self._not_before[todo]:
+            return self._not_before[todo] - self._uptime
+        match todo:
+            case OrderStep.WAIT:
                 pass
-            case Deed.STOP | Deed.TIME_OUT:
-                self._stop(Code.TIMEOUT if deed is Deed.TIME_OUT else Code.CANCELLED)
-            case Deed.STAGE:
-                if self._staging and self._staging.digest == taken.digest:  # it found the lock held
+            case OrderStep.STOP | OrderStep.TIME_OUT:
+                self._stop(Code.TIMEOUT if todo is OrderStep.TIME_OUT else Code.CANCELLED)
+            case OrderStep.STAGE:
+                if self._staging and self._staging.digest == accepted.digest:  # it found the lock held
                     self._staging = None
-                    self._not_before[deed] = self._uptime + RETRY
+                    self._not_before[todo] = self._uptime + RETRY
                     return RETRY
-                self._begin_staging(taken)
-            case Deed.REBOOT:
+                self._begin_staging(accepted)
+            case OrderStep.REBOOT:
                 change.reboot()
-                self._not_before[deed] = self._uptime + IDLE
+                self._not_before[todo] = self._uptime + IDLE
             case _:
-                DEEDS[deed](self.context, taken, view)
-                return self._look_again(taken, deed)
+                STEPS[todo](self.context, accepted, view)
+                return self._look_again(accepted, todo)
         return IDLE
 
-    def _look_again(self, taken: Taken, deed: Deed) -> float:
+    def _look_again(self, accepted: AcceptedOrder, todo: OrderStep) -> float:
         """At once, unless that was so for the same reason before: nothing may turn round and round."""
-        before, self._latest = self._latest, (taken.order.id, deed)
+        before, self._latest = self._latest, (accepted.order.id, todo)
         return RETRY if before == self._latest else 0.0
 
-    def _end(self, taken: Taken, end: End) -> None:
+    def _end(self, accepted: AcceptedOrder, end: End) -> None:
         """Write down what became of an order, if it is still the one at hand."""
         code, message = end.code.name if end.code else "", end.message
 
         def note(record: Record) -> Record:
             now = record.order
-            if now is None or now.order.id != taken.order.id or not now.running:
+            if now is None or now.order.id != accepted.order.id or not now.running:
                 return record
             return dataclasses.replace(record, order=now.ended(end.result, code, message))
 
         with self._lock:
             kept = amend(self.context, note).order
             self._forget_staging()
-        if kept is not None and kept.order.id == taken.order.id:
-            what = f"order {taken.order.id}, {taken.order.action.value}: {kept.result.value}"
+        if kept is not None and kept.order.id == accepted.order.id:
+            what = f"order {accepted.order.id}, {accepted.order.action.value}: {kept.result.value}"
             bad = f": {code}: {message}" if code else ""
             self.context.monitor.emit(Note(what + bad, "warning" if bad else "info"))
 
@@ -212,26 +212,26 @@ class Desk:
 
     # staging
 
-    def _begin_staging(self, taken: Taken) -> None:
+    def _begin_staging(self, accepted: AcceptedOrder) -> None:
         """Start the install as a job.
 
         Raises:
             ProaError: ``BUSY`` while another job is under way.
         """
         with self._lock:
-            self._staging = Staging(taken.digest)
+            self._staging = Staging(accepted.digest)
             try:
-                self._job = self.bulletin.jobs.start("install", lambda job: self._stage(job, taken))
+                self._job = self.feed.jobs.start("install", lambda job: self._stage(job, accepted))
             except ProaError:
                 self._staging = None
                 raise
 
-    def _stage(self, job: Job, taken: Taken) -> dict[str, Any]:
+    def _stage(self, job: Job, accepted: AcceptedOrder) -> dict[str, Any]:
         context = dataclasses.replace(self.context, cancel=job.cancel)
         try:
             job.slot = look(context).state.good.other.value
-            wanted = InstallOrder(taken.order.release, registry=registry_settings(context.paths))
-            report = self.install(context, wanted, lambda: self._begins(taken.digest))
+            wanted = InstallOrder(accepted.order.release, registry=registry_settings(context.paths))
+            report = self.install(context, wanted, lambda: self._begins(accepted.digest))
         except ProaError as error:
             self._change_staging(over=True, error=error)
             raise

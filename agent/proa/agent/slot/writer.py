@@ -27,7 +27,7 @@ Check = Callable[[int, memoryview], None]
 """Looks at bytes before they are written: their place in the stream, and the bytes. Raises if they are wrong."""
 
 
-class Belt:
+class SlotWriter:
     """Carries a stream to a partition; used in a ``with``, at whose end all is written and flushed.
 
     Whatever ``check`` or the device raise comes out of the method that is called next, or of the ``with``. No byte

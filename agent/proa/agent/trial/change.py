@@ -14,7 +14,7 @@ from proa.agent.node.record import Record, SlotRecord, TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
-from proa.agent.trial.trial import Diary
+from proa.agent.trial.trial import TrialLog
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.core.runtime.files import os_errors
@@ -193,7 +193,7 @@ def roll_back(context: Context, view: View) -> Slot:
     """
     slot = view.running.other
     if view.state.on_trial:
-        Diary(context, view).ended("taken back by order")
+        TrialLog(context, view).ended("taken back by order")
     if view.booted:
         mark_leaving(context)
     write_state(view, bootstate.rollback(view.state))

@@ -22,7 +22,7 @@ from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import BootState, Slot
 
 
-def settle(context: Context) -> View:
+def reconcile(context: Context) -> View:
     """Bring records and boot state in line with this boot; the caller holds the lock. Again is harmless.
 
     Raises:
@@ -138,7 +138,7 @@ def _kernel(context: Context, since: str) -> tuple[str, ...]:
 
 
 def _tell(context: Context, text: str) -> None:
-    remember(context, last=result(context, "settle", ProaError(Code.NO_STATE, text)))
+    remember(context, last=result(context, "reconcile", ProaError(Code.NO_STATE, text)))
     context.monitor.emit(Note(text, "warning"))
 
 

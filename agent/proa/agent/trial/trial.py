@@ -85,7 +85,7 @@ def save_notes(paths: Paths, notes: TrialNotes) -> None:
     files.replace(paths.trial, (json.dumps({"schema": SCHEMA} | asdict(notes), indent=1) + "\n").encode(), 0o600)
 
 
-class Diary:
+class TrialLog:
     """The notes of this boot of the trial. A PERSIST that cannot be written costs the notes, not the trial.
 
     Opened again in the same boot, it goes on where it was.
@@ -142,7 +142,7 @@ def watch(
     context: Context,
     settings: HealthSettings,
     look: Callable[[], Health],
-    diary: Diary,
+    trial_log: TrialLog,
     done: Callable[[], bool],
     *,
     to_the_end: bool = False,
@@ -153,7 +153,7 @@ def watch(
         context: Its clock counts from the kernel's start, and its wish to stop ends the watch.
         settings: Deadline and interval.
         look: One look.
-        diary: Where it is written down.
+        trial_log: Where it is written down.
         done: Whether somebody else ended the trial meanwhile, by an order to commit or to roll back.
         to_the_end: Whether a healthy boot is looked at until its deadline too, since somebody else commits it.
 
@@ -165,7 +165,7 @@ def watch(
     while not done():
         context.cancel.check()
         health = look()
-        diary.saw(health)
+        trial_log.saw(health)
         if deadline.passed or (health.healthy and not to_the_end):
             return health
         if not (health.healthy and waits):

@@ -15,7 +15,7 @@ from proa.agent.trial.etc import hidden_files
 from proa.partition.boot.bootstate import Slot
 
 if TYPE_CHECKING:
-    from proa.agent.node.order_book import Taken
+    from proa.agent.node.order_book import AcceptedOrder
 
 
 def status(context: Context, progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -75,16 +75,16 @@ def _slot(view: View, slot: Slot, writing: Slot | None) -> dict[str, Any]:
     }
 
 
-def _order(taken: Taken | None) -> dict[str, Any] | None:
-    if taken is None:
+def _order(accepted: AcceptedOrder | None) -> dict[str, Any] | None:
+    if accepted is None:
         return None
     return {
-        "id": taken.order.id,
-        "action": taken.order.action.value,
-        "release": taken.order.release,
-        "result": taken.result.value,
-        "code": taken.code,
-        "message": taken.message,
+        "id": accepted.order.id,
+        "action": accepted.order.action.value,
+        "release": accepted.order.release,
+        "result": accepted.result.value,
+        "code": accepted.code,
+        "message": accepted.message,
     }
 
 

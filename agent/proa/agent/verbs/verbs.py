@@ -12,7 +12,7 @@ from proa.agent.node.states import NodeState, Trigger, follow
 from proa.agent.node.view import Context, View, known_slot, look, need_disk
 from proa.agent.slot.damage import mark_damaged, marking
 from proa.agent.trial import change
-from proa.agent.trial.reconcile import settle
+from proa.agent.trial.reconcile import reconcile
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
@@ -25,7 +25,7 @@ Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Behest:
+class Constraints:
     """What the cluster's order adds to a verb.
 
     Attributes:
@@ -37,7 +37,7 @@ class Behest:
     note: change.Amendment = change.unamended
 
 
-BY_HAND: Final = Behest()
+BY_HAND: Final = Constraints()
 
 
 def activate(
@@ -46,7 +46,7 @@ def activate(
     tries: int = TRIES_MAX,
     reboot: bool = False,
     dry_run: bool = False,
-    behest: Behest = BY_HAND,
+    constraints: Constraints = BY_HAND,
 ) -> Report:
     """Arm the staged slot.
 
@@ -56,34 +56,36 @@ def activate(
     """
 
     def check(view: View) -> SlotRecord:
-        behest.check(view)
+        constraints.check(view)
         if reboot:
             change.check_reboot(view)
         return change.check_arm(view, tries, _policy(context, view))
 
     actions = [f"carry /etc over, arm the other slot for {tries} tries", *(["reboot"] if reboot else [])]
-    deed = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, behest.note), check, reboot)
-    return _changed(context, Trigger.ACTIVATE, deed, dry_run)
+    step = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, constraints.note), check, reboot)
+    return _changed(context, Trigger.ACTIVATE, step, dry_run)
 
 
 def deactivate(context: Context, *, dry_run: bool = False) -> Report:
     """Take the arming back."""
-    deed = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
-    return _changed(context, Trigger.DEACTIVATE, deed, dry_run)
+    step = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
+    return _changed(context, Trigger.DEACTIVATE, step, dry_run)
 
 
-def commit(context: Context, *, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
+def commit(context: Context, *, dry_run: bool = False, constraints: Constraints = BY_HAND) -> Report:
     """Make the running trial the good slot, whatever the health checks say.
 
     Raises:
         ProaError: ``NO_TRIAL``.
     """
     actions = ["make the running trial the good slot", f"stop {change.DEADLINE_TIMER}", "record its floor"]
-    deed = _Deed(actions, lambda view, _: change.commit(context, view), behest.check)
-    return _changed(context, Trigger.COMMIT, deed, dry_run)
+    step = _Deed(actions, lambda view, _: change.commit(context, view), constraints.check)
+    return _changed(context, Trigger.COMMIT, step, dry_run)
 
 
-def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False, behest: Behest = BY_HAND) -> Report:
+def rollback(
+    context: Context, *, reboot: bool = False, dry_run: bool = False, constraints: Constraints = BY_HAND
+) -> Report:
     """Go back to the other slot.
 
     Raises:
@@ -97,7 +99,7 @@ def rollback(context: Context, *, reboot: bool = False, dry_run: bool = False, b
             change.check_roll_back(context, view, _floor(context, view))
 
     def work(view: View, _: object) -> None:
-        amend(context, behest.note)
+        amend(context, constraints.note)
         if not _given_up(view):
             change.roll_back(context, view)
 
@@ -151,29 +153,29 @@ class _Deed:
     reboot: bool = False
 
 
-def _changed(context: Context, trigger: Trigger, deed: _Deed, dry_run: bool) -> Report:
+def _changed(context: Context, trigger: Trigger, step: _Deed, dry_run: bool) -> Report:
     if dry_run:
         view = look(context)
         _follow(view, trigger)
-        deed.check(view)
-        return _report(context, view) | {"dry_run": True, "actions": deed.actions}
+        step.check(view)
+        return _report(context, view) | {"dry_run": True, "actions": step.actions}
     need_disk(context)
     with locked(context.paths):
         _settle(context, needed=trigger not in (Trigger.COMMIT, Trigger.ROLLBACK))
         view = look(context)
         _follow(view, trigger)
         with marking(context, view):
-            found = deed.check(view)
-        deed.work(view, found)
-        if deed.reboot:
+            found = step.check(view)
+        step.work(view, found)
+        if step.reboot:
             change.reboot()
-        return _report(context, look(context)) | {"dry_run": False, "actions": deed.actions}
+        return _report(context, look(context)) | {"dry_run": False, "actions": step.actions}
 
 
 def _settle(context: Context, *, needed: bool) -> None:
     """Settle the boot; that it cannot be written down, as on a full disk, must not bar the way on or back."""
     try:
-        settle(context)
+        reconcile(context)
     except ProaError as error:
         if needed:
             raise

@@ -156,7 +156,7 @@ def orders_can_come(config: Config, folder: Path) -> Iterator[Problem]:
     """A trial that waits for an order which nobody may give would always come back."""
     if config.cluster.commit == "order" and config.cluster.group == UNSET:
         what = "'cluster.commit' is \"order\", but without 'cluster.group' nobody may give one"
-        yield Problem(("cluster", "commit"), what, hint="Name the group of the scheduler's courier.")
+        yield Problem(("cluster", "commit"), what, hint="Name the group of the scheduler's proxy.")
 
 
 def command_line_stays_ours(config: Config, folder: Path) -> Iterator[Problem]:

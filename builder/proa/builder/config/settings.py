@@ -276,7 +276,7 @@ class Cluster:
 
     group: int = setting(
         Number(1, (1 << 32) - 2),
-        "The number of the group that may give orders, through `/run/proa/orders.sock`: the one that the courier's pod"
+        "The number of the group that may give orders, through `/run/proa/orders.sock`: the one that the proxy's pod"
         " runs with. There is no such socket if not set.",
         "",
         example=4711,

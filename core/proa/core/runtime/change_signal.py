@@ -1,44 +1,44 @@
-"""One bell for all that happens: whoever waits for something to do waits for it, and looks for himself then."""
+"""One signal for all changes: a thread that waits for work waits for it, and then looks at what there is to do."""
 
 from __future__ import annotations
 
 import threading
 
 
-class Bell:
-    """Rung by threads that have news. A ring that nobody has heard yet is not lost: rings are counted."""
+class ChangeSignal:
+    """Raised by threads that have news. Signals are counted, so none is lost while nobody waits."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._rings = 0
+        self._count = 0
         self.closed = False
-        """Whether it rings no more, and nobody waits any longer."""
+        """Whether it is closed: nothing is signalled any more, and nobody waits."""
 
     @property
-    def rings(self) -> int:
-        """How often it was rung."""
+    def count(self) -> int:
+        """How often it was raised."""
         with self._condition:
-            return self._rings
+            return self._count
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake whoever waits."""
         with self._condition:
-            self._rings += 1
+            self._count += 1
             self._condition.notify_all()
 
     def wait(self, heard: int, seconds: float | None = None) -> int:
-        """Wait until it was rung more often than ``heard``, or is closed.
+        """Wait until it was raised more often than ``heard`` says, or is closed.
 
         Args:
             heard: What this method, or :attr:`rings`, gave the last time.
             seconds: How long at most; without end if none.
 
         Returns:
-            How often it was rung; ``heard`` when the time was up.
+            How often it was raised; ``heard`` when the time was up.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._rings != heard or self.closed, seconds)
-            return self._rings
+            self._condition.wait_for(lambda: self._count != heard or self.closed, seconds)
+            return self._count
 
     def close(self) -> None:
         """Wake everybody for the last time."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.control import log
-from proa.scheduler.control.drain_precheck import Foresight
+from proa.scheduler.control.drain_precheck import DrainPrecheck
 from proa.scheduler.control.draining import blockers_of, undrainable, wanted
-from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.fair_turns import Stints
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
@@ -26,7 +26,7 @@ from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain.drainer import Drainer, Wanted
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.leader_elector import Elector
+from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.planner import Plan, Planner
@@ -82,19 +82,19 @@ class Controller:
         drainer: Drains nodes.
         teller: Tells of it.
         pending: Writes that may not show yet.
-        bell: Rung by all that has news.
+        changed: Raised by all that has news.
         own_node: Where this scheduler runs; empty if nowhere.
         clock: The clock.
         watcher: Is told of every pass and every action.
     """
 
     sources: Sources
-    elector: Elector
+    elector: LeaderElector
     writer: Writer
     drainer: Drainer
-    teller: Teller
+    recorder: EventRecorder
     pending: Pending
-    bell: Bell
+    changed: ChangeSignal
     own_node: str = ""
     clock: Clock = SYSTEM
     watcher: Watcher | None = None
@@ -106,8 +106,8 @@ class Controller:
         self.beat = self.clock.monotonic()
         self._planner = Planner()
         self._reports = Reports(self.writer)
-        self._foresight = Foresight(self.drainer.foresee, self.clock)
-        self._stints = Stints(self.clock)
+        self._precheck = DrainPrecheck(self.drainer.foresee, self.clock)
+        self._fair_turns = Stints(self.clock)
         self._wanted: Mapping[str, Wanted] = {}
         self._away = Backoff(first=0.5, longest=15.0)
         self._rests_until = 0.0
@@ -126,7 +126,7 @@ class Controller:
         while not stop.is_set():
             pause = min(self.step(), LONGEST_WAIT)
             self._expected = self.clock.monotonic() + pause + GATHER
-            heard = self.bell.wait(heard, pause)
+            heard = self.changed.wait(heard, pause)
             stop.wait(GATHER)
         self._lay_down()
 
@@ -154,9 +154,7 @@ class Controller:
         try:
             if self.pending.unknown:
                 self.pending.resolve()
-            self._foresight.look_again(
-                lambda: undrainable(self.last.snapshot, self.last.plan) if self.last else {}, now
-            )
+            self._precheck.look_again(lambda: undrainable(self.last.snapshot, self.last.plan) if self.last else {}, now)
         except ProaError as error:
             return self._patience(error)
         return self._pass(now)
@@ -176,7 +174,7 @@ class Controller:
             resting=self.pending.resting(),
             own_node=self.own_node,
             since=self._since,
-            hopeless=self._foresight.hopeless,
+            undrainable=self._precheck.undrainable,
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
@@ -185,8 +183,8 @@ class Controller:
         if self.watcher is not None:
             self.watcher.saw(self.last)
         self._reports.take(rollouts, plan.statuses)
-        self.teller.stands(snapshot.rollouts, plan.statuses)
-        self.teller.blocked(snapshot.nodes, self.last.blockers)
+        self.recorder.stands(snapshot.rollouts, plan.statuses)
+        self.recorder.blocked(snapshot.nodes, self.last.blockers)
         self._wanted = wanted(snapshot, plan, self._wanted)
         self.drainer.want(self._wanted)
         problem = self._settle(self._reports.write(rollouts, now))
@@ -200,18 +198,18 @@ class Controller:
     def _act(self, snapshot: Snapshot, plan: Plan) -> float | None:
         """Carry the plan out, one write after the other; how long to wait before another try if that is cut short."""
         broken: set[str] = set()
-        for action in self._stints.deal(plan.actions):
+        for action in self._fair_turns.deal(plan.actions):
             self.beat = self.clock.monotonic()
             if action.node not in broken and (pause := self._carry_out(action, snapshot, broken)) is not None:
                 return pause
-        return 0.0 if self._stints.cut else None
+        return 0.0 if self._fair_turns.cut else None
 
     def _carry_out(self, action: Action, snapshot: Snapshot, broken: set[str]) -> float | None:
         """Carry out one action; how long to wait if that ends the pass. ``broken``: nodes that are left for now."""
         try:
             if not self._allows(action, snapshot):
                 broken.add(action.node)
-                self.bell.ring()  # its turn goes to another one
+                self.changed.notify()  # its turn goes to another one
                 return None
         except ProaError as error:
             if error.code is Code.INTERNAL:
@@ -219,7 +217,7 @@ class Controller:
             return self._patience(error)
         written = self.writer.carry_out(action, snapshot)
         self.pending.note(action, written, self.clock.monotonic())
-        self.teller.did(action, written, snapshot.nodes.get(action.node))
+        self.recorder.did(action, written, snapshot.nodes.get(action.node))
         log.info("write", node=action.node, what=_what(action), outcome=written.outcome.value)
         if (pause := self._settle([written], action)) is not None:
             return pause
@@ -233,7 +231,7 @@ class Controller:
         if not isinstance(action, Cordon):
             return True
         policy = snapshot.rollouts[action.mark.rollout].spec.drain
-        return self._foresight.allows(action, policy, self.clock.monotonic())
+        return self._precheck.allows(action, policy, self.clock.monotonic())
 
     def _settle(self, all_written: Iterable[Written], action: Action | None = None) -> float | None:
         """What writes mean for the rest of the pass: how long to wait if it is over, none if it goes on."""
@@ -266,7 +264,7 @@ class Controller:
     def _pause(self, plan: Plan) -> float:
         """How long nothing is to be done, if nothing happens."""
         now, rollouts = self.clock.monotonic(), self.sources.rollouts.objects
-        waits = [self.pending.due(now), self._reports.due(rollouts, now), self._foresight.due(now)]
+        waits = [self.pending.due(now), self._reports.due(rollouts, now), self._precheck.due(now)]
         if plan.wake is not None:
             waits.append((plan.wake - self.clock.now()).total_seconds())
         return max(0.0, min((wait for wait in waits if wait is not None), default=LONGEST_WAIT))
@@ -290,7 +288,7 @@ class Controller:
 
     def _forget(self) -> None:
         self._wanted = {}
-        for part in (self._reports, self._foresight, self._stints, self.pending, self.teller):
+        for part in (self._reports, self._precheck, self._fair_turns, self.pending, self.recorder):
             part.clear()
 
 

@@ -21,7 +21,7 @@ MOST: Final = 20
 
 
 @dataclass(eq=False)
-class Foresight:
+class DrainPrecheck:
     """Nodes that were looked at.
 
     Attributes:
@@ -31,12 +31,12 @@ class Foresight:
 
     look: Callable[[str, Drain], tuple[Blocker, ...]]
     clock: Clock = SYSTEM
-    _hopeless: dict[str, tuple[float, tuple[Blocker, ...]]] = field(default_factory=dict)
+    _undrainable: dict[str, tuple[float, tuple[Blocker, ...]]] = field(default_factory=dict)
 
     @property
-    def hopeless(self) -> Mapping[str, tuple[Blocker, ...]]:
+    def undrainable(self) -> Mapping[str, tuple[Blocker, ...]]:
         """What keeps which nodes from being drained for ever, as far as was looked."""
-        return {node: blockers for node, (_, blockers) in self._hopeless.items()}
+        return {node: blockers for node, (_, blockers) in self._undrainable.items()}
 
     def look_again(self, waiting: Callable[[], Mapping[str, Drain]], now: float) -> None:
         """Look at those again whose time is over, before anything is planned: they are not said to go on meanwhile.
@@ -48,18 +48,18 @@ class Foresight:
         Raises:
             ApiError: When pods cannot be listed for now; where they may not be, what was seen last holds on.
         """
-        over = [node for node, (until, _) in self._hopeless.items() if until <= now][:MOST]
+        over = [node for node, (until, _) in self._undrainable.items() if until <= now][:MOST]
         policies = waiting() if over else {}
         for node in over:
             if node not in policies:
-                del self._hopeless[node]
+                del self._undrainable[node]
                 continue
             try:
                 self._look(node, policies[node], now)
             except ApiError as error:
                 if error.is_away:
                     raise
-                self._hopeless[node] = (now + AGAIN, self._hopeless[node][1])
+                self._undrainable[node] = (now + AGAIN, self._undrainable[node][1])
 
     def allows(self, cordon: Cordon, policy: Drain, now: float) -> bool:
         """Look at a node that is about to be cordoned; whether that makes sense.
@@ -71,20 +71,20 @@ class Foresight:
 
     def due(self, now: float) -> float | None:
         """Seconds until one of them may be looked at again; none if there is none."""
-        return min((max(0.0, until - now) for until, _ in self._hopeless.values()), default=None)
+        return min((max(0.0, until - now) for until, _ in self._undrainable.values()), default=None)
 
     def clear(self) -> None:
         """Another term begins."""
-        self._hopeless.clear()
+        self._undrainable.clear()
 
     def _look(self, node: str, policy: Drain, now: float) -> bool:
         """Look at a node; whether it can be drained."""
         blockers = () if policy.on_timeout is OnTimeout.FORCE else self.look(node, policy)
         if blockers:
-            _, before = self._hopeless.get(node, (0.0, ()))
-            self._hopeless[node] = (now + AGAIN, self._since(blockers, before))
+            _, before = self._undrainable.get(node, (0.0, ()))
+            self._undrainable[node] = (now + AGAIN, self._since(blockers, before))
         else:
-            self._hopeless.pop(node, None)
+            self._undrainable.pop(node, None)
         return not blockers
 
     def _since(self, blockers: tuple[Blocker, ...], before: tuple[Blocker, ...]) -> tuple[Blocker, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import chain
 
 from proa.scheduler.drain.drainer import Wanted
-from proa.scheduler.drain.nodedrain import Wish
+from proa.scheduler.drain.nodedrain import DrainRequest
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import Snapshot
@@ -25,8 +25,8 @@ def wanted(snapshot: Snapshot, plan: Plan, before: Mapping[str, Wanted]) -> dict
             continue
         daemon_sets = rollout.spec.health.daemon_sets
         if name in plan.drains:
-            wish = Wish(rollout.spec.drain, forced=name in plan.forced)
-            found[name] = Wanted(wish, daemon_sets, node.attached)
+            request = DrainRequest(rollout.spec.drain, forced=name in plan.forced)
+            found[name] = Wanted(request, daemon_sets, node.attached)
         elif name in snapshot.pending and name in before:
             found[name] = before[name]
         elif daemon_sets:
@@ -47,5 +47,5 @@ def undrainable(snapshot: Snapshot, plan: Plan) -> dict[str, Drain]:
 def blockers_of(snapshot: Snapshot, plan: Plan) -> tuple[Blocker, ...]:
     """What keeps nodes from being drained, and what would do so for ever with nodes that still follow a rollout."""
     drains = (view.blockers for view in snapshot.drains.values())
-    never = (blockers for name, blockers in snapshot.hopeless.items() if name in plan.verdicts)
+    never = (blockers for name, blockers in snapshot.undrainable.items() if name in plan.verdicts)
     return tuple(chain.from_iterable((*drains, *never)))

@@ -56,7 +56,7 @@ def words(action: Action) -> Said | None:
 
 
 @dataclass(eq=False)
-class Teller:
+class EventRecorder:
     """Tells of each thing once."""
 
     events: Tells

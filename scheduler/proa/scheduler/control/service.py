@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.controller import Controller
-from proa.scheduler.control.event_recorder import Teller
+from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.health import Health
 from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.pending import Pending
@@ -22,8 +22,8 @@ from proa.scheduler.drain.drainer import Drainer
 from proa.scheduler.kube.access import Load
 from proa.scheduler.kube.api import Api, Limits
 from proa.scheduler.kube.emit import Events
-from proa.scheduler.kube.leader_elector import Elector
-from proa.scheduler.kube.lease_timings import Terms, identity
+from proa.scheduler.kube.leader_elector import LeaderElector
+from proa.scheduler.kube.lease_timings import LeaseTimings, identity
 from proa.scheduler.objects.writing import Writer
 
 STUCK: Final = 120.0
@@ -48,7 +48,7 @@ class Settings:
     own_node: str = ""
     own_pod: str = ""
     listen: str = ""
-    terms: Terms = Terms()  # noqa: RUF009 -- frozen
+    terms: LeaseTimings = LeaseTimings()  # noqa: RUF009 -- frozen
 
 
 def serve(settings: Settings) -> None:
@@ -57,24 +57,33 @@ def serve(settings: Settings) -> None:
     Raises:
         ProaError: ``KUBECONFIG``, ``USAGE``; ``INTERNAL`` when a part has ended by a defect.
     """
-    stop, bell, me = threading.Event(), Bell(), identity()
+    stop, changed, me = threading.Event(), ChangeSignal(), identity()
 
     def end(_: int, __: FrameType | None) -> None:
         stop.set()
-        bell.ring()
+        changed.notify()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     api = Api(settings.load)
     half = settings.terms.request / 2
     quick = Api(settings.load, limits=Limits(connect=half, read=half), tally=api.tally)
-    sources = Sources.of(api, bell)
-    elector = Elector(quick, settings.namespace, floor=sources.floor, bell=bell, me=me, terms=settings.terms)
+    sources = Sources.of(api, changed)
+    elector = LeaderElector(
+        quick, settings.namespace, floor=sources.floor, changed=changed, me=me, terms=settings.terms
+    )
     events = Events(api, me)
     own_pod = f"{settings.namespace}/{settings.own_pod}" if settings.own_pod else ""
-    drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, bell, own_pod=own_pod)
+    drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, changed, own_pod=own_pod)
     controller = Controller(
-        sources, elector, Writer(api, elector), drainer, Teller(events), Pending(api.get), bell, settings.own_node
+        sources,
+        elector,
+        Writer(api, elector),
+        drainer,
+        EventRecorder(events),
+        Pending(api.get),
+        changed,
+        settings.own_node,
     )
     metrics = Metrics(sources, api.tally, lambda: elector.leading, lambda: events.dropped)
     controller.watcher = metrics

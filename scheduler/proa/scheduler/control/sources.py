@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
@@ -27,15 +27,15 @@ class Sources:
     budgets: Reflector[BudgetView]
 
     @staticmethod
-    def of(api: Source, bell: Bell, clock: Clock = SYSTEM) -> Sources:
-        """Those of an API server; the bell is rung when one of them has changed."""
+    def of(api: Source, changed: ChangeSignal, clock: Clock = SYSTEM) -> Sources:
+        """Those of an API server; the signal is raised when one of them has changed."""
         return Sources(
             Reflector(
-                api, paths.NODES, lambda item, before: reading.node(item, before, clock.now()), bell, clock=clock
+                api, paths.NODES, lambda item, before: reading.node(item, before, clock.now()), changed, clock=clock
             ),
-            Reflector(api, NODE_OSES, reading.node_os, bell, clock=clock),
-            Reflector(api, OS_ROLLOUTS, reading.rollout, bell, clock=clock),
-            Reflector(api, paths.BUDGETS, budgets.project, bell, clock=clock),
+            Reflector(api, NODE_OSES, reading.node_os, changed, clock=clock),
+            Reflector(api, OS_ROLLOUTS, reading.rollout, changed, clock=clock),
+            Reflector(api, paths.BUDGETS, budgets.project, changed, clock=clock),
         )
 
     def __iter__(self) -> Iterator[Reflector[Any]]:

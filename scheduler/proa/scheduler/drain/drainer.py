@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain import evictor, pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.evictor import Ask, Evictor
-from proa.scheduler.drain.nodedrain import NodeDrain, Wish
+from proa.scheduler.drain.nodedrain import DrainRequest, NodeDrain
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.drain.undrainable import foresee
 from proa.scheduler.kube import paths
@@ -51,7 +51,7 @@ class Wanted:
         attached: Volumes that are attached to it.
     """
 
-    wish: Wish | None = None
+    request: DrainRequest | None = None
     daemon_sets: tuple[DaemonSet, ...] = ()
     attached: tuple[str, ...] = ()
 
@@ -75,7 +75,7 @@ class Drainer:
         api: The API server.
         may_act: Whether we lead, asked before each eviction.
         budgets: The disruption budgets of the cluster, by their keys.
-        bell: Rung when a drain has got on.
+        changed: Raised when a drain has got on.
         clock: The clock.
         own_pod: The pod that this scheduler runs in, as ``NAMESPACE/NAME``; empty if in none. It stays on its node, as
             nobody else would drain that one to its end; it dies with the reboot, and its kubelet starts it again.
@@ -84,12 +84,12 @@ class Drainer:
     api: Server
     may_act: Callable[[], bool]
     budgets: Callable[[], Mapping[str, BudgetView]]
-    bell: Bell
+    changed: ChangeSignal
     clock: Clock = SYSTEM
     own_pod: str = ""
 
     def __post_init__(self) -> None:
-        self._news = Bell()
+        self._news = ChangeSignal()
         self._lock = threading.Lock()
         self._wanted: Mapping[str, Wanted] = {}
         self._followed: dict[str, _Followed] = {}
@@ -114,7 +114,7 @@ class Drainer:
             if wanted == self._wanted:
                 return
             self._wanted = dict(wanted)
-        self._news.ring()
+        self._news.notify()
 
     @property
     def evicted(self) -> int:
@@ -148,7 +148,7 @@ class Drainer:
     def stop(self, seconds: float = 3.0) -> bool:
         """Stop, soon; whether all has ended."""
         self._stop.set()
-        self._news.ring()
+        self._news.notify()
         if self._thread.ident is not None:
             self._thread.join(seconds)
         self._evictor.stop()
@@ -163,7 +163,7 @@ class Drainer:
                 self._stop.wait(_GATHER)
         except Exception as error:  # noqa: BLE001 -- it is raised again in whoever wants something
             self._defect = error
-            self.bell.ring()
+            self.changed.notify()
         finally:
             for followed in self._followed.values():
                 followed.reflector.stop()
@@ -203,15 +203,15 @@ class Drainer:
             return 1.0
         known = {pod.key: pod for pod in self._others(reflector.objects.values())}
         followed.daemon_set = _not_ready(known, want.daemon_sets)
-        if want.wish is None:
+        if want.request is None:
             followed.view, followed.since = DrainView(done=False), None
             return None
         now = self.clock.monotonic()
         followed.since = now if followed.since is None else followed.since
         budgets = self.budgets().values()
-        look = followed.drain.look(known, want.attached, want.wish, budgets, self.clock.now(), now)
-        asks += [Ask(followed.drain, pod, want.wish.policy) for pod in look.evict]
-        asks += [Ask(followed.drain, pod, want.wish.policy, delete=True) for pod in look.delete]
+        look = followed.drain.look(known, want.attached, want.request, budgets, self.clock.now(), now)
+        asks += [Ask(followed.drain, pod, want.request.policy) for pod in look.evict]
+        asks += [Ask(followed.drain, pod, want.request.policy, delete=True) for pod in look.delete]
         settled = followed.since + SETTLE - now
         followed.view = DrainView(look.done and settled <= 0, look.blockers)
         wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
@@ -223,7 +223,7 @@ class Drainer:
 
     def _show(self, wanted: Mapping[str, Wanted]) -> None:
         """Put out how all stands, and tell if that has changed."""
-        views = {name: self._followed[name].view for name, want in wanted.items() if want.wish is not None}
+        views = {name: self._followed[name].view for name, want in wanted.items() if want.request is not None}
         sets = {
             name: said
             for name, want in wanted.items()
@@ -231,7 +231,7 @@ class Drainer:
         }
         if views != self._views or sets != self._daemon_sets:
             self._views, self._daemon_sets = views, sets
-            self.bell.ring()
+            self.changed.notify()
 
 
 def _not_ready(known: Mapping[str, PodView], daemon_sets: tuple[DaemonSet, ...]) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.drain.eviction import Tries
 from proa.scheduler.drain.nodedrain import NodeDrain
@@ -70,7 +70,7 @@ class Evictor:
 
     api: Server
     may_act: Callable[[], bool]
-    news: Bell
+    news: ChangeSignal
     evicted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -128,7 +128,7 @@ class Evictor:
         except ProaError as problem:
             error = ApiError(0, problem.message)
         self._answers.append((ask, tries, error))
-        self.news.ring()
+        self.news.notify()
 
     def _find_volumes(self, ask: Ask) -> None:
         """Before the pod is gone: claims that were made for it go with it."""

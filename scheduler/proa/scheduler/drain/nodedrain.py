@@ -21,7 +21,7 @@ LATE: Final = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
-class Wish:
+class DrainRequest:
     """What is wanted of the drain of one node.
 
     Attributes:
@@ -72,7 +72,7 @@ class NodeDrain:
         self,
         pods: Mapping[str, PodView],
         attached: Collection[str],
-        wish: Wish,
+        request: DrainRequest,
         budgets: Iterable[BudgetView],
         when: datetime,
         now: float,
@@ -82,7 +82,7 @@ class NodeDrain:
         Args:
             pods: All pods on the node, by their keys.
             attached: Volumes that are attached to it.
-            wish: What is wanted.
+            request: What is wanted.
             budgets: The disruption budgets of the cluster.
             when: The time, for people.
             now: The monotonic clock's.
@@ -96,26 +96,26 @@ class NodeDrain:
         left = 0
         staying: set[str] = set()
         for key, pod in pods.items():
-            what, why = fate(pod, wish.policy)
+            what, why = fate(pod, request.policy)
             if what is Fate.STAYS:
                 staying.update(() if pod.finished else pod.claims)
                 continue
             if pod.deleting is not None:
                 rest = ends_by(pod, when) - when + LATE
                 late = rest <= timedelta(0)
-                left += not (late and wish.forced)
+                left += not (late and request.forced)
                 if late:
                     blockers.append(self._blocker(key, "", "", "it was asked to end, and does not", when))
                 else:
                     wakes.append(rest.total_seconds())
                 continue
             left += 1
-            if what is Fate.BLOCKED and not wish.forced:
+            if what is Fate.BLOCKED and not request.forced:
                 blockers.append(self._blocker(key, "", "", why, when))
                 continue
             tries = self.tries.setdefault(key, Tries(pod.uid, now, now))
             if not tries.under_way and now >= tries.due:
-                (delete if wish.forced else evict).append(pod)
+                (delete if request.forced else evict).append(pod)
             elif not tries.under_way:
                 wakes.append(tries.due - now)
             if now - tries.since >= SOON and (said := _why(pod, tries, budgets)):
@@ -125,7 +125,7 @@ class NodeDrain:
             blockers.append(self._blocker("", "", volume, f"it is still attached, for claim {claim}", when))
         current = {(blocker.pod, blocker.budget, blocker.volume) for blocker in blockers}
         self._since = {key: since for key, since in self._since.items() if key in current}
-        done = not left and (not volumes or wish.forced)
+        done = not left and (not volumes or request.forced)
         return Look(tuple(evict), tuple(delete), tuple(blockers), done, min(wakes, default=None))
 
     def _still(self, attached: Collection[str], staying: Collection[str]) -> dict[str, str]:
@@ -156,7 +156,9 @@ def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str
             return None
 
 
-def hopeless(pods: Iterable[PodView], policy: Drain, budgets: Iterable[BudgetView], node: str) -> tuple[Blocker, ...]:
+def undrainable(
+    pods: Iterable[PodView], policy: Drain, budgets: Iterable[BudgetView], node: str
+) -> tuple[Blocker, ...]:
     """What would be in the way for ever, told before anything is done to a node."""
     found = []
     known = tuple(budgets)

@@ -17,6 +17,8 @@ _MIRROR: Final = "kubernetes.io/config.mirror"
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _GRACE: Final = 30
 """Seconds that a pod has to end where it does not say (Kubernetes, "Pod Lifecycle", "Termination of Pods")."""
+_LONGEST_GRACE: Final = 10 * 365 * 86400
+"""Seconds that stand for any longer grace: dates end in the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def project(item: Object, before: PodView | None = None) -> PodView:
         empty_dir=any("emptyDir" in volume for volume in volumes),
         claims=tuple(_claims(metadata, volumes)),
         deleting=read_time(str(metadata.get("deletionTimestamp") or "")),
-        grace=grace if isinstance(grace, int) else _GRACE,
+        grace=min(max(grace, 0), _LONGEST_GRACE) if isinstance(grace, int) else _GRACE,
     )
 
 

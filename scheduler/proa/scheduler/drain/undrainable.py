@@ -7,7 +7,7 @@ from typing import Protocol
 
 from proa.scheduler.drain import pods
 from proa.scheduler.drain.budgets import BudgetView
-from proa.scheduler.drain.nodedrain import hopeless
+from proa.scheduler.drain.nodedrain import undrainable
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.rollout import Drain
@@ -34,4 +34,4 @@ def foresee(
     """
     query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
     found = [pods.project(item) for page in api.pages(paths.PODS, query) for item in page.get("items") or ()]
-    return hopeless((pod for pod in found if pod.key != own_pod), policy, budgets, node)
+    return undrainable((pod for pod in found if pod.key != own_pod), policy, budgets, node)

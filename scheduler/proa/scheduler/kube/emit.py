@@ -13,7 +13,7 @@ from datetime import UTC
 from typing import Final, Protocol
 from uuid import uuid4
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
@@ -101,7 +101,7 @@ class Events:
     dropped: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._bell = Bell()
+        self._changed = ChangeSignal()
         self._lock = threading.Lock()
         self._queue: deque[Told] = deque()
         self._known: OrderedDict[Told, _Known] = OrderedDict()
@@ -126,7 +126,7 @@ class Events:
                 self.dropped += 1
                 return
             self._queue.append(told)
-        self._bell.ring()
+        self._changed.notify()
 
     # life
 
@@ -137,7 +137,7 @@ class Events:
     def stop(self, seconds: float = 3.0) -> bool:
         """Write what waits, if that is soon done, and end; whether all has ended."""
         self._closing = True
-        self._bell.ring()
+        self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(seconds)
         return not self._thread.is_alive()
@@ -146,7 +146,7 @@ class Events:
         heard = 0
         while not self._is_over():
             pause = self.step()
-            heard = heard if pause == 0.0 or self._is_over() else self._bell.wait(heard, pause)
+            heard = heard if pause == 0.0 or self._is_over() else self._changed.wait(heard, pause)
 
     def _is_over(self) -> bool:
         return self._closing and (not self._queue or self._backoff.failures > 0)

@@ -1,9 +1,9 @@
 """One leader among several schedulers, by a Lease (``coordination.k8s.io/v1``).
 
-What a leader may rely on: as long as :attr:`Elector.leading` is true, no other one leads. It becomes false by the
+What a leader may rely on: as long as :attr:`LeaderElector.leading` is true, no other one leads. It becomes false by the
 passing of time alone, also while nothing of this process runs, and well before any other may take the lease. What it
-may not rely on is that it is still true when a request arrives: each write carries the :attr:`Elector.fence` for that,
-the transitions of the lease, and the API server refuses the writes of another fence than the lease's.
+may not rely on is that it is still true when a request arrives: each write carries the :attr:`LeaderElector.fence` for
+that, the transitions of the lease, and the API server refuses the writes of another fence than the lease's.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any, Final
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.epoch import FIRST
-from proa.scheduler.kube.lease_timings import BootClock, Leases, Role, Seen, Term, Terms, identity
+from proa.scheduler.kube.lease_timings import BootClock, Leases, LeaseTimings, Role, Seen, Term, identity
 from proa.scheduler.kube.stream import Object
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
@@ -33,7 +33,7 @@ _TICK: Final = 0.2
 
 
 @dataclass(eq=False)
-class Elector:
+class LeaderElector:
     """Competes for a lease in a thread of its own, until it is stopped.
 
     Attributes:
@@ -41,7 +41,7 @@ class Elector:
         namespace: Of the lease.
         name: Of the lease.
         floor: The highest fence that was seen on any object; -1 for none, none as long as not all have been seen.
-        bell: Rung when the role changes.
+        changed: Raised when the role changes.
         me: Who this is.
         terms: How long things take.
         clock: The clock.
@@ -54,9 +54,9 @@ class Elector:
     namespace: str
     name: str = "proa-scheduler"
     floor: Callable[[], int | None] = lambda: -1
-    bell: Bell = field(default_factory=Bell)
+    changed: ChangeSignal = field(default_factory=ChangeSignal)
     me: str = field(default_factory=identity)
-    terms: Terms = Terms()  # noqa: RUF009 -- frozen
+    terms: LeaseTimings = LeaseTimings()  # noqa: RUF009 -- frozen
     clock: Clock = field(default_factory=BootClock)
     random: Callable[[], float] = jitter
     holder: str = field(default="", init=False)
@@ -153,7 +153,7 @@ class Elector:
                 self._stop.wait(self.step())
         except Exception as error:  # noqa: BLE001 -- it is raised again in whoever asks
             self._defect, self._term = error, None
-            self.bell.ring()
+            self.changed.notify()
 
     # inside
 
@@ -309,7 +309,7 @@ class Elector:
         role = self.role
         if role is not self._told:
             self._told = role
-            self.bell.ring()
+            self.changed.notify()
 
 
 def _whole(value: object, otherwise: int) -> int:

@@ -14,7 +14,7 @@ from proa.scheduler.kube.stream import Object
 
 
 class Leases(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`; each request must end within :attr:`Terms.request`."""
+    """What is asked of :class:`proa.scheduler.kube.api.Api`; each request ends within :attr:`LeaseTimings.request`."""
 
     def get(self, path: str) -> Object:
         """An object."""
@@ -38,7 +38,7 @@ class BootClock(SystemClock):
 
 
 @dataclass(frozen=True)
-class Terms:
+class LeaseTimings:
     """How long things take, in seconds.
 
     Attributes:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
@@ -65,7 +65,7 @@ class Reflector(Generic[V]):
         source: The API server.
         path: The collection.
         project: What is kept of an object.
-        bell: Rung when a view has changed, when all has been seen, and when the thread has ended by a defect.
+        changed: Raised when a view has changed, when all has been seen, and when the thread has ended by a defect.
         fields: A field selector, such as ``spec.nodeName=n1`` of pods, or ``metadata.name=n1``.
         clock: The clock.
         random: A number from 0 to 1, another one at every call.
@@ -76,7 +76,7 @@ class Reflector(Generic[V]):
     source: Source
     path: str
     project: Project[V]
-    bell: Bell = field(default_factory=Bell)
+    changed: ChangeSignal = field(default_factory=ChangeSignal)
     fields: str = ""
     clock: Clock = SYSTEM
     random: Callable[[], float] = jitter
@@ -153,7 +153,7 @@ class Reflector(Generic[V]):
                 self._stop.wait(self.cycle())
         except Exception as error:  # noqa: BLE001 -- it is raised again in whoever reads the views
             self._defect = error
-            self.bell.ring()
+            self.changed.notify()
 
     def cycle(self) -> float:
         """One watch, and a list before it where one is needed; how many seconds to wait before the next one."""
@@ -252,7 +252,7 @@ class Reflector(Generic[V]):
         self._synced = True
         self._set_version(version)
         if news:
-            self.bell.ring()
+            self.changed.notify()
 
     def _take(self, event: Event) -> None:
         """Take one event of the watch."""
@@ -263,7 +263,7 @@ class Reflector(Generic[V]):
             changed = self._cache.put(name, None if gone else self.project(event.object, self._cache.get(name)))
         self._set_version(_version(event.object))
         if changed:
-            self.bell.ring()
+            self.changed.notify()
 
     def _set_version(self, version: str) -> None:
         self._version = version or self._version

@@ -56,7 +56,7 @@ class Writes(Protocol):
 
 
 class Leadership(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.leader_elector.Elector`."""
+    """What is asked of :class:`proa.scheduler.kube.leader_elector.LeaderElector`."""
 
     @property
     def leading(self) -> bool:

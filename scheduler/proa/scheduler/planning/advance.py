@@ -12,155 +12,157 @@ from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
 from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
 from proa.scheduler.planning.evidence import examine
-from proa.scheduler.planning.node_progress import Standing, Step
+from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"
 UNMARKED: Final = "the release is left, and without our mark no node is rebooted: it returns by itself"
 
 
-def _draining(campaign: Campaign, standing: Standing) -> None:
-    node, mark = standing.node, standing.mark
+def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    node, mark = progress.node, progress.mark
     if mark is None:
         return None
-    if campaign.halted and not campaign.aim.back:
-        return _release(campaign, standing, "Halted", Reason.Halted)
+    if rollout_pass.halted and not rollout_pass.aim.back:
+        return _release(rollout_pass, progress, "Halted", Reason.Halted)
     if node.hold is not None:
-        return _release(campaign, standing, "Held", Reason.Held)
+        return _release(rollout_pass, progress, "Held", Reason.Held)
     if not node.unschedulable:
-        campaign.actions.append(parking(campaign, standing, "Uncordoned", "a person has uncordoned the node"))
-        return _release(campaign, standing, "Uncordoned", Reason.Parked)
-    drain = campaign.snapshot.drains.get(node.name)
-    since = max(mark.since, campaign.snapshot.since or mark.since)
-    deadline = since + duration.parse(campaign.spec.drain.timeout)
+        rollout_pass.actions.append(parking(rollout_pass, progress, "Uncordoned", "a person has uncordoned the node"))
+        return _release(rollout_pass, progress, "Uncordoned", Reason.Parked)
+    drain = rollout_pass.snapshot.drains.get(node.name)
+    since = max(mark.since, rollout_pass.snapshot.since or mark.since)
+    deadline = since + duration.parse(rollout_pass.spec.drain.timeout)
     if drain is not None and drain.done:
-        return _boot(campaign, standing)
-    if campaign.now >= deadline:
-        return _overdue(campaign, standing, deadline)
-    campaign.drains[node.name] = deadline
-    campaign.wakes.append(deadline)
+        return _boot(rollout_pass, progress)
+    if rollout_pass.now >= deadline:
+        return _overdue(rollout_pass, progress, deadline)
+    rollout_pass.drains[node.name] = deadline
+    rollout_pass.wakes.append(deadline)
     blockers = "; ".join(blocker.reason for blocker in drain.blockers) if drain else ""
-    campaign.say(standing, Verdict(Reason.Draining, blockers))
+    rollout_pass.say(progress, Verdict(Reason.Draining, blockers))
     return None
 
 
-def _overdue(campaign: Campaign, standing: Standing, deadline: datetime) -> None:
+def _overdue(rollout_pass: RolloutPass, progress: NodeProgress, deadline: datetime) -> None:
     """The drain took too long."""
-    if _only_the_reboot_helps(campaign, standing, deadline):
-        return _boot(campaign, standing)
-    drain = campaign.snapshot.drains.get(standing.node.name)
+    if _only_the_reboot_helps(rollout_pass, progress, deadline):
+        return _boot(rollout_pass, progress)
+    drain = rollout_pass.snapshot.drains.get(progress.node.name)
     what = "; ".join(blocker.reason for blocker in drain.blockers) if drain else "pods are left"
-    message = f"not drained within {campaign.spec.drain.timeout}: {what}"
-    match campaign.spec.drain.on_timeout:
+    message = f"not drained within {rollout_pass.spec.drain.timeout}: {what}"
+    match rollout_pass.spec.drain.on_timeout:
         case OnTimeout.PARK:
-            campaign.actions.append(parking(campaign, standing, "DrainTimeout", message))
-            _release(campaign, standing, "DrainTimeout", Reason.Parked)
+            rollout_pass.actions.append(parking(rollout_pass, progress, "DrainTimeout", message))
+            _release(rollout_pass, progress, "DrainTimeout", Reason.Parked)
         case OnTimeout.ABORT:
-            campaign.actions.append(failure(campaign, standing, "DrainTimeout", message))
-            _release(campaign, standing, "DrainTimeout", Reason.BackingOff)
+            rollout_pass.actions.append(failure(rollout_pass, progress, "DrainTimeout", message))
+            _release(rollout_pass, progress, "DrainTimeout", Reason.BackingOff)
         case OnTimeout.FORCE:
-            campaign.drains[standing.node.name] = deadline
-            campaign.forced.add(standing.node.name)
-            campaign.say(standing, Verdict(Reason.Draining, f"{message}; what is left is deleted"))
+            rollout_pass.drains[progress.node.name] = deadline
+            rollout_pass.forced.add(progress.node.name)
+            rollout_pass.say(progress, Verdict(Reason.Draining, f"{message}; what is left is deleted"))
     return None
 
 
-def _only_the_reboot_helps(campaign: Campaign, standing: Standing, deadline: datetime) -> bool:
+def _only_the_reboot_helps(rollout_pass: RolloutPass, progress: NodeProgress, deadline: datetime) -> bool:
     """Whether the node was NotReady all the time, on the way back: a kubelet that is ill never ends what was evicted.
 
     Its pods count as not ready with every disruption budget already.
     """
-    node, began = standing.node, deadline - duration.parse(campaign.spec.drain.timeout)
-    return campaign.aim.back and not node.ready and node.ready_since is not None and node.ready_since <= began
+    node, began = progress.node, deadline - duration.parse(rollout_pass.spec.drain.timeout)
+    return rollout_pass.aim.back and not node.ready and node.ready_since is not None and node.ready_since <= began
 
 
-def _boot(campaign: Campaign, standing: Standing) -> None:
-    verb = Verb.ROLLBACK if campaign.aim.back else Verb.BOOT
-    _give(campaign, standing, verb, campaign.spec.health.timeout)
-    campaign.say(standing, Verdict(Reason.Booting))
+def _boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    verb = Verb.ROLLBACK if rollout_pass.aim.back else Verb.BOOT
+    _give(rollout_pass, progress, verb, rollout_pass.spec.health.timeout)
+    rollout_pass.say(progress, Verdict(Reason.Booting))
 
 
-def _booting(campaign: Campaign, standing: Standing) -> None:
-    campaign.say(standing, Verdict(Reason.Booting))
-    _blame_if_late(campaign, standing, "BootTimeout", "the node has not come back")
+def _booting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    rollout_pass.say(progress, Verdict(Reason.Booting))
+    _blame_if_late(rollout_pass, progress, "BootTimeout", "the node has not come back")
 
 
-def _trial(campaign: Campaign, standing: Standing) -> None:
-    status = standing.os.status if standing.os else None
-    if standing.os is None or status is None or status.booted is None:
+def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    status = progress.os.status if progress.os else None
+    if progress.os is None or status is None or status.booted is None:
         return None
-    if campaign.halted and status.booted.release == campaign.aim.digest and campaign.aim.back:
-        if standing.mark is None:
-            return campaign.say(standing, Verdict(Reason.Proving, UNMARKED))
-        return _give(campaign, standing, Verb.ROLLBACK, campaign.spec.health.timeout)
-    evidence = examine(standing, campaign.spec.health, _daemon_set(campaign, standing), campaign.now)
+    if rollout_pass.halted and status.booted.release == rollout_pass.aim.digest and rollout_pass.aim.back:
+        if progress.mark is None:
+            return rollout_pass.say(progress, Verdict(Reason.Proving, UNMARKED))
+        return _give(rollout_pass, progress, Verb.ROLLBACK, rollout_pass.spec.health.timeout)
+    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
     proof = Proof(status.booted.boot_id, status.booted.root_hash)
-    order = standing.os.order
+    order = progress.os.order
     if evidence.complete and not (order and order.action is Verb.COMMIT and order.trial == proof):
-        _give(campaign, standing, Verb.COMMIT, COMMIT_TIMEOUT, proof)
-        return campaign.say(standing, Verdict(Reason.Committing))
+        _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
+        return rollout_pass.say(progress, Verdict(Reason.Committing))
     if evidence.until:
-        campaign.wakes.append(evidence.until)
-    _blame_if_late(campaign, standing, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
-    return campaign.say(standing, Verdict(Reason.Proving, evidence.missing))
+        rollout_pass.wakes.append(evidence.until)
+    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
+    return rollout_pass.say(progress, Verdict(Reason.Proving, evidence.missing))
 
 
-def _committing(campaign: Campaign, standing: Standing) -> None:
-    campaign.say(standing, Verdict(Reason.Committing))
-    _blame_if_late(campaign, standing, "CommitTimeout", "the node was ordered to commit, and has not said that it did")
+def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    rollout_pass.say(progress, Verdict(Reason.Committing))
+    _blame_if_late(
+        rollout_pass, progress, "CommitTimeout", "the node was ordered to commit, and has not said that it did"
+    )
 
 
-def _finishing(campaign: Campaign, standing: Standing) -> None:
-    status = standing.os.status if standing.os else None
-    booted, mark = (status.booted if status else None), standing.mark
+def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    status = progress.os.status if progress.os else None
+    booted, mark = (status.booted if status else None), progress.mark
     if booted is None or mark is None:
         return None
     if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is
-        return _release(campaign, standing, "NotNeeded", Reason.UpToDate)
-    evidence = examine(standing, campaign.spec.health, _daemon_set(campaign, standing), campaign.now)
+        return _release(rollout_pass, progress, "NotNeeded", Reason.UpToDate)
+    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
     if evidence.complete:
-        if campaign.snapshot.since is None or mark.since >= campaign.snapshot.since:
-            campaign.finished.append(max(0, round((campaign.now - mark.since).total_seconds())))
-        return _release(campaign, standing, "Done", Reason.Finishing)
-    _blame_if_late(campaign, standing, "Unwell", f"committed, but not well: {evidence.missing}")
+        if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
+            rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
+        return _release(rollout_pass, progress, "Done", Reason.Finishing)
+    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not well: {evidence.missing}")
     if evidence.until:
-        campaign.wakes.append(evidence.until)
-    return campaign.say(standing, Verdict(Reason.Finishing, evidence.missing))
+        rollout_pass.wakes.append(evidence.until)
+    return rollout_pass.say(progress, Verdict(Reason.Finishing, evidence.missing))
 
 
-def _left(campaign: Campaign, standing: Standing) -> None:
-    record = standing.os.record if standing.os else None
-    _release(campaign, standing, (record.reason if record else "") or "Revoked", Reason.BackingOff)
+def _left(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    record = progress.os.record if progress.os else None
+    _release(rollout_pass, progress, (record.reason if record else "") or "Revoked", Reason.BackingOff)
 
 
-def _recall(campaign: Campaign, standing: Standing) -> None:
+def _recall(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     """Before a place is given back: an order that comes late must not reboot a node that has pods again."""
-    if standing.os is not None:
-        campaign.actions.append(recall(standing.os, campaign.now))
-    campaign.say(standing, Verdict(Reason.TakingBack))
+    if progress.os is not None:
+        rollout_pass.actions.append(recall(progress.os, rollout_pass.now))
+    rollout_pass.say(progress, Verdict(Reason.TakingBack))
 
 
-def _failed_staging(campaign: Campaign, standing: Standing) -> None:
-    code, message = _error(standing, "the node could not fetch the release")
-    campaign.actions.append(failure(campaign, standing, code or "StageFailed", message))
-    campaign.say(standing, Verdict(Reason.BackingOff, message))
+def _failed_staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    code, message = _error(progress, "the node could not fetch the release")
+    rollout_pass.actions.append(failure(rollout_pass, progress, code or "StageFailed", message))
+    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
 
 
-def _failed_boot(campaign: Campaign, standing: Standing) -> None:
-    code, message = _error(standing, "the node did not reboot as ordered")
-    campaign.actions.append(failure(campaign, standing, code or "BootFailed", message))
-    campaign.say(standing, Verdict(Reason.BackingOff, message))
+def _failed_boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    code, message = _error(progress, "the node did not reboot as ordered")
+    rollout_pass.actions.append(failure(rollout_pass, progress, code or "BootFailed", message))
+    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
 
 
-def _returned(campaign: Campaign, standing: Standing) -> None:
-    code, message = _error(standing, "the node came back from its trial")
-    campaign.actions.append(failure(campaign, standing, "RolledBack", message, fault=code != AWAY))
-    campaign.say(standing, Verdict(Reason.BackingOff, message))
+def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    code, message = _error(progress, "the node came back from its trial")
+    rollout_pass.actions.append(failure(rollout_pass, progress, "RolledBack", message, fault=code != AWAY))
+    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
 
 
-BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+BY_STEP: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.FINISHING: _finishing,
     Step.RECALL: _recall,
     Step.LEFT: _left,
@@ -175,34 +177,36 @@ BY_STEP: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
 """What is done at each of these steps, those first that give a place back."""
 
 
-def _give(campaign: Campaign, standing: Standing, verb: Verb, timeout: str, proof: Proof | None = None) -> None:
-    if standing.os is not None:
-        release = "" if verb is Verb.COMMIT else campaign.spec.release
-        number = standing.os.next_id(campaign.now)
-        campaign.actions.append(Give(standing.node.name, number, verb, release, proof, timeout))
+def _give(
+    rollout_pass: RolloutPass, progress: NodeProgress, verb: Verb, timeout: str, proof: Proof | None = None
+) -> None:
+    if progress.os is not None:
+        release = "" if verb is Verb.COMMIT else rollout_pass.spec.release
+        number = progress.os.next_id(rollout_pass.now)
+        rollout_pass.actions.append(Give(progress.node.name, number, verb, release, proof, timeout))
 
 
-def _release(campaign: Campaign, standing: Standing, reason: str, verdict: Reason) -> None:
-    campaign.actions.append(Uncordon(standing.node.name, reason))
-    campaign.say(standing, Verdict(verdict))
+def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, verdict: Reason) -> None:
+    rollout_pass.actions.append(Uncordon(progress.node.name, reason))
+    rollout_pass.say(progress, Verdict(verdict))
 
 
-def _blame_if_late(campaign: Campaign, standing: Standing, reason: str, what: str) -> None:
+def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, what: str) -> None:
     """Count a node that takes longer than it may from its last order on: nothing holds a place for ever in silence."""
-    limit = campaign.spec.health.timeout
-    if is_late(campaign, standing, duration.parse(limit)):
+    limit = rollout_pass.spec.health.timeout
+    if is_late(rollout_pass, progress, duration.parse(limit)):
         message = f"{what} (within {limit})"
-        campaign.actions.append(failure(campaign, standing, reason, message, fault=True))
+        rollout_pass.actions.append(failure(rollout_pass, progress, reason, message, fault=True))
 
 
-def _daemon_set(campaign: Campaign, standing: Standing) -> str | None:
-    wanted = campaign.spec.health.daemon_sets
+def _daemon_set(rollout_pass: RolloutPass, progress: NodeProgress) -> str | None:
+    wanted = rollout_pass.spec.health.daemon_sets
     if wanted:
-        campaign.proofs[standing.node.name] = wanted
-    return campaign.snapshot.daemon_sets.get(standing.node.name)
+        rollout_pass.proofs[progress.node.name] = wanted
+    return rollout_pass.snapshot.daemon_sets.get(progress.node.name)
 
 
-def _error(standing: Standing, otherwise: str) -> tuple[str, str]:
-    status = standing.os.status if standing.os else None
+def _error(progress: NodeProgress, otherwise: str) -> tuple[str, str]:
+    status = progress.os.status if progress.os else None
     error = status.last_error if status else None
     return (error.code, error.message or otherwise) if error else ("", otherwise)

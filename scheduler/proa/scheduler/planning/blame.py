@@ -8,8 +8,8 @@ from typing import Final
 
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Note
-from proa.scheduler.planning.node_progress import Standing
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Record
 from proa.scheduler.spec.times import read
 
@@ -21,68 +21,72 @@ AWAY: Final = "NO_COMMIT_ORDER"
 """The agent's code for a trial that was well, and that nobody ordered to commit: no fault of the release."""
 
 
-def failure(campaign: Campaign, standing: Standing, reason: str, message: str, *, fault: bool = False) -> Note:
+def failure(
+    rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str, *, fault: bool = False
+) -> Note:
     """A try that failed.
 
     Args:
-        campaign: The rollout.
-        standing: The node.
+        rollout_pass: The rollout.
+        progress: The node.
         reason: In a word.
         message: In a sentence.
         fault: Whether it counts against the release at once, however many tries are left.
     """
-    before = _before(campaign, standing)
+    before = _before(rollout_pass, progress)
     failures = before.failures + 1
-    failed = before.failed or fault or failures > campaign.spec.retry.limit
-    record = dataclasses.replace(before, failures=failures, failed=failed, not_before=_turn(campaign, before.failures))
-    return _note(standing, record, reason, message)
+    failed = before.failed or fault or failures > rollout_pass.spec.retry.limit
+    record = dataclasses.replace(
+        before, failures=failures, failed=failed, not_before=_turn(rollout_pass, before.failures)
+    )
+    return _note(progress, record, reason, message)
 
 
-def parking(campaign: Campaign, standing: Standing, reason: str, message: str) -> Note:
+def parking(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str) -> Note:
     """A try that was broken off, and that is nobody's fault."""
-    before = _before(campaign, standing)
-    record = dataclasses.replace(before, parks=before.parks + 1, not_before=_turn(campaign, before.parks))
-    return _note(standing, record, reason, message)
+    before = _before(rollout_pass, progress)
+    record = dataclasses.replace(before, parks=before.parks + 1, not_before=_turn(rollout_pass, before.parks))
+    return _note(progress, record, reason, message)
 
 
-def is_late(campaign: Campaign, standing: Standing, limit: timedelta) -> bool:
+def is_late(rollout_pass: RolloutPass, progress: NodeProgress, limit: timedelta) -> bool:
     """Whether a node took longer than ``limit`` from its last order on; if not, it is looked at again then.
 
     What was counted already is late no more. While the scheduler was away a node may have heard and told nothing.
     """
-    order = standing.os.order if standing.os else None
-    if order and standing.os and standing.os.record and standing.os.record.order >= order.id:
+    order = progress.os.order if progress.os else None
+    if order and progress.os and progress.os.record and progress.os.record.order >= order.id:
         return False
     since = read(order.issued) if order else None
     if since is None:
-        since = standing.mark.since if standing.mark else campaign.now
-    if campaign.snapshot.since is not None:
-        since = max(since, campaign.snapshot.since)
-    if campaign.now >= since + limit:
+        since = progress.mark.since if progress.mark else rollout_pass.now
+    if rollout_pass.snapshot.since is not None:
+        since = max(since, rollout_pass.snapshot.since)
+    if rollout_pass.now >= since + limit:
         return True
-    campaign.wakes.append(since + limit)
+    rollout_pass.wakes.append(since + limit)
     return False
 
 
-def waiting(standing: Standing, now: datetime) -> datetime | None:
+def waiting(progress: NodeProgress, now: datetime) -> datetime | None:
     """When a node has its next turn; none if that is now."""
-    until = standing.record.not_before if standing.record else None
+    until = progress.record.not_before if progress.record else None
     return until if until is not None and now < until else None
 
 
-def _before(campaign: Campaign, standing: Standing) -> Record:
-    aim = campaign.aim
-    return standing.record or Record(aim.rollout, aim.digest, aim.attempt, back=aim.back)
+def _before(rollout_pass: RolloutPass, progress: NodeProgress) -> Record:
+    aim = rollout_pass.aim
+    return progress.record or Record(aim.rollout, aim.digest, aim.attempt, back=aim.back)
 
 
-def _turn(campaign: Campaign, times: int) -> datetime:
-    backoff = duration.parse(campaign.spec.retry.backoff)
+def _turn(rollout_pass: RolloutPass, times: int) -> datetime:
+    backoff = duration.parse(rollout_pass.spec.retry.backoff)
     wait: timedelta = min(LONGEST, backoff * (1 << min(times, 16)))
-    return campaign.now + wait
+    return rollout_pass.now + wait
 
 
-def _note(standing: Standing, record: Record, reason: str, message: str) -> Note:
-    order = standing.os.order.id if standing.os and standing.os.order else 0
-    mark = standing.mark.since if standing.mark else None
+def _note(progress: NodeProgress, record: Record, reason: str, message: str) -> Note:
+    order = progress.os.order.id if progress.os and progress.os.order else 0
+    mark = progress.mark.since if progress.mark else None
     counted = dataclasses.replace(record, order=order, mark=mark, reason=reason, message=message[:1024])
-    return Note(standing.node.name, counted, reason, message)
+    return Note(progress.node.name, counted, reason, message)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proa.core.orders.messages import Booted
-from proa.scheduler.planning.node_progress import Standing
+from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.spec.rollout import Health
 
 
@@ -28,20 +28,20 @@ class Evidence:
         return not self.missing
 
 
-def examine(standing: Standing, health: Health, daemon_set: str | None, now: datetime) -> Evidence:
+def examine(progress: NodeProgress, health: Health, daemon_set: str | None, now: datetime) -> Evidence:
     """Look at all that is demanded, in the order in which it comes.
 
     Args:
-        standing: The node, with our mark.
+        progress: The node, with our mark.
         health: What is demanded.
         daemon_set: Which DaemonSet's pod is not ready on the node; empty if all are, none if nobody has looked yet.
         now: The time.
     """
-    booted = standing.os.status.booted if standing.os and standing.os.status else None
-    missing = _boot(standing, booted)
+    booted = progress.os.status.booted if progress.os and progress.os.status else None
+    missing = _boot(progress, booted)
     if missing:
         return Evidence(missing)
-    node = standing.node
+    node = progress.node
     if not node.ready:
         return Evidence("the node is not Ready")
     if health.ready_seconds:
@@ -51,25 +51,25 @@ def examine(standing: Standing, health: Health, daemon_set: str | None, now: dat
             return Evidence(f"the node has been Ready for {max(0, int((now - since).total_seconds()))} s", until)
     if health.daemon_sets and daemon_set != "":
         return Evidence(f"the pod of DaemonSet {daemon_set} is not ready" if daemon_set else "DaemonSets are looked at")
-    return _agent(standing)
+    return _agent(progress)
 
 
-def _boot(standing: Standing, booted: Booted | None) -> str:
+def _boot(progress: NodeProgress, booted: Booted | None) -> str:
     """It is another boot than before, and the node's two witnesses, agent and kubelet, speak of the same one."""
     if booted is None:
         return "the agent has not reported what runs"
-    if standing.mark is not None and booted.boot_id == standing.mark.boot_id:
+    if progress.mark is not None and booted.boot_id == progress.mark.boot_id:
         return "the node has not rebooted"
-    if standing.mark is not None and standing.mark.root_hash not in ("", booted.root_hash):
+    if progress.mark is not None and progress.mark.root_hash not in ("", booted.root_hash):
         return "what runs has another root hash than what was staged"
-    if standing.node.boot_id != booted.boot_id:
+    if progress.node.boot_id != booted.boot_id:
         return "the kubelet still reports another boot"
     return ""
 
 
-def _agent(standing: Standing) -> Evidence:
+def _agent(progress: NodeProgress) -> Evidence:
     """A trial's own health checks; without the condition the agent has not got so far."""
-    status = standing.os.status if standing.os else None
+    status = progress.os.status if progress.os else None
     if status is None or status.booted is None or status.booted.committed:
         return Evidence()
     for condition in status.conditions:

@@ -13,10 +13,10 @@ from typing import Final
 from proa.scheduler.planning.actions import Cordon, Verdict
 from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.node_progress import Standing
-from proa.scheduler.planning.precedence import Others
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.rollout import ControlPlane, Zones
 from proa.scheduler.spec.times import text
 
@@ -31,15 +31,15 @@ class Cluster:
 
     control_plane_away: frozenset[str]
 
-    def after(self, campaign: Campaign) -> Cluster:
+    def after(self, rollout_pass: RolloutPass) -> Cluster:
         """The same for the rollout that is planned next: whom this one cordons is away."""
-        cordoned = (action.node for action in campaign.actions if isinstance(action, Cordon))
-        nodes = campaign.snapshot.nodes
+        cordoned = (action.node for action in rollout_pass.actions if isinstance(action, Cordon))
+        nodes = rollout_pass.snapshot.nodes
         return Cluster(self.control_plane_away | {name for name in cordoned if nodes[name].control_plane})
 
 
 @dataclass(frozen=True)
-class Sight:
+class GateContext:
     """What the gates look at, besides the node.
 
     Attributes:
@@ -49,96 +49,101 @@ class Sight:
         cluster: What matters beyond the rollout.
     """
 
-    campaign: Campaign
+    rollout_pass: RolloutPass
     canaries: frozenset[str] | None
-    others: Others
+    precedence: Precedence
     cluster: Cluster
 
 
-Gate = Callable[[Sight, Standing], Verdict | None]
+Gate = Callable[[GateContext, NodeProgress], Verdict | None]
 
 
-def _halted(sight: Sight, _: Standing) -> Verdict | None:
-    campaign = sight.campaign
-    return Verdict(Reason.Halted, campaign.status.halted) if campaign.halted and not campaign.aim.back else None
+def _halted(context: GateContext, _: NodeProgress) -> Verdict | None:
+    rollout_pass = context.rollout_pass
+    return (
+        Verdict(Reason.Halted, rollout_pass.status.halted)
+        if rollout_pass.halted and not rollout_pass.aim.back
+        else None
+    )
 
 
-def _paused(sight: Sight, _: Standing) -> Verdict | None:
-    return Verdict(Reason.Paused) if sight.campaign.spec.paused else None
+def _paused(context: GateContext, _: NodeProgress) -> Verdict | None:
+    return Verdict(Reason.Paused) if context.rollout_pass.spec.paused else None
 
 
-def _held(_: Sight, standing: Standing) -> Verdict | None:
-    hold = standing.node.hold
+def _held(_: GateContext, progress: NodeProgress) -> Verdict | None:
+    hold = progress.node.hold
     return Verdict(Reason.Held, hold) if hold is not None else None
 
 
-def _not_ready(sight: Sight, standing: Standing) -> Verdict | None:
+def _not_ready(context: GateContext, progress: NodeProgress) -> Verdict | None:
     """A node that is ill waits; but not for the way back, which may be what cures it."""
-    return None if standing.node.ready or sight.campaign.aim.back else Verdict(Reason.NotReady)
+    return None if progress.node.ready or context.rollout_pass.aim.back else Verdict(Reason.NotReady)
 
 
-def _given_up(sight: Sight, standing: Standing) -> Verdict | None:
-    record = standing.record
-    if record is None or record.failures <= sight.campaign.spec.retry.limit:
+def _given_up(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    record = progress.record
+    if record is None or record.failures <= context.rollout_pass.spec.retry.limit:
         return None
     return Verdict(Reason.GivenUp, record.message)
 
 
-def _waiting(sight: Sight, standing: Standing) -> Verdict | None:
-    until = waiting(standing, sight.campaign.now)
+def _waiting(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    until = waiting(progress, context.rollout_pass.now)
     if until is None:
         return None
-    sight.campaign.wakes.append(until)
-    parked = standing.record is not None and standing.record.parks > 0 and not standing.record.failures
+    context.rollout_pass.wakes.append(until)
+    parked = progress.record is not None and progress.record.parks > 0 and not progress.record.failures
     return Verdict(Reason.Parked if parked else Reason.BackingOff, f"until {text(until)}")
 
 
-def _canary(sight: Sight, standing: Standing) -> Verdict | None:
-    canaries = sight.canaries
-    if canaries is None or standing.node.name in canaries:
+def _canary(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    canaries = context.canaries
+    if canaries is None or progress.node.name in canaries:
         return None
-    reason = Reason.Soaking if is_soaking(sight.campaign) else Reason.AwaitingCanary
+    reason = Reason.Soaking if is_soaking(context.rollout_pass) else Reason.AwaitingCanary
     return Verdict(reason, ", ".join(sorted(canaries)))
 
 
-def _staging_others(sight: Sight, _: Standing) -> Verdict | None:
-    if not sight.others.fetching or sight.campaign.aim.back:
+def _staging_others(context: GateContext, _: NodeProgress) -> Verdict | None:
+    if not context.precedence.fetching or context.rollout_pass.aim.back:
         return None
-    return Verdict(Reason.StagingOthers, f"{sight.others.fetching} nodes do not have it yet")
+    return Verdict(Reason.StagingOthers, f"{context.precedence.fetching} nodes do not have it yet")
 
 
-def _control_plane_order(sight: Sight, standing: Standing) -> Verdict | None:
-    rule, others = sight.campaign.spec.order.control_plane, sight.others
-    if rule is ControlPlane.FIRST and not standing.node.control_plane and others.control_plane:
+def _control_plane_order(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    rule, precedence = context.rollout_pass.spec.order.control_plane, context.precedence
+    if rule is ControlPlane.FIRST and not progress.node.control_plane and precedence.control_plane:
         return Verdict(Reason.ControlPlaneFirst)
-    if rule is ControlPlane.LAST and standing.node.control_plane and others.workers:
+    if rule is ControlPlane.LAST and progress.node.control_plane and precedence.workers:
         return Verdict(Reason.ControlPlaneLater)
     return None
 
 
-def _control_plane_busy(sight: Sight, standing: Standing) -> Verdict | None:
-    away = sight.cluster.control_plane_away
-    if not standing.node.control_plane or not away - {standing.node.name}:
+def _control_plane_busy(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    away = context.cluster.control_plane_away
+    if not progress.node.control_plane or not away - {progress.node.name}:
         return None
     return Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(away))}")
 
 
-def _zone(sight: Sight, standing: Standing) -> Verdict | None:
-    zone = sight.others.zone
-    if sight.campaign.spec.order.zones is not Zones.ONE_AT_A_TIME or zone in (None, standing.node.zone):
+def _zone(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    zone = context.precedence.zone
+    if context.rollout_pass.spec.order.zones is not Zones.ONE_AT_A_TIME or zone in (None, progress.node.zone):
         return None
     return Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
 
 
-def undrainable(sight: Sight, standing: Standing) -> Verdict | None:
+def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:
     """Whether a node could never be drained."""
-    found = sight.campaign.snapshot.hopeless.get(standing.node.name)
+    found = context.rollout_pass.snapshot.undrainable.get(progress.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None
 
 
-def _own_node(sight: Sight, standing: Standing) -> Verdict | None:
-    own = standing.node.name == sight.campaign.snapshot.own_node
-    return Verdict(Reason.OwnNodeLast) if own and sight.others.workers + sight.others.control_plane else None
+def _own_node(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    own = progress.node.name == context.rollout_pass.snapshot.own_node
+    waiting = context.precedence.workers + context.precedence.control_plane
+    return Verdict(Reason.OwnNodeLast) if own and waiting else None
 
 
 REST: Final[tuple[Gate, ...]] = (_halted, _paused, _held, _not_ready, _given_up, _waiting, _canary)
@@ -155,10 +160,10 @@ START: Final[tuple[Gate, ...]] = (
 """The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
 
 
-def shut(gates: tuple[Gate, ...], sight: Sight, standing: Standing) -> Iterator[Verdict]:
+def shut(gates: tuple[Gate, ...], context: GateContext, progress: NodeProgress) -> Iterator[Verdict]:
     """The verdict of every gate that is shut for a node."""
     for gate in gates:
-        if verdict := gate(sight, standing):
+        if verdict := gate(context, progress):
             yield verdict
 
 
@@ -172,15 +177,15 @@ class Keeper:
     """
 
     gates: tuple[Gate, ...]
-    sight: Sight
+    context: GateContext
     _known: dict[tuple[str, bool], Verdict | None] = field(default_factory=dict)
 
-    def verdict(self, standing: Standing) -> Verdict | None:
+    def verdict(self, progress: NodeProgress) -> Verdict | None:
         """The first gate that is shut; none if all are open."""
-        node, canaries, snapshot = standing.node, self.sight.canaries, self.sight.campaign.snapshot
-        if not standing.plain or node.name == snapshot.own_node or node.name in snapshot.hopeless:
-            return next(shut(self.gates, self.sight, standing), None)
+        node, canaries, snapshot = progress.node, self.context.canaries, self.context.rollout_pass.snapshot
+        if not progress.plain or node.name == snapshot.own_node or node.name in snapshot.undrainable:
+            return next(shut(self.gates, self.context, progress), None)
         group = node.zone, canaries is None or node.name in canaries
         if group not in self._known:
-            self._known[group] = next(shut(self.gates, self.sight, standing), None)
+            self._known[group] = next(shut(self.gates, self.context, progress), None)
         return self._known[group]

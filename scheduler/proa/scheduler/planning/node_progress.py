@@ -84,7 +84,7 @@ BEGUN: Final = UNDER_WAY | {Step.REACHED}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NodeProgress:
     """A node's standing.
 
     Attributes:
@@ -115,7 +115,7 @@ class Standing:
         return self.record.failures + self.record.parks if self.record else 0
 
 
-def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
+def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeProgress:
     """Where a node stands."""
     mark = node.mark if node.mark is not None and node.mark.rollout == aim.rollout else None
     record = _record(os, aim)
@@ -124,7 +124,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> Standing:
     ordered = os is not None and is_reboot_out(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is Step.RECALL
     plain = node.ready and node.hold is None and record is None and not node.control_plane
-    return Standing(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
+    return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> Record | None:

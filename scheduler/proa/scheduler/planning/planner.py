@@ -16,12 +16,12 @@ from proa.scheduler.planning import canary, gates, orphans, status
 from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
-from proa.scheduler.planning.holds import Cluster, Sight
-from proa.scheduler.planning.node_progress import Aim, Standing, Step, is_reboot_out, stand
+from proa.scheduler.planning.holds import Cluster, GateContext
+from proa.scheduler.planning.node_progress import Aim, NodeProgress, Step, is_reboot_out, stand
 from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign, aim_of, is_halted
+from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
 from proa.scheduler.planning.silent import BY_SILENCE
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
@@ -59,7 +59,7 @@ def plan(snapshot: Snapshot, now: datetime) -> Plan:
     return Planner().plan(snapshot, now)
 
 
-_Known = tuple[NodeView, NodeOSView | None, tuple[str, ...], Standing | None]
+_Known = tuple[NodeView, NodeOSView | None, tuple[str, ...], NodeProgress | None]
 
 
 class Planner:
@@ -70,7 +70,7 @@ class Planner:
         self._known: dict[str, _Known] = {}
         self._calendars: dict[str, Calendar] = {}
         self._problems: dict[str, tuple[RolloutSpec, Problem | None]] = {}
-        self._sights: dict[str, Sight] = {}
+        self._sights: dict[str, GateContext] = {}
 
     def plan(self, snapshot: Snapshot, now: datetime) -> Plan:
         """The plan for one moment."""
@@ -99,20 +99,20 @@ class Planner:
         self._sights.clear()
         for name, view in acting.items():
             if name not in statuses:
-                campaign = self._campaign(view, aims[name], groups[name], snapshot, now)
-                self._sights[name] = _run(campaign, cluster)
-                cluster = cluster.after(campaign)
-                campaigns.append(campaign)
-                statuses[name] = status.finish(campaign)
-                verdicts.update(campaign.verdicts)
+                rollout_pass = self._rollout_pass(view, aims[name], groups[name], snapshot, now)
+                self._sights[name] = _run(rollout_pass, cluster)
+                cluster = cluster.after(rollout_pass)
+                campaigns.append(rollout_pass)
+                statuses[name] = status.finish(rollout_pass)
+                verdicts.update(rollout_pass.verdicts)
         return _merge(campaigns, given_back, wakes, verdicts, _signed(statuses, snapshot.own_node), now)
 
-    def standing(self, name: str) -> Standing | None:
+    def progress(self, name: str) -> NodeProgress | None:
         """Where a node stood in the last plan."""
         known = self._known.get(name)
         return known[3] if known else None
 
-    def sight(self, rollout: str) -> Sight | None:
+    def context(self, rollout: str) -> GateContext | None:
         """What the gates looked at in the last plan; none of a rollout that does not act."""
         return self._sights.get(rollout)
 
@@ -128,12 +128,12 @@ class Planner:
 
     def _group(
         self, snapshot: Snapshot, acting: Mapping[str, RolloutView], aims: Mapping[str, Aim]
-    ) -> tuple[dict[str, list[Standing]], set[tuple[str, ...]], dict[str, Verdict]]:
+    ) -> tuple[dict[str, list[NodeProgress]], set[tuple[str, ...]], dict[str, Verdict]]:
         """The nodes of each rollout; the rollouts that share nodes; verdicts of nodes that no rollout counts."""
         epoch = tuple((view.spec, aims[name]) for name, view in acting.items())
         if epoch != self._epoch:
             self._epoch, self._known = epoch, {}
-        groups: dict[str, list[Standing]] = {name: [] for name in acting}
+        groups: dict[str, list[NodeProgress]] = {name: [] for name in acting}
         conflicts: set[tuple[str, ...]] = set()
         verdicts: dict[str, Verdict] = {}
         known, oses = self._known, snapshot.oses
@@ -142,9 +142,9 @@ class Planner:
             entry = known.get(name)
             if entry is None or entry[0] is not node or entry[1] is not os:
                 entry = known[name] = _know(node, os, acting, aims)
-            chosen, standing = entry[2], entry[3]
-            if standing is not None:
-                groups[chosen[0]].append(standing)
+            chosen, progress = entry[2], entry[3]
+            if progress is not None:
+                groups[chosen[0]].append(progress)
             elif len(chosen) > 1:
                 conflicts.add(chosen)
                 verdicts[name] = Verdict(Reason.Conflict, ", ".join(chosen))
@@ -167,18 +167,18 @@ class Planner:
         return orphans.find(marked, idle, self._answering)
 
     def _answering(self, name: str) -> tuple[str, ...]:
-        _, _, chosen, standing = self._known[name]
-        return chosen if standing is not None or len(chosen) > 1 else ()
+        _, _, chosen, progress = self._known[name]
+        return chosen if progress is not None or len(chosen) > 1 else ()
 
-    def _campaign(
-        self, view: RolloutView, aim: Aim, standings: list[Standing], snapshot: Snapshot, now: datetime
-    ) -> Campaign:
+    def _rollout_pass(
+        self, view: RolloutView, aim: Aim, progresses: list[NodeProgress], snapshot: Snapshot, now: datetime
+    ) -> RolloutPass:
         calendar = self._calendars.get(view.name)
         if calendar is None or calendar.spec is not view.spec:
             calendar = self._calendars[view.name] = Calendar(view.spec)
-        campaign = Campaign(view, aim, standings, snapshot, now, calendar)
-        campaign.halted = is_halted(view) or bool(campaign.status.halted)
-        return campaign
+        rollout_pass = RolloutPass(view, aim, progresses, snapshot, now, calendar)
+        rollout_pass.halted = is_halted(view) or bool(rollout_pass.status.halted)
+        return rollout_pass
 
 
 def _know(node: NodeView, os: NodeOSView | None, acting: Mapping[str, RolloutView], aims: Mapping[str, Aim]) -> _Known:
@@ -207,35 +207,35 @@ def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
     return not node.ready or node.unschedulable or node.mark is not None or ordered
 
 
-def _run(campaign: Campaign, cluster: Cluster) -> Sight:
+def _run(rollout_pass: RolloutPass, cluster: Cluster) -> GateContext:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
-    status.judge(campaign)
+    status.judge(rollout_pass)
     for step, act in _ACTS.items():
-        for standing in campaign.at_rest(step):
-            act(campaign, standing)
-    canaries = canary.choose(campaign)
-    sight = Sight(campaign, canaries, look(campaign, canaries), cluster)
-    gates.stage(campaign, sight)
-    gates.start(campaign, sight)
-    return sight
+        for progress in rollout_pass.at_rest(step):
+            act(rollout_pass, progress)
+    canaries = canary.choose(rollout_pass)
+    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries), cluster)
+    gates.stage(rollout_pass, context)
+    gates.start(rollout_pass, context)
+    return context
 
 
-def _say(reason: Reason) -> Callable[[Campaign, Standing], None]:
+def _say(reason: Reason) -> Callable[[RolloutPass, NodeProgress], None]:
     verdict = Verdict(reason)
 
-    def say(campaign: Campaign, standing: Standing) -> None:
-        campaign.say(standing, verdict)
+    def say(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+        rollout_pass.say(progress, verdict)
 
     return say
 
 
-def _reached(campaign: Campaign, standing: Standing) -> None:
-    campaign.say(standing, _BACK if campaign.aim.back else _DONE)
+def _reached(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    rollout_pass.say(progress, _BACK if rollout_pass.aim.back else _DONE)
 
 
 _DONE: Final = Verdict(Reason.UpToDate)
 _BACK: Final = Verdict(Reason.BackOnOld)
-_ACTS: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+_ACTS: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     **BY_STEP,
     **BY_SILENCE,
     Step.FOREIGN: _say(Reason.ForeignTrial),
@@ -253,7 +253,7 @@ def _signed(statuses: Mapping[str, RolloutStatus], own_node: str) -> dict[str, R
 
 
 def _merge(
-    campaigns: list[Campaign],
+    campaigns: list[RolloutPass],
     given_back: list[Action],
     wakes: list[datetime],
     verdicts: Mapping[str, Verdict],
@@ -262,17 +262,17 @@ def _merge(
 ) -> Plan:
     drains: dict[str, datetime] = {}
     proofs: dict[str, tuple[DaemonSet, ...]] = {}
-    for campaign in campaigns:
-        drains |= campaign.drains
-        proofs |= campaign.proofs
-    every = [*wakes, *(wake for campaign in campaigns for wake in campaign.wakes)]
+    for rollout_pass in campaigns:
+        drains |= rollout_pass.drains
+        proofs |= rollout_pass.proofs
+    every = [*wakes, *(wake for rollout_pass in campaigns for wake in rollout_pass.wakes)]
     return Plan(
-        actions=(*given_back, *(action for campaign in campaigns for action in campaign.actions)),
+        actions=(*given_back, *(action for rollout_pass in campaigns for action in rollout_pass.actions)),
         verdicts=verdicts,
-        by_rollout={campaign.view.name: campaign.verdicts for campaign in campaigns},
+        by_rollout={rollout_pass.view.name: rollout_pass.verdicts for rollout_pass in campaigns},
         statuses=statuses,
         drains=drains,
-        forced=frozenset(name for campaign in campaigns for name in campaign.forced),
+        forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
         proofs=proofs,
         wake=min((wake for wake in every if wake > now), default=None),
     )

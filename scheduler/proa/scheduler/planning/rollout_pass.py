@@ -13,7 +13,7 @@ from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Action, Verdict
 from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.history import begun
-from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, Standing, Step
+from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import DaemonSet, OnFailure, RolloutSpec
@@ -43,13 +43,13 @@ def aim_of(view: RolloutView) -> Aim:
 
 
 @dataclass
-class Campaign:
+class RolloutPass:
     """A rollout in one pass of the planner.
 
     Attributes:
         view: The rollout.
         aim: Where it wants its nodes.
-        standings: Its nodes, but for those that a person, or the spec, has excluded.
+        progresses: Its nodes, but for those that a person, or the spec, has excluded.
         snapshot: All that is known.
         now: The time.
         calendar: The windows of its spec.
@@ -65,7 +65,7 @@ class Campaign:
 
     view: RolloutView
     aim: Aim
-    standings: Sequence[Standing]
+    progresses: Sequence[NodeProgress]
     snapshot: Snapshot
     now: datetime
     calendar: Calendar
@@ -90,7 +90,7 @@ class Campaign:
     @property
     def total(self) -> int:
         """How many nodes follow it."""
-        return len(self.standings)
+        return len(self.progresses)
 
     @property
     def expected(self) -> timedelta:
@@ -106,9 +106,9 @@ class Campaign:
         return self.calendar.allowance(self.now, self.total, self.expected)
 
     @cached_property
-    def failed(self) -> list[Standing]:
+    def failed(self) -> list[NodeProgress]:
         """Nodes on which the release has failed, in this attempt."""
-        return [standing for standing in self.standings if standing.record is not None and standing.record.failed]
+        return [progress for progress in self.progresses if progress.record is not None and progress.record.failed]
 
     def borne(self) -> int:
         """How many failed nodes are borne."""
@@ -118,29 +118,29 @@ class Campaign:
         """Change the status that is going to be written."""
         self.status = dataclasses.replace(self.status, **changes)  # type: ignore[arg-type]  # by name
 
-    def say(self, standing: Standing, verdict: Verdict) -> None:
+    def say(self, progress: NodeProgress, verdict: Verdict) -> None:
         """Note why a node does or does not move."""
-        self.verdicts[standing.node.name] = verdict
+        self.verdicts[progress.node.name] = verdict
 
     @cached_property
-    def by_step(self) -> Mapping[Step, list[Standing]]:
+    def by_step(self) -> Mapping[Step, list[NodeProgress]]:
         """The nodes at each step."""
-        found: dict[Step, list[Standing]] = {step: [] for step in Step}
-        for standing in self.standings:
-            found[standing.step].append(standing)
+        found: dict[Step, list[NodeProgress]] = {step: [] for step in Step}
+        for progress in self.progresses:
+            found[progress.step].append(progress)
         return found
 
     @cached_property
-    def under_way(self) -> list[Standing]:
+    def under_way(self) -> list[NodeProgress]:
         """Its nodes between cordon and uncordon."""
-        return [standing for step in UNDER_WAY for standing in self.by_step[step]]
+        return [progress for step in UNDER_WAY for progress in self.by_step[step]]
 
     @cached_property
     def away(self) -> int:
         """How many of its nodes are away, for whatever reason."""
-        return sum([standing.away for standing in self.standings])
+        return sum([progress.away for progress in self.progresses])
 
-    def at_rest(self, step: Step) -> Sequence[Standing]:
+    def at_rest(self, step: Step) -> Sequence[NodeProgress]:
         """The nodes at a step, but for those with a write of ours that may not show yet."""
         pending, found = self.snapshot.pending, self.by_step[step]
-        return [standing for standing in found if standing.node.name not in pending] if pending else found
+        return [progress for progress in found if progress.node.name not in pending] if pending else found

@@ -13,57 +13,57 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
 from proa.scheduler.planning.blame import failure, is_late
-from proa.scheduler.planning.node_progress import Standing, Step
+from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.times import read
 
 
-def _new(campaign: Campaign, standing: Standing) -> None:
-    campaign.actions.append(Create(standing.node.name))
-    _without_object(campaign, standing, Reason.New)
+def _new(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    rollout_pass.actions.append(Create(progress.node.name))
+    _without_object(rollout_pass, progress, Reason.New)
 
 
-def _recreated(campaign: Campaign, standing: Standing) -> None:
-    if standing.os is not None:
-        campaign.actions.append(Forget(standing.node.name, standing.os.uid))
-    _without_object(campaign, dataclasses.replace(standing, os=None), Reason.Recreated)
+def _recreated(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    if progress.os is not None:
+        rollout_pass.actions.append(Forget(progress.node.name, progress.os.uid))
+    _without_object(rollout_pass, dataclasses.replace(progress, os=None), Reason.Recreated)
 
 
-def _without_object(campaign: Campaign, standing: Standing, reason: Reason) -> None:
+def _without_object(rollout_pass: RolloutPass, progress: NodeProgress, reason: Reason) -> None:
     """There is nothing of its own to write a failure down in."""
-    if _is_overdue(campaign, standing):
-        campaign.actions.append(Uncordon(standing.node.name, Reason.AgentSilent.name))
-    campaign.say(standing, Verdict(reason))
+    if _is_overdue(rollout_pass, progress):
+        rollout_pass.actions.append(Uncordon(progress.node.name, Reason.AgentSilent.name))
+    rollout_pass.say(progress, Verdict(reason))
 
 
-def _silent(campaign: Campaign, standing: Standing) -> None:
-    if _is_overdue(campaign, standing):
+def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    if _is_overdue(rollout_pass, progress):
         message = "the node has our mark, and its agent has told nothing since its object was made"
-        campaign.actions.append(failure(campaign, standing, Reason.AgentSilent.name, message))
-    campaign.say(standing, Verdict(Reason.AgentSilent))
+        rollout_pass.actions.append(failure(rollout_pass, progress, Reason.AgentSilent.name, message))
+    rollout_pass.say(progress, Verdict(Reason.AgentSilent))
 
 
-def _is_overdue(campaign: Campaign, standing: Standing) -> bool:
+def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     """Whether a marked node has had its time: from its last order on, or to be drained first where it got none."""
-    if standing.mark is None:
+    if progress.mark is None:
         return False
-    limit = duration.parse(campaign.spec.health.timeout)
-    if not _is_ordered(standing, standing.mark):
-        limit += duration.parse(campaign.spec.drain.timeout)
-        standing = dataclasses.replace(standing, os=None)
-    return is_late(campaign, standing, limit)
+    limit = duration.parse(rollout_pass.spec.health.timeout)
+    if not _is_ordered(progress, progress.mark):
+        limit += duration.parse(rollout_pass.spec.drain.timeout)
+        progress = dataclasses.replace(progress, os=None)
+    return is_late(rollout_pass, progress, limit)
 
 
-def _is_ordered(standing: Standing, mark: Mark) -> bool:
+def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:
     """Whether it was given an order under its mark."""
-    order = standing.os.order if standing.os else None
+    order = progress.os.order if progress.os else None
     issued = read(order.issued) if order else None
     return issued is not None and issued >= mark.since
 
 
-BY_SILENCE: Final[Mapping[Step, Callable[[Campaign, Standing], None]]] = {
+BY_SILENCE: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.NEW: _new,
     Step.RECREATED: _recreated,
     Step.SILENT: _silent,

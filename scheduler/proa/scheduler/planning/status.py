@@ -10,7 +10,7 @@ from typing import Final
 from proa.core.orders.messages import Condition
 from proa.scheduler.planning.node_progress import Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.spec.rollout import OnFailure
 from proa.scheduler.spec.rolloutstatus import (
@@ -26,37 +26,37 @@ from proa.scheduler.spec.rolloutstatus import (
 from proa.scheduler.spec.times import text
 
 
-def judge(campaign: Campaign) -> None:
+def judge(rollout_pass: RolloutPass) -> None:
     """Halt the rollout when more has failed than is borne."""
-    failed = campaign.failed
-    if campaign.halted or len(failed) <= campaign.borne():
+    failed = rollout_pass.failed
+    if rollout_pass.halted or len(failed) <= rollout_pass.borne():
         return
     names = ", ".join(f"{one.node.name} ({one.record.reason})" for one in failed[:5] if one.record)
-    what = f"failed on {len(failed)} nodes, {campaign.borne()} are borne: {names}"
-    digests = tuple(dict.fromkeys((campaign.aim.digest, *campaign.status.failed_digests)))[:MAX_DIGESTS]
-    campaign.halted = True
-    campaign.change(halted=what[:MAX_HALTED], failed_digests=digests)
+    what = f"failed on {len(failed)} nodes, {rollout_pass.borne()} are borne: {names}"
+    digests = tuple(dict.fromkeys((rollout_pass.aim.digest, *rollout_pass.status.failed_digests)))[:MAX_DIGESTS]
+    rollout_pass.halted = True
+    rollout_pass.change(halted=what[:MAX_HALTED], failed_digests=digests)
 
 
-def finish(campaign: Campaign) -> RolloutStatus:
+def finish(rollout_pass: RolloutPass) -> RolloutStatus:
     """The status as it is to be written."""
-    counts = _counts(campaign)
-    phase = _phase(campaign, counts)
+    counts = _counts(rollout_pass)
+    phase = _phase(rollout_pass, counts)
     done = phase in (RolloutPhase.COMPLETE, RolloutPhase.ROLLED_BACK)
-    opens = campaign.allowance.opens
-    campaign.change(
-        observed_generation=campaign.view.generation,
+    opens = rollout_pass.allowance.opens
+    rollout_pass.change(
+        observed_generation=rollout_pass.view.generation,
         phase=phase,
         progress=f"{counts.up_to_date}/{counts.nodes}",
         counts=counts,
-        wave=_wave(campaign),
-        completed_at=(campaign.status.completed_at or text(campaign.now)) if done else "",
-        blockers=_blockers(campaign),
-        next_window=text(opens) if opens and campaign.allowance.closed else "",
-        recent_seconds=(*campaign.finished, *campaign.status.recent_seconds)[:MAX_RECENT],
-        conditions=_conditions(campaign, phase),
+        wave=_wave(rollout_pass),
+        completed_at=(rollout_pass.status.completed_at or text(rollout_pass.now)) if done else "",
+        blockers=_blockers(rollout_pass),
+        next_window=text(opens) if opens and rollout_pass.allowance.closed else "",
+        recent_seconds=(*rollout_pass.finished, *rollout_pass.status.recent_seconds)[:MAX_RECENT],
+        conditions=_conditions(rollout_pass, phase),
     )
-    return campaign.status
+    return rollout_pass.status
 
 
 def refused(view: RolloutView, phase: str, reason: str, message: str, now: datetime) -> RolloutStatus:
@@ -79,78 +79,78 @@ def refused(view: RolloutView, phase: str, reason: str, message: str, now: datet
     )
 
 
-def _counts(campaign: Campaign) -> Counts:
-    reasons = [verdict.reason for verdict in campaign.verdicts.values()]
+def _counts(rollout_pass: RolloutPass) -> Counts:
+    reasons = [verdict.reason for verdict in rollout_pass.verdicts.values()]
     return Counts(
-        nodes=campaign.total,
-        up_to_date=len(campaign.by_step[Step.REACHED]),
-        staged=sum([standing.staged for standing in campaign.standings]),
-        staging=len(campaign.by_step[Step.STAGING]),
-        updating=len(campaign.under_way),
-        failed=len(campaign.failed),
+        nodes=rollout_pass.total,
+        up_to_date=len(rollout_pass.by_step[Step.REACHED]),
+        staged=sum([progress.staged for progress in rollout_pass.progresses]),
+        staging=len(rollout_pass.by_step[Step.STAGING]),
+        updating=len(rollout_pass.under_way),
+        failed=len(rollout_pass.failed),
         parked=reasons.count(Reason.Parked),
-        held=sum([standing.node.hold is not None for standing in campaign.standings]),
-        unavailable=campaign.away,
+        held=sum([progress.node.hold is not None for progress in rollout_pass.progresses]),
+        unavailable=rollout_pass.away,
     )
 
 
-def _phase(campaign: Campaign, counts: Counts) -> str:
-    if campaign.halted:
-        if campaign.spec.failure.action is OnFailure.HALT:
+def _phase(rollout_pass: RolloutPass, counts: Counts) -> str:
+    if rollout_pass.halted:
+        if rollout_pass.spec.failure.action is OnFailure.HALT:
             return RolloutPhase.HALTED
-        back = campaign.aim.back and counts.up_to_date == counts.nodes
+        back = rollout_pass.aim.back and counts.up_to_date == counts.nodes
         return RolloutPhase.ROLLED_BACK if back else RolloutPhase.ROLLING_BACK
     if counts.up_to_date == counts.nodes:
         return RolloutPhase.COMPLETE if counts.nodes else RolloutPhase.PENDING
     if counts.updating:
         return RolloutPhase.PROGRESSING
-    if campaign.spec.paused:
+    if rollout_pass.spec.paused:
         return RolloutPhase.PAUSED
-    if counts.staging or any(verdict.reason is Reason.StageNext for verdict in campaign.verdicts.values()):
+    if counts.staging or any(verdict.reason is Reason.StageNext for verdict in rollout_pass.verdicts.values()):
         return RolloutPhase.STAGING
-    reasons = {verdict.reason for verdict in campaign.verdicts.values()}
+    reasons = {verdict.reason for verdict in rollout_pass.verdicts.values()}
     if Reason.Next in reasons:
         return RolloutPhase.PROGRESSING
     return RolloutPhase.SOAKING if Reason.Soaking in reasons else RolloutPhase.WAITING
 
 
-def _wave(campaign: Campaign) -> str:
+def _wave(rollout_pass: RolloutPass) -> str:
     """Whose turn it is, told from the nodes that are under way."""
-    canary = campaign.status.canary
-    busy = campaign.under_way
+    canary = rollout_pass.status.canary
+    busy = rollout_pass.under_way
     if not busy:
         return ""
-    if canary and not campaign.aim.back and all(standing.node.name in canary.nodes for standing in busy):
+    if canary and not rollout_pass.aim.back and all(progress.node.name in canary.nodes for progress in busy):
         return "Canary"
-    if all(standing.node.control_plane for standing in busy):
+    if all(progress.node.control_plane for progress in busy):
         return "ControlPlane"
-    return ", ".join(sorted({standing.node.zone for standing in busy if standing.node.zone}))[:128]
+    return ", ".join(sorted({progress.node.zone for progress in busy if progress.node.zone}))[:128]
 
 
-def _blockers(campaign: Campaign) -> tuple[Blocker, ...]:
-    snapshot = campaign.snapshot
+def _blockers(rollout_pass: RolloutPass) -> tuple[Blocker, ...]:
+    snapshot = rollout_pass.snapshot
     found = [
         blocker
-        for name in sorted(campaign.drains)
+        for name in sorted(rollout_pass.drains)
         if (drain := snapshot.drains.get(name))
         for blocker in drain.blockers
     ]
-    hopeless = (one.node.name for one in campaign.by_step[Step.READY] if one.node.name in snapshot.hopeless)
-    found += [blocker for name in sorted(hopeless) for blocker in snapshot.hopeless[name]]
+    undrainable = (one.node.name for one in rollout_pass.by_step[Step.READY] if one.node.name in snapshot.undrainable)
+    found += [blocker for name in sorted(undrainable) for blocker in snapshot.undrainable[name]]
     return tuple(found[:MAX_BLOCKERS])
 
 
 _PROGRESSING: Final = frozenset({RolloutPhase.STAGING, RolloutPhase.PROGRESSING, RolloutPhase.ROLLING_BACK})
 
 
-def _conditions(campaign: Campaign, phase: str) -> tuple[Condition, ...]:
+def _conditions(rollout_pass: RolloutPass, phase: str) -> tuple[Condition, ...]:
     told = (
         ("Valid", True, "Accepted", ""),
         ("Progressing", phase in _PROGRESSING, phase, ""),
-        ("Complete", phase == RolloutPhase.COMPLETE, phase, f"{campaign.total} nodes follow it"),
-        ("Halted", campaign.halted, phase if campaign.halted else "Running", campaign.status.halted),
+        ("Complete", phase == RolloutPhase.COMPLETE, phase, f"{rollout_pass.total} nodes follow it"),
+        ("Halted", rollout_pass.halted, phase if rollout_pass.halted else "Running", rollout_pass.status.halted),
     )
-    return _told(campaign.view, campaign.status.conditions, told, campaign.now)
+    return _told(rollout_pass.view, rollout_pass.status.conditions, told, rollout_pass.now)
 
 
 def _told(

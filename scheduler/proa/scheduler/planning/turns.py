@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from proa.scheduler.planning.node_progress import Standing
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.rollout import ControlPlane
 
 
@@ -27,9 +27,9 @@ class Turn(NamedTuple):
     name: str
 
 
-def turn(campaign: Campaign, standing: Standing) -> Turn:
+def turn(rollout_pass: RolloutPass, progress: NodeProgress) -> Turn:
     """The turn of a node. Who waits for others by a rule comes behind them, or its zone would hold all others back."""
-    node = standing.node
-    first = campaign.spec.order.control_plane is ControlPlane.FIRST
-    own = node.name == campaign.snapshot.own_node
-    return Turn(own, node.control_plane is not first, standing.retries, node.zone, node.name)
+    node = progress.node
+    first = rollout_pass.spec.order.control_plane is ControlPlane.FIRST
+    own = node.name == rollout_pass.snapshot.own_node
+    return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)

@@ -191,7 +191,7 @@ class Snapshot:
             are not away by that, and nobody waits for them.
         own_node: Where this scheduler runs; empty if nowhere.
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
-        hopeless: By node, of those that could be started next: what would keep it from being drained for ever.
+        undrainable: By node, of those that could be started next: what would keep it from being drained for ever.
     """
 
     nodes: Mapping[str, NodeView]
@@ -203,7 +203,7 @@ class Snapshot:
     resting: frozenset[str] = frozenset()
     own_node: str = ""
     since: datetime | None = None
-    hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
+    undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
 
 
 def digest_of(release: str) -> str:

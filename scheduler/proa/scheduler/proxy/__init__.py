@@ -1,1 +1,1 @@
-"""The courier on each node: carries orders from the API server to the agent, and the node's status back."""
+"""The proxy on each node: carries orders from the API server to the agent, and the node's status back."""

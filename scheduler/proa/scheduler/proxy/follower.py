@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from proa.core.orders.messages import NodeStatus, Order
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube.backoff import Backoff, jitter
@@ -36,14 +36,16 @@ class Follower:
 
     Args:
         agent: The agent.
-        bell: Rung when it has told something, and when it is no longer heard.
+        changed: Raised when it has told something, and when it is no longer heard.
         clock: The clock.
         random: A number from 0 to 1, another one at every call.
     """
 
-    def __init__(self, agent: Agent, bell: Bell, clock: Clock = SYSTEM, random: Callable[[], float] = jitter) -> None:
+    def __init__(
+        self, agent: Agent, changed: ChangeSignal, clock: Clock = SYSTEM, random: Callable[[], float] = jitter
+    ) -> None:
         self._agent = agent
-        self._bell = bell
+        self._changed = changed
         self._clock = clock
         self._backoff = Backoff(_FIRST, _LONGEST, random)
         self._told = Told(since=clock.monotonic())
@@ -82,7 +84,7 @@ class Follower:
         if self._told.answering or self._told.problem != problem:
             since = self._clock.monotonic() if self._told.answering else self._told.since
             self._told = replace(self._told, answering=False, since=since, problem=problem)
-            self._bell.ring()
+            self._changed.notify()
         return self._backoff.next()
 
     def _hear(self, status: NodeStatus, *, again: bool) -> None:
@@ -91,12 +93,12 @@ class Follower:
             self._told = replace(told, status=status)
         else:
             self._told = Told(status, True, self._clock.monotonic(), told.connection + 1)
-        self._bell.ring()
+        self._changed.notify()
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 self._stop.wait(self.cycle())
-        except Exception as error:  # noqa: BLE001 -- it is raised again where the courier is waited for
+        except Exception as error:  # noqa: BLE001 -- it is raised again where the proxy is waited for
             self.defect = error
-            self._bell.ring()
+            self._changed.notify()

@@ -1,4 +1,4 @@
-"""What the courier does next: give the agent its order, write the node's status. One step after the other, no thread.
+"""What the proxy does next: give the agent its order, write the node's status. One step after the other, no thread.
 
 Nothing here is lost by a crash: what the agent and the object hold is compared anew, whatever was done before.
 """
@@ -33,7 +33,7 @@ BURST: Final = 8
 """Writes within :data:`BURST_SECONDS`, at most: a node that cannot make up its mind must not busy the API server."""
 BURST_SECONDS: Final = 20.0
 HURRY_SECONDS: Final = 5.0
-"""Within so much time all couriers write what they could not write while the API server was away."""
+"""Within so much time all proxies write what they could not write while the API server was away."""
 _FINAL: Final = frozenset({Code.STALE_ORDER, Code.CONFIG_VALUE})
 """With these the agent says no to the order itself: it is not asked again until something else is as it was."""
 
@@ -72,7 +72,7 @@ class _Written:
 
 
 @dataclass
-class Courier:
+class NodeProxy:
     """One node's.
 
     Attributes:

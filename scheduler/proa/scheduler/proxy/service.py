@@ -1,4 +1,4 @@
-"""The courier as a process: who listens, who acts, and how it ends."""
+"""The proxy as a process: who listens, who acts, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from proa.core.runtime.change_signal import Bell
+from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube.reflector import Reflector, Source
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.proxy.follower import Agent, Follower
-from proa.scheduler.proxy.proxy import Courier, Tell
+from proa.scheduler.proxy.proxy import NodeProxy, Tell
 from proa.scheduler.proxy.views import Seen, seen
 
 _LAST_SECONDS: Final = 1.5
@@ -56,13 +56,13 @@ class Service:
     _defect: BaseException | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._bell = Bell()
+        self._changed = ChangeSignal()
         self._ended = threading.Event()
         self._reflector: Reflector[Seen] = Reflector(
-            self.api, NODE_OSES, seen, self._bell, f"metadata.name={self.node}", self.clock
+            self.api, NODE_OSES, seen, self._changed, f"metadata.name={self.node}", self.clock
         )
-        self._follower = Follower(self.agent, self._bell, self.clock)
-        self._courier = Courier(
+        self._follower = Follower(self.agent, self._changed, self.clock)
+        self._proxy = NodeProxy(
             self.node,
             lambda: self._reflector.objects.get(self.node),
             lambda: self._follower.told,
@@ -79,12 +79,12 @@ class Service:
         Raises:
             ProaError: ``INTERNAL``, and whatever else a defect raises.
         """
-        worker = threading.Thread(target=self._work, name="courier", daemon=True)
+        worker = threading.Thread(target=self._work, name="proxy", daemon=True)
         self._reflector.start()
         self._follower.start()
         worker.start()
         self._ended.wait()
-        self._bell.ring()
+        self._changed.notify()
         worker.join(_LAST_SECONDS)
         self._follower.stop()
         self._reflector.stop()
@@ -104,18 +104,18 @@ class Service:
         try:
             heard = 0
             while not self._ended.is_set():
-                heard = self._bell.wait(heard, self._courier_step())
-            self._courier.step(ending=True)
+                heard = self._changed.wait(heard, self._proxy_step())
+            self._proxy.step(ending=True)
         except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
             self._defect = error
             self._ended.set()
 
-    def _courier_step(self) -> float | None:
+    def _proxy_step(self) -> float | None:
         self._look_at_agent()
         lost = self._look_at_server()
         if self._follower.defect is not None:
             raise self._follower.defect
-        wait = self._courier.step()
+        wait = self._proxy.step()
         return min(_LOOK_SECONDS, wait if wait is not None else _LOOK_SECONDS) if lost else wait
 
     def _look_at_agent(self) -> None:
@@ -128,7 +128,7 @@ class Service:
         who = "the API server"
         if self._reflector.stale_since is None:
             if self._note(who, ""):
-                self._courier.hurry()
+                self._proxy.hurry()
         elif problem := self._reflector.problem:  # a watch that has ended in order is begun again at once
             self._note(who, problem)
         return bool(self._problems[who])

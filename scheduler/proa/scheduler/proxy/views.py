@@ -1,4 +1,4 @@
-"""What the courier knows of both sides: the node's object in the API server, and its agent."""
+"""What the proxy knows of both sides: the node's object in the API server, and its agent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The status that a NodeOS is to have: the agent's own words, and what the courier has to add to them."""
+"""The status that a NodeOS is to have: the agent's own words, and what the proxy has to add to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Refusal:
 
 
 def own_conditions(refusal: Refusal | None, silence: str) -> Sequence[Condition]:
-    """What the courier has to add.
+    """What the proxy has to add.
 
     Args:
         refusal: The order that the agent does not take, if there is one.
@@ -65,7 +65,7 @@ def wanted(
         status: The agent's last word; without one, what is there stays.
         there: The status that is there.
         order_id: The id of the object's order; 0 if it has none.
-        own: What the courier adds.
+        own: What the proxy adds.
         now: The time, for conditions that were not there before.
     """
     found = dict(there) if status is None else document(status)

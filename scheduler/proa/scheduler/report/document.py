@@ -46,7 +46,7 @@ def write(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "rollouts": [_rollout(view) for _, view in sorted(snapshot.rollouts.items())],
         "nodes": [_node(view) for _, view in sorted(snapshot.nodes.items())],
         "nodeoses": [_node_os(view) for _, view in sorted(snapshot.oses.items())],
-        "hopeless": [document(blocker) for _, found in sorted(snapshot.hopeless.items()) for blocker in found],
+        "hopeless": [document(blocker) for _, found in sorted(snapshot.undrainable.items()) for blocker in found],
     }
 
 
@@ -70,10 +70,10 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
         nodes = {view.name: view for view in map(_read_node, found["nodes"])}
         oses = {view.name: view for view in map(_read_node_os, found["nodeoses"])}
         own = str(found["own_node"])
-        hopeless = _read_hopeless(found.get("hopeless", ()))
+        undrainable = _read_hopeless(found.get("hopeless", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error}", at=at) from error
-    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own, hopeless=hopeless), now
+    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own, undrainable=undrainable), now
 
 
 def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
@@ -92,11 +92,11 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     nodes = {name(one.name): _hash_node(one, name, selected) for one in snapshot.nodes.values()}
     oses = {name(one.name): _hash_os(one, name) for one in snapshot.oses.values()}
     rollouts = {one.name: _hash_rollout(one, name) for one in snapshot.rollouts.values()}
-    hopeless = {
+    undrainable = {
         name(node): tuple(_hash_blocker(blocker, name) for blocker in found)
-        for node, found in snapshot.hopeless.items()
+        for node, found in snapshot.undrainable.items()
     }
-    return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node), hopeless=hopeless)
+    return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node), undrainable=undrainable)
 
 
 # to JSON

@@ -10,10 +10,10 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning import gates, holds
 from proa.scheduler.planning.actions import Verdict
-from proa.scheduler.planning.node_progress import Standing, Step
+from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import Campaign
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.spec.selectors import matches
@@ -48,7 +48,7 @@ class Explanation:
         rollouts: Those that select it, by name; more than one is a conflict.
         release: What the rollout wants there; empty if none acts.
         step: Where it stands, in a word; empty if no rollout counts it.
-        standing: The same in a sentence.
+        progress: The same in a sentence.
         verdict: What the planner says of it; none if no rollout selects it.
         shut: Every gate that holds it back, the one that counts first.
         blockers: What keeps it from being drained.
@@ -61,7 +61,7 @@ class Explanation:
     rollouts: tuple[str, ...]
     release: str = ""
     step: str = ""
-    standing: str = ""
+    progress: str = ""
     verdict: Verdict | None = None
     shut: tuple[Shut, ...] = ()
     blockers: tuple[Blocker, ...] = ()
@@ -91,9 +91,9 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
         for rollout, view in sorted(snapshot.rollouts.items())
         if not view.problem and matches(view.spec.node_selector, node.labels)
     )
-    verdict, standing = plan.verdicts.get(name), planner.standing(name)
-    sight = planner.sight(chosen[0]) if len(chosen) == 1 else None
-    if sight is None or standing is None:
+    verdict, progress = plan.verdicts.get(name), planner.progress(name)
+    context = planner.context(chosen[0]) if len(chosen) == 1 else None
+    if context is None or progress is None:
         shut = (Shut(verdict),) if verdict is not None else ()
         return Explanation(node, os, chosen, verdict=verdict, shut=shut)
     drain = snapshot.drains.get(name)
@@ -101,49 +101,49 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
         node,
         os,
         chosen,
-        release=sight.campaign.spec.release,
-        step=standing.step.name,
-        standing=standing.step.value,
+        release=context.rollout_pass.spec.release,
+        step=progress.step.name,
+        progress=progress.step.value,
         verdict=verdict,
-        shut=tuple(_shut(plan, sight, standing)),
-        blockers=(*(drain.blockers if drain else ()), *snapshot.hopeless.get(name, ())),
+        shut=tuple(_shut(plan, context, progress)),
+        blockers=(*(drain.blockers if drain else ()), *snapshot.undrainable.get(name, ())),
         deadline=plan.drains.get(name),
         next=tuple(type(action).__name__ for action in plan.actions if action.node == name),
     )
 
 
-def _shut(plan: Plan, sight: holds.Sight, standing: Standing) -> Iterator[Shut]:
+def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Iterator[Shut]:
     """The gates that are shut; also those of a start of a node that has to fetch the release first.
 
     A node that fetches it next, and could never be started then, is told the latter.
     """
-    campaign, verdict = sight.campaign, plan.verdicts[standing.node.name]
+    rollout_pass, verdict = context.rollout_pass, plan.verdicts[progress.node.name]
     if verdict.reason in _MOVES:
-        never = holds.undrainable(sight, standing) if verdict.reason is Reason.StageNext else None
+        never = holds.undrainable(context, progress) if verdict.reason is Reason.StageNext else None
         if never is not None:
             yield Shut(never)
         return
     found = [verdict]
-    if standing.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
-        found += holds.shut(holds.START, sight, standing)
-        if (closed := gates.closed_by(campaign)) is not None:
+    if progress.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
+        found += holds.shut(holds.START, context, progress)
+        if (closed := gates.closed_by(rollout_pass)) is not None:
             found.append(closed)
-        elif not standing.away and sight.others.away >= campaign.allowance.unavailable:
-            found.append(gates.no_slot(campaign, sight))
-    if standing.step is not Step.READY:
+        elif not progress.away and context.precedence.away >= rollout_pass.allowance.unavailable:
+            found.append(gates.no_slot(rollout_pass, context))
+    if progress.step is not Step.READY:
         found = [one for one in found if one.reason is not Reason.StagingOthers]
     for one in {one.reason: one for one in found}.values():
-        yield Shut(one, _since(one.reason, campaign, standing))
+        yield Shut(one, _since(one.reason, rollout_pass, progress))
 
 
 _MOVES: Final = frozenset({Reason.UpToDate, Reason.BackOnOld, Reason.Next, Reason.StageNext})
 """Reasons for which nothing holds a node back."""
 
 
-def _since(reason: Reason, campaign: Campaign, standing: Standing) -> datetime | None:
+def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) -> datetime | None:
     """Since when a reason holds, as far as that is written down anywhere."""
-    node, mark = standing.node, standing.mark
-    order = standing.os.order if standing.os else None
+    node, mark = progress.node, progress.mark
+    order = progress.os.order if progress.os else None
     match reason:
         case Reason.NotReady:
             return node.ready_since
@@ -154,19 +154,19 @@ def _since(reason: Reason, campaign: Campaign, standing: Standing) -> datetime |
         case Reason.Proving | Reason.Finishing:
             return node.ready_since if node.ready else None
         case Reason.Parked | Reason.BackingOff | Reason.GivenUp:
-            return standing.record.mark if standing.record else None
+            return progress.record.mark if progress.record else None
         case Reason.Halted:
-            return _condition(campaign, "Halted")
+            return _condition(rollout_pass, "Halted")
         case Reason.Soaking:
-            return read(campaign.status.canary.proved_at) if campaign.status.canary else None
+            return read(rollout_pass.status.canary.proved_at) if rollout_pass.status.canary else None
         case Reason.AwaitingCanary | Reason.StagingOthers:
-            return read(campaign.status.started_at)
+            return read(rollout_pass.status.started_at)
         case _:
             return None
 
 
-def _condition(campaign: Campaign, kind: str) -> datetime | None:
-    for condition in campaign.view.status.conditions:
+def _condition(rollout_pass: RolloutPass, kind: str) -> datetime | None:
+    for condition in rollout_pass.view.status.conditions:
         if condition.type == kind and condition.status == "True":
             return read(condition.last_transition_time)
     return None

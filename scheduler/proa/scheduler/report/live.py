@@ -41,7 +41,7 @@ def snapshot(api: Pages, *, since: datetime | None = None) -> Snapshot:
         drains_of(nodes, rollouts),
         own_node=next((view.status.scheduler_node for view in rollouts.values() if view.status.scheduler_node), ""),
         since=since,
-        hopeless={name: found for name, found in told.items() if not nodes[name].mark},
+        undrainable={name: found for name, found in told.items() if not nodes[name].mark},
     )
 
 

@@ -66,9 +66,9 @@ def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
     return {"matchExpressions": document(new).get("matchExpressions"), "matchLabels": labels or None}
 
 
-def _recanary(wish: Mapping[str, Any]) -> dict[str, Any]:
+def _recanary(request: Mapping[str, Any]) -> dict[str, Any]:
     """The merge patch of the canaries: where none are left, how long those before had to soak goes."""
-    return {"soak": None, **wish} if wish.get("nodes") in (0, "0%") else dict(wish)
+    return {"soak": None, **request} if request.get("nodes") in (0, "0%") else dict(request)
 
 
 def pause(before: RolloutView) -> Change:

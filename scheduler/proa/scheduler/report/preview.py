@@ -10,8 +10,8 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.planning.actions import Verdict
-from proa.scheduler.planning.holds import Sight, undrainable
-from proa.scheduler.planning.node_progress import Standing, Step
+from proa.scheduler.planning.holds import GateContext, undrainable
+from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import ENOUGH
@@ -104,12 +104,12 @@ def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience 
     view = find(snapshot, rollout)
     planner = Planner()
     plan = planner.plan(snapshot, now)
-    sight = planner.sight(rollout)
-    if sight is None:  # it does not act at all
+    context = planner.context(rollout)
+    if context is None:  # it does not act at all
         turns = _left_out(snapshot, view, plan, frozenset())
         return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, None, Course(now, now))
     course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
-    turns = (*_turns(sight, plan, course), *_left_out(snapshot, view, plan, sight.campaign.verdicts))
+    turns = (*_turns(context, plan, course), *_left_out(snapshot, view, plan, context.rollout_pass.verdicts))
     return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, _end(course, rollout), course)
 
 
@@ -135,31 +135,31 @@ def behaviour_of(view: RolloutView) -> Behaviour:
     return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=3600.0 + view.spec.health.ready_seconds)
 
 
-def _turns(sight: Sight, plan: Plan, course: Course) -> Iterator[Turn]:
+def _turns(context: GateContext, plan: Plan, course: Course) -> Iterator[Turn]:
     """Those under way, those to come, those that are done or that nothing but a person can move."""
-    campaign = sight.campaign
+    rollout_pass = context.rollout_pass
 
-    def rank(standing: Standing) -> tuple[object, ...]:
-        way = course.ways.get(standing.node.name, _NONE)
+    def rank(progress: NodeProgress) -> tuple[object, ...]:
+        way = course.ways.get(progress.node.name, _NONE)
         begins = way.started or _NEVER
-        return not standing.under_way, begins, not _has_turn(standing, way, course), turn(campaign, standing)
+        return not progress.under_way, begins, not _has_turn(progress, way, course), turn(rollout_pass, progress)
 
     position = 0
-    for standing in sorted(campaign.standings, key=rank):
-        node, way = standing.node, course.ways.get(standing.node.name, _NONE)
-        has_turn = _has_turn(standing, way, course)
+    for progress in sorted(rollout_pass.progresses, key=rank):
+        node, way = progress.node, course.ways.get(progress.node.name, _NONE)
+        has_turn = _has_turn(progress, way, course)
         position += has_turn
-        wave, verdict = wave_of(node, campaign.status), plan.verdicts[node.name]
+        wave, verdict = wave_of(node, rollout_pass.status), plan.verdicts[node.name]
         if verdict.reason is Reason.StageNext:
-            verdict = undrainable(sight, standing) or verdict
+            verdict = undrainable(context, progress) or verdict
         yield Turn(position if has_turn else 0, node.name, node.zone, wave, verdict, way.started, way.ended)
 
 
-def _has_turn(standing: Standing, way: Way, course: Course) -> bool:
+def _has_turn(progress: NodeProgress, way: Way, course: Course) -> bool:
     """Whether it is its turn, or will be; what lies behind all that was looked at may have one."""
-    if standing.under_way or way.started is not None:
+    if progress.under_way or way.started is not None:
         return True
-    return not course.came_to_an_end and standing.step is not Step.REACHED
+    return not course.came_to_an_end and progress.step is not Step.REACHED
 
 
 def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[Turn, ...]:

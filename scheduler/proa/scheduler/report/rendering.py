@@ -136,7 +136,7 @@ def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
     if not found.rollouts:
         yield f"{name}: no rollout selects it."
         return
-    yield f"{name}: {found.standing or 'No rollout counts it.'}"
+    yield f"{name}: {found.progress or 'No rollout counts it.'}"
     yield f"rollout: {', '.join(found.rollouts)}"
     os = found.os
     booted = os.status.booted if os and os.status else None

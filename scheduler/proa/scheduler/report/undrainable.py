@@ -64,9 +64,9 @@ def look_ahead(
             return snapshot, (NO_PODS,)
     if (left := len(asked) - len(policies)) > 0:
         notes = (*notes, f"The pods of the next {MOST} nodes were looked at: {left} more may prove to be undrainable.")
-    told = {name: why for name, why in snapshot.hopeless.items() if NO_BUDGETS in notes or name not in policies}
+    told = {name: why for name, why in snapshot.undrainable.items() if NO_BUDGETS in notes or name not in policies}
     stuck = {name: why for name, why in found.items() if why}
-    return dataclasses.replace(snapshot, hopeless=told | stuck), notes
+    return dataclasses.replace(snapshot, undrainable=told | stuck), notes
 
 
 def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple[str, Drain]]:
@@ -74,13 +74,13 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
     planner = Planner()
     planner.plan(snapshot, now)
     for name in [rollout] if rollout else sorted(snapshot.rollouts):
-        sight = planner.sight(name)
-        if sight is None or sight.campaign.spec.drain.on_timeout is OnTimeout.FORCE:
+        context = planner.context(name)
+        if context is None or context.rollout_pass.spec.drain.on_timeout is OnTimeout.FORCE:
             continue
-        campaign = sight.campaign
-        found = [one for step in _BEFORE for one in campaign.by_step[step]]
-        for standing in sorted(found, key=lambda one: turn(campaign, one)):
-            yield standing.node.name, campaign.spec.drain
+        rollout_pass = context.rollout_pass
+        found = [one for step in _BEFORE for one in rollout_pass.by_step[step]]
+        for progress in sorted(found, key=lambda one: turn(rollout_pass, one)):
+            yield progress.node.name, rollout_pass.spec.drain
 
 
 _BEFORE: Final = (Step.TO_STAGE, Step.STAGING, Step.READY)

@@ -1,4 +1,4 @@
-"""The nodes of a cluster in virtual time, and what they, their agents and their couriers do by themselves."""
+"""The nodes of a cluster in virtual time, and what they, their agents and their proxies do by themselves."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Machines:
     boots: dict[str, int] = field(default_factory=dict)
     """How often each node was made to reboot."""
     unheard: set[str] = field(default_factory=set)
-    """Nodes whose courier is away: they see no order."""
+    """Nodes whose proxy is away: they see no order."""
     astray: list[str] = field(default_factory=list)
     """Nodes that an order has made reboot while they did not have our mark."""
     _last_words: dict[str, NodeStatus] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Machines:
             self.at(self.behaviour.trial, lambda: self._return(name, booted.boot_id, old, tried))
 
     def hear_again(self) -> None:
-        """All couriers are there: each gives its node the order that stands there now."""
+        """All proxies are there: each gives its node the order that stands there now."""
         for name in sorted(self.unheard):
             self.unheard.discard(name)
             os = self.oses.get(name)

@@ -24,7 +24,7 @@ def resume(snapshot: Snapshot, now: datetime, behaviour: Behaviour) -> World:
         behaviour,
         dict(snapshot.oses),
         own_node=snapshot.own_node,
-        hopeless=snapshot.hopeless,
+        undrainable=snapshot.undrainable,
     )
     for name, os in snapshot.oses.items():
         node = snapshot.nodes.get(name)

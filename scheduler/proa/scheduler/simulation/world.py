@@ -27,7 +27,7 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 class World(Machines):
     """The cluster: its nodes, and what is written about them."""
 
-    hopeless: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
+    undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
     """What would keep which nodes from being drained for ever."""
     _drained: dict[str, datetime] = field(default_factory=dict)
 
@@ -41,7 +41,7 @@ class World(Machines):
             drains,
             pending=frozenset(pending),
             own_node=self.own_node,
-            hopeless=self.hopeless,
+            undrainable=self.undrainable,
         )
 
     def carry_out(self, plan: Plan) -> None:

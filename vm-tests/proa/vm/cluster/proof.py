@@ -1,6 +1,6 @@
 """The proof: a cluster of real nodes rolls to a new release, back, forward again, and undoes two bad ones.
 
-Every node boots an image that Proa built and runs a real kubelet; Proa's scheduler and couriers run in that cluster,
+Every node boots an image that Proa built and runs a real kubelet; Proa's scheduler and proxies run in that cluster,
 from their image. ``make proof`` and ``proa-vm cluster`` tell this story; the report is ``report.json``
 (``proa.proof/v1``) and ``report.html``.
 """
@@ -248,10 +248,10 @@ class Proof:
         def there() -> bool:
             api = self.cluster.plane.api
             schedulers = api.get("/apis/apps/v1/namespaces/proa-system/deployments/proa-scheduler").get("status", {})
-            couriers = api.get("/apis/apps/v1/namespaces/proa-proxy/daemonsets/proa-proxy").get("status", {})
-            return (schedulers.get("readyReplicas"), couriers.get("numberReady")) == (2, wanted)
+            proxies = api.get("/apis/apps/v1/namespaces/proa-proxy/daemonsets/proa-proxy").get("status", {})
+            return (schedulers.get("readyReplicas"), proxies.get("numberReady")) == (2, wanted)
 
-        self._until(there, "two schedulers, and a courier on every node", 900)
+        self._until(there, "two schedulers, and a proxy on every node", 900)
 
     def _create(self, release: Release) -> None:
         kind = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": ROLLOUT}}

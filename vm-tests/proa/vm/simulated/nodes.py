@@ -27,7 +27,7 @@ from proa.vm.simulated.kubelet import Kubelets
 from proa.vm.simulated.loop import Loop, Writers
 from proa.vm.simulated.machine import KIND, Shape, SimMachine, shapes
 from proa.vm.simulated.order_socket import AgentSocket
-from proa.vm.simulated.proxies import PATH, Courier
+from proa.vm.simulated.proxies import PATH, SimulatedProxies
 from proa.vm.simulated.releases import FACTORY
 from proa.vm.simulated.tracking import NODES, Tracker
 from proa.vm.support.waiting import until
@@ -43,7 +43,7 @@ class Options:
     Attributes:
         timing: How long things take.
         release: What runs at first.
-        courier: Whether orders and status are carried between NodeOS objects and agents; not where a real proxy does.
+        proxy: Whether orders and status are carried between NodeOS objects and agents; not where a real proxy does.
         pods: Whether pods are bound, started and ended.
         all_pods: Whether pods that are there at first are looked at; they are left alone otherwise, which spares
             reading them all.
@@ -55,7 +55,7 @@ class Options:
 
     timing: Timing = field(default_factory=Timing)
     release: str = FACTORY
-    courier: bool = True
+    proxy: bool = True
     pods: bool = True
     all_pods: bool = True
     adopt: bool = False
@@ -95,8 +95,8 @@ class SimNodes:
                 lambda kind, item: post(lambda: _pass(tracker.kubelets, kind, item)),
                 only_changes=not self.options.all_pods,
             )
-        if self.options.courier:
-            yield Follower(self._api, PATH, lambda kind, item: post(lambda: _pass(tracker.courier, kind, item)))
+        if self.options.proxy:
+            yield Follower(self._api, PATH, lambda kind, item: post(lambda: _pass(tracker.proxy, kind, item)))
 
     # life
 
@@ -226,7 +226,7 @@ class SimNodes:
             self._loop.call(lambda machine=machine: self._tracker.join(machine, registered=True))  # type: ignore[misc]
 
 
-def _pass(to: Kubelets | Courier, kind: str, item: Object) -> None:
+def _pass(to: Kubelets | SimulatedProxies, kind: str, item: Object) -> None:
     if kind == LISTED:
         to.listed(item["uids"])
     else:

@@ -1,6 +1,6 @@
 """Carries orders and status between NodeOS objects and simulated agents, for all nodes in one place.
 
-Where the real courier, the proxy on a node, is what is tested, agents listen at sockets instead
+Where the real proxy on a node is what is tested, agents listen at sockets instead
 (:mod:`proa.vm.simulated.order_socket`).
 """
 
@@ -32,7 +32,7 @@ class _Known:
     wanted: Object
 
 
-class Courier:
+class SimulatedProxies:
     """Everything but the watch runs in the loop.
 
     Args:

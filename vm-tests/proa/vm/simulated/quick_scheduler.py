@@ -12,14 +12,14 @@ import sys
 from proa.scheduler.control import log
 from proa.scheduler.control.service import Settings, serve
 from proa.scheduler.kube import access
-from proa.scheduler.kube.lease_timings import Terms
+from proa.scheduler.kube.lease_timings import LeaseTimings
 
 
 def main() -> None:
     """Run until SIGTERM."""
     kubeconfig, namespace, listen = sys.argv[1:]
     log.to_stderr()
-    serve(Settings(access.find(kubeconfig), namespace, listen=listen, terms=Terms(settle=0.05)))
+    serve(Settings(access.find(kubeconfig), namespace, listen=listen, terms=LeaseTimings(settle=0.05)))
 
 
 if __name__ == "__main__":

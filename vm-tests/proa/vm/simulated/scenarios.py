@@ -40,7 +40,7 @@ def install(cluster: ControlPlane) -> None:
     cluster.apply([*rights.documents(settings), *policies.documents(settings)])
 
 
-class Patients:
+class Scenarios:
     """Nodes of one test and their rollout.
 
     Args:
@@ -143,9 +143,11 @@ class Ward:
         self.cluster, self.fleet, self.proxy, self.scheduler = cluster, fleet, proxy, scheduler
 
     @contextmanager
-    def patients(self, name: str, count: int = 1, *, zones: int = 1, control_plane: bool = False) -> Iterator[Patients]:
+    def scenarios(
+        self, name: str, count: int = 1, *, zones: int = 1, control_plane: bool = False
+    ) -> Iterator[Scenarios]:
         """Nodes as long as the block."""
-        found = Patients(self.cluster, self.fleet, name, count, zones=zones, control_plane=control_plane)
+        found = Scenarios(self.cluster, self.fleet, name, count, zones=zones, control_plane=control_plane)
         try:
             yield found
         finally:

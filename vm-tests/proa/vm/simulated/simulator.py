@@ -41,7 +41,7 @@ _END_SECONDS: Final = 60.0
 @click.option("--control-planes", default=0, help="The same, of the control plane.")
 @click.option("--zones", default=3, help="Over how many zones they are spread.")
 @click.option("--adopt", is_flag=True, help="Go on with the simulated nodes that are there already.")
-@click.option("--courier/--no-courier", default=True, help="Carry orders between NodeOS objects and agents.")
+@click.option("--proxy/--no-proxy", default=True, help="Carry orders between NodeOS objects and agents.")
 @click.option("--pods/--no-pods", default=True, help="Bind, start and end pods.")
 @click.option("--all-pods/--new-pods", default=True, help="Look at the pods that are there at first, too.")
 @click.option("--heartbeat", default=0.0, help="Seconds between two renewals of a node's lease; 0 for none.")

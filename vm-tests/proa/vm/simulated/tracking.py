@@ -1,4 +1,4 @@
-"""What happens to simulated nodes, and whom it concerns: kubelets, courier, sockets. All of it runs in the loop."""
+"""What happens to simulated nodes, and whom it concerns: kubelets, proxy, sockets. All of it runs in the loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proa.vm.simulated.leases import Leases
 from proa.vm.simulated.loop import Loop, Writers
 from proa.vm.simulated.machine import Said, SimMachine, node_document, node_status
 from proa.vm.simulated.order_socket import AgentSocket
-from proa.vm.simulated.proxies import Courier
+from proa.vm.simulated.proxies import SimulatedProxies
 
 NODES: Final = "/api/v1/nodes"
 _NOTHING: Final = Said(False, "", "")
@@ -34,7 +34,7 @@ class Tracked:
         away: Whether it is down.
         status: What its agent says.
         armed: When it is looked at again.
-        socket: Where its agent takes orders; none where the courier brings them.
+        socket: Where its agent takes orders; none where the proxy brings them.
     """
 
     machine: SimMachine
@@ -72,7 +72,7 @@ class Tracker:
 
     def __post_init__(self) -> None:
         self.kubelets = Kubelets(self.api, self.loop, self.writers, self.machines)
-        self.courier = Courier(self.api, self.loop, self.writers, self.courier_agent, self.touch)
+        self.proxy = SimulatedProxies(self.api, self.loop, self.writers, self.proxy_agent, self.touch)
         self._leases = Leases(self.api, self.loop, self.writers, self.clock, self.heartbeat)
 
     def join(self, machine: SimMachine, registered: bool = False) -> None:
@@ -84,7 +84,7 @@ class Tracker:
         if not registered:
             self._write(tracked)
         self.touch(machine.name)
-        self.courier.offer(machine.name)
+        self.proxy.offer(machine.name)
         self._leases.keep(machine)
 
     def leave(self, name: str) -> None:
@@ -111,8 +111,8 @@ class Tracker:
         self.touch(name)
         return status
 
-    def courier_agent(self, name: str) -> SimAgent | None:
-        """The agent of a node, for the courier; none where a socket is for that."""
+    def proxy_agent(self, name: str) -> SimAgent | None:
+        """The agent of a node, for the proxy; none where a socket is for that."""
         tracked = self.tracked.get(name)
         return tracked.machine.agent if tracked and tracked.socket is None else None
 
@@ -155,9 +155,9 @@ class Tracker:
         news = back or agent.status is not tracked.status
         tracked.reachable, tracked.status = agent.reachable, agent.status
         if back:
-            self.courier.offer(name)
+            self.proxy.offer(name)
         if news:
-            self.courier.report(name)
+            self.proxy.report(name)
         if tracked.socket is not None:
             tracked.socket.show(agent.status if agent.reachable else None)
 

@@ -1,4 +1,4 @@
-"""``proa-scheduler proxy``: the courier of one node."""
+"""``proa-scheduler proxy``: the proxy of one node."""
 
 from __future__ import annotations
 

@@ -38,12 +38,12 @@ def uninstall(kubeconfig: str, context: str, yes: bool, timeout: int, dry_run: b
     api = connect(kubeconfig, context)
     changes: list[Change] = []
     if dry_run or not yes:
-        Removal(api, _teller(changes, silent=as_json), dry_run=True).run()
+        Removal(api, _recorder(changes, silent=as_json), dry_run=True).run()
         if not dry_run and changes:
             click.confirm("Do that?", abort=True)
     if not dry_run and (yes or changes):
         changes.clear()
-        Removal(api, _teller(changes, silent=as_json), seconds=timeout).run()
+        Removal(api, _recorder(changes, silent=as_json), seconds=timeout).run()
     if as_json:
         told = [dataclasses.asdict(change) for change in changes]
         show("proa.uninstall/v1", {"dry_run": dry_run, "changes": told})
@@ -51,7 +51,7 @@ def uninstall(kubeconfig: str, context: str, yes: bool, timeout: int, dry_run: b
         click.echo("nothing of Proa is there")
 
 
-def _teller(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:
+def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:
     """Collects changes, and prints each when it is told."""
 
     def tell(change: Change) -> None:
