@@ -119,8 +119,9 @@ def _kind(value: Schema) -> str:
     if "enum" in value:
         words = [code(word) for word in value["enum"]]
         return ", ".join(words) if len(words) <= 12 else "one of a list"
-    kind = str(value.get("type", "any"))
-    return {"integer": "number", "boolean": "true or false"}.get(kind, kind)
+    kinds = value.get("type", "any")
+    words = {"integer": "number", "boolean": "true or false"}
+    return " or ".join(words.get(kind, kind) for kind in (kinds if isinstance(kinds, list) else [kinds]))
 
 
 def _text(document: Any) -> str:

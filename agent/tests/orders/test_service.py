@@ -18,7 +18,7 @@ from openapi_spec_validator import validate
 from proa.agent.api.client import Client
 from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import Peer, listen
-from proa.agent.api.schemas import SCHEMAS, plain_schema
+from proa.agent.api.schemas import SCHEMAS
 from proa.agent.api.server import ApiServer, Gate
 from proa.agent.cli.text import describe_status
 from proa.agent.daemon.daemon import Daemon
@@ -35,6 +35,7 @@ from proa.core.orders.unixhttp import UnixHttp
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note
+from proa.core.schema.json_schema import json_schema
 from proa.partition.boot.bootstate import Slot
 
 Node = Any
@@ -89,8 +90,8 @@ class TestSpecification:
     def test_it_says_what_the_wire_types_say(self) -> None:
         """``make docs`` writes them into it."""
         schemas = SPEC["components"]["schemas"]
-        assert schemas["Order"] == plain_schema(Order) | {"additionalProperties": False}
-        assert schemas["NodeStatus"] == plain_schema(NodeStatus)
+        assert schemas["Order"] == json_schema(Order) | {"additionalProperties": False}
+        assert schemas["NodeStatus"] == json_schema(NodeStatus)
         assert SCHEMAS["proa.node/v1"]["properties"]["status"] == schemas["NodeStatus"]
 
     def test_every_route_is_in_it(self, site: Site) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from proa.core.orders.messages import Action, NodeStatus, Observed, Order, Proof
 from proa.core.runtime.errors import ProaError
-from proa.core.schema.model import document, parse, schema
+from proa.core.schema.json_schema import structural
+from proa.core.schema.model import document, parse
 
 RELEASE = "registry.example.net:5000/nodes/my-node:1.2.0@sha256:" + "a1" * 32
 
@@ -49,5 +50,5 @@ def test_every_text_and_list_of_the_schema_is_bounded() -> None:
             if below.get("type") == "object":
                 check(below, place)
 
-    check(schema(Order), "order")
-    check(schema(NodeStatus), "status")
+    check(structural(Order), "order")
+    check(structural(NodeStatus), "status")

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proa.core.artifact.schemas import DIGEST, HEX64, Schema, flag, listing, number, record, report, seconds, text
 from proa.core.orders.messages import NodeStatus
-from proa.core.schema import model
+from proa.core.schema.json_schema import json_schema
 from proa.partition.cli.schemas import SLOT
 
 _API: Final = Path(__file__).with_name("openapi.json")
@@ -163,22 +163,10 @@ _SCRUB: Final = report(
 )
 
 
-def plain_schema(wire: type) -> Schema:
-    """The schema of what crosses the order socket, without what only the API server understands."""
-    found: Schema = _plain(model.schema(wire, defaults=False))
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if not key.startswith("x-kubernetes-")}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
 _NODE: Final = report(
     "proa.node/v1",
     "What the order socket answers, and each line of its stream: what the node says of itself to the cluster.",
-    status=plain_schema(NodeStatus),
+    status=json_schema(NodeStatus),
 )
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.build import record
-from proa.builder.inputs import fingerprint
-from proa.builder.engine import output, scratch, sources
-from proa.builder.engine import cache as kept
-from proa.builder.engine.cache import Cache, Entry
 from proa.builder.config.loading import Loaded
+from proa.builder.config.settings import Config
+from proa.builder.engine import cache as kept
+from proa.builder.engine import output, scratch, sources
+from proa.builder.engine.cache import Cache, Entry
 from proa.builder.engine.context import Context, Made, Step
 from proa.builder.engine.keys import Keys
+from proa.builder.inputs import fingerprint
 from proa.builder.node import accounts
-from proa.builder.config.settings import Config
 from proa.builder.steps.disk import DISK
 from proa.builder.steps.esp import ESP
 from proa.builder.steps.initrd import INITRD

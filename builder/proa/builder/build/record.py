@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from proa.builder.config.settings import Release
 from proa.builder.engine import output
 from proa.builder.engine.context import Made
-from proa.builder.config.settings import Release
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
 from proa.core import VERSION

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.core.runtime.duration import PATTERN as DURATION
-from proa.core.schema.model import described
+from proa.core.schema.model import field
 
 RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}$"
 """A reference to a release by its digest: ``HOST[:PORT]/NAME[:TAG]@sha256:...``."""
@@ -64,8 +64,8 @@ class Phase:
 class Proof:
     """Which trial is meant: a commit for another boot, or another root, is refused."""
 
-    boot_id: str = described("The kernel's boot id of the trial.", name="bootID", maxLength=64)
-    root_hash: str = described("The dm-verity root hash of its root.", pattern=_HASH, maxLength=64)
+    boot_id: str = field("The kernel's boot id of the trial.", name="bootID", maxLength=64)
+    root_hash: str = field("The dm-verity root hash of its root.", pattern=_HASH, maxLength=64)
 
 
 @dataclass(frozen=True)
@@ -88,88 +88,88 @@ class Order:
         },
     )
 
-    id: int = described("Grows with every order; an order that was carried out is not carried out again.", minimum=1)
-    action: Action = described("What is to be done.")
-    fence: int = described("The transitions of the scheduler's Lease: the agent refuses lower ones.", minimum=0)
-    release: str = described(
+    id: int = field("Grows with every order; an order that was carried out is not carried out again.", minimum=1)
+    action: Action = field("What is to be done.")
+    fence: int = field("The transitions of the scheduler's Lease: the agent refuses lower ones.", minimum=0)
+    release: str = field(
         "The release, by digest; for Rollback the one to leave.",
         default="",
         maxLength=MAX_RELEASE,
         pattern=f"^$|{RELEASE}",
     )
-    timeout: str = described(
+    timeout: str = field(
         "How long it may take, from when the node sees it.", default="15m", pattern=DURATION, maxLength=16
     )
-    trial: Proof | None = described("For Commit: which trial.", default=None)
-    issued: str = described("When the scheduler gave it, by its own clock.", default="", maxLength=40)
+    trial: Proof | None = field("For Commit: which trial.", default=None)
+    issued: str = field("When the scheduler gave it, by its own clock.", default="", maxLength=40)
 
 
 @dataclass(frozen=True)
 class Booted:
     """What runs."""
 
-    slot: str = described("The slot, a or b.", default="", maxLength=8)
-    version: str = described("The release's version, for people.", default="", maxLength=128)
-    release: str = described(
+    slot: str = field("The slot, a or b.", default="", maxLength=8)
+    version: str = field("The release's version, for people.", default="", maxLength=128)
+    release: str = field(
         "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
     )
-    root_hash: str = described(
+    root_hash: str = field(
         "The dm-verity root hash of the root: the release's true name.", default="", maxLength=64, pattern=_HASH
     )
-    boot_id: str = described("The kernel's boot id.", default="", name="bootID", maxLength=64)
-    committed: bool = described("Whether it boots when nothing else is said.", default=False)
+    boot_id: str = field("The kernel's boot id.", default="", name="bootID", maxLength=64)
+    committed: bool = field("Whether it boots when nothing else is said.", default=False)
 
 
 @dataclass(frozen=True)
 class Standby:
     """What the other slot holds."""
 
-    slot: str = described("The slot, a or b.", default="", maxLength=8)
-    version: str = described("The release's version, for people.", default="", maxLength=128)
-    release: str = described(
+    slot: str = field("The slot, a or b.", default="", maxLength=8)
+    version: str = field("The release's version, for people.", default="", maxLength=128)
+    release: str = field(
         "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
     )
-    root_hash: str = described("The dm-verity root hash of the root.", default="", maxLength=64, pattern=_HASH)
-    state: str = described("What the slot is, in the agent's words.", default="", maxLength=32)
-    complete: bool = described("Whether all of it was written and read back.", default=False)
-    good: bool = described("Whether it was committed before and is intact: a rollback leads to it.", default=False)
+    root_hash: str = field("The dm-verity root hash of the root.", default="", maxLength=64, pattern=_HASH)
+    state: str = field("What the slot is, in the agent's words.", default="", maxLength=32)
+    complete: bool = field("Whether all of it was written and read back.", default=False)
+    good: bool = field("Whether it was committed before and is intact: a rollback leads to it.", default=False)
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far the order under way has come."""
 
-    step: str = described("What is being done.", default="", maxLength=64)
-    percent: int = described("Of the step.", default=0, minimum=0, maximum=100)
+    step: str = field("What is being done.", default="", maxLength=64)
+    percent: int = field("Of the step.", default=0, minimum=0, maximum=100)
 
 
 @dataclass(frozen=True)
 class LastError:
     """Why the last order, or the last trial, did not come out well."""
 
-    code: str = described("The stable code.", maxLength=64)
-    message: str = described("What happened.", default="", maxLength=2048)
+    code: str = field("The stable code.", maxLength=64)
+    message: str = field("What happened.", default="", maxLength=2048)
 
 
 @dataclass(frozen=True)
 class Observed:
     """The last order that the node has seen."""
 
-    id: int = described("Its id.", minimum=0)
-    action: str = described("What it asked for.", default="", maxLength=32)
-    result: str = described("How far it has come: Running, Done, Refused or Failed.", default="", maxLength=32)
+    id: int = field("Its id.", minimum=0)
+    action: str = field("What it asked for.", default="", maxLength=32)
+    result: str = field("How far it has come: Running, Done, Refused or Failed.", default="", maxLength=32)
 
 
 @dataclass(frozen=True)
 class Condition:
     """A condition, as Kubernetes has it."""
 
-    type: str = described("Its name.", maxLength=64)
-    status: str = described("True, False or Unknown.", maxLength=8)
-    reason: str = described("Why, in one word.", default="", maxLength=128)
-    message: str = described("Why, in a sentence.", default="", maxLength=1024)
-    last_transition_time: str = described("Since when.", default="", maxLength=40)
-    observed_generation: int = described("Of which generation of the object it was told.", default=0, minimum=0)
+    type: str = field("Its name.", maxLength=64)
+    status: str = field("True, False or Unknown.", maxLength=8)
+    reason: str = field("Why, in one word.", default="", maxLength=128)
+    message: str = field("Why, in a sentence.", default="", maxLength=1024)
+    last_transition_time: str = field("Since when.", default="", maxLength=40)
+    observed_generation: int = field("Of which generation of the object it was told.", default=0, minimum=0)
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ class NodeStatus:
         },
     )
 
-    observed_order: Observed | None = described("The last order that was seen.", default=None)
-    phase: str = described("What the node is doing.", default="", maxLength=32)
-    booted: Booted | None = described("What runs.", default=None)
-    standby: Standby | None = described("What the other slot holds.", default=None)
-    progress: Progress | None = described("How far the order under way has come.", default=None)
-    last_error: LastError | None = described("Why something did not come out well; none after success.", default=None)
-    agent: str = described("The agent's version.", default="", maxLength=64)
-    conditions: tuple[Condition, ...] = described("Conditions.", default=(), maxItems=MAX_CONDITIONS)
+    observed_order: Observed | None = field("The last order that was seen.", default=None)
+    phase: str = field("What the node is doing.", default="", maxLength=32)
+    booted: Booted | None = field("What runs.", default=None)
+    standby: Standby | None = field("What the other slot holds.", default=None)
+    progress: Progress | None = field("How far the order under way has come.", default=None)
+    last_error: LastError | None = field("Why something did not come out well; none after success.", default=None)
+    agent: str = field("The agent's version.", default="", maxLength=64)
+    conditions: tuple[Condition, ...] = field("Conditions.", default=(), maxItems=MAX_CONDITIONS)

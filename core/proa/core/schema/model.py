@@ -1,8 +1,7 @@
-"""Dataclasses that describe themselves: what is read into them is checked, and their schema is made, from one place.
+"""Dataclasses from and to JSON: what is read into them is checked by their types and the limits of their fields.
 
-Kubernetes' names are in camel case and Python's in snake case; an enumeration is written as the value of its member;
-what is not set is left out. The schema is that of a structural custom resource (Kubernetes, "Extend the Kubernetes API
-with CustomResourceDefinitions", section "Specifying a structural schema").
+What a field is for and what it may hold is said by :func:`field`, or by ``Annotated`` with :func:`limits`; the schemas
+are made from the same (:mod:`proa.core.schema.json_schema`).
 """
 
 from __future__ import annotations
@@ -14,81 +13,69 @@ import re
 import types
 import typing
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.fields import ABOUT, About, Document, Limits, Part, Report, field, limits
 
-_KEY: Final = "described"
+__all__ = ["Document", "Part", "Report", "document", "field", "keys", "limits", "parse"]
+
 Kind = TypeVar("Kind")
-Schema = dict[str, Any]
-
-
-def described(
-    doc: str,
-    *,
-    default: Any = dataclasses.MISSING,
-    name: str = "",
-    items: Mapping[str, Any] = types.MappingProxyType({}),
-    **schema: Any,
-) -> Any:
-    """A field with its description.
-
-    Args:
-        doc: What it is, as ``kubectl explain`` shows it.
-        default: Its value where it is not set; a field without one is required.
-        name: Its name in JSON, where it is not the field's own in camel case.
-        items: Keywords of the schema for each item of a list, or each value of an object.
-        schema: More keywords of the schema: ``minimum``, ``maxLength``, ``pattern``, ``x-kubernetes-validations`` ...
-            written with ``_`` for ``-``.
-    """
-    keywords = {key.replace("_", "-") if key.startswith("x_") else key: value for key, value in schema.items()}
-    metadata = {_KEY: {"doc": doc, "name": name, "schema": keywords, "items": items}}
-    if isinstance(default, (list, dict, set)):
-        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Field:
-    """What is known about a field."""
+class Field:
+    """What is known about a field.
+
+    Attributes:
+        name: In Python.
+        json: In JSON.
+        type: Its type, without None.
+        nullable: Whether it may be None: null in a :class:`Part`, not set elsewhere.
+        default: Its value where it is not set.
+        about: What was said of it.
+    """
 
     name: str
     json: str
     type: Any
-    optional: bool
-    """Whether None stands for not set."""
+    nullable: bool
     default: Any
-    doc: str
-    schema: Mapping[str, Any]
-    items: Mapping[str, Any]
+    about: About
 
     @property
     def required(self) -> bool:
+        """Whether it must be there when it is read."""
         return self.default is dataclasses.MISSING
 
 
-def _fields(cls: Any) -> tuple[_Field, ...]:
-    return _read_fields(cls)
+def fields_of(cls: Any) -> tuple[Field, ...]:
+    """The fields of a dataclass."""
+    return _fields_of(cls)
 
 
 @functools.cache
-def _read_fields(cls: Any) -> tuple[_Field, ...]:
-    hints = typing.get_type_hints(cls)
+def _fields_of(cls: Any) -> tuple[Field, ...]:
+    hints = typing.get_type_hints(cls, include_extras=True)
     found = []
-    for field in dataclasses.fields(cls):
-        about = field.metadata[_KEY]
-        kind, optional = _without_none(hints[field.name])
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        json = about["name"] or _camel(field.name)
-        limits = about["schema"], about["items"]
-        found.append(_Field(field.name, json, kind, optional, default, about["doc"], *limits))
+    for one in dataclasses.fields(cls):
+        about = one.metadata[ABOUT]
+        kind, nullable = _without_none(hints[one.name])
+        default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+        json = about.name or (one.name if issubclass(cls, Part) else _camel(one.name))
+        found.append(Field(one.name, json, kind, nullable, default, about))
     return tuple(found)
 
 
+def keys(cls: type) -> tuple[str, ...]:
+    """The keys that a dataclass has in JSON."""
+    return tuple(one.json for one in fields_of(cls))
+
+
 def _without_none(kind: Any) -> tuple[Any, bool]:
-    if isinstance(kind, types.UnionType) and types.NoneType in kind.__args__:
+    if typing.get_origin(kind) in (types.UnionType, typing.Union) and types.NoneType in kind.__args__:
         rest = tuple(one for one in kind.__args__ if one is not types.NoneType)
         return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007 -- made at run time
     return kind, False
@@ -102,7 +89,9 @@ def _camel(name: str) -> str:
 # reading
 
 
-def parse(cls: type[Kind], value: object, at: str = "", *, strict: bool = False) -> Kind:
+def parse(
+    cls: type[Kind], value: object, at: str = "", *, strict: bool = False, code: Code = Code.CONFIG_VALUE
+) -> Kind:
     """An object out of JSON values. Fields that are not known are passed over: a newer writer may have them.
 
     Args:
@@ -110,155 +99,191 @@ def parse(cls: type[Kind], value: object, at: str = "", *, strict: bool = False)
         value: The JSON object.
         at: Where it stands, for the error.
         strict: Whether fields that are not known are refused.
+        code: The error's code.
 
     Raises:
-        ProaError: ``CONFIG_VALUE`` with the place of what is not as it must be.
+        ProaError: ``code`` with the place of what is not as it must be.
     """
-    if not isinstance(value, Mapping):
-        raise _refused(at, "is not an object")
-    known = _fields(cls)
-    if strict and (unknown := sorted(set(value) - {field.json for field in known})):
-        raise _refused(_below(at, str(unknown[0])[:60]), "is not known here")
-    found: dict[str, Any] = {}
-    for field in known:
-        place = _below(at, field.json)
-        given = value.get(field.json)
-        if given is not None:
-            found[field.name] = _value(field.type, given, place, strict)
-            _check(field, found[field.name], place)
-        elif field.required:
-            raise _refused(place, "is not there")
-    return cls(**found)
+    return typing.cast("Kind", _Reader(strict, code).read(cls, value, at))
 
 
-def _value(kind: Any, value: object, at: str, strict: bool) -> Any:
-    origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return parse(kind, value, at, strict=strict)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        if isinstance(value, str) and value in {member.value for member in kind}:
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    strict: bool
+    code: Code
+
+    def read(self, cls: Any, value: object, at: str) -> Any:
+        if not isinstance(value, Mapping):
+            raise self._refused(at, "is not an object")
+        header = cls.header() if issubclass(cls, Document) else {}
+        if header and value.get("schema") != cls.SCHEMA:
+            raise self._refused(_below(at, "schema"), f"is not {cls.SCHEMA}")
+        known = fields_of(cls)
+        if self.strict and (unknown := sorted(set(value) - {one.json for one in known} - set(header))):
+            raise self._refused(_below(at, str(unknown[0])[:60]), "is not known here")
+        whole = issubclass(cls, Part)
+        found: dict[str, Any] = {}
+        for one in known:
+            place, given = _below(at, one.json), value.get(one.json)
+            null = whole and one.json in value
+            if given is not None or (null and not one.nullable):
+                found[one.name] = self._field(one, given, place)
+            elif null:
+                found[one.name] = None
+            elif one.required:
+                raise self._refused(place, "is not there")
+        return cls(**found)
+
+    def _field(self, one: Field, given: object, at: str) -> Any:
+        value = self._value(one.type, given, at)
+        self._check(value, one.about.schema, at)
+        if one.about.items and isinstance(value, (tuple, Mapping)):
+            for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+                self._check(item, one.about.items, f"{at}[{key}]")
+        if missing := [key for key in one.about.keys if key not in value]:
+            raise self._refused(_below(at, missing[0]), "is not there")
+        return value
+
+    def _value(self, kind: Any, value: object, at: str) -> Any:
+        origin, inner = typing.get_origin(kind), typing.get_args(kind)
+        if origin is typing.Annotated:
+            found = self._value(inner[0], value, at)
+            for limit in inner[1:]:
+                self._check(found, keywords(limit), at)
+            return found
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+            return self.read(kind, value, at)
+        if isinstance(kind, enum.EnumMeta):
+            return self._member(kind, value, at)
+        if origin is tuple:
+            if not isinstance(value, (list, tuple)):
+                raise self._refused(at, "is not a list")
+            return tuple(self._value(inner[0], item, f"{at}[{number}]") for number, item in enumerate(value))
+        if isinstance(origin, type) and issubclass(origin, Mapping):
+            return self._mapping(inner, value, at)
+        return self._plain(kind, value, at)
+
+    def _member(self, kind: Any, value: object, at: str) -> Any:
+        if any(member.value == value and type(member.value) is type(value) for member in kind):
             return kind(value)
-        raise _refused(at, f"is not one of {', '.join(str(member.value) for member in kind)}")
-    if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise _refused(at, "is not a list")
-        return tuple(_value(kind.__args__[0], item, f"{at}[{number}]", strict) for number, item in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping) or not all(isinstance(item, str) for pair in value.items() for item in pair):
-            raise _refused(at, "is not an object of texts")
-        return dict(value)
-    if origin in (types.UnionType, typing.Union):
-        allowed = kind.__args__
-        if isinstance(value, bool) or not isinstance(value, allowed):
-            raise _refused(at, "is neither a whole number nor a text")
+        raise self._refused(at, f"is not one of {', '.join(str(member.value) for member in kind)}")
+
+    def _mapping(self, inner: tuple[Any, ...], value: object, at: str) -> dict[Any, Any]:
+        names, values = inner
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise self._refused(at, "is not an object")
+        return {
+            self._value(names, key, _below(at, key)): self._value(values, one, _below(at, key))
+            for key, one in value.items()
+        }
+
+    def _plain(self, kind: Any, value: object, at: str) -> Any:
+        if kind is Any or (type(value), value) in [(type(one), one) for one in _choices(kind)]:
+            return value
+        if typing.get_origin(kind) in (types.UnionType, typing.Union):
+            if type(value) not in typing.get_args(kind):
+                raise self._refused(at, "is neither a whole number nor a text")
+        elif kind is Path and isinstance(value, str):
+            return Path(value)
+        elif type(value) is not kind and not (kind is float and type(value) is int):
+            words = _WORDS.get(kind) or f"one of {', '.join(map(str, _choices(kind)))}"
+            raise self._refused(at, f"is not {words}")
         return value
-    if kind is Any:
-        return value
-    if (kind is int and isinstance(value, bool)) or not isinstance(value, kind):
-        raise _refused(at, f"is not {_WORDS[kind]}")
-    return value
+
+    def _check(self, value: object, limit: Mapping[str, Any], at: str) -> None:
+        """The limits that also hold where no API server has looked."""
+        why = _beyond(value, limit)
+        if why:
+            raise self._refused(at, why)
+
+    def _refused(self, at: str, why: str) -> ProaError:
+        return ProaError(self.code, f"{at or 'the document'} {why}", at=at)
 
 
-_NOTHING: Final[tuple[Any, ...]] = (None, "", (), {}, False)
-_WORDS: Final = {str: "a text", int: "a whole number", bool: "true or false"}
+_WORDS: Final = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path",
+}
 
 
-def _check(field: _Field, value: object, at: str) -> None:
-    """The limits that also hold where no API server has looked."""
-    limits = field.schema
-    if isinstance(value, str) and "pattern" in limits and not re.search(limits["pattern"], value):
-        raise _refused(at, f"{value[:80]!r} does not match {limits['pattern']}")
-    _check_length(value, limits, at)
-    if isinstance(value, tuple):
-        for number, item in enumerate(value):
-            _check_length(item, field.items, f"{at}[{number}]")
-    if isinstance(value, int) and not isinstance(value, bool):
-        low, high = limits.get("minimum", value), limits.get("maximum", value)
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """What a ``Literal`` allows."""
+    return typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+
+
+def keywords(limit: object) -> Mapping[str, Any]:
+    """The keywords of one annotation of a type."""
+    return dict(limit.keywords) if isinstance(limit, Limits) else {}
+
+
+def _beyond(value: object, limit: Mapping[str, Any]) -> str:
+    """Why a value is beyond its limits; empty if it is not."""
+    if "enum" in limit and value not in limit["enum"]:
+        return f"is not one of {', '.join(map(str, limit['enum']))}"
+    if isinstance(value, (str, tuple)) and len(value) > (
+        most := limit.get("maxLength", limit.get("maxItems", 1 << 63))
+    ):
+        return f"is longer than {most}"
+    if isinstance(value, str):
+        return _beyond_text(value, limit)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        low, high, step = limit.get("minimum", value), limit.get("maximum", value), limit.get("multipleOf", 1)
         if not low <= value <= high:
-            raise _refused(at, f"{value} is not from {limits.get('minimum', 'any')} to {limits.get('maximum', 'any')}")
+            return f"{value} is not from {limit.get('minimum', 'any')} to {limit.get('maximum', 'any')}"
+        return f"{value} is not a multiple of {step}" if step > 1 and value % step else ""
+    return ""
 
 
-def _check_length(value: object, limits: Mapping[str, Any], at: str) -> None:
-    most = limits.get("maxLength", limits.get("maxItems"))
-    if most is not None and isinstance(value, (str, tuple)) and len(value) > most:
-        raise _refused(at, f"is longer than {most}")
+def _beyond_text(value: str, limit: Mapping[str, Any]) -> str:
+    if "pattern" in limit and not re.search(limit["pattern"], value):
+        return f"{value[:80]!r} does not match {limit['pattern']}"
+    return (
+        f"{value[:80]!r} is not an RFC 3339 time" if limit.get("format") == "date-time" and not _is_time(value) else ""
+    )
+
+
+def _is_time(value: str) -> bool:
+    try:
+        return datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _below(at: str, name: str) -> str:
     return f"{at}.{name}" if at else name
 
 
-def _refused(at: str, why: str) -> ProaError:
-    return ProaError(Code.CONFIG_VALUE, f"{at or 'the document'} {why}", at=at)
-
-
 # writing
+
+_NOTHING: Final[tuple[Any, ...]] = (None, "", (), {}, False)
 
 
 def document(thing: object) -> dict[str, Any]:
-    """A dataclass as JSON values: what is not set, empty or false, and need not be there, is left out."""
-    found: dict[str, Any] = {}
-    for field in _fields(type(thing)):
-        value = getattr(thing, field.name)
-        if field.required or value != field.default or value not in _NOTHING:
-            found[field.json] = _written(value)
+    """A dataclass as JSON values, a :class:`Document` with its header.
+
+    Of one that is no :class:`Part`, what is not set, empty or false, and need not be there, is left out.
+    """
+    whole = isinstance(thing, Part)
+    found: dict[str, Any] = dict(thing.header()) if isinstance(thing, Document) else {}
+    for one in fields_of(type(thing)):
+        value = getattr(thing, one.name)
+        spare = value == one.default and (one.about.left_out if whole else value in _NOTHING)
+        if one.required or not spare:
+            found[one.json] = written(value)
     return found
 
 
-def _written(value: object) -> Any:
+def written(value: object) -> Any:
+    """A value as JSON has it."""
     if dataclasses.is_dataclass(value):
         return document(value)
     if isinstance(value, enum.Enum):
         return value.value
-    if isinstance(value, tuple):
-        return [_written(item) for item in value]
+    if isinstance(value, (tuple, list)):
+        return [written(item) for item in value]
     if isinstance(value, Mapping):
-        return dict(value)
-    return value
-
-
-# schema
-
-
-def schema(cls: type, *, defaults: bool = True) -> Schema:
-    """The schema of a dataclass.
-
-    Args:
-        cls: The dataclass.
-        defaults: Whether the API server fills in what is not set.
-    """
-    properties = {field.json: _described_schema(field, defaults) for field in _fields(cls)}
-    required = [field.json for field in _fields(cls) if field.required]
-    rules = getattr(cls, "VALIDATIONS", ())
-    return {
-        "type": "object",
-        "description": " ".join((cls.__doc__ or "").split("\n\n")[0].split()),
-        "properties": properties,
-        **({"required": required} if required else {}),
-        **({"x-kubernetes-validations": [dict(rule) for rule in rules]} if rules else {}),
-    }
-
-
-def _described_schema(field: _Field, defaults: bool) -> Schema:
-    found = _type_schema(field.type, defaults) | {"description": field.doc} | dict(field.schema)
-    for key in ("items", "additionalProperties"):
-        if key in found:
-            found[key] = found[key] | dict(field.items)
-    if defaults and not field.required and not field.optional and field.default not in ("", (), {}):
-        found["default"] = _written(field.default)
-    return found
-
-
-def _type_schema(kind: Any, defaults: bool) -> Schema:
-    origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return schema(kind, defaults=defaults)
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return {"type": "string", "enum": [member.value for member in kind]}
-    if origin is tuple:
-        return {"type": "array", "items": _type_schema(kind.__args__[0], defaults)}
-    if origin is not None and issubclass(origin, Mapping):
-        return {"type": "object", "additionalProperties": {"type": "string"}}
-    if origin in (types.UnionType, typing.Union):
-        return {"x-kubernetes-int-or-string": True}
-    return {"type": {str: "string", int: "integer", bool: "boolean"}[kind]}
+        return {written(key): written(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from proa.core.orders.messages import Order
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
-from proa.core.schema.model import document, schema
+from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Object
@@ -32,7 +32,7 @@ POLICY: Final = "proa-fence"
 """The ValidatingAdmissionPolicy that refuses the writes of a leader that is none any more."""
 _FENCE_FALLS: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.fence" in rule["rule"])
 _ID_IS_TAKEN: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.id" in rule["rule"])
-_ORDER_KEYS: Final = tuple(schema(Order)["properties"])
+_ORDER_KEYS: Final = keys(Order)
 
 
 class Writes(Protocol):

@@ -6,26 +6,18 @@ What is taken from an object of the cluster has that object's own names, in came
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from proa.core.artifact.schemas import Schema, flag, listing, mapping, nullable, number, record, report, seconds, text
 from proa.core.orders.messages import Condition, NodeStatus, Order
-from proa.core.schema import model
+from proa.core.schema.json_schema import json_schema
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 
 
-def _plain(value: Any) -> Any:
-    """A schema without what only the API server understands."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if not key.startswith("x-kubernetes-")}
-    return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
 def _of(kind: type, what: str = "") -> Schema:
     """The schema of a part of an object."""
-    found: Schema = _plain(model.schema(kind, defaults=False))
-    return found | ({"description": what} if what else {})
+    return json_schema(kind) | ({"description": what} if what else {})
 
 
 _TIME: Final = "(RFC 3339, UTC)"

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from proa.core.orders.messages import NodeStatus
-from proa.core.schema.model import document, schema
+from proa.core.schema.model import document, keys
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
@@ -21,7 +21,7 @@ from proa.scheduler.spec.selectors import matches
 MOST: Final = 60
 """Lines of nodes that are shown, unless all are asked for."""
 _DONE: Final = frozenset({Reason.UpToDate, Reason.BackOnOld})
-_ZEROS: Final = dict.fromkeys(schema(Counts)["properties"], 0)
+_ZEROS: Final = dict.fromkeys(keys(Counts), 0)
 _DIGEST: Final = 19
 """Characters of a digest that people look at: the algorithm and twelve digits."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.schema.model import schema
+from proa.core.schema.json_schema import structural
 from proa.scheduler.spec.objects import GROUP, VERSION, NodeOS, Rollout
 
 
@@ -61,8 +61,8 @@ class Resource:
 
 def _root(kind: type) -> dict[str, Any]:
     """The schema of a whole object: the status has no defaults, it is what its writer wrote."""
-    found = schema(kind)
-    status = schema(kind, defaults=False)["properties"].pop("status")
+    found = structural(kind)
+    status = structural(kind, defaults=False)["properties"].pop("status")
     return found | {"properties": found["properties"] | {"status": status}}
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
-from proa.core.schema.model import described
+from proa.core.schema.model import field
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
@@ -18,8 +18,8 @@ VERSION: Final = "v1alpha1"
 class Rollout:
     """The long-lived desired state of a group of nodes: a node that joins later follows it."""
 
-    spec: RolloutSpec = described("What is wanted.")
-    status: RolloutStatus | None = described("What became of it so far.", default=None)
+    spec: RolloutSpec = field("What is wanted.")
+    status: RolloutStatus | None = field("What became of it so far.", default=None)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class NodeOSSpec:
         {"rule": "!has(oldSelf.order) || has(self.order)", "message": "an order is replaced, never taken away"},
     )
 
-    order: Order | None = described("The order.", default=None)
+    order: Order | None = field("The order.", default=None)
 
 
 @dataclass(frozen=True)
@@ -47,5 +47,5 @@ class NodeOS:
         },
     )
 
-    spec: NodeOSSpec = described("What the scheduler asks.", default=NodeOSSpec())
-    status: NodeStatus | None = described("What the node says of itself.", default=None)
+    spec: NodeOSSpec = field("What the scheduler asks.", default=NodeOSSpec())
+    status: NodeStatus | None = field("What the node says of itself.", default=None)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from proa.core.orders.messages import MAX_RELEASE
 from proa.core.runtime.duration import PATTERN as DURATION
-from proa.core.schema.model import described
+from proa.core.schema.model import field
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 
@@ -76,23 +76,23 @@ class Requirement:
 
     VALIDATIONS = (rules.VALUES_MISSING, rules.VALUES_UNUSED)
 
-    key: str = described("The label.", maxLength=317, x_kubernetes_validations=[rules.LABEL_KEY])
-    operator: Operator = described("How it is looked at.")
-    values: tuple[str, ...] = described("Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items=_LABEL_VALUE)
+    key: str = field("The label.", maxLength=317, x_kubernetes_validations=[rules.LABEL_KEY])
+    operator: Operator = field("How it is looked at.")
+    values: tuple[str, ...] = field("Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items=_LABEL_VALUE)
 
 
 @dataclass(frozen=True)
 class Selector:
     """Which nodes. An empty one means all."""
 
-    match_labels: Mapping[str, str] = described(
+    match_labels: Mapping[str, str] = field(
         "Labels that a node must have.",
         default={},
         maxProperties=MAX_LIST,
         items=_LABEL_VALUE,
         x_kubernetes_validations=[rules.LABEL_KEYS],
     )
-    match_expressions: tuple[Requirement, ...] = described(
+    match_expressions: tuple[Requirement, ...] = field(
         "Requirements that a node must meet.", default=(), maxItems=MAX_LIST
     )
 
@@ -103,7 +103,7 @@ class Budget:
 
     VALIDATIONS = (rules.WINDOW_OF_NOTHING, rules.WINDOW_OF_WEEKS)
 
-    schedule: str = described(
+    schedule: str = field(
         "When a window opens: five fields as in crontab(5), such as '0 22 * * 1-5'.",
         maxLength=100,
         x_kubernetes_validations=[
@@ -113,8 +113,8 @@ class Budget:
             }
         ],
     )
-    duration: str = described("How long it stays open, such as '6h'.", **_SPAN)
-    time_zone: str = described(
+    duration: str = field("How long it stays open, such as '6h'.", **_SPAN)
+    time_zone: str = field(
         "The IANA time zone of the schedule, such as 'Europe/Berlin'.",
         default="UTC",
         maxLength=64,
@@ -126,16 +126,16 @@ class Budget:
             }
         ],
     )
-    max_unavailable: Amount = described("How many nodes may be away in this window.", default=1, **_AMOUNT)
-    reason: str = described("Why, for people.", default="", maxLength=128)
+    max_unavailable: Amount = field("How many nodes may be away in this window.", default=1, **_AMOUNT)
+    reason: str = field("Why, for people.", default="", maxLength=128)
 
 
 @dataclass(frozen=True)
 class Turns:
     """Whose turn comes when."""
 
-    zones: Zones = described("Whether nodes of two zones may be away at once.", default=Zones.ONE_AT_A_TIME)
-    control_plane: ControlPlane = described(
+    zones: Zones = field("Whether nodes of two zones may be away at once.", default=Zones.ONE_AT_A_TIME)
+    control_plane: ControlPlane = field(
         "When nodes of the control plane have their turn: one at a time, and only while all others are Ready.",
         default=ControlPlane.LAST,
     )
@@ -147,12 +147,12 @@ class Canary:
 
     VALIDATIONS = (rules.SOAK,)
 
-    nodes: Amount = described(
+    nodes: Amount = field(
         f"How many, {MAX_CANARIES} at most, also of a percentage; 0 for none.",
         default=0,
         **dict(_AMOUNT) | {"maximum": MAX_CANARIES},
     )
-    soak: str = described("How long they must run well before the others follow.", default="10m", **_SPAN)
+    soak: str = field("How long they must run well before the others follow.", default="10m", **_SPAN)
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,8 @@ class Staging:
 
     VALIDATIONS = (rules.STAGING_OF_NOTHING,)
 
-    max_concurrent: int = described("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
-    timeout: str = described("How long one node may take.", default="1h", **_SPAN)
+    max_concurrent: int = field("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
+    timeout: str = field("How long one node may take.", default="1h", **_SPAN)
 
 
 @dataclass(frozen=True)
@@ -171,23 +171,23 @@ class Drain:
 
     VALIDATIONS = (rules.DRAIN_OF_NOTHING,)
 
-    timeout: str = described("How long it may take.", default="15m", **_SPAN)
-    grace_period_seconds: int | None = described(
+    timeout: str = field("How long it may take.", default="15m", **_SPAN)
+    grace_period_seconds: int | None = field(
         "Overrides the pods' own time to end.", default=None, minimum=0, maximum=86400
     )
-    on_timeout: OnTimeout = described("What becomes of a node that takes longer.", default=OnTimeout.PARK)
-    delete_empty_dir: bool = described(
+    on_timeout: OnTimeout = field("What becomes of a node that takes longer.", default=OnTimeout.PARK)
+    delete_empty_dir: bool = field(
         "Whether pods with emptyDir volumes, whose content is lost, are evicted.", default=True
     )
-    unmanaged_pods: UnmanagedPods = described("What becomes of pods without a controller.", default=UnmanagedPods.BLOCK)
+    unmanaged_pods: UnmanagedPods = field("What becomes of pods without a controller.", default=UnmanagedPods.BLOCK)
 
 
 @dataclass(frozen=True)
 class DaemonSet:
     """A DaemonSet whose pod on the node must be ready."""
 
-    namespace: str = described("Its namespace.", maxLength=63, x_kubernetes_validations=[rules.NAMESPACE])
-    name: str = described("Its name.", maxLength=253, x_kubernetes_validations=[rules.OBJECT_NAME])
+    namespace: str = field("Its namespace.", maxLength=63, x_kubernetes_validations=[rules.NAMESPACE])
+    name: str = field("Its name.", maxLength=253, x_kubernetes_validations=[rules.OBJECT_NAME])
 
 
 @dataclass(frozen=True)
@@ -196,9 +196,9 @@ class Health:
 
     VALIDATIONS = (rules.READY_TOO_LATE,)
 
-    ready_seconds: int = described("How long it must be Ready.", default=60, minimum=0, maximum=86400)
-    timeout: str = described("How long it may take from the order to reboot.", default="20m", **_SPAN)
-    daemon_sets: tuple[DaemonSet, ...] = described(
+    ready_seconds: int = field("How long it must be Ready.", default=60, minimum=0, maximum=86400)
+    timeout: str = field("How long it may take from the order to reboot.", default="20m", **_SPAN)
+    daemon_sets: tuple[DaemonSet, ...] = field(
         "DaemonSets whose pods must be ready.",
         default=(),
         maxItems=MAX_LIST,
@@ -213,16 +213,16 @@ class Failure:
 
     VALIDATIONS = (rules.NEVER_BACK,)
 
-    max: Amount = described("Failed nodes that are borne; one more ends the rollout.", default=0, **_AMOUNT)
-    action: OnFailure = described("What becomes of the rollout then.", default=OnFailure.HALT)
+    max: Amount = field("Failed nodes that are borne; one more ends the rollout.", default=0, **_AMOUNT)
+    action: OnFailure = field("What becomes of the rollout then.", default=OnFailure.HALT)
 
 
 @dataclass(frozen=True)
 class Retry:
     """Nodes on which something failed have other turns, behind all others."""
 
-    limit: int = described("How many more.", default=2, minimum=0, maximum=20)
-    backoff: str = described(
+    limit: int = field("How many more.", default=2, minimum=0, maximum=20)
+    backoff: str = field(
         "How long after the first failure; twice as long after each further one.", default="5m", **_SPAN
     )
 
@@ -237,34 +237,34 @@ class RolloutSpec:
         rules.NONE_LEFT,
     )
 
-    release: str = described(
+    release: str = field(
         "The release, by digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag).",
         maxLength=MAX_RELEASE,
         x_kubernetes_validations=[rules.DIGEST],
     )
-    node_selector: Selector = described("Which nodes follow this rollout; all if it is empty.", default=Selector())
-    max_unavailable: Amount = described(
+    node_selector: Selector = field("Which nodes follow this rollout; all if it is empty.", default=Selector())
+    max_unavailable: Amount = field(
         "How many nodes may be away at a time, NotReady and cordoned ones included; a percentage is rounded down, but"
         " to 1 at least; 0 starts none.",
         default=1,
         **_AMOUNT,
     )
-    budgets: tuple[Budget, ...] = described(
+    budgets: tuple[Budget, ...] = field(
         "When nodes may be started; always if there are none.", default=(), maxItems=MAX_LIST
     )
-    order: Turns = described("Whose turn comes when.", default=Turns())
-    canary: Canary = described("The first nodes.", default=Canary())
-    staging: Staging = described("How the release is brought to the standby slots.", default=Staging())
-    drain: Drain = described("How pods are moved away.", default=Drain())
-    health: Health = described("What a node must prove.", default=Health())
-    failure: Failure = described("How much may go wrong.", default=Failure())
-    retry: Retry = described("Other turns for nodes on which something failed.", default=Retry())
-    expected_duration: str = described(
+    order: Turns = field("Whose turn comes when.", default=Turns())
+    canary: Canary = field("The first nodes.", default=Canary())
+    staging: Staging = field("How the release is brought to the standby slots.", default=Staging())
+    drain: Drain = field("How pods are moved away.", default=Drain())
+    health: Health = field("What a node must prove.", default=Health())
+    failure: Failure = field("How much may go wrong.", default=Failure())
+    retry: Retry = field("Other turns for nodes on which something failed.", default=Retry())
+    expected_duration: str = field(
         "How long one node takes from its cordon to its uncordon, until enough have been measured: none is started that"
         " would not be done when its window closes.",
         default="15m",
         x_kubernetes_validations=[rules.NO_WEEKS],
         **_SPAN,
     )
-    paused: bool = described("Whether no node is started; those under way finish.", default=False)
-    attempt: int = described("Raise it to resume after a halt.", default=0, minimum=0)
+    paused: bool = field("Whether no node is started; those under way finish.", default=False)
+    attempt: int = field("Raise it to resume after a halt.", default=0, minimum=0)

@@ -1,0 +1,1 @@
+"""A whole build: the steps in order, and the record of what was built."""

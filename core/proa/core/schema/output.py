@@ -1,0 +1,18 @@
+"""Reports on standard output: for programs or for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from proa.core.schema.model import Report, document
+
+Kind = TypeVar("Kind", bound=Report)
+
+
+def tell(report: Kind, as_json: bool, text: Callable[[Kind], str]) -> None:
+    """Print a report: as one JSON document, or as ``text`` puts it for people."""
+    click.echo(json.dumps(document(report), indent=2) if as_json else text(report))
