@@ -1,8 +1,4 @@
 """What a release is, and the seams that every part of Proa shares."""
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    VERSION = version("proa")
-except PackageNotFoundError:  # a tree that was copied, as on a node, and not installed
-    VERSION = "0.1.0"
+VERSION = "0.1.0"
+"""The version of Proa. Nothing else states it: the distribution's metadata are made from this line."""
