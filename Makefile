@@ -46,7 +46,7 @@ docs: setup ## write docs/reference from the tables in the code
 image: setup ## the container image of scheduler and proxy as an OCI layout, without docker; build/image
 	@.venv/bin/python -m container.build -o build/image
 
-push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:0.1.0
+push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:stable
 	@.venv/bin/python -m container.push build/image $(TO)
 
 bench: bench-build bench-install bench-scheduler ## every benchmark

@@ -37,7 +37,7 @@ def push(folder: Path, target: Target) -> str:
     return target.push_manifest(data, target.reference.tag or "latest")
 
 
-@click.command(epilog="Example: python -m container.push build/image registry.example.net/proa-scheduler:0.1.0")
+@click.command(epilog="Example: python -m container.push build/image registry.example.net/proa-scheduler:stable")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", metavar="REF")
 @registry_options
