@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm lint docs image push-image bench bench-build bench-install bench-scheduler test-rollouts clean
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,8 +37,14 @@ test-contract: setup ## tests against real parts: registry, cosign, loop devices
 test-vm: setup ## tests on real firmware, boot loader and kernel in QEMU
 	@scripts/test vm
 
-lint: setup ## ruff, mypy --strict, import-linter
+test-python313: setup ## the unit tests on Python 3.13, in a root of Debian 13 that is made the first time
+	@.venv/bin/python -m upkeep.python313
+
+lint: setup ## ruff, mypy --strict, import-linter, limits of code lines
 	@scripts/test lint
+
+lines: setup ## code lines and tests of each folder, beside its limit; JSON=1
+	@.venv/bin/python -m upkeep.lines $(if $(JSON),--json)
 
 docs: setup ## write docs/reference from the tables in the code
 	@.venv/bin/python docs/generate.py
@@ -59,6 +65,9 @@ bench-install: setup ## seconds and memory of an install against zstd | dd; buil
 
 bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LIST pages; CHECK=1 fails where a goal is missed
 	@.venv/bin/python benchmarks/scheduler.py $(if $(CHECK),--check)
+
+release: setup ## wheel, sdist, checksums, signature, notes into dist: RELEASE_KEY=release.key, or UNSIGNED=1
+	@.venv/bin/python -m upkeep.release $(if $(RELEASE_KEY),--key "$(RELEASE_KEY)") $(if $(UNSIGNED),--unsigned)
 
 clean: ## take away what was built here (not the cache in ~/.cache/proa)
 	rm -rf build dist
