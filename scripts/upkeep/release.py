@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,8 +125,8 @@ def export(tree: Path, commit: Commit, folder: Path) -> None:
     """
     packed = folder.with_name(f"{folder.name}.tar")
     process.run(["git", "-C", tree, "archive", "--format=tar", f"--output={packed}", commit.id])
-    with tarfile.open(packed) as tar:
-        tar.extractall(folder, filter="data")
+    folder.mkdir()
+    process.run(["tar", "--extract", f"--file={packed}", f"--directory={folder}"])
     packed.unlink()
 
 
