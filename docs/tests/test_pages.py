@@ -30,7 +30,7 @@ from proa.vm.node.faults import Break
 from proa.vm.simulated.play import playing
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PLAY = "<!-- play-cluster -->"
 TIER = re.compile(r"<!-- test: (unit|contract|vm) -->")
 

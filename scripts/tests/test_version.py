@@ -16,7 +16,7 @@ from upkeep.version import read_version
 PLACE = Path("core/proa/core/__init__.py")
 OTHERS = {"MIN_AGENT", "Requires", "seekable format", "leading numbers of a version"}
 """Lines with a version of something else: the oldest agent that a release can have, zstd's format, an example."""
-NOT_WRITTEN = {".git", ".venv", "build", "dist", "tests", "__pycache__", "reference", ".hypothesis"}
+NOT_WRITTEN = {".git", ".venv", "build", "dist", "tests", "__pycache__", "reference", ".hypothesis", ".cache"}
 """Folders with what is made, with samples of tests, and docs/reference, which is made from the code."""
 PINS = {".lock", ".sum", ".mod"}
 
