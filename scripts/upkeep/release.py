@@ -106,14 +106,12 @@ def check(order: Order) -> Commit:
     """Refuse what cannot become a release before anything takes time.
 
     Raises:
-        ProaError: ``USAGE`` with uncommitted changes, another Python or no notes for the version.
+        ProaError: ``USAGE`` if it is to be signed and has uncommitted changes.
     """
     commit = read_commit(order.tree)
     if order.key and not commit.is_all:
         hint = "Commit them, or put them away: a release is a commit."
         raise ProaError(Code.USAGE, "the work tree has changes that are not committed", at=order.tree, hint=hint)
-    if sys.version_info[:2] != PYTHON:
-        raise ProaError(Code.USAGE, f"this is not Python {PYTHON[0]}.{PYTHON[1]}", hint="Make releases on Debian 12.")
     return commit
 
 
@@ -218,8 +216,10 @@ def test(tree: Path) -> None:
     """Run the unit tests on both Pythons.
 
     Raises:
-        ProaError: ``TOOL`` if one fails.
+        ProaError: ``TOOL`` if one fails, ``USAGE`` if this is another Python.
     """
+    if sys.version_info[:2] != PYTHON:
+        raise ProaError(Code.USAGE, f"this is not Python {PYTHON[0]}.{PYTHON[1]}", hint="Make releases on Debian 12.")
     _say("Unit tests on Python 3.11")
     if process.run([*python313.LOUD, *python313.TESTS], check=False, cwd=tree, show=True).status != 0:
         raise ProaError(Code.TOOL, "the unit tests failed on Python 3.11")
