@@ -2,10 +2,10 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## system packages and .venv; demo, test and the others call it first
 	@scripts/setup
@@ -46,6 +46,9 @@ lint: setup ## ruff, mypy --strict, import-linter, limits of code lines
 lines: setup ## code lines and tests of each folder, beside its limit; JSON=1
 	@.venv/bin/python -m upkeep.lines $(if $(JSON),--json)
 
+lock: setup ## requirements/dev.lock from pyproject.toml, for both Pythons; UPGRADE=1 takes newer versions
+	@.venv/bin/python -m upkeep.lock $(if $(UPGRADE),--upgrade)
+
 docs: setup ## write docs/reference from the tables in the code
 	@.venv/bin/python docs/generate.py
 
@@ -66,8 +69,8 @@ bench-install: setup ## seconds and memory of an install against zstd | dd; buil
 bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LIST pages; CHECK=1 fails where a goal is missed
 	@.venv/bin/python benchmarks/scheduler.py $(if $(CHECK),--check)
 
-release: setup ## wheel, sdist, checksums, signature, notes into dist: RELEASE_KEY=release.key, or UNSIGNED=1
-	@.venv/bin/python -m upkeep.release $(if $(RELEASE_KEY),--key "$(RELEASE_KEY)") $(if $(UNSIGNED),--unsigned)
+release: setup ## wheel, sdist, checksums, signature, notes into dist: RELEASE_KEY=release.key, or UNSIGNED=1 (and TESTS=0)
+	@.venv/bin/python -m upkeep.release $(if $(RELEASE_KEY),--key "$(RELEASE_KEY)") $(if $(UNSIGNED),--unsigned $(if $(filter 0,$(TESTS)),--no-tests))
 
 clean: ## take away what was built here (not the cache in ~/.cache/proa)
 	rm -rf build dist

@@ -62,21 +62,19 @@ class Room:
         return process.run((*inside, *(LOUD if show else ()), *words), check=False, env=env, show=show)
 
 
-def open_room(tree: Path, cache: Path) -> Room:
+def open_room(tree: Path) -> Room:
     """Make what is missing of a room for a tree.
 
     Args:
-        tree: The repository, set up by ``make setup``.
-        cache: The folder that the root is kept in.
+        tree: The repository.
 
     Raises:
         ProaError: ``PACKAGES``, ``MIRROR`` or ``DISK_FULL``; ``TOOL_MISSING`` without subordinate ids.
     """
     packages = (tree / "requirements/packages.txt").read_text().split()
-    room = Room(_root(cache, packages), tree, tree / "build" / f"python{PYTHON}")
+    room = Room(_root(default_folder() / "debian13", packages), tree, tree / "build" / f"python{PYTHON}")
     for name in (*(room.out / name for name in _FOLDERS), tree / ".venv"):
         name.mkdir(parents=True, exist_ok=True)
-    _install(room)
     return room
 
 
@@ -108,8 +106,12 @@ def _bootstrap(root: Path, packages: list[str], scratch: Path) -> None:
         raise explain(done)
 
 
-def _install(room: Room) -> None:
-    """Put the locked packages and this tree into the room's environment, unless they are there."""
+def install(room: Room) -> None:
+    """Put the locked packages and the tree into the room's environment, unless they are there.
+
+    Raises:
+        ProaError: ``PACKAGES`` from pip.
+    """
     inputs = [room.root.name.encode(), _INSTALL.encode()]
     inputs += [(room.tree / name).read_bytes() for name in ("requirements/dev.lock", "pyproject.toml")]
     want = hashlib.sha256(b"\0".join(inputs)).hexdigest()
@@ -118,23 +120,28 @@ def _install(room: Room) -> None:
         return
     _say(f"Python packages for {PYTHON}, versions and hashes of requirements/dev.lock")
     stamp.unlink(missing_ok=True)
-    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and "FIND_LINKS" not in name}
-    done = room.run("sh", "-c", _INSTALL, env=pip, show=False)
+    done = room.run("sh", "-c", _INSTALL, env=pip_settings(), show=False)
     if done.status != 0:
         raise process.failure(done, Code.PACKAGES)
     stamp.write_text(want)
+
+
+def pip_settings() -> dict[str, str]:
+    """Pip's settings in this process's environment, but for folders of wheels, which a room does not have."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PIP_") and "FIND_LINKS" not in name}
 
 
 def check(tree: Path) -> None:
     """Run the unit tests on Python 3.13.
 
     Raises:
-        ProaError: ``TOOL`` if one of them fails; as :func:`open_room`.
+        ProaError: ``TOOL`` if one of them fails; as :func:`open_room` and :func:`install`.
     """
-    _run(open_room(tree, default_folder() / "debian13"), TESTS)
+    _run(open_room(tree), TESTS)
 
 
 def _run(room: Room, words: tuple[str, ...]) -> None:
+    install(room)
     said = room.run(".venv/bin/python", "--version", show=False).text.strip()
     if not said.startswith(f"Python {PYTHON}."):
         raise ProaError(Code.PACKAGES, f"the root has {said or 'no Python'}, not Python {PYTHON}", at=room.root)
@@ -154,7 +161,7 @@ def _say(words: str) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def cli(command: tuple[str, ...]) -> None:
     """Run the unit tests on Python 3.13, or the COMMAND that is given, at the root of the tree."""
-    _run(open_room(ROOT, default_folder() / "debian13"), command or TESTS)
+    _run(open_room(ROOT), command or TESTS)
 
 
 if __name__ == "__main__":
