@@ -20,11 +20,11 @@ import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+from proa.builder.build.pipeline import STEPS, Order, build
+from proa.builder.config.loading import load
 from proa.builder.engine import namespace
 from proa.builder.engine.cache import Cache
-from proa.builder.config.loading import load
 from proa.builder.node import accounts
-from proa.builder.build.pipeline import STEPS, Order, build
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from proa.builder.build import pipeline
-from proa.builder.engine.cache import Cache
+from proa.builder.build.pipeline import Order, build, plan
 from proa.builder.config.loading import load
+from proa.builder.engine.cache import Cache
 from proa.builder.engine.context import Context, Step
 from proa.builder.engine.keys import Keys
-from proa.builder.build.pipeline import Order, build, plan
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, Recorder, StepFinished
 
