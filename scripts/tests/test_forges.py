@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 
-from proa.core.process import run
+from proa.core.runtime.process import run
 from upkeep.lines import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/ci.yml"

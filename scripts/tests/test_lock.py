@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proa.core.errors import ProaError
+from proa.core.runtime.errors import ProaError
 from upkeep import lock
 from upkeep.lines import ROOT
 

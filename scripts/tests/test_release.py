@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proa.core.errors import Code, ProaError
-from proa.core.keys import Algorithm, PrivateKey
-from proa.core.process import run
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.process import run
+from proa.core.signing.keys import Algorithm, PrivateKey
 from upkeep import release
 from upkeep.release import Order
 

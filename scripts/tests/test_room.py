@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder import namespace
-from proa.core.process import Result, run
+from proa.builder.engine import namespace
+from proa.core.runtime.process import Result, run
 from upkeep import python313
 
 pytestmark = pytest.mark.contract

@@ -46,7 +46,7 @@ def test_the_installed_distribution_has_it() -> None:
     assert version("proa") == read_version(ROOT)
 
 
-@pytest.mark.parametrize("line", ['VERSION = "1.2.3"', 'SCHEMA_VERSION = "1.2.3"', 'VERSION: Final = "1.2.3"'])
+@pytest.mark.parametrize("line", ['VERSION = "1.2.3"', 'VERSION: Final = "1.2.3"'])
 def test_it_is_read_whatever_its_name(line: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     (tmp_path / PLACE).parent.mkdir(parents=True)

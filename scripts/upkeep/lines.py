@@ -20,7 +20,7 @@ from typing import Final
 
 import click
 
-from proa.core.cli import run_command
+from proa.core.runtime.cli import run_command
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FOLDERS: Final = ("core", "partition", "builder", "agent", "scheduler", "vm-tests")

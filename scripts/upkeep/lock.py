@@ -15,9 +15,9 @@ from typing import Final
 
 import click
 
-from proa.core import process
-from proa.core.cli import run_command
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.cli import run_command
+from proa.core.runtime.errors import Code, ProaError
 from upkeep import python313
 from upkeep.lines import ROOT
 

@@ -18,13 +18,13 @@ from typing import Final
 
 import click
 
-from proa.builder import namespace, sources
-from proa.builder.cache import default_folder
-from proa.builder.settings import Config, Release, System
+from proa.builder.config.settings import Config, Release, System
+from proa.builder.engine import namespace, sources
+from proa.builder.engine.cache import default_folder
 from proa.builder.steps.packages import explain
-from proa.core import process
-from proa.core.cli import run_command
-from proa.core.errors import Code, ProaError
+from proa.core.runtime import process
+from proa.core.runtime.cli import run_command
+from proa.core.runtime.errors import Code, ProaError
 from upkeep.lines import ROOT
 
 SUITE: Final = "trixie"

@@ -16,10 +16,11 @@ from typing import Final
 
 import click
 
-from proa.core import keys, process
-from proa.core.cli import run_command
-from proa.core.errors import Code, ProaError
-from proa.core.files import sha256
+from proa.core.runtime import process
+from proa.core.runtime.cli import run_command
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import sha256
+from proa.core.signing import keys
 from upkeep import changelog, python313
 from upkeep.lines import ROOT
 from upkeep.version import read_version
