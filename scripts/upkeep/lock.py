@@ -16,7 +16,7 @@ from typing import Final
 import click
 
 from proa.core.runtime import process
-from proa.core.runtime.cli import run_command
+from proa.core.runtime.cli import end_politely, run_command
 from proa.core.runtime.errors import Code, ProaError
 from upkeep import python313
 from upkeep.lines import ROOT
@@ -92,4 +92,5 @@ def cli(upgrade: bool) -> None:
 
 
 if __name__ == "__main__":
+    end_politely()
     run_command(cli, "upkeep.lock")

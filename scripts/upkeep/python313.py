@@ -23,7 +23,7 @@ from proa.builder.engine import namespace, sources
 from proa.builder.engine.cache import default_folder
 from proa.builder.steps.packages import explain
 from proa.core.runtime import process
-from proa.core.runtime.cli import run_command
+from proa.core.runtime.cli import end_politely, run_command
 from proa.core.runtime.errors import Code, ProaError
 from upkeep.lines import ROOT
 
@@ -165,4 +165,5 @@ def cli(command: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
+    end_politely()
     run_command(cli, "upkeep.python313")

@@ -17,7 +17,7 @@ from typing import Final
 import click
 
 from proa.core.runtime import process
-from proa.core.runtime.cli import run_command
+from proa.core.runtime.cli import end_politely, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import sha256
 from proa.core.signing import keys
@@ -255,4 +255,5 @@ def cli(key_file: Path | None, unsigned: bool, no_tests: bool, out: Path) -> Non
 
 
 if __name__ == "__main__":
+    end_politely()
     run_command(cli, "upkeep.release")
