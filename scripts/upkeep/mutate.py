@@ -123,7 +123,7 @@ def copied() -> Iterator[Path]:
 
 
 def run_tests(tree: Path, tests: Iterable[str], *, contract: bool) -> tuple[int, str]:
-    """pytest's exit status on a tree, and what it printed; a run that does not end counts as failed."""
+    """Pytest's exit status on a tree, and what it printed; a run that does not end counts as failed."""
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", *tests]
     argv += ["-m", "contract" if contract else "not contract and not vm"]
     # The packages of the copy come before those that the environment has from the work tree.
@@ -200,7 +200,9 @@ def judge_all(chosen: tuple[Mutation, ...], workers: int, tell: Callable[[Outcom
 @click.argument("names", nargs=-1)
 @click.option("--sample", is_flag=True, help="Only the fixed sample that make test tries.")
 @click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many at once.")
-@click.option("--report", type=click.Path(path_type=Path), default=ROOT / "build/mutate/report.json", show_default=False)
+@click.option(
+    "--report", type=click.Path(path_type=Path), default=ROOT / "build/mutate/report.json", show_default=False
+)
 def cli(names: tuple[str, ...], *, sample: bool, workers: int, report: Path) -> None:
     """Put small defects into a copy of the tree; the tests must catch each. NAMES: only these."""
     table = load()
