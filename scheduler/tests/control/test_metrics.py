@@ -53,9 +53,9 @@ class Case:
     def __init__(self) -> None:
         self.clock = VirtualClock(at=1000)
         self.tally = Tally()
-        self.tally.add("patch", "nodes", 200, 0.1)
-        self.tally.add("patch", "nodes", 200, 0.1)
-        self.tally.add("create", "pods/eviction", 429, 0.1)
+        self.tally.add("patch", "nodes", 200)
+        self.tally.add("patch", "nodes", 200)
+        self.tally.add("create", "pods/eviction", 429)
         self.leading = True
         self.sources = [Followed("/api/v1/nodes"), Followed("/apis/proa.dev/v1alpha1/nodeoses", 990)]
         self.metrics = Metrics(self.sources, self.tally, lambda: self.leading, lambda: 3, self.clock)  # type: ignore[arg-type]  # it is only gone through

@@ -256,7 +256,7 @@ class Api:
         if call.body is not None:
             data = json.dumps(call.body, separators=(",", ":")).encode()
             headers["Content-Type"] = call.content
-        status, began = 0, self._clock.monotonic()
+        status = 0
         try:
             response = session.pool.request(
                 call.method,
@@ -272,7 +272,7 @@ class Api:
         except (HTTPError, OSError) as error:
             raise of_failure(error, call.at) from error
         finally:
-            self.tally.add(call.verb, paths.resource(call.path), status, self._clock.monotonic() - began)
+            self.tally.add(call.verb, paths.resource(call.path), status)
         if status == 401:
             self._forget(session)
         return response

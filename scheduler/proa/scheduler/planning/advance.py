@@ -11,7 +11,7 @@ from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
 from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
-from proa.scheduler.planning.evidence import examine
+from proa.scheduler.planning.evidence import Evidence, examine
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -95,14 +95,12 @@ def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         if progress.mark is None:
             return rollout_pass.say(progress, Verdict(Reason.Proving, UNMARKED))
         return _give(rollout_pass, progress, Verb.ROLLBACK, rollout_pass.spec.health.timeout)
-    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
+    evidence = _examine(rollout_pass, progress)
     proof = Proof(status.booted.boot_id, status.booted.root_hash)
     order = progress.os.order
     if evidence.complete and not (order and order.action is Verb.COMMIT and order.trial == proof):
         _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
         return rollout_pass.say(progress, Verdict(Reason.Committing))
-    if evidence.until:
-        rollout_pass.wakes.append(evidence.until)
     _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
     return rollout_pass.say(progress, Verdict(Reason.Proving, evidence.missing))
 
@@ -121,14 +119,12 @@ def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         return None
     if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is
         return _release(rollout_pass, progress, "NotNeeded", Reason.UpToDate)
-    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
+    evidence = _examine(rollout_pass, progress)
     if evidence.complete:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
             rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
         return _release(rollout_pass, progress, "Done", Reason.Finishing)
     _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not well: {evidence.missing}")
-    if evidence.until:
-        rollout_pass.wakes.append(evidence.until)
     return rollout_pass.say(progress, Verdict(Reason.Finishing, evidence.missing))
 
 
@@ -199,11 +195,12 @@ def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: st
         rollout_pass.actions.append(failure(rollout_pass, progress, reason, message, fault=True))
 
 
-def _daemon_set(rollout_pass: RolloutPass, progress: NodeProgress) -> str | None:
-    wanted = rollout_pass.spec.health.daemon_sets
-    if wanted:
-        rollout_pass.proofs[progress.node.name] = wanted
-    return rollout_pass.snapshot.daemon_sets.get(progress.node.name)
+def _examine(rollout_pass: RolloutPass, progress: NodeProgress) -> Evidence:
+    daemon_set = rollout_pass.snapshot.daemon_sets.get(progress.node.name)
+    evidence = examine(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now)
+    if evidence.until:
+        rollout_pass.wakes.append(evidence.until)
+    return evidence
 
 
 def _error(progress: NodeProgress, otherwise: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
 from proa.scheduler.planning.silent import BY_SILENCE
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
+from proa.scheduler.spec.rollout import ControlPlane, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
@@ -40,7 +40,6 @@ class Plan:
         statuses: By rollout.
         drains: Nodes that are to be drained, each with the time by which it must be.
         forced: Those of them on which what is left is deleted.
-        proofs: Nodes whose DaemonSets are to be looked at.
         wake: When there is something to do again, although nothing has changed.
     """
 
@@ -50,7 +49,6 @@ class Plan:
     statuses: Mapping[str, RolloutStatus] = field(default_factory=dict)
     drains: Mapping[str, datetime] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
-    proofs: Mapping[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
     wake: datetime | None = None
 
 
@@ -261,10 +259,8 @@ def _merge(
     now: datetime,
 ) -> Plan:
     drains: dict[str, datetime] = {}
-    proofs: dict[str, tuple[DaemonSet, ...]] = {}
     for rollout_pass in campaigns:
         drains |= rollout_pass.drains
-        proofs |= rollout_pass.proofs
     every = [*wakes, *(wake for rollout_pass in campaigns for wake in rollout_pass.wakes)]
     return Plan(
         actions=(*given_back, *(action for rollout_pass in campaigns for action in rollout_pass.actions)),
@@ -273,6 +269,5 @@ def _merge(
         statuses=statuses,
         drains=drains,
         forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
-        proofs=proofs,
         wake=min((wake for wake in every if wake > now), default=None),
     )

@@ -16,7 +16,7 @@ from proa.scheduler.planning.history import begun
 from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
-from proa.scheduler.spec.rollout import DaemonSet, OnFailure, RolloutSpec
+from proa.scheduler.spec.rollout import OnFailure, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
 ENOUGH: Final = 5
@@ -58,7 +58,6 @@ class RolloutPass:
         verdicts: Why each node does or does not move.
         drains: Nodes that are to be drained, with the time by which they must be.
         forced: Those of them whose time is up, and that go on all the same.
-        proofs: Nodes whose DaemonSets are to be looked at.
         wakes: When there is something to do again, although nothing has changed.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
     """
@@ -74,7 +73,6 @@ class RolloutPass:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     drains: dict[str, datetime] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
-    proofs: dict[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
     wakes: list[datetime] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     status: RolloutStatus = field(default_factory=RolloutStatus)
