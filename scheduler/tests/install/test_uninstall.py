@@ -27,6 +27,7 @@ from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
 from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.testing.server import NoServer
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
@@ -45,7 +46,7 @@ def marked(
 
 
 @dataclass
-class Patched:
+class Patched(NoServer):
     """A node: remembers what was sent, and applies nothing as the API server does."""
 
     left: Object
@@ -158,7 +159,7 @@ def test_a_refusal_is_told() -> None:
 
 
 @dataclass
-class Cluster:
+class Cluster(NoServer):
     """Objects by their paths. What is deleted is gone, but for what is told to stay."""
 
     objects: dict[str, Object] = field(default_factory=dict)

@@ -24,12 +24,13 @@ from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.lagging import FIRST, a_world
+from proa.scheduler.testing.server import NoServer
 
 SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10))
 STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler told it"),)
 
 
-class Pods:
+class Pods(NoServer):
     """Nodes of which some have a pod that nothing would make anew; what may not be read is refused."""
 
     def __init__(self, *stuck: str, budget: bool = False, forbidden: tuple[str, ...] = (), status: int = 403) -> None:
@@ -197,7 +198,7 @@ def test_what_the_leader_found_hopeless_is_known_without_pods() -> None:
     assert live.snapshot(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
 
 
-class Objects:
+class Objects(NoServer):
     """Rollouts, and the names of nodes."""
 
     def __init__(self, rollouts: Mapping[str, RolloutView], seen: Snapshot) -> None:

@@ -49,6 +49,7 @@ from proa.scheduler.spec.rollout import Operator as Op
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
 from proa.scheduler.spec.times import text
 from proa.scheduler.testing.lagging import FIRST, START, a_world
+from proa.scheduler.testing.server import NoServer
 
 SPEC = RolloutSpec(FIRST, max_unavailable=2, staging=Staging(10))
 
@@ -195,7 +196,7 @@ def test_what_blocks_a_drain_is_told() -> None:
     assert f"blocked by shop/web-1: {stuck.reason}" in rendering.explain_text(found, world.now)
 
 
-class Server:
+class Server(NoServer):
     """Pages of what is in a world, as the API server has it."""
 
     def __init__(self, world: World) -> None:

@@ -6,33 +6,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.drain.eviction import Tries
 from proa.scheduler.drain.nodedrain import NodeDrain
 from proa.scheduler.drain.pods import PodView
-from proa.scheduler.drain.volumes import Reads, volume_of
+from proa.scheduler.drain.volumes import volume_of
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.spec.rollout import Drain
 
 WORKERS: Final = 8
 """Evictions that are asked for at a time. No more are given out: what has to wait is not asked for if its node is given
 back meanwhile."""
-
-
-class Server(Reads, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
-        """Ask for the end of a pod."""
-        ...
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
 
 
 @dataclass(frozen=True)

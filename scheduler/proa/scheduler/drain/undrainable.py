@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterable
 
 from proa.scheduler.drain import pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.nodedrain import undrainable
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 
-class Pages(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        """A collection, page by page."""
-        ...
-
-
 def foresee(
-    api: Pages, node: str, policy: Drain, budgets: Iterable[BudgetView], own_pod: str = ""
+    api: Server, node: str, policy: Drain, budgets: Iterable[BudgetView], own_pod: str = ""
 ) -> tuple[Blocker, ...]:
     """What is in the way, by what the API server has seen of the node's pods but for ``own_pod``, which stays.
 

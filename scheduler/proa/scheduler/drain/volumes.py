@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
 
 _NOT_ALLOWED: Final = 403
 _NOT_FOUND: Final = 404
 
 
-class Reads(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str) -> Object:
-        """An object."""
-        ...
-
-
-def volume_of(api: Reads, claim: str) -> str:
+def volume_of(api: Server, claim: str) -> str:
     """The volume of a claim, as a Node names it in ``status.volumesAttached``.
 
     The name is ``kubernetes.io/csi/DRIVER^HANDLE`` (Kubernetes, ``pkg/volume/csi``, ``GetVolumeName``).
@@ -44,7 +36,7 @@ def volume_of(api: Reads, claim: str) -> str:
     return f"kubernetes.io/csi/{csi.get('driver', '')}^{csi.get('volumeHandle', '')}"
 
 
-def _spec(api: Reads, path: str) -> Mapping[str, Any]:
+def _spec(api: Server, path: str) -> Mapping[str, Any]:
     """The spec of an object; empty where it is not there, or may not be read."""
     try:
         found = api.get(path).get("spec")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -21,6 +21,7 @@ from proa.scheduler.install.places import DEFINITIONS, NAMESPACES, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.objects import GROUP
@@ -53,14 +54,6 @@ _LIVE: Final = (
 """What somebody would miss."""
 
 
-class Cluster(quiet.Reads, cleaning.Patches, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
-
-
 @dataclass(frozen=True)
 class Change:
     """What was done to an object.
@@ -88,7 +81,7 @@ class Removal:
         clock: The clock.
     """
 
-    api: Cluster
+    api: Server
     tell: Callable[[Change], None]
     dry_run: bool = False
     seconds: float = 120.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -21,6 +21,7 @@ from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
 from proa.scheduler.kube.podaccess import PodConnection
+from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.kube.tally import Tally
 
@@ -34,7 +35,6 @@ MANAGER: Final = "proa-scheduler"
 JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
-Query = Mapping[str, str]
 _STRICT: Final = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
 
 

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 from proa.core.runtime.change_signal import ChangeSignal
@@ -20,7 +20,7 @@ from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
 
 CONTROLLER: Final = "proa.dev/scheduler"
 QUEUE: Final = 1000
@@ -36,18 +36,6 @@ SERIES_SECONDS: Final = 60.0
 _NOTE_BYTES: Final = 1024
 _TICK: Final = 0.001
 """No wait is shorter: rounding may not make one that never ends."""
-
-
-class Writes(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class Events:
         dropped: Events that were given up: too many at once, or the API server did not take them.
     """
 
-    api: Writes
+    api: Server
     instance: str
     clock: Clock = SYSTEM
     remembered: int = KNOWN

@@ -22,7 +22,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.epoch import FIRST
-from proa.scheduler.kube.lease_timings import BootClock, Leases, LeaseTimings, Role, Seen, Term, identity
+from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
@@ -50,7 +51,7 @@ class LeaderElector:
         problem: Why the last request did not come out well; empty if it did.
     """
 
-    api: Leases
+    api: Server
     namespace: str
     name: str = "proa-scheduler"
     floor: Callable[[], int | None] = lambda: -1

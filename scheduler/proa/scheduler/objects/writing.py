@@ -18,6 +18,7 @@ from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text, record_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
@@ -33,26 +34,6 @@ POLICY: Final = "proa-fence"
 _FENCE_FALLS: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.fence" in rule["rule"])
 _ID_IS_TAKEN: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.id" in rule["rule"])
 _ORDER_KEYS: Final = keys(Order)
-
-
-class Writes(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
-
-    def apply(self, path: str, body: Object, *, force: bool) -> Object:
-        """Server-side apply."""
-        ...
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
 
 
 class Leadership(Protocol):
@@ -121,7 +102,7 @@ class Writer:
         clock: For the time at which an order is given.
     """
 
-    api: Writes
+    api: Server
     leader: Leadership
     clock: Clock = SYSTEM
 

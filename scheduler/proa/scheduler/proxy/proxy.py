@@ -17,7 +17,7 @@ from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import difference
 from proa.scheduler.proxy.views import Seen, Told
@@ -50,18 +50,6 @@ _REBOOTS: Final = frozenset({Action.BOOT, Action.ROLLBACK})
 """Orders that must still stand when they are given: a node whose order was taken back may run pods again."""
 
 
-class Requests(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str) -> Object:
-        """An object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Written:
     """The status that we have written last, and the version of the object that this made."""
@@ -90,7 +78,7 @@ class NodeProxy:
     seen: Callable[[], Seen | None]
     told: Callable[[], Told]
     put: Callable[[Order], NodeStatus]
-    api: Requests
+    api: Server
     tell: Tell
     clock: Clock = SYSTEM
     random: Callable[[], float] = jitter

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from proa.scheduler.drain.undrainable import Pages
 from proa.scheduler.kube import paths
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
@@ -17,7 +17,7 @@ from proa.scheduler.spec.rolloutstatus import Blocker
 V = TypeVar("V")
 
 
-def snapshot(api: Pages, *, since: datetime | None = None) -> Snapshot:
+def snapshot(api: Server, *, since: datetime | None = None) -> Snapshot:
     """What is known of the cluster now.
 
     Pods are not looked at: what keeps nodes from being drained is what the rollouts' statuses say about it. They also
@@ -61,5 +61,5 @@ def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]
     return told
 
 
-def _all(api: Pages, path: str, project: Callable[[Object, V | None], V]) -> dict[str, V]:
+def _all(api: Server, path: str, project: Callable[[Object, V | None], V]) -> dict[str, V]:
     return {str(item["metadata"]["name"]): project(item, None) for page in api.pages(path) for item in page["items"]}

@@ -14,9 +14,10 @@ from typing import Final
 
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
-from proa.scheduler.drain.undrainable import Pages, foresee
+from proa.scheduler.drain.undrainable import foresee
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.node_progress import Step
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.planning.turns import turn
@@ -35,7 +36,7 @@ _FORBIDDEN: Final = 403
 
 
 def look_ahead(
-    api: Pages, snapshot: Snapshot, now: datetime, *, rollout: str = "", node: str = ""
+    api: Server, snapshot: Snapshot, now: datetime, *, rollout: str = "", node: str = ""
 ) -> tuple[Snapshot, tuple[str, ...]]:
     """A snapshot that knows what could never be drained, and notes on what is not known of that.
 
@@ -86,7 +87,7 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
 _BEFORE: Final = (Step.TO_STAGE, Step.STAGING, Step.READY)
 
 
-def _budgets(api: Pages) -> tuple[list[BudgetView], tuple[str, ...]]:
+def _budgets(api: Server) -> tuple[list[BudgetView], tuple[str, ...]]:
     """The disruption budgets of the cluster, and a note if nobody may tell."""
     try:
         pages = api.pages(paths.BUDGETS, {"resourceVersion": "0"})
