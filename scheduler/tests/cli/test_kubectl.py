@@ -25,10 +25,10 @@ from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.cli import selectors
+from proa.scheduler.cli.changing import _WISHES, _wishes, start
 from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
 from proa.scheduler.cli.rollouts import body_of, find, need
-from proa.scheduler.cli.verbs import _WISHES, _wishes, start
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Object

@@ -14,9 +14,8 @@ from click.testing import CliRunner
 from proa.core.artifact.schemas import closed
 from proa.core.orders.client import SOCKET as AGENT_SOCKET
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
-from proa.scheduler.cli.commands.proxy import proxy
-from proa.scheduler.cli.commands.run import run
 from proa.scheduler.cli.main import cli
+from proa.scheduler.cli.running import proxy, run
 from proa.scheduler.install import render, rights
 from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, user
 from proa.scheduler.install.places import place

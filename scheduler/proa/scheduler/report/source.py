@@ -9,8 +9,9 @@ from pathlib import Path
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import Snapshot
-from proa.scheduler.report import document
+from proa.scheduler.report import document, live, undrainable
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Seen:
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> tuple[Snapshot, datetime]:
-    """The snapshot in a file, and when it was taken.
+def load(path: Path) -> Seen:
+    """The snapshot in a file.
 
     Raises:
         ProaError: ``FILE_MISSING``, ``CONFIG_VALUE`` for what is no snapshot.
@@ -40,35 +41,21 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
         raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
     except (ValueError, RecursionError) as error:
         raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint="'snapshot -o FILE' writes one.") from error
-    return document.read(found, str(path))
+    return Seen(*document.read(found, str(path)))
 
 
-def look(
-    kubeconfig: str, context: str, path: Path | None, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM
-) -> Seen:
-    """The snapshot in a file if one is named, else one of the live cluster.
+def look(api: Server, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM) -> Seen:
+    """A snapshot of the live cluster.
 
     Args:
-        kubeconfig: Kubeconfig files.
-        context: One of their contexts.
-        path: The file.
+        api: Its API server.
         rollout: The rollout that it is for: what could never be drained is looked at there only; everywhere if empty.
         node: The same of a node.
         clock: The clock.
 
     Raises:
-        ProaError: as :func:`load`, ``KUBECONFIG``, and what the API server answers.
+        ApiError: For any answer that is not 2xx, or none.
     """
-    if path is not None:
-        return Seen(*load(path))
-    from proa.scheduler.kube import access
-    from proa.scheduler.kube.api import Api
-    from proa.scheduler.report import live, undrainable
-
-    api = Api(access.find(kubeconfig, context))
-    try:
-        snapshot, now = live.snapshot(api), clock.now()
-        snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
-        return Seen(snapshot, now, notes)
-    finally:
-        api.close()
+    snapshot, now = live.snapshot(api), clock.now()
+    snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
+    return Seen(snapshot, now, notes)

@@ -1,4 +1,4 @@
-"""The verbs of ``kubectl proa`` that change a rollout, and the one that shows them."""
+"""The verbs that change a rollout: ``start``, ``pause``, ``resume``, ``rollback``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proa.core.oci.access import Access
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options, show
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.commands.options import cluster_options, connect, remark
+from proa.scheduler.cli.options import Cluster, cluster_options, remark
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proa.scheduler.report.patches import Change
 
 ROLLOUT: Final = "proa.rollout/v1"
-ROLLOUTS: Final = "proa.rollouts/v1"
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -86,28 +85,6 @@ _WISHES: Final = {
 """Where in the spec an option of ``start`` stands."""
 
 
-@click.command(epilog="Example: kubectl proa status workers")
-@click.argument("rollout", default="")
-@click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
-@json_option
-@cluster_options
-def status(rollout: str, whole: bool, as_json: bool, kubeconfig: str, context: str) -> None:
-    """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
-    from proa.scheduler.report import source, status_view
-    from proa.scheduler.report.preview import find
-
-    seen = source.look(kubeconfig, context, None, rollout=rollout)
-    snapshot = seen.snapshot
-    views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
-    rows = status_view.rows(snapshot, seen.now, rollout)
-    if as_json:
-        show(ROLLOUTS, status_view.status_document(views, rows, seen.notes))
-    else:
-        most = 0 if whole else status_view.MOST
-        click.echo(status_view.status_text(views, rows, alone=bool(rollout), most=most))
-        remark(seen.notes)
-
-
 @click.command(
     epilog="Example: kubectl proa start workers registry.example.net/worker:1.2.0 --canary 1 --max-unavailable 10%"
 )
@@ -138,8 +115,7 @@ def start(
     offline: bool,
     dry_run: bool,
     as_json: bool,
-    kubeconfig: str,
-    context: str,
+    cluster: Cluster,
     **given: Any,
 ) -> None:
     """Bring a release to the nodes: make a rollout, or give one another release.
@@ -161,7 +137,7 @@ def start(
         new=True,
         dry_run=dry_run,
         as_json=as_json,
-        cluster=(kubeconfig, context),
+        cluster=cluster,
     )
 
 
@@ -170,11 +146,11 @@ def start(
 @dry_run_option
 @json_option
 @cluster_options
-def pause(rollout: str, dry_run: bool, as_json: bool, kubeconfig: str, context: str) -> None:
+def pause(rollout: str, dry_run: bool, as_json: bool, cluster: Cluster) -> None:
     """Start no node any more; those under way finish."""
     from proa.scheduler.report import patches
 
-    _change(rollout, _of(patches.pause), dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    _change(rollout, _of(patches.pause), dry_run=dry_run, as_json=as_json, cluster=cluster)
 
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
@@ -183,12 +159,12 @@ def pause(rollout: str, dry_run: bool, as_json: bool, kubeconfig: str, context: 
 @dry_run_option
 @json_option
 @cluster_options
-def resume(rollout: str, attempt: bool, dry_run: bool, as_json: bool, kubeconfig: str, context: str) -> None:
+def resume(rollout: str, attempt: bool, dry_run: bool, as_json: bool, cluster: Cluster) -> None:
     """Go on after a pause; with --attempt after a halt."""
     from proa.scheduler.report import patches
 
     change = _of(lambda before: patches.resume(before, attempt=attempt))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=cluster)
 
 
 @click.command(epilog="Example: kubectl proa rollback workers")
@@ -206,8 +182,7 @@ def rollback(
     offline: bool,
     dry_run: bool,
     as_json: bool,
-    kubeconfig: str,
-    context: str,
+    cluster: Cluster,
     **reach: Any,
 ) -> None:
     """Take nodes back to the release before, or to another one.
@@ -220,7 +195,7 @@ def rollback(
 
     to = Finder(key_files, threshold, offline, Access(**reach)).find(reference).reference if reference else ""
     change = _of(lambda before: patches.rollback(before, to))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=cluster)
 
 
 # inside
@@ -255,14 +230,14 @@ def _change(
     *,
     dry_run: bool,
     as_json: bool,
-    cluster: tuple[str, str],
+    cluster: Cluster,
     new: bool = False,
 ) -> None:
     """Read a rollout, change it, and tell."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import status_view
 
-    api = connect(*cluster)
+    api = cluster.connect()
     before = rollouts.find(api, name) if new else rollouts.need(api, name)
     wanted = change(before)
     after = before if dry_run else rollouts.carry_out(api, name, wanted, before)
