@@ -24,7 +24,6 @@ from proa.core.orders.messages import (
 from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.schema.model import document, parse
-from proa.scheduler.cli import selectors
 from proa.scheduler.cli.changing import _WISHES, _wishes, start
 from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
@@ -37,6 +36,7 @@ from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.patches import Change
 from proa.scheduler.report.rendering import explain_text
+from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
 from proa.scheduler.testing.server import NoServer

@@ -33,6 +33,7 @@ from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.server import Query
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.objects.writing import POLICY, Writer
@@ -40,7 +41,6 @@ from proa.scheduler.planning.actions import Action, Uncordon
 from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.spec.times import text
 from proa.scheduler.testing.server import NoServer
 
 RELEASE = "registry.example/node:2@sha256:" + "b" * 64
@@ -299,7 +299,7 @@ class Case:
             Writer(self.server, self.elector, self.clock),
             self.drains,  # type: ignore[arg-type]
             EventRecorder(self.ears),
-            Pending(self.server.get),
+            Pending(self.server),
             self.changed,
             clock=self.clock,
             watcher=self.eyes,

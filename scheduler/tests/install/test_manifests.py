@@ -17,8 +17,7 @@ from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.cli.main import cli
 from proa.scheduler.cli.running import proxy, run
 from proa.scheduler.install import render, rights
-from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, user
-from proa.scheduler.install.places import place
+from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, place, user
 from proa.scheduler.install.resources import quantity, written
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.install.workloads import SOCKET

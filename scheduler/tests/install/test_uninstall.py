@@ -18,8 +18,7 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels
-from proa.scheduler.install.places import place
+from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place
 from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause

@@ -24,6 +24,7 @@ from proa.core.orders.messages import (
 )
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document, parse
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner, plan
@@ -60,7 +61,6 @@ from proa.scheduler.spec.rollout import (
     Zones,
 )
 from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
-from proa.scheduler.spec.times import text
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FIRST_ID = int(timedelta(days=4, hours=12).total_seconds())

@@ -123,9 +123,9 @@ def start(
     REF is looked up in its registry, from here: a tag becomes the digest that it stands for now, and what is not there,
     no release, or not signed is refused. What is not said by an option stays as it is.
     """
-    from proa.scheduler.cli import selectors
     from proa.scheduler.cli.releases import Finder
     from proa.scheduler.report import patches
+    from proa.scheduler.spec import selectors
 
     access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
     wishes = _wishes(given)

@@ -110,10 +110,8 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
 def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -> None:
     """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's."""
     from proa.scheduler.report import simulation
-    from proa.scheduler.simulation.behaviour import Behaviour
-    from proa.scheduler.simulation.chances import Chances
-    from proa.scheduler.simulation.resume import resume
-    from proa.scheduler.simulation.simulate import Patience, run
+    from proa.scheduler.simulation.behaviour import Behaviour, Chances
+    from proa.scheduler.simulation.simulate import Patience, resume, run
 
     if given["nodes"] is None:
         seen = cluster.look(path)

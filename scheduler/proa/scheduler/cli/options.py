@@ -65,10 +65,10 @@ class Cluster:
         Raises:
             ProaError: ``FILE_MISSING``, ``CONFIG_VALUE``, ``KUBECONFIG``, and what the API server answers.
         """
-        from proa.scheduler.report import source
+        from proa.scheduler.report import document, source
 
         if path is not None:
-            return source.load(path)
+            return source.Seen(*document.load(path))
         api = self.connect()
         try:
             return source.look(api, rollout=rollout, node=node)

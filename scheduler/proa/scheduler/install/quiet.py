@@ -8,8 +8,7 @@ from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install.names import SCHEDULER, labels
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.server import Server, find, items
 
 _LEASE_SECONDS: Final = 20
 """What a lease lasts that does not say so."""
@@ -52,17 +51,11 @@ def wait(api: Server, namespace: str, clock: Clock, seconds: float) -> None:
 
 def _lease(api: Server, namespace: str) -> tuple[str, tuple[Any, ...], float]:
     """Who holds the lease, what it says, and for how long it holds."""
-    try:
-        spec = api.get(paths.named(paths.leases(namespace), SCHEDULER)).get("spec") or {}
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        spec = {}
+    spec = (find(api, paths.named(paths.leases(namespace), SCHEDULER)) or {}).get("spec") or {}
     holder = str(spec.get("holderIdentity") or "")
     return holder, (holder, spec.get("renewTime")), float(spec.get("leaseDurationSeconds") or _LEASE_SECONDS)
 
 
 def _pods(api: Server, namespace: str) -> list[str]:
     query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels(SCHEDULER).items())}
-    found = api.pages(paths.within(paths.PODS, namespace), query)
-    return sorted(item["metadata"]["name"] for page in found for item in page.get("items") or ())
+    return sorted(item["metadata"]["name"] for item in items(api, paths.within(paths.PODS, namespace), query))

@@ -16,12 +16,11 @@ from typing import Final
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, item
-from proa.scheduler.install.places import DEFINITIONS, NAMESPACES, place
+from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, item, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.server import Server, find, items
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.objects import GROUP
@@ -124,8 +123,7 @@ class Removal:
     def _all(self, path: str, **query: str) -> Iterator[Object]:
         """A collection; nothing where its kind is not known."""
         try:
-            for page in self.api.pages(path, query):
-                yield from page.get("items") or ()
+            yield from items(self.api, path, query)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -155,7 +153,7 @@ class Removal:
     def _delete(self, document: Object) -> None:
         """Delete what a document is about, if it is there, and see a definition's end."""
         kind, path = document["kind"], place(document)
-        if self._is_gone(path):
+        if find(self.api, path) is None:
             return
         if not self.dry_run:
             try:
@@ -191,18 +189,9 @@ class Removal:
                 return f"{paths.resource(path)}/{one['metadata']['name']} is in it"
         return ""
 
-    def _is_gone(self, path: str) -> bool:
-        try:
-            self.api.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return True
-        return False
-
     def _wait(self, path: str, hint: str) -> None:
         end = self.clock.monotonic() + self.seconds
-        while not self._is_gone(path):
+        while find(self.api, path) is not None:
             if self.clock.monotonic() >= end:
                 raise ProaError(Code.TIMEOUT, f"still there after {self.seconds:.0f} s", at=path, hint=hint)
             self.clock.sleep(_PAUSE)

@@ -28,7 +28,7 @@ from proa.scheduler.kube.tally import Tally
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
-    from proa.scheduler.kube.session import Session
+    from proa.scheduler.kube.access import Session
 
 MANAGER: Final = "proa-scheduler"
 """Who owns the fields that we set."""
@@ -306,6 +306,6 @@ class Api:
 def _open(access: Configuration | PodConnection) -> Session | PodConnection:
     if isinstance(access, PodConnection):
         return access
-    from proa.scheduler.kube.session import Session
+    from proa.scheduler.kube.access import Session
 
     return Session(access)

@@ -9,7 +9,6 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Final
 from uuid import uuid4
 
@@ -17,7 +16,7 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
-from proa.scheduler.kube import paths
+from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.server import Server
@@ -236,7 +235,7 @@ class Events:
         return 0.0 if self._tokens >= 1 else max(_TICK, (1 - self._tokens) / RATE)
 
     def _now(self) -> str:
-        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return times.micro(self.clock.now())
 
 
 def _short(note: str) -> str:

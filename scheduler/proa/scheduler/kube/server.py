@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Event, Object
 
 Query = Mapping[str, str]
@@ -57,3 +58,23 @@ class Server(Protocol):
     def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
         """Ask for the end of a pod."""
         ...
+
+
+def items(api: Server, path: str, query: Query | None = None) -> Iterator[Object]:
+    """The objects of a collection."""
+    for page in api.pages(path, query):
+        yield from page.get("items") or ()
+
+
+def find(api: Server, path: str) -> Object | None:
+    """An object; none if it is not there.
+
+    Raises:
+        ApiError: For any other answer that is not 2xx, or none.
+    """
+    try:
+        return api.get(path)
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None

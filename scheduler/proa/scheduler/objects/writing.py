@@ -19,7 +19,8 @@ from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, version_of
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, record_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -27,7 +28,6 @@ from proa.scheduler.planning.views import FENCE, MARK, RECORD, NodeOSView, NodeV
 from proa.scheduler.spec.crd import NODES
 from proa.scheduler.spec.objects import GROUP, VERSION
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
-from proa.scheduler.spec.times import text
 
 POLICY: Final = "proa-fence"
 """The ValidatingAdmissionPolicy that refuses the writes of a leader that is none any more."""
@@ -257,5 +257,4 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _done(item: Object) -> Written:
-    version = str(item["metadata"].get("resourceVersion", ""))
-    return Written(Outcome.DONE, int(version) if version.isdigit() else 0)
+    return Written(Outcome.DONE, version_of(item))

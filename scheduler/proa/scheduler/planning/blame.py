@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.runtime import duration
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Note
 from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Record
-from proa.scheduler.spec.times import read
 
 LONGEST: Final = timedelta(hours=12)
 """A node is never made to wait for longer."""

@@ -8,15 +8,14 @@ from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give, Verdict
 from proa.scheduler.planning.blame import SILENCE, failure, is_late
 from proa.scheduler.planning.holds import REST, START, GateContext, Keeper
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import RolloutPass
-from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.rollout_pass import RolloutPass, turn
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.spec.times import text
 
 STAGE_NEXT: Final = Verdict(Reason.StageNext)
 STAGING_FULL: Final = Verdict(Reason.StagingFull)

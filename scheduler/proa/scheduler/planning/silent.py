@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from proa.core.runtime import duration
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
 from proa.scheduler.planning.blame import failure, is_late
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.spec.times import read
 
 
 def _new(rollout_pass: RolloutPass, progress: NodeProgress) -> None:

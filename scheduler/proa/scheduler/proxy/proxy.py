@@ -18,12 +18,13 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.stream import version_of
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import difference
 from proa.scheduler.proxy.views import Seen, Told
 from proa.scheduler.proxy.views import seen as view
 from proa.scheduler.proxy.wording import Refusal, is_progress, own_conditions, wanted
-from proa.scheduler.spec.times import text
 
 PROGRESS_SECONDS: Final = 10.0
 """Between two writes of nothing but progress, at least."""
@@ -243,8 +244,7 @@ class NodeProxy:
                 self._problem = error.message
                 self.tell("the status could not be written", code=error.code.name, why=error.message)
             return pause
-        version = str(answer.get("metadata", {}).get("resourceVersion", ""))
-        self._written = _Written(seen.uid, int(version) if version.isdigit() else 0, status)
+        self._written = _Written(seen.uid, version_of(answer), status)
         self._recent.append(self.clock.monotonic())
         self._writes.reset()
         self._problem, self._write_due = "", 0.0

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from proa.core.orders.messages import NodeStatus, Order
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -30,10 +33,9 @@ from proa.scheduler.planning.views import (
     Snapshot,
     digest_of,
 )
-from proa.scheduler.report.live import drains_of
+from proa.scheduler.report.source import drains_of
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
-from proa.scheduler.spec.times import text
 
 SCHEMA: Final = "proa.snapshot/v1"
 
@@ -74,6 +76,21 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error}", at=at) from error
     return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own, undrainable=undrainable), now
+
+
+def load(path: Path) -> tuple[Snapshot, datetime]:
+    """The snapshot in a file, and when it was taken.
+
+    Raises:
+        ProaError: ``FILE_MISSING``, ``CONFIG_VALUE`` for what is no snapshot.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
+    except (ValueError, RecursionError) as error:
+        raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint="'snapshot -o FILE' writes one.") from error
+    return read(found, str(path))
 
 
 def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning import gates, holds
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.node_progress import NodeProgress, Step
@@ -17,7 +18,6 @@ from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.spec.selectors import matches
-from proa.scheduler.spec.times import read
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from proa.core.schema.model import document
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.report.explain import Explanation
 from proa.scheduler.report.preview import Preview
-from proa.scheduler.spec.times import text
 
 PLAN: Final = "proa.plan/v1"
 EXPLANATION: Final = "proa.explain/v1"

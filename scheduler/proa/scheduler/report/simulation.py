@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from proa.core.schema.model import document
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.rendering import span, table
 from proa.scheduler.simulation.course import Course
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import RolloutSpec, Staging
-from proa.scheduler.spec.times import text
 
 SCHEMA: Final = "proa.simulation/v1"
 _RELEASE: Final = "registry.example/node@sha256:" + "1" * 64

@@ -10,6 +10,7 @@ from proa.core import VERSION
 from proa.core.orders.messages import Action, Booted, Condition, NodeStatus, Order, Phase, Standby
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.times import text
 from proa.scheduler.simulation import node_status
 from proa.vm.simulated.releases import digest_of, root_hash_of, version_of
 
@@ -31,7 +32,7 @@ def staged(slot: str, release: str) -> Standby:
 
 def conditions(now: datetime, healthy: str = "", reason: str = "") -> tuple[Condition, ...]:
     """What an agent always tells, and of a trial what came of its health checks."""
-    since = written(now)
+    since = text(now)
     agreed = Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot", since)
     return (*([Condition(HEALTHY, healthy, reason, "", since)] if healthy else []), agreed)
 
@@ -56,11 +57,6 @@ def check(order: Order) -> None:
         raise ProaError(Code.CONFIG_VALUE, f"{order.action.value} needs a release", at="release")
     if order.action is Action.COMMIT and not order.trial:
         raise ProaError(Code.CONFIG_VALUE, "Commit needs a trial", at="trial")
-
-
-def written(time: datetime) -> str:
-    """A time as Kubernetes writes it, in whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_boot_id() -> str:
