@@ -377,7 +377,7 @@ def test_a_long_list_is_cut() -> None:
 
 def test_versions_are_counted() -> None:
     snapshot = a_cluster()
-    told = status_view.status_document(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW))
+    told = document(status_view.status_report(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW)))
     assert told["versions"] == {"1": 2, "2": 1, "unknown": 1}
     assert told["rollouts"][0]["counts"]["nodes"] == 3
     assert [one["name"] for one in told["nodes"]] == ["n2", "n3", "n4", "n1"]

@@ -23,7 +23,7 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.install.workloads import SOCKET
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.writing import POLICY
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.spec.crd import RESOURCES
 
 DOCUMENTS = render.documents(Settings())

@@ -25,7 +25,7 @@ from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.testing.server import NoServer
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -136,7 +136,7 @@ def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None
     found, notes = look_ahead(Pods("node-0002", forbidden=(paths.BUDGETS,)), told, world.now)
     assert notes == (NO_BUDGETS,)
     assert set(found.undrainable) == {"node-0001", "node-0002"}
-    assert rendering.explain_document(explain(found, "node-0000", world.now), notes)["notes"] == [NO_BUDGETS]
+    assert rendering.explain_report(explain(found, "node-0000", world.now), notes).notes == (NO_BUDGETS,)
 
 
 def test_what_was_looked_at_counts_more_than_what_was_told() -> None:

@@ -30,7 +30,7 @@ from proa.scheduler.report import document, rendering, source
 from proa.scheduler.report import simulation as rehearsal
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.simulation.behaviour import Behaviour, Chances, Fate
 from proa.scheduler.simulation.simulate import Patience, Run, resume, run
 from proa.scheduler.simulation.world import World

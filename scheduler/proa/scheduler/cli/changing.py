@@ -13,9 +13,9 @@ import click
 
 from proa.core.oci.access import Access
 from proa.core.runtime import duration
-from proa.core.runtime.cli import dry_run_option, json_option, options, show
+from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.options import Cluster, cluster_options, remark
+from proa.scheduler.cli.options import Cluster, cluster_options, remark, show
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from proa.scheduler.planning.views import RolloutView
     from proa.scheduler.report.patches import Change
 
-ROLLOUT: Final = "proa.rollout/v1"
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -236,6 +235,7 @@ def _change(
     """Read a rollout, change it, and tell."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import status_view
+    from proa.scheduler.report.reports import Changed
 
     api = cluster.connect()
     before = rollouts.find(api, name) if new else rollouts.need(api, name)
@@ -244,9 +244,9 @@ def _change(
     api.close()
     body = rollouts.body_of(name, wanted, before) if wanted.spec else None
     if as_json:
-        told = status_view.rollout_document(after) if after else None
-        facts = {"name": name, "changed": bool(wanted.spec) and not dry_run, "said": wanted.said}
-        show(ROLLOUT, {**facts, "notes": list(wanted.notes), "request": body, "rollout": told})
+        told = status_view.rollout_report(after) if after else None
+        done = bool(wanted.spec) and not dry_run
+        show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, str)
         return
     if dry_run and body is not None:
         click.echo(json.dumps(body, indent=2))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from proa.core.runtime.cli import dry_run_option, json_option, options, show
+from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.output import tell
 from proa.scheduler.cli.options import Cluster, cluster_options
 from proa.scheduler.install import resources, tolerations
 from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
@@ -86,10 +86,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
         given[option] = dict(_label(said, f"--{option.replace('_', '-')}") for said in given[option])
     given["tolerations"] = tuple(map(tolerations.read, given["tolerations"]))
     found = render.documents(Settings(**given, priority=not no_priority, api_ports=api_port))
-    if as_json:
-        show("proa.manifests/v1", {"items": found})
-    else:
-        click.echo(render.text(found), nl=False)
+    tell(render.Manifests(tuple(found)), as_json, lambda report: render.text(report.items).removesuffix("\n"))
 
 
 def _label(said: str, option: str) -> tuple[str, str]:
@@ -114,7 +111,7 @@ def _label(said: str, option: str) -> tuple[str, str]:
 @json_option
 def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
     """Take Proa out of a cluster: no cordon, label, annotation or finalizer of its stays. Nodes keep what they run."""
-    from proa.scheduler.install.removal import Removal
+    from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):
         raise ProaError(Code.USAGE, "nobody can be asked", at="--json", hint="Give --yes or --dry-run, too.")
@@ -127,11 +124,8 @@ def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json:
     if not dry_run and (yes or changes):
         changes.clear()
         Removal(api, _recorder(changes, silent=as_json), seconds=timeout).run()
-    if as_json:
-        told = [dataclasses.asdict(change) for change in changes]
-        show("proa.uninstall/v1", {"dry_run": dry_run, "changes": told})
-    elif not changes:
-        click.echo("nothing of Proa is there")
+    if as_json or not changes:
+        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "nothing of Proa is there")
 
 
 def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:

@@ -6,16 +6,14 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from proa.core import VERSION
-from proa.core.runtime.cli import json_option, options, show
+from proa.core.runtime.cli import json_option, options
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.options import Cluster, all_option, cluster_options, from_option, remark
+from proa.scheduler.cli.options import Cluster, all_option, cluster_options, from_option, remark, show
 
-ROLLOUTS: Final = "proa.rollouts/v1"
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
 _synthetic_options = options(
@@ -53,12 +51,9 @@ def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
     snapshot = seen.snapshot
     views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
     rows = status_view.rows(snapshot, seen.now, rollout)
-    if as_json:
-        show(ROLLOUTS, status_view.status_document(views, rows, seen.notes))
-    else:
-        most = 0 if whole else status_view.MOST
-        click.echo(status_view.status_text(views, rows, alone=bool(rollout), most=most))
-        remark(seen.notes)
+    most = 0 if whole else status_view.MOST
+    report = status_view.status_report(views, rows, seen.notes)
+    show(report, as_json, lambda: status_view.status_text(views, rows, alone=bool(rollout), most=most))
 
 
 @click.command(epilog="Example: proa-scheduler plan workers")
@@ -74,11 +69,8 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
 
     seen = cluster.look(path, rollout=rollout)
     found = preview(seen.snapshot, rollout, seen.now)
-    if as_json:
-        show(rendering.PLAN, rendering.plan_document(found, seen.notes))
-    else:
-        click.echo(rendering.plan_text(found, most=0) if whole else rendering.plan_text(found))
-        remark(seen.notes)
+    most = 0 if whole else rendering.MOST
+    show(rendering.plan_report(found, seen.notes), as_json, lambda: rendering.plan_text(found, most))
 
 
 @click.command(epilog="Example: proa-scheduler explain node-17")
@@ -93,11 +85,7 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
 
     seen = cluster.look(path, node=node)
     found = explained(seen.snapshot, node, seen.now)
-    if as_json:
-        show(rendering.EXPLANATION, rendering.explain_document(found, seen.notes))
-    else:
-        click.echo(rendering.explain_text(found, seen.now))
-        remark(seen.notes)
+    show(rendering.explain_report(found, seen.notes), as_json, lambda: rendering.explain_text(found, seen.now))
 
 
 @click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")
@@ -126,10 +114,8 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
     started = time.monotonic()
     course = run(world, Patience(timedelta(days=given["days"])))
     seconds = time.monotonic() - started
-    if as_json:
-        show(simulation.SCHEMA, simulation.simulation_document(course, world, seconds))
-    else:
-        click.echo(simulation.simulation_text(course, world, seconds))
+    report = simulation.simulation_report(course, world, seconds)
+    show(report, as_json, lambda: simulation.simulation_text(course, world, seconds))
 
 
 def _amount(said: str) -> int | str:
@@ -159,8 +145,7 @@ def snapshot(hash_names: bool, output: Path | None, cluster: Cluster) -> None:
     written = document.write(found, seen.now)
     remark(seen.notes)
     if output is None:
-        show(document.SCHEMA, written)
+        click.echo(json.dumps(written, indent=2))
         return
-    whole = {"schema": document.SCHEMA, "proa": VERSION} | written
-    replace(output, json.dumps(whole, separators=(",", ":")).encode(), 0o600)
+    replace(output, json.dumps(written, separators=(",", ":")).encode(), 0o600)
     click.echo(f"{len(found.nodes)} nodes and {len(found.rollouts)} rollouts: {output}")

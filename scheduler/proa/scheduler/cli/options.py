@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proa.core.runtime.cli import options
+from proa.core.schema.model import Report
+from proa.core.schema.output import tell
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -97,6 +99,13 @@ from_option = click.option(
     help="A file of 'proa-scheduler snapshot' instead of the live cluster.",
 )
 all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
+
+
+def show(report: Report, as_json: bool, text: Callable[[], str]) -> None:
+    """Print a report; what a person should know besides goes to standard error."""
+    tell(report, as_json, lambda _: text())
+    if not as_json:
+        remark(getattr(report, "notes", ()))
 
 
 def remark(notes: Iterable[str]) -> None:

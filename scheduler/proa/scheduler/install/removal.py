@@ -15,6 +15,8 @@ from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, Report
+from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, item, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
@@ -54,18 +56,20 @@ _LIVE: Final = (
 
 
 @dataclass(frozen=True)
-class Change:
-    """What was done to an object.
+class Change(Part):
+    """What was done to an object."""
 
-    Attributes:
-        kind: Its kind.
-        name: Its name, with its namespace before it if it is in one.
-        did: What was done, such as ``deleted``, or ``would be deleted`` in a dry run.
-    """
+    kind: str = described("Its kind.")
+    name: str = described("Its name, with its namespace before it if it is in one.")
+    did: str = described("What was done, or would be, in words for people.")
 
-    kind: str
-    name: str
-    did: str
+
+@dataclass(frozen=True)
+class Uninstalled(Report, schema="proa.uninstall/v1"):
+    """`proa-scheduler uninstall`."""
+
+    dry_run: bool = described("Whether nothing was changed.")
+    changes: tuple[Change, ...] = described("In order.")
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]  # it has no types
 
+from proa.core.schema.model import Report, field
 from proa.scheduler.install import policies, rights, workloads
 from proa.scheduler.install.names import COMPONENT, PROXY, SCHEDULER, item
 from proa.scheduler.install.settings import Settings, check
@@ -15,6 +17,13 @@ from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 
 _SECURITY: Final = "pod-security.kubernetes.io"
+
+
+@dataclass(frozen=True)
+class Manifests(Report, schema="proa.manifests/v1"):
+    """`proa-scheduler manifests`: the same as the YAML."""
+
+    items: tuple[Mapping[str, Any], ...] = field("Objects, in an order in which they can be applied.")
 
 
 def documents(settings: Settings) -> list[Object]:
@@ -34,7 +43,7 @@ def documents(settings: Settings) -> list[Object]:
     ]
 
 
-def text(found: Iterable[Object]) -> str:
+def text(found: Iterable[Mapping[str, Any]]) -> str:
     """Documents as YAML, for ``kubectl apply -f -``."""
     apart = json.loads(json.dumps(list(found)))  # what stands twice is written twice, not as an alias
     return str(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True))
