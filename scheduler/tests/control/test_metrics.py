@@ -16,9 +16,9 @@ from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.metrics import PHASES, Metrics
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.actions import Give, Uncordon, Verdict
+from proa.scheduler.planning.actions import Give, Uncordon
 from proa.scheduler.planning.planner import Plan
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, RolloutStatus
 

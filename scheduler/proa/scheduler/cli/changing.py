@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from proa.core.oci.access import Access
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.cli.options import Cluster, cluster_options, remark, show
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
 if TYPE_CHECKING:
+    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.kube.server import Server
     from proa.scheduler.planning.views import RolloutView
     from proa.scheduler.report.patches import Change
+
+View = TypeVar("View", bound="RolloutView | None")
 
 _PATH: Final = click.Path(path_type=Path)
 
@@ -52,22 +57,35 @@ def _choice(kind: type[Any]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind], case_sensitive=False)
 
 
-_finder_options = options(
-    click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
-    click.option(
-        "--threshold",
-        type=click.IntRange(1, 16),
-        default=1,
-        show_default=True,
-        help="How many different ones of the keys must have.",
-    ),
-    click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
-    click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
-    click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
-    click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
-    click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
-    click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
-)
+def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a release is looked up; the verb is given a finder."""
+
+    @functools.wraps(function)
+    def verb(*, key_files: tuple[Path, ...], threshold: int, offline: bool, **given: Any) -> Any:
+        from proa.scheduler.cli.releases import Finder
+
+        access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
+        return function(finder=Finder(key_files, threshold, offline, access), **given)
+
+    return options(
+        click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
+        click.option(
+            "--threshold",
+            type=click.IntRange(1, 16),
+            default=1,
+            show_default=True,
+            help="How many different ones of the keys must have.",
+        ),
+        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
+        click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
+        click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
+        click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
+        click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
+        click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
+    )(verb)
+
+
+_how_options = options(dry_run_option, json_option, cluster_options)
 _WISHES: Final = {
     "max_unavailable": ("maxUnavailable",),
     "canary": ("canary", "nodes"),
@@ -102,16 +120,12 @@ _WISHES: Final = {
 @click.option("--on-failure", type=_choice(OnFailure), help="What becomes of the rollout when more do.")
 @click.option("--paused/--not-paused", default=None, help="Whether it begins, or goes on, paused.")
 @_finder_options
-@dry_run_option
-@json_option
-@cluster_options
+@_how_options
 def start(
     rollout: str,
     reference: str,
     selector: str | None,
-    key_files: tuple[Path, ...],
-    threshold: int,
-    offline: bool,
+    finder: Finder,
     dry_run: bool,
     as_json: bool,
     cluster: Cluster,
@@ -122,79 +136,56 @@ def start(
     REF is looked up in its registry, from here: a tag becomes the digest that it stands for now, and what is not there,
     no release, or not signed is refused. What is not said by an option stays as it is.
     """
-    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
     from proa.scheduler.spec import selectors
 
-    access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
     wishes = _wishes(given)
     chosen = selectors.parse(selector) if selector is not None else None
-    found = Finder(key_files, threshold, offline, access).find(reference)
-    _change(
-        rollout,
-        lambda before: patches.start(before, found.reference, wishes, chosen),
-        new=True,
-        dry_run=dry_run,
-        as_json=as_json,
-        cluster=cluster,
-    )
+    found = finder.find(reference)
+    change = functools.partial(patches.start, release=found.reference, wishes=wishes, selector=chosen)
+    _change(rollout, rollouts.find, change, dry_run, as_json, cluster)
 
 
 @click.command(epilog="Example: kubectl proa pause workers")
 @click.argument("rollout")
-@dry_run_option
-@json_option
-@cluster_options
-def pause(rollout: str, dry_run: bool, as_json: bool, cluster: Cluster) -> None:
+@_how_options
+def pause(rollout: str, **how: Any) -> None:
     """Start no node any more; those under way finish."""
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    _change(rollout, _of(patches.pause), dry_run=dry_run, as_json=as_json, cluster=cluster)
+    _change(rollout, rollouts.need, patches.pause, **how)
 
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
 @click.argument("rollout")
 @click.option("--attempt", is_flag=True, help="Try a release again that was halted: raise spec.attempt.")
-@dry_run_option
-@json_option
-@cluster_options
-def resume(rollout: str, attempt: bool, dry_run: bool, as_json: bool, cluster: Cluster) -> None:
+@_how_options
+def resume(rollout: str, attempt: bool, **how: Any) -> None:
     """Go on after a pause; with --attempt after a halt."""
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    change = _of(lambda before: patches.resume(before, attempt=attempt))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=cluster)
+    _change(rollout, rollouts.need, functools.partial(patches.resume, attempt=attempt), **how)
 
 
 @click.command(epilog="Example: kubectl proa rollback workers")
 @click.argument("rollout")
 @click.option("--to", "reference", default="", metavar="REF", help="The release; the one before by default.")
 @_finder_options
-@dry_run_option
-@json_option
-@cluster_options
-def rollback(
-    rollout: str,
-    reference: str,
-    key_files: tuple[Path, ...],
-    threshold: int,
-    offline: bool,
-    dry_run: bool,
-    as_json: bool,
-    cluster: Cluster,
-    **reach: Any,
-) -> None:
+@_how_options
+def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
     """Take nodes back to the release before, or to another one.
 
     Of a halted rollout every updated node goes back to its other slot. Any other rollout has the last release that it
     completed as its new target; nodes that still hold it fetch nothing.
     """
-    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    to = Finder(key_files, threshold, offline, Access(**reach)).find(reference).reference if reference else ""
-    change = _of(lambda before: patches.rollback(before, to))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=cluster)
+    to = finder.find(reference).reference if reference else ""
+    _change(rollout, rollouts.need, functools.partial(patches.rollback, release=to), **how)
 
 
 # inside
@@ -212,35 +203,23 @@ def _wishes(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of(change: Callable[[RolloutView], Change]) -> Callable[[RolloutView | None], Change]:
-    """A change of a rollout that is there."""
-
-    def of(before: RolloutView | None) -> Change:
-        if before is None:
-            raise ProaError(Code.INTERNAL, "a rollout that must be there is not")
-        return change(before)
-
-    return of
-
-
 def _change(
     name: str,
-    change: Callable[[RolloutView | None], Change],
-    *,
+    find: Callable[[Server, str], View],
+    change: Callable[[View], Change],
     dry_run: bool,
     as_json: bool,
     cluster: Cluster,
-    new: bool = False,
 ) -> None:
-    """Read a rollout, change it, and tell."""
+    """Find a rollout, change it, and tell."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import status_view
     from proa.scheduler.report.reports import Changed
 
     api = cluster.connect()
-    before = rollouts.find(api, name) if new else rollouts.need(api, name)
+    before = find(api, name)
     wanted = change(before)
-    after = before if dry_run else rollouts.carry_out(api, name, wanted, before)
+    after: RolloutView | None = before if dry_run else rollouts.carry_out(api, name, wanted, before)
     api.close()
     body = rollouts.body_of(name, wanted, before) if wanted.spec else None
     if as_json:

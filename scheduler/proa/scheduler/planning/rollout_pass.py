@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.actions import Action, Verdict
+from proa.scheduler.planning.actions import Action
 from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
@@ -116,9 +117,9 @@ class RolloutPass:
         """Change the status that is going to be written."""
         self.status = dataclasses.replace(self.status, **changes)  # type: ignore[arg-type]  # by name
 
-    def say(self, progress: NodeProgress, verdict: Verdict) -> None:
+    def say(self, progress: NodeProgress, reason: Reason, detail: str = "") -> None:
         """Note why a node does or does not move."""
-        self.verdicts[progress.node.name] = verdict
+        self.verdicts[progress.node.name] = Verdict(reason, detail)
 
     @cached_property
     def by_step(self) -> Mapping[Step, list[NodeProgress]]:

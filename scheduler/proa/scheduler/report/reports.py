@@ -15,7 +15,7 @@ from proa.core.schema.model import Part, Report, field, keys, limits
 from proa.core.schema.values import Count, Positive, Seconds
 from proa.scheduler.install.removal import Uninstalled
 from proa.scheduler.install.render import Manifests
-from proa.scheduler.planning.actions import Verdict
+from proa.scheduler.planning.reasons import Verdict
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 

@@ -10,9 +10,8 @@ from typing import Final
 
 from proa.core.orders.messages import NodeStatus
 from proa.core.schema.model import document, keys
-from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot, digest_of
 from proa.scheduler.report.rendering import table
 from proa.scheduler.report.reports import NodeReport, RolloutReport, Rollouts
