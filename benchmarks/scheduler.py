@@ -35,11 +35,10 @@ from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.planner import Planner
-from proa.scheduler.report import live
+from proa.scheduler.report import source
 from proa.scheduler.report.simulation import Synthetic
 from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.resume import resume
-from proa.scheduler.simulation.simulate import run
+from proa.scheduler.simulation.simulate import resume, run
 from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
 from proa.vm.kube import wipe
 from proa.vm.kube.audit import Request
@@ -172,7 +171,7 @@ def _first_plan(scheduler: Scheduler, floor: float, nodes: int) -> list[Figure]:
 
 def _planning(api: Api, nodes: int) -> list[Figure]:
     """Passes over the live cluster's state as a rollout goes on: what has changed is worked out again."""
-    snapshot = live.snapshot(api)
+    snapshot = source.snapshot_of(api)
     view = snapshot.rollouts["bench"]
     view = dataclasses.replace(view, spec=dataclasses.replace(view.spec, paused=False))
     world = resume(dataclasses.replace(snapshot, rollouts={"bench": view}), datetime.now(UTC), Behaviour())

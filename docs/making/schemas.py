@@ -18,7 +18,7 @@ _MODULES = (
     "proa.builder.cli.schemas",
     "proa.partition.cli.schemas",
     "proa.agent.api.schemas",
-    "proa.scheduler.report.schemas",
+    "proa.scheduler.report.reports",
     "proa.vm.cli.schemas",
 )
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)

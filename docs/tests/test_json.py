@@ -34,7 +34,7 @@ from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.cli import schemas as partition_schemas
 from proa.partition.cli.main import disk_command
-from proa.scheduler.report import schemas as scheduler_schemas
+from proa.scheduler.report import reports as scheduler_reports
 from proa.vm.cli import schemas as vm_schemas
 from proa.vm.machine.accel import TCG, Probe, Verdict
 from proa.vm.support.report import Story
@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
 SCHEMAS: Mapping[str, Schema] = {
     name: schema
-    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, scheduler_schemas, vm_schemas)
+    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, scheduler_reports, vm_schemas)
     for name, schema in module.SCHEMAS.items()
 }
 

@@ -24,19 +24,22 @@ from proa.core.orders.messages import (
 from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.schema.model import document, parse
-from proa.scheduler.cli import selectors
+from proa.scheduler.cli.changing import _WISHES, _wishes, start
 from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
 from proa.scheduler.cli.rollouts import body_of, find, need
-from proa.scheduler.cli.verbs import _WISHES, _wishes, start
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Query
+from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.patches import Change
 from proa.scheduler.report.rendering import explain_text
+from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
+from proa.scheduler.testing.server import NoServer
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 A, B, C = (f"registry.example/os:{name}@sha256:{name * 64}" for name in "abc")
@@ -246,24 +249,24 @@ def test_a_release_may_be_named() -> None:
 # reading
 
 
-class NoServer:
+class AbsentServer(NoServer):
     """Answers with an error."""
 
     def __init__(self, error: ApiError) -> None:
         self._error = error
 
-    def get(self, path: str, query: object = None) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         raise self._error
 
-    def create(self, path: str, body: object) -> dict[str, Any]:
+    def create(self, path: str, body: Object) -> dict[str, Any]:
         raise AssertionError
 
-    def merge(self, path: str, body: object) -> dict[str, Any]:
+    def merge(self, path: str, body: Object) -> dict[str, Any]:
         raise AssertionError
 
 
 def test_a_rollout_that_is_not_there() -> None:
-    gone = NoServer(ApiError(404, 'osrollouts.proa.dev "workers" not found', reason="NotFound"))
+    gone = AbsentServer(ApiError(404, 'osrollouts.proa.dev "workers" not found', reason="NotFound"))
     assert find(gone, "workers") is None
     with pytest.raises(ProaError, match="no OSRollout 'workers'") as caught:
         need(gone, "workers")
@@ -279,7 +282,7 @@ def test_a_rollout_that_is_not_there() -> None:
 )
 def test_a_cluster_without_proa(error: ApiError) -> None:
     with pytest.raises(ProaError, match="knows no OSRollouts") as caught:
-        find(NoServer(error), "workers")
+        find(AbsentServer(error), "workers")
     assert "proa-scheduler manifests" in caught.value.hint
 
 
@@ -374,7 +377,7 @@ def test_a_long_list_is_cut() -> None:
 
 def test_versions_are_counted() -> None:
     snapshot = a_cluster()
-    told = status_view.status_document(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW))
+    told = document(status_view.status_report(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW)))
     assert told["versions"] == {"1": 2, "2": 1, "unknown": 1}
     assert told["rollouts"][0]["counts"]["nodes"] == 3
     assert [one["name"] for one in told["nodes"]] == ["n2", "n3", "n4", "n1"]

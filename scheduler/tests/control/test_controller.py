@@ -32,6 +32,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.emit import About
+from proa.scheduler.kube.server import Query
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.objects.writing import POLICY, Writer
@@ -39,7 +41,7 @@ from proa.scheduler.planning.actions import Action, Uncordon
 from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.spec.times import text
+from proa.scheduler.testing.server import NoServer
 
 RELEASE = "registry.example/node:2@sha256:" + "b" * 64
 NODE_RELEASE = "sha256:" + "a" * 64
@@ -65,7 +67,7 @@ def patched(old: Any, patch: Any) -> Any:
 
 
 @dataclass
-class Server:
+class Server(NoServer):
     """An API server: resource versions, merge patches, the fields that we own by an apply, UIDs, conflicts."""
 
     version: int = 100
@@ -79,7 +81,7 @@ class Server:
     def add(self, path: str, item: Mapping[str, Any]) -> None:
         self._put(path, {"metadata": {}, **copy.deepcopy(dict(item))})
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         self._begin("get", path)
         return copy.deepcopy(self._of(path))
 
@@ -297,7 +299,7 @@ class Case:
             Writer(self.server, self.elector, self.clock),
             self.drains,  # type: ignore[arg-type]
             EventRecorder(self.ears),
-            Pending(self.server.get),
+            Pending(self.server),
             self.changed,
             clock=self.clock,
             watcher=self.eyes,

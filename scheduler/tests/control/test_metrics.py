@@ -15,12 +15,12 @@ from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.metrics import PHASES, Metrics
 from proa.scheduler.kube.tally import Tally
-from proa.scheduler.planning.actions import Give, Uncordon, Verdict
+from proa.scheduler.kube.times import text
+from proa.scheduler.planning.actions import Give, Uncordon
 from proa.scheduler.planning.planner import Plan
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, RolloutStatus
-from proa.scheduler.spec.times import text
 
 NAMES = {
     "proa_leader": ("gauge", ()),
@@ -53,9 +53,9 @@ class Case:
     def __init__(self) -> None:
         self.clock = VirtualClock(at=1000)
         self.tally = Tally()
-        self.tally.add("patch", "nodes", 200, 0.1)
-        self.tally.add("patch", "nodes", 200, 0.1)
-        self.tally.add("create", "pods/eviction", 429, 0.1)
+        self.tally.add("patch", "nodes", 200)
+        self.tally.add("patch", "nodes", 200)
+        self.tally.add("create", "pods/eviction", 429)
         self.leading = True
         self.sources = [Followed("/api/v1/nodes"), Followed("/apis/proa.dev/v1alpha1/nodeoses", 990)]
         self.metrics = Metrics(self.sources, self.tally, lambda: self.leading, lambda: 3, self.clock)  # type: ignore[arg-type]  # it is only gone through

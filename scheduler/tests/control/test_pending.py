@@ -9,18 +9,20 @@ import pytest
 from proa.core.orders.messages import Action as Verb
 from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collection_of
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.epoch import FIRST
 from proa.scheduler.kube.paths import NODES
+from proa.scheduler.kube.server import Query
+from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import Mark, Record
+from proa.scheduler.testing.server import NoServer
 
 CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))
 GIVE = Give("n1", 1, Verb.STAGE, "r")
 
 
-class Server:
+class Server(NoServer):
     """Answers what is read."""
 
     def __init__(self) -> None:
@@ -28,7 +30,7 @@ class Server:
         self.error: ApiError | None = None
         self.asked: list[str] = []
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         self.asked.append(path)
         if self.error is not None:
             raise self.error
@@ -42,7 +44,7 @@ def server() -> Server:
 
 @pytest.fixture
 def pending(server: Server) -> Pending:
-    return Pending(server.get)
+    return Pending(server)
 
 
 @pytest.mark.parametrize(

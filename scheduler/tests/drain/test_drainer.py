@@ -23,9 +23,11 @@ from proa.scheduler.drain.evictor import WORKERS
 from proa.scheduler.drain.nodedrain import SOON, DrainRequest
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.paths import PODS
+from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Event
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain, Selector
+from proa.scheduler.testing.server import NoServer
 
 END = {"k8s.io/initial-events-end": "true"}
 WISH = Wanted(DrainRequest(Drain()))
@@ -54,7 +56,7 @@ class Watch:
         self.events.put(None)
 
 
-class Server:
+class Server(NoServer):
     """Pods, and what is asked for them."""
 
     def __init__(self) -> None:
@@ -109,7 +111,7 @@ class Server:
         node = selector.partition("=")[2]
         return node, [pod for pod in self.pods.values() if pod["spec"]["nodeName"] == node]
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         """A claim, or the volume of its name."""
         self.asked.append(("get", path, "", {}))
         if self.unread is not None:

@@ -18,15 +18,15 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels
-from proa.scheduler.install.places import place
+from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place
 from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS
+from proa.scheduler.testing.server import NoServer
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
@@ -45,7 +45,7 @@ def marked(
 
 
 @dataclass
-class Patched:
+class Patched(NoServer):
     """A node: remembers what was sent, and applies nothing as the API server does."""
 
     left: Object
@@ -158,7 +158,7 @@ def test_a_refusal_is_told() -> None:
 
 
 @dataclass
-class Cluster:
+class Cluster(NoServer):
     """Objects by their paths. What is deleted is gone, but for what is told to stay."""
 
     objects: dict[str, Object] = field(default_factory=dict)

@@ -14,13 +14,14 @@ from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.kube import emit
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Events
+from proa.scheduler.testing.server import NoServer
 
 NODE = About("Node", "n1", "u1")
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
 
 
 @dataclass
-class FakeApi:
+class FakeApi(NoServer):
     """Remembers what was asked, or fails."""
 
     asked: list[tuple[str, str, Any]] = field(default_factory=list)

@@ -18,13 +18,15 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, identity
+from proa.scheduler.kube.server import Query
+from proa.scheduler.testing.server import NoServer
 
 NAMESPACE = "/apis/coordination.k8s.io/v1/namespaces/proa/leases"
 PATH = f"{NAMESPACE}/proa-scheduler"
 
 
 @dataclass
-class FakeLeases:
+class FakeLeases(NoServer):
     """An API server with one lease. Each request takes ``seconds``; ``fail`` may raise before, ``lose`` after it."""
 
     clock: VirtualClock
@@ -47,7 +49,7 @@ class FakeLeases:
     def _lease(self) -> dict[str, Any]:
         return {"metadata": {"uid": "l1", "resourceVersion": str(self.version)}, "spec": dict(self.spec or {})}
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         assert path == PATH
         with self._request("get"):
             if self.spec is None:
@@ -407,7 +409,7 @@ def test_of_two_that_see_a_free_lease_one_comes(contest: Contest) -> None:
     one, two = contest.join(), contest.join()
     real = contest.leases.get
 
-    def get(path: str) -> dict[str, Any]:
+    def get(path: str, query: Query | None = None) -> dict[str, Any]:
         """The second one looks and takes between the first one's look and its write."""
         found = real(path)
         contest.leases.get = real  # type: ignore[method-assign]  # the fake's own

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from proa.core.orders.messages import Action, Booted, NodeStatus, Order, Phase, Proof
 from proa.core.schema.model import document
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.annotations import MAX_MESSAGE, UNREADABLE, mark_text, read_mark, read_record, record_text
 from proa.scheduler.planning.planner import plan
@@ -30,7 +31,6 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Counts, RolloutStatus
-from proa.scheduler.spec.times import text
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64

@@ -22,6 +22,7 @@ from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, Counts, RolloutStatus
+from proa.scheduler.testing.server import NoServer
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -45,7 +46,7 @@ class Leader:
 
 
 @dataclass
-class FakeApi:
+class FakeApi(NoServer):
     """Remembers what was asked; answers with ``left`` and a version, or fails."""
 
     asked: list[tuple[str, str, Any]] = field(default_factory=list)

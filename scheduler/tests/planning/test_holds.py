@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from proa.scheduler.planning.holds import REST, START, Keeper, shut
-from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.chances import Chances
+from proa.scheduler.simulation.behaviour import Behaviour, Chances
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.spec.rollout import Canary, ControlPlane, Failure, RolloutSpec, Staging, Turns, Zones
 from proa.scheduler.spec.rolloutstatus import Blocker

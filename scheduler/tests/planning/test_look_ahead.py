@@ -9,27 +9,28 @@ from typing import Any
 import pytest
 
 from proa.core.schema.model import document
+from proa.scheduler.drain.undrainable import MOST_AHEAD, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView, Snapshot
-from proa.scheduler.report import live, rendering, status_view
+from proa.scheduler.report import rendering, source, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import preview
-from proa.scheduler.report.undrainable import MOST, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.lagging import FIRST, a_world
+from proa.scheduler.testing.server import NoServer
 
 SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10))
 STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler told it"),)
 
 
-class Pods:
+class Pods(NoServer):
     """Nodes of which some have a pod that nothing would make anew; what may not be read is refused."""
 
     def __init__(self, *stuck: str, budget: bool = False, forbidden: tuple[str, ...] = (), status: int = 403) -> None:
@@ -135,7 +136,7 @@ def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None
     found, notes = look_ahead(Pods("node-0002", forbidden=(paths.BUDGETS,)), told, world.now)
     assert notes == (NO_BUDGETS,)
     assert set(found.undrainable) == {"node-0001", "node-0002"}
-    assert rendering.explain_document(explain(found, "node-0000", world.now), notes)["notes"] == [NO_BUDGETS]
+    assert rendering.explain_report(explain(found, "node-0000", world.now), notes).notes == (NO_BUDGETS,)
 
 
 def test_what_was_looked_at_counts_more_than_what_was_told() -> None:
@@ -152,14 +153,14 @@ def test_an_api_server_in_trouble_is_no_lack_of_rights(path: str) -> None:
 
 
 def test_of_a_big_cluster_the_next_nodes_are_looked_at_and_that_is_said() -> None:
-    world = a_world(MOST + 5, SPEC)
+    world = a_world(MOST_AHEAD + 5, SPEC)
     simulation = Run(world)
     while not any(one.reason is Reason.StageNext for one in plan(world.snapshot(), world.now).verdicts.values()):
         simulation.step()
     pods = Pods()
     _, notes = look_ahead(pods, world.snapshot(), world.now)
-    assert len(pods.asked) == MOST
-    assert notes == (f"The pods of the next {MOST} nodes were looked at: 5 more may prove to be undrainable.",)
+    assert len(pods.asked) == MOST_AHEAD
+    assert notes == (f"The pods of the next {MOST_AHEAD} nodes were looked at: 5 more may prove to be undrainable.",)
 
 
 # what the leader tells
@@ -171,7 +172,7 @@ def test_the_leader_tells_where_it_runs_and_tools_plan_with_that() -> None:
     (status,) = plan(led, world.now).statuses.values()
     assert status.scheduler_node == "node-0000"
     view = dataclasses.replace(seen.rollouts["workers"], status=status)
-    found = live.snapshot(Objects({"workers": view}, seen))
+    found = source.snapshot_of(Objects({"workers": view}, seen))
     assert found.own_node == "node-0000"
     verdicts = plan(dataclasses.replace(seen, own_node=found.own_node), world.now).verdicts
     assert verdicts["node-0000"].reason is Reason.OwnNodeLast
@@ -194,10 +195,10 @@ def test_what_the_leader_found_hopeless_is_known_without_pods() -> None:
     view = seen.rollouts["workers"]
     gone = dataclasses.replace(STUCK[0], node="gone")
     view = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(*STUCK, gone)))
-    assert live.snapshot(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
+    assert source.snapshot_of(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
 
 
-class Objects:
+class Objects(NoServer):
     """Rollouts, and the names of nodes."""
 
     def __init__(self, rollouts: Mapping[str, RolloutView], seen: Snapshot) -> None:

@@ -19,7 +19,6 @@ from proa.core.orders.messages import Proof, Result
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import NodeView
 from proa.scheduler.simulation.behaviour import Behaviour, Fate
-from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
     Budget,
@@ -84,7 +83,7 @@ class Chaos:
             failure=Failure(choice(BORNE), choice(tuple(OnFailure))),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
-        self.world: World = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
+        self.world = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
         self.world.own_node = choice(("", *self.world.nodes))
         self.fence = 1
         self.cordoned_by_people: set[str] = set()

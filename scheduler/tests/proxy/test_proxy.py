@@ -16,8 +16,10 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Query
 from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, NodeProxy
 from proa.scheduler.proxy.views import Seen, Told, seen
+from proa.scheduler.testing.server import NoServer
 
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
 GOOD = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True, boot_id="boot-1"), agent="1")
@@ -37,7 +39,7 @@ def merged(old: Any, patch: Any) -> Any:
 
 
 @dataclass
-class World:
+class World(NoServer):
     """An API server with one NodeOS, an agent, and a proxy between them; time passes only in :meth:`run`."""
 
     clock: VirtualClock = field(default_factory=VirtualClock)
@@ -58,7 +60,7 @@ class World:
 
     def __post_init__(self) -> None:
         self._shown: Seen | None = None
-        self.create("uid-1")
+        self.make("uid-1")
         self.restart()
 
     def restart(self) -> None:
@@ -81,7 +83,7 @@ class World:
 
     # the API server
 
-    def create(self, uid: str) -> None:
+    def make(self, uid: str) -> None:
         self.version += 1
         metadata = {"name": "n1", "uid": uid, "resourceVersion": str(self.version)}
         self.item = {"metadata": metadata, "spec": {}}
@@ -96,7 +98,7 @@ class World:
         self.item["metadata"]["resourceVersion"] = str(self.version)
         return self.item
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
         assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1"
         if self.away is not None:
             raise self.away
@@ -437,7 +439,7 @@ def test_an_order_to_reboot_of_an_object_that_is_gone_is_not_given(world: World)
     world.order(1, "Boot")
     world.run()
     world.lag = True
-    world.create("uid-2")
+    world.make("uid-2")
     world.order(1, "Boot")
     world.tell(GOOD)
     world.run(60)
@@ -453,7 +455,7 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
     world.run()
     world.item = None
     world.run(60)
-    world.create("uid-2")
+    world.make("uid-2")
     world.run()
     assert world.status == document(GOOD)
     world.order(8)
@@ -465,7 +467,7 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
 def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_anew(world: World) -> None:
     world.tell(replace(GOOD, observed_order=Observed(3, "Stage", "Done")))
     for uid in ("uid-2", "uid-3"):
-        world.create(uid)
+        world.make(uid)
         world.run()
         world.order(2)
         world.run(600)
@@ -491,7 +493,7 @@ def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
     world.away = ApiError(403, "no")
     world.run(600)
     world.away = None
-    world.create("uid-2")
+    world.make("uid-2")
     world.run()
     assert world.status == document(GOOD)
 
@@ -562,7 +564,7 @@ _EVENTS: dict[str, Callable[[World, int], None]] = {
     "away": lambda world, n: setattr(world, "away", ApiError((0, 429, 500)[n % 3], "no", retry_after=n)),
     "back": lambda world, n: setattr(world, "away", None),
     "restart": lambda world, n: world.restart(),
-    "recreate": lambda world, n: world.create(f"uid-{world.version + 1}"),  # none comes twice
+    "recreate": lambda world, n: world.make(f"uid-{world.version + 1}"),  # none comes twice
     "new disk": lambda world, n: world.replace_disk(),
     "lag": lambda world, n: setattr(world, "lag", bool(n % 2)),
     "time": lambda world, n: world.run(float(n)),

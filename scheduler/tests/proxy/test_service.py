@@ -15,9 +15,11 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Event, Object
 from proa.scheduler.proxy.follower import Follower
 from proa.scheduler.proxy.service import Service
+from proa.scheduler.testing.server import NoServer
 
 GOOD = NodeStatus(phase=Phase.GOOD)
 STAGED = NodeStatus(phase=Phase.STAGED)
@@ -107,7 +109,7 @@ class Watch:
 
 
 @dataclass
-class FakeServer:
+class FakeServer(NoServer):
     """Has one NodeOS, and takes what is written."""
 
     written: list[Object] = field(default_factory=list)
@@ -123,7 +125,7 @@ class FakeServer:
     def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
         raise AssertionError
 
-    def get(self, path: str) -> Object:
+    def get(self, path: str, query: Query | None = None) -> Object:
         raise AssertionError
 
     def merge(self, path: str, body: Object) -> Object:

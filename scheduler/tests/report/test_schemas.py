@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core import VERSION
 from proa.core.artifact.schemas import closed
 from proa.core.orders.messages import (
     Action,
@@ -26,10 +25,11 @@ from proa.core.orders.messages import (
     Progress,
     Standby,
 )
+from proa.core.schema import model
 from proa.scheduler.cli.main import cli
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import document, status_view
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS, Changed
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 
@@ -73,8 +73,7 @@ def a_cluster() -> Snapshot:
 def say(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """What a verb prints about that cluster."""
     path = tmp_path / "cluster.json"
-    head = {"schema": document.SCHEMA, "proa": VERSION}
-    path.write_text(json.dumps(head | document.write(a_cluster(), NOW)))
+    path.write_text(json.dumps(document.write(a_cluster(), NOW)))
 
     def run(*words: str) -> dict[str, Any]:
         command: click.Command = cli
@@ -102,9 +101,7 @@ def test_plan_explain_and_simulate(say: Callable[..., dict[str, Any]]) -> None:
 def test_status_and_changes() -> None:
     snapshot = a_cluster()
     views = list(snapshot.rollouts.values())
-    head = {"schema": "proa.rollouts/v1", "proa": VERSION}
-    found = validate(head | status_view.status_document(views, status_view.rows(snapshot, NOW)))
+    found = validate(model.document(status_view.status_report(views, status_view.rows(snapshot, NOW))))
     assert set(found["rollouts"][0]["counts"]) == set(SCHEMAS["proa.plan/v1"]["properties"]["counts"]["properties"])
-    facts = {"schema": "proa.rollout/v1", "proa": VERSION, "name": "workers", "said": "paused"}
-    for request, rollout in (({"spec": {}}, status_view.rollout_document(views[0])), (None, None)):
-        validate(facts | {"changed": True, "notes": ["It is paused."], "request": request, "rollout": rollout})
+    for request, rollout in (({"spec": {}}, status_view.rollout_report(views[0])), (None, None)):
+        validate(model.document(Changed("workers", True, "paused", ("It is paused.",), request, rollout)))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Never
 
 import pytest
 
@@ -23,6 +21,7 @@ from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.rollout import Failure, RolloutSpec
+from proa.scheduler.testing.server import NoServer
 from proa.vm.support.promtool import promtool
 
 pytestmark = pytest.mark.contract
@@ -33,19 +32,9 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 RELEASE = f"registry.example/node@sha256:{'2' * 64}"
 
 
-class Nowhere:
-    """No API server: nothing is followed here."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Never]:
-        raise AssertionError(path)
-
-    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Never:
-        raise AssertionError(path)
-
-
 def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
     """What is told after a rollout over six nodes, each of which had the same fate."""
-    told = Metrics(Sources.of(Nowhere(), ChangeSignal()), tally or Tally(), lambda: True, lambda: 3)
+    told = Metrics(Sources.of(NoServer(), ChangeSignal()), tally or Tally(), lambda: True, lambda: 3)
     spec = RolloutSpec(RELEASE, max_unavailable=2, failure=Failure(max=1))
     now = datetime(2026, 1, 5, 12, tzinfo=UTC)
     world = World(
@@ -69,7 +58,7 @@ def judge(*words: str | Path, text: bytes | None = None) -> process.Result:
 @pytest.mark.parametrize("fate", Fate)
 def test_what_is_told_is_as_prometheus_wants_it(fate: Fate) -> None:
     tally = Tally()
-    tally.add("patch", "nodes", 200, 0.1)
+    tally.add("patch", "nodes", 200)
     text = metrics(fate, tally).text()
     judged = judge("check", "metrics", text=text)
     assert (judged.status, judged.stdout, judged.stderr) == (0, b"", b"")

@@ -199,7 +199,7 @@ from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Cordon, Uncordon
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.report import live
+from proa.scheduler.report import source
 
 kubeconfig, namespace, name, folder = sys.argv[1:]
 half = 0.6
@@ -227,7 +227,7 @@ def wait(file):
 elector.start()
 while not elector.leading:
     time.sleep(0.005)
-asked, seen = Before(elector.fence), live.snapshot(slow)
+asked, seen = Before(elector.fence), source.snapshot_of(slow)
 say(leading=elector.me, fence=elector.fence)
 wait('write')
 mark = Mark('workers', 'sha256:' + '1' * 64, datetime(2026, 1, 5, tzinfo=UTC), True, 'boot-1')

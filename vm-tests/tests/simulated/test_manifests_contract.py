@@ -14,8 +14,7 @@ from click.testing import CliRunner
 
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import render
-from proa.scheduler.install.names import PROXY, SCHEDULER
-from proa.scheduler.install.places import NAMESPACES, place
+from proa.scheduler.install.names import NAMESPACES, PROXY, SCHEDULER, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.labels import CONTROL_PLANE

@@ -16,8 +16,8 @@ import pytest
 
 from proa.core.orders.messages import Phase
 from proa.core.runtime import process
-from proa.scheduler.install import policies, rights
-from proa.scheduler.install.names import PROXY
+from proa.scheduler.install import render
+from proa.scheduler.install.names import OWN_STATUS, PROXY
 from proa.scheduler.install.settings import PROXY_NAMESPACE, Settings
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.kube.api import MERGE, Object
@@ -49,8 +49,8 @@ def documents() -> list[Object]:
         "containers": [{"name": "proxy", "image": "registry.test/proxy"}],
     }
     return [
-        *(one for one in rights.documents(settings) if one["metadata"]["name"] == ACCOUNT),
-        *policies.own_status(settings),
+        *(one for one in render.part("rights", settings) if one["metadata"]["name"] == ACCOUNT),
+        *(one for one in render.part("policies", settings) if one["metadata"]["name"] == OWN_STATUS),
         {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": pod},
     ]
 

@@ -16,8 +16,7 @@ import pytest
 from proa.core.orders.messages import Action, Proof
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
-from proa.scheduler.install.names import PROXY, SCHEDULER
-from proa.scheduler.install.places import place
+from proa.scheduler.install.names import PROXY, SCHEDULER, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api

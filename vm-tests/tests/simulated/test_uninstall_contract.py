@@ -13,8 +13,7 @@ import pytest
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
-from proa.scheduler.install.names import COMPONENT, PROXY, SCHEDULER
-from proa.scheduler.install.places import NAMESPACES, place
+from proa.scheduler.install.names import COMPONENT, NAMESPACES, PROXY, SCHEDULER, place
 from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube import access

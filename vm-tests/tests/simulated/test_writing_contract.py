@@ -23,7 +23,7 @@ from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Writer
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, Record, Snapshot
-from proa.scheduler.report import live
+from proa.scheduler.report import source
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
 from proa.vm.kube.controlplane import ControlPlane
@@ -55,7 +55,7 @@ class Desk:
     api: Api
 
     def look(self) -> Snapshot:
-        return live.snapshot(self.api)
+        return source.snapshot_of(self.api)
 
     def write(self, action: Action, snapshot: Snapshot | None = None, fence: int = LEASE) -> Outcome:
         writer = Writer(self.api, Leader(fence), VirtualClock())

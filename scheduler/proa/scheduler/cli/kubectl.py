@@ -9,9 +9,8 @@ import click
 
 from proa.core import VERSION
 from proa.core.runtime.cli import run_command
-from proa.scheduler.cli import verbs
-from proa.scheduler.cli.commands.explain import explain
-from proa.scheduler.cli.commands.plan import plan
+from proa.scheduler.cli.changing import pause, resume, rollback, start
+from proa.scheduler.cli.looking import explain, plan, status
 
 
 @click.group(epilog="Example: kubectl proa start workers registry.example.net/nodes/worker:1.2.0")
@@ -27,7 +26,7 @@ def _ours(command: click.Command) -> click.Command:
     return found
 
 
-for _verb in (verbs.status, verbs.start, verbs.pause, verbs.resume, verbs.rollback, _ours(explain), _ours(plan)):
+for _verb in (status, start, pause, resume, rollback, _ours(explain), _ours(plan)):
     cli.add_command(_verb)
 
 

@@ -8,14 +8,9 @@ import click
 
 from proa.core import VERSION
 from proa.core.runtime.cli import run_command
-from proa.scheduler.cli.commands.explain import explain
-from proa.scheduler.cli.commands.manifests import manifests
-from proa.scheduler.cli.commands.plan import plan
-from proa.scheduler.cli.commands.proxy import proxy
-from proa.scheduler.cli.commands.run import run
-from proa.scheduler.cli.commands.simulate import simulate
-from proa.scheduler.cli.commands.snapshot import snapshot
-from proa.scheduler.cli.commands.uninstall import uninstall
+from proa.scheduler.cli.installing import manifests, uninstall
+from proa.scheduler.cli.looking import explain, plan, simulate, snapshot
+from proa.scheduler.cli.running import proxy, run
 
 
 @click.group(epilog="Example: proa-scheduler manifests | kubectl apply -f -")
@@ -24,11 +19,7 @@ def cli() -> None:
     """Take the nodes of a cluster from one release to the next."""
 
 
-cli.add_command(manifests)
-cli.add_command(proxy)
-cli.add_command(run)
-cli.add_command(uninstall)
-for _verb in (plan, explain, simulate, snapshot):
+for _verb in (manifests, proxy, run, uninstall, plan, explain, simulate, snapshot):
     cli.add_command(_verb)
 
 

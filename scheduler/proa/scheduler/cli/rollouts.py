@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import OS_ROLLOUTS
@@ -15,22 +15,6 @@ from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report.patches import Change
 from proa.scheduler.spec.crd import ROLLOUTS
 from proa.scheduler.spec.objects import GROUP, VERSION
-
-
-class Server(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
-        """An object."""
-        ...
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 def find(api: Server, name: str) -> RolloutView | None:

@@ -17,10 +17,10 @@ from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.kube.tally import Tally
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Action, Give, Uncordon
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase
-from proa.scheduler.spec.times import read
 
 PHASES: Final = tuple(value for name, value in vars(RolloutPhase).items() if name.isupper())
 _MINUTES: Final = (15, 30, 60, 120, 180, 300, 450, 600, 900, 1200, 1800, 3600)

@@ -6,14 +6,14 @@ been made or not: the object is read, and what it says then must be reached.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server, find
+from proa.scheduler.kube.stream import version_of
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Uncordon
@@ -35,10 +35,10 @@ class Pending:
     """The nodes that are left alone, and why.
 
     Attributes:
-        get: Reads an object from the API server.
+        api: The API server.
     """
 
-    get: Callable[[str], Object]
+    api: Server
     _versions: dict[tuple[str, str], int] = field(default_factory=dict)
     _resting: dict[str, float] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
@@ -91,15 +91,11 @@ class Pending:
             ProaError: When that is not possible now.
         """
         for key in list(self._unresolved()):
-            try:
-                item = self.get(paths.named(*key))
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            item = find(self.api, paths.named(*key))
+            if item is None:
                 del self._versions[key]
-                continue
-            version = str(item["metadata"].get("resourceVersion", ""))
-            self._versions[key] = int(version) if version.isdigit() else 0
+            else:
+                self._versions[key] = version_of(item)
 
     def clear(self) -> None:
         """Another term begins: nobody rests any more. What was written in the one before may still have to show."""

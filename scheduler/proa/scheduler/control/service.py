@@ -81,7 +81,7 @@ def serve(settings: Settings) -> None:
         Writer(api, elector),
         drainer,
         EventRecorder(events),
-        Pending(api.get),
+        Pending(api),
         changed,
         settings.own_node,
     )

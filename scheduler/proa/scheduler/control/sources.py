@@ -11,7 +11,8 @@ from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.reflector import Reflector, Source
+from proa.scheduler.kube.reflector import Reflector
+from proa.scheduler.kube.server import Server
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView
@@ -27,7 +28,7 @@ class Sources:
     budgets: Reflector[BudgetView]
 
     @staticmethod
-    def of(api: Source, changed: ChangeSignal, clock: Clock = SYSTEM) -> Sources:
+    def of(api: Server, changed: ChangeSignal, clock: Clock = SYSTEM) -> Sources:
         """Those of an API server; the signal is raised when one of them has changed."""
         return Sources(
             Reflector(

@@ -9,7 +9,7 @@ from typing import Any
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.drain.pods import PodView
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part
 from proa.scheduler.spec.rollout import Selector
 from proa.scheduler.spec.selectors import matches
 
@@ -31,7 +31,7 @@ class BudgetView:
 
 def project(item: Object, _: BudgetView | None = None) -> BudgetView:
     """What is kept of a budget."""
-    metadata, spec, status = item["metadata"], _part(item, "spec"), _part(item, "status")
+    metadata, spec, status = item["metadata"], part(item, "spec"), part(item, "status")
     return BudgetView(f"{metadata.get('namespace', '')}/{metadata['name']}", _selector(spec), _never(spec, status))
 
 
@@ -65,8 +65,3 @@ def _never(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     if isinstance(expected, int) and isinstance(desired, int) and 0 < expected <= desired:
         return f"{desired} pods must be healthy, and there are {expected}"
     return f"minAvailable is {least}" if least == "100%" else ""
-
-
-def _part(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = item.get(key)
-    return found if isinstance(found, Mapping) else {}

@@ -9,20 +9,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.drain import evictor, pods
+from proa.scheduler.drain import pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.evictor import Ask, Evictor
 from proa.scheduler.drain.nodedrain import DrainRequest, NodeDrain
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.drain.undrainable import foresee
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.reflector import Reflector, Source
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.reflector import Reflector
+from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -31,14 +31,6 @@ SETTLE: Final = 1.0
 """Seconds for which a node is looked at before it counts as drained: a pod may have been bound to it just before."""
 _GATHER: Final = 0.05
 """Seconds in which news of many pods is gathered."""
-
-
-class Server(evictor.Server, Source, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        """A collection, page by page."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.drain.eviction import Tries
 from proa.scheduler.drain.nodedrain import NodeDrain
 from proa.scheduler.drain.pods import PodView
-from proa.scheduler.drain.volumes import Reads, volume_of
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.spec.rollout import Drain
 
 WORKERS: Final = 8
 """Evictions that are asked for at a time. No more are given out: what has to wait is not asked for if its node is given
 back meanwhile."""
-
-
-class Server(Reads, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
-        """Ask for the end of a pod."""
-        ...
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -144,3 +132,41 @@ class Evictor:
         else:
             self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
             self.evicted += 1
+
+
+_NOT_ALLOWED: Final = 403
+_NOT_FOUND: Final = 404
+
+
+def volume_of(api: Server, claim: str) -> str:
+    """The volume of a claim, as a Node names it in ``status.volumesAttached``.
+
+    The name is ``kubernetes.io/csi/DRIVER^HANDLE`` (Kubernetes, ``pkg/volume/csi``, ``GetVolumeName``).
+
+    Args:
+        api: The API server.
+        claim: ``NAMESPACE/NAME``.
+
+    Returns:
+        The name; empty for a volume that no driver attaches, and where claims may not be read.
+
+    Raises:
+        ApiError: When that cannot be known now.
+    """
+    namespace, _, name = claim.partition("/")
+    bound = _spec(api, paths.named(paths.within(paths.CLAIMS, namespace), name)).get("volumeName")
+    csi = _spec(api, paths.named(paths.VOLUMES, str(bound))).get("csi") if bound else None
+    if not isinstance(csi, Mapping):
+        return ""
+    return f"kubernetes.io/csi/{csi.get('driver', '')}^{csi.get('volumeHandle', '')}"
+
+
+def _spec(api: Server, path: str) -> Mapping[str, Any]:
+    """The spec of an object; empty where it is not there, or may not be read."""
+    try:
+        found = api.get(path).get("spec")
+    except ApiError as error:
+        if error.status in (_NOT_ALLOWED, _NOT_FOUND):
+            return {}
+        raise
+    return found if isinstance(found, Mapping) else {}

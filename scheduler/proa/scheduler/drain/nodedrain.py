@@ -10,9 +10,9 @@ from typing import Final
 from proa.scheduler.drain.budgets import BudgetView, over
 from proa.scheduler.drain.eviction import Answer, Tries
 from proa.scheduler.drain.pods import Fate, PodView, ends_by, fate
+from proa.scheduler.kube.times import text
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.spec.times import text
 
 SOON: Final = 15.0
 """A pod that an eviction does not move for so many seconds is told to people; budgets recover by themselves."""
@@ -154,27 +154,3 @@ def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str
             return "", "", "its eviction was accepted, and it does not end"
         case _:
             return None
-
-
-def undrainable(
-    pods: Iterable[PodView], policy: Drain, budgets: Iterable[BudgetView], node: str
-) -> tuple[Blocker, ...]:
-    """What would be in the way for ever, told before anything is done to a node."""
-    found = []
-    known = tuple(budgets)
-    for pod in pods:
-        what, why = fate(pod, policy)
-        if what is Fate.BLOCKED:
-            found.append(Blocker(node, pod.key, reason=f"pod {pod.key}: {why}"[:256]))
-        elif what is Fate.GOES and pod.deleting is None:
-            above = over(pod, known)
-            for budget in above:
-                if budget.never:
-                    reason = f"pod {pod.key}: disruption budget {budget.key} never lets one go: {budget.never}"
-                    found.append(Blocker(node, pod.key, budget.key, reason=reason[:256]))
-            if len(above) > 1:
-                names = ", ".join(budget.key for budget in above)
-                found.append(
-                    Blocker(node, pod.key, names[:320], reason=f"pod {pod.key}: under several budgets: {names}"[:256])
-                )
-    return tuple(sorted(found, key=lambda blocker: (blocker.pod, blocker.budget)))

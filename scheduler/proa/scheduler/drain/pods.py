@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
 
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_time
 from proa.scheduler.spec.rollout import Drain, UnmanagedPods
 
@@ -73,17 +73,16 @@ class Fate(enum.Enum):
 
 def project(item: Object, before: PodView | None = None) -> PodView:
     """What is kept of a pod."""
-    metadata, spec, status = item["metadata"], _part(item, "spec"), _part(item, "status")
-    labels = {intern(str(key)): intern(str(value)) for key, value in _part(metadata, "labels").items()}
-    given = spec.get("volumes")
-    volumes = [volume for volume in (given if isinstance(given, list) else ()) if isinstance(volume, Mapping)]
+    metadata, spec, status = item["metadata"], part(item, "spec"), part(item, "status")
+    labels = {intern(str(key)): intern(str(value)) for key, value in part(metadata, "labels").items()}
+    volumes = parts(spec, "volumes")
     grace = spec.get("terminationGracePeriodSeconds")
     return PodView(
         key=f"{metadata.get('namespace', '')}/{metadata['name']}",
         uid=str(metadata.get("uid", "")),
         labels=before.labels if before is not None and before.labels == labels else labels,
         owner=_controller(metadata),
-        mirror=_MIRROR in _part(metadata, "annotations"),
+        mirror=_MIRROR in part(metadata, "annotations"),
         finished=str(status.get("phase")) in _FINISHED,
         ready=_is_ready(status),
         empty_dir=any("emptyDir" in volume for volume in volumes),
@@ -117,26 +116,16 @@ def _claims(metadata: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]]) -
     for volume in volumes:
         if "ephemeral" in volume:
             yield f"{namespace}/{metadata['name']}-{volume.get('name', '')}"
-        elif claim := _part(volume, "persistentVolumeClaim").get("claimName"):
+        elif claim := part(volume, "persistentVolumeClaim").get("claimName"):
             yield f"{namespace}/{claim}"
 
 
 def _controller(metadata: Mapping[str, Any]) -> tuple[str, str]:
-    owners = metadata.get("ownerReferences")
-    for owner in owners if isinstance(owners, list) else ():
-        if isinstance(owner, Mapping) and owner.get("controller") is True:
+    for owner in parts(metadata, "ownerReferences"):
+        if owner.get("controller") is True:
             return intern(str(owner.get("kind", ""))), intern(str(owner.get("name", "")))
     return "", ""
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
-    conditions = status.get("conditions")
-    return any(
-        isinstance(one, Mapping) and one.get("type") == "Ready" and one.get("status") == "True"
-        for one in (conditions if isinstance(conditions, list) else ())
-    )
-
-
-def _part(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = item.get(key)
-    return found if isinstance(found, Mapping) else {}
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in parts(status, "conditions"))

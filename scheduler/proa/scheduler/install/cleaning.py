@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.api import MANAGER
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import read_mark
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK
@@ -16,25 +17,13 @@ ANNOTATIONS: Final = (MARK, FENCE, HOLD, EXCLUDE)
 """Annotations of Nodes that are ours, or are words to us."""
 
 
-class Patches(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
-
-    def apply(self, path: str, body: Object, *, force: bool) -> Object:
-        """Server-side apply."""
-        ...
-
-
 def found_on(node: Object) -> list[str]:
     """What is ours on a node, in words; empty if nothing is."""
     said = [key for key in ANNOTATIONS if key in _annotations(node)]
     return [*(["cordon"] if _is_cordon_ours(node) else []), *said] or (["managed fields"] if _is_manager(node) else [])
 
 
-def clean(api: Patches, node: Object) -> str:
+def clean(api: Server, node: Object) -> str:
     """Take it away; what is left, in words, which is empty as a rule.
 
     The mark and the cordon go together, by an apply of nothing, so that a cordon that others own as well stays.
@@ -50,7 +39,7 @@ def clean(api: Patches, node: Object) -> str:
         raise
 
 
-def _clean(api: Patches, node: Object) -> str:
+def _clean(api: Server, node: Object) -> str:
     metadata = node["metadata"]
     same = {"name": metadata["name"], "uid": metadata["uid"]}
     path = paths.named(paths.NODES, metadata["name"])

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install.names import SCHEDULER, labels
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server, find, items
 
 _LEASE_SECONDS: Final = 20
 """What a lease lasts that does not say so."""
 _PAUSE: Final = 0.5
 
 
-class Reads(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
-        """An object."""
-        ...
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        """A collection, page by page."""
-        ...
-
-
-def wait(api: Reads, namespace: str, clock: Clock, seconds: float) -> None:
+def wait(api: Server, namespace: str, clock: Clock, seconds: float) -> None:
     """Wait until the lease is free, and the schedulers' pods are gone.
 
     A lease that nobody renews is free when its time is up, as for a candidate. Pods that are left while it stays free
@@ -63,19 +49,13 @@ def wait(api: Reads, namespace: str, clock: Clock, seconds: float) -> None:
         clock.sleep(_PAUSE)
 
 
-def _lease(api: Reads, namespace: str) -> tuple[str, tuple[Any, ...], float]:
+def _lease(api: Server, namespace: str) -> tuple[str, tuple[Any, ...], float]:
     """Who holds the lease, what it says, and for how long it holds."""
-    try:
-        spec = api.get(paths.named(paths.leases(namespace), SCHEDULER)).get("spec") or {}
-    except ApiError as error:
-        if error.status != 404:
-            raise
-        spec = {}
+    spec = (find(api, paths.named(paths.leases(namespace), SCHEDULER)) or {}).get("spec") or {}
     holder = str(spec.get("holderIdentity") or "")
     return holder, (holder, spec.get("renewTime")), float(spec.get("leaseDurationSeconds") or _LEASE_SECONDS)
 
 
-def _pods(api: Reads, namespace: str) -> list[str]:
+def _pods(api: Server, namespace: str) -> list[str]:
     query = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels(SCHEDULER).items())}
-    found = api.pages(paths.within(paths.PODS, namespace), query)
-    return sorted(item["metadata"]["name"] for page in found for item in page.get("items") or ())
+    return sorted(item["metadata"]["name"] for item in items(api, paths.within(paths.PODS, namespace), query))

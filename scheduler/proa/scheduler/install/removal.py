@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, Report
+from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, item
-from proa.scheduler.install.places import DEFINITIONS, NAMESPACES, place
+from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, item, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
+from proa.scheduler.kube.server import Server, find, items
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.objects import GROUP
@@ -53,27 +55,21 @@ _LIVE: Final = (
 """What somebody would miss."""
 
 
-class Cluster(quiet.Reads, cleaning.Patches, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
+@dataclass(frozen=True)
+class Change(Part):
+    """What was done to an object."""
 
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
+    kind: str = described("Its kind.")
+    name: str = described("Its name, with its namespace before it if it is in one.")
+    did: str = described("What was done, or would be, in words for people.")
 
 
 @dataclass(frozen=True)
-class Change:
-    """What was done to an object.
+class Uninstalled(Report, schema="proa.uninstall/v1"):
+    """`proa-scheduler uninstall`."""
 
-    Attributes:
-        kind: Its kind.
-        name: Its name, with its namespace before it if it is in one.
-        did: What was done, such as ``deleted``, or ``would be deleted`` in a dry run.
-    """
-
-    kind: str
-    name: str
-    did: str
+    dry_run: bool = described("Whether nothing was changed.")
+    changes: tuple[Change, ...] = described("In order.")
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class Removal:
         clock: The clock.
     """
 
-    api: Cluster
+    api: Server
     tell: Callable[[Change], None]
     dry_run: bool = False
     seconds: float = 120.0
@@ -131,8 +127,7 @@ class Removal:
     def _all(self, path: str, **query: str) -> Iterator[Object]:
         """A collection; nothing where its kind is not known."""
         try:
-            for page in self.api.pages(path, query):
-                yield from page.get("items") or ()
+            yield from items(self.api, path, query)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -162,7 +157,7 @@ class Removal:
     def _delete(self, document: Object) -> None:
         """Delete what a document is about, if it is there, and see a definition's end."""
         kind, path = document["kind"], place(document)
-        if self._is_gone(path):
+        if find(self.api, path) is None:
             return
         if not self.dry_run:
             try:
@@ -198,18 +193,9 @@ class Removal:
                 return f"{paths.resource(path)}/{one['metadata']['name']} is in it"
         return ""
 
-    def _is_gone(self, path: str) -> bool:
-        try:
-            self.api.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            return True
-        return False
-
     def _wait(self, path: str, hint: str) -> None:
         end = self.clock.monotonic() + self.seconds
-        while not self._is_gone(path):
+        while find(self.api, path) is not None:
             if self.clock.monotonic() >= end:
                 raise ProaError(Code.TIMEOUT, f"still there after {self.seconds:.0f} s", at=path, hint=hint)
             self.clock.sleep(_PAUSE)

@@ -1,20 +1,37 @@
-"""Everything that is installed, in the order in which it can be applied, and its text."""
+"""Everything that is installed, in the order in which it can be applied, and its text.
+
+Namespaces, rights, policies and workloads are the YAML files beside this module, with what is chosen put into them.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources as package
+from string import Template
+from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]  # it has no types
 
-from proa.scheduler.install import policies, rights, workloads
-from proa.scheduler.install.names import COMPONENT, PROXY, SCHEDULER, item
-from proa.scheduler.install.settings import Settings, check
+from proa.core.orders.client import SOCKET
+from proa.core.schema.model import Report, field
+from proa.scheduler.install import render
+from proa.scheduler.install.names import PORT
+from proa.scheduler.install.resources import PROXY, SCHEDULER
+from proa.scheduler.install.settings import GROUP, Settings, check
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 
-_SECURITY: Final = "pod-security.kubernetes.io"
+PARTS: Final = ("namespaces", "rights", "policies", "workloads")
+"""In the order in which they can be applied."""
+
+
+@dataclass(frozen=True)
+class Manifests(Report, schema="proa.manifests/v1"):
+    """`proa-scheduler manifests`: the same as the YAML."""
+
+    items: tuple[Mapping[str, Any], ...] = field("Objects, in an order in which they can be applied.")
 
 
 def documents(settings: Settings) -> list[Object]:
@@ -26,23 +43,64 @@ def documents(settings: Settings) -> list[Object]:
     check(settings)
     return [
         *(resource.definition for resource in RESOURCES.values()),
-        _namespace(settings.namespace, SCHEDULER, "restricted"),
-        _namespace(settings.proxy_namespace, PROXY, "privileged"),
-        *rights.documents(settings),
-        *policies.documents(settings),
-        *workloads.documents(settings),
+        *(item for name in render.PARTS for item in render.part(name, settings)),
     ]
 
 
-def text(found: Iterable[Object]) -> str:
+def text(found: Iterable[Mapping[str, Any]]) -> str:
     """Documents as YAML, for ``kubectl apply -f -``."""
     apart = json.loads(json.dumps(list(found)))  # what stands twice is written twice, not as an alias
     return str(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True))
 
 
-def _namespace(name: str, component: str, level: str) -> Object:
-    """A namespace, with the level of pod security that its pods are held to."""
-    found = item("v1", "Namespace", name, component)
-    modes = {f"{_SECURITY}/{mode}": level for mode in ("enforce", "warn", "audit")}
-    found["metadata"]["labels"] |= {COMPONENT: component.removeprefix("proa-"), **modes}
+def part(name: str, settings: Settings) -> list[Object]:
+    """The documents of one file.
+
+    Args:
+        name: One of :data:`PARTS`.
+        settings: What is chosen; it was checked.
+    """
+    template = Template(package.files(__package__).joinpath(f"{name}.yaml").read_text())
+    text = template.substitute(
+        namespace=settings.namespace,
+        proxy_namespace=settings.proxy_namespace,
+        image=settings.image,
+        replicas=settings.replicas,
+        user=GROUP,
+        group=settings.group,
+        port=PORT,
+        socket=SOCKET,
+        sockets=SOCKET.parent,
+    )
+    found: list[Object] = [item for item in yaml.safe_load_all(text) if item]
+    for item in found:
+        _choose(item, settings)
     return found
+
+
+def _choose(item: Object, settings: Settings) -> None:
+    """Put into a document what is more than a text."""
+    match item["kind"]:
+        case "NetworkPolicy":
+            item["spec"]["egress"][1]["ports"] = [{"protocol": "TCP", "port": port} for port in settings.api_ports]
+        case "Deployment":
+            pod = _pod(item, settings)
+            chosen = SCHEDULER.but(settings.requests, settings.limits)
+            pod["containers"][0]["resources"] = chosen.document
+            pod["nodeSelector"] |= settings.node_selector
+            more = [one.document for one in dict.fromkeys(settings.tolerations)]
+            pod["tolerations"] += [one for one in more if one not in pod["tolerations"]]
+        case "DaemonSet":
+            pod = _pod(item, settings)
+            chosen = PROXY.but(settings.proxy_requests, settings.proxy_limits)
+            pod["containers"][0]["resources"] = chosen.document
+            pod["nodeSelector"] |= settings.proxy_selector
+
+
+def _pod(item: Object, settings: Settings) -> Object:
+    pod: Object = item["spec"]["template"]["spec"]
+    if not settings.priority:
+        del pod["priorityClassName"]
+    if settings.pull_secret:
+        pod["imagePullSecrets"] = [{"name": settings.pull_secret}]
+    return pod

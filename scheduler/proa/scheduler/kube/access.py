@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import urllib3
 from kubernetes.client import Configuration
+from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 
 from proa.core.runtime.errors import Code, ProaError
@@ -84,3 +86,34 @@ def _new() -> Configuration:
 def _unusable(error: Exception, at: str) -> ProaError:
     told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
     return ProaError(Code.KUBECONFIG, f"no access to a cluster: {told}", at=at)
+
+
+_CONNECTIONS: Final = 16
+"""Connections that are kept; more are made when they are needed."""
+
+
+class Session:
+    """An access and its connections. Threads may share it.
+
+    Args:
+        configuration: The access.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        self._configuration = configuration
+        self.pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
+        self.host = configuration.host.rstrip("/")
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who we are; the official client has read the token again if it was time to.
+
+        Raises:
+            ProaError: ``KUBECONFIG`` when that is not possible.
+        """
+        try:
+            found = self._configuration.auth_settings().get("BearerToken")
+        except (ConfigException, OSError) as error:
+            raise ProaError(Code.KUBECONFIG, "the token cannot be read again") from error
+        value = found["value"] if found else None
+        return {"Authorization": value.strip()} if value else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -21,20 +21,20 @@ from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
 from proa.scheduler.kube.podaccess import PodConnection
+from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.kube.tally import Tally
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
-    from proa.scheduler.kube.session import Session
+    from proa.scheduler.kube.access import Session
 
 MANAGER: Final = "proa-scheduler"
 """Who owns the fields that we set."""
 JSON: Final = "application/json"
 MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"
-Query = Mapping[str, str]
 _STRICT: Final = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
 
 
@@ -256,7 +256,7 @@ class Api:
         if call.body is not None:
             data = json.dumps(call.body, separators=(",", ":")).encode()
             headers["Content-Type"] = call.content
-        status, began = 0, self._clock.monotonic()
+        status = 0
         try:
             response = session.pool.request(
                 call.method,
@@ -272,7 +272,7 @@ class Api:
         except (HTTPError, OSError) as error:
             raise of_failure(error, call.at) from error
         finally:
-            self.tally.add(call.verb, paths.resource(call.path), status, self._clock.monotonic() - began)
+            self.tally.add(call.verb, paths.resource(call.path), status)
         if status == 401:
             self._forget(session)
         return response
@@ -306,6 +306,6 @@ class Api:
 def _open(access: Configuration | PodConnection) -> Session | PodConnection:
     if isinstance(access, PodConnection):
         return access
-    from proa.scheduler.kube.session import Session
+    from proa.scheduler.kube.access import Session
 
     return Session(access)

@@ -79,10 +79,6 @@ class ApiError(ProaError):
         """Whether the API server, or the way to it, is in trouble: the same request may come out well later."""
         return self.status == 0 or self.status == 429 or self.status >= 500
 
-    def has_cause(self, reason: str) -> bool:
-        """Whether this is one of the causes."""
-        return any(cause.reason == reason for cause in self.causes)
-
 
 def of_response(status: int, headers: Mapping[str, str], body: bytes, at: str, now: datetime) -> ApiError:
     """The error that an answer is.

@@ -9,18 +9,17 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC
-from typing import Final, Protocol
+from typing import Final
 from uuid import uuid4
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
-from proa.scheduler.kube import paths
+from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
 
 CONTROLLER: Final = "proa.dev/scheduler"
 QUEUE: Final = 1000
@@ -36,18 +35,6 @@ SERIES_SECONDS: Final = 60.0
 _NOTE_BYTES: Final = 1024
 _TICK: Final = 0.001
 """No wait is shorter: rounding may not make one that never ends."""
-
-
-class Writes(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +81,7 @@ class Events:
         dropped: Events that were given up: too many at once, or the API server did not take them.
     """
 
-    api: Writes
+    api: Server
     instance: str
     clock: Clock = SYSTEM
     remembered: int = KNOWN
@@ -248,7 +235,7 @@ class Events:
         return 0.0 if self._tokens >= 1 else max(_TICK, (1 - self._tokens) / RATE)
 
     def _now(self) -> str:
-        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return times.micro(self.clock.now())
 
 
 def _short(note: str) -> str:

@@ -12,18 +12,18 @@ import dataclasses
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC
 from typing import Any, Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.kube import paths
+from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
-from proa.scheduler.kube.epoch import FIRST
-from proa.scheduler.kube.lease_timings import BootClock, Leases, LeaseTimings, Role, Seen, Term, identity
+from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
+from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.times import FIRST
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 _LONG_TERM: Final = 60.0
@@ -50,7 +50,7 @@ class LeaderElector:
         problem: Why the last request did not come out well; empty if it did.
     """
 
-    api: Leases
+    api: Server
     namespace: str
     name: str = "proa-scheduler"
     floor: Callable[[], int | None] = lambda: -1
@@ -197,11 +197,8 @@ class LeaderElector:
     def _compete(self) -> None:
         """Look at the lease, and take it when it is free."""
         path = paths.named(paths.leases(self.namespace), self.name)
-        try:
-            lease = self.api.get(path)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        lease = find(self.api, path)
+        if lease is None:
             self._create()
             return
         spec = lease.get("spec") or {}
@@ -302,7 +299,7 @@ class LeaderElector:
 
     def _now(self) -> str:
         """``MicroTime``; others look at whether it changes, not at what it says."""
-        return self.clock.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return times.micro(self.clock.now())
 
     def _tell(self) -> None:
         """Ring when the role has changed."""

@@ -6,27 +6,9 @@ import enum
 import os
 import time
 from dataclasses import dataclass
-from typing import Protocol
 from uuid import uuid4
 
 from proa.core.runtime.clock import SystemClock
-from proa.scheduler.kube.stream import Object
-
-
-class Leases(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`; each request ends within :attr:`LeaseTimings.request`."""
-
-    def get(self, path: str) -> Object:
-        """An object."""
-        ...
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 class BootClock(SystemClock):

@@ -7,10 +7,9 @@ object by object, where the server does that; else it is listed in pages and wat
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
@@ -18,6 +17,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.cache import Cache
+from proa.scheduler.kube.server import Server, Watching
 from proa.scheduler.kube.stream import Event, Object
 
 V = TypeVar("V")
@@ -31,30 +31,6 @@ _SILENT_SECONDS: Final = 75.0
 """Bookmarks come once a minute; without one for so long, nobody knows whether the watch still works."""
 _END_OF_INITIAL: Final = "k8s.io/initial-events-end"
 _REFUSED: Final = frozenset({400, 422})
-
-
-class Watching(AbstractContextManager["Watching"], Protocol):
-    """A watch under way, as :class:`proa.scheduler.kube.stream.Stream` is one."""
-
-    def __iter__(self) -> Iterator[Event]:
-        """Every event."""
-        ...
-
-    def stop(self) -> None:
-        """End it, from any thread."""
-        ...
-
-
-class Source(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        """A collection, page by page."""
-        ...
-
-    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Watching:
-        """Watch a collection."""
-        ...
 
 
 @dataclass(eq=False)
@@ -73,7 +49,7 @@ class Reflector(Generic[V]):
         problem: Why the last one ended; empty if that was in order, or if the present one works.
     """
 
-    source: Source
+    source: Server
     path: str
     project: Project[V]
     changed: ChangeSignal = field(default_factory=ChangeSignal)

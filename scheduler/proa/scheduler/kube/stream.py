@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
 
 import urllib3
@@ -31,6 +31,24 @@ class Event(NamedTuple):
 
     type: str
     object: Object
+
+
+def part(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """An object within another one; empty if there is none."""
+    found = item.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def parts(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """A list of objects within an object; empty if there is none."""
+    found = item.get(key)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def version_of(item: Mapping[str, Any]) -> int:
+    """The resource version of an object; 0 for one that is no number."""
+    version = str(part(item, "metadata").get("resourceVersion", ""))
+    return int(version) if version.isdigit() else 0
 
 
 class Stream:

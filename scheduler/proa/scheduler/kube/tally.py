@@ -27,24 +27,17 @@ class Tally:
     """Counts requests. Threads may share it."""
 
     _counts: Counter[Asked] = field(default_factory=Counter)
-    _seconds: Counter[tuple[str, str]] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, verb: str, resource: str, status: int, seconds: float) -> None:
-        """Count one request that took so long until its answer began."""
+    def add(self, verb: str, resource: str, status: int) -> None:
+        """Count one request."""
         with self._lock:
             self._counts[Asked(verb, resource, status)] += 1
-            self._seconds[verb, resource] += seconds  # type: ignore[assignment]  # a sum, not a count
 
     def counts(self) -> dict[Asked, int]:
         """How often each was asked."""
         with self._lock:
             return dict(self._counts)
-
-    def seconds(self) -> dict[tuple[str, str], float]:
-        """How long answers took in all, by verb and resource."""
-        with self._lock:
-            return dict(self._seconds)
 
     def total(self, verb: str = "", resource: str = "", status: int | None = None) -> int:
         """How many requests there were that meet what is given."""

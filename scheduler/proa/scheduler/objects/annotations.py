@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
 
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.views import Mark, Record
-from proa.scheduler.spec.times import read, text
 
 UNREADABLE: Final = Mark("", "", datetime.fromtimestamp(0, UTC), cordoned=False, boot_id="")
 """What a mark that cannot be read counts as: no rollout has an empty name."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -35,13 +35,13 @@ def node(item: Object, before: NodeView | None = None, now: datetime | None = No
         before: What was seen of it before.
         now: The time, where changes are seen as they happen: clocks of nodes are not relied on then.
     """
-    metadata, spec, status = item["metadata"], _object(item, "spec"), _object(item, "status")
+    metadata, spec, status = item["metadata"], part(item, "spec"), part(item, "status")
     labels = _texts(metadata, "labels")
     if before is not None and before.labels == labels:
         labels = before.labels
-    said = _object(metadata, "annotations")
+    said = part(metadata, "annotations")
     ready, since = _ready(status)
-    boot_id = _text(_object(status, "nodeInfo"), "bootID")
+    boot_id = _text(part(status, "nodeInfo"), "bootID")
     told = read_time(since)
     if before is not None and (before.ready, before.ready_said, before.boot_id) == (ready, since, boot_id):
         ready_since = before.ready_since
@@ -69,8 +69,8 @@ def node(item: Object, before: NodeView | None = None, now: datetime | None = No
 def node_os(item: Object, before: NodeOSView | None = None) -> NodeOSView:
     """What the planner sees of a NodeOS."""
     metadata = item["metadata"]
-    said = _object(metadata, "annotations")
-    order = _order(_object(item, "spec").get("order"))
+    said = part(metadata, "annotations")
+    order = _order(part(item, "spec").get("order"))
     status = _parsed(NodeStatus, item.get("status")) if item.get("status") else None
     record = read_record(said[RECORD]) if isinstance(said.get(RECORD), str) else None
     if before is not None:
@@ -96,7 +96,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
     spec, status, problem = _NOWHERE, RolloutStatus(), ""
     try:
         spec = parse(RolloutSpec, item.get("spec"), "spec")
-        status = parse(RolloutStatus, _object(item, "status"), "status")
+        status = parse(RolloutStatus, part(item, "status"), "status")
     except ProaError as error:
         problem = error.message
     if before is not None and before.spec == spec:
@@ -114,25 +114,21 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
 
 def _ready(status: Mapping[str, Any]) -> tuple[bool, str]:
     """Whether a Node is Ready, and since when it is or is not; one that has never said so is not."""
-    conditions = status.get("conditions")
-    for condition in conditions if isinstance(conditions, list) else ():
-        if isinstance(condition, Mapping) and condition.get("type") == "Ready":
+    for condition in parts(status, "conditions"):
+        if condition.get("type") == "Ready":
             return condition.get("status") == "True", str(condition.get("lastTransitionTime") or "")
     return False, ""
 
 
 def _attached(status: Mapping[str, Any]) -> tuple[str, ...]:
     """The volumes that are attached to a Node, in their order."""
-    volumes = status.get("volumesAttached")
-    found = [_text(one, "name") for one in (volumes if isinstance(volumes, list) else ()) if isinstance(one, Mapping)]
-    return tuple(sorted(name for name in found if name))
+    return tuple(sorted(name for one in parts(status, "volumesAttached") if (name := _text(one, "name"))))
 
 
 def _owner(metadata: Mapping[str, Any]) -> str:
     """The UID of the Node that an object belongs to; empty if it belongs to none."""
-    owners = metadata.get("ownerReferences")
-    for owner in owners if isinstance(owners, list) else ():
-        if isinstance(owner, Mapping) and owner.get("kind") == "Node" and owner.get("apiVersion") == "v1":
+    for owner in parts(metadata, "ownerReferences"):
+        if owner.get("kind") == "Node" and owner.get("apiVersion") == "v1":
             return str(owner.get("uid", ""))
     return ""
 
@@ -170,15 +166,10 @@ def _shared(value: object) -> object:
     return [_shared(item) for item in value] if isinstance(value, list) else value
 
 
-def _object(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = item.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _text(item: Mapping[str, Any], key: str) -> str:
     found = item.get(key)
     return intern(found) if isinstance(found, str) else ""
 
 
 def _texts(item: Mapping[str, Any], key: str) -> Mapping[str, str]:
-    return {intern(name): intern(value) for name, value in _object(item, key).items() if isinstance(value, str)}
+    return {intern(name): intern(value) for name, value in part(item, key).items() if isinstance(value, str)}

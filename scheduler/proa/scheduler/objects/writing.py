@@ -18,7 +18,9 @@ from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.stream import Object, version_of
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, record_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -26,33 +28,12 @@ from proa.scheduler.planning.views import FENCE, MARK, RECORD, NodeOSView, NodeV
 from proa.scheduler.spec.crd import NODES
 from proa.scheduler.spec.objects import GROUP, VERSION
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
-from proa.scheduler.spec.times import text
 
 POLICY: Final = "proa-fence"
 """The ValidatingAdmissionPolicy that refuses the writes of a leader that is none any more."""
 _FENCE_FALLS: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.fence" in rule["rule"])
 _ID_IS_TAKEN: Final = next(rule["message"] for rule in Order.VALIDATIONS if "oldSelf.id" in rule["rule"])
 _ORDER_KEYS: Final = keys(Order)
-
-
-class Writes(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def create(self, path: str, body: Object) -> Object:
-        """Create an object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
-
-    def apply(self, path: str, body: Object, *, force: bool) -> Object:
-        """Server-side apply."""
-        ...
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        """Delete an object."""
-        ...
 
 
 class Leadership(Protocol):
@@ -121,7 +102,7 @@ class Writer:
         clock: For the time at which an order is given.
     """
 
-    api: Writes
+    api: Server
     leader: Leadership
     clock: Clock = SYSTEM
 
@@ -276,5 +257,4 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _done(item: Object) -> Written:
-    version = str(item["metadata"].get("resourceVersion", ""))
-    return Written(Outcome.DONE, int(version) if version.isdigit() else 0)
+    return Written(Outcome.DONE, version_of(item))

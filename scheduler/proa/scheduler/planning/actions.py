@@ -8,7 +8,6 @@ from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
-from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import Mark, NodeOSView, Record
 
 RECALL_TIMEOUT: Final = "5m"
@@ -85,19 +84,3 @@ Action = Create | Forget | Give | Cordon | Uncordon | Note
 def recall(os: NodeOSView, now: datetime) -> Give:
     """Take the order of an object back: the one for nothing takes its place."""
     return Give(os.name, os.next_id(now), Verb.NONE, timeout=RECALL_TIMEOUT)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a node does or does not move.
-
-    Attributes:
-        reason: In a word.
-        detail: What exactly, if there is more to say than the reason's sentence.
-    """
-
-    reason: Reason
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.reason.name}: {self.detail or self.reason.text}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
-from proa.scheduler.planning.actions import Give, Uncordon, Verdict, recall
-from proa.scheduler.planning.blame import AWAY, failure, is_late, parking
-from proa.scheduler.planning.evidence import examine
+from proa.scheduler.planning.actions import Give, Uncordon, recall
+from proa.scheduler.planning.blame import AWAY, fail, is_late, park
+from proa.scheduler.planning.evidence import Evidence, examine
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -30,7 +30,7 @@ def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if node.hold is not None:
         return _release(rollout_pass, progress, "Held", Reason.Held)
     if not node.unschedulable:
-        rollout_pass.actions.append(parking(rollout_pass, progress, "Uncordoned", "a person has uncordoned the node"))
+        park(rollout_pass, progress, "Uncordoned", "a person has uncordoned the node")
         return _release(rollout_pass, progress, "Uncordoned", Reason.Parked)
     drain = rollout_pass.snapshot.drains.get(node.name)
     since = max(mark.since, rollout_pass.snapshot.since or mark.since)
@@ -42,7 +42,7 @@ def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.drains[node.name] = deadline
     rollout_pass.wakes.append(deadline)
     blockers = "; ".join(blocker.reason for blocker in drain.blockers) if drain else ""
-    rollout_pass.say(progress, Verdict(Reason.Draining, blockers))
+    rollout_pass.say(progress, Reason.Draining, blockers)
     return None
 
 
@@ -55,15 +55,15 @@ def _overdue(rollout_pass: RolloutPass, progress: NodeProgress, deadline: dateti
     message = f"not drained within {rollout_pass.spec.drain.timeout}: {what}"
     match rollout_pass.spec.drain.on_timeout:
         case OnTimeout.PARK:
-            rollout_pass.actions.append(parking(rollout_pass, progress, "DrainTimeout", message))
+            park(rollout_pass, progress, "DrainTimeout", message)
             _release(rollout_pass, progress, "DrainTimeout", Reason.Parked)
         case OnTimeout.ABORT:
-            rollout_pass.actions.append(failure(rollout_pass, progress, "DrainTimeout", message))
+            fail(rollout_pass, progress, "DrainTimeout", message)
             _release(rollout_pass, progress, "DrainTimeout", Reason.BackingOff)
         case OnTimeout.FORCE:
             rollout_pass.drains[progress.node.name] = deadline
             rollout_pass.forced.add(progress.node.name)
-            rollout_pass.say(progress, Verdict(Reason.Draining, f"{message}; what is left is deleted"))
+            rollout_pass.say(progress, Reason.Draining, f"{message}; what is left is deleted")
     return None
 
 
@@ -79,57 +79,53 @@ def _only_the_reboot_helps(rollout_pass: RolloutPass, progress: NodeProgress, de
 def _boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     verb = Verb.ROLLBACK if rollout_pass.aim.back else Verb.BOOT
     _give(rollout_pass, progress, verb, rollout_pass.spec.health.timeout)
-    rollout_pass.say(progress, Verdict(Reason.Booting))
+    rollout_pass.say(progress, Reason.Booting)
 
 
 def _booting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    rollout_pass.say(progress, Verdict(Reason.Booting))
+    rollout_pass.say(progress, Reason.Booting)
     _blame_if_late(rollout_pass, progress, "BootTimeout", "the node has not come back")
 
 
 def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    status = progress.os.status if progress.os else None
+    status = progress.status
     if progress.os is None or status is None or status.booted is None:
         return None
     if rollout_pass.halted and status.booted.release == rollout_pass.aim.digest and rollout_pass.aim.back:
         if progress.mark is None:
-            return rollout_pass.say(progress, Verdict(Reason.Proving, UNMARKED))
+            return rollout_pass.say(progress, Reason.Proving, UNMARKED)
         return _give(rollout_pass, progress, Verb.ROLLBACK, rollout_pass.spec.health.timeout)
-    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
+    evidence = _examine(rollout_pass, progress)
     proof = Proof(status.booted.boot_id, status.booted.root_hash)
     order = progress.os.order
     if evidence.complete and not (order and order.action is Verb.COMMIT and order.trial == proof):
         _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
-        return rollout_pass.say(progress, Verdict(Reason.Committing))
-    if evidence.until:
-        rollout_pass.wakes.append(evidence.until)
+        return rollout_pass.say(progress, Reason.Committing)
     _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
-    return rollout_pass.say(progress, Verdict(Reason.Proving, evidence.missing))
+    return rollout_pass.say(progress, Reason.Proving, evidence.missing)
 
 
 def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    rollout_pass.say(progress, Verdict(Reason.Committing))
+    rollout_pass.say(progress, Reason.Committing)
     _blame_if_late(
         rollout_pass, progress, "CommitTimeout", "the node was ordered to commit, and has not said that it did"
     )
 
 
 def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    status = progress.os.status if progress.os else None
+    status = progress.status
     booted, mark = (status.booted if status else None), progress.mark
     if booted is None or mark is None:
         return None
     if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is
         return _release(rollout_pass, progress, "NotNeeded", Reason.UpToDate)
-    evidence = examine(progress, rollout_pass.spec.health, _daemon_set(rollout_pass, progress), rollout_pass.now)
+    evidence = _examine(rollout_pass, progress)
     if evidence.complete:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
             rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
         return _release(rollout_pass, progress, "Done", Reason.Finishing)
     _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not well: {evidence.missing}")
-    if evidence.until:
-        rollout_pass.wakes.append(evidence.until)
-    return rollout_pass.say(progress, Verdict(Reason.Finishing, evidence.missing))
+    return rollout_pass.say(progress, Reason.Finishing, evidence.missing)
 
 
 def _left(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -141,28 +137,28 @@ def _recall(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     """Before a place is given back: an order that comes late must not reboot a node that has pods again."""
     if progress.os is not None:
         rollout_pass.actions.append(recall(progress.os, rollout_pass.now))
-    rollout_pass.say(progress, Verdict(Reason.TakingBack))
+    rollout_pass.say(progress, Reason.TakingBack)
 
 
 def _failed_staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node could not fetch the release")
-    rollout_pass.actions.append(failure(rollout_pass, progress, code or "StageFailed", message))
-    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
+    fail(rollout_pass, progress, code or "StageFailed", message)
+    rollout_pass.say(progress, Reason.BackingOff, message)
 
 
 def _failed_boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node did not reboot as ordered")
-    rollout_pass.actions.append(failure(rollout_pass, progress, code or "BootFailed", message))
-    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
+    fail(rollout_pass, progress, code or "BootFailed", message)
+    rollout_pass.say(progress, Reason.BackingOff, message)
 
 
 def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node came back from its trial")
-    rollout_pass.actions.append(failure(rollout_pass, progress, "RolledBack", message, fault=code != AWAY))
-    rollout_pass.say(progress, Verdict(Reason.BackingOff, message))
+    fail(rollout_pass, progress, "RolledBack", message, fault=code != AWAY)
+    rollout_pass.say(progress, Reason.BackingOff, message)
 
 
-BY_STEP: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
+BY_STEP: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.FINISHING: _finishing,
     Step.RECALL: _recall,
     Step.LEFT: _left,
@@ -188,7 +184,7 @@ def _give(
 
 def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, verdict: Reason) -> None:
     rollout_pass.actions.append(Uncordon(progress.node.name, reason))
-    rollout_pass.say(progress, Verdict(verdict))
+    rollout_pass.say(progress, verdict)
 
 
 def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, what: str) -> None:
@@ -196,17 +192,18 @@ def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: st
     limit = rollout_pass.spec.health.timeout
     if is_late(rollout_pass, progress, duration.parse(limit)):
         message = f"{what} (within {limit})"
-        rollout_pass.actions.append(failure(rollout_pass, progress, reason, message, fault=True))
+        fail(rollout_pass, progress, reason, message, fault=True)
 
 
-def _daemon_set(rollout_pass: RolloutPass, progress: NodeProgress) -> str | None:
-    wanted = rollout_pass.spec.health.daemon_sets
-    if wanted:
-        rollout_pass.proofs[progress.node.name] = wanted
-    return rollout_pass.snapshot.daemon_sets.get(progress.node.name)
+def _examine(rollout_pass: RolloutPass, progress: NodeProgress) -> Evidence:
+    daemon_set = rollout_pass.snapshot.daemon_sets.get(progress.node.name)
+    evidence = examine(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now)
+    if evidence.until:
+        rollout_pass.wakes.append(evidence.until)
+    return evidence
 
 
 def _error(progress: NodeProgress, otherwise: str) -> tuple[str, str]:
-    status = progress.os.status if progress.os else None
+    status = progress.status
     error = status.last_error if status else None
     return (error.code, error.message or otherwise) if error else ("", otherwise)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.runtime import duration
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Note
 from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Record
-from proa.scheduler.spec.times import read
 
 LONGEST: Final = timedelta(hours=12)
 """A node is never made to wait for longer."""
@@ -21,10 +21,8 @@ AWAY: Final = "NO_COMMIT_ORDER"
 """The agent's code for a trial that was well, and that nobody ordered to commit: no fault of the release."""
 
 
-def failure(
-    rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str, *, fault: bool = False
-) -> Note:
-    """A try that failed.
+def fail(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str, *, fault: bool = False) -> None:
+    """Write down a try that failed.
 
     Args:
         rollout_pass: The rollout.
@@ -39,14 +37,14 @@ def failure(
     record = dataclasses.replace(
         before, failures=failures, failed=failed, not_before=_turn(rollout_pass, before.failures)
     )
-    return _note(progress, record, reason, message)
+    _note(rollout_pass, progress, record, reason, message)
 
 
-def parking(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str) -> Note:
-    """A try that was broken off, and that is nobody's fault."""
+def park(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, message: str) -> None:
+    """Write down a try that was broken off, and that is nobody's fault."""
     before = _before(rollout_pass, progress)
     record = dataclasses.replace(before, parks=before.parks + 1, not_before=_turn(rollout_pass, before.parks))
-    return _note(progress, record, reason, message)
+    _note(rollout_pass, progress, record, reason, message)
 
 
 def is_late(rollout_pass: RolloutPass, progress: NodeProgress, limit: timedelta) -> bool:
@@ -54,7 +52,7 @@ def is_late(rollout_pass: RolloutPass, progress: NodeProgress, limit: timedelta)
 
     What was counted already is late no more. While the scheduler was away a node may have heard and told nothing.
     """
-    order = progress.os.order if progress.os else None
+    order = progress.order
     if order and progress.os and progress.os.record and progress.os.record.order >= order.id:
         return False
     since = read(order.issued) if order else None
@@ -85,8 +83,8 @@ def _turn(rollout_pass: RolloutPass, times: int) -> datetime:
     return rollout_pass.now + wait
 
 
-def _note(progress: NodeProgress, record: Record, reason: str, message: str) -> Note:
-    order = progress.os.order.id if progress.os and progress.os.order else 0
+def _note(rollout_pass: RolloutPass, progress: NodeProgress, record: Record, reason: str, message: str) -> None:
+    order = progress.order.id if progress.order else 0
     mark = progress.mark.since if progress.mark else None
     counted = dataclasses.replace(record, order=order, mark=mark, reason=reason, message=message[:1024])
-    return Note(progress.node.name, counted, reason, message)
+    rollout_pass.actions.append(Note(progress.node.name, counted, reason, message))

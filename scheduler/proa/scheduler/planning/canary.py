@@ -8,12 +8,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from proa.core.runtime import duration
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, Step
-from proa.scheduler.planning.rollout_pass import RolloutPass
-from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.rollout_pass import RolloutPass, turn
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
-from proa.scheduler.spec.times import read, text
 
 _STUCK: Final = frozenset({Step.NEW, Step.RECREATED, Step.SILENT, Step.FOREIGN, Step.NOWHERE})
 """Steps from which nothing leads to the release before something else has happened."""

@@ -37,7 +37,7 @@ def examine(progress: NodeProgress, health: Health, daemon_set: str | None, now:
         daemon_set: Which DaemonSet's pod is not ready on the node; empty if all are, none if nobody has looked yet.
         now: The time.
     """
-    booted = progress.os.status.booted if progress.os and progress.os.status else None
+    booted = progress.booted
     missing = _boot(progress, booted)
     if missing:
         return Evidence(missing)
@@ -69,7 +69,7 @@ def _boot(progress: NodeProgress, booted: Booted | None) -> str:
 
 def _agent(progress: NodeProgress) -> Evidence:
     """A trial's own health checks; without the condition the agent has not got so far."""
-    status = progress.os.status if progress.os else None
+    status = progress.status
     if status is None or status.booted is None or status.booted.committed:
         return Evidence()
     for condition in status.conditions:

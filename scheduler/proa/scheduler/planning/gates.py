@@ -8,15 +8,14 @@ from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
-from proa.scheduler.planning.actions import Cordon, Give, Verdict
-from proa.scheduler.planning.blame import SILENCE, failure, is_late
+from proa.scheduler.kube.times import text
+from proa.scheduler.planning.actions import Cordon, Give
+from proa.scheduler.planning.blame import SILENCE, fail, is_late
 from proa.scheduler.planning.holds import REST, START, GateContext, Keeper
 from proa.scheduler.planning.node_progress import NodeProgress, Step
-from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import RolloutPass
-from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.reasons import Reason, Verdict
+from proa.scheduler.planning.rollout_pass import RolloutPass, turn
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.spec.times import text
 
 STAGE_NEXT: Final = Verdict(Reason.StageNext)
 STAGING_FULL: Final = Verdict(Reason.StagingFull)
@@ -45,11 +44,11 @@ def stage(rollout_pass: RolloutPass, context: GateContext) -> None:
 
 def _staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     """A node that fetches the release; nobody waits for one that has gone silent over it."""
-    rollout_pass.say(progress, Verdict(Reason.Staging))
+    rollout_pass.say(progress, Reason.Staging)
     limit = duration.parse(rollout_pass.spec.staging.timeout) + SILENCE
     if is_late(rollout_pass, progress, limit):
         message = f"the node has not fetched the release within {rollout_pass.spec.staging.timeout}"
-        rollout_pass.actions.append(failure(rollout_pass, progress, "StageTimeout", message))
+        fail(rollout_pass, progress, "StageTimeout", message)
 
 
 def start(rollout_pass: RolloutPass, context: GateContext) -> None:
@@ -59,7 +58,7 @@ def start(rollout_pass: RolloutPass, context: GateContext) -> None:
         return
     if (closed := closed_by(rollout_pass)) is not None:
         for progress in candidates:
-            rollout_pass.say(progress, closed)
+            rollout_pass.verdicts[progress.node.name] = closed
         return
     _start_some(rollout_pass, candidates, context)
 
@@ -87,16 +86,16 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
         (one for one in candidates if one.node.name in chosen), key=lambda one: turn(rollout_pass, one)
     ):
         if progress.node.control_plane and control_plane - {progress.node.name}:
-            rollout_pass.say(progress, Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(control_plane))}"))
+            rollout_pass.say(progress, Reason.ControlPlaneBusy, f"away: {', '.join(sorted(control_plane))}")
             continue
         if progress.node.control_plane:
             control_plane.add(progress.node.name)
         rollout_pass.actions.append(Cordon(progress.node.name, _mark(rollout_pass, progress)))
-        rollout_pass.say(progress, Verdict(Reason.Next))
+        rollout_pass.say(progress, Reason.Next)
     full = no_slot(rollout_pass, context)
     for progress in candidates:
         if progress.node.name not in chosen:
-            rollout_pass.say(progress, full)
+            rollout_pass.verdicts[progress.node.name] = full
 
 
 def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[str]:
@@ -116,7 +115,7 @@ def no_slot(rollout_pass: RolloutPass, context: GateContext) -> Verdict:
 
 
 def _mark(rollout_pass: RolloutPass, progress: NodeProgress) -> Mark:
-    status = progress.os.status if progress.os else None
+    status = progress.status
     boot_id = status.booted.boot_id if status and status.booted else progress.node.boot_id
     root_hash = status.standby.root_hash if status and status.standby else ""
     cordoned = not progress.node.unschedulable

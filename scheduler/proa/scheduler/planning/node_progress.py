@@ -110,6 +110,21 @@ class NodeProgress:
     plain: bool = False
 
     @property
+    def status(self) -> NodeStatus | None:
+        """What the node says of itself."""
+        return self.os.status if self.os else None
+
+    @property
+    def order(self) -> Order | None:
+        """The last order that it was given."""
+        return self.os.order if self.os else None
+
+    @property
+    def booted(self) -> Booted | None:
+        """What runs, as far as it has said."""
+        return self.status.booted if self.status else None
+
+    @property
     def retries(self) -> int:
         """Tries that did not come out well."""
         return self.record.failures + self.record.parks if self.record else 0

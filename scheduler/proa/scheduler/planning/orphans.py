@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 
-from proa.scheduler.planning.actions import Action, Uncordon, Verdict, recall
+from proa.scheduler.kube.times import read
+from proa.scheduler.planning.actions import Action, Uncordon, recall
 from proa.scheduler.planning.blame import SILENCE
 from proa.scheduler.planning.node_progress import is_reboot_out, is_untaken
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
-from proa.scheduler.spec.times import read
 
 
 def find(

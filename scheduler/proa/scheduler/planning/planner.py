@@ -7,24 +7,24 @@ Pure: the same snapshot at the same time gives the same plan, whoever asks. It s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from proa.scheduler.planning import canary, gates, orphans, status
-from proa.scheduler.planning.actions import Action, Verdict
+from proa.scheduler.planning.actions import Action
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.holds import Cluster, GateContext
 from proa.scheduler.planning.node_progress import Aim, NodeProgress, Step, is_reboot_out, stand
 from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
 from proa.scheduler.planning.silent import BY_SILENCE
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.spec.rollout import ControlPlane, DaemonSet, RolloutSpec
+from proa.scheduler.spec.rollout import ControlPlane, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
@@ -40,7 +40,6 @@ class Plan:
         statuses: By rollout.
         drains: Nodes that are to be drained, each with the time by which it must be.
         forced: Those of them on which what is left is deleted.
-        proofs: Nodes whose DaemonSets are to be looked at.
         wake: When there is something to do again, although nothing has changed.
     """
 
@@ -50,7 +49,6 @@ class Plan:
     statuses: Mapping[str, RolloutStatus] = field(default_factory=dict)
     drains: Mapping[str, datetime] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
-    proofs: Mapping[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
     wake: datetime | None = None
 
 
@@ -207,41 +205,26 @@ def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
     return not node.ready or node.unschedulable or node.mark is not None or ordered
 
 
+_AT_REST: Final = ((Step.FOREIGN, Reason.ForeignTrial), (Step.NOWHERE, Reason.NothingToReturnTo))
+"""What is said of nodes with which nothing is done."""
+
+
 def _run(rollout_pass: RolloutPass, cluster: Cluster) -> GateContext:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
     status.judge(rollout_pass)
-    for step, act in _ACTS.items():
+    for step, act in (BY_STEP | BY_SILENCE).items():
         for progress in rollout_pass.at_rest(step):
             act(rollout_pass, progress)
+    reached = Reason.BackOnOld if rollout_pass.aim.back else Reason.UpToDate
+    for step, reason in ((Step.REACHED, reached), *_AT_REST):
+        verdict = Verdict(reason)
+        for progress in rollout_pass.at_rest(step):
+            rollout_pass.verdicts[progress.node.name] = verdict
     canaries = canary.choose(rollout_pass)
     context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries), cluster)
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
     return context
-
-
-def _say(reason: Reason) -> Callable[[RolloutPass, NodeProgress], None]:
-    verdict = Verdict(reason)
-
-    def say(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-        rollout_pass.say(progress, verdict)
-
-    return say
-
-
-def _reached(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    rollout_pass.say(progress, _BACK if rollout_pass.aim.back else _DONE)
-
-
-_DONE: Final = Verdict(Reason.UpToDate)
-_BACK: Final = Verdict(Reason.BackOnOld)
-_ACTS: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
-    **BY_STEP,
-    **BY_SILENCE,
-    Step.FOREIGN: _say(Reason.ForeignTrial),
-    Step.NOWHERE: _say(Reason.NothingToReturnTo),
-    Step.REACHED: _reached,
-}
 
 
 def _signed(statuses: Mapping[str, RolloutStatus], own_node: str) -> dict[str, RolloutStatus]:
@@ -261,10 +244,8 @@ def _merge(
     now: datetime,
 ) -> Plan:
     drains: dict[str, datetime] = {}
-    proofs: dict[str, tuple[DaemonSet, ...]] = {}
     for rollout_pass in campaigns:
         drains |= rollout_pass.drains
-        proofs |= rollout_pass.proofs
     every = [*wakes, *(wake for rollout_pass in campaigns for wake in rollout_pass.wakes)]
     return Plan(
         actions=(*given_back, *(action for rollout_pass in campaigns for action in rollout_pass.actions)),
@@ -273,6 +254,5 @@ def _merge(
         statuses=statuses,
         drains=drains,
         forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
-        proofs=proofs,
         wake=min((wake for wake in every if wake > now), default=None),
     )

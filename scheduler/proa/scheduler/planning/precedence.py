@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.node_progress import NodeProgress, Step
-from proa.scheduler.planning.rollout_pass import RolloutPass
-from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.rollout_pass import RolloutPass, turn
 
 
 @dataclass(frozen=True)

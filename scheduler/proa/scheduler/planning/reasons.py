@@ -95,3 +95,19 @@ class Reason(enum.Enum):
     def who(self) -> str:
         """Who can change it."""
         return self.value.who
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a node does or does not move.
+
+    Attributes:
+        reason: In a word.
+        detail: What exactly, if there is more to say than the reason's sentence.
+    """
+
+    reason: Reason
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.reason.name}: {self.detail or self.reason.text}"

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from proa.core.runtime import duration
-from proa.scheduler.planning.actions import Action, Verdict
+from proa.scheduler.kube.times import text
+from proa.scheduler.planning.actions import Action
 from proa.scheduler.planning.budget import Allowance, Calendar
-from proa.scheduler.planning.history import begun
 from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
-from proa.scheduler.spec.rollout import DaemonSet, OnFailure, RolloutSpec
-from proa.scheduler.spec.rolloutstatus import RolloutStatus
+from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
+from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, PastRollout, RolloutStatus
 
 ENOUGH: Final = 5
 """Nodes that must have been measured before their times are believed."""
@@ -58,7 +59,6 @@ class RolloutPass:
         verdicts: Why each node does or does not move.
         drains: Nodes that are to be drained, with the time by which they must be.
         forced: Those of them whose time is up, and that go on all the same.
-        proofs: Nodes whose DaemonSets are to be looked at.
         wakes: When there is something to do again, although nothing has changed.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
     """
@@ -74,7 +74,6 @@ class RolloutPass:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     drains: dict[str, datetime] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
-    proofs: dict[str, tuple[DaemonSet, ...]] = field(default_factory=dict)
     wakes: list[datetime] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     status: RolloutStatus = field(default_factory=RolloutStatus)
@@ -118,9 +117,9 @@ class RolloutPass:
         """Change the status that is going to be written."""
         self.status = dataclasses.replace(self.status, **changes)  # type: ignore[arg-type]  # by name
 
-    def say(self, progress: NodeProgress, verdict: Verdict) -> None:
+    def say(self, progress: NodeProgress, reason: Reason, detail: str = "") -> None:
         """Note why a node does or does not move."""
-        self.verdicts[progress.node.name] = verdict
+        self.verdicts[progress.node.name] = Verdict(reason, detail)
 
     @cached_property
     def by_step(self) -> Mapping[Step, list[NodeProgress]]:
@@ -144,3 +143,59 @@ class RolloutPass:
         """The nodes at a step, but for those with a write of ours that may not show yet."""
         pending, found = self.snapshot.pending, self.by_step[step]
         return [progress for progress in found if progress.node.name not in pending] if pending else found
+
+
+def begun(view: RolloutView, now: datetime) -> RolloutStatus:
+    """The status of a new target, or of another attempt: what was before goes into the history."""
+    before = view.status
+    history = before.history
+    if before.started_at:
+        past = PastRollout(
+            release=before.release,
+            attempt=before.attempt,
+            phase=before.phase,
+            started_at=before.started_at,
+            ended_at=before.completed_at or text(now),
+            nodes=before.counts.up_to_date,
+            failed=before.counts.failed,
+        )
+        history = (past, *history)[:MAX_HISTORY]
+    digests = before.failed_digests
+    if before.attempt != view.spec.attempt:
+        digests = tuple(digest for digest in digests if digest != view.digest)
+    return RolloutStatus(
+        release=view.spec.release,
+        attempt=view.spec.attempt,
+        started_at=text(now),
+        failed_digests=digests,
+        halted="this release failed before; raise 'attempt' to try it again" if view.digest in digests else "",
+        recent_seconds=before.recent_seconds,
+        conditions=before.conditions,
+        history=history,
+    )
+
+
+class Turn(NamedTuple):
+    """What nodes are sorted by.
+
+    Attributes:
+        own: Whether the scheduler runs there.
+        rank: The place of the control plane, or of the others.
+        retries: Tries that did not come out well.
+        zone: Its zone.
+        name: Its name.
+    """
+
+    own: bool
+    rank: bool
+    retries: int
+    zone: str
+    name: str
+
+
+def turn(rollout_pass: RolloutPass, progress: NodeProgress) -> Turn:
+    """The turn of a node. Who waits for others by a rule comes behind them, or its zone would hold all others back."""
+    node = progress.node
+    first = rollout_pass.spec.order.control_plane is ControlPlane.FIRST
+    own = node.name == rollout_pass.snapshot.own_node
+    return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)

@@ -7,17 +7,17 @@ from its mark to its trial; then it is given back, so that it holds no place for
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 from proa.core.runtime import duration
-from proa.scheduler.planning.actions import Create, Forget, Uncordon, Verdict
-from proa.scheduler.planning.blame import failure, is_late
+from proa.scheduler.kube.times import read
+from proa.scheduler.planning.actions import Create, Forget, Uncordon
+from proa.scheduler.planning.blame import fail, is_late
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Mark
-from proa.scheduler.spec.times import read
 
 
 def _new(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -35,14 +35,14 @@ def _without_object(rollout_pass: RolloutPass, progress: NodeProgress, reason: R
     """There is nothing of its own to write a failure down in."""
     if _is_overdue(rollout_pass, progress):
         rollout_pass.actions.append(Uncordon(progress.node.name, Reason.AgentSilent.name))
-    rollout_pass.say(progress, Verdict(reason))
+    rollout_pass.say(progress, reason)
 
 
 def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if _is_overdue(rollout_pass, progress):
         message = "the node has our mark, and its agent has told nothing since its object was made"
-        rollout_pass.actions.append(failure(rollout_pass, progress, Reason.AgentSilent.name, message))
-    rollout_pass.say(progress, Verdict(Reason.AgentSilent))
+        fail(rollout_pass, progress, Reason.AgentSilent.name, message)
+    rollout_pass.say(progress, Reason.AgentSilent)
 
 
 def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
@@ -58,12 +58,12 @@ def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
 
 def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:
     """Whether it was given an order under its mark."""
-    order = progress.os.order if progress.os else None
+    order = progress.order
     issued = read(order.issued) if order else None
     return issued is not None and issued >= mark.since
 
 
-BY_SILENCE: Final[Mapping[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
+BY_SILENCE: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.NEW: _new,
     Step.RECREATED: _recreated,
     Step.SILENT: _silent,

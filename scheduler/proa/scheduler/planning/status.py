@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import Condition
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.node_progress import Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -23,7 +24,6 @@ from proa.scheduler.spec.rolloutstatus import (
     RolloutPhase,
     RolloutStatus,
 )
-from proa.scheduler.spec.times import text
 
 
 def judge(rollout_pass: RolloutPass) -> None:

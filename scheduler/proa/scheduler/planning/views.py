@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
-from proa.scheduler.kube.epoch import FIRST
+from proa.scheduler.kube.times import FIRST
 from proa.scheduler.spec import labels
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus

@@ -17,13 +17,14 @@ from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import Backoff, jitter
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.stream import version_of
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import difference
 from proa.scheduler.proxy.views import Seen, Told
 from proa.scheduler.proxy.views import seen as view
 from proa.scheduler.proxy.wording import Refusal, is_progress, own_conditions, wanted
-from proa.scheduler.spec.times import text
 
 PROGRESS_SECONDS: Final = 10.0
 """Between two writes of nothing but progress, at least."""
@@ -48,18 +49,6 @@ class Tell(Protocol):
 
 _REBOOTS: Final = frozenset({Action.BOOT, Action.ROLLBACK})
 """Orders that must still stand when they are given: a node whose order was taken back may run pods again."""
-
-
-class Requests(Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str) -> Object:
-        """An object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +79,7 @@ class NodeProxy:
     seen: Callable[[], Seen | None]
     told: Callable[[], Told]
     put: Callable[[Order], NodeStatus]
-    api: Requests
+    api: Server
     tell: Tell
     clock: Clock = SYSTEM
     random: Callable[[], float] = jitter
@@ -255,8 +244,7 @@ class NodeProxy:
                 self._problem = error.message
                 self.tell("the status could not be written", code=error.code.name, why=error.message)
             return pause
-        version = str(answer.get("metadata", {}).get("resourceVersion", ""))
-        self._written = _Written(seen.uid, int(version) if version.isdigit() else 0, status)
+        self._written = _Written(seen.uid, version_of(answer), status)
         self._recent.append(self.clock.monotonic())
         self._writes.reset()
         self._problem, self._write_due = "", 0.0

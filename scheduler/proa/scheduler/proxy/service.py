@@ -6,12 +6,12 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.scheduler.kube.reflector import Reflector, Source
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.reflector import Reflector
+from proa.scheduler.kube.server import Server
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.proxy.follower import Agent, Follower
 from proa.scheduler.proxy.proxy import NodeProxy, Tell
@@ -22,18 +22,6 @@ _LAST_SECONDS: Final = 1.5
 
 _LOOK_SECONDS: Final = 2.0
 """How often is looked whether an API server that was lost is there again: nobody rings for that."""
-
-
-class Server(Source, Protocol):
-    """What is asked of :class:`proa.scheduler.kube.api.Api`."""
-
-    def get(self, path: str) -> Object:
-        """An object."""
-        ...
-
-    def merge(self, path: str, body: Object) -> Object:
-        """JSON merge patch."""
-        ...
 
 
 @dataclass

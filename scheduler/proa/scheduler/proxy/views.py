@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.core.orders.messages import NodeStatus
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,8 @@ class Seen:
 
 def seen(item: Object, _: Seen | None = None) -> Seen:
     """What is kept of a NodeOS, whatever stands in it."""
-    metadata = item["metadata"]
-    uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
-    order, status = _object(_object(item.get("spec")).get("order")), _object(item.get("status"))
-    return Seen(uid, int(version) if version.isdigit() else 0, order or None, status)
+    order = part(part(item, "spec"), "order")
+    return Seen(str(item["metadata"].get("uid", "")), version_of(item), order or None, part(item, "status"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,3 @@ class Told:
     since: float = 0.0
     connection: int = 0
     problem: str = ""
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -9,6 +9,7 @@ from typing import Any, Final
 from proa.core.orders.messages import MAX_CONDITIONS, Condition, NodeStatus
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document
+from proa.scheduler.kube.stream import parts
 
 DELIVERED: Final = "Delivered"
 """Condition, there only when it is False: the agent does not take the order; reason and message are its own."""
@@ -74,8 +75,8 @@ def wanted(
         found.pop("observedOrder", None)
         if kept is not None:
             found["observedOrder"] = kept
-    before = {_name(one): one for one in _list(there)}
-    theirs = [one for one in _list(found) if _name(one) not in _OURS]
+    before = {_name(one): one for one in parts(there, "conditions")}
+    theirs = [one for one in parts(found, "conditions") if _name(one) not in _OURS]
     ours = [_since(document(one), before, now) for one in own]
     conditions = [*theirs[: MAX_CONDITIONS - len(ours)], *ours]
     found.pop("conditions", None)
@@ -91,11 +92,6 @@ def _since(condition: dict[str, Any], before: Mapping[str, Mapping[str, Any]], n
     old = before.get(_name(condition))
     same = old is not None and old.get("status") == condition.get("status")
     return condition | {"lastTransitionTime": (old or {}).get("lastTransitionTime") or now if same else now}
-
-
-def _list(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = status.get("conditions")
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def _name(condition: Mapping[str, Any]) -> str:

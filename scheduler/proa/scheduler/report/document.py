@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
-from proa.core.orders.messages import NodeStatus, Order
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -30,24 +31,26 @@ from proa.scheduler.planning.views import (
     Snapshot,
     digest_of,
 )
-from proa.scheduler.report.live import drains_of
+from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
+from proa.scheduler.report.source import drains_of
 from proa.scheduler.spec.rollout import RolloutSpec
-from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
-from proa.scheduler.spec.times import text
+from proa.scheduler.spec.rolloutstatus import Blocker
 
-SCHEMA: Final = "proa.snapshot/v1"
+SCHEMA: Final = SnapshotReport.SCHEMA
 
 
 def write(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
-    """A snapshot as a document, but for the two keys that all documents begin with."""
-    return {
-        "at": text(now),
-        "own_node": snapshot.own_node,
-        "rollouts": [_rollout(view) for _, view in sorted(snapshot.rollouts.items())],
-        "nodes": [_node(view) for _, view in sorted(snapshot.nodes.items())],
-        "nodeoses": [_node_os(view) for _, view in sorted(snapshot.oses.items())],
-        "hopeless": [document(blocker) for _, found in sorted(snapshot.undrainable.items()) for blocker in found],
-    }
+    """A snapshot as a document."""
+    return document(
+        SnapshotReport(
+            at=text(now),
+            own_node=snapshot.own_node,
+            rollouts=tuple(_rollout(view) for _, view in sorted(snapshot.rollouts.items())),
+            nodes=tuple(_node(view) for _, view in sorted(snapshot.nodes.items())),
+            nodeoses=tuple(_node_os(view) for _, view in sorted(snapshot.oses.items())),
+            hopeless=tuple(blocker for _, found in sorted(snapshot.undrainable.items()) for blocker in found),
+        )
+    )
 
 
 def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
@@ -63,17 +66,35 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     if not isinstance(found, Mapping) or found.get("schema") != SCHEMA:
         raise ProaError(Code.CONFIG_VALUE, f"not a snapshot ({SCHEMA})", at=at, hint="'snapshot -o FILE' writes one.")
     try:
-        now = read_time(found["at"])
-        if now is None:
-            raise ValueError("at")
-        rollouts = {view.name: view for view in map(_read_rollout, found["rollouts"])}
-        nodes = {view.name: view for view in map(_read_node, found["nodes"])}
-        oses = {view.name: view for view in map(_read_node_os, found["nodeoses"])}
-        own = str(found["own_node"])
-        undrainable = _read_hopeless(found.get("hopeless", ()))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error}", at=at) from error
-    return Snapshot(nodes, oses, rollouts, drains_of(nodes, rollouts), own_node=own, undrainable=undrainable), now
+        told = parse(SnapshotReport, found)
+    except ProaError as error:
+        raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error.message}", at=at) from error
+    now = read_time(told.at)
+    if now is None:
+        raise ProaError(Code.CONFIG_VALUE, "a snapshot that is not whole: at", at=at)
+    rollouts = {one.name: _read_rollout(one) for one in told.rollouts}
+    nodes = {one.name: _read_node(one) for one in told.nodes}
+    oses = {one.name: _read_node_os(one) for one in told.nodeoses}
+    undrainable: dict[str, tuple[Blocker, ...]] = {}
+    for blocker in told.hopeless:
+        undrainable[blocker.node] = (*undrainable.get(blocker.node, ()), blocker)
+    drains = drains_of(nodes, rollouts)
+    return Snapshot(nodes, oses, rollouts, drains, own_node=told.own_node, undrainable=undrainable), now
+
+
+def load(path: Path) -> tuple[Snapshot, datetime]:
+    """The snapshot in a file, and when it was taken.
+
+    Raises:
+        ProaError: ``FILE_MISSING``, ``CONFIG_VALUE`` for what is no snapshot.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
+    except (ValueError, RecursionError) as error:
+        raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint="'snapshot -o FILE' writes one.") from error
+    return read(found, str(path))
 
 
 def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
@@ -99,97 +120,57 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node), undrainable=undrainable)
 
 
-# to JSON
+# to JSON, and back
 
 
-def _node(view: NodeView) -> Object:
-    return {
-        "name": view.name,
-        "uid": view.uid,
-        "labels": dict(view.labels),
-        "ready": view.ready,
-        "ready_since": text(view.ready_since) if view.ready_since else "",
-        "unschedulable": view.unschedulable,
-        "boot_id": view.boot_id,
-        "mark": mark_text(view.mark) if view.mark else "",
-        "fence": view.fence,
-        "hold": view.hold,
-        "excluded": view.excluded,
-    }
+def _node(view: NodeView) -> SeenNode:
+    return SeenNode(
+        view.name,
+        view.uid,
+        view.labels,
+        view.ready,
+        text(view.ready_since) if view.ready_since else "",
+        view.unschedulable,
+        view.boot_id,
+        mark_text(view.mark) if view.mark else "",
+        view.fence,
+        view.hold,
+        view.excluded,
+    )
 
 
-def _node_os(view: NodeOSView) -> Object:
-    return {
-        "name": view.name,
-        "uid": view.uid,
-        "owner": view.owner,
-        "order": document(view.order) if view.order else None,
-        "status": document(view.status) if view.status else None,
-        "record": record_text(view.record) if view.record else "",
-        "fence": view.fence,
-    }
-
-
-def _rollout(view: RolloutView) -> Object:
-    return {
-        "name": view.name,
-        "uid": view.uid,
-        "generation": view.generation,
-        "spec": document(view.spec),
-        "status": document(view.status),
-        "problem": view.problem,
-    }
-
-
-# and back
-
-
-def _read_node(item: Object) -> NodeView:
+def _read_node(told: SeenNode) -> NodeView:
     return NodeView(
-        name=str(item["name"]),
-        uid=str(item["uid"]),
-        labels={str(key): str(value) for key, value in item["labels"].items()},
-        ready=item["ready"] is True,
-        ready_since=read_time(item["ready_since"]),
-        unschedulable=item["unschedulable"] is True,
-        boot_id=str(item["boot_id"]),
-        mark=read_mark(item["mark"]) if item["mark"] else None,
-        fence=int(item["fence"]),
-        hold=str(item["hold"]) if item["hold"] is not None else None,
-        excluded=item["excluded"] is True,
+        told.name,
+        told.uid,
+        told.labels,
+        told.ready,
+        read_time(told.ready_since),
+        told.unschedulable,
+        told.boot_id,
+        read_mark(told.mark) if told.mark else None,
+        told.fence,
+        told.hold,
+        told.excluded,
     )
 
 
-def _read_node_os(item: Object) -> NodeOSView:
-    return NodeOSView(
-        name=str(item["name"]),
-        uid=str(item["uid"]),
-        owner=str(item["owner"]),
-        order=parse(Order, item["order"], f"{item['name']}.order") if item["order"] else None,
-        status=parse(NodeStatus, item["status"], f"{item['name']}.status") if item["status"] else None,
-        record=read_record(item["record"]) if item["record"] else None,
-        fence=int(item["fence"]),
-    )
+def _node_os(view: NodeOSView) -> SeenNodeOS:
+    record = record_text(view.record) if view.record else ""
+    return SeenNodeOS(view.name, view.uid, view.owner, view.order, view.status, record, view.fence)
 
 
-def _read_rollout(item: Object) -> RolloutView:
-    problem = str(item["problem"])
-    return RolloutView(
-        name=str(item["name"]),
-        uid=str(item["uid"]),
-        generation=int(item["generation"]),
-        spec=RolloutSpec("") if problem else parse(RolloutSpec, item["spec"], f"{item['name']}.spec"),
-        status=parse(RolloutStatus, item["status"], f"{item['name']}.status"),
-        problem=problem,
-    )
+def _read_node_os(told: SeenNodeOS) -> NodeOSView:
+    record = read_record(told.record) if told.record else None
+    return NodeOSView(told.name, told.uid, told.owner, told.order, told.status, record, told.fence)
 
 
-def _read_hopeless(items: Iterable[Object]) -> dict[str, tuple[Blocker, ...]]:
-    found: dict[str, tuple[Blocker, ...]] = {}
-    for item in items:
-        blocker = parse(Blocker, item, "hopeless")
-        found[blocker.node] = (*found.get(blocker.node, ()), blocker)
-    return found
+def _rollout(view: RolloutView) -> SeenRollout:
+    return SeenRollout(view.name, view.uid, view.generation, view.spec, view.status, view.problem)
+
+
+def _read_rollout(told: SeenRollout) -> RolloutView:
+    return RolloutView(told.name, told.uid, told.generation, told.spec, told.status, told.problem)
 
 
 # hashing

@@ -8,16 +8,15 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning import gates, holds
-from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.spec.selectors import matches
-from proa.scheduler.spec.times import read
 
 
 @dataclass(frozen=True)

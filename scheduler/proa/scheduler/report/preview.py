@@ -9,18 +9,15 @@ from typing import Final
 
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.holds import GateContext, undrainable
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
-from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import ENOUGH
-from proa.scheduler.planning.turns import turn
+from proa.scheduler.planning.reasons import Reason, Verdict
+from proa.scheduler.planning.rollout_pass import ENOUGH, turn
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.course import Course, Way, wave_of
-from proa.scheduler.simulation.resume import resume
-from proa.scheduler.simulation.simulate import ENDED, Patience, run
+from proa.scheduler.simulation.simulate import ENDED, Patience, resume, run
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 

@@ -4,53 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from proa.core.schema.model import document
-from proa.scheduler.planning.actions import Verdict
+from proa.scheduler.kube.times import text
 from proa.scheduler.report.explain import Explanation
-from proa.scheduler.report.preview import Preview
-from proa.scheduler.spec.times import text
+from proa.scheduler.report.preview import Preview, Turn
+from proa.scheduler.report.reports import (
+    Because,
+    ExplanationReport,
+    PlannedNode,
+    PlannedWave,
+    PlanReport,
+    ShutGate,
+    because,
+)
 
-PLAN: Final = "proa.plan/v1"
-EXPLANATION: Final = "proa.explain/v1"
-_MOST: Final = 60
+MOST: Final = 60
 """Lines of nodes that a plan's text has, unless all are asked for."""
 _HEADINGS: Final = ("#", "NODE", "WAVE", "STARTS", "DONE", "REASON")
 
 
-def plan_document(preview: Preview, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """A plan, but for the two keys that all documents begin with; notes say what is not known."""
-    return {
-        "rollout": preview.rollout,
-        "release": preview.release,
-        "at": text(preview.now),
-        "phase": preview.status.phase,
-        "counts": document(preview.status.counts),
-        "halted": preview.status.halted,
-        "next_window": preview.status.next_window,
-        "ends": _time(preview.ends),
-        "notes": list(notes),
-        "waves": [
-            {"name": wave.name, "nodes": wave.nodes, "begins": text(wave.began), "ends": text(wave.ended)}
-            for wave in preview.course.waves
-        ],
-        "nodes": [
-            {
-                "position": turn.position,
-                "name": turn.node,
-                "zone": turn.zone,
-                "wave": turn.wave,
-                "starts": _time(turn.starts),
-                "ends": _time(turn.ends),
-                **_reason(turn.verdict),
-            }
-            for turn in preview.turns
-        ],
-    }
+def plan_report(preview: Preview, notes: Sequence[str] = ()) -> PlanReport:
+    """A plan for programs; notes say what is not known."""
+    status = preview.status
+    return PlanReport(
+        rollout=preview.rollout,
+        release=preview.release,
+        at=text(preview.now),
+        phase=status.phase,
+        counts=status.counts,
+        halted=status.halted,
+        next_window=status.next_window,
+        ends=_time(preview.ends),
+        notes=tuple(notes),
+        waves=tuple(PlannedWave(one.name, one.nodes, text(one.began), text(one.ended)) for one in preview.course.waves),
+        nodes=tuple(map(_planned, preview.turns)),
+    )
 
 
-def plan_text(preview: Preview, most: int = _MOST) -> str:
+def _planned(turn: Turn) -> PlannedNode:
+    times = _time(turn.starts), _time(turn.ends)
+    return PlannedNode(*because(turn.verdict), turn.position, turn.node, turn.zone, turn.wave, *times)
+
+
+def plan_text(preview: Preview, most: int = MOST) -> str:
     """A plan for people.
 
     Args:
@@ -60,23 +57,22 @@ def plan_text(preview: Preview, most: int = _MOST) -> str:
     return "\n".join(_plan_lines(preview, most))
 
 
-def explain_document(found: Explanation, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """An explanation, but for the two keys that all documents begin with; notes say what is not known."""
-    os = found.os
-    return {
-        "node": found.node.name,
-        "rollouts": list(found.rollouts),
-        "release": found.release,
-        "step": found.step,
-        "reason": _reason(found.verdict) if found.verdict else None,
-        "gates": [{**_reason(shut.verdict), "since": _time(shut.since)} for shut in found.shut],
-        "blockers": [document(blocker) for blocker in found.blockers],
-        "drain_until": _time(found.deadline),
-        "next": list(found.next),
-        "notes": list(notes),
-        "order": document(os.order) if os and os.order else None,
-        "status": document(os.status) if os and os.status else None,
-    }
+def explain_report(found: Explanation, notes: Sequence[str] = ()) -> ExplanationReport:
+    """An explanation for programs; notes say what is not known."""
+    return ExplanationReport(
+        node=found.node.name,
+        rollouts=found.rollouts,
+        release=found.release,
+        step=found.step,
+        reason=Because(*because(found.verdict)) if found.verdict else None,
+        gates=tuple(ShutGate(*because(shut.verdict), _time(shut.since)) for shut in found.shut),
+        blockers=found.blockers,
+        drain_until=_time(found.deadline),
+        next=found.next,
+        notes=tuple(notes),
+        order=found.os.order if found.os else None,
+        status=found.os.status if found.os else None,
+    )
 
 
 def explain_text(found: Explanation, now: datetime) -> str:
@@ -197,11 +193,6 @@ def span(time: timedelta) -> str:
             finer = f" {rest // units[number + 1][1]}{units[number + 1][0]}" if number < 3 else ""
             return f"{whole}{unit}{finer}".removesuffix(" 0s").removesuffix(" 0m").removesuffix(" 0h")
     return "0s"
-
-
-def _reason(verdict: Verdict) -> dict[str, Any]:
-    reason = verdict.reason
-    return {"reason": reason.name, "text": reason.text, "detail": verdict.detail, "who": reason.who}
 
 
 def _time(when: datetime | None) -> str | None:

@@ -6,18 +6,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from proa.core.schema.model import document
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.rendering import span, table
+from proa.scheduler.report.reports import SimulatedRollout, SimulatedTrouble, SimulatedWave, SimulationReport
 from proa.scheduler.simulation.course import Course
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import RolloutSpec, Staging
-from proa.scheduler.spec.times import text
 
-SCHEMA: Final = "proa.simulation/v1"
 _RELEASE: Final = "registry.example/node@sha256:" + "1" * 64
 _START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 _MOST: Final = 20
@@ -49,46 +48,34 @@ class Synthetic:
         return Snapshot(make_nodes(self.nodes, self.zones, self.control_planes), {}, rollouts), _START
 
 
-def simulation_document(course: Course, world: World, seconds: float) -> dict[str, Any]:
-    """A simulation, but for the two keys that all documents begin with.
+def simulation_report(course: Course, world: World, seconds: float) -> SimulationReport:
+    """A simulation for programs.
 
     Args:
         course: How it went.
         world: The cluster as it is in the end.
         seconds: How long it took to find out.
     """
-    return {
-        "nodes": len(world.nodes),
-        "ended": course.came_to_an_end,
-        "began_at": text(course.started),
-        "ended_at": text(course.ended),
-        "took_seconds": round(course.took.total_seconds()),
-        "nodes_per_hour": round(course.per_hour, 1),
-        "done": len(course.done),
-        "boots": sum(world.boots.values()),
-        "most_away": course.most_away,
-        "passes": course.passes,
-        "seconds": round(seconds, 3),
-        "rollouts": [
-            {"name": name, "phase": status.phase, "halted": status.halted, "counts": document(status.counts)}
-            for name, status in sorted(course.statuses.items())
-        ],
-        "waves": [
-            {
-                "name": wave.name,
-                "nodes": wave.nodes,
-                "done": wave.done,
-                "began_at": text(wave.began),
-                "ended_at": text(wave.ended),
-            }
-            for wave in course.waves
-        ],
-        "troubles": [
-            {"at": text(one.when), "node": one.node, "reason": one.reason, "message": one.message}
-            for one in course.troubles
-        ],
-        "left": left(world),
-    }
+    statuses = sorted(course.statuses.items())
+    return SimulationReport(
+        nodes=len(world.nodes),
+        ended=course.came_to_an_end,
+        began_at=text(course.started),
+        ended_at=text(course.ended),
+        took_seconds=round(course.took.total_seconds()),
+        nodes_per_hour=round(course.per_hour, 1),
+        done=len(course.done),
+        boots=sum(world.boots.values()),
+        most_away=course.most_away,
+        passes=course.passes,
+        seconds=round(seconds, 3),
+        rollouts=tuple(SimulatedRollout(name, one.phase, one.halted, one.counts) for name, one in statuses),
+        waves=tuple(
+            SimulatedWave(one.name, one.nodes, one.done, text(one.began), text(one.ended)) for one in course.waves
+        ),
+        troubles=tuple(SimulatedTrouble(text(one.when), one.node, one.reason, one.message) for one in course.troubles),
+        left=tuple(left(world)),
+    )
 
 
 def simulation_text(course: Course, world: World, seconds: float) -> str:

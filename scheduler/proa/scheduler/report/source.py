@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from typing import TypeVar
 
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.planning.views import Snapshot
-from proa.scheduler.report import document
+from proa.scheduler.drain import undrainable
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.server import Server, items
+from proa.scheduler.kube.stream import Object
+from proa.scheduler.objects import reading
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
+from proa.scheduler.spec.rolloutstatus import Blocker
 
 
 @dataclass(frozen=True)
@@ -28,47 +33,69 @@ class Seen:
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> tuple[Snapshot, datetime]:
-    """The snapshot in a file, and when it was taken.
-
-    Raises:
-        ProaError: ``FILE_MISSING``, ``CONFIG_VALUE`` for what is no snapshot.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
-    except (ValueError, RecursionError) as error:
-        raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint="'snapshot -o FILE' writes one.") from error
-    return document.read(found, str(path))
-
-
-def look(
-    kubeconfig: str, context: str, path: Path | None, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM
-) -> Seen:
-    """The snapshot in a file if one is named, else one of the live cluster.
+def look(api: Server, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM) -> Seen:
+    """A snapshot of the live cluster.
 
     Args:
-        kubeconfig: Kubeconfig files.
-        context: One of their contexts.
-        path: The file.
+        api: Its API server.
         rollout: The rollout that it is for: what could never be drained is looked at there only; everywhere if empty.
         node: The same of a node.
         clock: The clock.
 
     Raises:
-        ProaError: as :func:`load`, ``KUBECONFIG``, and what the API server answers.
+        ApiError: For any answer that is not 2xx, or none.
     """
-    if path is not None:
-        return Seen(*load(path))
-    from proa.scheduler.kube import access
-    from proa.scheduler.kube.api import Api
-    from proa.scheduler.report import live, undrainable
+    snapshot, now = snapshot_of(api), clock.now()
+    snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
+    return Seen(snapshot, now, notes)
 
-    api = Api(access.find(kubeconfig, context))
-    try:
-        snapshot, now = live.snapshot(api), clock.now()
-        snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
-        return Seen(snapshot, now, notes)
-    finally:
-        api.close()
+
+V = TypeVar("V")
+
+
+def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
+    """What is known of the cluster now.
+
+    Pods are not looked at: what keeps nodes from being drained is what the rollouts' statuses say about it. They also
+    say where the scheduler runs.
+
+    Args:
+        api: The API server.
+        since: Since when all that happens has been seen; none if no node is to be blamed for silence.
+
+    Raises:
+        ApiError: For any answer that is not 2xx, or none; ``CLUSTER_MISSING`` where Proa is not installed.
+    """
+    rollouts = _all(api, OS_ROLLOUTS, reading.rollout)
+    nodes = _all(api, paths.NODES, reading.node)
+    oses = _all(api, NODE_OSES, reading.node_os)
+    told = _blockers(nodes, rollouts)
+    return Snapshot(
+        nodes,
+        oses,
+        rollouts,
+        drains_of(nodes, rollouts),
+        own_node=next((view.status.scheduler_node for view in rollouts.values() if view.status.scheduler_node), ""),
+        since=since,
+        undrainable={name: found for name, found in told.items() if not nodes[name].mark},
+    )
+
+
+def drains_of(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, DrainView]:
+    """How drains stand, as the rollouts' statuses tell it."""
+    told = _blockers(nodes, rollouts)
+    return {name: DrainView(False, found) for name, found in told.items() if nodes[name].mark}
+
+
+def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, tuple[Blocker, ...]]:
+    """What is in the way on which node: of a drain where it has our mark, else of one that could not even begin."""
+    told: dict[str, tuple[Blocker, ...]] = {}
+    for view in rollouts.values():
+        for blocker in view.status.blockers:
+            if blocker.node in nodes:
+                told[blocker.node] = (*told.get(blocker.node, ()), blocker)
+    return told
+
+
+def _all(api: Server, path: str, project: Callable[[Object, V | None], V]) -> dict[str, V]:
+    return {str(item["metadata"]["name"]): project(item, None) for item in items(api, path)}

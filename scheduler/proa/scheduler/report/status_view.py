@@ -6,22 +6,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from proa.core.orders.messages import NodeStatus
 from proa.core.schema.model import document, keys
-from proa.scheduler.planning.actions import Verdict
 from proa.scheduler.planning.planner import plan
-from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot, digest_of
 from proa.scheduler.report.rendering import table
+from proa.scheduler.report.reports import NodeReport, RolloutReport, Rollouts
 from proa.scheduler.spec.rolloutstatus import Counts
 from proa.scheduler.spec.selectors import matches
 
 MOST: Final = 60
 """Lines of nodes that are shown, unless all are asked for."""
 _DONE: Final = frozenset({Reason.UpToDate, Reason.BackOnOld})
-_ZEROS: Final = dict.fromkeys(keys(Counts), 0)
 _DIGEST: Final = 19
 """Characters of a digest that people look at: the algorithm and twelve digits."""
 
@@ -66,58 +65,53 @@ def rows(snapshot: Snapshot, now: datetime, rollout: str = "") -> list[Row]:
     return sorted(found, key=lambda row: row.is_done)
 
 
-# JSON
+# for programs
 
 
-def status_document(views: Sequence[RolloutView], found: Sequence[Row], notes: Sequence[str] = ()) -> dict[str, Any]:
-    """The whole, but for the two keys that all documents begin with; notes say what is not known."""
-    return {
-        "rollouts": [rollout_document(view) for view in views],
-        "versions": dict(sorted(_versions(found).items())),
-        "nodes": [_row_document(row) for row in found],
-        "notes": list(notes),
-    }
+def status_report(views: Sequence[RolloutView], found: Sequence[Row], notes: Sequence[str] = ()) -> Rollouts:
+    """The whole; notes say what is not known."""
+    versions = dict(sorted(_versions(found).items()))
+    return Rollouts(tuple(map(rollout_report, views)), versions, tuple(map(_node_report, found)), tuple(notes))
 
 
-def rollout_document(view: RolloutView) -> dict[str, Any]:
+def rollout_report(view: RolloutView) -> RolloutReport:
     """A rollout."""
     status = view.status
-    return {
-        "name": view.name,
-        "release": view.spec.release,
-        "phase": status.phase,
-        "observed": status.observed_generation == view.generation,
-        "problem": view.problem,
-        "paused": view.spec.paused,
-        "attempt": view.spec.attempt,
-        "progress": status.progress,
-        "counts": _ZEROS | document(status.counts),
-        "wave": status.wave,
-        "halted": status.halted,
-        "next_window": status.next_window,
-        "started_at": status.started_at,
-        "completed_at": status.completed_at,
-        "failed_digests": list(status.failed_digests),
-        "blockers": [document(blocker) for blocker in status.blockers],
-        "conditions": [document(condition) for condition in status.conditions],
-        "history": [document(past) for past in status.history],
-    }
+    return RolloutReport(
+        name=view.name,
+        release=view.spec.release,
+        phase=status.phase,
+        observed=status.observed_generation == view.generation,
+        problem=view.problem,
+        paused=view.spec.paused,
+        attempt=view.spec.attempt,
+        progress=status.progress,
+        counts=dict.fromkeys(keys(Counts), 0) | document(status.counts),
+        wave=status.wave,
+        halted=status.halted,
+        next_window=status.next_window,
+        started_at=status.started_at,
+        completed_at=status.completed_at,
+        failed_digests=status.failed_digests,
+        blockers=status.blockers,
+        conditions=status.conditions,
+        history=status.history,
+    )
 
 
-def _row_document(row: Row) -> dict[str, Any]:
-    node, order = row.node, row.os.order if row.os else None
-    status = row.os.status if row.os else None
-    return {
-        "name": node.name,
-        "zone": node.zone,
-        "ready": node.ready,
-        "cordoned": node.unschedulable,
-        "rollouts": list(row.rollouts),
-        "reason": row.verdict.reason.name if row.verdict else "",
-        "detail": (row.verdict.detail or row.verdict.reason.text) if row.verdict else "",
-        "order": document(order) if order else None,
-        "status": document(status) if status else None,
-    }
+def _node_report(row: Row) -> NodeReport:
+    node, verdict = row.node, row.verdict
+    return NodeReport(
+        name=node.name,
+        zone=node.zone,
+        ready=node.ready,
+        cordoned=node.unschedulable,
+        rollouts=row.rollouts,
+        reason=verdict.reason.name if verdict else "",
+        detail=(verdict.detail or verdict.reason.text) if verdict else "",
+        order=row.os.order if row.os else None,
+        status=row.os.status if row.os else None,
+    )
 
 
 # text

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.course import Course
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
@@ -83,3 +85,27 @@ def _all_ended(plan: Plan) -> bool:
         status.phase in ENDED and not status.counts.updating and not status.counts.staging
         for status in plan.statuses.values()
     )
+
+
+def resume(snapshot: Snapshot, now: datetime, behaviour: Behaviour) -> World:
+    """The cluster of a snapshot, in which everything that is under way goes on.
+
+    Args:
+        snapshot: What is known; it is not changed.
+        now: When that was.
+        behaviour: How it goes on.
+    """
+    world = World(
+        now,
+        dict(snapshot.nodes),
+        dict(snapshot.rollouts),
+        behaviour,
+        dict(snapshot.oses),
+        own_node=snapshot.own_node,
+        undrainable=snapshot.undrainable,
+    )
+    for name, os in snapshot.oses.items():
+        node = snapshot.nodes.get(name)
+        if node is not None and os.owner == node.uid:
+            world.pick_up(name)
+    return world

@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.core.orders.messages import Order
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import CONTROL_PLANE, ZONE, DrainView, NodeOSView, NodeView, Snapshot
 from proa.scheduler.simulation.behaviour import Fate
 from proa.scheduler.simulation.machines import Machines
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.spec.times import text
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 

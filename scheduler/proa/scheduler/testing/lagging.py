@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from proa.core.orders.messages import NodeStatus, Order
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
@@ -21,12 +23,58 @@ FIRST: Final = "registry.example/node@sha256:" + "1" * 64
 SECOND: Final = "registry.example/node@sha256:" + "2" * 64
 
 
+@dataclass
+class UnreliableWorld(World):
+    """A cluster in which proxies may go away, and objects may be deleted."""
+
+    unheard: set[str] = field(default_factory=set)
+    """Nodes whose proxy is away: they see no order."""
+    astray: list[str] = field(default_factory=list)
+    """Nodes that an order has made reboot while they did not have our mark."""
+    _last_words: dict[str, NodeStatus] = field(default_factory=dict)
+    """What the agents of nodes that have lost their object would tell the next one."""
+
+    def hear_again(self) -> None:
+        """All proxies are there: each gives its node the order that stands there now."""
+        for name in sorted(self.unheard):
+            self.unheard.discard(name)
+            os = self.oses.get(name)
+            if os is not None and os.order is not None:
+                self._give_soon(name, os.order)
+            elif os is not None:
+                self.at(self.behaviour.report, functools.partial(self._report_first, name))
+
+    def lose_object(self, name: str) -> None:
+        """Somebody deletes the object of a node."""
+        os = self.oses.pop(name, None)
+        if os is not None and os.status is not None:
+            self._last_words[name] = dataclasses.replace(os.status, observed_order=None)
+
+    def _take(self, name: str, order: Order) -> None:
+        if name not in self.unheard:
+            super()._take(name, order)
+
+    def _report_first(self, name: str) -> None:
+        os = self.oses.get(name)
+        if name in self.unheard:
+            return
+        if name in self._last_words and os is not None and os.status is None and name in self.nodes:
+            self._tell(name, self._last_words.pop(name))
+        super()._report_first(name)
+
+    def _reboot(self, name: str, order: Order) -> None:
+        boots, node = self.boots.get(name, 0), self.nodes[name]
+        super()._reboot(name, order)
+        if self.boots.get(name, 0) > boots and node.mark is None and self.oses[name].owner == node.uid:
+            self.astray.append(name)
+
+
 def a_world(
     count: int, spec: RolloutSpec, *, zones: int = 3, control_planes: int = 0, behaviour: Behaviour | None = None
-) -> World:
+) -> UnreliableWorld:
     """A cluster with one rollout, ``workers``, whose nodes have reported."""
     rollouts = {"workers": RolloutView("workers", "uid-workers", 1, spec)}
-    made = World(START, make_nodes(count, zones, control_planes), rollouts, behaviour or Behaviour())
+    made = UnreliableWorld(START, make_nodes(count, zones, control_planes), rollouts, behaviour or Behaviour())
     made.carry_out(Planner().plan(made.snapshot(), made.now))
     made.advance(made.now + timedelta(seconds=5))
     return made

@@ -27,6 +27,7 @@ from proa.core.orders.messages import (
 )
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.simulation import node_status
 from proa.vm.simulated import wording
 from proa.vm.simulated.faults import WELL, Timing
 from proa.vm.simulated.releases import FACTORY, digest_of, root_hash_of
@@ -138,7 +139,7 @@ class SimAgent:
 
     def _begin(self, order: Order) -> None:
         rebooting = self.status.phase == Phase.BOOTING
-        self.status = wording.begun(self.status, order)
+        self.status = node_status.begun(self.status, order)
         if rebooting and order.action is not Action.NONE:
             self._refuse(Code.BUSY, "the node is about to reboot")
         else:
@@ -256,10 +257,12 @@ class SimAgent:
         if self.faults.returns_in_old_slot:
             failed = dataclasses.replace(self.standby, state="failed")
             self._tell(booted=dataclasses.replace(self.booted, boot_id=wording.new_boot_id()), standby=failed)
-            self.status = wording.came_back(self.status, Code.TRIAL_RETURNED)
+            self.status = node_status.came_back(self.status, Code.TRIAL_RETURNED)
             return
         root = root_hash_of("wrong") if self.faults.wrong_root else ""
-        self.status = wording.swapped(self.status, committed=False, left="good", root_hash=root)
+        self.status = node_status.swapped(
+            self.status, wording.new_boot_id(), committed=False, left="good", root_hash=root
+        )
         self._done(Phase.TRIAL, conditions=wording.conditions(self._time, "Unknown", "NotLookedYet"))
         self._at(self.timing.healthy, self._check_health)
         self._at(self.timing.trial, self._expire)
@@ -275,7 +278,7 @@ class SimAgent:
     def _back(self, code: Code) -> None:
         """A trial that nobody committed goes back to the good slot."""
         self._swap_back("failed")
-        self.status = wording.came_back(self.status, code)
+        self.status = node_status.came_back(self.status, code)
 
     def _back_by_order(self) -> None:
         given_up = not self.booted.committed
@@ -284,7 +287,7 @@ class SimAgent:
 
     def _swap_back(self, left: str) -> None:
         self._drop()
-        status = wording.swapped(self.status, committed=True, left=left)
+        status = node_status.swapped(self.status, wording.new_boot_id(), committed=True, left=left)
         self.status = dataclasses.replace(status, conditions=wording.conditions(self._time))
 
     def _same(self) -> None:
@@ -295,14 +298,14 @@ class SimAgent:
     # words
 
     def _done(self, phase: str, **changes: Any) -> None:
-        self.status = wording.ended(self.status, Result.DONE, phase=phase, last_error=None, **changes)
+        self.status = node_status.ended(self.status, Result.DONE, phase=phase, last_error=None, **changes)
 
     def _refuse(self, code: Code, message: str) -> None:
-        self.status = wording.ended(self.status, Result.REFUSED, last_error=LastError(code.name, message))
+        self.status = node_status.ended(self.status, Result.REFUSED, last_error=LastError(code.name, message))
 
     def _fail(self, code: Code | str, message: str, phase: str) -> None:
         error = LastError(code.name if isinstance(code, Code) else code, message)
-        self.status = wording.ended(self.status, Result.FAILED, phase=phase, last_error=error)
+        self.status = node_status.ended(self.status, Result.FAILED, phase=phase, last_error=error)
 
     def _tell(self, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)

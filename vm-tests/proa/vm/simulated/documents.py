@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.schema.model import document
+from proa.scheduler.kube.times import text
 from proa.vm.kube.api import Object
 from proa.vm.simulated import pods, wording
 from proa.vm.simulated.machine import Said, Shape, node_document
@@ -44,7 +45,7 @@ class Place:
     @property
     def said(self) -> Said:
         """What its kubelet says."""
-        return Said(True, made_uid("boot", self.number), wording.written(_SINCE))
+        return Said(True, made_uid("boot", self.number), text(_SINCE))
 
     @property
     def uid(self) -> str:
@@ -126,7 +127,7 @@ def pod(seat: Seat, owner: str) -> Object:
 
 def pod_status(made: Object, seat: Seat) -> Object:
     """The patch of the status of a pod that is Ready."""
-    now = wording.written(_SINCE)
+    now = text(_SINCE)
     patch = pods.running(pods.read(made), ready=True, address=seat.address, now=now)
     patch["status"]["hostIP"] = seat.place.shape.address
     return patch

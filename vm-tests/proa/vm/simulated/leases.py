@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from proa.core.runtime.clock import Clock
+from proa.scheduler.kube import times
 from proa.vm.kube.api import APPLY, KubeApi, Object
 from proa.vm.simulated.loop import Loop, Writers
 from proa.vm.simulated.machine import SimMachine
@@ -41,7 +42,7 @@ class Leases:
         if self._seconds <= 0 or machine.gone:
             return
         if machine.uid and not machine.agent.away and not machine.faults.silent_kubelet:
-            document = lease(machine, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+            document = lease(machine, times.micro(self._clock.now()))
             self._writers.want(("lease", machine.name), lambda: self._write(machine.name, document))
         self._loop.at(self._seconds, lambda: self.keep(machine))
 

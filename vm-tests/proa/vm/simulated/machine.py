@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
+from proa.scheduler.kube.times import text
 from proa.vm.kube.api import Object
 from proa.vm.simulated.agent import SimAgent
 from proa.vm.simulated.faults import Faults
 from proa.vm.simulated.pods import Seat
-from proa.vm.simulated.wording import written
 
 KUBELET_VERSION: Final = "v1.37.2"
 KIND: Final = {"node.kubernetes.io/instance-type": "simulated"}
@@ -149,7 +149,7 @@ class SimMachine:
 
     def time(self) -> str:
         """The time by its own clock."""
-        return written(self._clock.now() + timedelta(seconds=self.faults.clock_skew))
+        return text(self._clock.now() + timedelta(seconds=self.faults.clock_skew))
 
     def adopt(self, node: Object) -> None:
         """Go on as a Node that is there already."""

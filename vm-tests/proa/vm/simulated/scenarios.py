@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from proa.scheduler.install import policies, rights
+from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import Settings
 from proa.scheduler.objects.paths import OS_ROLLOUTS
@@ -37,7 +37,7 @@ def install(cluster: ControlPlane) -> None:
     settings = Settings()
     cluster.namespace(NAMESPACE)
     cluster.namespace(settings.proxy_namespace)
-    cluster.apply([*rights.documents(settings), *policies.documents(settings)])
+    cluster.apply([*render.part("rights", settings), *render.part("policies", settings)])
 
 
 class Scenarios:

@@ -1,27 +1,17 @@
-"""What a simulated agent says, and how that changes: pure functions over a node status."""
+"""What a simulated agent says besides: releases, conditions and boots, as a real one would name them."""
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from proa.core import VERSION
-from proa.core.orders.messages import (
-    Action,
-    Booted,
-    Condition,
-    LastError,
-    NodeStatus,
-    Observed,
-    Order,
-    Phase,
-    Result,
-    Standby,
-)
+from proa.core.orders.messages import Action, Booted, Condition, NodeStatus, Order, Phase, Standby
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.times import text
+from proa.scheduler.simulation import node_status
 from proa.vm.simulated.releases import digest_of, root_hash_of, version_of
 
 HEALTHY: Final = "Healthy"
@@ -37,48 +27,12 @@ def first(release: str, now: datetime) -> NodeStatus:
 
 def staged(slot: str, release: str) -> Standby:
     """A slot that holds a release."""
-    return Standby(slot, version_of(release), digest_of(release), root_hash_of(release), "staged", True)
-
-
-def begun(status: NodeStatus, order: Order) -> NodeStatus:
-    """An order was taken in."""
-    return dataclasses.replace(status, observed_order=Observed(order.id, order.action.value, Result.RUNNING.value))
-
-
-def ended(status: NodeStatus, result: Result, **changes: Any) -> NodeStatus:
-    """The last order has come to its end."""
-    seen = status.observed_order
-    observed = dataclasses.replace(seen, result=result.value) if seen else None
-    return dataclasses.replace(status, observed_order=observed, progress=None, **changes)
-
-
-def came_back(status: NodeStatus, code: Code) -> NodeStatus:
-    """A trial came back. An order that had come to its end stays done: a boot was, once its trial ran."""
-    error = LastError(code.name, code.value.summary)
-    if status.observed_order and status.observed_order.result == Result.RUNNING.value:
-        status = ended(status, Result.FAILED)
-    return dataclasses.replace(status, phase=Phase.ROLLED_BACK, last_error=error, progress=None)
-
-
-def swapped(status: NodeStatus, *, committed: bool, left: str, root_hash: str = "") -> NodeStatus:
-    """The other slot runs.
-
-    Args:
-        status: What was before.
-        committed: Whether what runs now is committed.
-        left: The state of the slot that ran; it is good unless it ``failed``.
-        root_hash: Of what runs, if it is not that of what was staged.
-    """
-    new, old = status.standby or Standby(), status.booted or Booted()
-    root = root_hash or new.root_hash
-    booted = Booted(new.slot, new.version, new.release, root, new_boot_id(), committed)
-    standby = Standby(old.slot, old.version, old.release, old.root_hash, left, True, left != "failed")
-    return dataclasses.replace(status, booted=booted, standby=standby)
+    return node_status.staged(slot, version_of(release), digest_of(release), root_hash_of(release))
 
 
 def conditions(now: datetime, healthy: str = "", reason: str = "") -> tuple[Condition, ...]:
     """What an agent always tells, and of a trial what came of its health checks."""
-    since = written(now)
+    since = text(now)
     agreed = Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot", since)
     return (*([Condition(HEALTHY, healthy, reason, "", since)] if healthy else []), agreed)
 
@@ -103,11 +57,6 @@ def check(order: Order) -> None:
         raise ProaError(Code.CONFIG_VALUE, f"{order.action.value} needs a release", at="release")
     if order.action is Action.COMMIT and not order.trial:
         raise ProaError(Code.CONFIG_VALUE, "Commit needs a trial", at="trial")
-
-
-def written(time: datetime) -> str:
-    """A time as Kubernetes writes it, in whole seconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def new_boot_id() -> str:

@@ -10,14 +10,13 @@ from datetime import timedelta
 import pytest
 
 from proa.core.runtime.clock import VirtualClock
-from proa.scheduler.control.drain_precheck import AGAIN, MOST, DrainPrecheck
+from proa.scheduler.drain.undrainable import AGAIN, MOST_AGAIN, DrainPrecheck
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.epoch import FIRST
+from proa.scheduler.kube.times import FIRST, text
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.rollout import Drain, OnTimeout
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.spec.times import text
 
 CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))
 BLOCKED = (Blocker("n1", "ns/pod", reason="never"),)
@@ -103,12 +102,12 @@ def test_what_cannot_be_looked_at_again_is_told_on(status: int, due: float) -> N
 
 
 def test_many_nodes_are_looked_at_again_by_and_by() -> None:
-    names = [f"n{number}" for number in range(MOST + 1)]
+    names = [f"n{number}" for number in range(MOST_AGAIN + 1)]
     eyes = Eyes(dict.fromkeys(names, BLOCKED))
     precheck = DrainPrecheck(eyes.look, VirtualClock())
     for name in names:
         precheck.allows(dataclasses.replace(CORDON, node=name), Drain(), 0)
-    for looked in (MOST, MOST + 1, MOST + 1):
+    for looked in (MOST_AGAIN, MOST_AGAIN + 1, MOST_AGAIN + 1):
         precheck.look_again(lambda: dict.fromkeys(names, Drain()), AGAIN)
         assert len(eyes.asked) == len(names) + looked
         assert precheck.undrainable.keys() == set(names)

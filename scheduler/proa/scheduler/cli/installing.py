@@ -1,15 +1,21 @@
-"""``proa-scheduler manifests``."""
+"""The verbs that bring Proa into a cluster and take it out: ``manifests``, ``uninstall``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from proa.core.runtime.cli import json_option, options, show
+from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.output import tell
+from proa.scheduler.cli.options import Cluster, cluster_options
 from proa.scheduler.install import resources, tolerations
 from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
+
+if TYPE_CHECKING:
+    from proa.scheduler.install.removal import Change
 
 
 def _amounts(_: click.Context, __: click.Parameter, value: str) -> dict[str, str]:
@@ -80,10 +86,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
         given[option] = dict(_label(said, f"--{option.replace('_', '-')}") for said in given[option])
     given["tolerations"] = tuple(map(tolerations.read, given["tolerations"]))
     found = render.documents(Settings(**given, priority=not no_priority, api_ports=api_port))
-    if as_json:
-        show("proa.manifests/v1", {"items": found})
-    else:
-        click.echo(render.text(found), nl=False)
+    tell(render.Manifests(tuple(found)), as_json, lambda report: render.text(report.items).removesuffix("\n"))
 
 
 def _label(said: str, option: str) -> tuple[str, str]:
@@ -91,3 +94,46 @@ def _label(said: str, option: str) -> tuple[str, str]:
     if not equals:
         raise click.BadParameter(f"{said!r} is not KEY=VALUE", param_hint=option)
     return key, value
+
+
+@click.command(epilog="Example: proa-scheduler uninstall --dry-run")
+@cluster_options
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(10, 3600),
+    default=120,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long schedulers, definitions and namespaces may each take to end.",
+)
+@dry_run_option
+@json_option
+def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
+    """Take Proa out of a cluster: no cordon, label, annotation or finalizer of its stays. Nodes keep what they run."""
+    from proa.scheduler.install.removal import Removal, Uninstalled
+
+    if as_json and not (yes or dry_run):
+        raise ProaError(Code.USAGE, "nobody can be asked", at="--json", hint="Give --yes or --dry-run, too.")
+    api = cluster.connect()
+    changes: list[Change] = []
+    if dry_run or not yes:
+        Removal(api, _recorder(changes, silent=as_json), dry_run=True).run()
+        if not dry_run and changes:
+            click.confirm("Do that?", abort=True)
+    if not dry_run and (yes or changes):
+        changes.clear()
+        Removal(api, _recorder(changes, silent=as_json), seconds=timeout).run()
+    if as_json or not changes:
+        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "nothing of Proa is there")
+
+
+def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:
+    """Collects changes, and prints each when it is told."""
+
+    def tell(change: Change) -> None:
+        changes.append(change)
+        if not silent:
+            click.echo(f"{change.kind} {change.name}: {change.did}")
+
+    return tell

@@ -1,30 +1,33 @@
-"""The verbs of ``kubectl proa`` that change a rollout, and the one that shows them."""
+"""The verbs that change a rollout: ``start``, ``pause``, ``resume``, ``rollback``."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from proa.core.oci.access import Access
 from proa.core.runtime import duration
-from proa.core.runtime.cli import dry_run_option, json_option, options, show
-from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.commands.options import cluster_options, connect, remark
+from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.runtime.errors import ProaError
+from proa.scheduler.cli.options import Cluster, cluster_options, remark, show
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
 if TYPE_CHECKING:
+    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.kube.server import Server
     from proa.scheduler.planning.views import RolloutView
     from proa.scheduler.report.patches import Change
 
-ROLLOUT: Final = "proa.rollout/v1"
-ROLLOUTS: Final = "proa.rollouts/v1"
+View = TypeVar("View", bound="RolloutView | None")
+
 _PATH: Final = click.Path(path_type=Path)
 
 
@@ -54,22 +57,35 @@ def _choice(kind: type[Any]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind], case_sensitive=False)
 
 
-_finder_options = options(
-    click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
-    click.option(
-        "--threshold",
-        type=click.IntRange(1, 16),
-        default=1,
-        show_default=True,
-        help="How many different ones of the keys must have.",
-    ),
-    click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
-    click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
-    click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
-    click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
-    click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
-    click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
-)
+def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how a release is looked up; the verb is given a finder."""
+
+    @functools.wraps(function)
+    def verb(*, key_files: tuple[Path, ...], threshold: int, offline: bool, **given: Any) -> Any:
+        from proa.scheduler.cli.releases import Finder
+
+        access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
+        return function(finder=Finder(key_files, threshold, offline, access), **given)
+
+    return options(
+        click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
+        click.option(
+            "--threshold",
+            type=click.IntRange(1, 16),
+            default=1,
+            show_default=True,
+            help="How many different ones of the keys must have.",
+        ),
+        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
+        click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
+        click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
+        click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
+        click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
+        click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
+    )(verb)
+
+
+_how_options = options(dry_run_option, json_option, cluster_options)
 _WISHES: Final = {
     "max_unavailable": ("maxUnavailable",),
     "canary": ("canary", "nodes"),
@@ -84,28 +100,6 @@ _WISHES: Final = {
     "paused": ("paused",),
 }
 """Where in the spec an option of ``start`` stands."""
-
-
-@click.command(epilog="Example: kubectl proa status workers")
-@click.argument("rollout", default="")
-@click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
-@json_option
-@cluster_options
-def status(rollout: str, whole: bool, as_json: bool, kubeconfig: str, context: str) -> None:
-    """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
-    from proa.scheduler.report import source, status_view
-    from proa.scheduler.report.preview import find
-
-    seen = source.look(kubeconfig, context, None, rollout=rollout)
-    snapshot = seen.snapshot
-    views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
-    rows = status_view.rows(snapshot, seen.now, rollout)
-    if as_json:
-        show(ROLLOUTS, status_view.status_document(views, rows, seen.notes))
-    else:
-        most = 0 if whole else status_view.MOST
-        click.echo(status_view.status_text(views, rows, alone=bool(rollout), most=most))
-        remark(seen.notes)
 
 
 @click.command(
@@ -126,20 +120,15 @@ def status(rollout: str, whole: bool, as_json: bool, kubeconfig: str, context: s
 @click.option("--on-failure", type=_choice(OnFailure), help="What becomes of the rollout when more do.")
 @click.option("--paused/--not-paused", default=None, help="Whether it begins, or goes on, paused.")
 @_finder_options
-@dry_run_option
-@json_option
-@cluster_options
+@_how_options
 def start(
     rollout: str,
     reference: str,
     selector: str | None,
-    key_files: tuple[Path, ...],
-    threshold: int,
-    offline: bool,
+    finder: Finder,
     dry_run: bool,
     as_json: bool,
-    kubeconfig: str,
-    context: str,
+    cluster: Cluster,
     **given: Any,
 ) -> None:
     """Bring a release to the nodes: make a rollout, or give one another release.
@@ -147,80 +136,56 @@ def start(
     REF is looked up in its registry, from here: a tag becomes the digest that it stands for now, and what is not there,
     no release, or not signed is refused. What is not said by an option stays as it is.
     """
-    from proa.scheduler.cli import selectors
-    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
+    from proa.scheduler.spec import selectors
 
-    access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
     wishes = _wishes(given)
     chosen = selectors.parse(selector) if selector is not None else None
-    found = Finder(key_files, threshold, offline, access).find(reference)
-    _change(
-        rollout,
-        lambda before: patches.start(before, found.reference, wishes, chosen),
-        new=True,
-        dry_run=dry_run,
-        as_json=as_json,
-        cluster=(kubeconfig, context),
-    )
+    found = finder.find(reference)
+    change = functools.partial(patches.start, release=found.reference, wishes=wishes, selector=chosen)
+    _change(rollout, rollouts.find, change, dry_run, as_json, cluster)
 
 
 @click.command(epilog="Example: kubectl proa pause workers")
 @click.argument("rollout")
-@dry_run_option
-@json_option
-@cluster_options
-def pause(rollout: str, dry_run: bool, as_json: bool, kubeconfig: str, context: str) -> None:
+@_how_options
+def pause(rollout: str, **how: Any) -> None:
     """Start no node any more; those under way finish."""
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    _change(rollout, _of(patches.pause), dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    _change(rollout, rollouts.need, patches.pause, **how)
 
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
 @click.argument("rollout")
 @click.option("--attempt", is_flag=True, help="Try a release again that was halted: raise spec.attempt.")
-@dry_run_option
-@json_option
-@cluster_options
-def resume(rollout: str, attempt: bool, dry_run: bool, as_json: bool, kubeconfig: str, context: str) -> None:
+@_how_options
+def resume(rollout: str, attempt: bool, **how: Any) -> None:
     """Go on after a pause; with --attempt after a halt."""
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    change = _of(lambda before: patches.resume(before, attempt=attempt))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    _change(rollout, rollouts.need, functools.partial(patches.resume, attempt=attempt), **how)
 
 
 @click.command(epilog="Example: kubectl proa rollback workers")
 @click.argument("rollout")
 @click.option("--to", "reference", default="", metavar="REF", help="The release; the one before by default.")
 @_finder_options
-@dry_run_option
-@json_option
-@cluster_options
-def rollback(
-    rollout: str,
-    reference: str,
-    key_files: tuple[Path, ...],
-    threshold: int,
-    offline: bool,
-    dry_run: bool,
-    as_json: bool,
-    kubeconfig: str,
-    context: str,
-    **reach: Any,
-) -> None:
+@_how_options
+def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
     """Take nodes back to the release before, or to another one.
 
     Of a halted rollout every updated node goes back to its other slot. Any other rollout has the last release that it
     completed as its new target; nodes that still hold it fetch nothing.
     """
-    from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
-    to = Finder(key_files, threshold, offline, Access(**reach)).find(reference).reference if reference else ""
-    change = _of(lambda before: patches.rollback(before, to))
-    _change(rollout, change, dry_run=dry_run, as_json=as_json, cluster=(kubeconfig, context))
+    to = finder.find(reference).reference if reference else ""
+    _change(rollout, rollouts.need, functools.partial(patches.rollback, release=to), **how)
 
 
 # inside
@@ -238,40 +203,29 @@ def _wishes(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _of(change: Callable[[RolloutView], Change]) -> Callable[[RolloutView | None], Change]:
-    """A change of a rollout that is there."""
-
-    def of(before: RolloutView | None) -> Change:
-        if before is None:
-            raise ProaError(Code.INTERNAL, "a rollout that must be there is not")
-        return change(before)
-
-    return of
-
-
 def _change(
     name: str,
-    change: Callable[[RolloutView | None], Change],
-    *,
+    find: Callable[[Server, str], View],
+    change: Callable[[View], Change],
     dry_run: bool,
     as_json: bool,
-    cluster: tuple[str, str],
-    new: bool = False,
+    cluster: Cluster,
 ) -> None:
-    """Read a rollout, change it, and tell."""
+    """Find a rollout, change it, and tell."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import status_view
+    from proa.scheduler.report.reports import Changed
 
-    api = connect(*cluster)
-    before = rollouts.find(api, name) if new else rollouts.need(api, name)
+    api = cluster.connect()
+    before = find(api, name)
     wanted = change(before)
-    after = before if dry_run else rollouts.carry_out(api, name, wanted, before)
+    after: RolloutView | None = before if dry_run else rollouts.carry_out(api, name, wanted, before)
     api.close()
     body = rollouts.body_of(name, wanted, before) if wanted.spec else None
     if as_json:
-        told = status_view.rollout_document(after) if after else None
-        facts = {"name": name, "changed": bool(wanted.spec) and not dry_run, "said": wanted.said}
-        show(ROLLOUT, {**facts, "notes": list(wanted.notes), "request": body, "rollout": told})
+        told = status_view.rollout_report(after) if after else None
+        done = bool(wanted.spec) and not dry_run
+        show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, str)
         return
     if dry_run and body is not None:
         click.echo(json.dumps(body, indent=2))

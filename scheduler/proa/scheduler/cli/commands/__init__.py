@@ -1,1 +1,0 @@
-"""The verbs of ``proa-scheduler``, a module each."""

@@ -1,0 +1,151 @@
+"""The verbs that look and change nothing: ``status``, ``plan``, ``explain``, ``simulate``, ``snapshot``."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proa.core.runtime.cli import json_option, options
+from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.cli.options import Cluster, all_option, cluster_options, from_option, remark, show
+
+_SHARE = click.FloatRange(0, 100)
+_SECONDS = click.FloatRange(min=0)
+_synthetic_options = options(
+    click.option("--nodes", type=click.IntRange(0, 5000), help="A made-up cluster of so many nodes instead."),
+    click.option("--zones", type=click.IntRange(1), default=3, show_default=True, help="Its zones."),
+    click.option("--control-planes", type=click.IntRange(0), default=0, show_default=True, help="Its control plane."),
+    click.option("--max-unavailable", default="5%", show_default=True, help="How many of its nodes may be away."),
+)
+_time_options = options(
+    click.option("--stage", type=_SECONDS, default=60.0, show_default=True, help="Seconds of fetching a release."),
+    click.option("--drain", type=_SECONDS, default=60.0, show_default=True, help="Seconds of a drain."),
+    click.option("--boot", type=_SECONDS, default=90.0, show_default=True, help="Seconds of a reboot."),
+    click.option("--days", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Give up after these."),
+)
+_chance_options = options(
+    click.option("--returns", type=_SHARE, default=0.0, help="Percent of nodes whose trial comes back."),
+    click.option("--unfetched", type=_SHARE, default=0.0, help="Percent that cannot fetch the release."),
+    click.option("--undrainable", type=_SHARE, default=0.0, help="Percent whose pods never leave."),
+    click.option("--never-back", type=_SHARE, default=0.0, help="Percent that never come back from their reboot."),
+    click.option("--seed", type=int, default=0, help="Another one lets it happen on other nodes."),
+)
+
+
+@click.command(epilog="Example: kubectl proa status workers")
+@click.argument("rollout", default="")
+@all_option
+@json_option
+@cluster_options
+def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
+    """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
+    from proa.scheduler.report import status_view
+    from proa.scheduler.report.preview import find
+
+    seen = cluster.look(rollout=rollout)
+    snapshot = seen.snapshot
+    views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
+    rows = status_view.rows(snapshot, seen.now, rollout)
+    most = 0 if whole else status_view.MOST
+    report = status_view.status_report(views, rows, seen.notes)
+    show(report, as_json, lambda: status_view.status_text(views, rows, alone=bool(rollout), most=most))
+
+
+@click.command(epilog="Example: proa-scheduler plan workers")
+@click.argument("rollout")
+@from_option
+@all_option
+@json_option
+@cluster_options
+def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: Cluster) -> None:
+    """Show whose turn comes when, why, and about when all are done. Nothing is changed."""
+    from proa.scheduler.report import rendering
+    from proa.scheduler.report.preview import preview
+
+    seen = cluster.look(path, rollout=rollout)
+    found = preview(seen.snapshot, rollout, seen.now)
+    most = 0 if whole else rendering.MOST
+    show(rendering.plan_report(found, seen.notes), as_json, lambda: rendering.plan_text(found, most))
+
+
+@click.command(epilog="Example: proa-scheduler explain node-17")
+@click.argument("node")
+@from_option
+@json_option
+@cluster_options
+def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> None:
+    """Say why a node does not move: every gate that holds it back, since when, and who can open it."""
+    from proa.scheduler.report import rendering
+    from proa.scheduler.report.explain import explain as explained
+
+    seen = cluster.look(path, node=node)
+    found = explained(seen.snapshot, node, seen.now)
+    show(rendering.explain_report(found, seen.notes), as_json, lambda: rendering.explain_text(found, seen.now))
+
+
+@click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")
+@from_option
+@_synthetic_options
+@_time_options
+@_chance_options
+@json_option
+@cluster_options
+def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -> None:
+    """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's."""
+    from proa.scheduler.report import simulation
+    from proa.scheduler.simulation.behaviour import Behaviour, Chances
+    from proa.scheduler.simulation.simulate import Patience, resume, run
+
+    if given["nodes"] is None:
+        seen = cluster.look(path)
+        snapshot, now = seen.snapshot, seen.now
+        remark(seen.notes)
+    else:
+        amount = _amount(given["max_unavailable"])
+        snapshot, now = simulation.Synthetic(given["nodes"], given["zones"], given["control_planes"], amount).snapshot()
+    chances = Chances(*(given[name] for name in ("returns", "unfetched", "undrainable", "never_back", "seed")))
+    behaviour = Behaviour(stage=given["stage"], drain=given["drain"], boot=given["boot"], fate=chances.fate)
+    world = resume(snapshot, now, behaviour)
+    started = time.monotonic()
+    course = run(world, Patience(timedelta(days=given["days"])))
+    seconds = time.monotonic() - started
+    report = simulation.simulation_report(course, world, seconds)
+    show(report, as_json, lambda: simulation.simulation_text(course, world, seconds))
+
+
+def _amount(said: str) -> int | str:
+    from proa.scheduler.spec.amounts import resolve
+
+    amount = int(said) if said.isascii() and said.isdigit() else said
+    try:
+        resolve(amount, 0)
+    except ProaError as error:
+        raise ProaError(Code.USAGE, f"--max-unavailable: {error.message}") from error
+    return amount
+
+
+@click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")
+@click.option("--hash-names", is_flag=True, help="Give nodes, zones and registries other names, and leave texts out.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; standard output if not."
+)
+@cluster_options
+def snapshot(hash_names: bool, output: Path | None, cluster: Cluster) -> None:
+    """Write down what the planner sees of the cluster, as JSON: 'plan', 'explain' and 'simulate' read it by --from."""
+    from proa.core.runtime.files import replace
+    from proa.scheduler.report import document
+
+    seen = cluster.look()
+    found = document.hashed(seen.snapshot) if hash_names else seen.snapshot
+    written = document.write(found, seen.now)
+    remark(seen.notes)
+    if output is None:
+        click.echo(json.dumps(written, indent=2))
+        return
+    replace(output, json.dumps(written, separators=(",", ":")).encode(), 0o600)
+    click.echo(f"{len(found.nodes)} nodes and {len(found.rollouts)} rollouts: {output}")

@@ -1,0 +1,114 @@
+"""What the verbs have in common: which cluster is meant, and how is told what was found."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proa.core.runtime.cli import options
+from proa.core.schema.model import Report
+from proa.core.schema.output import tell
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+    from proa.scheduler.kube.api import Api
+    from proa.scheduler.report.source import Seen
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster that is meant.
+
+    Attributes:
+        kubeconfig: Kubeconfig files, separated by colons; empty for the usual ones.
+        context: One of their contexts; empty for the current one.
+    """
+
+    kubeconfig: str
+    context: str
+
+    @property
+    def named(self) -> bool:
+        """Whether the person has said which one."""
+        return bool(self.kubeconfig or self.context)
+
+    @property
+    def load(self) -> Callable[[], Configuration]:
+        """Reads the access to it."""
+        from proa.scheduler.kube import access
+
+        return access.find(self.kubeconfig, self.context)
+
+    def connect(self) -> Api:
+        """Its API server; nothing is asked of it yet.
+
+        Raises:
+            ProaError: ``KUBECONFIG``.
+        """
+        from proa.scheduler.kube.api import Api
+
+        return Api(self.load)
+
+    def look(self, path: Path | None = None, *, rollout: str = "", node: str = "") -> Seen:
+        """The snapshot in a file if one is named, else one of the live cluster.
+
+        Args:
+            path: The file.
+            rollout: The rollout that it is for: what could never be drained is looked at there only; everywhere if
+                empty.
+            node: The same of a node.
+
+        Raises:
+            ProaError: ``FILE_MISSING``, ``CONFIG_VALUE``, ``KUBECONFIG``, and what the API server answers.
+        """
+        from proa.scheduler.report import document, source
+
+        if path is not None:
+            return source.Seen(*document.load(path))
+        api = self.connect()
+        try:
+            return source.look(api, rollout=rollout, node=node)
+        finally:
+            api.close()
+
+
+def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which cluster is meant; the verb is given it as ``cluster``."""
+
+    @functools.wraps(function)
+    def verb(*, kubeconfig: str, context: str, **given: Any) -> Any:
+        return function(cluster=Cluster(kubeconfig, context), **given)
+
+    return options(
+        click.option("--kubeconfig", default="", metavar="FILE", help="Kubeconfig files, separated by colons."),
+        click.option("--context", default="", metavar="NAME", help="One of their contexts."),
+    )(verb)
+
+
+from_option = click.option(
+    "--from",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file of 'proa-scheduler snapshot' instead of the live cluster.",
+)
+all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
+
+
+def show(report: Report, as_json: bool, text: Callable[[], str]) -> None:
+    """Print a report; what a person should know besides goes to standard error."""
+    tell(report, as_json, lambda _: text())
+    if not as_json:
+        remark(getattr(report, "notes", ()))
+
+
+def remark(notes: Iterable[str]) -> None:
+    """Tell people what they should know besides."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)

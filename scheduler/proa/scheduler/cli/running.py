@@ -1,0 +1,87 @@
+"""The verbs that go on until SIGTERM: ``run``, the scheduler, and ``proxy``, the proxy of one node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from proa.core import VERSION
+from proa.core.orders.client import SOCKET, OrderClient
+from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.cli.options import Cluster, cluster_options
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+    from proa.scheduler.kube.podaccess import PodConnection
+
+_PUT_SECONDS: Final = 10.0
+
+
+@click.command(epilog="Example: proa-scheduler run --namespace proa-system --listen :8080")
+@cluster_options
+@click.option("--namespace", default="", metavar="NS", help="Where its lease is; the pod's own by default.")
+@click.option("--own-node", default="", metavar="NAME", help="The node that it runs on: that one has its turn last.")
+@click.option(
+    "--own-pod",
+    default="",
+    metavar="NAME",
+    help="The pod that it runs in, of that namespace: it is not evicted when its node is drained.",
+)
+@click.option(
+    "--listen", default="", metavar="HOST:PORT", help="Where /healthz, /readyz and /metrics are; nowhere by default."
+)
+def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: str) -> None:
+    """Take the nodes of the cluster from one release to the next, until SIGTERM."""
+    from proa.scheduler.control import log
+    from proa.scheduler.control.service import Settings, serve
+    from proa.scheduler.kube import access
+
+    log.to_stderr()
+    found = namespace or access.own_namespace()
+    if not found:
+        raise ProaError(Code.USAGE, "no namespace for the lease", at="--namespace", hint="Give one: --namespace NS.")
+    serve(Settings(cluster.load, found, own_node, own_pod, listen))
+
+
+@click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")
+@click.option("--node", required=True, metavar="NAME", help="The node that this runs on.")
+@click.option(
+    "--socket",
+    type=click.Path(path_type=Path),
+    default=SOCKET,
+    show_default=True,
+    help="Where the node's agent takes orders.",
+)
+@click.option(
+    "--account",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Where a pod has its token and ca.crt; where Kubernetes puts them by default.",
+)
+@cluster_options
+def proxy(node: str, socket: Path, account: Path | None, cluster: Cluster) -> None:
+    """Carry orders from the API server to this node's agent, and its status back, until SIGTERM."""
+    from proa.scheduler.control import log
+    from proa.scheduler.kube.api import Api
+    from proa.scheduler.proxy.service import Service
+
+    log.to_stderr()
+    api = Api(_access(account, cluster), agent=f"proa-proxy/{VERSION}")
+    service = Service(node, api, OrderClient(socket, limit=_PUT_SECONDS), log.info)
+    service.end_on_signals()
+    service.run()
+
+
+def _access(account: Path | None, cluster: Cluster) -> Callable[[], Configuration | PodConnection]:
+    """The access that is meant; the official client is not even loaded where a pod has its own."""
+    from proa.scheduler.kube import podaccess
+
+    if account is not None or (podaccess.is_pod() and not (cluster.named or os.environ.get("KUBECONFIG"))):
+        return lambda: podaccess.PodConnection(account or podaccess.FOLDER)
+    return cluster.load
