@@ -61,12 +61,12 @@ def test_var_is_emptied_and_made_again_by_tmpfiles(tree: Tree) -> None:
     assert stat.S_IMODE(copied.stat().st_mode) == 0o640
 
 
-def test_our_units_are_enabled_in_usr(tree: Tree, tmp_path: Path) -> None:
-    unit = tmp_path / "proa-x.service"
-    unit.write_text(
-        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target a.target\nRequiredBy=b.target\n"
+def test_our_units_are_enabled_in_usr(tree: Tree) -> None:
+    tree.write(
+        f"{units.FOLDER}/proa-x.service",
+        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target a.target\nRequiredBy=b.target\n",
     )
-    units.add(tree, [unit])
+    units.enable(tree, "proa-x.service")
     folder = tree.root / "usr/lib/systemd/system"
     assert (folder / "multi-user.target.wants/proa-x.service").readlink() == Path("../proa-x.service")
     assert (folder / "a.target.wants/proa-x.service").resolve() == folder / "proa-x.service"
