@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Final
 
@@ -122,7 +123,12 @@ def files(entries: Iterable[str], lock: Path) -> dict[str, Path]:
 
 def locked(lock: Path) -> frozenset[str]:
     """The names, in canonical form, of the distributions in pip's lock."""
-    return frozenset(map(_canonical, re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE | re.ASCII)))
+    return frozenset(map(canonical, re.findall(r"^([\w.-]+)==", lock.read_text(), re.MULTILINE | re.ASCII)))
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as it compares (Python packaging user guide, "Name normalization")."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def distributions(name: str) -> tuple[str, ...]:
@@ -154,7 +160,7 @@ def _is_there(name: str, there: frozenset[str]) -> bool:
     found = distributions(top)
     if not found and top not in sys.stdlib_module_names:
         raise _not_installed(top)
-    return not found or any(_canonical(one) in there for one in found)
+    return not found or any(canonical(one) in there for one in found)
 
 
 def _not_installed(name: str) -> ProaError:
@@ -170,22 +176,22 @@ def _files(one: Module) -> Iterator[tuple[str, Path]]:
 
 
 def _source(name: str) -> Path | None:
-    if not _is_ours(name):
-        return None
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return None
+    spec = _spec(name) if _is_ours(name) else None
     return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where a module lies: as :func:`importlib.util.find_spec`, which runs the packages above it, and this does not."""
+    package = name.rpartition(".")[0]
+    if not package:
+        return PathFinder.find_spec(name)
+    above = _spec(package)
+    places = above.submodule_search_locations if above is not None else None
+    return PathFinder.find_spec(name, places) if places is not None else None
 
 
 def _is_ours(name: str) -> bool:
     return name.partition(".")[0] == _OURS
-
-
-def _canonical(name: str) -> str:
-    """A distribution's name as it compares (Python packaging user guide, "Name normalization")."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _packages(name: str) -> Iterator[str]:
@@ -198,7 +204,7 @@ def _statements(node: ast.AST, *, late: bool = False) -> Iterator[tuple[ast.Impo
     for child in _run(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child, late
-        else:
+        elif not isinstance(child, ast.expr):
             yield from _statements(child, late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
 
 

@@ -19,10 +19,10 @@ COMMANDS: Final = {"proa-agent": "proa.agent.cli.main", "proa-disk": "proa.parti
 LOCK: Final = Path(__file__).parent / "agent.lock"
 """The distributions that a node has beside Proa."""
 _LAUNCHER: Final = """\
-#!/usr/bin/python3 -IB
+#!/usr/bin/python3 -ISB
 import sys
 
-sys.path.insert(0, "/usr/lib/proa/python")
+sys.path.insert(0, "{site}")
 from {module} import main
 
 main()
@@ -62,10 +62,15 @@ def add(tree: Tree, site: Path) -> None:
     for name, path in found.items():
         tree.write(name, path.read_bytes(), 0o755 if name.startswith(f"{HEALTH}/") else 0o644)
     for name, module in COMMANDS.items():
-        tree.write(f"/usr/bin/{name}", _LAUNCHER.format(module=module), 0o755)
+        tree.write(f"/usr/bin/{name}", launcher(module), 0o755)
     for name in found:
         if name.startswith(f"{units.FOLDER}/"):
             units.enable(tree, name.removeprefix(f"{units.FOLDER}/"))
+
+
+def launcher(module: str, site: str = SITE) -> str:
+    """The program that runs a module's ``main``, with nothing on its path but the standard library and ``site``."""
+    return _LAUNCHER.format(module=module, site=site)
 
 
 def _beside(name: str) -> Iterator[Path]:
