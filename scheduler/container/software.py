@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import re
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -50,16 +52,15 @@ def add(layer: Layer, folder: Path) -> list[str]:
         ProaError: ``MIRROR`` or ``PACKAGES`` from pip, ``INTERNAL`` if Proa's packages are not installed here.
     """
     _install(folder)
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_file() and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
-            layer.write(f"{SITE}/{name}", path.read_bytes())
+    needed = _needed(folder)
+    for name in sorted({str(file) for one in needed.values() for file in one.files or () if ".." not in file.parts}):
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
+            layer.write(f"{SITE}/{name}", (folder / name).read_bytes())
     for name, path in own().items():
         layer.write(f"{SITE}/{name}", path.read_bytes())
     for name, module in COMMANDS.items():
         layer.write(f"usr/bin/{name}", _LAUNCHER.format(site=SITE, module=module).encode(), 0o755)
-    lines = LOCK.read_text().splitlines()
-    return [line.removesuffix(" \\").replace("==", "=") for line in lines if "==" in line and line[0].isalnum()]
+    return [f"{name}={one.version}" for name, one in sorted(needed.items())]
 
 
 def own() -> dict[str, Path]:
@@ -69,6 +70,24 @@ def own() -> dict[str, Path]:
         ProaError: ``INTERNAL`` if Proa is not whole here.
     """
     return imports.files(COMMANDS.values(), LOCK)
+
+
+def _needed(folder: Path) -> dict[str, metadata.Distribution]:
+    """The distributions in a folder that the commands import, and what these require, by their canonical names."""
+    there = {imports.canonical(one.metadata["Name"]): one for one in metadata.distributions(path=[str(folder)])}
+    found: dict[str, metadata.Distribution] = {}
+    waiting = [name for one in imports.reached(*COMMANDS.values()).values() for name in one.distributions]
+    while waiting:
+        name = imports.canonical(waiting.pop())
+        if name in there and name not in found:
+            found[name] = there[name]
+            waiting += [_name(line) for line in there[name].requires or () if "extra ==" not in line]
+    return found
+
+
+def _name(requirement: str) -> str:
+    """The distribution that a requirement names (Python packaging user guide, "Dependency specifiers")."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
 def _install(folder: Path) -> None:

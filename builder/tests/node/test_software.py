@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,8 @@ from proa.builder.inputs import imports
 from proa.builder.node import software, system
 from proa.builder.node.software import COMMANDS, LOCK, SITE
 from proa.builder.node.tree import Tree
+from proa.builder.testing.bare import PYTHON, Bare
+from proa.core.runtime import process
 from proa.core.runtime.events import SILENT
 from proa.partition.cli.main import disk_command as disk
 from proa.partition.disk import creating, layout
@@ -45,40 +46,12 @@ for module, names in verbs.items():
 """Imports every module, looks for every file that one of them names, and asks every verb for its help."""
 
 
-class Bare:
-    """What a node has of Python, in a folder: its commands find Proa's files and the locked distributions there alone.
-
-    Attributes:
-        folder: It.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.site = folder / "site"
-        for name, path in software.files().items():
-            if name.startswith(f"{SITE}/"):
-                (copy := self.site / name.removeprefix(f"{SITE}/")).parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(path.read_bytes())
-        for distribution in map(metadata.distribution, imports.locked(LOCK)):
-            files = [file for file in distribution.files or () if ".." not in file.parts]
-            for top in {file.parts[0] for file in files} - {"__pycache__"}:
-                (self.site / top).symlink_to(Path(str(distribution.locate_file(top))).absolute())
-        for name, module in COMMANDS.items():
-            (folder / name).write_text(software.launcher(module, str(self.site)))
-            (folder / name).chmod(0o755)
-
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command of it."""
-        program, *rest = words
-        env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-        return subprocess.run([self.folder / program, *rest], env=env, capture_output=True, text=True, cwd=self.folder)
-
-    def report(self, *words: str | Path) -> dict[str, Any]:
-        """What a command reports."""
-        done = self.run(*words, "--json")
-        assert done.returncode == 0, done.stderr
-        document: dict[str, Any] = json.loads(done.stdout)
-        return document
+def report(bare: Bare, *words: str | Path) -> dict[str, Any]:
+    """What a command reports."""
+    done = bare.run([*words, "--json"])
+    assert done.status == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.text)
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -103,26 +76,24 @@ def modules() -> set[str]:
 
 def test_all_that_a_node_gets_can_be_imported_and_every_verb_has_its_help(bare: Bare) -> None:
     verbs = {COMMANDS[name]: names for name, names in VERBS.items()}
-    words = ["/usr/bin/python3", "-ISBc", EVERYTHING, str(bare.site), json.dumps(verbs)]
-    done = subprocess.run(words, env={}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Usage: ") == sum(map(len, VERBS.values()))
+    done = process.run([*PYTHON, "-c", EVERYTHING, bare.site, json.dumps(verbs)])
+    assert done.text.count("Usage: ") == sum(map(len, VERBS.values()))
 
 
 def test_the_commands_work_on_a_disk_image(bare: Bare, image: Path, tmp_path: Path) -> None:
-    status = bare.report("proa-agent", "status", "--root", tmp_path, "--disk", image)
+    status = report(bare, "proa-agent", "status", "--root", tmp_path, "--disk", image)
     assert (status["schema"], status["good"]) == ("proa.status/v1", "a")
-    shown = bare.report("proa-disk", "show", image)
+    shown = report(bare, "proa-disk", "show", image)
     assert [one["name"] for one in shown["partitions"]] == list(layout.NAMES)
-    assert bare.report("proa-disk", "plan")["schema"] == "proa.disk/v1"
-    assert bare.report("proa-disk", "grow", "--dry-run", image)["schema"] == "proa.disk/v1"
-    assert bare.report("proa-disk", "reset", "--dry-run", image)["reset"] == "PERSIST"
+    assert report(bare, "proa-disk", "plan")["schema"] == "proa.disk/v1"
+    assert report(bare, "proa-disk", "grow", "--dry-run", image)["schema"] == "proa.disk/v1"
+    assert report(bare, "proa-disk", "reset", "--dry-run", image)["reset"] == "PERSIST"
 
 
 def test_a_node_makes_no_disks(bare: Bare) -> None:
     """pyparted is in no lock of a node: the module that writes partition tables and what needs it stay away."""
-    done = bare.run("proa-disk", "create", "disk.raw")
-    assert "error[TOOL_MISSING]" in done.stderr
+    done = bare.run(["proa-disk", "create", bare.folder / "disk.raw"])
+    assert b"error[TOOL_MISSING]" in done.stderr
     assert not modules() & {"proa.partition.disk.table", "proa.partition.disk.creating"}
 
 

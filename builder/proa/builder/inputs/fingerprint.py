@@ -38,8 +38,7 @@ def code(module: str) -> str:
     found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name, one in imports.reached(module).items():
         found[name] = one.code
-        made_of = {needed for other in one.imports for needed in imports.distributions(other)}
-        found |= {f"{needed} (distribution)": metadata.version(needed) for needed in made_of}
+        found |= {f"{needed} (distribution)": metadata.version(needed) for needed in one.distributions}
     return of(found)
 
 

@@ -48,6 +48,11 @@ class Module:
         """All that it imports."""
         return self.early | self.late
 
+    @property
+    def distributions(self) -> frozenset[str]:
+        """The installed distributions that it imports something of."""
+        return frozenset(one for name in self.imports for one in distributions(name))
+
 
 @functools.cache
 def module(name: str) -> Module | None:
