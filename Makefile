@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ image: setup ## the container image of scheduler and proxy as an OCI layout, wit
 push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:stable
 	@.venv/bin/python -m container.push build/image $(TO)
 
-bench: bench-build bench-install bench-scheduler ## every benchmark
+bench: bench-build bench-install bench-scheduler bench-start ## every benchmark
 
 bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/bench/build.json
 	@.venv/bin/python benchmarks/build.py
@@ -71,6 +71,9 @@ bench-scheduler: setup ## the scheduler on 5,000 nodes and on 50, against raw LI
 
 release: setup ## wheel, sdist, checksums, signature, notes into dist: RELEASE_KEY=release.key, or UNSIGNED=1 (and TESTS=0)
 	@.venv/bin/python -m upkeep.release $(if $(RELEASE_KEY),--key "$(RELEASE_KEY)") $(if $(UNSIGNED),--unsigned $(if $(filter 0,$(TESTS)),--no-tests))
+
+bench-start: setup ## CPU that the node's commands take to start, beyond Python's own; build/bench/start.json; CHECK=1 as above
+	@.venv/bin/python benchmarks/start.py $(if $(CHECK),--check)
 
 clean: ## take away what was built here (not the cache in ~/.cache/proa)
 	rm -rf build dist

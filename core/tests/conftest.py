@@ -18,9 +18,9 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 
 from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.registry import open_target
 from proa.core.oci.retry import Limits
 from proa.core.oci.source import Target, blob_of
+from proa.core.oci.target import open_target
 from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
 from proa.core.runtime.clock import VirtualClock
 

@@ -11,8 +11,9 @@ import click
 from proa.builder.cli.main import registry_options
 from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.registry import open_source, open_target
+from proa.core.oci.registry import open_source
 from proa.core.oci.source import Payload, Target, read_descriptor
+from proa.core.oci.target import open_target
 from proa.core.runtime.cli import run_command
 
 

@@ -1,25 +1,25 @@
-"""What the image has of Python: the locked wheels, and Proa's own packages for the cluster."""
+"""What the image has of Python: the locked wheels, and what the scheduler's command runs of Proa."""
 
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
 import os
+import re
 import sys
-from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from container.debian import PYTHON
 from container.layer import Layer
 from proa.builder.config.architecture import AMD64
+from proa.builder.inputs import imports
 from proa.core.runtime import process
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import Code
 
 SITE: Final = "usr/lib/proa/python"
 LOCK: Final = Path(__file__).parent / "scheduler.lock"
 COMMANDS: Final = {"proa-scheduler": "proa.scheduler.cli.main"}
-_PACKAGES: Final = ("proa.core", "proa.scheduler")
 _LAUNCHER: Final = """\
 #!/usr/bin/python3 -IB
 import sys
@@ -52,16 +52,42 @@ def add(layer: Layer, folder: Path) -> list[str]:
         ProaError: ``MIRROR`` or ``PACKAGES`` from pip, ``INTERNAL`` if Proa's packages are not installed here.
     """
     _install(folder)
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
-        if path.is_file() and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
-            layer.write(f"{SITE}/{name}", path.read_bytes())
-    for name, path in _own():
+    needed = _needed(folder)
+    for name in sorted({str(file) for one in needed.values() for file in one.files or () if ".." not in file.parts}):
+        if not any(fnmatch.fnmatchcase(name, pattern) for pattern in _LEFT_OUT):
+            layer.write(f"{SITE}/{name}", (folder / name).read_bytes())
+    for name, path in own().items():
         layer.write(f"{SITE}/{name}", path.read_bytes())
     for name, module in COMMANDS.items():
         layer.write(f"usr/bin/{name}", _LAUNCHER.format(site=SITE, module=module).encode(), 0o755)
-    lines = LOCK.read_text().splitlines()
-    return [line.removesuffix(" \\").replace("==", "=") for line in lines if "==" in line and line[0].isalnum()]
+    return [f"{name}={one.version}" for name, one in sorted(needed.items())]
+
+
+def own() -> dict[str, Path]:
+    """What the commands of the image run of Proa: the paths below the site folder, and where each file lies here.
+
+    Raises:
+        ProaError: ``INTERNAL`` if Proa is not whole here.
+    """
+    return imports.files(COMMANDS.values(), LOCK)
+
+
+def _needed(folder: Path) -> dict[str, metadata.Distribution]:
+    """The distributions in a folder that the commands import, and what these require, by their canonical names."""
+    there = {imports.canonical(one.metadata["Name"]): one for one in metadata.distributions(path=[str(folder)])}
+    found: dict[str, metadata.Distribution] = {}
+    waiting = [name for one in imports.reached(*COMMANDS.values()).values() for name in one.distributions]
+    while waiting:
+        name = imports.canonical(waiting.pop())
+        if name in there and name not in found:
+            found[name] = there[name]
+            waiting += [_name(line) for line in there[name].requires or () if "extra ==" not in line]
+    return found
+
+
+def _name(requirement: str) -> str:
+    """The distribution that a requirement names (Python packaging user guide, "Dependency specifiers")."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
 
 
 def _install(folder: Path) -> None:
@@ -76,14 +102,3 @@ def _install(folder: Path) -> None:
         said = done.stderr.decode(errors="replace").lower()
         code = Code.MIRROR if "connection" in said or "timed out" in said else Code.PACKAGES
         raise process.failure(done, code)
-
-
-def _own() -> Iterator[tuple[str, Path]]:
-    for package in _PACKAGES:
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ProaError(Code.INTERNAL, f"{package} is not installed", hint="Run make setup.")
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield f"{package.replace('.', '/')}/{path.relative_to(folder)}", path

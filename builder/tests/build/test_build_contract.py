@@ -24,7 +24,7 @@ from proa.builder.build.pipeline import STEPS, Order, build
 from proa.builder.config.loading import load
 from proa.builder.engine import namespace
 from proa.builder.engine.cache import Cache
-from proa.builder.node import accounts
+from proa.builder.node import accounts, software
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT
@@ -240,6 +240,20 @@ def test_the_agent_runs_on_the_images_own_python(tree: Path) -> None:
         (*chroot, "/usr/bin/python3", "-IBc", f"import sys; sys.path.insert(0, '/usr/lib/proa/python'); {stale}")
     )
     assert found.text == "True\n"
+
+
+def test_the_tree_has_of_proa_what_a_node_runs(tree: Path) -> None:
+    site = tree / software.SITE.lstrip("/")
+    names = {str(path.relative_to(tree)) for path in (site / "proa").rglob("*") if path.is_file()}
+    there = {f"/{name}" for name in names if not name.endswith(".pyc")}
+    assert there == {name for name in software.files() if name.startswith(f"{software.SITE}/")}
+    everything = f"""
+import importlib, pathlib, sys
+sys.path.insert(0, {software.SITE!r})
+for path in pathlib.Path({software.SITE!r}).glob("proa/**/*.py"):
+    importlib.import_module(".".join(path.parts[5:]).removesuffix(".py").removesuffix(".__init__"))
+"""
+    run((*namespace.enter(network=False), "chroot", str(tree), "/usr/bin/python3", "-ISBc", everything))
 
 
 def test_bytecode_is_bound_to_nothing_that_changes(tree: Path) -> None:

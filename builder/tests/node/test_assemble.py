@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tomllib
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.builder.config import settings
-from proa.builder.node import assemble, software, system, units, var
+from proa.builder.node import assemble, system, units, var
 from proa.builder.node.tree import Tree
-from proa.builder.steps.software import LOCK
 from proa.core.runtime.errors import ProaError
 
 UID, GID = os.geteuid(), os.getegid()
@@ -61,28 +58,16 @@ def test_var_is_emptied_and_made_again_by_tmpfiles(tree: Tree) -> None:
     assert stat.S_IMODE(copied.stat().st_mode) == 0o640
 
 
-def test_our_units_are_enabled_in_usr(tree: Tree, tmp_path: Path) -> None:
-    unit = tmp_path / "proa-x.service"
-    unit.write_text(
-        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target a.target\nRequiredBy=b.target\n"
+def test_our_units_are_enabled_in_usr(tree: Tree) -> None:
+    tree.write(
+        f"{units.FOLDER}/proa-x.service",
+        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target a.target\nRequiredBy=b.target\n",
     )
-    units.add(tree, [unit])
+    units.enable(tree, "proa-x.service")
     folder = tree.root / "usr/lib/systemd/system"
     assert (folder / "multi-user.target.wants/proa-x.service").readlink() == Path("../proa-x.service")
     assert (folder / "a.target.wants/proa-x.service").resolve() == folder / "proa-x.service"
     assert (folder / "b.target.requires/proa-x.service").is_symlink()
-
-
-def test_a_node_gets_the_agent_and_nothing_that_needs_pyparted() -> None:
-    names = dict(software.sources())
-    assert "proa/agent/install/install.py" in names
-    assert "proa/core/runtime/errors.py" in names
-    assert "proa/partition/boot/statefile.py" in names
-    assert "proa/partition/disk/table.py" not in names
-    assert not [name for name in names if "__pycache__" in name or name.startswith("proa/builder")]
-    for name, path in names.items():
-        if path.suffix == ".py" and not name.endswith(("partition/cli/main.py", "partition/disk/creating.py")):
-            assert "import parted" not in path.read_text()
 
 
 def test_the_files_that_every_node_has() -> None:
@@ -106,33 +91,6 @@ def test_the_agents_settings(tree: Tree, tmp_path: Path, cluster: settings.Clust
         "health": {"check_limit": 7, "units": ["a.service", "b.service"]},
         "cluster": written,
     }
-
-
-def test_the_lock_has_what_the_agent_needs() -> None:
-    """The lock is made from pyproject.toml; a dependency that was added there must be locked too."""
-    locked = set(re.findall(r"^([a-z0-9.-]+)==", LOCK.read_text(), re.MULTILINE))
-    wanted = {
-        re.split(r"[^a-z0-9.-]", line.lower())[0]
-        for line in metadata.requires("proa") or ()
-        if "extra ==" not in line or "extra == 'agent'" in line or 'extra == "agent"' in line
-    }
-    assert {"click", "oras", "pyudev"} <= wanted
-    assert wanted <= locked
-    assert not locked & {"pyparted", "pytest", "pefile"}
-    assert LOCK.read_text().count("--hash=sha256:") > len(locked)
-
-
-def test_the_agents_files_have_the_same_modes_whatever_the_umask_was(tree: Tree, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    (site / "package").mkdir(parents=True)
-    (site / "package" / "module.so").touch(0o700)
-    (site / "package").chmod(0o700)
-    site.chmod(0o700)
-    software.add(tree, site)
-    paths = [tree.path(software.SITE), *(path for _, path in tree.files(software.SITE))]
-    assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
-    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}
-    assert {tree.path(f"/usr/bin/{name}").stat().st_mode & 0o777 for name in ("proa-agent", "proa-disk")} == {0o755}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +16,36 @@ from proa.builder.config import settings
 from proa.builder.config.settings import Config
 from proa.builder.engine.context import Context
 from proa.builder.inputs import fingerprint
+from proa.builder.node import software, units
 from proa.builder.steps.root import ROOT, shaping
+from proa.core.runtime.process import run
+
+REPOSITORY = Path(__file__).parents[3]
+ELSEWHERE = (
+    "agent/proa/agent/testing/synthetic.py",
+    "partition/proa/partition/testing/statecases.py",
+    "partition/proa/partition/disk/table.py",
+    "core/proa/core/oci/upload.py",
+    "builder/proa/builder/steps/root.py",
+    "builder/proa/builder/steps/release.py",
+)
+KEYS = """
+import json, pathlib, sys
+from proa.builder.inputs import fingerprint, imports
+from proa.builder.node import software
+repository = pathlib.Path(sys.argv[1])
+for names in json.loads(sys.argv[2]):
+    for name in names:
+        with (repository / name).open("a") as file:
+            file.write("# A comment.\\n")
+    imports.module.cache_clear()
+    fingerprint.code.cache_clear()
+    files = software.files()
+    assert all(path.is_relative_to(repository) for path in files.values())
+    kept = {place: fingerprint.file(path) for place, path in files.items()}
+    print(fingerprint.of([kept, fingerprint.code("proa.builder.steps.root")]))
+"""
+"""Prints what the root's key has of a repository's code, each time after comments in some more modules."""
 
 
 @pytest.fixture
@@ -67,9 +101,23 @@ def test_every_section_is_one_or_the_other() -> None:
     assert {field.name for field in dataclasses.fields(Config)} == OF_OTHER_STEPS.keys() | OF_THE_ROOT.keys()
 
 
-def test_the_units_of_the_deadline_are_in_the_key(context: Context) -> None:
-    found: Any = ROOT.inputs(context)["deadline"]
-    assert found.keys() == {"proa-deadline.service", "proa-deadline.timer"}
+def test_all_that_a_node_gets_of_proa_is_in_the_key(context: Context) -> None:
+    found: Any = ROOT.inputs(context)["agent"]
+    assert found.keys() == software.files().keys()
+    assert {f"{units.FOLDER}/proa-deadline.{kind}" for kind in ("service", "timer")} < found.keys()
+    assert f"{software.SITE}/proa/agent/daemon/serve.py" in found
+
+
+def test_a_comment_where_no_node_runs_it_leaves_the_key_alone(tmp_path: Path) -> None:
+    """Not in a room for tests, nor in what pushes, nor in the builder; a node's own modules are kept to the byte."""
+    for folder in ("core", "partition", "agent", "builder"):
+        shutil.copytree(REPOSITORY / folder / "proa", tmp_path / folder / "proa")
+    places = os.pathsep.join(str(tmp_path / folder) for folder in ("core", "partition", "agent", "builder"))
+    rounds = [[], ELSEWHERE, ["core/proa/core/oci/remote.py"]]
+    done = run([sys.executable, "-B", "-c", KEYS, tmp_path, json.dumps(rounds)], env={"PYTHONPATH": places})
+    before, elsewhere, there = done.text.split()
+    assert elsewhere == before
+    assert there != before
 
 
 def test_a_file_behind_a_link_is_in_the_key(context: Context) -> None:

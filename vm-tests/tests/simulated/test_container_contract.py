@@ -24,6 +24,7 @@ from proa.core import VERSION
 from proa.core.oci.layoutdir import TAG
 from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
+from proa.scheduler.cli.main import cli
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE, Settings
@@ -40,12 +41,11 @@ ROOT = Path(__file__).parents[3]
 LIMIT = 120 << 20
 PATH = "PATH=/usr/sbin:/usr/bin"
 MODULES = """
-import importlib, pkgutil, sys
-sys.path.insert(0, "/usr/lib/proa/python")
-import proa.core, proa.scheduler
-for package in (proa.core, proa.scheduler):
-    for found in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        importlib.import_module(found.name)
+import importlib, pathlib, sys
+site = pathlib.Path("/usr/lib/proa/python")
+sys.path.insert(0, str(site))
+for path in site.glob("proa/**/*.py"):
+    importlib.import_module(".".join(path.relative_to(site).with_suffix("").parts).removesuffix(".__init__"))
 print(len([name for name in sys.modules if name.startswith("proa.")]))
 """
 WHO = """
@@ -193,10 +193,25 @@ def test_it_prints_manifests_that_run_it_as_its_user(built: Built, tree: Path) -
 
 
 def test_nothing_that_was_left_out_is_missed(tree: Path) -> None:
-    own = len([path for package in ("core", "scheduler") for path in (ROOT / package / "proa" / package).rglob("*.py")])
-    assert int(inside(["/usr/bin/python3", "-IBc", MODULES], tree).text) >= own
+    own = {name for name in software.own() if name.endswith(".py")}
+    assert {
+        str(path.relative_to(tree / software.SITE)) for path in (tree / software.SITE / "proa").rglob("*.py")
+    } == own
+    assert int(inside(["/usr/bin/python3", "-IBc", MODULES], tree).text) == len(own)
+    for verb in cli.commands:
+        assert "Usage: proa-scheduler" in inside(["/usr/bin/proa-scheduler", verb, "--help"], tree).text
     zone = 'import zoneinfo; print(zoneinfo.ZoneInfo("Europe/Berlin"))'
     assert inside(["/usr/bin/python3", "-IBc", zone], tree).text.strip() == "Europe/Berlin"
+
+
+def test_what_no_command_of_it_imports_is_not_there(tree: Path) -> None:
+    """Wheels that the locked ones do not ask for, and modules that only kubectl's plugin or the tests run."""
+    site = tree / software.SITE
+    there = {path.name for path in site.iterdir()} | {path.name for path in (site / "proa").iterdir()}
+    assert {"kubernetes", "click", "core", "scheduler"} <= there
+    assert not there & {"cryptography", "zstandard", "oras", "jsonschema", "cffi", "partition", "agent"}
+    assert not (site / "proa/scheduler/cli/kubectl.py").exists()
+    assert not (site / "proa/scheduler/testing").exists()
 
 
 def test_equal_inputs_give_an_equal_image(built: Built, tmp_path: Path) -> None:

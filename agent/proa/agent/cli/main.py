@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from proa.agent.api.client import Client
-from proa.agent.api.requests import InstallRequest
 from proa.agent.cli.text import describe_change, describe_install, describe_plan, describe_status
 from proa.agent.daemon.signals import stop_on_signals
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import owner
 from proa.agent.node.paths import Paths
-from proa.agent.node.settings import registry_settings
 from proa.core import VERSION
 from proa.core.oci.reference import parse
 from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
@@ -26,6 +24,8 @@ from proa.core.runtime.events import SILENT, Monitor
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
 
 if TYPE_CHECKING:
+    from proa.agent.api.requests import InstallRequest
+    from proa.agent.install.order import InstallOrder
     from proa.agent.node.view import Context
 
 CHANGE: Final = "proa.change/v1"
@@ -137,13 +137,15 @@ def show_status(*, as_json: bool) -> None:
 @where_options
 def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Verify a release and write it to the standby slot. With --reboot it must also be activated."""
+    from proa.agent.api.requests import InstallRequest
+
     run = _run(choices.pop("progress"))
     given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
     request = InstallRequest(**given | {"reference": _absolute(choices["reference"])})
     if dry_run:
         from proa.agent.install.install import plan_only
 
-        plan = plan_only(run.context, request.order(registry_settings(run.paths)))
+        plan = plan_only(run.context, _order(run, request))
         _report("proa.install-plan/v1", plan, as_json, describe_plan)
         return
     with stop_on_signals(run.cancel, remote=run.client is not None):
@@ -241,7 +243,13 @@ def _install(run: _Run, request: InstallRequest) -> dict[str, Any]:
         return _follow(run.client, run.client.post("/v1/install", request.body()), run.monitor)
     from proa.agent.install.install import install
 
-    return install(run.context, request.order(registry_settings(run.paths)))
+    return install(run.context, _order(run, request))
+
+
+def _order(run: _Run, request: InstallRequest) -> InstallOrder:
+    from proa.agent.node.settings import registry_settings
+
+    return request.order(registry_settings(run.paths))
 
 
 def _follow(client: Client, job: dict[str, Any], monitor: Monitor) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from proa.core import VERSION
 from proa.core.artifact import release_artifact
 from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.registry import open_source, open_target
+from proa.core.oci.registry import open_source
+from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.runtime.events import human_bytes, monitor

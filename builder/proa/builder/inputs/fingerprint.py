@@ -6,20 +6,18 @@ the versions of the other distributions that these import. Data files are inputs
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
-import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from proa.builder.inputs import imports
 from proa.core.runtime import process
 
-_OURS: Final = "proa"
 _PACKAGES: Final[Mapping[str, str]] = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
@@ -36,20 +34,11 @@ _PACKAGES: Final[Mapping[str, str]] = {
 
 @functools.cache
 def code(module: str) -> str:
-    """The hash of a module's source and of all that it imports."""
-    found: dict[str, str] = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        if name in found:
-            continue
-        path = _source(name)
-        if path is None:
-            found |= _version(name.split(".", 1)[0])
-            continue
-        data = path.read_bytes()
-        found[name] = hashlib.sha256(data).hexdigest()
-        waiting += _imports(data, name, is_package=path.name == "__init__.py")
+    """The hash of a module's code and of all that it imports; comments are not in it."""
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name, one in imports.reached(module).items():
+        found[name] = one.code
+        found |= {f"{needed} (distribution)": metadata.version(needed) for needed in one.distributions}
     return of(found)
 
 
@@ -94,36 +83,6 @@ def _entry(path: Path) -> str:
     if path.is_symlink():
         return f"link {path.readlink()}"
     return f"{'x' if path.stat().st_mode & 0o100 else '-'} {file(path)}"
-
-
-def _source(module: str) -> Path | None:
-    """The file of a module of ours, or None for a name that is none."""
-    if module.split(".", 1)[0] != _OURS:
-        return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
-
-
-def _version(top: str) -> dict[str, str]:
-    """The versions of the distributions that a top-level module comes from; none for the standard library's."""
-    if top == _OURS or top in sys.stdlib_module_names:
-        return {}
-    return {f"{name} (distribution)": metadata.version(name) for name in _distributions().get(top, ())}
-
-
-_distributions: Final = functools.cache(metadata.packages_distributions)
-
-
-def _imports(source: bytes, module: str, *, is_package: bool) -> Iterable[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def explain(old: Mapping[str, object], new: Mapping[str, object], way: str = "") -> str:

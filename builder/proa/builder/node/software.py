@@ -1,53 +1,52 @@
-"""The agent in the tree: its Python packages below ``/usr/lib/proa/python``, its command and its units."""
+"""The agent in the tree: what a node runs of Proa, below ``/usr/lib/proa/python``, its commands and its units."""
 
 from __future__ import annotations
 
-import importlib.util
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from proa.builder.inputs import imports
 from proa.builder.node import units
 from proa.builder.node.tree import Tree
-from proa.core.runtime.errors import Code, ProaError
 
 SITE: Final = "/usr/lib/proa/python"
+HEALTH: Final = "/usr/lib/proa/health.d"
 COMMANDS: Final = {"proa-agent": "proa.agent.cli.main", "proa-disk": "proa.partition.cli.main"}
 """What a node has in /usr/bin, and the module of each."""
+LOCK: Final = Path(__file__).parent / "agent.lock"
+"""The distributions that a node has beside Proa."""
 _LAUNCHER: Final = """\
-#!/usr/bin/python3 -IB
+#!/usr/bin/python3 -ISB
 import sys
 
-sys.path.insert(0, "/usr/lib/proa/python")
+sys.path.insert(0, "{site}")
 from {module} import main
 
 main()
 """
-_PACKAGES: Final = ("proa.core", "proa.partition", "proa.agent")
-_NOT_ON_NODES: Final = frozenset({"proa/partition/disk/table.py"})
-"""Modules that need pyparted, which no node has."""
-_UNITS: Final = (".service", ".socket", ".timer", ".path", ".mount")
+_BY_PATH: Final = re.compile(rf"{SITE}/(proa/[a-z_/]+)\.py\b")
 _INITRD: Final = Path(__file__).parent.parent / "initrd"
-DEADLINE: Final = (_INITRD / "proa-deadline.service", _INITRD / "proa-deadline.timer")
+_DEADLINE: Final = (_INITRD / "proa-deadline.service", _INITRD / "proa-deadline.timer")
 """Units of the initrd that the root has too, so that the timer which the initrd starts has its unit there."""
 
 
-def sources() -> Iterator[tuple[str, Path]]:
-    """Every file of Proa that a node gets: the path below the site folder, and where it lies here.
+def files() -> dict[str, Path]:
+    """Every file of Proa that a node gets: its place there, and where it lies here.
+
+    These are the agent's units and health checks, and the modules that run on a node: those of the commands, those
+    that a unit or a check starts by their path, and all that these import.
 
     Raises:
-        ProaError: ``INTERNAL`` if a package of Proa is not installed beside the builder.
+        ProaError: ``INTERNAL`` if Proa is not whole here, or one of these cannot run on a node.
     """
-    for package in _PACKAGES:
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise ProaError(Code.INTERNAL, f"{package} is not installed", hint="Install proa[builder].")
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        for path in sorted(folder.rglob("*")):
-            name = f"{package.replace('.', '/')}/{path.relative_to(folder)}"
-            if path.is_file() and "__pycache__" not in path.parts and name not in _NOT_ON_NODES:
-                yield name, path
+    found = {f"{units.FOLDER}/{path.name}": path for path in (*_beside("systemd"), *_DEADLINE)}
+    found |= {f"{HEALTH}/{path.name}": path for path in _beside("health.d")}
+    started = {name.replace("/", ".") for path in found.values() for name in _BY_PATH.findall(path.read_text())}
+    modules = imports.files({*COMMANDS.values(), *started}, LOCK)
+    return found | {f"{SITE}/{name}": path for name, path in modules.items()}
 
 
 def add(tree: Tree, site: Path) -> None:
@@ -59,16 +58,24 @@ def add(tree: Tree, site: Path) -> None:
     """
     shutil.copytree(site, tree.folder(SITE), dirs_exist_ok=True)
     _normalize(tree)
-    files = []
-    for name, path in sources():
-        tree.write(f"{SITE}/{name}", path.read_bytes())
-        if name.startswith("proa/agent/systemd/") and path.suffix in _UNITS:
-            files.append(path)
-        if name.startswith("proa/agent/health.d/"):
-            tree.write(f"/usr/lib/proa/health.d/{path.name}", path.read_bytes(), 0o755)
+    found = files()
+    for name, path in found.items():
+        tree.write(name, path.read_bytes(), 0o755 if name.startswith(f"{HEALTH}/") else 0o644)
     for name, module in COMMANDS.items():
-        tree.write(f"/usr/bin/{name}", _LAUNCHER.format(module=module), 0o755)
-    units.add(tree, [*files, *DEADLINE])
+        tree.write(f"/usr/bin/{name}", launcher(module), 0o755)
+    for name in found:
+        if name.startswith(f"{units.FOLDER}/"):
+            units.enable(tree, name.removeprefix(f"{units.FOLDER}/"))
+
+
+def launcher(module: str, site: str = SITE) -> str:
+    """The program that runs a module's ``main``, with nothing on its path but the standard library and ``site``."""
+    return _LAUNCHER.format(module=module, site=site)
+
+
+def _beside(name: str) -> Iterator[Path]:
+    """What lies in a folder beside the agent's code."""
+    return (path for path in sorted((imports.folder("proa.agent") / name).iterdir()) if path.is_file())
 
 
 def _normalize(tree: Tree) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from proa.builder.config.settings import Units
@@ -14,18 +13,8 @@ FOLDER: Final = "/usr/lib/systemd/system"
 _INSTALL: Final = re.compile(r"^(WantedBy|RequiredBy)=(.*)$", re.MULTILINE)
 
 
-def add(tree: Tree, files: list[Path]) -> None:
-    """Put unit files of ours into the tree, and enable those that say by whom they are wanted.
-
-    The links lie in ``/usr``, under verity: nothing in a node's /etc is needed to start the agent.
-    """
-    for path in sorted(files):
-        tree.write(f"{FOLDER}/{path.name}", path.read_bytes())
-        enable(tree, path.name)
-
-
 def enable(tree: Tree, unit: str) -> None:
-    """Follow a unit's [Install] section with links in ``/usr``."""
+    """Follow a unit's [Install] section with links in ``/usr``, under verity: nothing in a node's /etc is needed."""
     for how, names in _INSTALL.findall(tree.read(f"{FOLDER}/{unit}")):
         for name in names.split():
             kind = "wants" if how == "WantedBy" else "requires"

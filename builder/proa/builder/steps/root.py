@@ -38,8 +38,7 @@ class Root:
             "files": {name: localfiles.key(context.local(name)) for name in _local_files(context.config)},
             "keys": trusted(context),
             "own": fingerprint.tree(system.DATA),
-            "agent": {name: fingerprint.file(path) for name, path in software.sources()},
-            "deadline": {path.name: fingerprint.file(path) for path in software.DEADLINE},
+            "agent": {name: fingerprint.file(path) for name, path in software.files().items()},
             "numbers": numbers(context).text(),
             "epoch": context.epoch,
         }

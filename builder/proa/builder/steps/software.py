@@ -13,10 +13,10 @@ from typing import Final
 
 from proa.builder.engine.context import Context
 from proa.builder.inputs import fingerprint
+from proa.builder.node.software import LOCK
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 
-LOCK: Final = Path(__file__).parent.parent / "node" / "agent.lock"
 _LEFT_OUT: Final = ("bin", "**/tests", "**/__pycache__", "**/*.pyi", "**/*.c", "**/*.h")
 
 

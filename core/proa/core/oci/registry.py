@@ -1,4 +1,4 @@
-"""Opening what a reference names: a registry's repository or an OCI layout folder."""
+"""Opening what a reference names, for reading: a registry's repository or an OCI layout folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.reference import Reference
 from proa.core.oci.retry import DEFAULT_LIMITS, Limits
-from proa.core.oci.source import Source, Target
+from proa.core.oci.source import Source
 from proa.core.runtime.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
@@ -47,30 +47,13 @@ def open_source(
         return LayoutDir(reference)
     from proa.core.oci.remote import RemoteRepository  # here: an HTTP client costs 11 MiB, and folders need none
 
-    return RemoteRepository(reference, _session(reference, access, limits, clock, transport))
+    return RemoteRepository(reference, open_session(reference, access, limits, clock, transport))
 
 
-def open_target(
-    reference: Reference,
-    access: Access = DEFAULT,
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    clock: Clock = SYSTEM,
-    transport: BaseAdapter | None = None,
-) -> Target:
-    """Open what a reference names, for reading and for writing; see :func:`open_source`."""
-    if reference.layout is not None:
-        from proa.core.oci.layoutdir import LayoutDir
-
-        return LayoutDir(reference)
-    from proa.core.oci.upload import WritableRepository
-
-    return WritableRepository(reference, _session(reference, access, limits, clock, transport))
-
-
-def _session(
+def open_session(
     reference: Reference, access: Access, limits: Limits, clock: Clock, transport: BaseAdapter | None
 ) -> Session:
+    """A session with the registry that a reference names; see :func:`open_source`."""
     from proa.core.oci.session import Session
 
     chosen = access.plain_http or access.ca_file or access.cert_file or transport

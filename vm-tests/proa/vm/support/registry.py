@@ -17,8 +17,8 @@ from typing import Self
 
 from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference
-from proa.core.oci.registry import open_target
 from proa.core.oci.source import Target
+from proa.core.oci.target import open_target
 from proa.core.runtime import process
 from proa.core.runtime.clock import SYSTEM, Deadline
 from proa.core.runtime.errors import Code, ProaError
