@@ -148,8 +148,8 @@ def commit_is_ordered(view: View) -> bool:
 
 
 def told(returned: Returned) -> str:
-    """Why a trial came back, with the last word of a kernel that crashed."""
-    return f"{returned.reason}; {returned.kernel[-1]}" if returned.kernel else returned.reason
+    """Why a trial came back; what a kernel that panicked said is a part of the reason."""
+    return returned.reason
 
 
 def _wants(accepted: AcceptedOrder, staging: Staging) -> bool:
