@@ -9,7 +9,7 @@ dump=${PROA_DUMP:-/sys/module/printk/parameters/always_kmsg_dump}
 
 # write FOLDER CAUSE TEXT: the note as a whole, or the one before it.
 write() {
-    text=$(printf %s "$3" | tr '"\\' "'/" | LC_ALL=C tr -cd '[:print:]' | head -c 500)
+    text=$(printf %s "$3" | tr '"' "'" | tr '\134' / | LC_ALL=C tr -cd '[:print:]' | head -c 500)
     printf '{"schema": "proa.try/v1", %s, "cause": "%s", "what": "%s"}\n' "$(cat "$run/try")" "$2" "$text" \
         >"$1/trial.new" && sync "$1/trial.new" && mv "$1/trial.new" "$1/trial" && sync "$1"
 }

@@ -19,6 +19,10 @@ VARIABLE = "PROA_VM_SPEED"
 REFERENCE_SECONDS = 5.0
 """What the measurement gave on the machine that :class:`proa.vm.support.limits.Limits` is written for."""
 _LONGEST = 120.0
+_WATCHDOG = 60
+"""The default of ``health.watchdog``."""
+_WATCHDOG_MAX = 600
+"""The longest that ``health.watchdog`` may be."""
 
 
 @functools.cache
@@ -54,6 +58,15 @@ def known() -> float:
     except ProaError:  # no QEMU here
         kept = None
     return float(kept["factor"]) if kept else 1.0
+
+
+def watchdog_seconds() -> int:
+    """Seconds that a guest's watchdog gets here: PID 1 of a guest that is given no time does not hang.
+
+    Raises:
+        ProaError: as :func:`factor`.
+    """
+    return min(round(_WATCHDOG * max(1.0, factor())), _WATCHDOG_MAX)
 
 
 def limits() -> Limits:

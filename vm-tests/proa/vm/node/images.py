@@ -72,6 +72,7 @@ persist = "128 MiB"
 
 [health]
 deadline = "{deadline} s"
+watchdog = "{watchdog} s"
 
 [build]
 compression = 1
@@ -92,11 +93,15 @@ class Recipe:
     suite: str = "bookworm"
     deadline: float = 1.0
 
+    @property
+    def seconds(self) -> int:
+        """The deadline of a trial on this machine, in steps: a speed measured anew seldom makes another image."""
+        return max(30, math.ceil(TRIAL_SECONDS * self.deadline * calibration.factor() / 30) * 30)
+
     def config(self) -> str:
         """The text of its proa.toml."""
-        seconds = TRIAL_SECONDS * self.deadline * calibration.factor()
-        deadline = max(30, math.ceil(seconds / 30) * 30)  # in steps: a speed measured anew seldom makes another image
-        return _CONFIG.format(unused=UNUSED, name=NAME, version=self.version, suite=self.suite, deadline=deadline)
+        words = {"version": self.version, "suite": self.suite, "deadline": self.seconds}
+        return _CONFIG.format(unused=UNUSED, name=NAME, watchdog=calibration.watchdog_seconds(), **words)
 
 
 RECIPES: Final = {
