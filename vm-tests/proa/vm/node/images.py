@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -79,6 +78,22 @@ compression = 1
 """
 
 
+WATCHDOG_SECONDS: Final = 60
+"""The time of the hardware watchdog on the reference machine."""
+WATCHDOG_MAX: Final = 600
+"""The longest that ``health.watchdog`` may be."""
+
+
+def watchdog(factor: float | None = None) -> int:
+    """The seconds of ``health.watchdog`` here: PID 1 of a guest that the host gives no time does not hang.
+
+    Args:
+        factor: How many times as slowly as the reference this machine runs guests; None for what was measured once.
+    """
+    by = calibration.factor() if factor is None else factor
+    return min(calibration.stretched(WATCHDOG_SECONDS, by), WATCHDOG_MAX)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What is special about an image.
@@ -95,13 +110,13 @@ class Recipe:
 
     @property
     def seconds(self) -> int:
-        """The deadline of a trial on this machine, in steps: a speed measured anew seldom makes another image."""
-        return max(30, math.ceil(TRIAL_SECONDS * self.deadline * calibration.factor() / 30) * 30)
+        """The deadline of a trial on this machine."""
+        return calibration.stretched(TRIAL_SECONDS * self.deadline, calibration.factor())
 
     def config(self) -> str:
         """The text of its proa.toml."""
-        words = {"version": self.version, "suite": self.suite, "deadline": self.seconds}
-        return _CONFIG.format(unused=UNUSED, name=NAME, watchdog=calibration.watchdog_seconds(), **words)
+        words = {"version": self.version, "suite": self.suite, "deadline": self.seconds, "watchdog": watchdog()}
+        return _CONFIG.format(unused=UNUSED, name=NAME, **words)
 
 
 RECIPES: Final = {
