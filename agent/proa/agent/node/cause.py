@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 
 
 class Cause(enum.Enum):
     """The causes that the good slot can tell apart."""
 
     REFUSED = "refused"
-    """The boot loader could not start the kernel image: it is damaged, or its signature is not valid."""
-    INITRD = "initrd"
-    """The initrd failed: it found no disk, no root, or no PERSIST that it could use."""
-    CORRUPT = "corrupt"
-    """The kernel met a block of the root that does not match its signed hash."""
-    PANIC = "panic"
-    """The kernel panicked for another reason."""
-    WATCHDOG = "watchdog"
-    """The hardware watchdog reset the machine: PID 1 had no time, or hung."""
-    EMERGENCY = "emergency"
-    """The system ended in an emergency or rescue shell."""
-    DEADLINE = "deadline"
-    """Time ran out before anything was found wrong: the release is slow, or the machine is."""
-    UNHEALTHY = "unhealthy"
-    """A unit or a check had failed when the time was up."""
-    NO_ORDER = "no-order"
-    """It was healthy, and nobody ordered its commit."""
-    INCONSISTENT = "inconsistent"
-    """Boot loader and boot state did not agree, so the trial ended itself."""
-    ORDERED = "ordered"
-    """Somebody ordered the return."""
-    CUT_OFF = "cut-off"
-    """It had begun and stopped without a word: power, a reset, or a hang where no watchdog tells of it."""
     SILENT = "silent"
-    """The boot loader started it, and its initrd never came as far as PERSIST."""
+    INITRD = "initrd"
+    CORRUPT = "corrupt"
+    PANIC = "panic"
+    WATCHDOG = "watchdog"
+    EMERGENCY = "emergency"
+    DEADLINE = "deadline"
+    UNHEALTHY = "unhealthy"
+    NO_ORDER = "no-order"
+    ORDERED = "ordered"
+    INCONSISTENT = "inconsistent"
+    CUT_OFF = "cut-off"
     UNKNOWN = "unknown"
-    """Nothing could be written down about it."""
+
+    @property
+    def meaning(self) -> str:
+        """What happened, in one sentence."""
+        return _MEANING[self]
+
+
+_MEANING: Mapping[Cause, str] = {
+    Cause.REFUSED: "The boot loader could not start the kernel image: it is damaged, or its signature is not valid.",
+    Cause.SILENT: "The boot loader started the kernel image, and its initrd left no word on PERSIST.",
+    Cause.INITRD: "The initrd failed: it found no disk, root or PERSIST that it could use.",
+    Cause.CORRUPT: "The kernel met a block of the root that does not match its signed hash.",
+    Cause.PANIC: "The kernel panicked for another reason.",
+    Cause.WATCHDOG: "The hardware watchdog reset the machine: the system hung.",
+    Cause.EMERGENCY: "The system ended in an emergency or rescue shell.",
+    Cause.DEADLINE: "Time ran out before anything was found wrong: the release is slow, or the machine is.",
+    Cause.UNHEALTHY: "A unit or a check had failed when the time was up.",
+    Cause.NO_ORDER: "It was healthy, and nobody ordered its commit.",
+    Cause.ORDERED: "Somebody ordered the return.",
+    Cause.INCONSISTENT: "Boot loader and boot state did not agree, so the trial ended itself.",
+    Cause.CUT_OFF: "It stopped without a word: power, a reset, or a hang where no watchdog tells of it.",
+    Cause.UNKNOWN: "Nothing is written down about it.",
+}

@@ -141,22 +141,9 @@ class Rehearsal:
                 record.details["slots"] = _slots(node.status())
         for fault in self.request.breaks:
             with self._step(f"break it: {fault.option}") as record:
-                self._break(node, fault, reference, record, deadline)
+                node.install(reference)
+                break_release(node, fault, deadline, record)
         self._check_console(machine)
-
-    def _break(self, node: Node, fault: Break, reference: str, record: StepRecord, deadline: float) -> None:
-        """See that the new release is whole in the other slot, break its trial, and see why it returns.
-
-        Raises:
-            ProaError: ``REHEARSAL`` when the node does not return, or for another reason than the break.
-        """
-        node.install(reference)
-        broken = break_trial(node, fault.value.apply, deadline)
-        returned = broken.returned
-        details = {"expected": fault.value.what, "cause": returned["cause"], "why": returned["reason"]}
-        record.details |= {**details, "slots": _slots(broken.status)}
-        if problem := fault.value.cause.problem(returned, broken.witness):
-            raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, calibration.known()))
 
     def _check_console(self, machine: Machine) -> None:
         allowed = {sign for fault in self.request.breaks for sign in fault.value.expected}
@@ -189,6 +176,26 @@ def rehearse(request: Request, monitor: Monitor = SILENT) -> dict[str, Any]:
     document = Rehearsal(request, monitor).run()
     monitor.emit(Note(f"report: {request.report / 'report.html'}"))
     return document
+
+
+def break_release(node: Node, fault: Break, deadline: float, record: StepRecord) -> None:
+    """Break the trial of the release that is staged, and see why it comes back.
+
+    Args:
+        node: It runs its good slot.
+        fault: How the trial is broken.
+        deadline: Seconds that the release has to be committed.
+        record: Gets what was found, also when that is wrong.
+
+    Raises:
+        ProaError: ``REHEARSAL`` when the node does not return, or for another reason than the break.
+    """
+    broken = break_trial(node, fault.value.apply, deadline)
+    returned = broken.returned
+    details = {"expected": fault.value.what, "cause": returned["cause"], "why": returned["reason"]}
+    record.details |= {**details, "slots": _slots(broken.status)}
+    if problem := fault.value.cause.problem(returned, broken.witness):
+        raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, calibration.known()))
 
 
 def push(build: Path, registry: LocalRegistry, name: str) -> str:
