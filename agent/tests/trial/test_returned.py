@@ -129,7 +129,7 @@ def test_a_report_has_the_end_of_a_long_log(tmp_path: Path) -> None:
 
 
 def test_what_was_said_last_counts() -> None:
-    lines = ("[ 1.0] proa: one", "[ 2.0] not proa: one", "[ 3.0] proa: two")
+    lines = ("[ 1.0] proa: one", "[ 2.0] not proa: one", "<10>[ 3.0][  T123] proa: two")
     assert (said(lines, "proa: "), said(lines, "other")) == ("proa: two", "")
 
 

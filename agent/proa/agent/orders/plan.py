@@ -147,11 +147,6 @@ def commit_is_ordered(view: View) -> bool:
     )
 
 
-def told(returned: Returned) -> str:
-    """Why a trial came back; what a kernel that panicked said is a part of the reason."""
-    return returned.reason
-
-
 def _wants(accepted: AcceptedOrder, staging: Staging) -> bool:
     return accepted.order.action is Action.STAGE and staging.digest == accepted.digest
 
@@ -166,7 +161,7 @@ def _too_late(accepted: AcceptedOrder, now: Situation) -> Step:
 
 
 def _came_back(returned: Returned) -> End:
-    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), told(returned))
+    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), returned.reason)
 
 
 def _none(_: AcceptedOrder, now: Situation) -> Step:

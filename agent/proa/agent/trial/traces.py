@@ -21,7 +21,8 @@ CARD_RESET: Final = 0x20
 """``WDIOF_CARDRESET`` of ``linux/watchdog.h``: the watchdog reset the machine before this boot."""
 _LINE: Final = 300
 _READ: Final = 1 << 16
-_STAMP: Final = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\] ?")
+_STAMP: Final = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[CT]\d+\])? ?")
+"""Level, time and, with ``CONFIG_PRINTK_CALLER``, who says it."""
 
 
 @dataclass(frozen=True)
