@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from making.markdown import code, page, table
 
+from proa.agent.node.cause import Cause
 from proa.agent.node.states import RULES, NodeState, SlotState, Trigger
 from proa.core.runtime.errors import Code
 
@@ -24,6 +25,9 @@ def agent_states() -> str:
         _transitions(verbs),
         "What happens by itself:",
         _transitions(happenings),
+        "## Why a trial came back",
+        "`returned.cause` of `proa-agent status --json`. The surest trace of the last try counts.",
+        table(["cause", "meaning"], [[code(one.value), one.meaning] for one in Cause]),
     )
 
 

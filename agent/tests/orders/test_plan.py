@@ -19,7 +19,7 @@ from proa.partition.boot.bootstate import Slot
 NEW, OLD = "sha256:" + "2" * 64, "sha256:" + "1" * 64
 ROOT = "ab" * 32
 PROOF = Proof("boot-1", ROOT)
-BACK = Returned("b", "2", ROOT, "2026-01-01T00:00:00+00:00", "not healthy", 1, 1, kernel=("first", "Kernel panic"))
+BACK = Returned("b", "2", ROOT, "2026-01-01T00:00:00+00:00", "not healthy", 1, 1)
 GOOD = Situation(NodeState.GOOD, boot_id="boot-1", root_hash="cd" * 32, booted=Slot.A, good=Slot.A, kept=OLD)
 STAGED = dataclasses.replace(GOOD, state=NodeState.STAGED, staged=NEW)
 ARMED = dataclasses.replace(STAGED, state=NodeState.ARMED, armed=True)
@@ -112,7 +112,7 @@ class TestBoot:
 
     def test_it_came_back(self) -> None:
         step = next_step(accepted(Action.BOOT, begun=True), RETURNED)
-        assert step == End(Result.FAILED, Code.TRIAL_RETURNED, "not healthy; Kernel panic")
+        assert step == End(Result.FAILED, Code.TRIAL_RETURNED, "not healthy")
         waited = dataclasses.replace(BACK, code="NO_COMMIT_ORDER")
         assert (
             end(next_step(accepted(Action.BOOT, begun=True), now(RETURNED, returned=waited)))[1] is Code.NO_COMMIT_ORDER

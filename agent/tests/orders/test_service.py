@@ -287,6 +287,7 @@ class TestCommitByOrder:
         assert trial.reboot() is Slot.A
         returned = trial.record.returned
         assert (returned.code, trial.record.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
+        assert returned.cause == "no-order"
         assert "healthy, but nobody ordered its commit within 540 s" in returned.reason
         assert "NO_COMMIT_ORDER" in describe_status(status(trial.context))
         told = node_status(trial.view)

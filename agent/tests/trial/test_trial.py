@@ -26,7 +26,7 @@ from proa.agent.verbs.status import status
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note
 from proa.core.runtime.files import sha256
-from proa.partition.boot import bootstate
+from proa.partition.boot import bootstate, envblock
 from proa.partition.boot.bootstate import SEQ_MAX, Slot
 from proa.partition.boot.statefile import ENV_OFFSETS
 
@@ -230,7 +230,7 @@ class TestReturn:
         assert trial.reboot() is Slot.A
         returned = trial.record.returned
         assert "not healthy within 540 s" in returned.reason
-        assert returned.failures[0].what == "unit bad.service"
+        assert (returned.failures[0].what, returned.cause) == ("unit bad.service", "unhealthy")
         assert trial.view.node_state() is NodeState.RETURNED
         assert trial.view.slot_state(Slot.B) is SlotState.FAILED
         assert trial.record.last.code == "TRIAL_RETURNED"
@@ -271,7 +271,37 @@ class TestReturn:
         assert trial.state.left == 0
         assert trial.reboot() is Slot.A
         assert "never came as far as its agent; 2 of 2 tries used" in trial.record.returned.reason
+        assert trial.record.returned.cause == "silent"
         assert not trial.state.on_trial, "the agent of the good slot ends what is left of it"
+
+    def test_a_trial_that_only_waits_at_its_deadline_is_not_unhealthy(self, trial: Node, systemctl: Systemctl) -> None:
+        """The release is slow, or the machine is: nothing was found wrong."""
+        systemctl.answer("is-system-running", "starting\n", 1)
+        watch(trial)
+        trial.reboot()
+        returned = trial.record.returned
+        assert (returned.cause, returned.code) == ("deadline", "TRIAL_RETURNED")
+        assert "system: is still starting" in returned.reason
+
+    def test_a_kernel_image_that_cannot_be_started(self, trial: Node) -> None:
+        """GRUB leaves a word beside the state, in the copy that counts."""
+        trial.reboot(agent=False)
+        pair = trial.states.read()
+        block = envblock.assign(pair[pair.copy - 1], bootstate.REFUSED, "0")
+        with trial.part("STATE").open("r+b") as file:
+            file.seek(ENV_OFFSETS[pair.copy - 1])
+            file.write(block)
+        assert trial.reboot() is Slot.A
+        assert (trial.record.returned.cause, trial.record.returned.used) == ("refused", 2)
+        assert not trial.states.read().refused
+
+    def test_what_the_initrd_wrote_down_is_told(self, trial: Node) -> None:
+        trial.reboot(agent=False)
+        note = {"schema": "proa.try/v1", "root_hash": trial.record.trial.root_hash, "seq": trial.state.seq, "left": 0}
+        words = {"cause": "deadline", "what": "the trial was not committed in time; rebooting"}
+        trial.write("persist/.proa/trial", json.dumps(note | words))
+        trial.reboot()
+        assert trial.record.returned.cause == "deadline"
 
     def test_a_trial_that_is_cut_off_tells_what_it_saw(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
@@ -292,6 +322,7 @@ class TestReturn:
         trial.write("var/lib/systemd/pstore/177/001/dmesg-efi_pstore-17700002.enc.z", "no text\n")
         trial.reboot()
         assert trial.record.returned.kernel[-1] == "Kernel panic - not syncing: broken"
+        assert trial.record.returned.cause == "panic"
         assert "Kernel panic" in describe_status(status(trial.context))
 
     def test_what_the_trial_made_of_etc_is_set_aside(self, trial: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -158,7 +159,59 @@ def test_a_broken_good_slot_arms_the_other_one_once(
     after = StateFile(image).current()
     assert after == (bootstate.heal(state) if heals else state)
     assert "it is broken" in (tmp_path / "log").read_text()
+    assert ("the initrd failed (stage" in (tmp_path / "log").read_text()) is (trial == "true")
     assert done.stderr == ""
+
+
+@pytest.fixture
+def note(module: Path, shell: Shell, tmp_path: Path) -> Callable[..., dict[str, object]]:
+    """Runs ``proa-ended.sh`` in a trial; what stands on PERSIST then."""
+    folder = tmp_path / "run/mount/.proa"
+    folder.mkdir(parents=True)
+
+    def call(*words: str) -> dict[str, object]:
+        done = shell(module / "proa-ended.sh", *words, **{"try": '"root_hash": "ab", "seq": 7, "left": 1'})
+        assert (done.returncode, done.stderr) == (0, "")
+        found: dict[str, object] = json.loads((folder / "trial").read_text())
+        assert [path.name for path in folder.iterdir()] == ["trial"]
+        return found
+
+    return call
+
+
+def test_a_try_that_has_begun_is_noted_and_its_end_stands_over_that(
+    note: Callable[..., dict[str, object]], tmp_path: Path
+) -> None:
+    begun = {"schema": "proa.try/v1", "root_hash": "ab", "seq": 7, "left": 1, "cause": "started", "what": ""}
+    assert note("started") == begun
+    assert not (tmp_path / "log").exists()
+    assert note("deadline", "not in time") == begun | {"cause": "deadline", "what": "not in time"}
+    assert (tmp_path / "log").read_text() == "<2>proa: not in time\n"
+
+
+def test_the_first_end_of_a_try_counts(note: Callable[..., dict[str, object]]) -> None:
+    """An emergency shell waits for its reboot; the deadline may pass meanwhile, and PERSIST come up late."""
+    first = note("emergency", "a shell")
+    assert note("deadline", "not in time") == first
+    assert note("started") == first
+
+
+def test_an_end_says_what_no_json_could_hold(note: Callable[..., dict[str, object]]) -> None:
+    said = note("initrd", 'stage "root": \\ no\nroot\x1b ' + "x" * 999)["what"]
+    assert said == "stage 'root': / noroot ".ljust(500, "x")
+
+
+def test_the_kernel_is_told_to_leave_its_messages(module: Path, shell: Shell, tmp_path: Path) -> None:
+    """PERSIST is not mounted yet: nothing else would tell of a deadline."""
+    dump = tmp_path / "dump"
+    dump.write_text("N")
+    text = (module / "proa-ended.sh").read_text()
+    assert "/sys/module/printk/parameters/always_kmsg_dump" in text
+    (module / "try.sh").write_text(f"PROA_DUMP={dump}\n{text}")
+    assert shell(module / "try.sh", "started").returncode == 0
+    assert dump.read_text() == "N", "a trial that goes well leaves none"
+    assert shell(module / "try.sh", "deadline", "late").returncode == 0
+    assert dump.read_text() == "Y\n"
 
 
 SUSPECTS = [

@@ -153,6 +153,30 @@ def test_a_try_that_would_not_count_is_not_made() -> None:
     assert decide(block, b"", Slot.B).trial is False
 
 
+TRIED = BootState(5, Slot.A, Slot.B, 1, alt=True)
+
+
+@pytest.mark.parametrize(
+    ("state", "left", "refused"),
+    [
+        (TRIED, "1", True),
+        (TRIED, "2", False),  # the try before
+        (TRIED, "", False),
+        (BootState(5, Slot.A, None, 1, alt=True), "1", False),
+    ],
+)
+def test_the_last_try_that_never_started_is_told_apart(state: BootState, left: str, refused: bool) -> None:
+    block = envblock.assign(encode(state), bootstate.REFUSED, left)
+    assert block is not None
+    assert bootstate.refused(block) is refused
+    assert decode(block) == state, "it decides nothing"
+    assert not bootstate.refused(encode(state)), "no change of the state keeps it"
+
+
+def test_a_copy_that_is_not_valid_tells_of_no_refusal() -> None:
+    assert not bootstate.refused(b"")
+
+
 def test_every_case_is_decided() -> None:
     for case in all_cases():
         decision = decide(case.copy1 or b"", case.copy2 or b"", Slot.B)

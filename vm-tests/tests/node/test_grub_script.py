@@ -120,6 +120,7 @@ def test_a_trial_that_cannot_be_loaded_uses_up_its_tries(tmp_path: Path, program
         "BOOTED a",
     ]
     assert machine.state.current() == BootState(5, Slot.A, Slot.B, 0, alt=True)
+    assert machine.state.read().refused
 
 
 def test_a_trial_on_a_disk_with_sectors_of_4096_bytes(tmp_path: Path, programs: Programs) -> None:
@@ -129,6 +130,7 @@ def test_a_trial_on_a_disk_with_sectors_of_4096_bytes(tmp_path: Path, programs: 
     machine.kernel(Slot.B)
     assert machine.boot() == ["proa-grub: boot slot=b trial=y left=2 copy=1 rule=trial fallback=", "BOOTED b"]
     assert machine.state.current() == BootState(5, Slot.A, Slot.B, 2, alt=False)
+    assert not machine.state.read().refused
 
 
 def test_a_good_slot_that_cannot_be_loaded_gives_way_to_the_other(tmp_path: Path, programs: Programs) -> None:

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from proa.agent.node.cause import Cause
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine.disks import Disk
 from proa.vm.machine.fleet import Factory
-from proa.vm.node.faults import Break
-from proa.vm.node.images import Images
+from proa.vm.node.expectation import OTHER_REASON
+from proa.vm.node.faults import Break, Broken, break_trial, clear
+from proa.vm.node.images import RECIPES, Images
 from proa.vm.node.node import Node
 
 pytestmark = [pytest.mark.vm, pytest.mark.story]
 
 KERNEL_IMAGES = "/persist/e2e"
-KERNELS = {"doomed": (), "no-initrd": ("rdinit=/bin/false",), "no-init": ("init=/bin/false",)}
+KERNELS = {
+    "doomed": (),
+    "no-initrd": ("rdinit=/bin/false",),
+    "no-init": ("init=/bin/false",),
+    "no-time": ("proa.deadline=1",),
+}
 """Kernel images for slot b: that of the release there, and others with more arguments."""
 CHANGE_ETC = """\
 #!/bin/sh
 grep -q '"trial": true' /run/proa/boot.json || exit 0
 echo changed >/etc/e2e.conf
 echo new >/etc/e2e.new
-echo "not today" >&2
-exit 3
 """
 
 
@@ -40,21 +45,30 @@ class Story:
     node: Node
     folder: Path
 
-    def try_it(self, *, tries: int = 1, spoil: Callable[[], object] = lambda: None) -> Returned:
+    def spoil(self, spoil: Callable[[Node, Slot], object], *, tries: int = 1) -> Return:
         """Arm slot b, spoil it, reboot into it, and wait for slot a."""
-        machine = self.node.machine
-        before = self.node.booted()
-        mark = machine.console.mark()
-        self.node.arm(tries)
-        spoil()
-        machine.succeed("systemctl reboot --no-block")
-        seconds = machine.limits.boot * (tries + 2)
-        booted = self.node.wait_for_slot(Slot.A, after=before.boot_id, seconds=seconds)
-        assert not booted.trial
-        return Returned(self.node.status(), [line.text for line in machine.console.lines[mark:]])
+        return Return(break_trial(self.node, spoil, RECIPES["doomed"].seconds, tries=tries))
 
-    def fault(self, fault: Break) -> Callable[[], None]:
-        return lambda: fault.value.apply(self.node, Slot.B)
+    def broken(self, fault: Break) -> Return:
+        """Break the trial of slot b in one of the ways; the node must say that it was this one, and no other."""
+        back = self.spoil(fault.value.apply)
+        back.check(tries=1)
+        problems = {one: one.value.cause.problem(back.told, back.broken.witness) for one in Break}
+        assert problems.pop(fault) == ""
+        assert all(problem.startswith(OTHER_REASON) for problem in problems.values()), problems
+        return back
+
+    def kernel(self, name: str, *, tries: int = 1) -> Return:
+        """Try another kernel image in slot b, and put the release's own back."""
+
+        def spoil(node: Node, _: Slot) -> None:
+            clear(node)
+            self.put_kernel(name)
+
+        back = self.spoil(spoil, tries=tries)
+        self.put_kernel("doomed")
+        back.check(tries)
+        return back
 
     def put_kernel(self, name: str) -> None:
         """Put another kernel image into slot b: one signed command line for another."""
@@ -70,30 +84,34 @@ class Story:
 
 
 @dataclass
-class Returned:
+class Return:
     """What was seen of a trial that came back."""
 
-    status: dict[str, Any]
-    console: list[str]
+    broken: Broken
 
     @property
-    def told(self) -> dict[str, Any]:
-        return dict(self.status["returned"])
+    def told(self) -> Mapping[str, Any]:
+        return self.broken.returned
+
+    @property
+    def cause(self) -> Cause:
+        return Cause(self.told["cause"])
 
     def tries(self) -> list[str]:
-        """The tries left after each time that GRUB booted the trial."""
-        found = (re.search(r"proa-grub: boot slot=b trial=y left=(\d)", line) for line in self.console)
+        """How many tries were left at each boot of the trial, as GRUB said it."""
+        found = (re.match("proa-grub: boot slot=b trial=y left=(\\d)", line) for line in self.broken.lines)
         return [match[1] for match in found if match]
 
     def shows(self, pattern: str) -> int:
-        return sum(re.search(pattern, line) is not None for line in self.console)
+        return sum(re.search(pattern, line) is not None for line in self.broken.lines)
 
-    def check(self, tries: int = 1) -> None:
+    def check(self, tries: int) -> None:
         """The node is as before, and tells of the trial."""
+        status = self.broken.status
         assert self.tries() == [str(left) for left in range(tries - 1, -1, -1)]
-        assert (self.status["good"], self.status["trial"], self.status["state"]) == ("a", None, "returned")
-        assert self.status["slots"]["b"]["state"] == "failed"
-        assert self.status["last"]["code"] == "TRIAL_RETURNED"
+        assert (status["good"], status["trial"], status["state"]) == ("a", None, "returned")
+        assert status["slots"]["b"]["state"] == "failed"
+        assert status["last"]["code"] == "TRIAL_RETURNED"
         told = self.told
         assert (told["slot"], told["version"], told["tries"], told["used"]) == ("b", "2.0.0", tries, tries)
         assert f"{tries} of {tries} tries used" in told["reason"]
@@ -124,41 +142,32 @@ def test_a_release_that_the_factory_staged_is_known(story: Story) -> None:
     story.upload_kernels()
 
 
-@pytest.mark.bad_signs("kernel-panic", "init-died")
-def test_a_kernel_that_panics_is_tried_three_times(story: Story) -> None:
-    back = story.try_it(tries=3, spoil=lambda: story.put_kernel("no-initrd"))
-    back.check(tries=3)
-    assert back.shows("Kernel panic - not syncing") == 3
-    assert "never came as far as its agent" in back.told["reason"]
-    story.put_kernel("doomed")
+@pytest.mark.bad_signs("kernel-panic")
+def test_a_kernel_that_panics_says_why(story: Story) -> None:
+    back = story.broken(Break.PANIC)
+    assert "the kernel panicked: sysrq triggered crash; 1 of 1" in back.told["reason"]
+    assert any("Kernel panic" in line for line in back.told["kernel"])
 
 
-@pytest.mark.bad_signs("kernel-panic", "init-died")
-def test_a_broken_init_comes_back(story: Story) -> None:
-    back = story.try_it(spoil=lambda: story.put_kernel("no-init"))
-    back.check()
-    assert back.shows("Attempted to kill init") == 1
-    story.put_kernel("doomed")
+def test_a_deadline_that_is_too_short_is_a_cause_of_its_own(story: Story) -> None:
+    """It fires before PERSIST is mounted: what the initrd said then is in the firmware's store."""
+    back = story.kernel("no-time")
+    assert back.cause is Cause.DEADLINE
+    assert back.shows("the trial was not committed in time; rebooting") == 1
+    for fault in Break:
+        assert fault.value.cause.problem(back.told, back.broken.witness), fault
 
 
 @pytest.mark.bad_signs("rcu-stall", "soft-lockup")
 def test_a_system_that_hangs_is_reset_by_the_watchdog(story: Story) -> None:
-    since = len(story.node.machine.events)
-    back = story.try_it(spoil=story.fault(Break.HANG))
-    back.check()
-    assert "WATCHDOG" in {event.name for event in story.node.machine.events[since:]}
+    story.broken(Break.HANG)
 
 
 def test_a_failing_health_check_comes_back_and_takes_its_etc_along(story: Story) -> None:
-    def spoil() -> None:
-        story.fault(Break.UNHEALTHY)()
-        story.node.put_into_etc("proa/health.d/50-broken", CHANGE_ETC, "755")
-
-    back = story.try_it(spoil=spoil)
-    back.check()
+    story.node.put_into_etc("proa/health.d/20-changes", CHANGE_ETC, "755")
+    back = story.broken(Break.UNHEALTHY)
     (failure,) = back.told["failures"]
-    assert (failure["what"], failure["output"]) == ("check 50-broken", "not today")
-    assert "check 50-broken: ended with status 3" in back.told["reason"]
+    assert (failure["what"], failure["output"]) == ("check 50-broken", "this release was broken on purpose")
     machine = story.node.machine
     assert machine.succeed("cat /etc/e2e.conf") == "ours\n"
     machine.fail("test -e /etc/e2e.new")
@@ -167,15 +176,41 @@ def test_a_failing_health_check_comes_back_and_takes_its_etc_along(story: Story)
     assert machine.succeed(f"cat {kept}/e2e.conf {kept}/e2e.new") == "changed\nnew\n"
 
 
+@pytest.mark.bad_signs("signature-refused", "grub-error")
+def test_a_kernel_image_that_is_altered_is_refused(story: Story) -> None:
+    back = story.broken(Break.CORRUPT_UKI)
+    assert back.shows("proa-grub: cannot-load slot=b") == 1
+    assert not back.told["kernel"]
+    story.put_kernel("doomed")
+
+
+@pytest.mark.bad_signs("kernel-panic", "panic-on-verity", "verity-error", "erofs-error")
+def test_a_root_that_is_altered_is_never_used(story: Story) -> None:
+    story.broken(Break.CORRUPT)
+    Break.CORRUPT.value.apply(story.node, Slot.B)  # once more: as it was
+
+
 @pytest.mark.bad_signs("emergency-mode", "failed-unit", "dependency-failed")
 def test_an_emergency_shell_does_not_wait_for_a_person(story: Story) -> None:
-    back = story.try_it(spoil=story.fault(Break.EMERGENCY))
-    back.check()
+    back = story.broken(Break.EMERGENCY)
     assert back.shows("the trial ended in an emergency shell; rebooting") == 1
 
 
 def test_a_trial_without_its_agent_ends_at_the_deadline(story: Story) -> None:
-    back = story.try_it(spoil=story.fault(Break.NO_AGENT))
-    back.check()
+    back = story.broken(Break.NO_AGENT)
     assert back.shows("the trial was not committed in time; rebooting") == 1
-    assert "never came as far as its agent" in back.told["reason"]
+
+
+@pytest.mark.bad_signs("kernel-panic", "init-died")
+def test_a_kernel_that_panics_is_tried_three_times(story: Story) -> None:
+    """So early that nothing can be written down."""
+    back = story.kernel("no-initrd", tries=3)
+    assert back.shows("Kernel panic - not syncing") == 3
+    assert back.cause is Cause.SILENT
+
+
+@pytest.mark.bad_signs("kernel-panic", "init-died")
+def test_a_broken_init_comes_back(story: Story) -> None:
+    back = story.kernel("no-init")
+    assert (back.cause, back.shows("Attempted to kill init")) == (Cause.PANIC, 1)
+    assert "Attempted to kill init" in back.told["reason"]

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from proa.agent.node.cause import Cause
 from proa.core.artifact.schemas import DIGEST, HEX64, Schema, flag, listing, number, record, report, seconds, text
 from proa.core.orders.messages import NodeStatus
 from proa.core.schema.json_schema import json_schema
 from proa.partition.cli.schemas import SLOT
 
+_CAUSES: Final = ", ".join(f"`{cause.value}`" for cause in Cause)
 _API: Final = Path(__file__).with_name("openapi.json")
 _REFERENCE: Final = "#/components/schemas/"
 _WHAT: Final[Mapping[str, str]] = {
@@ -98,9 +100,10 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "tries": "Tries that it had.",
         "used": "Tries that were used.",
         "failures": "What its last look at itself found.",
-        "kernel": "The last messages of a kernel that crashed.",
+        "kernel": "The last messages of the trial's kernel, where its end left them.",
         "etc": "What it changed in /etc: where that is kept, and its files; null if nothing.",
         "code": "`TRIAL_RETURNED`, or `NO_COMMIT_ORDER` for a healthy one that nobody ordered to be committed.",
+        "cause": f"Why, as one word: {_CAUSES}; empty in what an older agent wrote.",
     },
     "Failure": {
         "what": "`unit NAME`, `check NAME` or `system`.",

@@ -12,6 +12,7 @@ from typing import Final
 from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import listen
 from proa.agent.daemon.notify import Notifier
+from proa.agent.node.cause import Cause
 from proa.agent.node.lock import locked
 from proa.agent.node.settings import (
     INITRD_DEADLINE,
@@ -53,7 +54,7 @@ class _Verdict:
     """Why a trial is taken back; empty if it is committed."""
 
     wrong: str = ""
-    code: Code = Code.TRIAL_RETURNED
+    cause: Cause = Cause.INCONSISTENT
 
 
 @dataclass
@@ -184,7 +185,7 @@ class Daemon:
         if not verdict.wrong:
             self._locked(self._commit, _TRIAL_PATIENCE)
             return
-        trial_log.ended(verdict.wrong, verdict.code)
+        trial_log.ended(verdict.wrong, verdict.cause)
         self._locked(lambda: give_up(self.context, verdict.wrong), _TRIAL_PATIENCE)
         change.reboot()
 
@@ -205,12 +206,13 @@ class Daemon:
         """What the last look at a trial means."""
         limit = f"within {checks.settings.deadline:g} s"
         if not health.healthy:
-            return _Verdict(f"not healthy {limit}: {health.summary}")
+            cause = Cause.DEADLINE if health.waiting else Cause.UNHEALTHY
+            return _Verdict(f"not healthy {limit}: {health.summary}", cause)
         if checks.cluster.commit is Commit.ORDER:
             from proa.agent.orders.plan import commit_is_ordered
 
             if not commit_is_ordered(look(self.context)):
-                return _Verdict(f"healthy, but nobody ordered its commit {limit}", Code.NO_COMMIT_ORDER)
+                return _Verdict(f"healthy, but nobody ordered its commit {limit}", Cause.NO_ORDER)
         return _Verdict()
 
     def _commit(self) -> None:

@@ -58,6 +58,16 @@ class Paths:
         return self.state / "trial.json"
 
     @property
+    def last_try(self) -> Path:
+        """What the initrd of a trial wrote down."""
+        return self.root / "persist/.proa/trial"
+
+    @property
+    def watchdogs(self) -> Path:
+        """The kernel's word about each watchdog."""
+        return self.root / "sys/class/watchdog"
+
+    @property
     def lock(self) -> Path:
         """The one lock of everything that changes something."""
         return self.run / "lock"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent.node.failure import Failure
-from proa.agent.node.typed import Count, Hex, Letter, Time, Word, build, checked
+from proa.agent.node.typed import Count, Hex, Label, Letter, Time, Word, build, checked
 from proa.core.runtime import files
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
@@ -107,10 +107,12 @@ class Returned:
     failures: tuple[Failure, ...] = ()
     """What its last look at itself found."""
     kernel: tuple[str, ...] = ()
-    """The last messages of a kernel that crashed."""
+    """The last messages of the trial's kernel, where its end left them."""
     etc: Kept | None = None
     code: Word = Code.TRIAL_RETURNED.name
     """``NO_COMMIT_ORDER`` for a healthy trial that nobody ordered to be committed."""
+    cause: Label = ""
+    """A :class:`proa.agent.node.cause.Cause`; empty in what an older agent wrote."""
 
 
 @dataclass(frozen=True)

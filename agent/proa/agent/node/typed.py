@@ -30,6 +30,8 @@ Letter = Annotated[str, re.compile("[ab]").fullmatch]
 """A slot."""
 Word = Annotated[str, re.compile("[A-Z_]{0,64}").fullmatch]
 """The name of an error's code, which may be one of a newer version; empty for none."""
+Label = Annotated[str, re.compile("[a-z-]{0,64}").fullmatch]
+"""A word of a list that may have grown since; empty for none."""
 Time = Annotated[str, _is_time]
 """A point in time (RFC 3339)."""
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
-from proa.agent.orders.plan import told
 from proa.agent.trial.health import Health
 from proa.core import VERSION
 from proa.core.orders.messages import (
@@ -130,7 +129,7 @@ def _last_error(view: View, accepted: AcceptedOrder | None) -> LastError | None:
     returned = view.record.returned
     by_order = accepted is not None and accepted.order.action is Action.ROLLBACK and accepted.result is Result.DONE
     if returned and not by_order and view.node_state() is NodeState.RETURNED:
-        return LastError(returned.code, _cut(told(returned), 2048))
+        return LastError(returned.code, _cut(returned.reason, 2048))
     return None
 
 

@@ -147,11 +147,6 @@ def commit_is_ordered(view: View) -> bool:
     )
 
 
-def told(returned: Returned) -> str:
-    """Why a trial came back, with the last word of a kernel that crashed."""
-    return f"{returned.reason}; {returned.kernel[-1]}" if returned.kernel else returned.reason
-
-
 def _wants(accepted: AcceptedOrder, staging: Staging) -> bool:
     return accepted.order.action is Action.STAGE and staging.digest == accepted.digest
 
@@ -166,7 +161,7 @@ def _too_late(accepted: AcceptedOrder, now: Situation) -> Step:
 
 
 def _came_back(returned: Returned) -> End:
-    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), told(returned))
+    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), returned.reason)
 
 
 def _none(_: AcceptedOrder, now: Situation) -> Step:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proa.agent.node.bookkeeping import afterwards, amend, remember, remember_slot, result, write_state
+from proa.agent.node.cause import Cause
 from proa.agent.node.record import Record, SlotRecord, TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
@@ -193,7 +194,7 @@ def roll_back(context: Context, view: View) -> Slot:
     """
     slot = view.running.other
     if view.state.on_trial:
-        TrialLog(context, view).ended("taken back by order")
+        TrialLog(context, view).ended("taken back by order", Cause.ORDERED)
     if view.booted:
         mark_leaving(context)
     write_state(view, bootstate.rollback(view.state))

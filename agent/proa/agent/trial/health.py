@@ -11,7 +11,7 @@ from typing import Final
 from proa.agent.node.failure import Failure
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
-from proa.core.runtime.errors import ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.process import run
 
 SYSTEMCTL_LIMIT: Final = 20.0
@@ -32,6 +32,11 @@ class Health:
     def healthy(self) -> bool:
         """Whether the trial may be committed."""
         return not self.failures
+
+    @property
+    def waiting(self) -> bool:
+        """Whether nothing is wrong but that something is not done yet."""
+        return bool(self.failures) and all(failure.waiting for failure in self.failures)
 
     @property
     def summary(self) -> str:
@@ -62,7 +67,7 @@ def unit_failures(settings: HealthSettings) -> list[Failure]:
         ]
         system = _ask("is-system-running")
     except ProaError as error:
-        return [Failure("system", error.message)]
+        return [Failure("system", error.message, waiting=error.code is Code.TIMEOUT)]
     if system in ("initializing", "starting"):
         failures.append(Failure("system", "is still starting", waiting=True))
     elif system == "degraded" and not failed:
@@ -108,7 +113,7 @@ def _check_failure(check: Path, limit: float) -> Failure | None:
     try:
         done = run([check], check=False, timeout=limit, keep=OUTPUT_LIMIT)
     except ProaError as error:
-        return Failure(f"check {check.name}", error.message)
+        return Failure(f"check {check.name}", error.message, waiting=error.code is Code.TIMEOUT)
     if done.status == 0:
         return None
     how = f"ended with status {done.status}" if done.status > 0 else f"was killed by signal {-done.status}"

@@ -10,10 +10,12 @@ import dataclasses
 
 from proa.agent.node.bookkeeping import remember, remember_slot, result, write_state
 from proa.agent.node.boot import own_release
-from proa.agent.node.view import Context, View, known_slot, look
+from proa.agent.node.record import TrialRecord
+from proa.agent.node.view import Context, View, known_slot, look, state_file
 from proa.agent.trial.change import mark_leaving, stop_deadline
 from proa.agent.trial.etc import SetAside, carry_over, lacks_etc, set_aside
-from proa.agent.trial.returned import Traces, has_returned, kernel_messages, report
+from proa.agent.trial.returned import Traces, has_returned, report
+from proa.agent.trial.traces import kernel_messages, load_try, watchdog_fired
 from proa.agent.trial.trial import load_notes
 from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION
 from proa.core.runtime.errors import Code, ProaError
@@ -89,13 +91,26 @@ def _look_back(context: Context, view: View, booted: Slot) -> None:
     trial = view.record.trial
     returned = has_returned(trial, booted, view.boot_id, view.state)
     if trial and returned:
-        _tell_return(context, view, Traces(trial, view.state, load_notes(context.paths), _kernel(context, trial.armed)))
+        _tell_return(context, view, _traces(context, view, trial))
     elif trial and view.problem is None and view.state.good is Slot(trial.slot):
         remember(context, trial=None)  # committed, and cut off before that was recorded
     if view.state.on_trial and view.state.good is booted and (returned or view.state.left == 0):
         write_state(view, bootstate.retire(view.state))
     if view.problem is None and view.report and view.report.trial and view.state.good is booted:
         stop_deadline(context)  # committed, and cut off before that was done
+
+
+def _traces(context: Context, view: View, trial: TrialRecord) -> Traces:
+    paths = context.paths
+    return Traces(
+        trial,
+        view.state,
+        load_notes(paths),
+        kernel=kernel_messages(paths, trial.armed),
+        refused=view.problem is None and state_file(view.disk).read().refused,
+        last_try=load_try(paths),
+        watchdog=watchdog_fired(paths),
+    )
 
 
 def _tell_return(context: Context, view: View, traces: Traces) -> None:
@@ -131,10 +146,6 @@ def _keep_etc(context: Context, view: View, booted: Slot) -> None:
             carry_over(context.paths, booted, other)
         except ProaError as error:
             context.monitor.emit(Note(f"slot {other.value} has no /etc of its own: {error.message}", "warning"))
-
-
-def _kernel(context: Context, since: str) -> tuple[str, ...]:
-    return kernel_messages(context.paths, since)
 
 
 def _tell(context: Context, text: str) -> None:

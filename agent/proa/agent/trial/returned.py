@@ -1,24 +1,33 @@
-"""Why a trial came back: what the boot state, the trial's own notes, and the crashed kernel left behind."""
+"""Why a trial came back: what the boot state, the trial's own notes, its initrd and its kernel left behind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from proa.agent.node.paths import Paths
+from proa.agent.node.cause import Cause
 from proa.agent.node.record import Kept, Returned, TrialRecord
 from proa.agent.trial.etc import SetAside
+from proa.agent.trial.traces import KERNEL_LINES, TryNote, said
 from proa.agent.trial.trial import TrialBoot, TrialNotes
 from proa.core.runtime.errors import Code
-from proa.core.runtime.printable import printable
 from proa.partition.boot.bootstate import BootState, Slot, is_before
 
-KERNEL_LINES: Final = 40
-"""Last kernel messages that a report has."""
-_LINE: Final = 300
-_READ: Final = 1 << 16
+_PANIC: Final = "Kernel panic - not syncing: "
+_ENDS: Final = {
+    Cause.DEADLINE: "the trial was not committed in time",
+    Cause.EMERGENCY: "the trial ended in an emergency shell",
+    Cause.INITRD: "the initrd failed",
+}
+"""How the words begin that the initrd's units leave when they end a try."""
+
+
+class Diagnosis(NamedTuple):
+    """A cause, and what happened in a sentence."""
+
+    cause: Cause
+    what: str
 
 
 @dataclass(frozen=True)
@@ -29,13 +38,19 @@ class Traces:
         trial: The trial as it was armed.
         state: The boot state as this boot found it.
         notes: What the trial wrote down.
-        kernel: The last kernel messages of a crash.
+        kernel: The last kernel messages of the trial, where its end left them.
+        refused: Whether the boot loader could not start the kernel image at the last try.
+        last_try: What the initrd of the last try wrote down.
+        watchdog: Whether the watchdog reset the machine before this boot.
     """
 
     trial: TrialRecord
     state: BootState
     notes: TrialNotes | None
-    kernel: tuple[str, ...]
+    kernel: tuple[str, ...] = ()
+    refused: bool = False
+    last_try: TryNote | None = None
+    watchdog: bool = False
 
     @property
     def boots(self) -> tuple[TrialBoot, ...]:
@@ -43,6 +58,13 @@ class Traces:
         notes = self.notes
         same = notes and (notes.root_hash, notes.seq) == (self.trial.root_hash, self.trial.seq)
         return notes.boots if notes and same else ()
+
+    @property
+    def noted(self) -> TryNote | None:
+        """The note of the last try; none if its initrd never came so far."""
+        note = self.last_try
+        same = note and (note.root_hash, note.seq) == (self.trial.root_hash, self.trial.seq)
+        return note if note and same and (not self.state.on_trial or note.left == self.state.left) else None
 
     @property
     def used(self) -> int:
@@ -64,60 +86,79 @@ def has_returned(trial: TrialRecord | None, booted: Slot | None, boot_id: str, s
     return state.good is booted and booted is Slot(trial.slot).other
 
 
-def reason(traces: Traces) -> str:
-    """Why it came back, in one sentence."""
-    tries = f"{traces.used} of {traces.trial.tries} tries used"
-    last = traces.boots[-1] if traces.boots else None
-    if last is None and traces.state.on_trial:
-        return f"the trial never came as far as its agent; {tries}"
-    if last is None:
-        return f"the trial was taken back, and nothing could be written down about it; {tries}"
-    failures = "; ".join(f"{failure.what}: {failure.why}" for failure in last.failures)
-    if last.outcome:
-        return f"{last.outcome}; {tries}"
-    cut = "the trial was cut off before it was committed"
-    return f"{cut}, its last look found: {failures}; {tries}" if failures else f"{cut}; {tries}"
+def diagnose(traces: Traces) -> Diagnosis:
+    """Why it came back: the surest trace that there is of the last try."""
+    return next(_diagnoses(traces))
+
+
+def _diagnoses(traces: Traces) -> Iterator[Diagnosis]:
+    """What the traces say, the surest one first; there is always one."""
+    if traces.refused:
+        yield Diagnosis(Cause.REFUSED, "the boot loader could not start the trial's kernel image")
+    if traces.boots and (outcome := traces.boots[-1].outcome):
+        yield Diagnosis(_cause(traces.boots[-1]), outcome)
+    yield from _noted(traces)
+    yield from _from_kernel(traces)
+    yield from _silence(traces)
+
+
+def _cause(boot: TrialBoot) -> Cause:
+    """The cause that a trial wrote down; it may run an older or a newer agent than this one."""
+    return next((cause for cause in Cause if cause.value == boot.cause), Cause.UNKNOWN)
+
+
+def _noted(traces: Traces) -> Iterator[Diagnosis]:
+    note = traces.noted
+    for cause in _ENDS:
+        if note and note.cause == cause.value:
+            yield Diagnosis(cause, _sentence(note.what, traces))
+
+
+def _from_kernel(traces: Traces) -> Iterator[Diagnosis]:
+    panic = said(traces.kernel, _PANIC).removeprefix(_PANIC)
+    if panic.startswith("dm-verity"):
+        yield Diagnosis(Cause.CORRUPT, f"a block of the root does not match its signed hash: {panic}")
+    elif panic:
+        yield Diagnosis(Cause.PANIC, f"the kernel panicked: {panic}")
+    for cause, words in _ENDS.items():
+        if told := said(traces.kernel, f"proa: {words}"):
+            yield Diagnosis(cause, _sentence(told.removeprefix("proa: "), traces))
+
+
+def _silence(traces: Traces) -> Iterator[Diagnosis]:
+    """What can be said of a try that ended without a word."""
+    if traces.watchdog:
+        yield Diagnosis(Cause.WATCHDOG, _sentence("the hardware watchdog reset the machine", traces))
+    if traces.boots or traces.noted:
+        yield Diagnosis(Cause.CUT_OFF, _sentence("the trial was cut off before it was committed", traces))
+    if traces.state.on_trial:
+        yield Diagnosis(Cause.SILENT, "its initrd left no word, and the trial never came as far as its agent")
+    yield Diagnosis(Cause.UNKNOWN, "the trial was taken back, and nothing could be written down about it")
+
+
+def _sentence(what: str, traces: Traces) -> str:
+    """What ended a trial from outside, with what was known of it by then."""
+    what = what.removesuffix("; rebooting")
+    if not traces.boots:
+        return f"{what}; it never came as far as its agent"
+    failures = "; ".join(f"{failure.what}: {failure.why}" for failure in traces.boots[-1].failures)
+    return f"{what}, its last look found: {failures}" if failures else what
 
 
 def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
     """The report as ``status`` shows it."""
-    boots = traces.boots
+    boots, diagnosis = traces.boots, diagnose(traces)
     return Returned(
         slot=traces.trial.slot,
         version=traces.trial.version,
         root_hash=traces.trial.root_hash,
         time=time,
-        reason=reason(traces),
+        reason=f"{diagnosis.what}; {traces.used} of {traces.trial.tries} tries used",
         tries=traces.trial.tries,
         used=traces.used,
         failures=boots[-1].failures if boots else (),
-        kernel=traces.kernel,
+        kernel=traces.kernel[-KERNEL_LINES:],
         etc=Kept(str(etc.folder), etc.files) if etc else None,
         code=(boots[-1].code if boots else "") or Code.TRIAL_RETURNED.name,
+        cause=diagnosis.cause.value,
     )
-
-
-def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
-    """The last lines of the newest kernel log that a crash left in pstore since then; empty where there is none.
-
-    systemd-pstore moves records from pstore to /var/lib/systemd/pstore (systemd-pstore.service(8)).
-    """
-    start = datetime.fromisoformat(since).timestamp()
-    try:
-        logs = [path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path, start)]
-        # systemd-pstore puts the pieces together as dmesg.txt and keeps them beside it.
-        newest = max(logs, key=lambda path: (path.name == "dmesg.txt", path.stat().st_mtime), default=None)
-        return _tail(newest) if newest else ()
-    except OSError:
-        return ()
-
-
-def _is_log(path: Path, start: float) -> bool:
-    return path.is_file() and not path.name.endswith(".z") and path.stat().st_mtime >= start
-
-
-def _tail(path: Path) -> tuple[str, ...]:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _READ))
-        lines = file.read(_READ).decode(errors="replace").splitlines()
-    return tuple(printable(line)[:_LINE] for line in lines if line.strip())[-KERNEL_LINES:]

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from proa.agent.node.cause import Cause
 from proa.agent.node.failure import Failure
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
-from proa.agent.node.typed import Count, Word, build
+from proa.agent.node.typed import Count, Label, Word, build
 from proa.agent.node.view import Context, View
 from proa.agent.trial.health import Health
 from proa.core.runtime import files
@@ -40,6 +41,7 @@ class TrialBoot:
         failures: What was wrong at the last look.
         outcome: How it ended, as far as its agent could tell; empty if it was cut off.
         code: The code of an outcome that is told apart from others.
+        cause: Why it came to that, a :class:`proa.agent.node.cause.Cause`.
     """
 
     boot_id: str
@@ -48,6 +50,7 @@ class TrialBoot:
     failures: tuple[Failure, ...] = ()
     outcome: str = ""
     code: Word = ""
+    cause: Label = ""
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,13 @@ class TrialLog:
             if not boot.outcome and health.failures != boot.failures:
                 self._write(dataclasses.replace(boot, failures=health.failures))
 
-    def ended(self, outcome: str, code: Code = Code.TRIAL_RETURNED) -> None:
+    def ended(self, outcome: str, cause: Cause) -> None:
         """Write down how it ended; the first word counts."""
         with _writing:
             boot = self._latest()
             if not boot.outcome:
-                self._write(dataclasses.replace(boot, outcome=outcome, code=code.name))
+                code = Code.NO_COMMIT_ORDER if cause is Cause.NO_ORDER else Code.TRIAL_RETURNED
+                self._write(dataclasses.replace(boot, outcome=outcome, code=code.name, cause=cause.value))
 
     def _boots(self) -> tuple[TrialBoot, ...]:
         """What is written down about this trial."""

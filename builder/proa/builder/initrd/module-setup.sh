@@ -29,7 +29,7 @@ install() {
     inst_simple /usr/lib/os-release /usr/lib/initrd-release
     ln -sf ../usr/lib/initrd-release "$initdir/etc/initrd-release"
 
-    for file in common slot check persist fail state grow; do
+    for file in common slot check persist ended fail state grow; do
         inst_simple "$moddir/proa-$file.sh" "/usr/lib/proa/initrd/proa-$file.sh"
     done
     for file in "$moddir"/*.service "$moddir"/*.timer; do

@@ -60,3 +60,4 @@ if kept slot >"$mark" && sync "$mark" "${mark%/*}"; then
 else
     say "PERSIST cannot be written"
 fi
+[ "$(kept trial)" = false ] || "${0%/*}"/proa-ended.sh started || say "PERSIST: the try could not be noted"

@@ -14,6 +14,7 @@ slot_is_broken() {
 error=$(kept error)
 say "this boot failed (stage: $(kept stage)): ${error:-see the failed units}"
 say "failed: $(systemctl --failed --no-legend --plain | cut -d" " -f1 | tr '\n' " ")"
+[ "$(kept trial)" != true ] || "${0%/*}"/proa-ended.sh initrd "the initrd failed (stage: $(kept stage)): ${error:-a unit failed}"
 if slot_is_broken && [ "$(kept trial)" = false ]; then
     proa_state_heal "$(kept state)" "$(kept slot)" && say "the other slot is known to be good: trying it once"
 fi

@@ -107,6 +107,8 @@ open_root() {
 # lie in /run, so they outlive the switch of root and need nothing of the release.
 begin_trial() {
     units=/run/systemd/system
+    keep try "\"root_hash\": \"$root_hash\", \"seq\": $SEQ, \"left\": $left"
+    cp /usr/lib/proa/initrd/proa-ended.sh "$run/ended.sh"
     mkdir -p "$units/proa-deadline.timer.d" "$units/emergency.service.d" "$units/rescue.service.d"
     cp /usr/lib/systemd/system/proa-deadline.timer /usr/lib/systemd/system/proa-deadline.service "$units/"
     printf '[Timer]\nOnBootSec=\nOnBootSec=%ss\n' "$(argument proa.deadline)" >"$units/proa-deadline.timer.d/time.conf"

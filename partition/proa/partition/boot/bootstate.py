@@ -27,6 +27,9 @@ TRIES_MAX = 3
 NO_TRIAL = "n"
 """TRY when no slot is on trial."""
 
+REFUSED = "REFUSED"
+"""A variable beside the state: LEFT at the last try whose kernel image GRUB could not start. It decides nothing."""
+
 COPIES = (1, 2)
 """The copies are called by these numbers: ``/env1`` and ``/env2``."""
 
@@ -153,6 +156,16 @@ def pick(copy1: bytes, copy2: bytes) -> tuple[int | None, BootState | None]:
     if first is None or (second is not None and (second.seq, -second.left) > (first.seq, -first.left)):
         return (None, None) if second is None else (2, second)
     return 1, first
+
+
+def refused(block: bytes) -> bool:
+    """Whether GRUB could not start the kernel image at the last try of the trial that this copy counts.
+
+    Every change of the state writes a new block, so what an earlier trial left is gone.
+    """
+    state = decode(block)
+    left = envblock.parse(block).get(REFUSED.encode(), b"").decode("latin-1")
+    return state is not None and state.on_trial and left == str(state.left)
 
 
 class Boots(enum.Enum):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.partition.boot.bootstate import FIELDS, RULES, TRIES_MAX, Boots, Otherwise, Rule, Slot
+from proa.partition.boot.bootstate import FIELDS, REFUSED, RULES, TRIES_MAX, Boots, Otherwise, Rule, Slot
 from proa.partition.boot.statefile import ENV_FILES
 
 PREFIX = "proa-grub:"
@@ -56,7 +56,7 @@ def script(default: Slot, *, pause: int = PAUSE) -> str:
         default: The slot that boots when neither copy is valid.
         pause: Seconds before the reboot when nothing could be booted.
     """
-    return "\n".join([*_head(), decision_script(), *_loader(), *_main(default, pause), ""])
+    return "\n".join([*_head(), decision_script(), *_loader(), *_note_refusal(), *_main(default, pause), ""])
 
 
 def decision_script() -> str:
@@ -224,6 +224,13 @@ def _loader() -> Iterator[str]:
     return _function("proa_load", body)
 
 
+def _note_refusal() -> Iterator[str]:
+    """``proa_note_refusal`` writes down that this try never started, so that the good slot can tell why it ended."""
+    note = f'save_env --file "$proa_file" {REFUSED}'
+    failed = f'echo "{PREFIX} write-failed copy=$proa_copy"'
+    return _function("proa_note_refusal", [f'set {REFUSED}="$proa_left"', f"if {note}; then true; else {failed}; fi"])
+
+
 def _main(default: Slot, pause: int) -> list[str]:
     state = f"($proa_disk,gpt{STATE_NUMBER})"
     files = " ".join(f'"{state}{name}"' for name in ENV_FILES)
@@ -232,6 +239,7 @@ def _main(default: Slot, pause: int) -> list[str]:
         """if regexp --set=1:proa_disk '^\\(([a-z0-9]+),' "$cmdpath"; then""",
         f"  proa_decide {files} {default.value}",
         '  proa_load "$proa_slot"',
+        '  if [ "$proa_trial" = y ]; then proa_note_refusal; fi',
         '  if [ -n "$proa_fallback" ]; then proa_load "$proa_fallback"; fi',
         f'else echo "{PREFIX} no-disk cmdpath=$cmdpath"',
         "fi",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from proa.partition.boot import envblock
 from proa.partition.boot.bootstate import (
     FIELDS,
+    REFUSED,
     RULES,
     SEQ_MAX,
     TRANSITIONS,
@@ -61,6 +62,9 @@ def _format() -> Iterator[str]:
             ["Variable", "Values", "Meaning"],
             [[f"`{field.name}`", _values(field.letters), field.meaning] for field in FIELDS],
         ),
+        f"Beside them GRUB may leave `{REFUSED}`: the value of `LEFT` at the last try whose kernel image could not be"
+        " started. It decides nothing; the good slot's agent reads it to tell why the trial came back.",
+        "",
         "A copy is valid when every variable has one of its values and `END` equals `SEQ`. A variable that is assigned"
         " twice has its last value. The valid copy with the higher `SEQ` counts; at equal `SEQ` the one with the lower"
         " `LEFT`, because GRUB can count tries down but cannot count `SEQ` up; at equal `LEFT` copy 1.",

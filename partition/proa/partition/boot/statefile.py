@@ -58,6 +58,11 @@ class Pair(NamedTuple):
         """What the copy that counts says."""
         return bootstate.pick(*self)[1]
 
+    @property
+    def refused(self) -> bool:
+        """Whether GRUB could not start the kernel image at the last try of the trial (:func:`bootstate.refused`)."""
+        return self.copy is not None and bootstate.refused(self[self.copy - 1])
+
 
 @dataclass(frozen=True)
 class StateFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Final
 from proa.builder.config.profiles import CONFIG
 from proa.core.runtime.events import SILENT, Monitor
 from proa.vm.machine import calibration
-from proa.vm.node.images import UNUSED, command
+from proa.vm.node.images import UNUSED, command, watchdog
 from proa.vm.support.tools import go_tool
 
 PROFILE: Final = "kubernetes-node"
@@ -59,29 +58,31 @@ class Recipe:
         mute: Whether its kubelet never says anything.
         panics: Whether its kernel panics once the node is up.
         disk: Whether a disk image is made too: what nodes boot at first.
+        says: A regular expression: what the node says of a trial of it that came back, error code first.
     """
 
     version: str
     disk: bool = False
     mute: bool = False
     panics: bool = False
+    says: str = ""
 
 
 RECIPES: Final[Mapping[str, Recipe]] = {
     "v1": Recipe("1.0.0", disk=True),
     "v2": Recipe("2.0.0"),
-    "mute": Recipe("3.0.0", mute=True),
-    "panic": Recipe("3.0.1", panics=True),
+    "mute": Recipe("3.0.0", mute=True, says="^NO_COMMIT_ORDER healthy, but nobody ordered its commit"),
+    "panic": Recipe("3.0.1", panics=True, says="^TRIAL_RETURNED the kernel panicked: sysrq triggered crash"),
 }
 """The releases by the name of their folder, in the order in which they are built."""
 
 
 def config(profile: str, recipe: Recipe) -> str:
     """The text of a release's proa.toml, made of the profile's."""
-    deadline = math.ceil(TRIAL_SECONDS * max(1.0, calibration.factor()) / 60) * 60
+    deadline = calibration.stretched(TRIAL_SECONDS, calibration.factor())
     changes = {
         '\nversion = "1.0.0"': f'\nversion = "{recipe.version}"',
-        "[health]\n": f'[health]\ndeadline = "{deadline} s"\n',
+        "[health]\n": f'[health]\ndeadline = "{deadline} s"\nwatchdog = "{watchdog()} s"\n',
         'mask = ["getty@tty1.service"]': 'mask = ["getty@tty1.service", "serial-getty@ttyS0.service"]',
     }
     if recipe.mute:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from proa.vm.cluster.story import ProofStory
 from proa.vm.cluster.timeline import Sight, Timeline, look, turns
 from proa.vm.kube.api import Object
 from proa.vm.machine import calibration
+from proa.vm.node.expectation import OTHER_REASON
 from proa.vm.node.rehearse import push
 from proa.vm.support.report import StepRecord, Story
 
@@ -59,14 +61,16 @@ class Release:
         name: What it is called in the report.
         out: The folder that ``proa-build image`` has made.
         version: Its version.
+        says: A regular expression: what a node says of a trial of it that came back; empty if that is not known.
     """
 
     name: str
     out: Path
     version: str
+    says: str = ""
 
     @classmethod
-    def of(cls, name: str, out: Path) -> Release:
+    def of(cls, name: str, out: Path, says: str = "") -> Release:
         """A build by its output folder.
 
         Raises:
@@ -77,7 +81,7 @@ class Release:
         except (OSError, ValueError, KeyError) as error:
             hint = "Give the output folder of proa-build image."
             raise ProaError(Code.FILE_MISSING, "this is not what a build leaves", at=out, hint=hint) from error
-        return cls(name, out, version)
+        return cls(name, out, version, says)
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,9 @@ class Proof:
             raise ProaError(Code.REHEARSAL, f"moved: {sorted(moved)}\n  " + "\n  ".join(wrong), at=record.name)
         status = self.cluster.plane.api.get(_PATH)["status"]
         (canary_node,) = moved
-        record.details |= {"canary": canary_node, "halted": status["halted"], "node_says": after[canary_node].error}
+        said = after[canary_node].error
+        record.details |= {"canary": canary_node, "halted": status["halted"], "node_says": said}
+        check_return(broken, said)
         self._target(good)
         self._until(lambda: self._ends("Complete"), "the way back to the good release", 600)
 
@@ -361,6 +367,20 @@ class Proof:
                 raise ProaError(Code.REHEARSAL, f"{name}: the service did not always answer", at=self.folder)
             if not fetches and max(record.details["bytes_fetched"].values()) > _SMALL:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
+
+
+def check_return(broken: Release, said: str) -> None:
+    """Check that a broken release came back because of what is broken in it.
+
+    Args:
+        broken: The release.
+        said: The node's last error: its code, then its message.
+
+    Raises:
+        ProaError: ``REHEARSAL``.
+    """
+    if not re.search(broken.says, said):
+        raise ProaError(Code.REHEARSAL, f"{broken.name} {OTHER_REASON}: {said or 'none is told'}", at=broken.out)
 
 
 _SMALL: Final = 1 << 20

@@ -39,7 +39,7 @@ def cli(short: bool, fault: str | None, memory: int) -> None:
     say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {folder}/.")
     images = FOLDER.resolve() / "images"
     built = proofimages.build(images, wanted, monitor=monitor("auto"), tell=lambda name: say(f"        build {name}"))
-    releases = {name: Release(name, out, proofimages.RECIPES[name].version) for name, out in built.items()}
+    releases = {name: Release.of(name, out, proofimages.RECIPES[name].says) for name, out in built.items()}
     broken = tuple(releases[name] for name in wanted[2:])
     names, followers = (NAMES[:2], NAMES[:1]) if short else (NAMES, ())
     returns, retries = not short and not fault, 2 if fault else 0

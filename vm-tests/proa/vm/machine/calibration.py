@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import tempfile
 import time
@@ -19,6 +20,7 @@ VARIABLE = "PROA_VM_SPEED"
 REFERENCE_SECONDS = 5.0
 """What the measurement gave on the machine that :class:`proa.vm.support.limits.Limits` is written for."""
 _LONGEST = 120.0
+STEP_SECONDS = 30
 
 
 @functools.cache
@@ -54,6 +56,24 @@ def known() -> float:
     except ProaError:  # no QEMU here
         kept = None
     return float(kept["factor"]) if kept else 1.0
+
+
+def now() -> float:
+    """The factor as it is at this moment, where other work is done beside it, but never less than :func:`factor`.
+
+    Raises:
+        ProaError: as :func:`factor`.
+    """
+    return factor() if os.environ.get(VARIABLE) else max(factor(), measure() / REFERENCE_SECONDS)
+
+
+def stretched(seconds: float, by: float) -> int:
+    """The seconds that a guest's own deadline gets on a machine that is ``by`` times slower than the reference.
+
+    In steps, so that a factor measured anew seldom makes another image; a machine that is faster gets no less, for it
+    may be shared with other guests.
+    """
+    return math.ceil(seconds * max(1.0, by) / STEP_SECONDS) * STEP_SECONDS
 
 
 def limits() -> Limits:

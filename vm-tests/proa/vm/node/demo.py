@@ -18,28 +18,34 @@ from typing import Any
 import click
 
 from proa.core.runtime import process
-from proa.core.runtime.errors import ProaError
+from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import StepFinished, StepStarted, human_bytes, monitor
 from proa.partition.boot.bootstate import Slot
-from proa.vm.machine import accel
+from proa.vm.machine import accel, calibration
 from proa.vm.machine.disks import Disk
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
+from proa.vm.node.expectation import Witness, hint
+from proa.vm.node.faults import BROKEN_CHECK, BROKEN_CHECK_STATUS, Break
+from proa.vm.node.images import watchdog
 from proa.vm.node.node import Node
 from proa.vm.support.registry import LocalRegistry
 from proa.vm.support.report import StepRecord, Story
 
 FOLDER = Path("build/demo")
-_BROKEN_CHECK = """
+_BROKEN_CHECK = f"""
 [[check]]
-name = "50-broken"
+name = "{BROKEN_CHECK}"
 content = '''
 #!/bin/sh
 echo "this release was broken on purpose" >&2
-exit 1
+exit {BROKEN_CHECK_STATUS}
 '''
 """
-_SHORT_DEADLINE = '[health]\ndeadline = "4 min"\n'
+TRIAL_SECONDS = 600
+"""The deadline of a trial on the reference machine."""
+BROKEN_SECONDS = 240
+"""The same of the broken release, whose trial lasts until then."""
 
 
 @dataclass
@@ -49,6 +55,8 @@ class Demo:
     folder: Path
     story: Story = field(default_factory=lambda: Story("proa.demo/v1", "Proa: one node's life"))
     consoles: dict[str, str] = field(default_factory=dict)
+    slowness: float = 1.0
+    """How many times as slowly as the reference this machine runs guests."""
 
     @property
     def keys(self) -> Path:
@@ -61,7 +69,9 @@ class Demo:
         Raises:
             ProaError: What went wrong.
         """
+        self.slowness = calibration.now()
         say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {self.folder}/.")
+        say(f"   Guests take {self.slowness:.1f} times as long here as on the reference; deadlines are made to fit.")
         with self.story.written(self.folder, self.consoles, say):
             self._keys()
             for version in ("1.0.0", "2.0.0", "3.0.0"):
@@ -94,12 +104,18 @@ class Demo:
             self._command("write proa.toml", "proa-build", "init", str(config.parent))
         if version == "3.0.0":
             say("   Version 3.0.0 is broken on purpose: its health check always fails.")
-            config = config.with_name("broken.toml")
-            text = (config.parent / "proa.toml").read_text()
-            config.write_text(text.replace("[health]\n", _SHORT_DEADLINE) + _BROKEN_CHECK)
+        config = self._config(config, broken=version == "3.0.0")
         words = ["proa-build", "image", "-c", str(config), "-o", str(self._out(version)), "--version", version]
         with self._shown(f"build {version}", *words, "--keys", str(self.keys)) as (record, built):
             record.details |= {"root_hash": built["root_hash"], "sizes": built["sizes"]}
+
+    def _config(self, template: Path, *, broken: bool) -> Path:
+        """The user's proa.toml with deadlines that fit this machine; and what is broken, if it is."""
+        seconds = calibration.stretched(BROKEN_SECONDS if broken else TRIAL_SECONDS, self.slowness)
+        health = f'[health]\ndeadline = "{seconds} s"\nwatchdog = "{watchdog(self.slowness)} s"\n'
+        config = template.with_name("broken.toml" if broken else "demo.toml")
+        config.write_text(template.read_text().replace("[health]\n", health) + (_BROKEN_CHECK if broken else ""))
+        return config
 
     def _out(self, version: str) -> Path:
         return self.folder / version
@@ -132,6 +148,7 @@ class Demo:
             node.wait_for_slot(second.slot, after=second.boot_id)
             status = node.status()
             record.details |= slots(status) | {"why": status["returned"]}
+            check_return(status, self.slowness)
         machine.shutdown()
 
     def _push(self, registry: LocalRegistry, version: str) -> str:
@@ -176,6 +193,19 @@ class Demo:
         with self.story.step(name) as record:
             yield record
         shown.emit(StepFinished(name, record.seconds, detail=str(record.details.get("slots", ""))))
+
+
+def check_return(status: dict[str, Any], slowness: float) -> None:
+    """Check that the broken release came back because it is broken.
+
+    Raises:
+        ProaError: ``REHEARSAL``.
+    """
+    returned = status["returned"]
+    if not returned:
+        raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
+    if problem := Break.UNHEALTHY.value.cause.problem(returned, Witness()):
+        raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, slowness))
 
 
 def slots(status: dict[str, Any]) -> dict[str, str]:

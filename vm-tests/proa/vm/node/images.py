@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -72,10 +71,27 @@ persist = "128 MiB"
 
 [health]
 deadline = "{deadline} s"
+watchdog = "{watchdog} s"
 
 [build]
 compression = 1
 """
+
+
+WATCHDOG_SECONDS: Final = 60
+"""The time of the hardware watchdog on the reference machine."""
+WATCHDOG_MAX: Final = 600
+"""The longest that ``health.watchdog`` may be."""
+
+
+def watchdog(factor: float | None = None) -> int:
+    """The seconds of ``health.watchdog`` here: PID 1 of a guest that the host gives no time does not hang.
+
+    Args:
+        factor: How many times as slowly as the reference this machine runs guests; None for what was measured once.
+    """
+    by = calibration.factor() if factor is None else factor
+    return min(calibration.stretched(WATCHDOG_SECONDS, by), WATCHDOG_MAX)
 
 
 @dataclass(frozen=True)
@@ -92,11 +108,15 @@ class Recipe:
     suite: str = "bookworm"
     deadline: float = 1.0
 
+    @property
+    def seconds(self) -> int:
+        """The deadline of a trial on this machine."""
+        return calibration.stretched(TRIAL_SECONDS * self.deadline, calibration.factor())
+
     def config(self) -> str:
         """The text of its proa.toml."""
-        seconds = TRIAL_SECONDS * self.deadline * calibration.factor()
-        deadline = max(30, math.ceil(seconds / 30) * 30)  # in steps: a speed measured anew seldom makes another image
-        return _CONFIG.format(unused=UNUSED, name=NAME, version=self.version, suite=self.suite, deadline=deadline)
+        words = {"version": self.version, "suite": self.suite, "deadline": self.seconds, "watchdog": watchdog()}
+        return _CONFIG.format(unused=UNUSED, name=NAME, **words)
 
 
 RECIPES: Final = {

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proa.agent.node.settings import INITRD_DEADLINE
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine.machine import Machine
@@ -76,6 +78,16 @@ class Node:
             raise ProaError(Code[document["code"]], document["message"], at=command, hint=document["hint"])
         return dict(document)
 
+    def trial_deadline(self) -> float:
+        """Seconds in which the running release must be committed when it is tried, by its signed command line.
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        line = self.machine.succeed("cat /proc/cmdline")
+        given = [word.partition("=")[2] for word in line.split() if word.startswith("proa.deadline=")]
+        return float(given[-1]) if given else INITRD_DEADLINE
+
     # acting
 
     def trust_registry(self, registry: LocalRegistry) -> None:
@@ -124,25 +136,40 @@ class Node:
         """Wait until another boot than ``after`` (a boot id) runs ``slot`` as the good one, with its agent answering.
 
         Raises:
-            ProaError: ``TIMEOUT``, or ``CONSOLE`` when the machine ended.
+            ProaError: ``REHEARSAL`` when the other slot runs as the good one, and says why if a trial came back;
+                ``TIMEOUT``, or ``CONSOLE`` when the machine ended.
         """
         machine = self.machine
         what = f"{machine.name}: slot {slot.value} committed"
         deadline = machine.limits.deadline("boot", what, seconds or machine.limits.boot * 3)
         while True:
+            settled = None
             with contextlib.suppress(ProaError):
                 machine.wait_for_boot(deadline.remaining)
                 seen = self.booted()
-                if seen.boot_id != after and seen.slot is slot and self._is_good(slot):
-                    return seen
+                settled = self._settled(seen.slot) if seen.boot_id != after else None
+            if settled and seen.slot is slot:
+                return seen
+            if settled:
+                raise self._wrong_slot(settled, what)
             if not machine.running:
                 raise ProaError(Code.CONSOLE, f"{what}: the machine ended", hint=machine.console.tail())
             if deadline.passed:
                 raise ProaError(Code.TIMEOUT, f"{what}: not in {deadline.seconds:.0f} s", hint=machine.console.tail())
             machine.clock.sleep(_POLL_SECONDS)
 
-    def _is_good(self, slot: Slot) -> bool:
-        """Asks the agent last: in an emulated machine its answer takes seconds."""
+    def _settled(self, slot: Slot) -> dict[str, Any] | None:
+        """The status once the running slot is the good one and its agent serves; the agent, slow in emulation, is last.
+
+        Raises:
+            ProaError: ``TOOL`` while the agent does not serve, or a trial waits for its commit; ``NETWORK``.
+        """
         self.machine.succeed(_SETTLED)
         status = self.status()
-        return bool(status["good"] == slot.value and status["state"] not in ("trial", "leaving"))
+        return status if status["good"] == slot.value and status["state"] not in ("trial", "leaving") else None
+
+    def _wrong_slot(self, status: Mapping[str, Any], what: str) -> ProaError:
+        returned = status["returned"]
+        why = f"the trial came back: {returned['cause']}: {returned['reason']}" if returned else "it was committed"
+        told = f"{what}: slot {status['good']} runs, {why}"
+        return ProaError(Code.REHEARSAL, told, hint=self.machine.console.tail())

@@ -16,12 +16,12 @@ from proa.core.oci.registry import open_source
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, Note, step
 from proa.core.runtime.files import os_errors
-from proa.partition.boot.bootstate import Slot
-from proa.vm.machine import firmware
+from proa.vm.machine import calibration, firmware
 from proa.vm.machine.disks import Disk
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
-from proa.vm.node.faults import Break
+from proa.vm.node.expectation import hint
+from proa.vm.node.faults import Break, break_trial
 from proa.vm.node.node import Node
 from proa.vm.support.registry import LocalRegistry
 from proa.vm.support.report import StepRecord, Story
@@ -127,8 +127,12 @@ class Rehearsal:
         with self._step("try it and commit") as record:
             node.arm()
             machine.succeed("systemctl reboot --no-block")
+            began = machine.clock.monotonic()
             now = node.wait_for_slot(first.slot.other, after=first.boot_id)
-            record.details["slots"] = _slots(node.status())
+            took, deadline = machine.clock.monotonic() - began, node.trial_deadline()
+            record.details |= {"slots": _slots(node.status()), "trial": {"seconds": round(took), "deadline": deadline}}
+            if took > deadline / 2:
+                self._warn(f"the trial took {took:.0f} s of its {deadline:.0f} s: on a busier machine it comes back")
         if self.request.breaks:
             with self._step("roll back by order") as record:
                 node.agent("rollback")
@@ -137,21 +141,9 @@ class Rehearsal:
                 record.details["slots"] = _slots(node.status())
         for fault in self.request.breaks:
             with self._step(f"break it: {fault.option}") as record:
-                record.details |= self._break(node, fault, reference, first.slot)
+                node.install(reference)
+                break_release(node, fault, deadline, record)
         self._check_console(machine)
-
-    def _break(self, node: Node, fault: Break, reference: str, good: Slot) -> dict[str, Any]:
-        """See that the new release is whole in the other slot, break its trial, and wait for the return."""
-        before = node.booted()
-        node.install(reference)
-        node.arm()
-        fault.value.apply(node, good.other)
-        node.machine.succeed("systemctl reboot --no-block")
-        node.wait_for_slot(good, after=before.boot_id, seconds=node.machine.limits.boot * 4)
-        status = node.status()
-        if not status["returned"]:
-            raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
-        return {"expected": fault.value.what, "why": status["returned"]["reason"], "slots": _slots(status)}
 
     def _check_console(self, machine: Machine) -> None:
         allowed = {sign for fault in self.request.breaks for sign in fault.value.expected}
@@ -184,6 +176,26 @@ def rehearse(request: Request, monitor: Monitor = SILENT) -> dict[str, Any]:
     document = Rehearsal(request, monitor).run()
     monitor.emit(Note(f"report: {request.report / 'report.html'}"))
     return document
+
+
+def break_release(node: Node, fault: Break, deadline: float, record: StepRecord) -> None:
+    """Break the trial of the release that is staged, and see why it comes back.
+
+    Args:
+        node: It runs its good slot.
+        fault: How the trial is broken.
+        deadline: Seconds that the release has to be committed.
+        record: Gets what was found, also when that is wrong.
+
+    Raises:
+        ProaError: ``REHEARSAL`` when the node does not return, or for another reason than the break.
+    """
+    broken = break_trial(node, fault.value.apply, deadline)
+    returned = broken.returned
+    details = {"expected": fault.value.what, "cause": returned["cause"], "why": returned["reason"]}
+    record.details |= {**details, "slots": _slots(broken.status)}
+    if problem := fault.value.cause.problem(returned, broken.witness):
+        raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, calibration.known()))
 
 
 def push(build: Path, registry: LocalRegistry, name: str) -> str:

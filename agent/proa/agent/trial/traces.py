@@ -1,0 +1,98 @@
+"""What a trial that came back left behind: the initrd's note, the kernel's last messages, the watchdog's flag."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from proa.agent.node.paths import Paths
+from proa.agent.node.typed import Count, Hex, Label, build
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.json_text import load_json
+from proa.core.runtime.printable import printable
+
+TRY_SCHEMA: Final = "proa.try/v1"
+KERNEL_LINES: Final = 40
+"""Last kernel messages that a report has."""
+CARD_RESET: Final = 0x20
+"""``WDIOF_CARDRESET`` of ``linux/watchdog.h``: the watchdog reset the machine before this boot."""
+_LINE: Final = 300
+_READ: Final = 1 << 16
+_STAMP: Final = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[CT]\d+\])? ?")
+"""Level, time and, with ``CONFIG_PRINTK_CALLER``, who says it."""
+
+
+@dataclass(frozen=True)
+class TryNote:
+    """What the trial's initrd, and what it left in /run, wrote to PERSIST (``proa-ended.sh``).
+
+    Attributes:
+        root_hash: What was tried.
+        seq: SEQ of the boot state that armed it.
+        left: Tries that were left after this one began.
+        cause: ``started``, or how it ended: ``deadline``, ``emergency`` or ``initrd``.
+        what: What happened, in a sentence; empty as long as it has only started.
+    """
+
+    root_hash: Hex
+    seq: Count
+    left: Count
+    cause: Label
+    what: str = ""
+
+
+def load_try(paths: Paths) -> TryNote | None:
+    """The note of the last try; none where there is none, or none that can be read: it explains, it decides nothing."""
+    try:
+        document = load_json(paths.last_try.read_bytes(), Code.CONFIG_SYNTAX)
+        return build(TryNote, document) if document["schema"] == TRY_SCHEMA else None
+    except (OSError, ProaError, KeyError, TypeError, ValueError):
+        return None
+
+
+def watchdog_fired(paths: Paths) -> bool:
+    """Whether a hardware watchdog says that it reset the machine before this boot; few have no such flag."""
+    return any(_flags(path) & CARD_RESET for path in sorted(paths.watchdogs.glob("watchdog*/bootstatus")))
+
+
+def _flags(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
+    """The newest kernel log that a trial left in pstore since then; empty where there is none.
+
+    The kernel leaves one when it panics, and when a trial's deadline or emergency shell reboots it. systemd-pstore
+    moves records from pstore to /var/lib/systemd/pstore (systemd-pstore.service(8)).
+    """
+    start = datetime.fromisoformat(since).timestamp()
+    try:
+        logs = [path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path, start)]
+        # systemd-pstore puts the pieces together as dmesg.txt and keeps them beside it.
+        newest = max(logs, key=lambda path: (path.name == "dmesg.txt", path.stat().st_mtime), default=None)
+        return _lines(newest) if newest else ()
+    except OSError:
+        return ()
+
+
+def said(kernel: tuple[str, ...], pattern: str) -> str:
+    """The last message that begins with a regular expression, without its time; empty if there is none."""
+    messages = [_STAMP.sub("", line) for line in kernel]
+    return next((message for message in reversed(messages) if re.match(pattern, message)), "")
+
+
+def _is_log(path: Path, start: float) -> bool:
+    return path.is_file() and not path.name.endswith(".z") and path.stat().st_mtime >= start
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _READ))
+        lines = file.read(_READ).decode(errors="replace").splitlines()
+    return tuple(printable(line)[:_LINE] for line in lines if line.strip())

@@ -1,0 +1,164 @@
+"""Why a trial came back, told from what it left: each cause from its own trace, and from no other."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from proa.agent.node.cause import Cause
+from proa.agent.node.failure import Failure
+from proa.agent.node.paths import Paths
+from proa.agent.node.record import TrialRecord
+from proa.agent.trial import traces as left_behind
+from proa.agent.trial.returned import Traces, diagnose, report
+from proa.agent.trial.traces import TryNote, kernel_messages, load_try, said, watchdog_fired
+from proa.agent.trial.trial import TrialBoot, TrialNotes
+from proa.partition.boot.bootstate import BootState, Slot
+
+NOW = "2026-01-01T00:00:00+00:00"
+ROOT = "ab" * 32
+TRIAL = TrialRecord("b", "2", ROOT, 2, 7, NOW, "boot-1")
+STATE = BootState(7, Slot.A, Slot.B, 0, alt=True)
+SILENT = Traces(TRIAL, STATE, None)
+STARTED = TryNote(ROOT, 7, 0, "started")
+BAD = Failure("unit bad.service", "failed (exit-code)")
+PANIC = ("<0>[   12.345678] Kernel panic - not syncing: sysrq triggered crash", "<4>[   12.4] Call Trace:")
+VERITY = ("[    9.1] Kernel panic - not syncing: dm-verity device corrupted",)
+
+
+def watched(outcome: str = "", cause: str = "", failures: tuple[Failure, ...] = ()) -> TrialNotes:
+    """The notes of a trial whose agent began to watch."""
+    return TrialNotes(ROOT, 7, (TrialBoot("boot-2", 0, NOW, failures, outcome, "TRIAL_RETURNED", cause),))
+
+
+def ended(
+    cause: str, what: str = "the trial was not committed in time; rebooting", seq: int = 7, left: int = 0
+) -> TryNote:
+    return TryNote(ROOT, seq, left, cause, what)
+
+
+CASES = {
+    "nothing at all": (SILENT, Cause.SILENT, "never came as far as its agent"),
+    "taken back, no notes": (
+        dataclasses.replace(SILENT, state=BootState(8, Slot.A, None, 0, alt=True)),
+        Cause.UNKNOWN,
+        "nothing could be written down",
+    ),
+    "refused": (
+        dataclasses.replace(SILENT, refused=True, kernel=PANIC, watchdog=True),
+        Cause.REFUSED,
+        "could not start the trial's kernel image",
+    ),
+    "panic": (
+        dataclasses.replace(SILENT, last_try=STARTED, kernel=PANIC, watchdog=True),
+        Cause.PANIC,
+        "the kernel panicked: sysrq triggered crash; 2 of 2",
+    ),
+    "corrupt": (dataclasses.replace(SILENT, kernel=VERITY), Cause.CORRUPT, "dm-verity device corrupted"),
+    "watchdog": (
+        dataclasses.replace(SILENT, last_try=STARTED, watchdog=True),
+        Cause.WATCHDOG,
+        "the hardware watchdog reset the machine; it never came as far as its agent",
+    ),
+    "watchdog later": (
+        dataclasses.replace(SILENT, notes=watched(failures=(BAD,)), watchdog=True),
+        Cause.WATCHDOG,
+        "reset the machine, its last look found: unit bad.service",
+    ),
+    "cut off early": (dataclasses.replace(SILENT, last_try=STARTED), Cause.CUT_OFF, "never came as far as its agent"),
+    "cut off late": (
+        dataclasses.replace(SILENT, notes=watched()),
+        Cause.CUT_OFF,
+        "the trial was cut off before it was committed; 2 of 2",
+    ),
+    "emergency": (
+        dataclasses.replace(SILENT, last_try=ended("emergency", "the trial ended in an emergency shell; rebooting")),
+        Cause.EMERGENCY,
+        "emergency shell; it never came as far as its agent; 2 of 2",
+    ),
+    "initrd": (
+        dataclasses.replace(SILENT, last_try=ended("initrd", "the initrd failed (stage: root): no root")),
+        Cause.INITRD,
+        "stage: root",
+    ),
+    "deadline": (dataclasses.replace(SILENT, last_try=ended("deadline")), Cause.DEADLINE, "not committed in time"),
+    "deadline before PERSIST": (
+        dataclasses.replace(
+            SILENT, kernel=("[    1.0] proa: the trial was not committed in time; rebooting", "[ 1.1] x")
+        ),
+        Cause.DEADLINE,
+        "not committed in time; it never came as far as its agent",
+    ),
+    "deadline with an agent": (
+        dataclasses.replace(SILENT, last_try=ended("deadline"), notes=watched(failures=(BAD,))),
+        Cause.DEADLINE,
+        "not committed in time, its last look found: unit bad.service",
+    ),
+    "unhealthy": (
+        dataclasses.replace(SILENT, notes=watched("not healthy within 9 s: x", "unhealthy"), kernel=PANIC),
+        Cause.UNHEALTHY,
+        "not healthy within 9 s: x; 2 of 2",
+    ),
+    "an older agent's notes": (dataclasses.replace(SILENT, notes=watched("not healthy")), Cause.UNKNOWN, "not healthy"),
+    "another try's note": (
+        dataclasses.replace(SILENT, last_try=ended("deadline", left=1)),
+        Cause.SILENT,
+        "its initrd left no word",
+    ),
+    "another trial's note": (dataclasses.replace(SILENT, last_try=ended("deadline", seq=5)), Cause.SILENT, "no word"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cause_is_told_from_the_surest_trace(name: str) -> None:
+    traces, cause, words = CASES[name]
+    told = report(traces, NOW, None)
+    assert (diagnose(traces).cause, told.cause) == (cause, cause.value)
+    assert words in told.reason
+
+
+def test_a_report_has_the_end_of_a_long_log(tmp_path: Path) -> None:
+    """The panic stands above registers and a trace that may be longer than a report."""
+    kernel = (*VERITY, *(f"line {number}" for number in range(100)))
+    told = report(dataclasses.replace(SILENT, kernel=kernel), NOW, None)
+    assert told.cause == "corrupt"
+    assert told.kernel == kernel[-left_behind.KERNEL_LINES :]
+
+
+def test_what_was_said_last_counts() -> None:
+    lines = ("[ 1.0] proa: one", "[ 2.0] not proa: one", "<10>[ 3.0][  T123] proa: two")
+    assert (said(lines, "proa: "), said(lines, "other")) == ("proa: two", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", '{"schema": "proa.try/v2"}', '{"schema": "proa.try/v1", "root_hash": "ab", "seq": -1}', "\0"],
+)
+def test_a_note_that_is_none_is_none(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "persist/.proa"
+    folder.mkdir(parents=True)
+    assert load_try(Paths(tmp_path)) is None
+    (folder / "trial").write_text(text)
+    assert load_try(Paths(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "fired"), [("32\n", True), ("48\n", True), ("0\n", False), ("", False), ("x", False)]
+)
+def test_a_watchdog_that_fired_says_so(tmp_path: Path, flags: str, fired: bool) -> None:
+    folder = tmp_path / "sys/class/watchdog/watchdog1"
+    folder.mkdir(parents=True)
+    assert not watchdog_fired(Paths(tmp_path))
+    (folder / "bootstatus").write_text(flags)
+    assert watchdog_fired(Paths(tmp_path)) is fired
+
+
+def test_kernel_messages_of_an_earlier_trial_are_no_trace(tmp_path: Path) -> None:
+    log = tmp_path / "var/lib/systemd/pstore/1/dmesg.txt"
+    log.parent.mkdir(parents=True)
+    log.write_text("[ 1.0] Kernel panic - not syncing: old\n")
+    os.utime(log, (1_000_000_000, 1_000_000_000))
+    assert kernel_messages(Paths(tmp_path), NOW) == ()
