@@ -121,8 +121,18 @@ def test_a_speed_that_is_no_factor_is_refused(monkeypatch: pytest.MonkeyPatch, t
 def test_a_given_speed_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(calibration.VARIABLE, "3.5")
     calibration.factor.cache_clear()
-    assert calibration.factor() == 3.5
+    assert (calibration.factor(), calibration.now()) == (3.5, 3.5)
     calibration.factor.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factor", "stretched"),
+    [(240, 1.0, 240), (240, 0.2, 240), (240, 1.01, 270), (240, 2.5, 600), (60, 1.0, 60), (1, 1.0, 30)],
+)
+def test_a_deadline_inside_a_guest_grows_with_the_slowness_of_the_machine(
+    seconds: float, factor: float, stretched: int
+) -> None:
+    assert calibration.stretched(seconds, factor) == stretched
 
 
 @pytest.mark.vm

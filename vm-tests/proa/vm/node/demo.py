@@ -104,12 +104,12 @@ class Demo:
             self._command("write proa.toml", "proa-build", "init", str(config.parent))
         if version == "3.0.0":
             say("   Version 3.0.0 is broken on purpose: its health check always fails.")
-        config = self._config(config, broken=version == "3.0.0")
+        config = self.config(config, broken=version == "3.0.0")
         words = ["proa-build", "image", "-c", str(config), "-o", str(self._out(version)), "--version", version]
         with self._shown(f"build {version}", *words, "--keys", str(self.keys)) as (record, built):
             record.details |= {"root_hash": built["root_hash"], "sizes": built["sizes"]}
 
-    def _config(self, template: Path, *, broken: bool) -> Path:
+    def config(self, template: Path, *, broken: bool) -> Path:
         """The user's proa.toml with deadlines that fit this machine; and what is broken, if it is."""
         seconds = calibration.stretched(BROKEN_SECONDS if broken else TRIAL_SECONDS, self.slowness)
         health = f'[health]\ndeadline = "{seconds} s"\nwatchdog = "{watchdog(self.slowness)} s"\n'
