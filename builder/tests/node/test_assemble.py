@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proa.builder.config import settings
-from proa.builder.node import assemble, system, units, var
+from proa.builder.node import assemble, clean, system, units, var
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import ProaError
 
@@ -122,3 +122,36 @@ def test_a_file_may_be_empty(tree: Tree, tmp_path: Path) -> None:
     (tree.root / "etc/group").write_text("root:x:0:\n")
     assemble.add_file(tree, settings.File("/etc/nologin", content=""), tmp_path)
     assert (tree.root / "etc/nologin").read_bytes() == b""
+
+
+def test_what_differs_from_build_to_build_is_no_part_of_a_release(tree: Tree) -> None:
+    gone = [
+        "etc/ssh/ssh_host_ed25519_key",
+        "etc/ssh/ssh_host_ed25519_key.pub",
+        "etc/passwd-",
+        "etc/shadow-",
+        "etc/.pwd.lock",
+        "etc/udev/hwdb.bin",
+        "root/.cache/pip/http",
+        "run/lock/apt",
+        "tmp/hook.log",
+    ]
+    kept = ["etc/ssh/sshd_config", "etc/ssh/ssh_known_hosts", "etc/passwd", "root/.profile"]
+    for name in [*gone, *kept]:
+        (tree.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree.root / name).touch()
+    (tree.root / "etc/shadow").write_text("root:*:20454:0:99999:7:::\nadmin:*:20455::::::\n")
+    clean.before_sealing(tree)
+    left = {str(path.relative_to(tree.root)) for path in tree.root.rglob("*")}
+    assert not left & set(gone)
+    assert left >= {*kept, "run", "tmp"}
+    assert tree.read("/etc/shadow") == "root:*::0:99999:7:::\nadmin:*:::::::\n"
+
+
+def test_a_machine_id_is_empty_and_each_node_makes_its_own(tree: Tree) -> None:
+    """Where it were missing, systemd took each boot for the first one (machine-id(5))."""
+    tree.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+    system.set_up(tree, settings.Config(settings.Release("node", "1.0.0")))
+    found = tree.path("/etc/machine-id")
+    assert found.read_bytes() == b""
+    assert stat.S_IMODE(found.stat().st_mode) == 0o444

@@ -1,16 +1,18 @@
-"""GRUB's script as text; what it does is asked of GRUB itself in vm-tests."""
+"""GRUB's script as text, and what it decides as bash runs it; GRUB itself is asked in vm-tests."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from proa.core.runtime import process
 from proa.partition.boot import grubscript
-from proa.partition.boot.bootstate import FIELDS, RULES, Slot
+from proa.partition.boot.bootstate import FIELDS, RULES, Decision, Slot, decide, encode, pick
 from proa.partition.disk.layout import Request, plan
+from proa.partition.testing import statecases
 
 SCRIPT = grubscript.script(Slot.A)
 WIDTH = 80  # of the firmware's console
@@ -69,3 +71,71 @@ def test_every_command_is_in_a_module() -> None:
     known = {"set", "unset", "if", "elif", "else", "fi", "function", "while", "do", "done", "then", "save_env"}
     assert {word for word in used if not word.startswith("proa_")} - known <= set(commands)
     assert set(commands.values()) <= set(grubscript.MODULES)
+
+
+GRUB_IN_BASH: Final = """\
+function set { declare -g "$1"; }
+function regexp { [[ $3 =~ $2 ]]; }
+function load_env { [ -r "$3" ] && source "$3"; }
+function save_env { [ "$writable" = y ] && text=$(<"$2") && printf %s "${text/LEFT=?/LEFT=$LEFT}" >"$2"; }
+function ask {
+  proa_decide "$1/1" "$1/2" b >"$1/said"
+  echo "$proa_copy $proa_rule $proa_slot $proa_trial $proa_left $proa_fallback"
+}
+"""
+"""GRUB's commands as functions of bash, which has the rest of the language. A whole copy is a script of assignments."""
+CASES: Final = list(statecases.valid_cases())[::11]
+
+
+def decided(decision: Decision, left: int) -> str:
+    """What bash says when it has decided the same."""
+    fallback = decision.fallback.value if decision.fallback else ""
+    trial = "y" if decision.trial else "n"
+    return f"{decision.copy} {decision.rule} {decision.slot.value} {trial} {left} {fallback}"
+
+
+def ask_bash(folder: Path, *, writable: bool) -> list[str]:
+    """What the script decides of each case, and that a refused write is told of."""
+    for number, case in enumerate(CASES):
+        (folder / str(number)).mkdir()
+        for name, copy in (("1", case.copy1), ("2", case.copy2)):
+            if copy is not None:
+                (folder / str(number) / name).write_bytes(copy)
+    calls = f"writable={'y' if writable else 'n'}\nfor number in {{0..{len(CASES) - 1}}}; do ask $number; done\n"
+    script = "\n".join([grubscript.decision_script(), GRUB_IN_BASH, calls])
+    return process.run(["bash", "-c", script], cwd=folder).text.splitlines()
+
+
+def test_it_decides_as_the_model_does(tmp_path: Path) -> None:
+    said = ask_bash(tmp_path, writable=True)
+    for number, (case, line) in enumerate(zip(CASES, said, strict=True)):
+        copies = (case.copy1 or b"", case.copy2 or b"")
+        _, state = pick(*copies)
+        decision = decide(*copies, default=Slot.B)
+        assert state is not None, case.name
+        left = decision.write[1].left if decision.write else state.left
+        assert line == decided(decision, left), case.name
+        if decision.write:
+            copy, written = decision.write
+            assert (tmp_path / str(number) / str(copy)).read_bytes() == encode(written), case.name
+
+
+def test_a_try_that_cannot_be_written_is_none(tmp_path: Path) -> None:
+    said = ask_bash(tmp_path, writable=False)
+    refused = 0
+    for case, line in zip(CASES, said, strict=True):
+        copies = (case.copy1 or b"", case.copy2 or b"")
+        _, state = pick(*copies)
+        decision = decide(*copies, default=Slot.B)
+        assert state is not None, case.name
+        assert line == decided(decision.unwritten or decision, state.left), case.name
+        refused += decision.unwritten is not None
+    assert refused > 5
+
+
+def test_a_copy_without_its_end_is_none(tmp_path: Path) -> None:
+    state = next(statecases.states())
+    (tmp_path / "1").write_bytes(encode(state).replace(b"END=41", b"END=40"))
+    (tmp_path / "2").write_bytes(encode(state).replace(b"END=41\n", b"#######"))
+    script = "\n".join([grubscript.decision_script(), GRUB_IN_BASH, "ask ."])
+    assert process.run(["bash", "-c", script], cwd=tmp_path).text.split()[:3] == ["0", RULES[-1].name, "b"]
