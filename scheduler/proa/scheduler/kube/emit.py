@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
+from proa.core.runtime.backoff import Backoff
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.server import Server
 
 CONTROLLER: Final = "proa.dev/scheduler"

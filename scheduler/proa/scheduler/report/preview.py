@@ -16,8 +16,7 @@ from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import ENOUGH, turn
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.course import Course, Way, wave_of
-from proa.scheduler.simulation.simulate import ENDED, Patience, resume, run
+from proa.scheduler.simulation.simulate import ENDED, Course, Patience, Way, resume, run, wave_of
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
