@@ -17,7 +17,7 @@ from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.cli.main import cli
 from proa.scheduler.cli.running import proxy, run
 from proa.scheduler.install import render
-from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, place, user
+from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, place
 from proa.scheduler.install.resources import quantity, written
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.stream import Object
@@ -161,7 +161,7 @@ def test_policies_are_about_the_accounts_and_bound() -> None:
             "spec"
         ]
         assert spec["failurePolicy"] == "Fail"
-        assert user(account, space) in spec["matchConditions"][0]["expression"]
+        assert f"system:serviceaccount:{space}:{account}" in spec["matchConditions"][0]["expression"]
 
 
 def test_a_missing_lease_refuses_orders_and_leaves_nodes_alone() -> None:

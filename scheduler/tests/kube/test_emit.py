@@ -95,13 +95,6 @@ def test_an_event_says_what_happened_to_what(case: Case) -> None:
     }
 
 
-def test_an_event_lies_beside_its_object(case: Case) -> None:
-    case.events.tell(About("Pod", "web", "p1", namespace="shop"), "Evicted", "")
-    case.run()
-    assert case.api.asked[0][1] == "/apis/events.k8s.io/v1/namespaces/shop/events"
-    assert case.created[0]["metadata"]["namespace"] == case.created[0]["regarding"]["namespace"] == "shop"
-
-
 def test_what_is_told_again_is_counted(case: Case) -> None:
     for _ in range(100):
         case.events.tell(NODE, "Held", "a person holds it")

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proa.core.runtime.backoff import LONGEST_REQUEST, Backoff
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff
 from proa.scheduler.kube.paths import NODES, PODS
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Query

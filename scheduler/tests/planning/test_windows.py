@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.planning.budget import Allowance, Calendar
-from proa.scheduler.planning.windows import Schedule, Window
+from proa.scheduler.planning.budget import Allowance, Calendar, Schedule, Window
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import Budget, RolloutSpec
 

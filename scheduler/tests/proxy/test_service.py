@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proa.core.orders.client import OrderClient
 from proa.core.orders.messages import NodeStatus, Order, Phase
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
@@ -27,7 +28,7 @@ LOST = ProaError(Code.DEVICE, "the agent cannot be reached")
 
 
 @dataclass
-class FakeAgent:
+class FakeAgent(OrderClient):
     """Says what it is told to, then ends its stream, or fails."""
 
     streams: list[list[NodeStatus | Exception]] = field(default_factory=list)

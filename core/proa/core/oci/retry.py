@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,12 +10,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 
 Result = TypeVar("Result")
-
-_jitter = random.SystemRandom().random
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,14 @@ class Patience:
     limits: Limits = DEFAULT_LIMITS
     size: int = 0
     clock: Clock = SYSTEM
-    jitter: Callable[[], float] = _jitter
+    jitter: Callable[[], float] = jitter
     spent: float = field(default=0.0, init=False)
-    _failures: int = field(default=0, init=False)
     _window_time: float = field(default=0.0, init=False)
     _window_bytes: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        self._backoff = Backoff(limits.backoff, limits.longest_wait, self.jitter, longest_request=math.inf)
 
     @property
     def total(self) -> float:
@@ -107,7 +109,7 @@ class Patience:
             Temporary: When they come too slowly: another connection may be faster.
             ProaError: ``NETWORK`` when the time is up.
         """
-        self._failures = 0
+        self._backoff.reset()
         self._window_bytes += count
         if self.spent > self.total:
             raise ProaError(Code.NETWORK, f"not finished within {self.total:.0f} s")
@@ -124,12 +126,8 @@ class Patience:
         Raises:
             ProaError: The failure's own error, when tries or time are used up.
         """
-        self._failures += 1
-        limits = self.limits
-        pause = min(limits.longest_wait, limits.backoff * 2.0 ** (self._failures - 1)) * (0.5 + self.jitter() / 2)
-        if failure.after is not None:
-            pause = max(pause, failure.after + self.jitter() * limits.backoff)
-        if self._failures >= limits.attempts or self.spent + pause > self.total:
+        pause = self._backoff.next(failure.after)
+        if self._backoff.failures >= self.limits.attempts or self.spent + pause > self.total:
             raise self._enough(failure) from failure
         self.clock.sleep(pause)
         self.spent += pause
@@ -148,7 +146,7 @@ class Patience:
 
     def _enough(self, failure: Temporary) -> ProaError:
         error = failure.error
-        tries = f"{self._failures} tries in {self.spent:.0f} s"
+        tries = f"{self._backoff.failures} tries in {self.spent:.0f} s"
         if failure.after is not None and self.spent + failure.after > self.total:
             tries += f"; it asks to wait {failure.after:.0f} s"
         return ProaError(error.code, f"{error.message} ({tries})", at=error.at, hint=error.hint)

@@ -11,7 +11,7 @@ from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.output import tell
 from proa.scheduler.cli.options import Cluster, cluster_options
-from proa.scheduler.install import resources, tolerations
+from proa.scheduler.install import resources, settings
 from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
 
     for option in ("node_selector", "proxy_selector"):
         given[option] = dict(_label(said, f"--{option.replace('_', '-')}") for said in given[option])
-    given["tolerations"] = tuple(map(tolerations.read, given["tolerations"]))
+    given["tolerations"] = tuple(map(settings.read_toleration, given["tolerations"]))
     found = render.documents(Settings(**given, priority=not no_priority, api_ports=api_port))
     tell(render.Manifests(tuple(found)), as_json, lambda report: render.text(report.items).removesuffix("\n"))
 

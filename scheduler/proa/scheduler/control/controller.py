@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
 
+from proa.core.runtime.backoff import Backoff
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -25,7 +26,6 @@ from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain.drainer import Drainer, Wanted
 from proa.scheduler.drain.undrainable import DrainPrecheck
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -93,14 +93,10 @@ class Metrics(Collector):
         """See :class:`prometheus_client.registry.Collector`."""
         leading = self._leading()
         yield GaugeMetricFamily("proa_leader", "Whether this scheduler leads.", value=int(leading))
-        stale = GaugeMetricFamily(
-            "proa_reflector_stale_seconds", "For how long a collection has not been known.", labels=["resource"]
-        )
-        now = self._clock.monotonic()
-        for one in self._sources:
-            since = one.stale_since
-            stale.add_metric([one.path.rpartition("/")[2]], 0.0 if since is None else now - since)
-        yield stale
+        now, since = self._clock.monotonic(), {(one.path.rpartition("/")[2],): one.stale_since for one in self._sources}
+        stale = {path: 0.0 if when is None else now - when for path, when in since.items()}
+        what = "For how long a collection has not been known."
+        yield _gauge("proa_reflector_stale_seconds", what, "resource", stale)
         asked = CounterMetricFamily(
             "proa_api_requests", "Requests to the API server.", labels=["verb", "resource", "code"]
         )
@@ -113,42 +109,38 @@ class Metrics(Collector):
 
 def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
     """What is told of rollouts and nodes, by the leader alone."""
-    nodes = GaugeMetricFamily("proa_nodes", "Nodes by why they do or do not move.", labels=["rollout", "state"])
-    versions = GaugeMetricFamily("proa_nodes_by_version", "Nodes by what runs.", labels=["rollout", "version"])
-    phases = GaugeMetricFamily("proa_rollout_phase", "1 for the phase that it is in.", labels=["rollout", "phase"])
-    failed = GaugeMetricFamily("proa_rollout_failed_nodes", "Nodes on which the release failed.", labels=["rollout"])
-    windows = GaugeMetricFamily("proa_window_open", "Whether nodes may be started now.", labels=["rollout"])
-    blocked = GaugeMetricFamily(
-        "proa_drain_blocked_seconds",
-        "For how long something has kept a node from being drained.",
-        labels=["node", "kind"],
-    )
-    if last is not None:
-        states: Counter[tuple[str, str]] = Counter()
-        running: Counter[tuple[str, str]] = Counter()
-        for rollout, verdicts in last.plan.by_rollout.items():
-            for name, verdict in verdicts.items():
-                states[rollout, verdict.reason.name] += 1
-                os = last.snapshot.oses.get(name)
-                booted = os.status.booted if os is not None and os.status is not None else None
-                running[rollout, booted.version if booted else ""] += 1
-        for labels, count in sorted(states.items()):
-            nodes.add_metric(labels, count)
-        for labels, count in sorted(running.items()):
-            versions.add_metric(labels, count)
-        for name, status in sorted(last.plan.statuses.items()):
-            for phase in PHASES:
-                phases.add_metric([name, phase], int(phase == status.phase))
-            failed.add_metric([name], status.counts.failed)
-            windows.add_metric([name], int(not status.next_window))
-        for labels, seconds in sorted(_blocked(last.blockers, now).items()):
-            blocked.add_metric(labels, seconds)
-    yield from (nodes, versions, phases, failed, windows, blocked)
+    verdicts = last.plan.by_rollout if last else {}
+    statuses = sorted(last.plan.statuses.items()) if last else []
+    blocked = _blocked(last.blockers if last else (), now)
+    states: Counter[tuple[str, ...]] = Counter()
+    running: Counter[tuple[str, ...]] = Counter()
+    for rollout, name, verdict in ((rollout, *pair) for rollout, found in verdicts.items() for pair in found.items()):
+        states[rollout, verdict.reason.name] += 1
+        os = last.snapshot.oses.get(name) if last else None
+        booted = os.status.booted if os is not None and os.status is not None else None
+        running[rollout, booted.version if booted else ""] += 1
+    yield _gauge("proa_nodes", "Nodes by why they do or do not move.", "rollout state", states)
+    yield _gauge("proa_nodes_by_version", "Nodes by what runs.", "rollout version", running)
+    phases = {(name, phase): phase == status.phase for name, status in statuses for phase in PHASES}
+    yield _gauge("proa_rollout_phase", "1 for the phase that it is in.", "rollout phase", phases)
+    failed = {(name,): status.counts.failed for name, status in statuses}
+    yield _gauge("proa_rollout_failed_nodes", "Nodes on which the release failed.", "rollout", failed)
+    windows = {(name,): not status.next_window for name, status in statuses}
+    yield _gauge("proa_window_open", "Whether nodes may be started now.", "rollout", windows)
+    what = "For how long something has kept a node from being drained."
+    yield _gauge("proa_drain_blocked_seconds", what, "node kind", blocked)
 
 
-def _blocked(blockers: Iterable[Blocker], now: datetime) -> dict[tuple[str, str], float]:
+def _gauge(name: str, what: str, labels: str, values: Mapping[Any, float]) -> Metric:
+    found = GaugeMetricFamily(name, what, labels=labels.split())
+    for key, value in sorted(values.items()):
+        found.add_metric(key, value)
+    return found
+
+
+def _blocked(blockers: Iterable[Blocker], now: datetime) -> dict[tuple[str, ...], float]:
     """By node and kind of blocker: for how long the oldest has been in the way."""
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, ...], float] = {}
     for one in blockers:
         kind = "volume" if one.volume else "budget" if one.budget else "pod"
         since = read(one.since)

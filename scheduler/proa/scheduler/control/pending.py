@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from proa.core.runtime.backoff import Backoff
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import version_of
 from proa.scheduler.objects.paths import NODE_OSES

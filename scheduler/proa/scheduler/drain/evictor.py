@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import ProaError
-from proa.scheduler.drain.eviction import Tries
-from proa.scheduler.drain.nodedrain import NodeDrain
+from proa.scheduler.drain.nodedrain import NodeDrain, Tries
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError

@@ -25,7 +25,6 @@ from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.node_progress import Step
 from proa.scheduler.planning.planner import Planner
-from proa.scheduler.planning.rollout_pass import turn
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.spec.rollout import Drain, OnTimeout
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -205,7 +204,7 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
             continue
         rollout_pass = context.rollout_pass
         found = [one for step in _BEFORE for one in rollout_pass.by_step[step]]
-        for progress in sorted(found, key=lambda one: turn(rollout_pass, one)):
+        for progress in sorted(found, key=rollout_pass.turn):
             yield progress.node.name, rollout_pass.spec.drain
 
 

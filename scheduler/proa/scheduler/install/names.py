@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.stream import Object
@@ -25,29 +25,9 @@ def labels(component: str) -> dict[str, str]:
     return {"app.kubernetes.io/name": "proa", "app.kubernetes.io/component": component.removeprefix("proa-")}
 
 
-def item(api: str, kind: str, name: str, component: str, namespace: str = "", **rest: Any) -> Object:
-    """A document, with what all of ours have.
-
-    Args:
-        api: Its group and version.
-        kind: Its kind.
-        name: Its name.
-        component: ``proa-scheduler`` or ``proa-proxy``.
-        namespace: Its namespace, if it is in one.
-        rest: What stands beside its metadata.
-    """
-    place = {"namespace": namespace} if namespace else {}
-    return {
-        "apiVersion": api,
-        "kind": kind,
-        "metadata": {"name": name, **place, "labels": labels(component)},
-        **rest,
-    }
-
-
-def user(account: str, namespace: str) -> str:
-    """What the API server calls a service account."""
-    return f"system:serviceaccount:{namespace}:{account}"
+def about(kind: str, name: str, namespace: str) -> Object:
+    """As much of a document as says what it is about."""
+    return {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
 
 
 NAMESPACES: Final = "/api/v1/namespaces"

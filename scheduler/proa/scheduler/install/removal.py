@@ -18,7 +18,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import Part, Report
 from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, item, place
+from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, about, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
@@ -98,7 +98,7 @@ class Removal:
         """
         spaces = self._spaces()
         for space in spaces[SCHEDULER.removeprefix("proa-")]:
-            self._delete(item("apps/v1", "Deployment", SCHEDULER, SCHEDULER, space))
+            self._delete(about("Deployment", SCHEDULER, space))
             if not self.dry_run:
                 quiet.wait(self.api, space, self.clock, self.seconds)
         for node in self._all(paths.NODES):
@@ -208,7 +208,7 @@ class Removal:
 
 def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
     """What else is installed, in the order in which it goes, in whichever namespaces."""
-    lease = item("coordination.k8s.io/v1", "Lease", SCHEDULER, SCHEDULER, NAMESPACE)
+    lease = about("Lease", SCHEDULER, NAMESPACE)
     known = [*render.documents(Settings()), lease]
     there = {NAMESPACE: spaces["scheduler"], PROXY_NAMESPACE: spaces["proxy"]}
     for kind in _ORDER:

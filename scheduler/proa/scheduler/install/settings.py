@@ -10,7 +10,7 @@ from typing import Final
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.install import resources
-from proa.scheduler.install.tolerations import EFFECTS, Toleration
+from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.labels import is_key, is_value
 
 IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
@@ -114,3 +114,38 @@ def _no_toleration(said: Toleration) -> ProaError:
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:
     return ProaError(Code.USAGE, what, at=option, hint=hint)
+
+
+EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """Taints that are put up with.
+
+    Attributes:
+        key: Theirs.
+        value: Theirs; none for all.
+        effect: Theirs; empty for all.
+    """
+
+    key: str
+    value: str | None = None
+    effect: str = ""
+
+    def __str__(self) -> str:
+        return self.key + (f"={self.value}" if self.value is not None else "") + (f":{self.effect}" * bool(self.effect))
+
+    @property
+    def document(self) -> Object:
+        """It as it stands in a pod."""
+        found = {"key": self.key, "operator": "Exists" if self.value is None else "Equal"}
+        found |= {"value": self.value} if self.value is not None else {}
+        return found | ({"effect": self.effect} if self.effect else {})
+
+
+def read_toleration(said: str) -> Toleration:
+    """What a person wrote; whether it can be is seen by :func:`proa.scheduler.install.settings.check`."""
+    taint, _, effect = said.partition(":")
+    key, equals, value = taint.partition("=")
+    return Toleration(key, value if equals else None, effect)

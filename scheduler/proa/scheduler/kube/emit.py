@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
+from proa.core.runtime.backoff import Backoff
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff
 from proa.scheduler.kube.server import Server
 
 CONTROLLER: Final = "proa.dev/scheduler"
@@ -33,19 +33,20 @@ TRIES: Final = 5
 SERIES_SECONDS: Final = 60.0
 """How often the count of one event is written."""
 _NOTE_BYTES: Final = 1024
+_NAMESPACE: Final = "default"
+"""Where events are about what is in no namespace."""
 _TICK: Final = 0.001
 """No wait is shorter: rounding may not make one that never ends."""
 
 
 @dataclass(frozen=True)
 class About:
-    """The object that something happens to."""
+    """The object that something happens to; it is in no namespace, as Nodes and rollouts are."""
 
     kind: str
     name: str
     uid: str
     api_version: str = "v1"
-    namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,10 @@ class Events:
     def _create(self, told: Told) -> None:
         about = told.about
         name = f"{about.name[:200]}.{uuid4().hex[:16]}"
-        place = {"namespace": about.namespace} if about.namespace else {}
         body = {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": about.namespace or "default"},
+            "metadata": {"name": name, "namespace": _NAMESPACE},
             "eventTime": self._now(),
             "reportingController": CONTROLLER,
             "reportingInstance": self.instance[:128],
@@ -195,16 +195,15 @@ class Events:
                 "kind": about.kind,
                 "name": about.name,
                 "uid": about.uid,
-                **place,
             },
         }
-        self.api.create(paths.events(about.namespace or "default"), body)
+        self.api.create(paths.events(_NAMESPACE), body)
         self._known[told] = _Known(name, wrote=self.clock.monotonic())
         if len(self._known) > self.remembered:
             self._known.popitem(last=False)
 
     def _series(self, told: Told, known: _Known) -> None:
-        path = paths.named(paths.events(told.about.namespace or "default"), known.name)
+        path = paths.named(paths.events(_NAMESPACE), known.name)
         count, known.wrote = known.count, self.clock.monotonic()
         try:
             self.api.merge(path, {"series": {"count": count, "lastObservedTime": self._now()}})

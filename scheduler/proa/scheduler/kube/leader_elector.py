@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.server import Server, Watching
 from proa.scheduler.kube.stream import Event, Object

@@ -7,8 +7,9 @@ counts as not there, so that its node has its turn as if nothing had gone wrong.
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
@@ -16,6 +17,8 @@ from typing import Any, Final
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.views import Mark, Record
 
+_Key = tuple[str, Callable[[object], Any]]
+"""A field, and how its value is read."""
 UNREADABLE: Final = Mark("", "", datetime.fromtimestamp(0, UTC), cordoned=False, boot_id="")
 """What a mark that cannot be read counts as: no rollout has an empty name."""
 _LAST_YEAR: Final = 2999
@@ -25,67 +28,25 @@ MAX_MESSAGE: Final = 1024
 
 def mark_text(mark: Mark) -> str:
     """A mark as a text."""
-    return _text(
-        {
-            "rollout": mark.rollout,
-            "release": mark.release,
-            "since": text(mark.since),
-            "cordoned": mark.cordoned,
-            "bootID": mark.boot_id,
-            **({"rootHash": mark.root_hash} if mark.root_hash else {}),
-        }
-    )
+    return _text(mark, _MARK, always=("since", "cordoned", "bootID"))
 
 
 def read_mark(said: str) -> Mark:
     """The mark that a text stands for; :data:`UNREADABLE` for what is none."""
-    found = _Found(said)
-    since = found.time("since")
-    rollout, release, boot_id = (found.text(key) for key in ("rollout", "release", "bootID"))
-    if not rollout or since is None or not found.is_flag("cordoned"):
-        return UNREADABLE
-    return Mark(rollout, release, since, found.flag("cordoned"), boot_id, found.text("rootHash"))
+    found = _read(said, _MARK)
+    is_one = found["rollout"] and found["since"] and found["cordoned"] is not None
+    return Mark(**found) if is_one else UNREADABLE
 
 
 def record_text(record: Record) -> str:
     """A record as a text; of a long message the beginning."""
-    said = {
-        "rollout": record.rollout,
-        "release": record.release,
-        "attempt": record.attempt,
-        "back": record.back,
-        "failures": record.failures,
-        "parks": record.parks,
-        "notBefore": text(record.not_before) if record.not_before else "",
-        "failed": record.failed,
-        "order": record.order,
-        "mark": text(record.mark) if record.mark else "",
-        "reason": record.reason,
-        "message": record.message[:MAX_MESSAGE],
-    }
-    return _text({key: value for key, value in said.items() if value})
+    return _text(dataclasses.replace(record, message=record.message[:MAX_MESSAGE]), _RECORD)
 
 
 def read_record(said: str) -> Record | None:
     """The record that a text stands for; none for what is none."""
-    found = _Found(said)
-    rollout, release = found.text("rollout"), found.text("release")
-    if not rollout or not release:
-        return None
-    return Record(
-        rollout,
-        release,
-        attempt=found.number("attempt"),
-        back=found.flag("back"),
-        failures=found.number("failures"),
-        parks=found.number("parks"),
-        not_before=found.time("notBefore"),
-        failed=found.flag("failed"),
-        order=found.number("order"),
-        mark=found.time("mark"),
-        reason=found.text("reason"),
-        message=found.text("message"),
-    )
+    found = _read(said, _RECORD)
+    return Record(**found) if found["rollout"] and found["release"] else None
 
 
 def read_time(said: object) -> datetime | None:
@@ -106,33 +67,54 @@ def read_wish(said: object) -> str | None:
     return said.strip()[:MAX_MESSAGE]
 
 
-def _text(values: Mapping[str, object]) -> str:
-    return json.dumps(values, separators=(",", ":"))
+def _text(thing: Mark | Record, keys: Mapping[str, _Key], always: Collection[str] = ()) -> str:
+    """What is written of a thing: what is there, and what is always written."""
+    values = {key: getattr(thing, field) for key, (field, _) in keys.items()}
+    told = {key: text(one) if isinstance(one, datetime) else one for key, one in values.items() if one or key in always}
+    return json.dumps(told, separators=(",", ":"))
 
 
-class _Found:
-    """What a text holds, each key as what it must be, or nothing."""
+def _read(said: str, keys: Mapping[str, _Key]) -> dict[str, Any]:
+    """What a text holds, by field: each as what it must be, or nothing."""
+    try:
+        values = json.loads(said)
+    except (ValueError, RecursionError):
+        values = None
+    known = values if isinstance(values, dict) else {}
+    return {field: read_value(known.get(key)) for key, (field, read_value) in keys.items()}
 
-    def __init__(self, said: str) -> None:
-        try:
-            values = json.loads(said)
-        except (ValueError, RecursionError):
-            values = None
-        self._values: Mapping[str, Any] = values if isinstance(values, dict) else {}
 
-    def text(self, key: str) -> str:
-        value = self._values.get(key)
-        return intern(value) if isinstance(value, str) else ""
+def _word(value: object) -> str:
+    return intern(value) if isinstance(value, str) else ""
 
-    def number(self, key: str) -> int:
-        value = self._values.get(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
-    def time(self, key: str) -> datetime | None:
-        return read_time(self._values.get(key))
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
-    def flag(self, key: str) -> bool:
-        return self._values.get(key) is True
 
-    def is_flag(self, key: str) -> bool:
-        return isinstance(self._values.get(key), bool)
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+_MARK: Final[Mapping[str, _Key]] = {
+    "rollout": ("rollout", _word),
+    "release": ("release", _word),
+    "since": ("since", read_time),
+    "cordoned": ("cordoned", _flag),
+    "bootID": ("boot_id", _word),
+    "rootHash": ("root_hash", _word),
+}
+_RECORD: Final[Mapping[str, _Key]] = {
+    "rollout": ("rollout", _word),
+    "release": ("release", _word),
+    "attempt": ("attempt", _number),
+    "back": ("back", lambda value: value is True),
+    "failures": ("failures", _number),
+    "parks": ("parks", _number),
+    "notBefore": ("not_before", read_time),
+    "failed": ("failed", lambda value: value is True),
+    "order": ("order", _number),
+    "mark": ("mark", read_time),
+    "reason": ("reason", _word),
+    "message": ("message", _word),
+}

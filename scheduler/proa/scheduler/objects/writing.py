@@ -8,7 +8,7 @@ uncordon, it looks at the one that was there before: to take the fence away is a
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -109,12 +109,7 @@ class Writer:
     def carry_out(self, action: Action, snapshot: Snapshot) -> Written:
         """Carry out one action of a plan that was made from ``snapshot``."""
         node, os = snapshot.nodes.get(action.node), snapshot.oses.get(action.node)
-        try:
-            return self._carry_out(action, node, os)
-        except _NotLeading:
-            return Written(Outcome.NOT_LEADING)
-        except ProaError as error:
-            return Written(outcome_of(error), error=error)
+        return _tried(lambda: self._carry_out(action, node, os))
 
     def report(self, view: RolloutView, status: RolloutStatus) -> Written:
         """Write the status of a rollout, as far as it has changed, over the version that was planned from."""
@@ -123,13 +118,12 @@ class Writer:
             return Written(Outcome.DONE)
         path = paths.named(OS_ROLLOUTS, view.name, "status")
         body = {"metadata": {"uid": view.uid, "resourceVersion": view.version}, "status": changes}
-        try:
+
+        def write() -> Written:
             self._fence()
             return _done(self.api.merge(path, body))
-        except _NotLeading:
-            return Written(Outcome.NOT_LEADING)
-        except ProaError as error:
-            return Written(outcome_of(error), error=error)
+
+        return _tried(write)
 
     # inside
 
@@ -220,6 +214,16 @@ class Writer:
         spec = {"spec": {"unschedulable": True}} if cordoned else {}
         body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, **spec}
         return self.api.apply(paths.named(paths.NODES, node.name), body, force=True)
+
+
+def _tried(write: Callable[[], Written]) -> Written:
+    """What becomes of a write."""
+    try:
+        return write()
+    except _NotLeading:
+        return Written(Outcome.NOT_LEADING)
+    except ProaError as error:
+        return Written(outcome_of(error), error=error)
 
 
 def outcome_of(error: ProaError) -> Outcome:

@@ -10,11 +10,10 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
 from proa.scheduler.planning.actions import Give, Uncordon, recall
-from proa.scheduler.planning.blame import AWAY, fail, is_late, park
 from proa.scheduler.planning.evidence import Evidence, examine
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import RolloutPass
+from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"
@@ -30,7 +29,7 @@ def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if node.hold is not None:
         return _release(rollout_pass, progress, "Held", Reason.Held)
     if not node.unschedulable:
-        park(rollout_pass, progress, "Uncordoned", "a person has uncordoned the node")
+        rollout_pass.park(progress, "Uncordoned", "a person has uncordoned the node")
         return _release(rollout_pass, progress, "Uncordoned", Reason.Parked)
     drain = rollout_pass.snapshot.drains.get(node.name)
     since = max(mark.since, rollout_pass.snapshot.since or mark.since)
@@ -55,10 +54,10 @@ def _overdue(rollout_pass: RolloutPass, progress: NodeProgress, deadline: dateti
     message = f"not drained within {rollout_pass.spec.drain.timeout}: {what}"
     match rollout_pass.spec.drain.on_timeout:
         case OnTimeout.PARK:
-            park(rollout_pass, progress, "DrainTimeout", message)
+            rollout_pass.park(progress, "DrainTimeout", message)
             _release(rollout_pass, progress, "DrainTimeout", Reason.Parked)
         case OnTimeout.ABORT:
-            fail(rollout_pass, progress, "DrainTimeout", message)
+            rollout_pass.fail(progress, "DrainTimeout", message)
             _release(rollout_pass, progress, "DrainTimeout", Reason.BackingOff)
         case OnTimeout.FORCE:
             rollout_pass.drains[progress.node.name] = deadline
@@ -142,19 +141,19 @@ def _recall(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def _failed_staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node could not fetch the release")
-    fail(rollout_pass, progress, code or "StageFailed", message)
+    rollout_pass.fail(progress, code or "StageFailed", message)
     rollout_pass.say(progress, Reason.BackingOff, message)
 
 
 def _failed_boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node did not reboot as ordered")
-    fail(rollout_pass, progress, code or "BootFailed", message)
+    rollout_pass.fail(progress, code or "BootFailed", message)
     rollout_pass.say(progress, Reason.BackingOff, message)
 
 
 def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     code, message = _error(progress, "the node came back from its trial")
-    fail(rollout_pass, progress, "RolledBack", message, fault=code != AWAY)
+    rollout_pass.fail(progress, "RolledBack", message, fault=code != AWAY)
     rollout_pass.say(progress, Reason.BackingOff, message)
 
 
@@ -190,9 +189,9 @@ def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, ver
 def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, what: str) -> None:
     """Count a node that takes longer than it may from its last order on: nothing holds a place for ever in silence."""
     limit = rollout_pass.spec.health.timeout
-    if is_late(rollout_pass, progress, duration.parse(limit)):
+    if rollout_pass.is_late(progress, duration.parse(limit)):
         message = f"{what} (within {limit})"
-        fail(rollout_pass, progress, reason, message, fault=True)
+        rollout_pass.fail(progress, reason, message, fault=True)
 
 
 def _examine(rollout_pass: RolloutPass, progress: NodeProgress) -> Evidence:

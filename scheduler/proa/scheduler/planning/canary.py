@@ -10,7 +10,7 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, Step
-from proa.scheduler.planning.rollout_pass import RolloutPass, turn
+from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
 
@@ -58,7 +58,7 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
                 _is_stopped(rollout_pass, one),
                 one.node.name not in before,
                 not _touched(one),
-                turn(rollout_pass, one),
+                rollout_pass.turn(one),
             )
 
         precedence = (

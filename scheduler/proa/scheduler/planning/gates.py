@@ -10,11 +10,10 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
-from proa.scheduler.planning.blame import SILENCE, fail, is_late
 from proa.scheduler.planning.holds import REST, START, GateContext, Keeper
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.rollout_pass import RolloutPass, turn
+from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
 from proa.scheduler.planning.views import Mark
 
 STAGE_NEXT: Final = Verdict(Reason.StageNext)
@@ -46,9 +45,9 @@ def _staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     """A node that fetches the release; nobody waits for one that has gone silent over it."""
     rollout_pass.say(progress, Reason.Staging)
     limit = duration.parse(rollout_pass.spec.staging.timeout) + SILENCE
-    if is_late(rollout_pass, progress, limit):
+    if rollout_pass.is_late(progress, limit):
         message = f"the node has not fetched the release within {rollout_pass.spec.staging.timeout}"
-        fail(rollout_pass, progress, "StageTimeout", message)
+        rollout_pass.fail(progress, "StageTimeout", message)
 
 
 def start(rollout_pass: RolloutPass, context: GateContext) -> None:
@@ -82,9 +81,7 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
     if rollout_pass.aim.back and free < 0:
         chosen = _ill(rollout_pass, candidates)
     control_plane = set(context.cluster.control_plane_away)
-    for progress in sorted(
-        (one for one in candidates if one.node.name in chosen), key=lambda one: turn(rollout_pass, one)
-    ):
+    for progress in sorted((one for one in candidates if one.node.name in chosen), key=rollout_pass.turn):
         if progress.node.control_plane and control_plane - {progress.node.name}:
             rollout_pass.say(progress, Reason.ControlPlaneBusy, f"away: {', '.join(sorted(control_plane))}")
             continue
@@ -138,7 +135,7 @@ def _first(
         else:
             paying.append(progress)
     if count > 0:
-        next_ones = heapq.nsmallest(count, paying, key=lambda progress: turn(rollout_pass, progress))
+        next_ones = heapq.nsmallest(count, paying, key=rollout_pass.turn)
         chosen.update(progress.node.name for progress in next_ones)
     return chosen
 

@@ -12,12 +12,11 @@ from typing import Final
 
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
-from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.canary import is_soaking
 from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.rollout_pass import RolloutPass
+from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.spec.rollout import ControlPlane, Zones
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from proa.scheduler.planning.blame import waiting
 from proa.scheduler.planning.node_progress import NodeProgress, Step
-from proa.scheduler.planning.rollout_pass import RolloutPass, turn
+from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def _has_begun(progress: NodeProgress) -> bool:
 
 
 def _next_zone(rollout_pass: RolloutPass, ready: list[NodeProgress]) -> str | None:
-    return min(turn(rollout_pass, progress) for progress in ready).zone if ready else None
+    return min(rollout_pass.turn(progress) for progress in ready).zone if ready else None
 
 
 _MOVABLE = (Step.TO_STAGE, Step.STAGING, Step.READY)

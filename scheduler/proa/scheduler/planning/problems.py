@@ -10,8 +10,7 @@ from typing import Final, TypeVar
 
 from proa.core.runtime import duration
 from proa.core.runtime.errors import ProaError
-from proa.scheduler.planning.budget import schedule_of
-from proa.scheduler.planning.windows import Schedule, zone_of
+from proa.scheduler.planning.budget import Schedule, schedule_of, zone_of
 from proa.scheduler.spec.contradictions import contradictions
 from proa.scheduler.spec.rollout import Budget, RolloutSpec
 

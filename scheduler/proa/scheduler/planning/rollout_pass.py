@@ -1,4 +1,7 @@
-"""One rollout as it stands at one moment: its aim, its nodes, what its spec says in numbers."""
+"""One rollout as it stands at one moment: its aim, its nodes, what its spec says in numbers.
+
+What went wrong on a node is written down: how often, when it has its next turn, whether it counts.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,24 @@ from functools import cached_property
 from typing import Final, NamedTuple
 
 from proa.core.runtime import duration
-from proa.scheduler.kube.times import text
-from proa.scheduler.planning.actions import Action
+from proa.scheduler.kube.times import read, text
+from proa.scheduler.planning.actions import Action, Note
 from proa.scheduler.planning.budget import Allowance, Calendar
 from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.planning.views import Record, RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, PastRollout, RolloutStatus
 
 ENOUGH: Final = 5
 """Nodes that must have been measured before their times are believed."""
+LONGEST: Final = timedelta(hours=12)
+"""A node is never made to wait for longer."""
+SILENCE: Final = timedelta(minutes=5)
+"""How much longer than a node has for an order the scheduler waits to hear what became of it."""
+AWAY: Final = "NO_COMMIT_ORDER"
+"""The agent's code for a trial that was well, and that nobody ordered to commit: no fault of the release."""
 _SHARE: Final = 0.9
 """The share of nodes that took no longer than what is expected of the next one."""
 
@@ -41,6 +50,24 @@ def aim_of(view: RolloutView) -> Aim:
     """Where the rollout wants its nodes now."""
     back = is_halted(view) and view.spec.failure.action is OnFailure.ROLLBACK
     return Aim(view.name, view.spec.release, view.spec.attempt, back)
+
+
+class Turn(NamedTuple):
+    """What nodes are sorted by.
+
+    Attributes:
+        own: Whether the scheduler runs there.
+        rank: The place of the control plane, or of the others.
+        retries: Tries that did not come out well.
+        zone: Its zone.
+        name: Its name.
+    """
+
+    own: bool
+    rank: bool
+    retries: int
+    zone: str
+    name: str
 
 
 @dataclass
@@ -144,6 +171,72 @@ class RolloutPass:
         pending, found = self.snapshot.pending, self.by_step[step]
         return [progress for progress in found if progress.node.name not in pending] if pending else found
 
+    def turn(self, progress: NodeProgress) -> Turn:
+        """The turn of a node.
+
+        Who waits for others by a rule comes behind them, or its zone would hold all others back.
+        """
+        node = progress.node
+        first = self.spec.order.control_plane is ControlPlane.FIRST
+        own = node.name == self.snapshot.own_node
+        return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)
+
+    # what went wrong
+
+    def fail(self, progress: NodeProgress, reason: str, message: str, *, fault: bool = False) -> None:
+        """Write down a try that failed.
+
+        Args:
+            progress: The node.
+            reason: In a word.
+            message: In a sentence.
+            fault: Whether it counts against the release at once, however many tries are left.
+        """
+        before = self._before(progress)
+        failures = before.failures + 1
+        failed = before.failed or fault or failures > self.spec.retry.limit
+        record = dataclasses.replace(before, failures=failures, failed=failed, not_before=self._turn(before.failures))
+        self._note(progress, record, reason, message)
+
+    def park(self, progress: NodeProgress, reason: str, message: str) -> None:
+        """Write down a try that was broken off, and that is nobody's fault."""
+        before = self._before(progress)
+        record = dataclasses.replace(before, parks=before.parks + 1, not_before=self._turn(before.parks))
+        self._note(progress, record, reason, message)
+
+    def is_late(self, progress: NodeProgress, limit: timedelta) -> bool:
+        """Whether a node took longer than ``limit`` from its last order on; if not, it is looked at again then.
+
+        What was counted already is late no more. While the scheduler was away a node may have heard and told nothing.
+        """
+        order = progress.order
+        if order and progress.os and progress.os.record and progress.os.record.order >= order.id:
+            return False
+        since = read(order.issued) if order else None
+        if since is None:
+            since = progress.mark.since if progress.mark else self.now
+        if self.snapshot.since is not None:
+            since = max(since, self.snapshot.since)
+        if self.now >= since + limit:
+            return True
+        self.wakes.append(since + limit)
+        return False
+
+    def _before(self, progress: NodeProgress) -> Record:
+        aim = self.aim
+        return progress.record or Record(aim.rollout, aim.digest, aim.attempt, back=aim.back)
+
+    def _turn(self, times: int) -> datetime:
+        backoff = duration.parse(self.spec.retry.backoff)
+        wait: timedelta = min(LONGEST, backoff * (1 << min(times, 16)))
+        return self.now + wait
+
+    def _note(self, progress: NodeProgress, record: Record, reason: str, message: str) -> None:
+        order = progress.order.id if progress.order else 0
+        mark = progress.mark.since if progress.mark else None
+        counted = dataclasses.replace(record, order=order, mark=mark, reason=reason, message=message[:1024])
+        self.actions.append(Note(progress.node.name, counted, reason, message))
+
 
 def begun(view: RolloutView, now: datetime) -> RolloutStatus:
     """The status of a new target, or of another attempt: what was before goes into the history."""
@@ -175,27 +268,7 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
     )
 
 
-class Turn(NamedTuple):
-    """What nodes are sorted by.
-
-    Attributes:
-        own: Whether the scheduler runs there.
-        rank: The place of the control plane, or of the others.
-        retries: Tries that did not come out well.
-        zone: Its zone.
-        name: Its name.
-    """
-
-    own: bool
-    rank: bool
-    retries: int
-    zone: str
-    name: str
-
-
-def turn(rollout_pass: RolloutPass, progress: NodeProgress) -> Turn:
-    """The turn of a node. Who waits for others by a rule comes behind them, or its zone would hold all others back."""
-    node = progress.node
-    first = rollout_pass.spec.order.control_plane is ControlPlane.FIRST
-    own = node.name == rollout_pass.snapshot.own_node
-    return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)
+def waiting(progress: NodeProgress, now: datetime) -> datetime | None:
+    """When a node has its next turn; none if that is now."""
+    until = progress.record.not_before if progress.record else None
+    return until if until is not None and now < until else None

@@ -13,7 +13,6 @@ from typing import Final
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Create, Forget, Uncordon
-from proa.scheduler.planning.blame import fail, is_late
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -41,7 +40,7 @@ def _without_object(rollout_pass: RolloutPass, progress: NodeProgress, reason: R
 def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if _is_overdue(rollout_pass, progress):
         message = "the node has our mark, and its agent has told nothing since its object was made"
-        fail(rollout_pass, progress, Reason.AgentSilent.name, message)
+        rollout_pass.fail(progress, Reason.AgentSilent.name, message)
     rollout_pass.say(progress, Reason.AgentSilent)
 
 
@@ -53,7 +52,7 @@ def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     if not _is_ordered(progress, progress.mark):
         limit += duration.parse(rollout_pass.spec.drain.timeout)
         progress = dataclasses.replace(progress, os=None)
-    return is_late(rollout_pass, progress, limit)
+    return rollout_pass.is_late(progress, limit)
 
 
 def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
-from proa.core.orders.messages import NodeStatus, Order
+from proa.core.orders.client import OrderClient
+from proa.core.orders.messages import NodeStatus
+from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
-from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.proxy.views import Told
 
 _FIRST: Final = 0.2
 _LONGEST: Final = 5.0
 """Seconds between two looks for an agent that is away: it is on this very machine, and its socket says no at once."""
-
-
-class Agent(Protocol):
-    """What is asked of :class:`proa.core.orders.client.OrderClient`."""
-
-    def put(self, order: Order) -> NodeStatus:
-        """Give an order."""
-        ...
-
-    def follow(self) -> Iterator[NodeStatus]:
-        """How the node is, now and whenever that changes."""
-        ...
 
 
 class Follower:
@@ -42,7 +31,7 @@ class Follower:
     """
 
     def __init__(
-        self, agent: Agent, changed: ChangeSignal, clock: Clock = SYSTEM, random: Callable[[], float] = jitter
+        self, agent: OrderClient, changed: ChangeSignal, clock: Clock = SYSTEM, random: Callable[[], float] = jitter
     ) -> None:
         self._agent = agent
         self._changed = changed

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from proa.core.orders.messages import Action, NodeStatus, Order
+from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.backoff import Backoff, jitter
 from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import version_of
 from proa.scheduler.kube.times import text

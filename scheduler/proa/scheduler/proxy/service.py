@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from proa.core.orders.client import OrderClient
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
 from proa.scheduler.objects.paths import NODE_OSES
-from proa.scheduler.proxy.follower import Agent, Follower
+from proa.scheduler.proxy.follower import Follower
 from proa.scheduler.proxy.proxy import NodeProxy, Tell
 from proa.scheduler.proxy.views import Seen, seen
 
@@ -38,7 +39,7 @@ class Service:
 
     node: str
     api: Server
-    agent: Agent
+    agent: OrderClient
     tell: Tell
     clock: Clock = SYSTEM
     _defect: BaseException | None = field(default=None, init=False)

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Order, Proof, Standby
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.times import text
@@ -33,8 +34,8 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
 from proa.scheduler.report.source import drains_of
-from proa.scheduler.spec.rollout import RolloutSpec
-from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.spec.rollout import Budget, Health, RolloutSpec
+from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
 
 SCHEMA: Final = SnapshotReport.SCHEMA
 
@@ -109,14 +110,12 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     def name(said: str) -> str:
         return hashlib.blake2s(said.encode(), key=salt, digest_size=6).hexdigest() if said else ""
 
-    selected = {key for view in snapshot.rollouts.values() for key in _keys(view.spec)}
+    selectors = [view.spec.node_selector for view in snapshot.rollouts.values()]
+    selected = {key for one in selectors for key in (*one.match_labels, *(it.key for it in one.match_expressions))}
     nodes = {name(one.name): _hash_node(one, name, selected) for one in snapshot.nodes.values()}
-    oses = {name(one.name): _hash_os(one, name) for one in snapshot.oses.values()}
-    rollouts = {one.name: _hash_rollout(one, name) for one in snapshot.rollouts.values()}
-    undrainable = {
-        name(node): tuple(_hash_blocker(blocker, name) for blocker in found)
-        for node, found in snapshot.undrainable.items()
-    }
+    oses = {name(one.name): _hash(one, name) for one in snapshot.oses.values()}
+    rollouts = {one.name: _hash(one, name) for one in snapshot.rollouts.values()}
+    undrainable = {name(node): _hash(found, name) for node, found in snapshot.undrainable.items()}
     return Snapshot(nodes, oses, rollouts, own_node=name(snapshot.own_node), undrainable=undrainable)
 
 
@@ -176,29 +175,68 @@ def _read_rollout(told: SeenRollout) -> RolloutView:
 # hashing
 
 _Name = Callable[[str], str]
+_Rule = Callable[[Any, _Name], Any]
 _HIDDEN: Final = "registry.invalid/hidden"
 
 
-def _keys(spec: RolloutSpec) -> set[str]:
-    selector = spec.node_selector
-    return {*selector.match_labels, *(requirement.key for requirement in selector.match_expressions)}
+def _hash(thing: Any, name: _Name) -> Any:
+    """A thing, or several, with what their rules say."""
+    if isinstance(thing, tuple):
+        return tuple(_hash(one, name) for one in thing)
+    values = {field: (getattr(thing, field), rule) for field, rule in _RULES[type(thing)].items()}
+    return dataclasses.replace(thing, **{key: rule(value, name) for key, (value, rule) in values.items() if value})
 
 
-def _hash_release(said: str) -> str:
-    return f"{_HIDDEN}@{digest_of(said)}" if said else ""
+def _named(value: Any, name: _Name) -> Any:
+    return name(value) if isinstance(value, str) else tuple(map(name, value))
 
 
-def _hash_mark(mark: Mark | None, name: _Name) -> Mark | None:
-    return dataclasses.replace(mark, boot_id=name(mark.boot_id)) if mark else None
+def _nothing(value: Any, _: _Name) -> Any:
+    return type(value)()
 
 
-def _hash_record(record: Record | None) -> Record | None:
-    return dataclasses.replace(record, message="") if record else None
+def _hidden(_: object, __: _Name) -> str:
+    return "hidden"
 
 
-def _hash_blocker(blocker: Blocker, name: _Name) -> Blocker:
-    pod, budget, volume = map(name, (blocker.pod, blocker.budget, blocker.volume))
-    return Blocker(name(blocker.node), pod, budget, volume, "hidden", blocker.since)
+def _hash_release(said: str, _: _Name) -> str:
+    return f"{_HIDDEN}@{digest_of(said)}"
+
+
+_RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
+    NodeView: {
+        **dict.fromkeys(("name", "uid", "boot_id"), _named),
+        **dict.fromkeys(("attached", "ready_said"), _nothing),
+        "mark": _hash,
+    },
+    NodeOSView: {
+        **dict.fromkeys(("name", "uid", "owner"), _named),
+        **dict.fromkeys(("order", "status", "record"), _hash),
+    },
+    RolloutView: {"uid": _named, "spec": _hash, "status": _hash, "problem": _hidden, "version": _nothing},
+    Mark: {"boot_id": _named},
+    Record: {"message": _nothing},
+    Blocker: {**dict.fromkeys(("node", "pod", "budget", "volume"), _named), "reason": _hidden},
+    Order: {"release": _hash_release, "trial": _hash},
+    Proof: {"boot_id": _named},
+    NodeStatus: dict.fromkeys(("booted", "standby", "last_error", "conditions"), _hash),
+    Booted: {"boot_id": _named, "version": _nothing},
+    Standby: {"version": _nothing},
+    LastError: {"message": _nothing},
+    Condition: {"message": _nothing},
+    RolloutSpec: {"release": _hash_release, "budgets": _hash, "health": _hash},
+    Budget: {"reason": _nothing},
+    Health: {"daemon_sets": _nothing},
+    RolloutStatus: {
+        **dict.fromkeys(("wave", "blockers", "history"), _nothing),
+        **dict.fromkeys(("canary", "conditions"), _hash),
+        "release": _hash_release,
+        "halted": _hidden,
+        "scheduler_node": _named,
+    },
+    CanaryStatus: {"nodes": _named},
+}
+"""By type: which fields another name, or nothing, stands for; all others stay as they are."""
 
 
 def _hash_node(view: NodeView, name: _Name, selected: set[str]) -> NodeView:
@@ -206,57 +244,6 @@ def _hash_node(view: NodeView, name: _Name, selected: set[str]) -> NodeView:
     labels = {key: value for key, value in view.labels.items() if key in selected or key == CONTROL_PLANE}
     if view.zone:
         labels.setdefault(ZONE, name(view.zone))
-    return NodeView(
-        name(view.name),
-        name(view.uid),
-        labels,
-        view.ready,
-        view.ready_since,
-        view.unschedulable,
-        name(view.boot_id),
-        _hash_mark(view.mark, name),
-        view.fence,
-        "hidden" if view.hold is not None else None,
-        view.excluded,
-    )
-
-
-def _hash_os(view: NodeOSView, name: _Name) -> NodeOSView:
-    order, status = view.order, view.status
-    if order is not None:
-        trial = dataclasses.replace(order.trial, boot_id=name(order.trial.boot_id)) if order.trial else None
-        order = dataclasses.replace(order, release=_hash_release(order.release), trial=trial)
-    if status is not None:
-        booted, standby, error = status.booted, status.standby, status.last_error
-        status = dataclasses.replace(
-            status,
-            booted=dataclasses.replace(booted, boot_id=name(booted.boot_id), version="") if booted else None,
-            standby=dataclasses.replace(standby, version="") if standby else None,
-            last_error=dataclasses.replace(error, message="") if error else None,
-            conditions=tuple(dataclasses.replace(one, message="") for one in status.conditions),
-        )
-    record = _hash_record(view.record)
-    return NodeOSView(name(view.name), name(view.uid), name(view.owner), order, status, record, view.fence)
-
-
-def _hash_rollout(view: RolloutView, name: _Name) -> RolloutView:
-    spec, status = view.spec, view.status
-    canary = status.canary
-    spec = dataclasses.replace(
-        spec,
-        release=_hash_release(spec.release),
-        budgets=tuple(dataclasses.replace(budget, reason="") for budget in spec.budgets),
-        health=dataclasses.replace(spec.health, daemon_sets=()),
-    )
-    status = dataclasses.replace(
-        status,
-        release=_hash_release(status.release),
-        wave="",
-        halted="hidden" if status.halted else "",
-        canary=dataclasses.replace(canary, nodes=tuple(map(name, canary.nodes))) if canary else None,
-        blockers=(),
-        conditions=tuple(dataclasses.replace(one, message="") for one in status.conditions),
-        history=(),
-        scheduler_node=name(status.scheduler_node),
-    )
-    return RolloutView(view.name, name(view.uid), view.generation, spec, status, "hidden" if view.problem else "")
+    hold = "hidden" if view.hold is not None else None
+    found: NodeView = _hash(dataclasses.replace(view, labels=labels, hold=hold), name)
+    return found

@@ -13,11 +13,10 @@ from proa.scheduler.planning.holds import GateContext, undrainable
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.rollout_pass import ENOUGH, turn
+from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.course import Course, Way, wave_of
-from proa.scheduler.simulation.simulate import ENDED, Patience, resume, run
+from proa.scheduler.simulation.simulate import ENDED, Course, Patience, Way, resume, run, wave_of
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
@@ -139,7 +138,7 @@ def _turns(context: GateContext, plan: Plan, course: Course) -> Iterator[Turn]:
     def rank(progress: NodeProgress) -> tuple[object, ...]:
         way = course.ways.get(progress.node.name, _NONE)
         begins = way.started or _NEVER
-        return not progress.under_way, begins, not _has_turn(progress, way, course), turn(rollout_pass, progress)
+        return not progress.under_way, begins, not _has_turn(progress, way, course), rollout_pass.turn(progress)
 
     position = 0
     for progress in sorted(rollout_pass.progresses, key=rank):

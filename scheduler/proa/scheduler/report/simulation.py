@@ -12,7 +12,7 @@ from proa.scheduler.kube.times import text
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.rendering import span, table
 from proa.scheduler.report.reports import SimulatedRollout, SimulatedTrouble, SimulatedWave, SimulationReport
-from proa.scheduler.simulation.course import Course
+from proa.scheduler.simulation.simulate import Course
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import RolloutSpec, Staging

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from proa.core.orders.messages import Action as Verb
+from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
-from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.planning.views import NodeView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.course import Course
 from proa.scheduler.simulation.world import World
-from proa.scheduler.spec.rolloutstatus import RolloutPhase
+from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 
 ENDED = frozenset(
     {RolloutPhase.COMPLETE, RolloutPhase.HALTED, RolloutPhase.ROLLED_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID}
@@ -109,3 +110,149 @@ def resume(snapshot: Snapshot, now: datetime, behaviour: Behaviour) -> World:
         if node is not None and os.owner == node.uid:
             world.pick_up(name)
     return world
+
+
+@dataclass
+class Way:
+    """The way of one node.
+
+    Attributes:
+        wave: Of which wave it was when it was started for the first time.
+        staging: When it was ordered to fetch the release.
+        started: When it was cordoned for the first time.
+        ended: When it was uncordoned as done.
+        starts: How often it was cordoned.
+    """
+
+    wave: str = ""
+    staging: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    starts: int = 0
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that went wrong.
+
+    Attributes:
+        when: When.
+        node: Where.
+        reason: In a word.
+        message: In a sentence.
+    """
+
+    when: datetime
+    node: str
+    reason: str
+    message: str
+
+
+@dataclass
+class Wave:
+    """Nodes that had their turn together.
+
+    Attributes:
+        name: ``Canary``, ``ControlPlane``, or a zone; empty for nodes without one.
+        began: When the first of them was started.
+        ended: When the last of them was done.
+        nodes: How many were started.
+        done: How many were done.
+    """
+
+    name: str
+    began: datetime
+    ended: datetime
+    nodes: int = 0
+    done: int = 0
+
+
+@dataclass
+class Course:
+    """What happened.
+
+    Attributes:
+        started: When it began.
+        ended: When it came to its end, or was given up.
+        passes: How often was planned.
+        statuses: By rollout, as they are in the end.
+        ways: By node, of those that were ordered to do something.
+        troubles: What went wrong, in its order.
+        most_away: The most nodes that were away at once.
+        came_to_an_end: Whether nothing happens by itself any more; it was given up otherwise.
+    """
+
+    started: datetime
+    ended: datetime
+    passes: int = 0
+    statuses: dict[str, RolloutStatus] = field(default_factory=dict)
+    ways: dict[str, Way] = field(default_factory=dict)
+    troubles: list[Trouble] = field(default_factory=list)
+    most_away: int = 0
+    came_to_an_end: bool = False
+
+    @property
+    def took(self) -> timedelta:
+        """From its beginning to its end."""
+        return self.ended - self.started
+
+    @property
+    def done(self) -> dict[str, datetime]:
+        """When each node was done, of those that were."""
+        return {name: way.ended for name, way in self.ways.items() if way.ended is not None}
+
+    @property
+    def waves(self) -> list[Wave]:
+        """Waves in the order in which they began."""
+        found: dict[str, Wave] = {}
+        for way in sorted(
+            (way for way in self.ways.values() if way.started), key=lambda way: way.started or self.ended
+        ):
+            if way.started is None:
+                continue
+            wave = found.setdefault(way.wave, Wave(way.wave, way.started, way.started))
+            wave.nodes += 1
+            wave.done += way.ended is not None
+            wave.ended = max(wave.ended, way.ended or way.started)
+        return list(found.values())
+
+    @property
+    def per_hour(self) -> float:
+        """Nodes that were done in an hour, from the first start to the last end; 0 if there was none."""
+        ends, starts = self.done.values(), [way.started for way in self.ways.values() if way.started is not None]
+        if not ends or not starts:
+            return 0.0
+        return len(ends) / max(1.0, (max(ends) - min(starts)).total_seconds()) * 3600
+
+    def note(self, plan: Plan, world: World) -> None:
+        """Take down one pass, before it is carried out."""
+        self.passes += 1
+        self.statuses.update(plan.statuses)
+        for status in plan.statuses.values():
+            self.most_away = max(self.most_away, status.counts.unavailable)
+        for action in plan.actions:
+            match action:
+                case Give(name, _, Verb.STAGE):
+                    way = self._way(name)
+                    way.staging = way.staging or world.now
+                case Cordon(name, mark):
+                    way = self._way(name)
+                    way.starts += 1
+                    if way.started is None:
+                        way.started, way.wave = world.now, wave_of(world.nodes[name], plan.statuses[mark.rollout])
+                case Uncordon(name, "Done"):
+                    self._way(name).ended = world.now
+                case Note(name, _, reason, message):
+                    self.troubles.append(Trouble(world.now, name, reason, message))
+                case _:
+                    pass
+
+    def _way(self, name: str) -> Way:
+        return self.ways.setdefault(name, Way())
+
+
+def wave_of(node: NodeView, status: RolloutStatus) -> str:
+    """Of which wave a node is: ``Canary``, ``ControlPlane``, or its zone."""
+    if status.canary and node.name in status.canary.nodes:
+        return "Canary"
+    return "ControlPlane" if node.control_plane else node.zone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_REQUEST: Final = 300.0
@@ -21,12 +21,15 @@ class Backoff:
         first: The first wait, in seconds.
         longest: Where the doubling ends.
         random: A number from 0 to 1, another one at every call: those who failed together must not come back together.
+        longest_request: Seconds that a server may ask to be left alone for.
+        failures: How many there were in a row.
     """
 
     first: float = 0.5
     longest: float = 30.0
     random: Callable[[], float] = jitter
-    failures: int = 0
+    longest_request: float = LONGEST_REQUEST
+    failures: int = field(default=0, init=False)
 
     def next(self, after: float | None = None) -> float:
         """The seconds to wait after one more failure; at least those that the server asks for."""
@@ -34,7 +37,7 @@ class Backoff:
         self.failures += 1
         if after is None:
             return pause
-        return max(pause, min(after, LONGEST_REQUEST) + self.random() * self.first)
+        return max(pause, min(after, self.longest_request) + self.random() * self.first)
 
     def reset(self) -> None:
         """It went well."""
