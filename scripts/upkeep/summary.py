@@ -79,8 +79,14 @@ def _case(element: ElementTree.Element) -> Case:
     return Case(name, float(element.get("time", 0.0)), outcome)
 
 
-def summary(results: Iterable[Result], interrupted: bool = False) -> dict[str, Any]:
-    """The document."""
+def summary(results: Iterable[Result], seconds: float, *, interrupted: bool = False) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        results: Of the tiers so far.
+        seconds: How long all of it took; less than the sum where tiers ran at the same time.
+        interrupted: Whether it was ended early.
+    """
     told = list(results)
     every = [(result.name, case) for result in told for case in result.cases]
     slowest = sorted(every, key=lambda one: one[1].seconds, reverse=True)[:SLOWEST]
@@ -89,7 +95,7 @@ def summary(results: Iterable[Result], interrupted: bool = False) -> dict[str, A
         "proa": VERSION,
         "ok": not interrupted and all(result.ok for result in told),
         "interrupted": interrupted,
-        "seconds": round(sum(result.seconds for result in told), 1),
+        "seconds": round(seconds, 1),
         "tiers": [_tier(result) for result in told],
         "slowest": [{"tier": tier, "name": case.name, "seconds": round(case.seconds, 1)} for tier, case in slowest],
     }

@@ -1,4 +1,4 @@
-"""The tiers of tests: runs those that are named, one after the other, and says what became of them.
+"""The tiers of tests: runs those that are named, and says what became of them.
 
 The summary (:mod:`upkeep.summary`) is written after every tier, so it is there too when one fails or when all is
 interrupted: by Ctrl-C or SIGTERM, after which pytest still writes its report.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from upkeep.summary import Case, Result, read, summary, table
 
@@ -26,6 +27,9 @@ REPORTS: Final = Path("build/test")
 FOLDERS: Final = ("core", "partition", "builder", "agent", "scheduler", "vm-tests")
 END_SECONDS: Final = 180.0
 """How long a command may take to end once it was interrupted: it takes its machines down and writes its report."""
+TAIL_SECONDS: Final = 5.0
+"""How long the output of a command that has ended is still read, should something else hold it open."""
+_POLL: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Tier:
     Attributes:
         what: It, in words.
         commands: In the order in which they begin.
-        at_once: How many of them run at a time; of several, the output is shown when each has ended.
+        at_once: How many of them run at a time; each line of their output begins with the command's name then.
     """
 
     what: str
@@ -62,11 +66,12 @@ class Tier:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a command: its exit status, None when it did not begin any more; and what it took."""
+    """What became of a command: its exit status, None when it did not begin any more; and what it took, in seconds."""
 
     command: Command
     status: int | None
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 def pytest(name: str, *words: str, env: Mapping[str, str] | None = None) -> Command:
@@ -113,6 +118,10 @@ TIERS: Final[Mapping[str, Tier]] = {
 """Every tier by name, in the order in which `make test` runs them."""
 
 
+TOGETHER: Final = frozenset({"contract", "vm"})
+"""Tiers that run at the same time where both are wanted: the one mostly waits, the other mostly computes."""
+
+
 class Runner:
     """Runs tiers, and ends what runs when it is told to.
 
@@ -128,51 +137,56 @@ class Runner:
         self._root = root
         self._tiers = tiers
         self._say = say
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: list[int] = []
         self._stopped = 0.0
-        self.results: list[Result] = []
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether it was told to stop."""
-        return self._stopped > 0
+        self._results: dict[str, Result] = {}
 
     def stop(self, *_: object) -> None:
         """Ask all that runs to end, and begin nothing more. What does not end is killed after a while."""
         self._stopped = self._stopped or time.monotonic()
-        for child in tuple(self._running):
-            child.send_signal(signal.SIGINT)
+        for pid in tuple(self._running):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
 
     def run(self, names: Sequence[str]) -> int:
         """Run tiers and leave the summary; returns the exit status: 130 when it was interrupted."""
         file = self._root / REPORTS / "summary.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        before = _last_times(file)
-        for name in names:
-            last = f" ({before[name]:.0f} s the last time)" if name in before else ""
-            self._say(f"\033[1m==>\033[0m {name}: {self._tiers[name].what}{last}")
-            self.results.append(self._tier(name, self._tiers[name]))
-            file.write_text(json.dumps(summary(self.results, self.interrupted), indent=2) + "\n")
-            if self.interrupted:
+        started, before, document = time.monotonic(), _last_times(file), summary((), 0.0)
+        for stage in stages(names):
+            for name in stage:
+                last = f" ({before[name]:.0f} s the last time)" if name in before else ""
+                self._say(f"\033[1m==>\033[0m {name}: {self._tiers[name].what}{last}")
+            self._stage(stage)
+            done = [self._results[name] for name in names if name in self._results]
+            document = summary(done, time.monotonic() - started, interrupted=self._stopped > 0)
+            file.write_text(json.dumps(document, indent=2) + "\n")
+            if self._stopped:
                 break
-            self._say(f"{name} took {self.results[-1].seconds:.0f} s")
-        self._say(f"\n\033[1m==>\033[0m {'Interrupted' if self.interrupted else 'Summary'} ({file})")
-        document = summary(self.results, self.interrupted)
+        self._say(f"\n\033[1m==>\033[0m {'Interrupted' if self._stopped else 'Summary'} ({file})")
         for line in table(document):
             self._say(line)
-        return 130 if self.interrupted else int(not document["ok"])
+        return 130 if self._stopped else int(not document["ok"])
 
-    def _tier(self, name: str, tier: Tier) -> Result:
+    def _stage(self, names: Sequence[str]) -> None:
+        with ThreadPoolExecutor(len(names)) as pool:
+            for result in pool.map(lambda name: self._tier(name, alone=len(names) == 1), names):
+                self._results[result.name] = result
+
+    def _tier(self, name: str, alone: bool) -> Result:
+        tier = self._tiers[name]
         for command in tier.commands:
             if command.report is not None:
                 (self._root / command.report).unlink(missing_ok=True)
-        started, used = time.monotonic(), _cpu()
+        started = time.monotonic()
         with ThreadPoolExecutor(tier.at_once) as pool:
-            shown = tier.at_once == 1
+            shown = alone and tier.at_once == 1
             ended = list(pool.map(lambda command: self._execute(command, shown), tier.commands))
-        seconds, cpu = time.monotonic() - started, _cpu() - used
+        seconds = time.monotonic() - started
+        self._say(f"{name} took {seconds:.0f} s")
         cases = [case for one in ended for case in self._cases(one)]
         broken = sum(one.status not in (0, None) and not self._blamed(one) for one in ended)
+        cpu = sum(one.cpu for one in ended)
         return Result(name, all(one.status == 0 for one in ended), seconds, cpu, cases, broken)
 
     def _cases(self, ended: Ended) -> list[Case]:
@@ -189,10 +203,10 @@ class Runner:
     def _execute(self, command: Command, shown: bool) -> Ended:
         if self._stopped:
             return Ended(command, None)
-        beside = Path(sys.executable).with_name(command.argv[0])
+        beside = Path(sys.executable).parent / command.argv[0]
         argv = [str(beside) if beside.exists() else command.argv[0], *command.argv[1:]]
         started = time.monotonic()
-        child = subprocess.Popen(
+        with subprocess.Popen(
             argv,
             cwd=self._root,
             env=os.environ | command.env,
@@ -200,24 +214,41 @@ class Runner:
             stdout=None if shown else subprocess.PIPE,
             stderr=None if shown else subprocess.STDOUT,
             process_group=0,  # so that Ctrl-C reaches it once: from here
-        )
-        self._running.append(child)
-        if self._stopped:  # meanwhile
-            child.send_signal(signal.SIGINT)
-        output = self._wait(child)
-        self._running.remove(child)
-        seconds = time.monotonic() - started
-        if not shown:
-            self._say(f"{command.name}: {seconds:.0f} s\n{output.decode(errors='replace').rstrip()}")
-        return Ended(command, child.returncode, seconds)
+        ) as child:
+            self._running.append(child.pid)
+            reader = threading.Thread(target=self._tell, args=(command.name, child.stdout), daemon=True)
+            reader.start()
+            if self._stopped:  # meanwhile
+                self.stop()
+            child.returncode, cpu = self._wait(child.pid)
+            self._running.remove(child.pid)
+            reader.join(TAIL_SECONDS)
+        return Ended(command, child.returncode, time.monotonic() - started, cpu)
 
-    def _wait(self, child: subprocess.Popen[bytes]) -> bytes:
+    def _tell(self, name: str, output: IO[bytes] | None) -> None:
+        for line in output or ():
+            self._say(f"{name}: {line.decode(errors='replace').rstrip()}")
+
+    def _wait(self, pid: int) -> tuple[int, float]:
+        """Its exit status, and the seconds of processor time that it and all its descendants have used."""
         while True:
-            try:
-                return child.communicate(timeout=1.0)[0] or b""
-            except subprocess.TimeoutExpired:
-                if self.interrupted and time.monotonic() > self._stopped + END_SECONDS:
-                    os.killpg(child.pid, signal.SIGKILL)
+            ended, status, used = os.wait4(pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
+            if self._stopped and time.monotonic() > self._stopped + END_SECONDS:
+                os.killpg(pid, signal.SIGKILL)
+            time.sleep(_POLL)
+
+
+def stages(names: Sequence[str]) -> list[list[str]]:
+    """The tiers in order, those of :data:`TOGETHER` that follow one another as one stage."""
+    found: list[list[str]] = []
+    for name in names:
+        if found and name in TOGETHER and found[-1][-1] in TOGETHER:
+            found[-1].append(name)
+        else:
+            found.append([name])
+    return found
 
 
 def _last_times(file: Path) -> Mapping[str, float]:
@@ -228,10 +259,10 @@ def _last_times(file: Path) -> Mapping[str, float]:
         return {}
 
 
-def _cpu() -> float:
-    """Seconds of processor time of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+def listen(runner: Runner) -> None:
+    """Stop it by Ctrl-C and SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, runner.stop)
 
 
 def main(words: Sequence[str]) -> int:
@@ -241,8 +272,7 @@ def main(words: Sequence[str]) -> int:
         sys.stderr.write(f"no such tier: {', '.join(unknown)}; there are: {', '.join(TIERS)}\n")
         return 2
     runner = Runner()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, runner.stop)
+    listen(runner)
     return runner.run(words or tuple(TIERS))
 
 
