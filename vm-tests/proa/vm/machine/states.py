@@ -109,7 +109,7 @@ class States:
         machine = make()
         machine.start()
         machine.wait_for_boot()
-        machine.wait_until(ready)
+        machine.wait_until(ready, machine.limits.boot)
         if not machine.findings():  # what has begun badly is no place to begin from
             with files.new_folder(state) as work:
                 machine.save(work)
