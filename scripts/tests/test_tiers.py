@@ -199,6 +199,12 @@ def test_an_unknown_tier_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no such tier: units; there are: lint, unit, rollouts, contract, vm" in capsys.readouterr().err
 
 
+def test_every_folder_with_tests_is_in_the_unit_tier() -> None:
+    folders = {path.parent.name for path in tiers.ROOT.glob("*/tests") if path.is_dir()}
+    assert {one.argv[-1].removesuffix("/tests") for one in TIERS["unit"].commands} == folders
+    assert {one.argv[-1] for one in TIERS["lint"].commands if one.argv[0] == "mypy"} == folders - {"docs"}
+
+
 def test_every_report_of_the_tiers_has_a_name_of_its_own() -> None:
     reports = [one.report for tier in TIERS.values() for one in tier.commands if one.report]
     assert len(reports) == len(set(reports))

@@ -24,7 +24,6 @@ from upkeep.summary import Case, Result, read, summary, table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REPORTS: Final = Path("build/test")
-FOLDERS: Final = ("core", "partition", "builder", "agent", "scheduler", "vm-tests")
 END_SECONDS: Final = 180.0
 """How long a command may take to end once it was interrupted: it takes its machines down and writes its report."""
 TAIL_SECONDS: Final = 5.0
@@ -77,14 +76,16 @@ class Ended:
 def pytest(name: str, *words: str, env: Mapping[str, str] | None = None) -> Command:
     """A run of pytest that leaves ``NAME.xml`` among the reports."""
     report = REPORTS / f"{name}.xml"
-    return Command(name, ("pytest", "-q", f"--junitxml={report}", *words), dict(env or {}), report)
+    # Without what pytest keeps for --last-failed: several runs would write it at the same time.
+    return Command(
+        name, ("pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *words), dict(env or {}), report
+    )
 
 
 def _unit() -> Iterator[Command]:
-    """Folder by folder. Agent's and builder's tests start many programs, and the scheduler's are many: two at once."""
-    for folder in (*FOLDERS, "docs", "scripts"):
-        workers = "2" if folder in ("agent", "builder", "scheduler") else "0"
-        yield pytest(f"unit-{folder}", "-n", workers, "-m", "not contract and not vm", f"{folder}/tests")
+    """Each folder in a process of its own, what takes longest first, so that both cores are busy to the end."""
+    for folder in ("scheduler", "builder", "agent", "vm-tests", "partition", "core", "docs", "scripts"):
+        yield pytest(f"unit-{folder}", "-n", "0", "-m", "not contract and not vm", f"{folder}/tests")
 
 
 def _lint() -> Iterator[Command]:
@@ -104,7 +105,7 @@ _SCHEDULES: Final = {"PROA_SCHEDULES": os.environ.get("PROA_SCHEDULES", "1000")}
 _PROPERTIES: Final = "scheduler/tests/planning/test_planner_properties.py"
 TIERS: Final[Mapping[str, Tier]] = {
     "lint": Tier("ruff, mypy --strict, import-linter", tuple(_lint()), at_once=2),
-    "unit": Tier("no network, no sleep, folder by folder", tuple(_unit())),
+    "unit": Tier("no network, no sleep, folder by folder", tuple(_unit()), at_once=2),
     "rollouts": Tier(
         f"random schedules of the planner, {_SCHEDULES['PROA_SCHEDULES']} of each kind",
         (pytest("rollouts", "-n", "2", "--timeout=0", _PROPERTIES, env=_SCHEDULES),),
