@@ -8,7 +8,11 @@ from hypothesis import settings
 settings.register_profile("proa", deadline=None)  # a busy machine is no failure
 settings.load_profile("proa")
 
-LONGEST_FIRST = ("test_node_return", "test_node_upgrade", "test_pages", "test_boot_chain")
+LONGEST_FIRST = (
+    *("test_node_return", "test_proof", "test_pages", "test_node_upgrade", "test_boot_chain"),
+    *("test_container_contract", "test_kill_matrix_contract", "test_uninstall_contract", "test_manifests_contract"),
+    *("test_cluster_faults_contract", "test_api_faults_contract"),
+)
 """Files that take minutes; a worker takes a file at a time, and none is to be left with one of these at the end."""
 
 

@@ -38,6 +38,7 @@ from proa.scheduler.report import reports as scheduler_reports
 from proa.vm.cli import schemas as vm_schemas
 from proa.vm.machine.accel import TCG, Probe, Verdict
 from proa.vm.support.report import Story
+from upkeep.summary import Case, Result, summary
 
 ROOT = Path(__file__).parents[2]
 MIB = 1 << 20
@@ -175,6 +176,11 @@ def test_what_the_initrd_leaves() -> None:
     function = script[script.index("write_boot_json() {") :].split("\n}\n")[0] + "\n}\n"
     facts = f"slot=a disk=/dev/vda root=/dev/vda5 root_hash={'0' * 64} trial=true left=2 first_boot=false\n"
     validate(json.loads(run(["sh", "-c", function + facts + "write_boot_json"]).stdout), "proa.boot/v1")
+
+
+def test_tiers_of_tests() -> None:
+    cases = [Case("a/test_x.py::test_y", 1.5, "passed"), Case("a/test_x.py::test_z", 0.5, "failed")]
+    validate(summary([Result("unit", False, 3.0, 2.5, cases), Result("vm", True, 1.0, 1.0, [])], 3.5))
 
 
 def test_virtual_machines() -> None:

@@ -22,13 +22,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(pytestconfig: pytest.Config, folder: Path) -> dict[str, Any]:
+def report(pytestconfig: pytest.Config, folder: Path, keys: Path) -> dict[str, Any]:
     """What ``make proof SHORT=1`` leaves."""
-    images = pytestconfig.rootpath / "build/test/cluster"
-    built = proofimages.build(images, WANTED)
+    built = proofimages.build(pytestconfig.rootpath / "build/test/cluster", WANTED, keys=keys)
     first, good, broken = (Release.of(name, built[name], proofimages.RECIPES[name].says) for name in WANTED)
     names = (FOLLOWS, STAYS)
-    Proof(folder, Cast(first, good, (broken,), images / "keys", names, followers=(FOLLOWS,), returns=False)).run()
+    Proof(folder, Cast(first, good, (broken,), keys, names, followers=(FOLLOWS,), returns=False)).run()
     return dict(json.loads((folder / "report.json").read_bytes()))
 
 

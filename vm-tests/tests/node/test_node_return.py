@@ -17,7 +17,7 @@ from proa.vm.machine.fleet import Factory
 from proa.vm.node.expectation import OTHER_REASON
 from proa.vm.node.faults import Break, Broken, break_trial, clear
 from proa.vm.node.images import RECIPES, Images
-from proa.vm.node.node import Node
+from proa.vm.node.node import WELL, Node
 
 pytestmark = [pytest.mark.vm, pytest.mark.story]
 
@@ -121,7 +121,7 @@ class Return:
 def story(images: Images, shared_vm: Factory, tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("return")
     disk = images.disk("1", folder / "disk.raw", standby="doomed")
-    machine = shared_vm(Disk(disk), name="return", keys=images.keys, display=False, cpus=1)
+    machine = shared_vm(Disk(disk), name="return", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
     return Story(images, Node(machine), folder)
 
 
@@ -134,8 +134,6 @@ def test_a_release_with_another_deadline_differs_in_its_kernel_image_alone(image
 
 def test_a_release_that_the_factory_staged_is_known(story: Story) -> None:
     machine = story.node.machine
-    machine.wait_for_boot()
-    machine.wait_for_unit("proa-agent.service")
     machine.succeed("echo ours >/etc/e2e.conf")
     status = story.node.status()
     assert (status["slots"]["b"]["state"], status["slots"]["b"]["version"]) == ("staged", "2.0.0")

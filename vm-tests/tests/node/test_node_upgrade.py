@@ -18,7 +18,7 @@ from proa.vm.machine.disks import Disk, DiskCache
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
 from proa.vm.node.images import Images
-from proa.vm.node.node import Node
+from proa.vm.node.node import WELL, Node
 from proa.vm.node.rehearse import push
 from proa.vm.support.registry import LocalRegistry
 
@@ -73,7 +73,7 @@ def story(
     image = images("1") / "disk.raw"
     disk = Disk(image, size=image.stat().st_size + GROWTH, cache=DiskCache.KILLPROOF)
     references = {"2": push(images("2"), upgrade_registry, "two")}
-    machine = shared_vm(disk, name="upgrade", keys=images.keys, display=False, cpus=1)
+    machine = shared_vm(disk, name="upgrade", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
     return Story(images, Node(machine), references, tmp_path_factory.mktemp("upgrade"))
 
 
@@ -97,7 +97,6 @@ def slot_digest(disk: Path, slot: Slot) -> str:
 
 def test_a_new_node_is_well_and_its_agent_knows_where_it_runs(story: Story) -> None:
     machine = story.machine
-    machine.wait_for_boot()
     booted = story.node.booted()
     assert (booted.slot, booted.trial, booted.root_hash) == (Slot.A, False, story.root_hash("1"))
     # By device number: the root is a device-mapper device that lies on the fifth partition of the first disk.

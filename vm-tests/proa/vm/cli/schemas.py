@@ -1,4 +1,4 @@
-"""The JSON Schemas of the reports of ``proa-vm``, of the demo and of the benchmarks."""
+"""The JSON Schemas of the reports of ``proa-vm``, of the demo, of the benchmarks and of the tests."""
 
 from __future__ import annotations
 
@@ -123,6 +123,41 @@ _BENCH: Final = report(
     ),
 )
 
+_SPENT: Final = {
+    "seconds": seconds("How long it took."),
+    "cpu_seconds": seconds("Processor time of all its processes: what does not depend on what else the machine does."),
+}
+
+_TEST: Final = report(
+    "proa.test/v1",
+    "`build/test/summary.json` of `make test`; written after every tier, so it is there when one fails or all is "
+    "interrupted.",
+    ok=flag("Whether every tier passed."),
+    interrupted=flag("Whether it was ended early; tiers that never began are missing then."),
+    seconds=seconds("From start to end. Less than the sum where tiers ran at the same time."),
+    tiers=listing(
+        "In the order in which they were asked for.",
+        record(
+            "A tier.",
+            name=text("Its name.", of=["lint", "unit", "rollouts", "contract", "vm"]),
+            ok=flag("Whether all of it passed."),
+            passed=_COUNT | {"description": "Tests that passed; of `lint`, its checks."},
+            failed=_COUNT | {"description": "Tests that failed. A run that ended without a report counts as one."},
+            skipped=_COUNT | {"description": "Tests that were skipped."},
+            **_SPENT,
+        ),
+    ),
+    slowest=listing(
+        "The twenty slowest tests of all tiers, the slowest first.",
+        record(
+            "A test.",
+            tier=text("Its tier."),
+            name=text("Its file and name."),
+            seconds=seconds("How long it took, with its fixtures."),
+        ),
+    ),
+)
+
 SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.accel/v1": _ACCEL,
     "proa.bench/v1": _BENCH,
@@ -130,5 +165,6 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "proa.proof/v1": _PROOF,
     "proa.rehearsal/v1": _REHEARSAL,
     "proa.rehearsal-plan/v1": _REHEARSAL_PLAN,
+    "proa.test/v1": _TEST,
 }
 """The schemas of this package, by name."""

@@ -97,20 +97,26 @@ def config(profile: str, recipe: Recipe) -> str:
 
 
 def build(
-    folder: Path, wanted: Sequence[str], *, monitor: Monitor = SILENT, tell: Callable[[str], None] = lambda name: None
+    folder: Path,
+    wanted: Sequence[str],
+    *,
+    keys: Path | None = None,
+    monitor: Monitor = SILENT,
+    tell: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Path]:
     """Build releases, all with the same keys; their output folders by name.
 
     Args:
         folder: Where keys, configuration and releases go; what is there of an earlier run is used again.
         wanted: Names of :data:`RECIPES`; the kubelet is that of the control plane's build.
+        keys: What they are signed with; made in ``folder`` if None.
         monitor: Where a build of the control plane is told.
         tell: Called with each name before it is built.
 
     Raises:
         ProaError: What the builder says.
     """
-    node, keys = folder / "node", folder / "keys"
+    node, keys = folder / "node", keys or folder / "keys"
     shutil.rmtree(node, ignore_errors=True)
     command("proa-build", "init", str(node), "--profile", PROFILE)
     shutil.copy(go_tool("controlplane", monitor), node / "kubelet")

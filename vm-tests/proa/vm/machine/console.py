@@ -121,6 +121,11 @@ class Console:
         self._thread = threading.Thread(target=self._read, args=(connection,), name="console", daemon=True)
         self._thread.start()
 
+    def recall(self, said: bytes) -> None:
+        """Take what a machine has said before it was saved for said by this one, now."""
+        with self._raw.open("ab") as raw:
+            self._take(said, raw)
+
     def _read(self, connection: socket.socket) -> None:
         with self._raw.open("ab") as raw:
             while data := _receive(connection):

@@ -14,6 +14,7 @@ from proa.vm.machine.console import Console, Finding
 from proa.vm.machine.disks import Disk
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
+from proa.vm.machine.states import READY, States
 
 
 class Watched(Protocol):
@@ -114,6 +115,7 @@ class Factory:
         disk: What boots when a test names no disk.
         keys: The keys folder for Secure Boot when a test names none.
         make: Makes a machine.
+        states: Where machines are restored from.
     """
 
     fleet: Fleet
@@ -122,14 +124,26 @@ class Factory:
     keys: Path | None = None
     make: Callable[..., Machine] = Machine
     machines: list[Machine] = field(default_factory=list)
+    states: States = field(default_factory=States.shared)
 
-    def __call__(self, *disks: Disk | Path, name: str = "vm", start: bool = True, **hardware: Any) -> Machine:
+    def __call__(
+        self,
+        *disks: Disk | Path,
+        name: str = "vm",
+        start: bool = True,
+        restored: bool = False,
+        ready: str = READY,
+        **hardware: Any,
+    ) -> Machine:
         """A new machine.
 
         Args:
             disks: What it has; the first boots. Those of the command line if none.
             name: As it stands in errors and artifacts.
             start: Whether it is switched on at once.
+            restored: Whether it has booted already: it is restored from a saved state, and where there is none
+                booted and saved. For tests of what comes after a boot; see :mod:`proa.vm.machine.states`.
+            ready: A command in the guest that has succeeded where the state is taken.
             hardware: Fields of :class:`proa.vm.machine.qemu.Hardware`; ``keys`` are those of the command line by
                 default.
 
@@ -140,9 +154,17 @@ class Factory:
         if not chosen:
             raise ProaError(Code.USAGE, "no disk to boot", hint="Give one to vm(), or --proa-disk to pytest.")
         attached = tuple(disk if isinstance(disk, Disk) else Disk(disk) for disk in chosen)
-        made = self.make(Hardware(disks=attached, **({"keys": self.keys} | hardware)), self.new_folder(name), name=name)
-        self.machines.append(made)
-        self.fleet.add(made)
+        parts, folder = Hardware(disks=attached, **({"keys": self.keys} | hardware)), self.new_folder(name)
+
+        def make() -> Machine:
+            made = self.make(parts, folder, name=name)
+            self.machines.append(made)
+            self.fleet.add(made)
+            return made
+
+        if restored:
+            return self.states.begin(parts, folder, make, ready)
+        made = make()
         if start:
             made.start()
         return made

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from proa.core.runtime import process
 from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.process import Result
-from proa.vm.machine import accel, calibration, ssh
+from proa.vm.machine import accel, calibration, memory, ssh
 from proa.vm.machine.console import Console, Finding
 from proa.vm.machine.console_patterns import STARVED
 from proa.vm.machine.disks import Overlay
@@ -92,9 +93,40 @@ class Machine:
         self.crash()
         self._power_on_line, self._power_on_event = self.console.mark(), self._events.mark()
         self._power.switch_on()
-        if self.hardware.ssh and self.hardware.network is not None:
-            door = Ssh(self.folder, self._power.ports[22])
-            self._session = Session(door, self.limits, self._guard, self.clock)
+        self._open_session()
+
+    def save(self, folder: Path) -> None:
+        """Save it as it runs now to a folder: memory, disks, variables, key and console. Then it goes on.
+
+        Raises:
+            ProaError: ``TOOL`` when it is off, or has a device that QEMU cannot save; ``TIMEOUT``.
+        """
+        self._in().disconnect()
+        memory.save(self.monitor, (folder / "memory").resolve(), self._deadline("command", "saving its memory", None))
+        for overlay in self.overlays:
+            overlay.save(folder / overlay.path.name)
+        for name in ("variables.fd", "ssh.key", "ssh.pub", "console.raw"):
+            process.run(["cp", "--preserve=mode", self.folder / name, folder])
+        self.monitor.execute("cont")
+        self._set_clock()
+
+    def restore(self, folder: Path) -> None:
+        """Switch it on as another one was saved (:meth:`save`), of the same hardware and with the same key.
+
+        From the next start or reset on, it boots.
+
+        Raises:
+            ProaError: ``TOOL`` when QEMU refuses what was saved, ``TIMEOUT``.
+        """
+        self.crash()
+        for overlay in self.overlays:
+            overlay.restore(folder / overlay.path.name)
+        process.run(["cp", folder / self.parts.variables.name, self.parts.variables])
+        self._power_on_line, self._power_on_event = self.console.mark(), self._events.mark()
+        self.console.recall((folder / "console.raw").read_bytes())
+        self._power.wake((folder / "memory").resolve(), self._deadline("command", "restoring its memory", None))
+        self._open_session()
+        self._set_clock()
 
     @property
     def running(self) -> bool:
@@ -349,6 +381,15 @@ class Machine:
             yield
 
     # inside
+
+    def _open_session(self) -> None:
+        if self.hardware.ssh and self.hardware.network is not None:
+            door = Ssh(self.folder, self._power.ports[22])
+            self._session = Session(door, self.limits, self._guard, self.clock)
+
+    def _set_clock(self) -> None:
+        """While it was saved, no time has passed for it."""
+        self.succeed(f"date -u -s @{self.clock.now().timestamp():.0f}")
 
     def _in(self) -> Session:
         if self._session is None or not self.running:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
+from proa.vm.machine import memory
 from proa.vm.machine.console import Console
 from proa.vm.machine.qemu import Hardware, Parts, Running
 from proa.vm.machine.qmp import Event, Monitor
@@ -115,6 +117,26 @@ class Power:
             self.ports = {}
             self._start()
 
+    def wake(self, saved: Path, deadline: Deadline) -> None:
+        """Start QEMU with the memory of a machine that was saved (:mod:`proa.vm.machine.memory`), and let it run.
+
+        This start alone has it: after a reset the machine boots.
+
+        Raises:
+            ProaError: ``TOOL`` with what QEMU said, when it cannot load that; ``TIMEOUT``. The machine is off then.
+        """
+        with self._lock:
+            self.cut()
+            self.ports = {}
+            self._start(memory.WAITS)
+            running = self._running
+            try:
+                memory.load(self.monitor, saved, deadline)
+            except ProaError as error:
+                said = running.said() if running else ""
+                self.cut()
+                raise ProaError(Code.TOOL, f"{self._name}: {error.message} {said}", at=saved) from error
+
     def cut(self) -> None:
         """SIGKILL to QEMU, if there is one."""
         with self._lock:
@@ -141,9 +163,9 @@ class Power:
 
     # inside
 
-    def _start(self) -> None:
+    def _start(self, extra: Sequence[str] = ()) -> None:
         self._over = False
-        running = Running(self._hardware, self._parts, self.ports)
+        running = Running(self._hardware, self._parts, self.ports, extra)
         self._running = running
         self._console.attach(running.serial)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,18 +166,21 @@ class Running:
         hardware: What the machine is made of.
         parts: Its folder and firmware.
         ports: The host's ports for the guest's, where they are known already.
+        extra: Arguments that hold for this start alone.
 
     Raises:
         ProaError: ``TOOL_MISSING``.
     """
 
-    def __init__(self, hardware: Hardware, parts: Parts, ports: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, hardware: Hardware, parts: Parts, ports: Mapping[int, int] | None = None, extra: Sequence[str] = ()
+    ) -> None:
         process.find("setpriv", "util-linux")
         self.serial, serial = socket.socketpair()
         self.monitor, monitor = socket.socketpair()
         self._log = parts.folder / "qemu.log"
         with serial, monitor:
-            words = arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports)
+            words = [*arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports), *extra]
             self.command = process.pasteable(words)
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *words]
             self._process = background.call(self._spawn(argv, (serial.fileno(), monitor.fileno())), 30, "starting QEMU")

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
+from inspect import getfile
 from pathlib import Path
 from typing import Any, Final
 
+import proa.agent
+import proa.core
+import proa.partition
 from proa.builder.engine.keys import open_keys
 from proa.builder.formats import pe
 from proa.builder.formats.fat import make_fitting
-from proa.core.runtime import process
+from proa.core.runtime import files, process
 from proa.core.signing import trust
 from proa.core.signing.keys import load_public
 from proa.partition.boot.bootstate import Slot
 from proa.partition.boot.grubscript import UKI_PATH
 from proa.partition.disk.slots import open_image
 from proa.vm.machine import calibration
+from proa.vm.machine.states import content
+from proa.vm.support.tools import cache_folder, locked
 
 NAME: Final = "node"
 """The product line, and what its nodes are compatible with."""
@@ -135,18 +140,22 @@ class Images:
     Args:
         folder: Where they lie; kept from run to run, so that a later one finds most in the builder's cache.
         run: What names this test run.
+        shared: Where that lies which all checkouts have in common, so that their images are the same to the byte: the
+            keys, and disks with a staged release by the hash of what went into them.
     """
 
-    def __init__(self, folder: Path, run: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, run: str, shared: Path | None = None) -> None:
         self.folder = folder
+        self.shared = shared or cache_folder() / "test-images"
         self._run = run
+        for path in (self.folder, self.shared):
+            path.mkdir(parents=True, exist_ok=True)
 
     @property
     def keys(self) -> Path:
         """The keys that all images are signed with."""
-        path = self.folder / "keys"
-        with self._lock("keys"):
+        path = self.shared / "keys"
+        with locked(self.shared / "keys.lock"):
             if not path.exists():
                 command("proa-build", "keys", "init", path)
         return path
@@ -158,7 +167,7 @@ class Images:
             ProaError: What the builder says.
         """
         keys, out, mark = self.keys, self.folder / name, self.folder / f"{name}.run"
-        with self._lock(name):
+        with locked(self.folder / f"{name}.lock"):
             if not out.exists() or not mark.exists() or mark.read_text() != self._run:
                 config = self.folder / f"{name}.toml"
                 config.write_text(RECIPES[name].config())
@@ -176,15 +185,36 @@ class Images:
         Raises:
             ProaError: What the builder or the agent says.
         """
-        process.run(["cp", "--sparse=always", self(good) / "disk.raw", target])
-        if standby:
-            root = target.with_suffix(".root")
-            trust.save(root / trust.FOLDER.relative_to("/"), trust.Trust((load_public(self.keys / "release.pub"),)))
-            where = ("--disk", target, "--root", root)
-            command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
-            _put_into_persist(target, root / "var/lib/proa/agent.json", "/var/lib/proa/agent.json")
-            shutil.rmtree(root)
+        if not standby:
+            _copy(self(good) / "disk.raw", target)
+            return target
+        name = f"{good}-{standby}"
+        with locked(self.shared / f"{name}.lock"):
+            kept = self.shared / f"{name}-{self._staging(good, standby)}.raw"
+            if not kept.exists():
+                for old in self.shared.glob(f"{name}-*.raw"):
+                    old.unlink()
+                self._stage(good, standby, kept)
+            _copy(kept, target)
         return target
+
+    def _stage(self, good: str, standby: str, target: Path) -> None:
+        """Install a release into slot b of a copy of an image's disk, which gets its name at the end."""
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            disk, root = Path(folder, "disk.raw"), Path(folder, "root")
+            _copy(self(good) / "disk.raw", disk)
+            trust.save(root / trust.FOLDER.relative_to("/"), trust.Trust((load_public(self.keys / "release.pub"),)))
+            where = ("--disk", disk, "--root", root)
+            command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
+            _put_into_persist(disk, root / "var/lib/proa/agent.json", "/var/lib/proa/agent.json")
+            disk.rename(target)
+
+    def _staging(self, good: str, standby: str) -> str:
+        """The hash of what goes into a disk with a staged release: both images, and the code that installs."""
+        packages = [Path(getfile(package)).parent for package in (proa.agent, proa.core, proa.partition)]
+        code = [files.sha256(path) for package in packages for path in sorted(package.rglob("*.py"))]
+        inputs = [content(self(good) / "disk.raw"), str(self.report(standby)["digest"]), *code]
+        return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
 
     def kernel(self, name: str, target: Path, *arguments: str) -> Path:
         """The image of ``UKI-x`` of a release, as it is or with more arguments than a configuration may give.
@@ -216,11 +246,9 @@ class Images:
             shutil.rmtree(work)
         return target
 
-    @contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        with (self.folder / f"{name}.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+
+def _copy(source: Path, target: Path) -> None:
+    process.run(["cp", "--reflink=auto", "--sparse=always", source, target])
 
 
 def _put_into_persist(disk: Path, source: Path, target: str) -> None:

@@ -15,6 +15,8 @@ from proa.partition.boot.bootstate import Slot
 from proa.vm.machine.machine import Machine
 from proa.vm.support.registry import LocalRegistry
 
+WELL = "systemctl is-system-running"
+"""A command that succeeds once a node has come up with nothing failed, its agent answering."""
 _POLL_SECONDS = 2.0
 _SETTLED = "systemctl is-active proa-agent.service && ! systemctl is-active proa-deadline.timer"
 """The agent serves, and no trial waits for its commit."""
