@@ -20,6 +20,8 @@ from proa.agent.node.cancel import Cancel
 from proa.agent.node.states import NodeState
 from proa.agent.slot.region import open_direct
 from proa.agent.testing import synthetic
+from proa.agent.testing.node import Node
+from proa.agent.testing.world import World
 from proa.agent.verbs.verbs import commit, scrub_slot
 from proa.core.release.document import BLOCK_SIZE, Requires
 from proa.core.release.verity import tree_size
@@ -29,10 +31,6 @@ from proa.core.runtime.files import DirectFile
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-World = Any
-"""``World`` of conftest.py."""
 MIB = 1 << 20
 
 
@@ -45,7 +43,7 @@ def refused(node: Node, reference: str, code: Code, **options: Any) -> ProaError
     assert not node.state.on_trial
     assert node.state.good is Slot.A
     assert node.bytes_of(Slot.A) == before
-    assert node.record.last.code == code.name
+    assert node.last.code == code.name
     return caught.value
 
 
@@ -68,7 +66,7 @@ def test_an_install_fills_the_standby_and_touches_nothing_else(node: Node, world
     assert report["bytes"]["write"] == world.recipe("2").root.stat().st_size + tree_size(3 * MIB // 2) + MIB // 4
     assert report["seconds"] > 0
     assert report["peak_memory"] > MIB
-    assert node.record.last.ok
+    assert node.last.ok
 
 
 def test_activation_arms_it(node: Node, release2: str) -> None:
@@ -388,7 +386,7 @@ class TestDigests:
 
     @pytest.mark.parametrize("field", ["digest", "uki_digest"])
     def test_a_kernel_image_of_another_digest(self, node: Node, world: World, tmp_path: Path, field: str) -> None:
-        reference = world.release(tmp_path / "r", world.recipe("2"), **{field: "sha256:" + "0" * 64})
+        reference = world.release(tmp_path / "r", world.recipe("2"), None, **{field: "sha256:" + "0" * 64})
         refused(node, reference, Code.DIGEST)
 
     def test_a_tree_size_that_the_image_does_not_have(self, node: Node, world: World, tmp_path: Path) -> None:
@@ -621,7 +619,7 @@ def test_a_defect_is_remembered_too(node: Node, release2: str) -> None:
 
     with pytest.raises(ZeroDivisionError):
         install(dataclasses.replace(node.context, monitor=Broken()), InstallOrder(release2))
-    assert (node.record.last.code, node.record.last.message) == ("INTERNAL", "ZeroDivisionError: oh")
+    assert (node.last.code, node.last.message) == ("INTERNAL", "ZeroDivisionError: oh")
     assert node.view.node_state() is NodeState.GOOD
 
 

@@ -18,6 +18,9 @@ from proa.agent.node.lock import held
 from proa.agent.node.view import Context
 from proa.agent.orders.plan import OrderStep
 from proa.agent.orders.worker import IDLE, RETRY
+from proa.agent.testing.node import known
+from proa.agent.testing.orders import Site
+from proa.agent.testing.world import World
 from proa.agent.trial.health import Health
 from proa.agent.verbs import verbs
 from proa.core.orders.messages import NodeStatus
@@ -25,11 +28,6 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Event, Progress
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Site = Any
-"""``Site`` of conftest.py."""
-World = Any
 HEALTHY = Health(())
 OTHER = "sha256:" + "9" * 64
 
@@ -402,7 +400,7 @@ class TestCommit:
         agent.health = HEALTHY
         view = site.node.view
         verbs.commit(site.node.context)
-        assert agent.worker._try(site.node.record.order, view, OrderStep.COMMIT) == 0.0
+        assert agent.worker._try(known(site.node.record.order), view, OrderStep.COMMIT) == 0.0
         assert done(agent.work())
 
     def test_its_time_is_up_and_the_trial_goes_on(self, site: Site) -> None:

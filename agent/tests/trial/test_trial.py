@@ -18,6 +18,9 @@ from proa.agent.node import record as records
 from proa.agent.node.failure import Failure
 from proa.agent.node.lock import held
 from proa.agent.node.states import NodeState, SlotState
+from proa.agent.testing.node import Node, known
+from proa.agent.testing.systemctl import Systemctl
+from proa.agent.testing.world import World
 from proa.agent.trial.health import Health
 from proa.agent.trial.reconcile import reconcile
 from proa.agent.trial.trial import TrialLog, load_notes
@@ -29,13 +32,6 @@ from proa.core.runtime.files import sha256
 from proa.partition.boot import bootstate, envblock
 from proa.partition.boot.bootstate import SEQ_MAX, Slot
 from proa.partition.boot.statefile import ENV_OFFSETS
-
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Systemctl = Any
-"""``Systemctl`` of conftest.py."""
-World = Any
-"""``World`` of conftest.py."""
 
 
 def watch(node: Node) -> Daemon:
@@ -167,7 +163,7 @@ class TestCommit:
         assert (trial.state.good, trial.state.trial, trial.state.alt) == (Slot.A, None, False)
         assert systemctl.calls[calls:] == ["stop proa-deadline.timer"]
         assert trial.record.slots[Slot.B].complete, "nobody found anything wrong with it"
-        assert trial.record.last.verb == "commit"
+        assert trial.last.verb == "commit"
 
     def test_a_full_disk_does_not_make_a_commit_look_undone(
         self, trial: Node, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
@@ -214,7 +210,7 @@ class TestHeal:
     def test_a_cut_in_the_middle_is_healed_again(self, trial: Node, systemctl: Systemctl) -> None:
         self.broken(trial)
         self.heal(trial, agent=False)
-        assert trial.states.read().state.left == 0
+        assert known(trial.states.read().state).left == 0
         self.heal(trial)
         watch(trial)
         assert (trial.state.good, trial.state.trial) == (Slot.A, None)
@@ -228,24 +224,24 @@ class TestReturn:
         assert systemctl.calls[-1] == "reboot"
         assert trial.view.node_state() is NodeState.LEAVING
         assert trial.reboot() is Slot.A
-        returned = trial.record.returned
+        returned = trial.returned
         assert "not healthy within 540 s" in returned.reason
         assert (returned.failures[0].what, returned.cause) == ("unit bad.service", "unhealthy")
         assert trial.view.node_state() is NodeState.RETURNED
         assert trial.view.slot_state(Slot.B) is SlotState.FAILED
-        assert trial.record.last.code == "TRIAL_RETURNED"
+        assert trial.last.code == "TRIAL_RETURNED"
         assert "bad.service" in describe_status(status(trial.context))
 
     def test_a_trial_that_gets_well_in_time_is_committed(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
-        slept = trial.clock.sleep
+        slept = trial.clock.pass_by
 
         def later(seconds: float) -> None:
             slept(seconds)
             if trial.clock.at > 60:
                 systemctl.answer("is-system-running", "running\n")
 
-        trial.clock.sleep = later
+        trial.clock.instead = later
         watch(trial)
         assert trial.state.good is Slot.B
         assert 60 < trial.clock.at < 70
@@ -262,7 +258,7 @@ class TestReturn:
         watch(trial)
         assert not trial.state.on_trial
         trial.reboot()
-        assert trial.record.returned.failures[0].what == "settings"
+        assert trial.returned.failures[0].what == "settings"
 
     def test_a_trial_whose_agent_never_starts(self, trial: Node) -> None:
         """The initrd's deadline ends it; GRUB counts; the good slot tells."""
@@ -270,8 +266,8 @@ class TestReturn:
         assert trial.reboot(agent=False) is Slot.B
         assert trial.state.left == 0
         assert trial.reboot() is Slot.A
-        assert "never came as far as its agent; 2 of 2 tries used" in trial.record.returned.reason
-        assert trial.record.returned.cause == "silent"
+        assert "never came as far as its agent; 2 of 2 tries used" in trial.returned.reason
+        assert trial.returned.cause == "silent"
         assert not trial.state.on_trial, "the agent of the good slot ends what is left of it"
 
     def test_a_trial_that_only_waits_at_its_deadline_is_not_unhealthy(self, trial: Node, systemctl: Systemctl) -> None:
@@ -279,7 +275,7 @@ class TestReturn:
         systemctl.answer("is-system-running", "starting\n", 1)
         watch(trial)
         trial.reboot()
-        returned = trial.record.returned
+        returned = trial.returned
         assert (returned.cause, returned.code) == ("deadline", "TRIAL_RETURNED")
         assert "system: is still starting" in returned.reason
 
@@ -292,26 +288,26 @@ class TestReturn:
             file.seek(ENV_OFFSETS[pair.copy - 1])
             file.write(block)
         assert trial.reboot() is Slot.A
-        assert (trial.record.returned.cause, trial.record.returned.used) == ("refused", 2)
+        assert (trial.returned.cause, trial.returned.used) == ("refused", 2)
         assert not trial.states.read().refused
 
     def test_what_the_initrd_wrote_down_is_told(self, trial: Node) -> None:
         trial.reboot(agent=False)
-        note = {"schema": "proa.try/v1", "root_hash": trial.record.trial.root_hash, "seq": trial.state.seq, "left": 0}
+        note = {"schema": "proa.try/v1", "root_hash": known(trial.record.trial).root_hash, "seq": trial.state.seq, "left": 0}
         words = {"cause": "deadline", "what": "the trial was not committed in time; rebooting"}
         trial.write("persist/.proa/trial", json.dumps(note | words))
         trial.reboot()
-        assert trial.record.returned.cause == "deadline"
+        assert trial.returned.cause == "deadline"
 
     def test_a_trial_that_is_cut_off_tells_what_it_saw(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
         daemon = Daemon(trial.context)
-        trial.clock.sleep = lambda _: daemon.context.cancel.ask(Code.INTERRUPTED)
+        trial.clock.instead = lambda _: daemon.context.cancel.ask(Code.INTERRUPTED)
         daemon.watch_trial()
         assert trial.state.on_trial
         trial.reboot(agent=False)
         trial.reboot()
-        returned = trial.record.returned
+        returned = trial.returned
         assert "cut off before it was committed, its last look found: system: is still starting" in returned.reason
         assert returned.used == 2
 
@@ -321,15 +317,15 @@ class TestReturn:
         trial.write("var/lib/systemd/pstore/177/001/dmesg-efi_pstore-17700001", "a piece of it\n")
         trial.write("var/lib/systemd/pstore/177/001/dmesg-efi_pstore-17700002.enc.z", "no text\n")
         trial.reboot()
-        assert trial.record.returned.kernel[-1] == "Kernel panic - not syncing: broken"
-        assert trial.record.returned.cause == "panic"
+        assert trial.returned.kernel[-1] == "Kernel panic - not syncing: broken"
+        assert trial.returned.cause == "panic"
         assert "Kernel panic" in describe_status(status(trial.context))
 
     def test_what_the_trial_made_of_etc_is_set_aside(self, trial: Node) -> None:
         trial.write("persist/etc/b/upper/hostname", "changed\n")
         trial.reboot(agent=False)
         trial.reboot()
-        etc = trial.record.returned.etc
+        etc = known(trial.returned.etc)
         assert etc.files == ("hostname",)
         assert (Path(etc.kept) / "hostname").read_text() == "changed\n"
 
@@ -342,7 +338,7 @@ class TestReturn:
         trial.write("persist/etc/a/upper/hostname", "mine\n")
         trial.reboot(agent=False)
         assert trial.reboot() is Slot.A
-        assert (trial.record.returned.version, trial.record.returned.etc) == ("2", None)
+        assert (trial.returned.version, trial.returned.etc) == ("2", None)
         assert (trial.paths.etc_upper(Slot.B) / "hostname").read_text() == "changed\n"
         assert sorted(path.name for path in trial.paths.etc_uppers.iterdir()) == ["a", "b"]
 
@@ -367,13 +363,13 @@ class TestReturn:
     def test_a_second_boot_of_a_trial_with_as_many_tries_left(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
         daemon = Daemon(trial.context)
-        trial.clock.sleep = lambda _: daemon.context.cancel.ask(Code.INTERRUPTED)
+        trial.clock.instead = lambda _: daemon.context.cancel.ask(Code.INTERRUPTED)
         daemon.watch_trial()
         trial.boot(Slot.B)
         watch(trial)
         assert not trial.state.on_trial
         trial.reboot()
-        assert "1 tries were left before this boot, 1 now" in trial.record.returned.reason
+        assert "1 tries were left before this boot, 1 now" in trial.returned.reason
 
     @pytest.mark.parametrize("seq", [1, SEQ_MAX - 1, SEQ_MAX])
     def test_a_trial_that_could_write_nothing_is_told_of(
@@ -383,14 +379,14 @@ class TestReturn:
         node.states.write(dataclasses.replace(node.state, seq=seq))
         node.know(release2)
         node.install(release2, activate=True)
-        node.states.write(dataclasses.replace(node.state, seq=node.record.trial.seq))
+        node.states.write(dataclasses.replace(node.state, seq=known(node.record.trial).seq))
         assert node.reboot() is Slot.B
         with monkeypatch.context() as full:
             full.setattr(tempfile, "mkstemp", no_room)
             unhealthy(node, systemctl)
         assert load_notes(node.paths) is None
         assert node.reboot() is Slot.A
-        assert "nothing could be written down about it; 1 of 3 tries" in node.record.returned.reason
+        assert "nothing could be written down about it; 1 of 3 tries" in node.returned.reason
         assert node.view.node_state() is NodeState.RETURNED
 
     def test_a_state_that_is_lost_leaves_a_trial_one(self, trial: Node, systemctl: Systemctl) -> None:
@@ -413,8 +409,8 @@ class TestReturn:
         trial.reboot(agent=False)
         assert trial.reboot(agent=False) is Slot.A
         trial.install(world.release(tmp_path / "three", world.recipe("3")))
-        assert trial.record.returned.version == "2"
-        assert trial.record.last.verb == "install"
+        assert trial.returned.version == "2"
+        assert trial.last.verb == "install"
 
     def test_an_order_keeps_what_the_trial_saw(self, trial: Node, systemctl: Systemctl) -> None:
         trial_log = TrialLog(trial.context, trial.view)
@@ -422,8 +418,8 @@ class TestReturn:
         verbs.rollback(trial.context)
         trial_log.saw(Health((Failure("unit bad.service", "failed (other)"),)))  # a watch in the middle of its look
         assert trial.reboot() is Slot.A
-        assert "taken back by order" in trial.record.returned.reason
-        assert [failure.why for failure in trial.record.returned.failures] == ["failed (exit-code)"]
+        assert "taken back by order" in trial.returned.reason
+        assert [failure.why for failure in trial.returned.failures] == ["failed (exit-code)"]
 
     def test_what_a_fallback_made_of_etc_is_set_aside_and_it_still_has_one(
         self, trial: Node, systemctl: Systemctl
@@ -437,7 +433,7 @@ class TestReturn:
         assert trial.reboot() is Slot.B
         assert trial.state.alt, "GRUB still turns to it when the good slot cannot be loaded"
         assert (trial.paths.etc_upper(Slot.A) / "machine-id").read_text() == "id-b\n"
-        assert (Path(trial.record.returned.etc.kept) / "x").exists()
+        assert (Path(known(trial.returned.etc).kept) / "x").exists()
 
     def test_power_lost_while_arming_is_no_return(self, node: Node, release2: str) -> None:
         """The trial was recorded but not armed yet."""
@@ -465,7 +461,7 @@ class TestRollback:
         assert verbs.rollback(trial.context, reboot=True)["state"] == "leaving"
         assert systemctl.calls[-1] == "reboot"
         assert trial.reboot() is Slot.A
-        assert "taken back by order" in trial.record.returned.reason
+        assert "taken back by order" in trial.returned.reason
 
     def test_after_a_commit_it_leads_to_the_slot_before(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
@@ -661,7 +657,7 @@ class TestSettle:
         trial.part("STATE").write_bytes(bytes(1 << 20))
         trial.paths.boot.write_text("{}")
         trial.reconcile()
-        assert trial.view.problem.code is Code.HANDSHAKE
+        assert known(trial.view.problem).code is Code.HANDSHAKE
         assert trial.states.read().state is None
 
     def test_a_slot_that_can_boot_has_an_etc(self, node: Node, release2: str) -> None:
@@ -732,26 +728,28 @@ class TestDaemon:
             daemon._settle(patience=2.0)
         assert "BUSY" in warnings(trial)
         daemon.watch_trial()
-        assert trial.record.returned.version == "2"
+        assert trial.returned.version == "2"
 
     def test_a_defect_is_told_and_tried_again(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
-        slept = trial.clock.sleep
+        slept = trial.clock.pass_by
 
         def defect(seconds: float) -> None:
             slept(seconds)
             healthy(systemctl)
-            trial.clock.sleep = slept
+            trial.clock.instead = None
             raise ZeroDivisionError("oh")
 
-        trial.clock.sleep = defect
+        trial.clock.instead = defect
         watch(trial)
         assert "INTERNAL: ZeroDivisionError: oh" in warnings(trial)
         assert trial.state.good is Slot.B
 
-    def test_it_gives_up_with_the_initrds_deadline(self, trial: Node, systemctl: Systemctl) -> None:
+    def test_it_gives_up_with_the_initrds_deadline(
+        self, trial: Node, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         kernel = trial.kernel
-        kernel.mapping = lambda name: None
+        monkeypatch.setattr(kernel, "mapping", lambda name: None)
         Daemon(dataclasses.replace(trial.context, system=kernel, found=[])).watch_trial()
         assert 600 <= trial.clock.at < 640
         assert "NO_DISK" in warnings(trial)
@@ -772,12 +770,12 @@ class TestDaemon:
                 raise BrokenPipeError(32, "Broken pipe")
 
         systemctl.answer("is-system-running", "starting\n", 1)
-        slept = trial.clock.sleep
+        slept = trial.clock.pass_by
 
         def later(seconds: float) -> None:
             slept(seconds)
             healthy(systemctl)
 
-        trial.clock.sleep = later
+        trial.clock.instead = later
         Daemon(dataclasses.replace(trial.context, monitor=Gone())).watch_trial()
         assert trial.state.good is Slot.B
