@@ -13,6 +13,7 @@ import pytest
 
 from proa.agent.testing.node import Node, known
 from proa.agent.testing.orders import Site
+from proa.agent.testing.results import done, result
 from proa.agent.testing.world import World
 from proa.agent.trial.health import Health
 from proa.agent.trial.reconcile import reconcile
@@ -24,16 +25,6 @@ from proa.partition.boot.bootstate import Slot
 pytestmark = pytest.mark.contract
 
 HEALTHY = Health(())
-
-
-def result(status: NodeStatus) -> tuple[str, str]:
-    """What became of the last order: the result, and the error's code."""
-    assert status.observed_order
-    return status.observed_order.result, status.last_error.code if status.last_error else ""
-
-
-def done(status: NodeStatus) -> bool:
-    return result(status) == ("Done", "")
 
 
 class TestKilled:
