@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -29,11 +28,9 @@ from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.drainer import Wanted
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.apierror import ApiError, Cause
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.emit import About
-from proa.scheduler.kube.server import Query
-from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.objects.writing import POLICY, Writer
@@ -41,7 +38,8 @@ from proa.scheduler.planning.actions import Action, Uncordon
 from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.spec.times import text
+from proa.scheduler.testing.apiserver import ApiServer
 
 RELEASE = "registry.example/node:2@sha256:" + "b" * 64
 NODE_RELEASE = "sha256:" + "a" * 64
@@ -53,131 +51,10 @@ SPEC = {
 }
 
 
-def patched(old: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
-    found = dict(old) if isinstance(old, Mapping) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = patched(found.get(key), value)
-    return found
-
-
-@dataclass
-class Server(NoServer):
-    """An API server: resource versions, merge patches, the fields that we own by an apply, UIDs, conflicts."""
-
-    version: int = 100
-    items: dict[str, dict[str, Any]] = field(default_factory=dict)
-    owned: dict[str, tuple[set[str], bool]] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
-    fails: Callable[[str, str], ProaError | None] = lambda verb, path: None
-    loses: Callable[[str, str], bool] = lambda verb, path: False
-    """Whether a write is made, but its answer does not come."""
-
-    def add(self, path: str, item: Mapping[str, Any]) -> None:
-        self._put(path, {"metadata": {}, **copy.deepcopy(dict(item))})
-
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        self._begin("get", path)
-        return copy.deepcopy(self._of(path))
-
-    def create(self, path: str, body: Any) -> dict[str, Any]:
-        self._begin("create", path)
-        where = paths.named(path, body["metadata"]["name"])
-        if where in self.items:
-            raise ApiError(409, "there already", reason="AlreadyExists")
-        item = copy.deepcopy(body)
-        item["metadata"]["uid"] = f"os-{self.version}"
-        return self._end("create", path, self._put(where, item))
-
-    def merge(self, path: str, body: Any) -> dict[str, Any]:
-        self._begin("merge", path)
-        where = path.removesuffix("/status")
-        item = self._of(where)
-        body = copy.deepcopy(body)
-        if body["metadata"].pop("resourceVersion", item["metadata"]["resourceVersion"]) != str(
-            item["metadata"]["resourceVersion"]
-        ):
-            raise ApiError(409, "the object has been modified", reason="Conflict")
-        self._same(item, body)
-        if path != where:
-            body = {"status": body["status"]}
-        return self._end("merge", path, self._put(where, patched(item, body)))
-
-    def apply(self, path: str, body: Any, *, force: bool) -> dict[str, Any]:
-        assert force
-        self._begin("apply", path)
-        item = copy.deepcopy(self._of(path))
-        self._same(item, body)
-        keys, cordoned = self.owned.get(path, (set(), False))
-        said = item["metadata"].setdefault("annotations", {})
-        for key in keys:
-            said.pop(key, None)
-        if cordoned:
-            item["spec"].pop("unschedulable", None)
-        said.update(body["metadata"].get("annotations", {}))
-        item["spec"].update(body.get("spec", {}))
-        self.owned[path] = set(body["metadata"].get("annotations", {})), bool(body.get("spec"))
-        return self._end("apply", path, self._put(path, item))
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        self._begin("delete", path)
-        if uid != self._of(path)["metadata"]["uid"]:
-            raise ApiError(409, "another uid", reason="Conflict")
-        self.version += 1
-        del self.items[path]
-
-    def remove(self, path: str) -> None:
-        """What somebody else deletes."""
-        self.version += 1
-        del self.items[path]
-
-    def change(self, path: str, **parts: Any) -> None:
-        """What somebody else changes."""
-        self._put(path, patched(self._of(path), parts))
-
-    @property
-    def writes(self) -> list[tuple[str, str]]:
-        return [one for one in self.asked if one[0] != "get"]
-
-    def _begin(self, verb: str, path: str) -> None:
-        self.asked.append((verb, path))
-        if (error := self.fails(verb, path)) is not None:
-            raise error
-
-    def _end(self, verb: str, path: str, item: dict[str, Any]) -> dict[str, Any]:
-        if self.loses(verb, path):
-            raise ApiError(0, "no answer in time")
-        return copy.deepcopy(item)
-
-    def _of(self, path: str) -> dict[str, Any]:
-        if path not in self.items:
-            raise ApiError(404, "gone", reason="NotFound")
-        return self.items[path]
-
-    @staticmethod
-    def _same(item: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-        if body["metadata"].get("uid", item["metadata"]["uid"]) != item["metadata"]["uid"]:
-            raise ApiError(422, "uid", reason="Invalid", causes=(Cause("", "immutable", "metadata.uid"),))
-
-    def _put(self, path: str, item: dict[str, Any]) -> dict[str, Any]:
-        before = self.items.get(path)
-        if before is not None and before == item:
-            return before
-        self.version += 1
-        item["metadata"]["resourceVersion"] = str(self.version)
-        self.items[path] = item
-        return item
-
-
 class Followed:
     """A reflector that shows what there is when the test says so."""
 
-    def __init__(self, server: Server, path: str, project: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, server: ApiServer, path: str, project: Callable[[Any, Any], Any]) -> None:
         self.server, self.path, self.project = server, path, project
         self.cache: Cache[Any] = Cache()
         self.synced = True
@@ -272,7 +149,7 @@ class Case:
 
     def __init__(self, nodes: int = 3, **spec: Any) -> None:
         self.clock = VirtualClock()
-        self.server = Server()
+        self.server = ApiServer()
         self.drains = Drains(self.clock)
         self.seen = [
             Followed(self.server, paths.NODES, lambda item, before: reading.node(item, before, self.clock.now())),
@@ -299,7 +176,7 @@ class Case:
             Writer(self.server, self.elector, self.clock),
             self.drains,  # type: ignore[arg-type]
             EventRecorder(self.ears),
-            Pending(self.server),
+            Pending(self.server.get),
             self.changed,
             clock=self.clock,
             watcher=self.eyes,
@@ -429,9 +306,9 @@ def test_a_whole_rollout(case: Case) -> None:
     case.clock.sleep(10)
     case.step()
     assert len(case.status["recentSeconds"]) == 3
-    before = len(case.server.asked)
+    before = len(case.server.log)
     pauses = {case.turn() for _ in range(5)}
-    assert len(case.server.asked) == before  # nothing is asked for any more
+    assert len(case.server.log) == before  # nothing is asked for any more
     assert min(pauses) > 1
 
 
@@ -465,23 +342,23 @@ def test_another_leader_goes_on_from_anywhere(turns: int) -> None:
 def test_who_does_not_lead_does_nothing(case: Case) -> None:
     case.elector.leading = False
     assert case.step() == LONGEST_WAIT
-    assert case.server.asked == []
+    assert case.server.log == []
 
 
 def test_who_leads_no_more_drains_no_more(case: Case) -> None:
     case.until(lambda: case.wanted_nodes() != [])
     case.elector.leading = False
-    before = len(case.server.asked)
+    before = len(case.server.log)
     case.step()
     assert (case.drains.wanted, case.controller.last) == ({}, None)
-    assert len(case.server.asked) == before
+    assert len(case.server.log) == before
 
 
 @pytest.mark.parametrize("number", range(4))
 def test_nothing_is_done_before_all_was_seen(case: Case, number: int) -> None:
     case.seen[number].synced = False
     assert 0 < case.step() < 1
-    assert case.server.asked == []
+    assert case.server.log == []
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -489,12 +366,12 @@ def test_nothing_is_done_on_what_is_old(case: Case, number: int) -> None:
     case.until(lambda: case.wanted_nodes() != [])
     case.clock.sleep(60)
     case.seen[number].stale_since = case.clock.monotonic() - 1
-    before = len(case.server.asked)
+    before = len(case.server.log)
     assert 0 < case.step() < 1
-    assert len(case.server.asked) == before
+    assert len(case.server.log) == before
     case.seen[number].stale_since = None
     case.step()
-    assert len(case.server.asked) > before
+    assert len(case.server.log) > before
 
 
 def since(case: Case) -> datetime | None:
@@ -558,40 +435,39 @@ def test_who_stood_still_blames_nobody_for_that_time(case: Case, extra: float, b
 
 
 def test_a_write_without_an_answer_is_looked_at_before_anything_else(case: Case) -> None:
-    case.server.loses = lambda verb, path: (verb, path) == ("apply", case.node("n0"))
+    case.server.lose(lambda verb, path: (verb, path) == ("apply", case.node("n0")))
     case.until(lambda: case.cordoned != [])
-    case.server.loses = lambda verb, path: False
-    before = len(case.server.asked)
+    case.server.mend()
+    before = len(case.server.log)
     case.controller.step()  # before it shows: the cordon is known from its being read alone
-    assert case.server.asked[before] == ("get", case.node("n0"))
+    assert case.server.log[before] == ("get", case.node("n0"))
     assert case.cordoned == ["n0"]
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
 
 
 def test_as_long_as_it_cannot_be_looked_at_nothing_is_written(case: Case) -> None:
-    case.server.loses = lambda verb, path: verb == "create"
+    case.server.lose(lambda verb, path: verb == "create")
     case.step()
-    case.server.fails = lambda verb, path: ApiError(0, "refused")
+    case.server.fail(lambda verb, path: ApiError(0, "refused"))
     writes = len(case.server.writes)
     pauses = []
     for _ in range(7):
         pauses.append(case.step())
         assert case.step() <= pauses[-1] + 0.001  # news in between change nothing
         case.clock.sleep(pauses[-1] + 0.001)
-    assert len([one for one in case.server.asked if one[0] == "get"]) <= 7
+    assert len([one for one in case.server.log if one[0] == "get"]) <= 7
     assert len(case.server.writes) == writes
     assert pauses[0] < 1 < pauses[-1]
-    case.server.fails = lambda verb, path: None
-    case.server.loses = lambda verb, path: False
+    case.server.mend()
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
 
 
 def test_a_pass_ends_where_the_server_is_away(case: Case) -> None:
-    case.server.fails = lambda verb, path: ApiError(503, "busy", retry_after=20) if verb == "create" else None
+    case.server.fail(lambda verb, path: ApiError(503, "busy", retry_after=20) if verb == "create" else None)
     assert case.step() >= 20
-    assert [one for one in case.server.asked if one[0] == "create"] == [("create", NODE_OSES)]
+    assert [one for one in case.server.log if one[0] == "create"] == [("create", NODE_OSES)]
 
 
 def test_a_pass_ends_when_writes_take_long_and_the_next_goes_on() -> None:
@@ -602,7 +478,7 @@ def test_a_pass_ends_when_writes_take_long_and_the_next_goes_on() -> None:
         beats.append(case.controller.beat)
         case.clock.sleep(2)
 
-    case.server.fails = slow
+    case.server.fail(slow)
     assert case.step() == 0
     made = [one for one in case.server.items if one.startswith(NODE_OSES)]
     assert 1 <= len(made) <= 3
@@ -615,41 +491,40 @@ def test_a_pass_ends_when_writes_take_long_and_the_next_goes_on() -> None:
 def test_a_node_whose_writes_always_fail_does_not_keep_others_from_theirs(case: Case) -> None:
     """As where a webhook that is away is asked about that one."""
     bad = ("merge", case.os("n0"))
-    case.server.fails = lambda verb, path: ApiError(500, "failed calling webhook") if (verb, path) == bad else None
-    case.until(lambda: {("merge", case.os("n1")), ("merge", case.os("n2"))} <= set(case.server.asked), turns=40)
-    assert bad in case.server.asked
-    case.server.fails = lambda verb, path: None
+    case.server.fail(lambda verb, path: ApiError(500, "failed calling webhook") if (verb, path) == bad else None)
+    case.until(lambda: {("merge", case.os("n1")), ("merge", case.os("n2"))} <= set(case.server.log), turns=40)
+    assert bad in case.server.log
+    case.server.mend()
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
 
 
 def test_who_is_fenced_resigns_and_stops(case: Case) -> None:
     said = f"ValidatingAdmissionPolicy '{POLICY}' with binding 'x' denied request: stale leader"
-    case.server.fails = lambda verb, path: ApiError(403, said, reason="Forbidden") if verb == "create" else None
+    case.server.fail(lambda verb, path: ApiError(403, said, reason="Forbidden") if verb == "create" else None)
     assert case.step() == 0
     assert case.elector.resigned == 1
-    assert len([one for one in case.server.asked if one[0] == "create"]) == 1
+    assert len([one for one in case.server.log if one[0] == "create"]) == 1
     assert case.step() == LONGEST_WAIT
     assert case.drains.wanted == {}
 
 
 def test_who_is_fenced_by_a_status_writes_nothing_else(case: Case) -> None:
     said = f"ValidatingAdmissionPolicy '{POLICY}' with binding 'x' denied request: stale leader"
-    case.server.fails = lambda verb, path: ApiError(403, said, reason="Forbidden") if "/status" in path else None
+    case.server.fail(lambda verb, path: ApiError(403, said, reason="Forbidden") if "/status" in path else None)
     assert case.step() == 0
-    assert (case.elector.resigned, len(case.server.asked)) == (1, 1)
+    assert (case.elector.resigned, len(case.server.log)) == (1, 1)
 
 
 def test_a_node_whose_write_is_refused_rests_and_the_others_go_on(case: Case) -> None:
     path = case.node("n0")
-    case.server.fails = lambda verb, asked: (
-        ApiError(403, "no right", reason="Forbidden") if (verb, asked) == ("apply", path) else None
-    )
+    right = ApiError(403, "no right", reason="Forbidden")
+    case.server.fail(lambda verb, asked: right if (verb, asked) == ("apply", path) else None)
     case.until(lambda: case.boots.keys() == {"n1", "n2"}, turns=60)
-    refused = len([one for one in case.server.asked if one == ("apply", path)])
+    refused = len([one for one in case.server.log if one == ("apply", path)])
     assert 1 <= refused <= 1 + case.clock.monotonic() / (REST / 2)
     assert ("n0", "WriteRefused") in case.ears.heard
-    case.server.fails = lambda verb, asked: None
+    case.server.mend()
     case.until(lambda: case.phase == "Complete", turns=800)
     assert_all_is_well(case)
 
@@ -657,7 +532,7 @@ def test_a_node_whose_write_is_refused_rests_and_the_others_go_on(case: Case) ->
 def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> None:
     case.drains.undrainable = {"n0": (Blocker("n0", "shop/web-1", reason="never lets one go"),)}
     case.until(lambda: case.boots.keys() == {"n1", "n2"})
-    assert ("apply", case.node("n0")) not in case.server.asked
+    assert ("apply", case.node("n0")) not in case.server.log
     assert case.changed.count  # another one had its turn at once
     case.until(lambda: "never lets one go" in str(case.status.get("blockers")))
     case.drains.undrainable = {}
@@ -751,7 +626,7 @@ def test_nothing_is_planned_from_what_is_before_a_write_of_ours(case: Case) -> N
     for _ in range(3):
         case.controller.step()  # without a show
         case.clock.sleep(1)
-    nodes = [one for one in case.server.writes[writes:] if one[1].startswith((paths.NODES, NODE_OSES))]
+    nodes = [one for one in case.server.writes[writes:] if one.path.startswith((paths.NODES, NODE_OSES))]
     assert (case.cordoned, nodes) == (before, [])
 
 
@@ -776,11 +651,11 @@ def test_what_belongs_to_a_refused_write_is_not_written_either(case: Case) -> No
     case.until(lambda: case.cordoned != [])
     (name,) = case.cordoned
     case.clock.sleep(1000)
-    case.server.fails = lambda verb, path: ApiError(403, "no right") if path == case.os(name) else None
+    case.server.fail(lambda verb, path: ApiError(403, "no right") if path == case.os(name) else None)
     case.step()
-    assert ("merge", case.os(name)) in case.server.asked
+    assert ("merge", case.os(name)) in case.server.log
     assert case.cordoned == [name]
-    case.server.fails = lambda verb, path: None
+    case.server.mend()
     case.clock.sleep(REST)
     case.step()
     assert case.cordoned == []

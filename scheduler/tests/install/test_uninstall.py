@@ -18,15 +18,16 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place
+from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels
+from proa.scheduler.install.places import place
 from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
-from proa.scheduler.report.reports import SCHEMAS
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.testing.served import HttpServer, Reply, Request
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
@@ -45,7 +46,7 @@ def marked(
 
 
 @dataclass
-class Patched(NoServer):
+class Patched:
     """A node: remembers what was sent, and applies nothing as the API server does."""
 
     left: Object
@@ -158,7 +159,7 @@ def test_a_refusal_is_told() -> None:
 
 
 @dataclass
-class Cluster(NoServer):
+class Cluster:
     """Objects by their paths. What is deleted is gone, but for what is told to stay."""
 
     objects: dict[str, Object] = field(default_factory=dict)
@@ -403,10 +404,10 @@ def config(folder: Path, url: str) -> str:
     return str(path)
 
 
-def serve(server: Any, cluster: Cluster) -> None:
+def serve(server: HttpServer, cluster: Cluster) -> None:
     """Let the HTTP server answer for a cluster."""
 
-    def answer(asked: Any, reply: Any) -> None:
+    def answer(asked: Request, reply: Reply) -> None:
         try:
             if asked.method == "DELETE":
                 cluster.delete(asked.path)
@@ -426,7 +427,7 @@ def serve(server: Any, cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def small(server: Any, tmp_path: Path) -> tuple[Cluster, str]:
+def small(server: HttpServer, tmp_path: Path) -> tuple[Cluster, str]:
     """A cluster with one marked node and a namespace, behind HTTP; and its kubeconfig."""
     space = {"metadata": {"name": NAMESPACE, "labels": {**labels(SCHEDULER), COMPONENT: "scheduler"}}}
     cluster = Cluster({"/api/v1/nodes/n1": marked(), f"/api/v1/namespaces/{NAMESPACE}": space})
@@ -435,7 +436,7 @@ def small(server: Any, tmp_path: Path) -> tuple[Cluster, str]:
     serve(server, cluster)
     answer = server.answer
 
-    def narrowed(asked: Any, reply: Any) -> None:
+    def narrowed(asked: Request, reply: Reply) -> None:
         if asked.method == "GET" and asked.path in gone and asked.path not in cluster.objects:
             reply.status(404, "NotFound")
         else:

@@ -19,9 +19,8 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff
 from proa.scheduler.kube.paths import NODES, PODS
 from proa.scheduler.kube.reflector import Reflector
-from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Event
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.served import HttpServer, Reply, Request
 
 END = {"k8s.io/initial-events-end": "true"}
 Step = Event | ApiError | Callable[[], None]
@@ -70,7 +69,7 @@ class Script:
 
 
 @dataclass
-class FakeSource(NoServer):
+class FakeSource:
     """Plays a watch after the other; a refusal instead of one is raised."""
 
     watches: list[list[Step] | ApiError] = field(default_factory=list)
@@ -360,7 +359,7 @@ def test_it_says_what_is_wrong(case: Case) -> None:
 
 
 def test_a_broken_access_is_a_problem_and_no_end(case: Case) -> None:
-    def fail(path: str, query: Query | None = None) -> Script:
+    def fail(path: str, query: object = None) -> Script:
         raise ProaError(Code.KUBECONFIG, "the token cannot be read again")
 
     case.source.stream = fail  # type: ignore[method-assign]  # the fake's own
@@ -371,10 +370,10 @@ def test_a_broken_access_is_a_problem_and_no_end(case: Case) -> None:
 # with threads and a real connection
 
 
-def test_it_follows_a_server_in_a_thread(server: Any) -> None:
+def test_it_follows_a_server_in_a_thread(server: HttpServer) -> None:
     more = threading.Event()
 
-    def answer(asked: Any, reply: Any) -> None:
+    def answer(asked: Request, reply: Reply) -> None:
         reply.begin()
         reply.event("ADDED", item("n1", 5))
         reply.event("BOOKMARK", bookmark(9, end=True).object)

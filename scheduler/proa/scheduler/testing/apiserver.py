@@ -63,6 +63,33 @@ class ApiServer(Objects):
         self.before: Callable[[Asked], object] = lambda asked: None
         self.after: Callable[[Asked], object] = lambda asked: None
 
+    def fail(self, fault: Callable[[str, str], Exception | None]) -> None:
+        """Refuse requests: ``fault`` gives the error for a verb and a path, or none."""
+
+        def before(asked: Asked) -> None:
+            if (error := fault(asked.verb, asked.path)) is not None:
+                raise error
+
+        self.before = before
+
+    def lose(self, lost: Callable[[str, str], bool]) -> None:
+        """Carry out requests, and give no answer to those for whose verb and path ``lost`` says so."""
+
+        def after(asked: Asked) -> None:
+            if lost(asked.verb, asked.path):
+                raise ApiError(0, "no answer in time")
+
+        self.after = after
+
+    def mend(self) -> None:
+        """Refuse and lose nothing any more."""
+        self.before = self.after = lambda asked: None
+
+    @property
+    def log(self) -> list[tuple[str, str]]:
+        """Verb and path of every request."""
+        return [(one.verb, one.path) for one in self.asked]
+
     @property
     def writes(self) -> list[Asked]:
         """The requests that asked for a change."""
@@ -100,8 +127,8 @@ class ApiServer(Objects):
         """See :meth:`proa.scheduler.kube.api.Api.stream`."""
         query = query or {}
         asked = Asked("watch", path, {}, query)
+        self._begin(asked)
         with self._lock:
-            self._begin(asked)
             self._served(Place.of(path))
             watch = Watch(path, choice(query))
             self._catch_up(watch, query)
@@ -189,8 +216,8 @@ class ApiServer(Objects):
     # inside
 
     def _answer(self, asked: Asked, work: Callable[[], Object]) -> Object:
+        self._begin(asked)
         with self._lock:
-            self._begin(asked)
             found = copy.deepcopy(work())
         self.after(asked)
         return found

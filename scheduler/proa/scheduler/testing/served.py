@@ -25,7 +25,7 @@ class Request:
 
     method: str
     path: str
-    query: Mapping[str, str]
+    query: dict[str, str]
     headers: Mapping[str, str]
     body: Any
 
@@ -89,7 +89,7 @@ class HttpServer:
         answer: What answers, as :func:`behind` a simulated API server; an empty object if none.
     """
 
-    def __init__(self, answer: Callable[[Request, Reply], None] = lambda asked, reply: reply.json({})) -> None:
+    def __init__(self, answer: Callable[[Request, Reply], object] = lambda asked, reply: reply.json({})) -> None:
         self.asked: list[Request] = []
         self.answer = answer
         self.ending = threading.Event()
