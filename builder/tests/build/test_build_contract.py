@@ -31,6 +31,8 @@ from proa.core.runtime.events import SILENT
 from proa.core.runtime.process import run
 
 pytestmark = pytest.mark.contract
+LIMIT = 900.0
+"""Seconds after which something hangs; a busy machine needs minutes for what takes seconds."""
 
 CONFIG = """
 [release]
