@@ -21,7 +21,7 @@ NODE = f"{NODES}/n1"
 
 @pytest.fixture
 def api(server: HttpServer) -> Api:
-    return Api(server.access, limits=Limits(connect=5, read=5, silence=5))
+    return Api(server.access, limits=Limits(connect=300, read=300, silence=300))
 
 
 def test_it_says_who_asks(server: HttpServer, api: Api) -> None:

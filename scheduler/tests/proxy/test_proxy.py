@@ -16,34 +16,23 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Query
 from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, NodeProxy
 from proa.scheduler.proxy.views import Seen, Told, seen
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer, Asked
+from proa.scheduler.testing.fields import merged
 
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
+PATH = "/apis/proa.dev/v1alpha1/nodeoses/n1"
+STATUS = f"{PATH}/status"
 GOOD = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True, boot_id="boot-1"), agent="1")
 
 
-def merged(old: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(old) if isinstance(old, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
-
-
 @dataclass
-class World(NoServer):
+class World:
     """An API server with one NodeOS, an agent, and a proxy between them; time passes only in :meth:`run`."""
 
     clock: VirtualClock = field(default_factory=VirtualClock)
-    item: dict[str, Any] | None = None
+    server: ApiServer = field(default_factory=ApiServer)
     told: Told = Told()  # noqa: RUF009 -- frozen
     away: ApiError | None = None
     """What the API server says instead of an answer."""
@@ -56,11 +45,11 @@ class World(NoServer):
     puts: list[tuple[float, int]] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
-    version: int = 0
 
     def __post_init__(self) -> None:
         self._shown: Seen | None = None
-        self.make("uid-1")
+        self.server.before, self.server.after = self._before, self._after
+        self.create("uid-1")
         self.restart()
 
     def restart(self) -> None:
@@ -70,7 +59,7 @@ class World(NoServer):
             self._seen,
             lambda: self.told,
             self.put,
-            self,
+            self.server,
             lambda message, **_: self.said.append(message),
             self.clock,
             lambda: 1.0,
@@ -83,52 +72,47 @@ class World(NoServer):
 
     # the API server
 
-    def make(self, uid: str) -> None:
-        self.version += 1
-        metadata = {"name": "n1", "uid": uid, "resourceVersion": str(self.version)}
-        self.item = {"metadata": metadata, "spec": {}}
+    @property
+    def item(self) -> dict[str, Any] | None:
+        """The object; none if it has none."""
+        return self.server.items.get(PATH)
+
+    def create(self, uid: str) -> None:
+        """Make the object, anew if there is one."""
+        self.server.add(PATH, {"metadata": {"uid": uid}, "spec": {}})
 
     def order(self, number: int, action: str = "Stage", **more: Any) -> None:
-        assert self.item is not None
-        self._change()["spec"] = {"order": {"id": number, "action": action, "fence": 1, "release": RELEASE, **more}}
+        given = {"id": number, "action": action, "fence": 1, "release": RELEASE, **more}
+        spec = {**dict.fromkeys(self.given), **given}
+        self.server.change(PATH, spec={"order": spec})
 
-    def _change(self) -> dict[str, Any]:
-        assert self.item is not None
-        self.version += 1
-        self.item["metadata"]["resourceVersion"] = str(self.version)
-        return self.item
-
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1"
+    def _before(self, asked: Asked) -> None:
+        assert asked.path == (STATUS if asked.is_write else PATH)
+        if asked.is_write:
+            self.tries.append(self.clock.at)
         if self.away is not None:
             raise self.away
-        if self.item is None:
-            raise ApiError(404, "there is none", reason="NotFound")
-        return copy.deepcopy(self.item)
+        if asked.is_write and self.item is not None and asked.body["metadata"]["uid"] == self.item["metadata"]["uid"]:
+            self._rules(merged(self.status, asked.body["status"]))
 
-    def merge(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.tries.append(self.clock.at)
-        assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1/status"
-        if self.away is not None:
-            raise self.away
-        if self.item is None:
-            raise ApiError(404, "there is none", reason="NotFound")
-        if body["metadata"]["uid"] != self.item["metadata"]["uid"]:
-            raise ApiError(422, "another one", reason="Invalid")
-        status = merged(self.status, body["status"])
-        self._rules(status)
-        self._change()["status"] = status
-        self.bodies.append((self.clock.at, body["status"]))
-        return copy.deepcopy(self.item)
+    def _after(self, asked: Asked) -> None:
+        if asked.is_write:
+            self.bodies.append((self.clock.at, asked.body["status"]))
 
     def _rules(self, status: dict[str, Any]) -> None:
         """What the definition of NodeOS demands."""
         parse(NodeStatus, status, "status", strict=True)
         old, new = (one.get("observedOrder", {}).get("id", -1) for one in (self.status, status))
-        given = (self.item or {})["spec"].get("order", {}).get("id", 0)
+        given = self.given.get("id", 0)
         if new < old or new > given:
             self.refused.append(f"observedOrder {old} -> {new}, order {given}")
             raise ApiError(422, "observedOrder", reason="Invalid")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The order that is out."""
+        found: dict[str, Any] = (self.item or {}).get("spec", {}).get("order", {})
+        return found
 
     @property
     def status(self) -> dict[str, Any]:
@@ -314,7 +298,7 @@ def test_nothing_is_written_twice_while_the_watch_lags(world: World) -> None:
 
 def test_what_somebody_else_has_changed_is_put_right(world: World) -> None:
     world.run()
-    world._change()["status"] = {**world.status, "phase": "Wrong"}
+    world.server.change(PATH, status={"phase": "Wrong"})
     world.run()
     assert world.status == document(GOOD)
 
@@ -439,7 +423,7 @@ def test_an_order_to_reboot_of_an_object_that_is_gone_is_not_given(world: World)
     world.order(1, "Boot")
     world.run()
     world.lag = True
-    world.make("uid-2")
+    world.create("uid-2")
     world.order(1, "Boot")
     world.tell(GOOD)
     world.run(60)
@@ -453,9 +437,9 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
     world.tell(replace(GOOD, observed_order=Observed(7, "Stage", "Done")))
     world.order(7)
     world.run()
-    world.item = None
+    world.server.remove(PATH)
     world.run(60)
-    world.make("uid-2")
+    world.create("uid-2")
     world.run()
     assert world.status == document(GOOD)
     world.order(8)
@@ -467,7 +451,7 @@ def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
 def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_anew(world: World) -> None:
     world.tell(replace(GOOD, observed_order=Observed(3, "Stage", "Done")))
     for uid in ("uid-2", "uid-3"):
-        world.make(uid)
+        world.create(uid)
         world.run()
         world.order(2)
         world.run(600)
@@ -493,7 +477,7 @@ def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
     world.away = ApiError(403, "no")
     world.run(600)
     world.away = None
-    world.make("uid-2")
+    world.create("uid-2")
     world.run()
     assert world.status == document(GOOD)
 
@@ -559,12 +543,12 @@ _EVENTS: dict[str, Callable[[World, int], None]] = {
     "status": lambda world, n: world.tell(
         replace(world.told.status or GOOD, phase=f"P{n}", progress=Progress("x", n) if n % 2 else None)
     ),
-    "order": lambda world, n: world.order(((world.item or {})["spec"].get("order") or {"id": 0})["id"] + 1 + n % 3),
+    "order": lambda world, n: world.order(world.given.get("id", 0) + 1 + n % 3),
     "silence": lambda world, n: world.silence(),
     "away": lambda world, n: setattr(world, "away", ApiError((0, 429, 500)[n % 3], "no", retry_after=n)),
     "back": lambda world, n: setattr(world, "away", None),
     "restart": lambda world, n: world.restart(),
-    "recreate": lambda world, n: world.make(f"uid-{world.version + 1}"),  # none comes twice
+    "recreate": lambda world, n: world.create(f"uid-{world.server.version + 1}"),  # none comes twice
     "new disk": lambda world, n: world.replace_disk(),
     "lag": lambda world, n: setattr(world, "lag", bool(n % 2)),
     "time": lambda world, n: world.run(float(n)),
@@ -580,7 +564,7 @@ def test_in_the_end_all_is_as_it_must_be(events: list[tuple[str, int]]) -> None:
     world.lag, world.away = False, None
     world.tell(world.told.status or GOOD)
     world.run(600)
-    status, order = world.told.status, (world.item or {})["spec"].get("order")
+    status, order = world.told.status, world.given or None
     assert status is not None
     said = document(status)
     seen_order = said.pop("observedOrder", None)
