@@ -94,9 +94,10 @@ class TestReturn:
         """GRUB leaves a word beside the state, in the copy that counts."""
         trial.reboot(agent=False)
         pair = trial.states.read()
-        block = envblock.assign(pair[pair.copy - 1], bootstate.REFUSED, "0")
+        copy = known(pair.copy)
+        block = known(envblock.assign(known(pair[copy - 1]), bootstate.REFUSED, "0"))
         with trial.part("STATE").open("r+b") as file:
-            file.seek(ENV_OFFSETS[pair.copy - 1])
+            file.seek(ENV_OFFSETS[copy - 1])
             file.write(block)
         assert trial.reboot() is Slot.A
         assert (trial.returned.cause, trial.returned.used) == ("refused", 2)

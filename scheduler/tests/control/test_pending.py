@@ -7,8 +7,8 @@ import pytest
 from proa.core.orders.messages import Action as Verb
 from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collection_of
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.epoch import FIRST
 from proa.scheduler.kube.paths import NODES
+from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -30,7 +30,7 @@ def server() -> ApiServer:
 
 @pytest.fixture
 def pending(server: ApiServer) -> Pending:
-    return Pending(server.get)
+    return Pending(server)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels
-from proa.scheduler.install.places import place
+from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place
 from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause
@@ -26,7 +25,7 @@ from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
-from proa.scheduler.report.schemas import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.testing.apiserver import ApiServer, Asked
 from proa.scheduler.testing.served import HttpServer, behind
 

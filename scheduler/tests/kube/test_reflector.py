@@ -19,8 +19,10 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.backoff import LONGEST_REQUEST, Backoff
 from proa.scheduler.kube.paths import NODES, PODS
 from proa.scheduler.kube.reflector import Reflector
+from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Event
 from proa.scheduler.testing.served import HttpServer, Reply, Request
+from proa.scheduler.testing.server import NoServer
 
 END = {"k8s.io/initial-events-end": "true"}
 Step = Event | ApiError | Callable[[], None]
@@ -69,7 +71,7 @@ class Script:
 
 
 @dataclass
-class FakeSource:
+class FakeSource(NoServer):
     """Plays a watch after the other; a refusal instead of one is raised."""
 
     watches: list[list[Step] | ApiError] = field(default_factory=list)
@@ -359,7 +361,7 @@ def test_it_says_what_is_wrong(case: Case) -> None:
 
 
 def test_a_broken_access_is_a_problem_and_no_end(case: Case) -> None:
-    def fail(path: str, query: object = None) -> Script:
+    def fail(path: str, query: Query | None = None) -> Script:
         raise ProaError(Code.KUBECONFIG, "the token cannot be read again")
 
     case.source.stream = fail  # type: ignore[method-assign]  # the fake's own

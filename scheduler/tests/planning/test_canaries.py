@@ -10,6 +10,7 @@ import pytest
 
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document, parse
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     NodeOSView,
@@ -25,7 +26,6 @@ from proa.scheduler.spec.rollout import (
     Selector,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
-from proa.scheduler.kube.times import text
 from proa.scheduler.testing.situations import (
     CANARY,
     GIVEN_UP,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from proa.core.schema.model import document
+from proa.scheduler.drain.undrainable import MOST_AHEAD, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView, Snapshot
-from proa.scheduler.report import live, rendering, status_view
+from proa.scheduler.report import rendering, source, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import preview
-from proa.scheduler.report.undrainable import MOST, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
@@ -133,7 +132,7 @@ def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None
     found, notes = look_ahead(Pods("node-0002", forbidden=(paths.BUDGETS,)), told, world.now)
     assert notes == (NO_BUDGETS,)
     assert set(found.undrainable) == {"node-0001", "node-0002"}
-    assert rendering.explain_document(explain(found, "node-0000", world.now), notes)["notes"] == [NO_BUDGETS]
+    assert rendering.explain_report(explain(found, "node-0000", world.now), notes).notes == (NO_BUDGETS,)
 
 
 def test_what_was_looked_at_counts_more_than_what_was_told() -> None:
@@ -150,14 +149,14 @@ def test_an_api_server_in_trouble_is_no_lack_of_rights(path: str) -> None:
 
 
 def test_of_a_big_cluster_the_next_nodes_are_looked_at_and_that_is_said() -> None:
-    world = a_world(MOST + 5, SPEC)
+    world = a_world(MOST_AHEAD + 5, SPEC)
     simulation = Run(world)
     while not any(one.reason is Reason.StageNext for one in plan(world.snapshot(), world.now).verdicts.values()):
         simulation.step()
     pods = Pods()
     _, notes = look_ahead(pods, world.snapshot(), world.now)
-    assert len(pods.looked_at) == MOST
-    assert notes == (f"The pods of the next {MOST} nodes were looked at: 5 more may prove to be undrainable.",)
+    assert len(pods.looked_at) == MOST_AHEAD
+    assert notes == (f"The pods of the next {MOST_AHEAD} nodes were looked at: 5 more may prove to be undrainable.",)
 
 
 # what the leader tells
@@ -169,7 +168,7 @@ def test_the_leader_tells_where_it_runs_and_tools_plan_with_that() -> None:
     (status,) = plan(led, world.now).statuses.values()
     assert status.scheduler_node == "node-0000"
     view = dataclasses.replace(seen.rollouts["workers"], status=status)
-    found = live.snapshot(Objects({"workers": view}, seen))
+    found = source.snapshot_of(a_server(view, seen))
     assert found.own_node == "node-0000"
     verdicts = plan(dataclasses.replace(seen, own_node=found.own_node), world.now).verdicts
     assert verdicts["node-0000"].reason is Reason.OwnNodeLast
@@ -192,25 +191,15 @@ def test_what_the_leader_found_hopeless_is_known_without_pods() -> None:
     view = seen.rollouts["workers"]
     gone = dataclasses.replace(STUCK[0], node="gone")
     view = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(*STUCK, gone)))
-    assert live.snapshot(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
+    assert source.snapshot_of(a_server(view, seen)).undrainable == {"node-0001": STUCK}
 
 
-class Objects:
-    """Rollouts, and the names of nodes."""
-
-    def __init__(self, rollouts: Mapping[str, RolloutView], seen: Snapshot) -> None:
-        self.items: dict[str, list[dict[str, Any]]] = {
-            OS_ROLLOUTS: [
-                {
-                    "metadata": {"name": one.name, "uid": one.uid, "generation": one.generation},
-                    "spec": document(one.spec),
-                    "status": document(one.status),
-                }
-                for one in rollouts.values()
-            ],
-            paths.NODES: [{"metadata": {"name": name}} for name in seen.nodes],
-            NODE_OSES: [],
-        }
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        yield {"items": self.items[path]}
+def a_server(rollout: RolloutView, seen: Snapshot) -> ApiServer:
+    """An API server with a rollout, and the names of nodes."""
+    api = ApiServer()
+    metadata = {"uid": rollout.uid, "generation": rollout.generation}
+    body = {"metadata": metadata, "spec": document(rollout.spec), "status": document(rollout.status)}
+    api.add(paths.named(OS_ROLLOUTS, rollout.name), body)
+    for name in seen.nodes:
+        api.add(paths.named(paths.NODES, name), {})
+    return api

@@ -11,6 +11,7 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
     Result,
 )
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
@@ -28,7 +29,6 @@ from proa.scheduler.spec.rollout import (
     Turns,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
-from proa.scheduler.kube.times import text
 from proa.scheduler.testing.situations import (
     BOOT,
     CANARY,

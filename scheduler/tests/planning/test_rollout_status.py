@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.views import (
     ZONE,
 )
@@ -14,7 +15,6 @@ from proa.scheduler.spec.rollout import (
     Failure,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
-from proa.scheduler.kube.times import text
 from proa.scheduler.testing.situations import (
     GIVEN_UP,
     NEW,

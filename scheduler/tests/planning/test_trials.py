@@ -15,6 +15,7 @@ from proa.core.orders.messages import (
     Proof,
     Result,
 )
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Give, Note, Uncordon
 from proa.scheduler.planning.views import (
     Record,
@@ -25,7 +26,6 @@ from proa.scheduler.spec.rollout import (
     Health,
     OnFailure,
 )
-from proa.scheduler.kube.times import text
 from proa.scheduler.testing.situations import (
     BOOT,
     COMMIT,

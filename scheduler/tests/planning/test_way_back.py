@@ -11,6 +11,7 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
     Result,
 )
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
@@ -24,7 +25,6 @@ from proa.scheduler.spec.rollout import (
     RolloutSpec,
 )
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
-from proa.scheduler.kube.times import text
 from proa.scheduler.testing.situations import (
     COMMIT,
     FIRST_ID,

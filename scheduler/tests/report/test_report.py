@@ -18,21 +18,20 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document as as_json
 from proa.scheduler.cli.main import cli
 from proa.scheduler.kube import paths
+from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import HOLD, MARK, Mark, NodeView, RolloutView, Snapshot
-from proa.scheduler.report import document, live, rendering
+from proa.scheduler.report import document, rendering, source
 from proa.scheduler.report import simulation as rehearsal
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
-from proa.scheduler.report.schemas import SCHEMAS
-from proa.scheduler.simulation.behaviour import Behaviour, Fate
-from proa.scheduler.simulation.chances import Chances
-from proa.scheduler.simulation.resume import resume
-from proa.scheduler.simulation.simulate import Patience, Run, run
+from proa.scheduler.report.reports import SCHEMAS
+from proa.scheduler.simulation.behaviour import Behaviour, Chances, Fate
+from proa.scheduler.simulation.simulate import Patience, Run, resume, run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import (
     Budget,
@@ -46,7 +45,6 @@ from proa.scheduler.spec.rollout import (
 )
 from proa.scheduler.spec.rollout import Operator as Op
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
-from proa.scheduler.spec.times import text
 from proa.scheduler.testing.apiserver import ApiServer
 from proa.scheduler.testing.lagging import FIRST, START, a_world
 
@@ -188,9 +186,9 @@ def test_what_blocks_a_drain_is_told() -> None:
     view = world.rollouts["workers"]
     stuck = Blocker(name, "shop/web-1", "shop/web", "", "disruption budget shop/web lets none go", text(world.now))
     world.rollouts["workers"] = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(stuck,)))
-    found = explain(live.snapshot(a_server(world)), name, world.now)
+    found = explain(source.snapshot_of(a_server(world)), name, world.now)
     assert found.blockers == (stuck,)
-    assert live.snapshot(a_server(world)).undrainable == {}
+    assert source.snapshot_of(a_server(world)).undrainable == {}
     assert found.deadline
     assert f"blocked by shop/web-1: {stuck.reason}" in rendering.explain_text(found, world.now)
 
@@ -228,7 +226,7 @@ def test_a_live_cluster_is_seen_as_it_is(passes: int) -> None:
     world = a_cluster(5, passes)
     world.own_node = "node-0001"
     Run(world).step()
-    found = live.snapshot(a_server(world))
+    found = source.snapshot_of(a_server(world))
     assert found.nodes == world.nodes
     assert found.oses == {name: dataclasses.replace(os, fence=1 if os.order else -1) for name, os in world.oses.items()}
     assert {name: dataclasses.replace(one, version="") for name, one in found.rollouts.items()} == world.rollouts

@@ -8,8 +8,9 @@ import pytest
 
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api
+from proa.scheduler.kube.server import Server
 from proa.scheduler.testing import behaviours
-from proa.scheduler.testing.behaviours import BEHAVIOURS, Client
+from proa.scheduler.testing.behaviours import BEHAVIOURS
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.drains import NAMESPACE, Workload
 from proa.vm.simulated.nodes import SimNodes
@@ -27,7 +28,7 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
 
 @pytest.mark.parametrize("behaves", BEHAVIOURS, ids=lambda one: one.__name__)
 def test_it_behaves_as_the_simulated_one(
-    cluster: ControlPlane, api: Api, behaves: Callable[[Client, str], None]
+    cluster: ControlPlane, api: Api, behaves: Callable[[Server, str], None]
 ) -> None:
     behaves(api, cluster.namespace(behaves.__name__.replace("_", "-")[:40].strip("-")))
 

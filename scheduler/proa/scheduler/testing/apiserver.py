@@ -142,7 +142,7 @@ class ApiServer(Objects):
         def made() -> Object:
             where = paths.named(path, body["metadata"]["name"])
             if where in self.items:
-                raise ApiError(409, f'"{where}" already exists', reason="AlreadyExists")
+                raise ApiError(409, f"{Place.of(where)} already exists", reason="AlreadyExists")
             item = copy.deepcopy(body)
             if self._has_status(where):
                 item.pop("status", None)

@@ -47,6 +47,10 @@ class Place:
         plural, name, subresource = (*rest, "", "", "")[:3]
         return cls("/" + "/".join(parts[:base]), namespace, plural, name, subresource)
 
+    def __str__(self) -> str:
+        group = self.api.split("/")[2] if self.api.startswith("/apis/") else ""
+        return f'{self.plural}{group and f".{group}"} "{self.name}"'
+
     @property
     def collection(self) -> str:
         """The collection over all namespaces."""
@@ -123,7 +127,7 @@ class Objects:
     def _of(self, path: str) -> Object:
         self._served(Place.of(path))
         if path not in self.items:
-            raise ApiError(404, f'"{path}" not found', reason="NotFound")
+            raise ApiError(404, f"{Place.of(path)} not found", reason="NotFound")
         return self.items[path]
 
     def _in(self, path: str, query: Query) -> list[tuple[str, Object]]:

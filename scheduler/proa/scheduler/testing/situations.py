@@ -18,6 +18,7 @@ from proa.core.orders.messages import (
     Result,
     Standby,
 )
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action
 from proa.scheduler.planning.planner import Plan, plan
 from proa.scheduler.planning.views import (
@@ -36,7 +37,6 @@ from proa.scheduler.spec.rollout import (
     RolloutSpec,
 )
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
-from proa.scheduler.kube.times import text
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 FIRST_ID = int(timedelta(days=4, hours=12).total_seconds())

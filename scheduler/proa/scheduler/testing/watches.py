@@ -7,10 +7,9 @@ import queue
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self
 
-from proa.scheduler.cli.selectors import parse
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Event, Object
-from proa.scheduler.spec.selectors import matches
+from proa.scheduler.spec.selectors import matches, parse
 
 END: Final = {"k8s.io/initial-events-end": "true"}
 """The annotation of the bookmark behind what was there in the beginning."""
