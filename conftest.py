@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 settings.register_profile("proa", deadline=None)  # a busy machine is no failure
 settings.load_profile("proa")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts what runs in its background with SIGINT ignored, and every program that a test
+    # starts inherits that: a test that interrupts one would wait for ever.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONGEST_FIRST = (
     *("test_node_return", "test_proof", "test_pages", "test_node_upgrade", "test_boot_chain"),

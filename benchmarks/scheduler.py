@@ -56,6 +56,8 @@ OUT: Final = Path("build/bench/scheduler.json")
 BIN: Final = Path(sys.executable).parent
 MIB: Final = 1 << 20
 IDLE: Final = 60.0
+LIMIT: Final = 1800.0
+"""Seconds after which something hangs: no goal, and enough for a machine that is busy with other things."""
 SLOTS: Final = 250
 QUICK: Final = (
     "stage=0.02",
@@ -87,7 +89,7 @@ class Scheduler:
         """A metric without labels; none as long as there is no answer."""
         self.child.check()
         try:
-            with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:  # noqa: S310 -- loopback
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=LIMIT) as answer:  # noqa: S310 -- loopback
                 text = answer.read().decode()
         except OSError:
             return None
@@ -159,7 +161,7 @@ def _floor(api: Api) -> float:
 
 
 def _first_plan(scheduler: Scheduler, floor: float, nodes: int) -> list[Figure]:
-    until(lambda: (scheduler.metric("proa_plan_seconds_count") or 0) >= 1, "the first plan", 120)
+    until(lambda: (scheduler.metric("proa_plan_seconds_count") or 0) >= 1, "the first plan", LIMIT)
     seconds, cpu = time.monotonic() - scheduler.started, scheduler.cpu
     peak = scheduler.memory("VmHWM")
     return [
@@ -191,7 +193,7 @@ def _planning(api: Api, nodes: int) -> list[Figure]:
 
 def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Figure]:
     """Requests in a minute in which nothing happens, watches and the lease apart."""
-    time.sleep(5)  # what the first pass has written comes back
+    _quiet(plane, 5.0)  # what the first pass has written comes back
     mark, cpu = plane.audit_log.mark(), scheduler.cpu
     time.sleep(IDLE)
     found = plane.audit(mark, user=USER)
@@ -207,6 +209,21 @@ def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Figure]:
     ]
 
 
+def _quiet(plane: ControlPlane, seconds: float) -> None:
+    """Wait until the scheduler has asked for no change for so long, its lease apart."""
+    mark, since = plane.audit_log.mark(), time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal mark, since
+        read = plane.audit_log.mark()
+        if any(one.resource != "leases" for one in plane.audit(mark, user=USER, write=True)):
+            since = time.monotonic()
+        mark = read
+        return time.monotonic() - since >= seconds
+
+    until(quiet, f"the scheduler to ask for nothing for {seconds:g} s", LIMIT)
+
+
 def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list[Figure]:
     """All nodes of one zone fetch the release; then as many are started as may be away."""
     zone = Selector({"topology.kubernetes.io/zone": "zone-0"})
@@ -218,17 +235,23 @@ def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list
     def counts() -> dict[str, int]:
         return dict(plane.api.get(path).get("status", {}).get("counts", {}))
 
-    until(lambda: counts().get("staged", 0) >= counts().get("nodes", 1) > 0, "all nodes to have the release", 600)
+    until(lambda: counts().get("staged", 0) >= counts().get("nodes", 1) > 0, "all nodes to have the release", LIMIT)
     staged, nodes = time.monotonic() - started, counts()["nodes"]
 
-    def cordons() -> list[Request]:
-        found = plane.audit(mark, user=USER, write=True)
-        return [one for one in found if one.resource == "nodes" and one.status == 200]
-
-    until(lambda: len({one.name for one in cordons()}) >= SLOTS, f"{SLOTS} nodes to be started", 300)
     first: dict[str, Request] = {}
-    for one in cordons():
-        first.setdefault(one.name, one)
+
+    def started_nodes() -> int:
+        nonlocal mark
+        read = (
+            plane.audit_log.mark()
+        )  # before the reading: what comes meanwhile may be read twice, and never not at all
+        for one in plane.audit(mark, user=USER, write=True):
+            if one.resource == "nodes" and one.status == 200:
+                first.setdefault(one.name, one)
+        mark = read
+        return len(first)
+
+    until(lambda: started_nodes() >= SLOTS, f"{SLOTS} nodes to be started", LIMIT)
     times = sorted(one.done for one in first.values())[:SLOTS]
     filled = (times[-1] - times[0]).total_seconds()
     return [
@@ -249,8 +272,8 @@ def small(folder: Path, nodes: int) -> list[Figure]:
             _workload(plane, 2 * nodes)
             spec = RolloutSpec(release("2"), max_unavailable=5, health=Health(ready_seconds=0), staging=Staging(50))
             start_rollout(plane, dataclasses.replace(spec, paused=True))
-            until(lambda: len(list(plane.api.items(NODE_OSES))) == nodes, "a NodeOS for each node", 60)
-            time.sleep(2)
+            until(lambda: len(list(plane.api.items(NODE_OSES))) == nodes, "a NodeOS for each node", LIMIT)
+            _quiet(plane, 2.0)
             mark, path = plane.audit_log.mark(), f"{OS_ROLLOUTS}/bench"
             start_rollout(plane, spec)
             started = time.monotonic()
@@ -258,9 +281,9 @@ def small(folder: Path, nodes: int) -> list[Figure]:
             def complete() -> bool:
                 return bool(plane.api.get(path).get("status", {}).get("phase") == "Complete")
 
-            until(complete, "the rollout to be complete", 1200)
+            until(complete, "the rollout to be complete", LIMIT)
             seconds, cpu = time.monotonic() - started, scheduler.cpu
-            time.sleep(3)
+            _quiet(plane, 3.0)
             found = plane.audit(mark, user=USER)
     return [*_course(found, nodes, seconds, cpu), *_requests(found, nodes)]
 
@@ -286,7 +309,7 @@ def _workload(plane: ControlPlane, replicas: int) -> None:
         ]
     )
     path = "/apis/apps/v1/namespaces/shop/deployments/web"
-    until(lambda: plane.api.get(path)["status"].get("readyReplicas", 0) >= replicas, "the workload to be ready", 180)
+    until(lambda: plane.api.get(path)["status"].get("readyReplicas", 0) >= replicas, "the workload to be ready", LIMIT)
 
 
 def _course(found: Sequence[Request], nodes: int, seconds: float, cpu: float) -> list[Figure]:

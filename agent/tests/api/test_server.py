@@ -25,13 +25,12 @@ from proa.agent.daemon.daemon import Daemon
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.states import NodeState, SlotState
+from proa.agent.testing.node import Node
+from proa.agent.testing.systemctl import Systemctl
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note, Progress, Recorder
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Systemctl = Any
 SPEC: dict[str, Any] = json.loads(OPENAPI.read_bytes())
 
 

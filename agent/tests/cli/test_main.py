@@ -18,17 +18,14 @@ import pytest
 from proa.agent.api.client import Client
 from proa.agent.cli.main import _follow, cli, main
 from proa.agent.daemon.daemon import Daemon
+from proa.agent.testing.node import Node
+from proa.agent.testing.world import World
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import SILENT
 from proa.core.runtime.process import run
 from proa.partition.boot.bootstate import Slot
 from proa.partition.boot.statefile import StateFile
-
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-World = Any
-"""``World`` of conftest.py."""
 
 
 class Command:

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from proa.agent.testing.node import Node, known
+from proa.agent.testing.orders import Site
+from proa.agent.testing.results import done, result
+from proa.agent.testing.world import World
 from proa.agent.trial.health import Health
 from proa.agent.trial.reconcile import reconcile
 from proa.agent.verbs import verbs
@@ -20,21 +24,7 @@ from proa.partition.boot.bootstate import Slot
 
 pytestmark = pytest.mark.contract
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Site = Any
-World = Any
 HEALTHY = Health(())
-
-
-def result(status: NodeStatus) -> tuple[str, str]:
-    """What became of the last order: the result, and the error's code."""
-    assert status.observed_order
-    return status.observed_order.result, status.last_error.code if status.last_error else ""
-
-
-def done(status: NodeStatus) -> bool:
-    return result(status) == ("Done", "")
 
 
 class TestKilled:
@@ -167,14 +157,14 @@ class TestKilled:
             if self.killed_at(number, work):
                 break
             slot = site.reboot()
-            known = site.node.record.order.order.id == 3
+            remembered = known(site.node.record.order).order.id == 3
             status = site.agent(health=HEALTHY).work()
             assert status.booted
             assert status.booted.committed
             assert status.booted.slot == slot.value
-            if known:
+            if remembered:
                 assert result(status) == (("Done", "") if slot is Slot.B else ("Failed", "TRIAL_RETURNED")), number
-            ends.add((slot, known))
+            ends.add((slot, remembered))
         assert ends == {(Slot.A, False), (Slot.A, True), (Slot.B, True)}
 
     @pytest.mark.parametrize("committed", [True, False])

@@ -11,14 +11,13 @@ from proa.agent.node.failure import Failure
 from proa.agent.node.order_book import Moment, take
 from proa.agent.node.record import Returned, SlotRecord
 from proa.agent.orders.node_status import node_status, since
+from proa.agent.testing.node import Node
 from proa.agent.trial.health import Health
 from proa.core.orders.messages import Action, Condition, NodeStatus, Order, Progress, Proof, Result
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
 NOW = "2026-01-01T00:00:00+00:00"
 
 
@@ -71,12 +70,12 @@ def test_texts_are_cut_and_what_is_no_hash_is_left_out(node: Node) -> None:
     view = node.view
     slots = {Slot.B: SlotRecord("v" * 500, "AB" * 10, "5a", 4096, manifest="md5:1", complete=True)}
     returned = Returned("b", "2", "AB" * 10, NOW, "r" * 5000, 1, 1)
-    record = dataclasses.replace(view.record, slots=view.record.slots | slots, returned=returned)
+    record = dataclasses.replace(view.record, slots={**view.record.slots, **slots}, returned=returned)
     found = told(dataclasses.replace(view, record=record))
     assert found.standby
     assert (found.standby.release, found.standby.root_hash, len(found.standby.version)) == ("", "", 128)
     failed = {Slot.B: dataclasses.replace(slots[Slot.B], failed=True)}
-    found = told(dataclasses.replace(view, record=dataclasses.replace(record, slots=view.record.slots | failed)))
+    found = told(dataclasses.replace(view, record=dataclasses.replace(record, slots={**view.record.slots, **failed})))
     assert found.last_error
     assert (found.phase, len(found.last_error.message)) == ("RolledBack", 2048)
 

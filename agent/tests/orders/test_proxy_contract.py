@@ -15,6 +15,9 @@ import pytest
 
 from proa.agent.api.client import Client
 from proa.agent.daemon.daemon import Daemon
+from proa.agent.testing.node import Node
+from proa.agent.testing.orders import Site
+from proa.agent.testing.systemctl import Systemctl
 from proa.core.artifact import release_artifact
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
@@ -25,9 +28,6 @@ if TYPE_CHECKING:
     from proa.vm.support.registry import LocalRegistry
 
 pytestmark = pytest.mark.contract
-Node = Any
-Site = Any
-Systemctl = Any
 NAME = "node-1"
 PATH = f"/apis/proa.dev/v1alpha1/nodeoses/{NAME}"
 
@@ -40,7 +40,7 @@ def boot(node: Node) -> Iterator[Daemon]:
     node.write("usr/lib/proa/agent.toml", f"[cluster]\n{lines}")
     node.__dict__.pop("context", None)
     ticks = threading.Event()
-    node.clock.sleep = lambda _: ticks.wait(0.01)
+    node.clock.instead = lambda _: ticks.wait(0.01)
     daemon = Daemon(node.context, allowed=frozenset({os.getuid()}))
     thread = threading.Thread(target=daemon.run)
     thread.start()

@@ -27,6 +27,9 @@ from proa.agent.node.record import save
 from proa.agent.orders.node_status import node_status
 from proa.agent.orders.routes import OPENAPI, _line, order_routes
 from proa.agent.orders.status_feed import ALIVE, StatusFeed
+from proa.agent.testing.node import Node, known
+from proa.agent.testing.orders import Site
+from proa.agent.testing.systemctl import Systemctl
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
 from proa.core.orders.client import OrderClient
@@ -38,10 +41,6 @@ from proa.core.runtime.events import Note
 from proa.core.schema.json_schema import json_schema
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Site = Any
-Systemctl = Any
 SPEC: dict[str, Any] = json.loads(OPENAPI.read_bytes())
 GROUP = os.getgid() or 4711
 """A group that may be named; our own where that is not root's."""
@@ -157,7 +156,7 @@ class TestSocket:
     def test_a_trial_is_committed_by_order(self, trial: Node, release2: str) -> None:
         """Through all of it: the checks pass, the trial waits, the order comes; an agent that starts anew knows it."""
         ticks = threading.Event()
-        trial.clock.sleep = lambda _: ticks.wait(0.01)
+        trial.clock.instead = lambda _: ticks.wait(0.01)
         with serving(daemon_of(trial, commit="order")) as client:
             waiting = next(one for one in client.follow() if healthy(one) == "True")
             assert waiting.phase == "Trial"
@@ -285,8 +284,8 @@ class TestCommitByOrder:
         assert daemon.health is not None
         assert daemon.health.healthy
         assert trial.reboot() is Slot.A
-        returned = trial.record.returned
-        assert (returned.code, trial.record.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
+        returned = trial.returned
+        assert (returned.code, trial.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
         assert returned.cause == "no-order"
         assert "healthy, but nobody ordered its commit within 540 s" in returned.reason
         assert "NO_COMMIT_ORDER" in describe_status(status(trial.context))
@@ -300,18 +299,18 @@ class TestCommitByOrder:
         systemctl.answer("is-system-running", "starting\n", 1)
         self.watch(trial)
         trial.reboot()
-        assert (trial.record.returned.code, trial.record.last.code) == ("TRIAL_RETURNED", "TRIAL_RETURNED")
+        assert (trial.returned.code, trial.last.code) == ("TRIAL_RETURNED", "TRIAL_RETURNED")
 
     def test_an_order_that_waits_is_served_at_the_last_look(self, trial: Node, systemctl: Systemctl) -> None:
         view = trial.view
-        proof = Proof(view.boot_id, view.booted_release.root_hash)
+        proof = Proof(view.boot_id, known(view.booted_release).root_hash)
         accepted = take(None, Order(1, Action.COMMIT, 0, trial=proof), Moment(trial.context.time(), view.boot_id, 0))
         save(trial.paths.record, dataclasses.replace(trial.record, order=accepted))
         self.watch(trial)
         assert trial.state.good is Slot.B
 
     def test_a_person_may_still_commit(self, trial: Node, systemctl: Systemctl) -> None:
-        trial.clock.sleep = lambda _: verbs.commit(trial.context)
+        trial.clock.instead = lambda _: verbs.commit(trial.context)
         self.watch(trial)
         assert trial.state.good is Slot.B
         assert "reboot" not in systemctl.calls

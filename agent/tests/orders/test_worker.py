@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.agent.daemon.daemon import Daemon
-from proa.agent.install.install import plan_only
-from proa.agent.install.order import InstallOrder
-from proa.agent.node.cancel import Cancel
-from proa.agent.node.lock import held
-from proa.agent.node.view import Context
 from proa.agent.orders.plan import OrderStep
-from proa.agent.orders.worker import IDLE, RETRY
+from proa.agent.testing.node import known
+from proa.agent.testing.orders import Site
+from proa.agent.testing.results import done, refused, result
 from proa.agent.trial.health import Health
 from proa.agent.verbs import verbs
-from proa.core.orders.messages import NodeStatus
-from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.events import Event, Progress
+from proa.core.runtime.errors import Code
 from proa.partition.boot.bootstate import Slot
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-Site = Any
-"""``Site`` of conftest.py."""
-World = Any
 HEALTHY = Health(())
-OTHER = "sha256:" + "9" * 64
-
-
-def refused(work: Callable[[], Any]) -> ProaError:
-    with pytest.raises(ProaError) as caught:
-        work()
-    return caught.value
-
-
-def result(status: NodeStatus) -> tuple[str, str]:
-    """What became of the last order: the result, and the error's code."""
-    assert status.observed_order
-    return status.observed_order.result, status.last_error.code if status.last_error else ""
-
-
-def done(status: NodeStatus) -> bool:
-    return result(status) == ("Done", "")
 
 
 class TestARollout:
@@ -136,245 +107,6 @@ class TestTakingIn:
         assert site.node.record.order is None
 
 
-class TestStage:
-    def test_it_is_there_already(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        agent.places.clear()
-        assert done(agent.order(2, "Stage", site.new)), "nobody asked the registry"
-
-    def test_the_good_slot_holds_it(self, site: Site) -> None:
-        agent = site.agent()
-        assert agent.status.booted
-        assert agent.status.booted.release == "", "the factory leaves no name"
-        status = agent.order(1, "Stage", site.factory)
-        assert (done(status), status.phase) == (True, "Good")
-        assert status.booted
-        assert status.booted.release == site.factory
-        assert verbs.scrub_slot(site.node.context, "a")["ok"], "its kernel image is known now, too"
-        agent.places.clear()
-        assert done(agent.order(2, "Stage", site.factory))
-
-    def test_a_refusal_changes_nothing(self, site: Site) -> None:
-        site.node.trust(compatible="other")
-        before = site.node.part("ROOT-B").read_bytes()
-        status = site.agent().order(1, "Stage", site.new)
-        assert (result(status), status.phase) == (("Refused", "INCOMPATIBLE"), "Good")
-        assert site.node.part("ROOT-B").read_bytes() == before
-
-    def test_a_failure_after_the_first_byte(self, site: Site, world: World, tmp_path: Path) -> None:
-        reference = world.release(tmp_path / "bad", world.recipe("3", tree_of=world.image(5)))
-        bad = plan_only(site.node.context, InstallOrder(reference))["release"]["manifest"]
-        site.places[bad] = reference
-        status = site.agent().order(1, "Stage", bad)
-        assert (result(status), status.phase) == (("Failed", "VERITY"), "Failed")
-        assert status.last_error
-        assert "block" in status.last_error.message
-        assert done(site.agent().order(2, "Stage", site.new)), "the next one begins anew"
-
-    def test_a_registry_that_is_not_there(self, site: Site) -> None:
-        assert result(site.agent().order(1, "Stage", OTHER)) == ("Refused", "FILE_MISSING")
-
-    def test_in_a_trial(self, site: Site) -> None:
-        agent = site.on_trial()
-        assert result(agent.order(3, "Stage", OTHER)) == ("Refused", "IN_TRIAL")
-
-    def test_a_lock_that_is_held_is_waited_for(self, site: Site) -> None:
-        agent = site.agent()
-        with held(site.node.paths.lock):
-            assert result(agent.order(1, "Stage", site.new)) == ("Running", "")
-        site.node.clock.at += RETRY
-        assert done(agent.work())
-
-    def test_another_job_is_waited_for(self, site: Site) -> None:
-        agent = site.agent()
-        ended = Cancel()
-        agent.worker.feed.jobs.start("scrub", lambda _: {"ended": ended.wait(30)})
-        agent.worker.put(site.order(1, "Stage", site.new))
-        assert agent.worker.step() == RETRY
-        ended.ask()
-        assert done(agent.work())
-
-    def test_progress_is_told(self, site: Site) -> None:
-        told: list[NodeStatus] = []
-
-        class Watcher:
-            def emit(self, event: Event) -> None:
-                if isinstance(event, Progress):
-                    told.append(agent.status)
-
-        agent = site.agent(monitors=[Watcher()])
-        agent.order(1, "Stage", site.new)
-        progress = [status.progress for status in told if status.progress]
-        assert {status.phase for status in told} == {"Staging"}
-        assert {one.step for one in progress} == {"tree -> b", "root -> b", "boot -> b"}
-        assert {one.percent % 5 for one in progress} == {0}
-        assert agent.status.progress is None
-
-    @pytest.mark.parametrize("last", ["None", "Rollback", "Stage"])
-    def test_a_later_order_stops_it(self, site: Site, last: str) -> None:
-        def later() -> None:
-            agent.worker.put(site.order(2, last, site.factory if last == "Stage" else ""))
-            agent.worker.step()
-
-        agent = site.agent(monitors=[Once(later)])
-        status = agent.order(1, "Stage", site.new)
-        expected = {"None": ("Done", ""), "Rollback": ("Refused", "NOT_GOOD"), "Stage": ("Done", "")}
-        assert (status.observed_order and status.observed_order.id, result(status)) == (2, expected[last])
-        assert site.node.view.slot_state(Slot.B).value == "partial"
-
-    def test_a_later_order_for_the_same_release_takes_it_over(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.worker.put(site.order(2, "Stage", site.new, fence=4)))])
-        installs: list[str] = []
-        real = agent.worker.install
-
-        def counted(context: Context, wanted: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
-            installs.append(wanted.reference)
-            report: dict[str, Any] = real(context, wanted, begins)
-            return report
-
-        agent.worker.install = counted
-        assert done(agent.order(1, "Stage", site.new))
-        assert len(installs) == 1
-
-    def test_its_time_is_up(self, site: Site) -> None:
-        def later() -> None:
-            site.node.clock.at += 61
-            agent.worker.step()
-
-        agent = site.agent(monitors=[Once(later)])
-        status = agent.order(1, "Stage", site.new, timeout="1m")
-        assert (result(status), status.phase) == (("Failed", "TIMEOUT"), "Failed")
-        assert not site.node.record.slots[Slot.B].complete
-
-    def test_a_person_cancels_it(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.worker.feed.jobs.cancel())])
-        assert result(agent.order(1, "Stage", site.new)) == ("Failed", "CANCELLED")
-
-    def test_a_stop_of_the_agent_is_no_end(self, site: Site) -> None:
-        agent = site.agent(monitors=[Once(lambda: agent.worker.feed.jobs.cancel(Code.INTERRUPTED))])
-        assert result(agent.order(1, "Stage", site.new)) == ("Running", "")
-        assert done(site.agent().work())
-
-
-class Once:
-    """Does something once the root is being written."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        self.work = work
-        self.told = False
-
-    def emit(self, event: Event) -> None:
-        if isinstance(event, Progress) and event.step.startswith("root") and not self.told:
-            self.told = True
-            self.work()
-
-
-class TestBoot:
-    def test_nothing_is_staged(self, site: Site) -> None:
-        status = site.agent().order(1, "Boot", site.new)
-        assert (result(status), status.phase) == (("Refused", "NOT_STAGED"), "Good")
-        assert site.reboots == 0
-
-    def test_something_else_is_staged(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        status = agent.order(2, "Boot", OTHER)
-        assert result(status) == ("Refused", "NOT_STAGED")
-        assert status.last_error
-        assert site.new in status.last_error.message
-        assert not site.node.state.on_trial
-
-    def test_what_is_staged_was_altered(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        with site.node.part("UKI-B").open("r+b") as file:
-            file.seek(200_000)
-            file.write(b"rot")
-        status = agent.order(2, "Boot", site.new)
-        assert result(status) == ("Refused", "NOT_STAGED")
-        assert status.standby
-        assert not status.standby.complete, "so that it is staged anew"
-        assert done(agent.order(3, "Stage", site.new))
-
-    def test_what_runs_already_is_done(self, site: Site) -> None:
-        agent = site.on_trial()
-        assert done(agent.order(3, "Boot", site.new))
-        assert site.reboots == 1
-
-    def test_it_comes_back(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        agent.order(2, "Boot", site.new)
-        assert site.reboot(agent=False) is Slot.B
-        assert site.reboot() is Slot.A
-        agent = site.agent()
-        status = agent.work()
-        assert (result(status), status.phase) == (("Failed", "TRIAL_RETURNED"), "RolledBack")
-        assert status.last_error
-        assert "never came as far as its agent; 1 of 1 tries used" in status.last_error.message
-        assert site.reboots == 1
-
-        again = agent.order(3, "Stage", site.new)
-        assert (again.observed_order and again.observed_order.result, again.phase) == ("Done", "RolledBack")
-        assert result(agent.order(4, "Boot", site.new)) == ("Running", ""), "it may be tried again"
-        assert site.reboot() is Slot.B
-        assert done(site.agent().work())
-
-    def test_failed_units_are_named_when_the_trial_was_not_healthy(self, site: Site) -> None:
-        site.on_trial()
-        site.systemctl.answer("is-system-running", "degraded\n", 1)
-        site.systemctl.answer("list-units", "bad.service loaded failed failed Bad thing\n")
-        site.systemctl.answer("show", "exit-code\n")
-        site.node.write("etc/proa/agent.toml", "[health]\ninterval = 270\n")
-        Daemon(site.node.context).watch_trial()
-        assert site.reboot() is Slot.A
-        status = site.agent().work()
-        assert (result(status), status.phase) == (("Done", "TRIAL_RETURNED"), "RolledBack")
-        assert status.last_error
-        assert "bad.service" in status.last_error.message
-
-    def test_its_time_is_up_before_the_reboot(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        agent.order(2, "Boot", site.new, timeout="5m")
-        site.node.clock.at += 301
-        status = agent.work()
-        assert (result(status), status.phase) == (("Failed", "TIMEOUT"), "Failed")
-        assert not site.node.state.on_trial, "the next reboot tries nothing"
-
-    def test_a_reboot_that_does_not_come_is_ordered_again(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        agent.order(2, "Boot", site.new)
-        agent.work()
-        assert site.reboots == 1
-        site.node.clock.at += IDLE
-        agent.work()
-        assert site.reboots == 2
-
-    def test_a_reboot_that_cannot_be_ordered_is_tried_again(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        site.systemctl.answer("reboot", "no\n", 1)
-        agent.worker.put(site.order(2, "Boot", site.new))
-        assert agent.worker.step() == 0.0
-        assert refused(agent.worker.step).code is Code.TOOL
-        site.systemctl.answer("reboot", "")
-        assert result(agent.work()) == ("Running", "")
-
-    def test_power_lost_while_arming(self, site: Site) -> None:
-        agent = site.agent()
-        agent.order(1, "Stage", site.new)
-        before = site.node.part("STATE").read_bytes()
-        agent.order(2, "Boot", site.new)
-        site.node.part("STATE").write_bytes(before)
-        assert site.reboot() is Slot.A
-        assert result(site.agent().work()) == ("Running", ""), "it was never tried"
-        assert site.reboot() is Slot.B
-        assert done(site.agent().work())
-
-
 class TestCommit:
     def test_another_trial_is_meant(self, site: Site) -> None:
         agent = site.on_trial()
@@ -402,7 +134,7 @@ class TestCommit:
         agent.health = HEALTHY
         view = site.node.view
         verbs.commit(site.node.context)
-        assert agent.worker._try(site.node.record.order, view, OrderStep.COMMIT) == 0.0
+        assert agent.worker._try(known(site.node.record.order), view, OrderStep.COMMIT) == 0.0
         assert done(agent.work())
 
     def test_its_time_is_up_and_the_trial_goes_on(self, site: Site) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import select
-import time
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
+from proa.agent.testing.systemctl import Systemctl
 from proa.agent.trial.health import MAX_FAILURES, OUTPUT_LIMIT, Health, check_health, unit_failures
 
-Systemctl = Any
-"""``Systemctl`` of conftest.py, which a test cannot import."""
-SETTINGS = HealthSettings(check_limit=5)
+SETTINGS = HealthSettings(check_limit=300)
 SHIPPED = Path(__file__).parents[2] / "proa/agent/health.d"
 
 
@@ -34,13 +32,13 @@ def add(paths: Paths, script: str, name: str = "check", *, own: bool = True, mod
 
 
 def has_ended(process: int) -> bool:
-    """Whether a process is gone, or goes within 5 s."""
+    """Whether a process is gone, or goes; it is waited for."""
     try:
         handle = os.pidfd_open(process)
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([handle], [], [], 5)[0])
+        return bool(select.select([handle], [], [], 300)[0])
     finally:
         os.close(handle)
 
@@ -132,22 +130,24 @@ def test_f44_killed_by_a_signal(paths: Paths) -> None:
 
 
 def test_f44_a_check_that_hangs_is_ended_with_all_it_started(paths: Paths, tmp_path: Path) -> None:
-    add(paths, f"sleep 600 & echo $! >{tmp_path}/child; wait")
-    started = time.monotonic()
-    health = check_health(paths, HealthSettings(check_limit=0.3))
-    (failure,) = health.failures
-    assert failure.what == "check check"
-    assert "did not end within 0.3 s" in failure.why
-    assert health.waiting, "a limit that passed is no verdict: the machine may be slow"
-    assert time.monotonic() - started < 5
+    add(paths, f"sleep 600 & echo $! >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; wait")
+    limit = 0.15
+    while not (tmp_path / "child").exists():  # on a busy machine it takes a while to start one
+        limit *= 2
+        health = check_health(paths, HealthSettings(check_limit=limit))
+        (failure,) = health.failures
+        assert failure.what == "check check"
+        assert f"did not end within {limit:g} s" in failure.why
+        assert health.waiting, "a limit that passed is no verdict: the machine may be slow"
     assert has_ended(int((tmp_path / "child").read_text()))
 
 
-def test_f44_a_daemon_that_is_left_behind_is_not_waited_for(paths: Paths) -> None:
-    add(paths, "setsid sleep 3 & exit 0")
-    started = time.monotonic()
+def test_f44_a_daemon_that_is_left_behind_is_not_waited_for(paths: Paths, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    add(paths, f"setsid sleep 600 & echo $! >{left}")
     assert failures(paths) == []
-    assert time.monotonic() - started < 2
+    daemon = int(left.read_text())
+    os.kill(daemon, signal.SIGKILL)  # it is still there
 
 
 def test_f44_much_output_of_any_bytes(paths: Paths) -> None:

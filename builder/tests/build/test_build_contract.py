@@ -31,6 +31,8 @@ from proa.core.runtime.events import SILENT
 from proa.core.runtime.process import run
 
 pytestmark = pytest.mark.contract
+LIMIT = 900.0
+"""Seconds after which something hangs; a busy machine needs minutes for what takes seconds."""
 
 CONFIG = """
 [release]
@@ -344,14 +346,14 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, number: sign
     built = make_project(tmp_path)
     words = [str(word) for word in proa_build(built, "--progress", "none")]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
-        deadline = Deadline("mmdebstrap starts", 120)
+        deadline = Deadline("mmdebstrap starts", LIMIT)
         while not (at_work := using(tmp_path)):
             deadline.check()
             assert child.poll() is None
         child.send_signal(number)
-        status = child.wait(60)
+        status = child.wait(LIMIT)
     assert status == (-signal.SIGKILL if number is signal.SIGKILL else 130)
-    deadline = Deadline(f"what the build started ends: {at_work}", 30)
+    deadline = Deadline(f"what the build started ends: {at_work}", LIMIT)
     while using(tmp_path):
         deadline.check()
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()

@@ -14,6 +14,7 @@ from proa.core.artifact import signatures
 from proa.core.oci.retry import Limits
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.testing.registry import FakeRegistry
 
 DATA = os.urandom(900_001)
 SIZE = len(DATA)
@@ -21,8 +22,6 @@ TYPE = "application/vnd.oci.image.manifest.v1+json"
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": TYPE, "artifactType": "a/b"}).encode()
 SECRET = "correct horse"
 
-Fake = Any
-"""``FakeRegistry`` of conftest.py, which a test cannot import."""
 Open = Callable[..., Any]
 
 
@@ -38,12 +37,12 @@ def failure(action: Callable[[], object]) -> ProaError:
 
 
 @pytest.fixture
-def blob(fake_registry: Fake) -> str:
+def blob(fake_registry: FakeRegistry) -> str:
     return str(fake_registry.put_blob(DATA))
 
 
 @pytest.fixture
-def pushed(fake_registry: Fake, open_fake: Open) -> str:
+def pushed(fake_registry: FakeRegistry, open_fake: Open) -> str:
     return str(open_fake().push_manifest(MANIFEST, "1.0"))
 
 
@@ -53,13 +52,15 @@ class TestReading:
             assert source.resolve() == pushed
             assert source.manifest(pushed) == MANIFEST
 
-    def test_a_digest_counts_and_a_tag_beside_it_is_a_remark(self, fake_registry: Fake, open_fake: Open) -> None:
+    def test_a_digest_counts_and_a_tag_beside_it_is_a_remark(
+        self, fake_registry: FakeRegistry, open_fake: Open
+    ) -> None:
         digest = "sha256:" + "5" * 64
         assert open_fake(f"registry.test/team/node:1.0@{digest}").resolve() == digest
         assert fake_registry.requests == []
 
     def test_without_the_digest_header_the_manifest_is_hashed(
-        self, fake_registry: Fake, open_fake: Open, pushed: str
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
     ) -> None:
         for header in ("", "sha256:nonsense"):
             fake_registry.faults = [fake_registry.headers(Docker_Content_Digest=header)]
@@ -73,19 +74,23 @@ class TestReading:
         assert fetch(open_fake(), blob, SIZE - 1) == DATA[-1:]
         assert fetch(open_fake(), blob, 9, 9) == b""
 
-    def test_a_part_is_asked_for_with_one_range(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_a_part_is_asked_for_with_one_range(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         fetch(open_fake(), blob, 5, 100)
         assert fake_registry.sent("Range") == ["bytes=5-99"]
         assert fake_registry.sent("Accept-Encoding") == ["identity"]
 
-    def test_what_is_not_there_is_not_tried_again(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_what_is_not_there_is_not_tried_again(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
+    ) -> None:
         source = open_fake()
         for action in (source.resolve, lambda: source.manifest(blob), lambda: fetch(source, "sha256:" + "0" * 64)):
             assert failure(action).code is Code.NOT_FOUND
         assert len(fake_registry.requests) == 4
 
     @pytest.mark.parametrize("api", [True, False])
-    def test_referrers_come_from_the_api_or_the_tag(self, fake_registry: Fake, open_fake: Open, api: bool) -> None:
+    def test_referrers_come_from_the_api_or_the_tag(
+        self, fake_registry: FakeRegistry, open_fake: Open, api: bool
+    ) -> None:
         fake_registry.referrers_api = api
         source = open_fake()
         subject = source.push_manifest(MANIFEST, "1.0")
@@ -95,7 +100,7 @@ class TestReading:
         assert source.referrers(subject, "other/type") == []
         assert (f"sha256-{subject[7:]}" in fake_registry.manifests) is not api
 
-    def test_the_api_lists_page_by_page(self, fake_registry: Fake, open_fake: Open, pushed: str) -> None:
+    def test_the_api_lists_page_by_page(self, fake_registry: FakeRegistry, open_fake: Open, pushed: str) -> None:
         fake_registry.referrers_api = True
         own = signatures.attach(open_fake(), pushed, b"{}")
         index = "application/vnd.oci.image.index.v1+json"
@@ -106,7 +111,7 @@ class TestReading:
         fake_registry.always = first
         assert open_fake().referrers(pushed) == []
 
-    def page(self, fake_registry: Fake, link: str) -> Any:
+    def page(self, fake_registry: FakeRegistry, link: str) -> Any:
         """A page of a list that names the next one."""
         index = "application/vnd.oci.image.index.v1+json"
         return fake_registry.status(200, b'{"manifests": []}', Content_Type=index, Link=f'<{link}>; rel="next"')
@@ -122,7 +127,7 @@ class TestReading:
         ],
     )
     def test_a_next_page_follows_the_rules_of_redirects(
-        self, fake_registry: Fake, open_fake: Open, pushed: str, link: str, said: str
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str, link: str, said: str
     ) -> None:
         fake_registry.faults = [self.page(fake_registry, link)]
         count = len(fake_registry.requests)
@@ -131,7 +136,7 @@ class TestReading:
         assert len(fake_registry.requests) == count + 1
 
     def test_a_next_page_on_another_host_gets_no_credentials(
-        self, fake_registry: Fake, open_fake: Open, pushed: str, tmp_path: Any
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str, tmp_path: Any
     ) -> None:
         auth_file = tmp_path / "auth.json"
         auth_file.write_text(json.dumps({"auths": {"registry.test": {"username": "me", "password": "hush"}}}))
@@ -148,7 +153,9 @@ class TestReading:
             ("elsewhere.test", False),
         ]
 
-    def test_signatures_from_before_the_api_are_found(self, fake_registry: Fake, open_fake: Open, pushed: str) -> None:
+    def test_signatures_from_before_the_api_are_found(
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
+    ) -> None:
         signatures.attach(open_fake(), pushed, b"{}")
         fake_registry.referrers_api = True
         fake_registry.manifests = {
@@ -157,7 +164,7 @@ class TestReading:
         assert len(open_fake().referrers(pushed)) == 1
 
     def test_a_page_in_place_of_the_referrers_api_is_no_list(
-        self, fake_registry: Fake, open_fake: Open, pushed: str
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
     ) -> None:
         signatures.attach(open_fake(), pushed, b"{}")
         fake_registry.faults = [fake_registry.status(200, b"<html>", Content_Type="text/html")]
@@ -167,7 +174,7 @@ class TestReading:
             assert len(open_fake().referrers(pushed)) == 1
 
     def test_an_outage_of_the_referrers_api_is_not_taken_for_no_signatures(
-        self, fake_registry: Fake, open_fake: Open, pushed: str
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
     ) -> None:
         signatures.attach(open_fake(), pushed, b"{}")
         fake_registry.always = fake_registry.status(503)
@@ -179,7 +186,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
     def test_every_second_request_fails(
-        self, fake_registry: Fake, open_fake: Open, blob: str, pushed: str, status: int
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, pushed: str, status: int
     ) -> None:
         bad = fake_registry.status(status)
         fake_registry.faults = [bad, None, bad, None, bad, None]
@@ -190,14 +197,14 @@ class TestRetries:
 
     @pytest.mark.parametrize("after", ["20", "Thu, 01 Jan 2026 00:00:20 GMT"])
     def test_retry_after_is_respected(
-        self, fake_registry: Fake, open_fake: Open, blob: str, clock: VirtualClock, after: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock, after: str
     ) -> None:
         fake_registry.faults = [fake_registry.status(429, Retry_After=after)]
         assert fetch(open_fake(), blob) == DATA
         assert 20 <= clock.slept[0] <= 20.5
 
     def test_a_registry_that_stays_away_ends_in_its_error(
-        self, fake_registry: Fake, open_fake: Open, blob: str, clock: VirtualClock
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock
     ) -> None:
         fake_registry.always = fake_registry.status(503, b'{"errors":[{"code":"UNAVAILABLE","message":"later"}]}')
         error = failure(lambda: fetch(open_fake(), blob))
@@ -206,7 +213,7 @@ class TestRetries:
         assert clock.at < 60
 
     def test_a_retry_after_beyond_the_deadline_is_told(
-        self, fake_registry: Fake, open_fake: Open, blob: str, clock: VirtualClock
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock
     ) -> None:
         fake_registry.always = fake_registry.status(429, Retry_After="86400")
         assert "asks to wait 86400 s" in failure(lambda: fetch(open_fake(), blob)).message
@@ -222,7 +229,7 @@ class TestRetries:
         ],
     )
     def test_connections_that_fail_are_tried_again(
-        self, fake_registry: Fake, open_fake: Open, blob: str, error: Exception, said: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, error: Exception, said: str
     ) -> None:
         fake_registry.faults = [fake_registry.broken(error)]
         assert fetch(open_fake(), blob) == DATA
@@ -241,7 +248,7 @@ class TestRetries:
         ],
     )
     def test_a_bad_certificate_is_not_tried_again(
-        self, fake_registry: Fake, open_fake: Open, blob: str, error: ssl.SSLError, said: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, error: ssl.SSLError, said: str
     ) -> None:
         error.reason = "TLSV1_ALERT_UNKNOWN_CA"
         error.verify_message = "certificate has expired"  # type: ignore[attr-defined] # OpenSSL sets it
@@ -260,7 +267,7 @@ class TestRetries:
         ],
     )
     def test_a_host_that_cannot_be_is_told(
-        self, fake_registry: Fake, open_fake: Open, blob: str, error: Exception
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, error: Exception
     ) -> None:
         fake_registry.always = fake_registry.broken(error)
         caught = failure(lambda: fetch(open_fake(), blob))
@@ -269,24 +276,26 @@ class TestRetries:
 
     @pytest.mark.parametrize("at", [0, 1, 65_536, 262_144, 500_000, SIZE - 1, SIZE])
     def test_a_cut_connection_is_taken_up_where_it_broke(
-        self, fake_registry: Fake, open_fake: Open, blob: str, at: int
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, at: int
     ) -> None:
         fake_registry.faults = [fake_registry.cut(at)]
         assert fetch(open_fake(), blob) == DATA
         assert fake_registry.sent("Range")[1:] in ([f"bytes={at}-{SIZE - 1}"], [None] if at == 0 else [])
 
-    def test_many_cuts_with_progress_between_them(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_many_cuts_with_progress_between_them(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
+    ) -> None:
         fake_registry.faults = [fake_registry.cut(90_000)] * 9
         assert fetch(open_fake(), blob) == DATA
 
-    def test_a_body_that_ends_early_is_taken_up(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_a_body_that_ends_early_is_taken_up(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         short = fake_registry.altered(lambda data: data[:1000])
         fake_registry.faults = [lambda r, a: fake_registry.headers(Content_Length="")(r, short(r, a))]
         assert fetch(open_fake(), blob) == DATA
         assert fake_registry.sent("Range") == [None, f"bytes=1000-{SIZE - 1}"]
 
     def test_a_trickle_is_given_up_and_ends(
-        self, fake_registry: Fake, open_fake: Open, blob: str, clock: VirtualClock
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock
     ) -> None:
         limits = Limits(patience=600)
         fake_registry.faults = [fake_registry.slow(1, 1.0)]
@@ -309,7 +318,9 @@ class TestRetries:
 class TestWrongAnswers:
     """F25, F28, F30, F31."""
 
-    def test_200_for_a_range_is_read_up_to_its_end(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_200_for_a_range_is_read_up_to_its_end(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
+    ) -> None:
         fake_registry.ranges = False
         source = open_fake()
         assert source.ranges
@@ -322,14 +333,18 @@ class TestWrongAnswers:
         "content_range",
         ["bytes 6-99/{size}", "bytes 5-100/{size}", "bytes 5-98/{size}", "bytes 5-99/7", "items 5-99/{size}", ""],
     )
-    def test_206_with_another_part(self, fake_registry: Fake, open_fake: Open, blob: str, content_range: str) -> None:
+    def test_206_with_another_part(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, content_range: str
+    ) -> None:
         wrong = fake_registry.headers(Content_Range=content_range.format(size=SIZE))
         fake_registry.faults = [wrong]
         assert fetch(open_fake(), blob, 5, 100) == DATA[5:100]
         fake_registry.always = wrong
         assert failure(lambda: fetch(open_fake(), blob, 5, 100)).code in (Code.REGISTRY, Code.DIGEST)
 
-    def test_206_with_less_than_was_asked_for_goes_on(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_206_with_less_than_was_asked_for_goes_on(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
+    ) -> None:
         def less(_: Any, answer: Any) -> Any:
             return type(answer)(206, {"Content-Range": f"bytes 5-49/{SIZE}"}, answer.data[:45])
 
@@ -337,7 +352,7 @@ class TestWrongAnswers:
         assert fetch(open_fake(), blob, 5, 100) == DATA[5:100]
         assert fake_registry.sent("Range") == ["bytes=5-99", "bytes=50-99"]
 
-    def test_multipart_unasked_and_416(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_multipart_unasked_and_416(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         multipart = fake_registry.headers(Content_Type="multipart/byteranges; boundary=x", Content_Range="")
         fake_registry.faults = [multipart, fake_registry.status(416)]
         assert fetch(open_fake(), blob, 5, 100) == DATA[5:100]
@@ -346,14 +361,14 @@ class TestWrongAnswers:
 
     @pytest.mark.parametrize("headers", [{"Content_Encoding": "gzip"}, {"Transfer_Encoding": "gzip"}])
     def test_compression_by_a_middleman(
-        self, fake_registry: Fake, open_fake: Open, blob: str, headers: dict[str, str]
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, headers: dict[str, str]
     ) -> None:
         fake_registry.faults = [fake_registry.headers(**headers)]
         assert fetch(open_fake(), blob) == DATA
         fake_registry.always = fake_registry.headers(**headers)
         assert failure(lambda: fetch(open_fake(), blob)).code is Code.REGISTRY
 
-    def test_wrong_bytes_of_the_right_length(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_wrong_bytes_of_the_right_length(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         wrong = fake_registry.altered(lambda data: data[:-1] + bytes([data[-1] ^ 1]))
         fake_registry.faults = [wrong]
         assert failure(lambda: fetch(open_fake(), blob)).code is Code.DIGEST
@@ -362,7 +377,7 @@ class TestWrongAnswers:
         fake_registry.always = wrong
         assert failure(lambda: open_fake().small_blob(blob, SIZE)).code is Code.DIGEST
 
-    def test_a_wrong_manifest(self, fake_registry: Fake, open_fake: Open, pushed: str) -> None:
+    def test_a_wrong_manifest(self, fake_registry: FakeRegistry, open_fake: Open, pushed: str) -> None:
         fake_registry.faults = [fake_registry.altered(lambda data: data + b" ")]
         assert open_fake().manifest(pushed) == MANIFEST
         fake_registry.always = fake_registry.altered(lambda data: data + b" ")
@@ -370,7 +385,9 @@ class TestWrongAnswers:
         fake_registry.always = fake_registry.status(200, b" " * (1 << 21))
         assert "more than" in failure(lambda: open_fake().manifest(pushed)).message
 
-    def test_a_wrong_digest_header_leads_nowhere(self, fake_registry: Fake, open_fake: Open, pushed: str) -> None:
+    def test_a_wrong_digest_header_leads_nowhere(
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
+    ) -> None:
         other = "sha256:" + "0" * 64
         fake_registry.faults = [fake_registry.headers(Docker_Content_Digest=other)]
         source = open_fake()
@@ -379,7 +396,7 @@ class TestWrongAnswers:
 
     @pytest.mark.parametrize("announced", [True, False])
     def test_a_body_larger_than_signed_stops_at_the_cap(
-        self, fake_registry: Fake, open_fake: Open, blob: str, announced: bool
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, announced: bool
     ) -> None:
         endless = DATA + os.urandom(5_000_000)
         fake_registry.blobs[blob] = endless
@@ -394,7 +411,7 @@ class TestWrongAnswers:
         assert failure(read).code is Code.DIGEST
         assert len(got) <= 1000
 
-    def test_a_web_page_in_between(self, fake_registry: Fake, open_fake: Open, blob: str, pushed: str) -> None:
+    def test_a_web_page_in_between(self, fake_registry: FakeRegistry, open_fake: Open, blob: str, pushed: str) -> None:
         page = fake_registry.status(200, b"<html>Please log in</html>", Content_Type="text/html; charset=utf-8")
         fake_registry.faults = [page]
         assert fetch(open_fake(), blob) == DATA
@@ -406,7 +423,7 @@ class TestWrongAnswers:
             assert "captive portal" in error.hint
 
     def test_a_tag_that_moves_or_goes_does_not_disturb_what_is_being_read(
-        self, fake_registry: Fake, open_fake: Open, pushed: str
+        self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
     ) -> None:
         source = open_fake()
         digest = source.resolve()

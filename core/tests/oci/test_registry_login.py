@@ -11,13 +11,12 @@ import pytest
 import requests
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.testing.registry import FakeRegistry
 
 DATA = os.urandom(900_001)
 SIZE = len(DATA)
 SECRET = "correct horse"
 
-Fake = Any
-"""``FakeRegistry`` of conftest.py, which a test cannot import."""
 Open = Callable[..., Any]
 
 
@@ -33,7 +32,7 @@ def fetch(source: Any, digest: str, start: int = 0, end: int | None = None, size
 
 
 @pytest.fixture
-def blob(fake_registry: Fake) -> str:
+def blob(fake_registry: FakeRegistry) -> str:
     return str(fake_registry.put_blob(DATA))
 
 
@@ -47,7 +46,7 @@ class TestLogin:
         path.write_text(json.dumps({"auths": {"registry.test": {"auth": auth}}}))
         return path
 
-    def guard(self, fake: Fake, challenge: str, accepted: Callable[[str], bool]) -> None:
+    def guard(self, fake: FakeRegistry, challenge: str, accepted: Callable[[str], bool]) -> None:
         """Let the registry ask for a login."""
         plain = fake.status(401, b"", WWW_Authenticate=challenge)
 
@@ -58,7 +57,7 @@ class TestLogin:
 
         fake.always = always
 
-    def tokens(self, fake: Fake, realm: str = "https://auth.test/token") -> list[str]:
+    def tokens(self, fake: FakeRegistry, realm: str = "https://auth.test/token") -> list[str]:
         """A token service; what it gave out is in the list. A token counts as long as it is the newest."""
         given: list[str] = []
         serve = fake.serve
@@ -75,7 +74,7 @@ class TestLogin:
         self.guard(fake, challenge, lambda sent: bool(given) and sent == f"Bearer {given[-1]}")
         return given
 
-    def test_basic(self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path) -> None:
+    def test_basic(self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path) -> None:
         expected = "Basic " + base64.b64encode(f"node:{SECRET}".encode()).decode()
         self.guard(fake_registry, 'Basic realm="proa"', lambda sent: sent == expected)
         source = open_fake(auth_file=auth_file)
@@ -83,7 +82,7 @@ class TestLogin:
         assert fake_registry.sent("Authorization") == [None, expected, expected]
 
     def test_a_token_of_a_service_on_another_host(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         given = self.tokens(fake_registry)
         source = open_fake(auth_file=auth_file)
@@ -95,13 +94,13 @@ class TestLogin:
         ]
         assert given == ["token-0"]
 
-    def test_an_anonymous_token(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_an_anonymous_token(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         self.tokens(fake_registry)
         assert fetch(open_fake(), blob) == DATA
         assert "Basic" not in str(fake_registry.sent("Authorization"))
 
     def test_a_token_that_expires_in_the_middle_is_got_anew(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         given = self.tokens(fake_registry)
         source = open_fake(auth_file=auth_file)
@@ -116,7 +115,7 @@ class TestLogin:
         assert given == ["token-0", "expired", "token-2"]
 
     def test_tokens_that_are_never_taken_end_in_an_error(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         self.tokens(fake_registry)
         self.guard(fake_registry, 'Bearer realm="https://auth.test/token"', lambda _: False)
@@ -127,7 +126,7 @@ class TestLogin:
 
     @pytest.mark.parametrize("status", [400, 401, 403])
     def test_a_refusal_of_the_token_service(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path, status: int
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path, status: int
     ) -> None:
         self.tokens(fake_registry)
         challenge = fake_registry.status(401, WWW_Authenticate='Bearer realm="https://auth.test/token"')
@@ -141,7 +140,7 @@ class TestLogin:
         "answer", [b"<html>", b"[]", b"{}", b'{"token": 5}', b'{"token": "a\\r\\nb"}', b"x" * 300_000]
     )
     def test_nonsense_of_the_token_service(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path, answer: bytes
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path, answer: bytes
     ) -> None:
         challenge = fake_registry.status(401, WWW_Authenticate='Bearer realm="https://auth.test/token"')
         fake_registry.faults = [challenge, fake_registry.status(200, answer)]
@@ -153,13 +152,13 @@ class TestLogin:
         ["", "Negotiate", "Bearer", 'Bearer realm=""', 'Bearer realm="auth"', 'Bearer realm="file:///etc/passwd"'],
     )
     def test_challenges_that_cannot_be_answered(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path, challenge: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path, challenge: str
     ) -> None:
         fake_registry.always = fake_registry.status(401, WWW_Authenticate=challenge)
         assert failure(lambda: fetch(open_fake(auth_file=auth_file), blob)).code is Code.AUTH
 
     def test_a_token_service_without_tls_gets_no_password(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         self.tokens(fake_registry, "http://auth.test/token")
         error = failure(lambda: fetch(open_fake(auth_file=auth_file), blob))
@@ -167,18 +166,18 @@ class TestLogin:
         assert "Basic" not in str(fake_registry.sent("Authorization"))
 
     def test_a_redirect_of_the_token_service_loses_the_password(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         challenge = fake_registry.status(401, WWW_Authenticate='Bearer realm="https://auth.test/token"')
         away = fake_registry.status(302, Location="https://evil.test/token")
         fake_registry.faults = [challenge, away]
         failure(lambda: fetch(open_fake(auth_file=auth_file), blob))
         assert fake_registry.urls()[2] == "https://evil.test/token"
-        assert fake_registry.sent("Authorization")[1].startswith("Basic")
+        assert str(fake_registry.sent("Authorization")[1]).startswith("Basic")
         assert fake_registry.sent("Authorization")[2] is None
 
     def test_a_login_that_is_asked_for_and_not_there_says_what_to_do(
-        self, fake_registry: Fake, open_fake: Open, blob: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
     ) -> None:
         self.guard(fake_registry, 'Basic realm="proa"', lambda _: False)
         error = failure(lambda: fetch(open_fake(), blob))
@@ -186,12 +185,12 @@ class TestLogin:
         assert "docker login" in error.hint
 
     def test_nothing_is_sent_to_a_registry_that_does_not_ask(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         fetch(open_fake(auth_file=auth_file), blob)
         assert fake_registry.sent("Authorization") == [None]
 
-    def test_plain_403_is_not_tried_again(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_plain_403_is_not_tried_again(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         fake_registry.always = fake_registry.status(
             403, b'{"errors":[{"code":"DENIED","message":"go\\u001b[2J away"}]}'
         )
@@ -209,7 +208,7 @@ class TestRedirects:
         path.write_text(json.dumps({"auths": {"registry.test": {"username": "me", "password": SECRET}}}))
         return path
 
-    def storage(self, fake: Fake, host: str = "https://cdn.test", query: str = "?X-Signature=hush") -> None:
+    def storage(self, fake: FakeRegistry, host: str = "https://cdn.test", query: str = "?X-Signature=hush") -> None:
         """Let blobs come from another host, and the registry ask for a login."""
         serve = fake.serve
 
@@ -224,7 +223,7 @@ class TestRedirects:
         fake.serve = elsewhere
 
     def test_credentials_never_follow_to_another_host(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         for host in ("https://cdn.test", "https://registry.test:8443", "https://sub.registry.test"):
             fake_registry.requests.clear()
@@ -236,7 +235,7 @@ class TestRedirects:
             assert set(fake_registry.sent("Range")) == {"bytes=5-99"}
 
     def test_a_link_that_expired_is_got_anew(
-        self, fake_registry: Fake, open_fake: Open, blob: str, auth_file: Path
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, auth_file: Path
     ) -> None:
         self.storage(fake_registry)
         for status in (400, 401, 403, 404, 410):
@@ -248,7 +247,7 @@ class TestRedirects:
         assert error.code is Code.REGISTRY
         assert "hush" not in error.text("x")
 
-    def test_loops_end(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_loops_end(self, fake_registry: FakeRegistry, open_fake: Open, blob: str) -> None:
         fake_registry.always = lambda r, a: type(a)(302, {"Location": str(r.url) + "x"})
         assert "more than 5 redirects" in failure(lambda: fetch(open_fake(), blob)).message
         assert len(fake_registry.requests) == 6
@@ -267,13 +266,15 @@ class TestRedirects:
         ],
     )
     def test_redirects_that_are_not_followed(
-        self, fake_registry: Fake, open_fake: Open, blob: str, location: str, said: str
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, location: str, said: str
     ) -> None:
         fake_registry.always = fake_registry.status(302, Location=location)
         assert said in failure(lambda: fetch(open_fake(), blob)).message
         assert len(fake_registry.requests) == 1
 
-    def test_plain_http_is_chosen_not_fallen_into(self, fake_registry: Fake, open_fake: Open, blob: str) -> None:
+    def test_plain_http_is_chosen_not_fallen_into(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str
+    ) -> None:
         fetch(open_fake(), blob)
         fetch(open_fake(plain_http=True), blob)
         assert [url.partition(":")[0] for url in fake_registry.urls()] == ["https", "http"]

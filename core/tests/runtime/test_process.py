@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proa.core.runtime import process
+from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, Exit, ProaError
 
 
-def shell(script: str, *, stdin: bytes | None = None, timeout: float | None = 20, keep: int | None = None) -> str:
+def shell(script: str, *, stdin: bytes | None = None, timeout: float | None = None, keep: int | None = None) -> str:
     result = process.run(["sh", "-c", script], stdin=stdin, timeout=timeout, keep=keep)
     return result.text
 
@@ -26,6 +30,25 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def ends(pid: int) -> bool:
+    """Whether a process ends, for what gets a signal takes its time; it is waited for."""
+    deadline = Deadline(f"process {pid} ends", 300)
+    while not gone(pid):
+        deadline.check()
+        time.sleep(0.01)
+    return True
+
+
+def cut_off(script: str, note: Path) -> tuple[ProaError, list[int]]:
+    """The error of a program that its limit ends, and the processes in its note: by then it has to have written it."""
+    limit = 0.1
+    while not note.exists():
+        limit *= 2
+        with pytest.raises(ProaError, match=re.escape(f"did not end within {limit:g} s")) as caught:
+            shell(script, timeout=limit)
+    return caught.value, [int(pid) for pid in note.read_text().split()]
 
 
 def test_output_and_status_come_back() -> None:
@@ -138,36 +161,61 @@ def test_it_runs_where_it_is_told(tmp_path: Path) -> None:
 
 def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "pids"
-    with pytest.raises(ProaError, match=r"did not end within 0\.2 s") as caught:
-        shell(f"sleep 1000 & echo $! $$ > {note}; sleep 1000", timeout=0.2)
-    assert caught.value.code is Code.TIMEOUT
-    assert all(gone(int(pid)) for pid in note.read_text().split())
+    error, pids = cut_off(f"sleep 1000 & echo $! $$ > {note}.new; mv {note}.new {note}; sleep 1000", note)
+    assert error.code is Code.TIMEOUT
+    assert len(pids) == 2
+    assert all(ends(pid) for pid in pids)
 
 
 def test_a_program_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(process, "_GRACE", 0.1)
     note = tmp_path / "pid"
-    with pytest.raises(ProaError):
-        shell(f"trap '' TERM; echo $$ > {note}; while :; do sleep 1000; done", timeout=0.2)
-    assert gone(int(note.read_text()))
+    script = f"trap '' TERM; echo $$ > {note}.new; mv {note}.new {note}; while :; do sleep 1000; done"
+    (pid,) = cut_off(script, note)[1]
+    assert gone(pid)
 
 
 def test_a_daemon_that_keeps_the_output_open_is_not_waited_for(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    started = time.monotonic()
     assert shell(f"sleep 1000 & echo $! > {note}; echo done") == "done\n"
-    assert time.monotonic() - started < 10
-    os.kill(int(note.read_text()), signal.SIGKILL)
+    pid = int(note.read_text())
+    assert not gone(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def test_an_interrupt_ends_the_program(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    timer = threading.Timer(0.2, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-    timer.start()
+
+    def interrupt() -> None:
+        while not note.exists():
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    main = threading.main_thread().ident or 0
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        shell(f"echo $$ > {note}; sleep 1000")
-    timer.join()
+        shell(f"echo $$ > {note}.new; mv {note}.new {note}; sleep 1000")
+    thread.join()
     assert gone(int(note.read_text()))
+
+
+def test_an_interrupt_that_comes_while_a_program_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        """The interrupt comes when the program is there, and before anybody knows of it."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        shell("sleep 1000")
+    assert started[0].returncode == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_only_the_end_of_a_long_output_is_kept() -> None:

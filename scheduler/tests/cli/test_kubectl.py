@@ -29,8 +29,6 @@ from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
 from proa.scheduler.cli.rollouts import body_of, find, need
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Query
-from proa.scheduler.kube.stream import Object
 from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
@@ -39,7 +37,7 @@ from proa.scheduler.report.rendering import explain_text
 from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 A, B, C = (f"registry.example/os:{name}@sha256:{name * 64}" for name in "abc")
@@ -249,24 +247,8 @@ def test_a_release_may_be_named() -> None:
 # reading
 
 
-class AbsentServer(NoServer):
-    """Answers with an error."""
-
-    def __init__(self, error: ApiError) -> None:
-        self._error = error
-
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        raise self._error
-
-    def create(self, path: str, body: Object) -> dict[str, Any]:
-        raise AssertionError
-
-    def merge(self, path: str, body: Object) -> dict[str, Any]:
-        raise AssertionError
-
-
 def test_a_rollout_that_is_not_there() -> None:
-    gone = AbsentServer(ApiError(404, 'osrollouts.proa.dev "workers" not found', reason="NotFound"))
+    gone = ApiServer()
     assert find(gone, "workers") is None
     with pytest.raises(ProaError, match="no OSRollout 'workers'") as caught:
         need(gone, "workers")
@@ -281,8 +263,10 @@ def test_a_rollout_that_is_not_there() -> None:
     ],
 )
 def test_a_cluster_without_proa(error: ApiError) -> None:
+    api = ApiServer()
+    api.fail(lambda verb, path: error)
     with pytest.raises(ProaError, match="knows no OSRollouts") as caught:
-        find(AbsentServer(error), "workers")
+        find(api, "workers")
     assert "proa-scheduler manifests" in caught.value.hint
 
 

@@ -67,7 +67,7 @@ def test_a_defect_is_an_answer(process: Process) -> None:
 
 def test_it_speaks_http(port: int) -> None:
     for path, kind in (("/metrics?x=1", "text/plain; version=0.0.4; charset=utf-8"), ("/healthz", "text/plain")):
-        connection = HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", port, timeout=300)
         connection.request("GET", path)
         answer = connection.getresponse()
         assert (answer.status, (answer.getheader("Content-Type") or "").startswith(kind)) == (200, True)
@@ -80,7 +80,7 @@ def test_it_listens_by_both_kinds_of_address(process: Process, address: str, ask
     if not socket.has_dualstack_ipv6():
         asked, address = "127.0.0.1", ":0"
     process.health.address = address
-    connection = HTTPConnection(asked, process.health.start(), timeout=5)
+    connection = HTTPConnection(asked, process.health.start(), timeout=300)
     try:
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b"ok\n"
@@ -90,7 +90,7 @@ def test_it_listens_by_both_kinds_of_address(process: Process, address: str, ask
 
 
 def test_nothing_is_changed_by_it(port: int) -> None:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", port, timeout=300)
     connection.request("POST", "/healthz", b"x")
     assert connection.getresponse().status == 501
     connection.close()
@@ -113,5 +113,5 @@ def test_it_ends() -> None:
     health.start()
     (before,) = [thread for thread in threading.enumerate() if thread.name == "health"]
     health.stop()
-    before.join(5)
+    before.join(300)
     assert not before.is_alive()

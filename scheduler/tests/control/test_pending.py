@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collection_of
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
-from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import Mark, Record
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer
 
 CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))
 GIVE = Give("n1", 1, Verb.STAGE, "r")
 
 
-class Server(NoServer):
-    """Answers what is read."""
-
-    def __init__(self) -> None:
-        self.version = "30"
-        self.error: ApiError | None = None
-        self.asked: list[str] = []
-
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        self.asked.append(path)
-        if self.error is not None:
-            raise self.error
-        return {"metadata": {"resourceVersion": self.version}}
+@pytest.fixture
+def server() -> ApiServer:
+    """One whose node has version 30, and its object none yet."""
+    api = ApiServer()
+    api.version = 29
+    api.add(f"{NODES}/n1", {})
+    return api
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def pending(server: Server) -> Pending:
+def pending(server: ApiServer) -> Pending:
     return Pending(server)
 
 
@@ -83,27 +69,26 @@ def test_of_two_writes_to_one_object_the_later_one_counts(pending: Pending) -> N
     assert pending.nodes({NODE_OSES: 24}, 0) == {"n1"}
 
 
-def test_a_write_without_an_answer_is_pending_until_it_was_read(pending: Pending, server: Server) -> None:
+def test_a_write_without_an_answer_is_pending_until_it_was_read(pending: Pending, server: ApiServer) -> None:
     pending.note(CORDON, Written(Outcome.AWAY), 0)
     assert pending.unknown
     assert pending.nodes({NODES: 10**9}, 10**9) == {"n1"}
     pending.resolve()
-    assert server.asked == [f"{NODES}/n1"]
+    assert server.log == [("get", f"{NODES}/n1")]
     assert pending.nodes({NODES: 29}, 0) == {"n1"}
     assert pending.nodes({NODES: 30}, 0) == frozenset()
 
 
-def test_an_unknown_write_stays_unknown_while_it_cannot_be_read(pending: Pending, server: Server) -> None:
+def test_an_unknown_write_stays_unknown_while_it_cannot_be_read(pending: Pending, server: ApiServer) -> None:
     pending.note(CORDON, Written(Outcome.AWAY), 0)
-    server.error = ApiError(0, "refused")
+    server.fail(lambda verb, path: ApiError(0, "refused"))
     with pytest.raises(ApiError):
         pending.resolve()
     assert pending.unknown
 
 
-def test_what_is_gone_is_pending_no_more(pending: Pending, server: Server) -> None:
+def test_what_is_gone_is_pending_no_more(pending: Pending) -> None:
     pending.note(GIVE, Written(Outcome.AWAY), 0)
-    server.error = ApiError(404, "gone", reason="NotFound")
     pending.resolve()
     assert pending.nodes({}, 0) == frozenset()
 

@@ -7,10 +7,8 @@ go on.
 from __future__ import annotations
 
 import dataclasses
-import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import pytest
 
@@ -21,53 +19,18 @@ from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
 from proa.scheduler.drain.evictor import WORKERS
 from proa.scheduler.drain.nodedrain import SOON, DrainRequest
-from proa.scheduler.kube.apierror import ApiError, Cause
-from proa.scheduler.kube.paths import PODS
-from proa.scheduler.kube.server import Query
-from proa.scheduler.kube.stream import Event
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain, Selector
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer, Asked
 
-END = {"k8s.io/initial-events-end": "true"}
 WISH = Wanted(DrainRequest(Drain()))
+SHOP = "/api/v1/namespaces/shop/pods"
 NET = DaemonSet("kube-system", "net")
-FULL = ApiError(429, "no", reason="TooManyRequests", causes=(Cause("DisruptionBudget", "x"),))
 
 
-class Watch:
-    """A watch of the pods of one node."""
-
-    def __init__(self, first: list[Event]) -> None:
-        self.events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        for event in first:
-            self.events.put(event)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """It has ended."""
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self.events.get, None)
-
-    def stop(self) -> None:
-        self.events.put(None)
-
-
-class Server(NoServer):
-    """Pods, and what is asked for them."""
-
-    def __init__(self) -> None:
-        self.pods: dict[str, dict[str, Any]] = {}
-        self.version = 1
-        self.watches: dict[str, Watch] = {}
-        self.asked: list[tuple[str, str, str, Mapping[str, Any]]] = []
-        self.error: ProaError | None = None
-        self.held: threading.Event | None = None
-        self.volumes: dict[str, str] = {}
-        self.unread: ApiError | None = None
+class Shop(ApiServer):
+    """An API server with pods of a shop, their claims and their budget."""
 
     def put(
         self,
@@ -76,86 +39,51 @@ class Server(NoServer):
         kind: str = "ReplicaSet",
         ready: bool = True,
         claim: str = "",
-        **metadata: Any,
+        namespace: str = "shop",
     ) -> None:
-        self.version += 1
         volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}] if claim else []
         owner = {"kind": kind, "name": name.rpartition("-")[0], "controller": True}
-        self.pods[name] = {
-            "metadata": {
-                "namespace": metadata.pop("namespace", "shop"),
-                "name": name,
-                "uid": f"uid-{name}",
-                "resourceVersion": str(self.version),
-                "ownerReferences": [owner],
-                **metadata,
-            },
+        pod = {
+            "metadata": {"namespace": namespace, "name": name, "uid": f"uid-{name}", "ownerReferences": [owner]},
             "spec": {"nodeName": node, "volumes": volumes},
             "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]},
         }
-        self._tell("MODIFIED", self.pods[name])
+        self.add(f"/api/v1/namespaces/{namespace}/pods/{name}", pod)
 
     def end(self, name: str) -> None:
-        self.version += 1
-        pod = self.pods.pop(name)
-        self._tell("DELETED", {**pod, "metadata": {**pod["metadata"], "resourceVersion": str(self.version)}})
+        self.remove(f"/api/v1/namespaces/shop/pods/{name}")
 
-    def _tell(self, kind: str, pod: dict[str, Any]) -> None:
-        watch = self.watches.get(pod["spec"]["nodeName"])
-        if watch is not None:
-            watch.events.put(Event(kind, pod))
+    def claim(self, name: str, volume: str) -> None:
+        claim = {"spec": {"volumeName": name}}
+        self.add(f"/api/v1/namespaces/shop/persistentvolumeclaims/{name}", claim)
+        self.add(f"/api/v1/persistentvolumes/{name}", {"spec": {"csi": {"driver": "disk", "volumeHandle": volume}}})
 
-    def _of(self, query: Mapping[str, str] | None) -> tuple[str, list[dict[str, Any]]]:
-        selector = (query or {})["fieldSelector"]
-        assert selector.startswith("spec.nodeName=")
-        node = selector.partition("=")[2]
-        return node, [pod for pod in self.pods.values() if pod["spec"]["nodeName"] == node]
+    def let_none_go(self) -> None:
+        """A disruption budget about all pods is used up."""
+        budget = {"spec": {"selector": {}}, "status": {"disruptionsAllowed": 0}}
+        self.add("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/web", budget)
 
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        """A claim, or the volume of its name."""
-        self.asked.append(("get", path, "", {}))
-        if self.unread is not None:
-            raise self.unread
-        stem, _, name = path.rpartition("/")
-        if stem == "/api/v1/persistentvolumes":
-            return {"spec": {"csi": {"driver": "disk", "volumeHandle": self.volumes[name]}}}
-        assert stem == "/api/v1/namespaces/shop/persistentvolumeclaims"
-        if name not in self.volumes:
-            raise ApiError(404, "gone", reason="NotFound")
-        return {"spec": {"volumeName": name}}
+    def hold(self) -> threading.Event:
+        """Keep the answers to writes back until the event comes."""
+        held = threading.Event()
+        self.before = lambda asked: asked.is_write and held.wait(300)
+        return held
 
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        assert path == PODS
-        for pod in self._of(query)[1]:
-            yield {"items": [pod]}
+    @property
+    def calls(self) -> list[Asked]:
+        """What was asked but for lists and watches."""
+        return [one for one in self.asked if one.verb not in ("list", "watch")]
 
-    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Watch:
-        assert path == PODS
-        node, found = self._of(query)
-        metadata = {"resourceVersion": str(self.version), "annotations": END}
-        first = [Event("ADDED", pod) for pod in found]
-        self.watches[node] = watch = Watch([*first, Event("BOOKMARK", {"metadata": metadata})])
-        return watch
-
-    def _ask(self, verb: str, what: str, uid: str, options: Mapping[str, Any]) -> None:
-        self.asked.append((verb, what, uid, options))
-        if self.held is not None:
-            assert self.held.wait(5)
-        if self.error is not None:
-            raise self.error
-
-    def evict(self, namespace: str, name: str, *, uid: str = "", **options: Any) -> None:
-        self._ask("evict", f"{namespace}/{name}", uid, options)
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        self._ask("delete", path, uid, options)
+    @property
+    def verbs(self) -> list[str]:
+        return [one.verb for one in self.calls]
 
 
 class Case:
     """A drainer whose steps are made by the test."""
 
     def __init__(self) -> None:
-        self.server = Server()
+        self.server = Shop()
         self.clock = VirtualClock()
         self.changed = ChangeSignal()
         self.leads = True
@@ -170,7 +98,7 @@ class Case:
             pause = self.drainer.step()
             if true():
                 return pause
-            assert news.wait(heard, 3) != heard, "there is no more news, and it is not true"
+            assert news.wait(heard, 300) != heard, "there is no more news, and it is not true"
 
     def want(self, **wanted: Wanted) -> None:
         self.drainer.want(wanted)
@@ -186,7 +114,7 @@ class Case:
 
         def answered() -> bool:
             tries = [one for node in self.drainer._followed.values() for one in node.drain.tries.values()]
-            return len(self.server.asked) >= number and not any(one.under_way for one in tries)
+            return len(self.server.calls) >= number and not any(one.under_way for one in tries)
 
         return answered
 
@@ -236,10 +164,9 @@ def test_each_pod_is_evicted_once_by_its_uid(case: Case) -> None:
     case.until(case.asks(2))
     for _ in range(5):
         case.drainer.step()
-    grace = {"gracePeriodSeconds": 7}
-    assert sorted(case.server.asked, key=str) == [
-        ("evict", "shop/web-1", "uid-web-1", grace),
-        ("evict", "shop/web-2", "uid-web-2", grace),
+    assert sorted(case.server.calls, key=str) == [
+        Asked("evict", f"{SHOP}/web-{number}", {"gracePeriodSeconds": 7, "uid": f"uid-web-{number}"})
+        for number in (1, 2)
     ]
     assert case.drainer.evicted == 2
 
@@ -257,18 +184,18 @@ def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
     case.clock.sleep(SETTLE)
     case.server.end("proa-2")
     case.until(case.is_done)
-    assert [what for _, what, _, _ in case.server.asked] == ["shop/proa-2"]
+    assert [one.path for one in case.server.calls] == [f"{SHOP}/proa-2"]
 
 
 def test_a_pod_is_not_asked_for_twice_at_a_time(case: Case) -> None:
-    case.server.held = threading.Event()
+    held = case.server.hold()
     case.server.put("web-1")
     case.want(n1=WISH)
-    case.until(lambda: len(case.server.asked) == 1)
+    case.until(lambda: len(case.server.calls) == 1)
     case.clock.sleep(30)
     assert case.drainer.step() is None
-    assert len(case.server.asked) == 1
-    case.server.held.set()
+    assert len(case.server.calls) == 1
+    held.set()
     case.until(case.asks(1))
 
 
@@ -277,7 +204,7 @@ def test_who_does_not_lead_evicts_nobody(case: Case) -> None:
     case.server.put("web-1")
     case.want(n1=WISH)
     case.until(lambda: any(one.number for one in case.drainer._followed["n1"].drain.tries.values()))
-    assert case.server.asked == []
+    assert case.server.calls == []
     assert case.drainer.evicted == 0
 
 
@@ -289,11 +216,11 @@ def test_a_defect_of_the_elector_is_an_answer_too(case: Case) -> None:
     case.server.put("web-1")
     case.want(n1=WISH)
     case.until(lambda: any(one.number for one in case.drainer._followed["n1"].drain.tries.values()))
-    assert case.server.asked == []
+    assert case.server.calls == []
 
 
 def test_what_is_in_the_way_is_told(case: Case) -> None:
-    case.server.error = FULL
+    case.server.let_none_go()
     case.budgets = {"shop/web": BudgetView("shop/web", Selector())}
     case.server.put("web-1")
     case.want(n1=WISH)
@@ -314,19 +241,18 @@ def test_force_deletes_by_the_uid(case: Case) -> None:
     case.server.put("web-1")
     case.want(n1=Wanted(DrainRequest(Drain(), forced=True)))
     case.until(case.asks(1))
-    assert case.server.asked == [("delete", "/api/v1/namespaces/shop/pods/web-1", "uid-web-1", {})]
+    assert case.server.calls == [Asked("delete", f"{SHOP}/web-1", {"uid": "uid-web-1"})]
 
 
 def test_the_volumes_of_an_evicted_pod_are_waited_for(case: Case) -> None:
-    case.server.volumes = {"mine": "7"}
+    case.server.claim("mine", "7")
     case.server.put("web-1", claim="mine")
     case.server.put("web-2", claim="gone")
     attached = dataclasses.replace(WISH, attached=("kubernetes.io/csi/disk^7", "kubernetes.io/csi/disk^8"))
     case.want(n1=attached)
     case.until(case.asks(5))
-    verbs = [verb for verb, _, _, _ in case.server.asked]
-    assert verbs.count("evict") == 2
-    assert case.server.asked[0][0] == "get"  # before the claim can go with its pod
+    assert case.server.verbs.count("evict") == 2
+    assert case.server.verbs[0] == "get"  # before the claim can go with its pod
     case.server.end("web-1")
     case.server.end("web-2")
     case.clock.sleep(SETTLE)
@@ -338,7 +264,7 @@ def test_the_volumes_of_an_evicted_pod_are_waited_for(case: Case) -> None:
 
 
 def test_a_claim_that_may_not_be_read_is_no_reason_to_stop(case: Case) -> None:
-    case.server.unread = ApiError(403, "no", reason="Forbidden")
+    case.server.fail(lambda verb, path: ApiError(403, "no", reason="Forbidden") if verb == "get" else None)
     case.server.put("web-1", claim="mine")
     case.want(n1=dataclasses.replace(WISH, attached=("kubernetes.io/csi/disk^7",)))
     case.until(case.asks(2))
@@ -348,60 +274,60 @@ def test_a_claim_that_may_not_be_read_is_no_reason_to_stop(case: Case) -> None:
 
 
 def test_nobody_is_evicted_whose_volumes_cannot_be_known_now(case: Case) -> None:
-    case.server.unread = ApiError(503, "busy")
+    case.server.fail(lambda verb, path: ApiError(503, "busy") if verb == "get" else None)
     case.server.put("web-1", claim="mine")
     case.want(n1=WISH)
     case.until(case.asks(1))
-    assert [verb for verb, _, _, _ in case.server.asked] == ["get"]
-    case.server.unread = None
+    assert case.server.verbs == ["get"]
+    case.server.mend()
     case.clock.sleep(SOON)
     case.until(case.asks(3))
-    assert [verb for verb, _, _, _ in case.server.asked] == ["get", "get", "evict"]
+    assert case.server.verbs == ["get", "get", "evict"]
 
 
 def test_force_asks_for_no_volumes(case: Case) -> None:
     case.server.put("web-1", claim="mine")
     case.want(n1=Wanted(DrainRequest(Drain(), forced=True)))
     case.until(case.asks(1))
-    assert [verb for verb, _, _, _ in case.server.asked] == ["delete"]
+    assert case.server.verbs == ["delete"]
 
 
 def test_a_slow_server_is_asked_a_few_at_a_time_and_nodes_have_turns(case: Case) -> None:
-    case.server.held = threading.Event()
+    held = case.server.hold()
     for number in range(3 * WORKERS):
         case.server.put(f"web-{number}")
     for number in range(3):
         case.server.put(f"db-{number}", node="n2")
     case.want(n1=WISH, n2=WISH)
-    case.until(lambda: case.synced("n1") and case.synced("n2") and len(case.server.asked) >= WORKERS)
-    assert len(case.server.asked) == WORKERS
-    case.server.held.set()
+    case.until(lambda: case.synced("n1") and case.synced("n2") and len(case.server.calls) >= WORKERS)
+    assert len(case.server.calls) == WORKERS
+    held.set()
     case.until(case.asks(2 * WORKERS))
-    first = [what for _, what, _, _ in case.server.asked[: 2 * WORKERS]]
-    assert {"shop/db-0", "shop/db-1", "shop/db-2"} <= set(first)
+    first = [one.path for one in case.server.calls[: 2 * WORKERS]]
+    assert {f"{SHOP}/db-{number}" for number in range(3)} <= set(first)
 
 
 def test_what_waits_is_not_asked_for_a_node_that_is_given_back(case: Case) -> None:
-    case.server.held = threading.Event()
+    held = case.server.hold()
     for number in range(3 * WORKERS):
         case.server.put(f"web-{number}")
     case.want(n1=WISH)
-    case.until(lambda: len(case.server.asked) >= WORKERS)
+    case.until(lambda: len(case.server.calls) >= WORKERS)
     case.want()
     case.drainer.step()
-    case.server.held.set()
+    held.set()
     assert case.drainer.stop()
     case.drainer._evictor._pool.shutdown(wait=True)
-    assert len(case.server.asked) == WORKERS
+    assert len(case.server.calls) == WORKERS
 
 
 def test_a_pod_that_was_refused_lets_others_go_first(case: Case) -> None:
-    case.server.error = FULL
+    case.server.let_none_go()
     for number in range(2 * WORKERS):
         case.server.put(f"web-{number}")
     case.want(n1=WISH)
     case.until(case.asks(2 * WORKERS))
-    assert len({what for _, what, _, _ in case.server.asked[: 2 * WORKERS]}) == 2 * WORKERS
+    assert len({one.path for one in case.server.calls[: 2 * WORKERS]}) == 2 * WORKERS
 
 
 def test_what_is_known_no_more_is_not_drained(case: Case) -> None:
@@ -437,7 +363,7 @@ def test_daemon_sets_are_looked_at_without_a_drain(case: Case) -> None:
     assert case.drainer.daemon_sets == {"n1": "kube-system/net"}
     case.server.put("net-1", kind="DaemonSet", namespace="kube-system")
     case.until(lambda: case.drainer.daemon_sets == {"n1": ""})
-    assert case.server.asked == []
+    assert case.server.calls == []
 
 
 def test_a_node_that_was_looked_at_settles_again_before_it_is_drained(case: Case) -> None:
@@ -456,7 +382,7 @@ def test_a_look_ahead_lists_the_pods_of_one_node(case: Case) -> None:
     case.server.put("web-1")
     case.server.put("web-2", node="n2")
     assert [one.pod for one in case.drainer.foresee("n1", Drain())] == ["shop/web-1"]
-    assert case.server.watches == {}
+    assert case.server.watches == []
 
 
 def test_a_thread_drains_and_ends(case: Case) -> None:
@@ -466,7 +392,7 @@ def test_a_thread_drains_and_ends(case: Case) -> None:
     drainer.start()
     drainer.want({"n1": WISH})
     while "n1" not in drainer.views:
-        assert case.changed.wait(heard, 3) != heard
+        assert case.changed.wait(heard, 300) != heard
         heard = case.changed.count
     assert drainer.stop()
     assert not [one for one in threading.enumerate() if one.name == "drainer"]
@@ -481,9 +407,9 @@ def test_a_defect_is_raised_in_whoever_wants_something(case: Case) -> None:
     drainer.want({"n1": WISH})
     drainer.start()
     while drainer._thread.is_alive():
-        case.changed.wait(heard, 3)
+        case.changed.wait(heard, 300)
         heard = case.changed.count
-        drainer._thread.join(1)
+        drainer._thread.join(300)
     with pytest.raises(ProaError, match="nobody drains") as raised:
         drainer.want({"n2": WISH})
     assert raised.value.code is Code.INTERNAL

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,52 +23,47 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
+from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
 from proa.scheduler.report.reports import SCHEMAS
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer, Asked
+from proa.scheduler.testing.served import HttpServer, behind
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}"
-OSES = "/apis/proa.dev/v1alpha1/nodeoses"
+OSES = NODE_OSES
+PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 
 
 def marked(
-    *, cordoned: bool = True, owners: tuple[str, ...] = ("proa-scheduler",), more: Mapping[str, str] | None = None
+    *, cordoned: bool = True, owners: tuple[str, ...] = (SCHEDULER,), more: Mapping[str, str] | None = None
 ) -> Object:
     """A node with our mark, and who owns its cordon."""
     said = {MARK: mark_text(Mark("workers", "sha256:a", SINCE, cordoned, "boot")), FENCE: "3", **(more or {})}
-    fields: Object = {"f:spec": {"f:unschedulable": {}}}
-    managed = [{"manager": one, "operation": "Apply", "fieldsV1": fields} for one in owners]
-    metadata = {"name": "n1", "uid": "u1", "annotations": said, "managedFields": managed}
+    ours: Object = {"f:metadata": {"f:annotations": {f"f:{MARK}": {}, f"f:{FENCE}": {}}}}
+    cordon: Object = {"f:spec": {"f:unschedulable": {}}}
+    managed = [
+        {"manager": one, "operation": "Apply", "fieldsV1": cordon | (ours if one == SCHEDULER else {})}
+        for one in owners
+    ]
+    metadata = {**SAME, "annotations": said, "managedFields": managed}
     return {"metadata": metadata, "spec": {"unschedulable": True}}
 
 
-@dataclass
-class Patched(NoServer):
-    """A node: remembers what was sent, and applies nothing as the API server does."""
-
-    left: Object
-    asked: list[tuple[str, Any]] = field(default_factory=list)
-    error: ProaError | None = None
-
-    def apply(self, path: str, body: Object, *, force: bool) -> Object:
-        assert force
-        return self._answer("apply", path, body)
-
-    def merge(self, path: str, body: Object) -> Object:
-        self.left["metadata"]["annotations"] = {}
-        if "spec" in body:
-            self.left["spec"] = {}
-        return self._answer("merge", path, body)
-
-    def _answer(self, verb: str, path: str, body: Object) -> Object:
-        assert path == "/api/v1/nodes/n1"
-        self.asked.append((verb, body))
-        if self.error is not None:
-            raise self.error
-        return self.left
+def a_server(node: Object) -> ApiServer:
+    """An API server with one node."""
+    api = ApiServer()
+    api.add(NODE, node)
+    return api
 
 
+def asked(api: ApiServer) -> list[tuple[str, Object]]:
+    """Verb and body of all that was asked about the node."""
+    assert {one.path for one in api.asked} <= {NODE}
+    return [(one.verb, one.body) for one in api.asked]
+
+
+NODE = "/api/v1/nodes/n1"
 SAME = {"name": "n1", "uid": "u1"}
 EMPTY = ("apply", {"apiVersion": "v1", "kind": "Node", "metadata": SAME})
 
@@ -78,47 +72,54 @@ EMPTY = ("apply", {"apiVersion": "v1", "kind": "Node", "metadata": SAME})
 
 
 def test_mark_and_cordon_go_by_an_apply_of_nothing() -> None:
-    api = Patched({"metadata": {**SAME}, "spec": {}})
+    api = a_server(marked())
     assert cleaning.clean(api, marked()) == ""
-    assert api.asked == [EMPTY]
+    assert asked(api) == [EMPTY]
+    assert cleaning.found_on(api.items[NODE]) == []
+    assert api.items[NODE]["spec"] == {}
 
 
 def test_words_of_people_to_us_go_too() -> None:
-    left = {"metadata": {**SAME, "annotations": {HOLD: "why", "other": "stays"}}, "spec": {}}
-    api = Patched(left)
-    assert cleaning.clean(api, marked(more={HOLD: "why"})) == ""
-    assert api.asked == [EMPTY, ("merge", {"metadata": {"annotations": {HOLD: None}, "uid": "u1"}})]
+    node = marked(more={HOLD: "why", "other": "stays"})
+    api = a_server(node)
+    assert cleaning.clean(api, node) == ""
+    assert asked(api) == [EMPTY, ("merge", {"metadata": {"annotations": {HOLD: None}, "uid": "u1"}})]
+    assert api.items[NODE]["metadata"]["annotations"] == {"other": "stays"}
 
 
 def test_a_node_that_we_have_not_applied_to_gets_no_apply() -> None:
     node = {"metadata": {**SAME, "annotations": {EXCLUDE: "true"}}, "spec": {"unschedulable": True}}
-    api = Patched(node)
+    api = a_server(node)
     assert cleaning.clean(api, node) == ""
-    assert api.asked == [("merge", {"metadata": {"annotations": {EXCLUDE: None}, "uid": "u1"}})]
+    assert asked(api) == [("merge", {"metadata": {"annotations": {EXCLUDE: None}, "uid": "u1"}})]
+    assert api.items[NODE]["spec"] == {"unschedulable": True}
 
 
 def test_a_cordon_that_somebody_else_owns_as_well_stays() -> None:
-    others = [{"manager": "operator", "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]
-    api = Patched({"metadata": {**SAME, "managedFields": others}, "spec": {"unschedulable": True}})
-    assert cleaning.clean(api, marked()) == "stays cordoned: operator did so, too"
-    assert api.asked == [EMPTY]
+    node = marked(owners=(SCHEDULER, "operator"))
+    api = a_server(node)
+    assert cleaning.clean(api, node) == "stays cordoned: operator did so, too"
+    assert asked(api) == [EMPTY]
+    assert api.items[NODE]["spec"] == {"unschedulable": True}
 
 
 def test_a_cordon_that_nobody_owns_goes_by_what_the_mark_says() -> None:
     node = marked(owners=())
-    api = Patched(node)
+    api = a_server(node)
     assert cleaning.clean(api, node) == ""
-    ((verb, body),) = api.asked
+    ((verb, body),) = asked(api)
     assert verb == "merge"
     assert body["spec"] == {"unschedulable": None}
+    assert api.items[NODE]["spec"] == {}
 
 
 def test_a_cordon_from_before_ours_stays() -> None:
     node = marked(cordoned=False, owners=())
-    api = Patched(node)
+    api = a_server(node)
     assert cleaning.clean(api, node) == ""
-    ((_, body),) = api.asked
+    ((_, body),) = asked(api)
     assert "spec" not in body
+    assert api.items[NODE]["spec"] == {"unschedulable": True}
 
 
 @pytest.mark.parametrize(
@@ -145,75 +146,59 @@ def test_what_is_ours_is_known(node: Object, found: list[str]) -> None:
     ],
 )
 def test_a_node_that_is_gone_or_another_one_has_nothing_of_ours(error: ApiError) -> None:
-    assert cleaning.clean(Patched({}, error=error), marked()) == ""
+    api = ApiServer()
+    api.fail(lambda verb, path: error)
+    assert cleaning.clean(api, marked()) == ""
 
 
 def test_a_refusal_is_told() -> None:
+    api = a_server(marked())
+    api.fail(lambda verb, path: ApiError(403, "no"))
     with pytest.raises(ApiError) as caught:
-        cleaning.clean(Patched({}, error=ApiError(403, "no")), marked())
+        cleaning.clean(api, marked())
     assert caught.value.code is Code.CLUSTER_FORBIDDEN
 
 
 # a cluster
 
 
-@dataclass
-class Cluster(NoServer):
-    """Objects by their paths. What is deleted is gone, but for what is told to stay."""
+class Cluster(ApiServer):
+    """A cluster in which the lease and the schedulers' pods go on as told."""
 
-    objects: dict[str, Object] = field(default_factory=dict)
-    lease: Callable[[], Object | None] = lambda: None
-    pods: Callable[[], list[str]] = list
-    stuck: set[str] = field(default_factory=set)
-    writes: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(
+        self,
+        objects: Mapping[str, Object] | None = None,
+        lease: Callable[[], Object | None] = lambda: None,
+        pods: Callable[[], list[str]] = list,
+    ) -> None:
+        super().__init__()
+        for path, item in (objects or {}).items():
+            self.add(path, item)
+        self._lease, self._pods = lease, pods
+        self.before = self._go_on
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
-        found = self.lease() if path == LEASE else self.objects.get(path)
-        if found is None:
-            raise ApiError(404, "not found", reason="NotFound")
-        return found
+    def _go_on(self, _: Asked) -> None:
+        self._set(LEASE, self._lease())
+        left = self._pods()
+        for name in ("a", "b", "standby"):
+            self._set(f"{PODS}/{name}", {"metadata": {"labels": labels(SCHEDULER)}} if name in left else None)
 
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        wanted = (query or {}).get("labelSelector", "")
-        if path.endswith(f"/namespaces/{NAMESPACE}/pods") and "!=" not in wanted:
-            assert wanted == "app.kubernetes.io/name=proa,app.kubernetes.io/component=scheduler"
-            yield {"items": [{"metadata": {"name": name}} for name in self.pods()]}
-            return
-        depth = path.count("/") + 1
-        if path in (OSES, "/apis/proa.dev/v1alpha1/osrollouts") and not any(
-            one.startswith(path) for one in self.objects
-        ):
-            raise ApiError(404, "the server could not find the requested resource")
-        found = [item for one, item in self.objects.items() if one.startswith(f"{path}/") and one.count("/") == depth]
-        if wanted == COMPONENT:
-            found = [item for item in found if COMPONENT in item["metadata"].get("labels", {})]
-        elif wanted == "app.kubernetes.io/name!=proa":
-            found = [
-                item for item in found if item["metadata"].get("labels", {}).get("app.kubernetes.io/name") != "proa"
-            ]
-        for item in found:
-            yield {"items": [item]}
+    def _set(self, path: str, item: Object | None) -> None:
+        if item is not None:
+            self.add(path, item)
+        elif path in self.items:
+            self.remove(path)
 
-    def apply(self, path: str, body: Object, *, force: bool) -> Object:
-        self.writes.append(("apply", path))
-        return {"metadata": body["metadata"], "spec": {}}
-
-    def merge(self, path: str, body: Object) -> Object:
-        self.writes.append(("merge", path))
-        return body
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        if path not in self.objects:
-            raise ApiError(404, "not found", reason="NotFound")
-        self.writes.append(("delete", path))
-        if path not in self.stuck:
-            del self.objects[path]
+    @property
+    def changes(self) -> list[tuple[str, str]]:
+        """Verb and path of what was asked to be changed."""
+        return [(one.verb, one.path) for one in self.writes]
 
 
 def a_cluster(**more: Any) -> Cluster:
     """One in which Proa is installed, with a marked node and its NodeOS."""
     objects = {place(item): item for item in render.documents(Settings())}
-    objects["/api/v1/nodes/n1"] = marked()
+    objects[NODE] = marked()
     objects["/api/v1/nodes/n2"] = {"metadata": {"name": "n2", "uid": "u2"}, "spec": {}}
     objects[f"{OSES}/n1"] = {"metadata": {"name": "n1", "uid": "o1", "finalizers": ["proa.dev/a", "others.dev/b"]}}
     return Cluster(objects, **more)
@@ -245,28 +230,27 @@ def test_everything_goes_in_order_and_only_once() -> None:
         "ServiceAccount",
         "Namespace",
     ]
-    assert set(cluster.objects) == {"/api/v1/nodes/n1", "/api/v1/nodes/n2"}
-    cluster.objects.pop("/api/v1/nodes/n1")  # this fake keeps its annotations
+    assert set(cluster.items) == {NODE, "/api/v1/nodes/n2"}
     assert removed(cluster) == []
 
 
 def test_only_nodes_with_something_of_ours_are_written_to() -> None:
     cluster = a_cluster()
     removed(cluster)
-    assert [path for _, path in cluster.writes if "/nodes/" in path] == ["/api/v1/nodes/n1"]
+    assert [path for _, path in cluster.changes if "/nodes/" in path] == ["/api/v1/nodes/n1"]
 
 
 def test_finalizers_of_ours_hold_nothing_up_and_others_are_told() -> None:
     cluster = a_cluster()
     (told,) = (change for change in removed(cluster) if change.kind == "NodeOS")
     assert told == Change("NodeOS", "n1", "deleted; held by others.dev/b")
-    assert [verb for verb, path in cluster.writes if path == f"{OSES}/n1"] == ["merge", "delete"]
+    assert [verb for verb, path in cluster.changes if path == f"{OSES}/n1"] == ["merge", "delete"]
 
 
 def test_a_dry_run_writes_nothing_and_waits_for_nobody() -> None:
     cluster = a_cluster(lease=lambda: {"spec": {"holderIdentity": "a"}}, pods=lambda: ["a"])
     changes = removed(cluster, dry_run=True)
-    assert cluster.writes == []
+    assert cluster.changes == []
     assert Change("Node", "n1", f"would be rid of cordon, {MARK}, {FENCE}") in changes
     assert Change("Namespace", PROXY_NAMESPACE, "would be deleted") in changes
 
@@ -276,8 +260,10 @@ def test_a_dry_run_writes_nothing_and_waits_for_nobody() -> None:
     ["/apis/apiextensions.k8s.io/v1/customresourcedefinitions/nodeoses.proa.dev", "/api/v1/namespaces/proa-proxy"],
 )
 def test_what_does_not_end_is_an_error(path: str) -> None:
+    cluster = a_cluster()
+    cluster.change(path, metadata={"finalizers": ["others.dev/stuck"]})
     with pytest.raises(ProaError) as caught:
-        removed(a_cluster(stuck={path}), seconds=30)
+        removed(cluster, seconds=30)
     assert caught.value.code is Code.TIMEOUT
     assert caught.value.at == path
 
@@ -286,16 +272,16 @@ def test_what_does_not_end_is_an_error(path: str) -> None:
 def test_a_namespace_with_something_of_others_stays(kind: str) -> None:
     cluster = a_cluster()
     path = f"{kind.format(PROXY_NAMESPACE)}/theirs"
-    cluster.objects[path] = {"metadata": {"name": "theirs"}}
+    cluster.add(path, {"metadata": {"name": "theirs"}})
     (told,) = (change for change in removed(cluster) if (change.kind, change.name) == ("Namespace", PROXY_NAMESPACE))
     assert told.did == f"kept; {path.split('/')[-2]}/theirs is in it"
-    assert path in cluster.objects
+    assert path in cluster.items
 
 
 def test_the_clusters_own_namespaces_are_never_deleted() -> None:
     cluster = a_cluster()
     for name in ("default", "kube-system"):
-        cluster.objects[f"/api/v1/namespaces/{name}"] = {"metadata": {"name": name, "labels": {COMPONENT: "proxy"}}}
+        cluster.add(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {COMPONENT: "proxy"}}})
     told = {change.name: change.did for change in removed(cluster) if change.kind == "Namespace"}
     assert told["default"] == told["kube-system"] == "kept; it belongs to the cluster"
 
@@ -304,7 +290,7 @@ def test_chosen_namespaces_are_found() -> None:
     chosen = Settings(namespace="os", proxy_namespace="os-proxy")
     cluster = Cluster({place(item): item for item in render.documents(chosen)})
     removed(cluster)
-    assert cluster.objects == {}
+    assert cluster.items == {}
 
 
 def test_every_kind_that_is_installed_is_removed() -> None:
@@ -403,45 +389,13 @@ def config(folder: Path, url: str) -> str:
     return str(path)
 
 
-def serve(server: Any, cluster: Cluster) -> None:
-    """Let the HTTP server answer for a cluster."""
-
-    def answer(asked: Any, reply: Any) -> None:
-        try:
-            if asked.method == "DELETE":
-                cluster.delete(asked.path)
-                reply.json({})
-            elif asked.method == "PATCH":
-                reply.json(cluster.apply(asked.path, asked.body, force=True))
-            elif asked.path in cluster.objects:
-                reply.json(cluster.objects[asked.path])
-            else:
-                reply.json(
-                    {"items": [item for page in cluster.pages(asked.path, asked.query) for item in page["items"]]}
-                )
-        except ApiError as error:
-            reply.status(error.status, error.reason or "NotFound")
-
-    server.answer = answer
-
-
 @pytest.fixture
-def small(server: Any, tmp_path: Path) -> tuple[Cluster, str]:
+def small(server: HttpServer, tmp_path: Path) -> tuple[Cluster, str]:
     """A cluster with one marked node and a namespace, behind HTTP; and its kubeconfig."""
-    space = {"metadata": {"name": NAMESPACE, "labels": {**labels(SCHEDULER), COMPONENT: "scheduler"}}}
-    cluster = Cluster({"/api/v1/nodes/n1": marked(), f"/api/v1/namespaces/{NAMESPACE}": space})
-    everything = render.documents(Settings())
-    gone = {place(item) for item in everything} | {LEASE}
-    serve(server, cluster)
-    answer = server.answer
-
-    def narrowed(asked: Any, reply: Any) -> None:
-        if asked.method == "GET" and asked.path in gone and asked.path not in cluster.objects:
-            reply.status(404, "NotFound")
-        else:
-            answer(asked, reply)
-
-    server.answer = narrowed
+    space = {"metadata": {"labels": {**labels(SCHEDULER), COMPONENT: "scheduler"}}}
+    cluster = Cluster({NODE: marked(), f"/api/v1/namespaces/{NAMESPACE}": space})
+    cluster.unserved = {OSES, OS_ROLLOUTS}
+    server.answer = behind(cluster)
     return cluster, config(tmp_path, server.url)
 
 
@@ -456,7 +410,7 @@ def test_it_asks_and_does(small: tuple[Cluster, str]) -> None:
     assert f"Node n1: would be rid of cordon, {MARK}, {FENCE}" in result.output
     assert "Do that?" in result.output
     assert f"Namespace {NAMESPACE}: deleted" in result.output
-    assert [verb for verb, _ in small[0].writes] == ["apply", "delete"]
+    assert [verb for verb, _ in small[0].changes] == ["apply", "delete"]
 
 
 def test_a_no_changes_nothing(small: tuple[Cluster, str]) -> None:
@@ -493,6 +447,6 @@ def test_nobody_can_be_asked_in_json(small: tuple[Cluster, str]) -> None:
 
 
 def test_where_nothing_is_that_is_said(small: tuple[Cluster, str]) -> None:
-    small[0].objects.clear()
+    small[0].items.clear()
     assert invoke(small).output == "nothing of Proa is there\n"
     assert invoke(small, "--yes").output == "nothing of Proa is there\n"

@@ -14,37 +14,17 @@ from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.kube import emit
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Events
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer
 
 NODE = About("Node", "n1", "u1")
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
 
 
 @dataclass
-class FakeApi(NoServer):
-    """Remembers what was asked, or fails."""
-
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
-    error: ApiError | None = None
-
-    def create(self, path: str, body: Any) -> dict[str, Any]:
-        self.asked.append(("create", path, body))
-        if self.error:
-            raise self.error
-        return {}
-
-    def merge(self, path: str, body: Any) -> dict[str, Any]:
-        self.asked.append(("merge", path, body))
-        if self.error:
-            raise self.error
-        return {}
-
-
-@dataclass
 class Case:
     """Events on a virtual clock; they are written by :meth:`run` alone."""
 
-    api: FakeApi = field(default_factory=FakeApi)
+    api: ApiServer = field(default_factory=ApiServer)
     clock: VirtualClock = field(default_factory=VirtualClock)
 
     def __post_init__(self) -> None:
@@ -61,11 +41,11 @@ class Case:
 
     @property
     def created(self) -> list[Any]:
-        return [body for verb, _, body in self.api.asked if verb == "create"]
+        return [one.body for one in self.api.asked if one.verb == "create"]
 
     @property
     def counted(self) -> list[int]:
-        return [body["series"]["count"] for verb, _, body in self.api.asked if verb == "merge"]
+        return [one.body["series"]["count"] for one in self.api.asked if one.verb == "merge"]
 
 
 @pytest.fixture
@@ -76,8 +56,8 @@ def case() -> Case:
 def test_an_event_says_what_happened_to_what(case: Case) -> None:
     case.events.tell(NODE, "DrainTimeout", "not drained\nwithin 15m", action="Drain", warning=True)
     case.run()
-    ((verb, path, body),) = case.api.asked
-    assert (verb, path) == ("create", PATH)
+    assert case.api.log == [("create", PATH)]
+    (body,) = case.created
     name = body["metadata"].pop("name")
     assert name.startswith("n1.")
     assert body == {
@@ -105,7 +85,7 @@ def test_what_is_told_again_is_counted(case: Case) -> None:
     assert case.counted == [60, 100]
     case.run(3600)
     assert case.counted == [60, 100]
-    assert case.api.asked[1][1] == f"{PATH}/{case.created[0]['metadata']['name']}"
+    assert case.api.asked[1].path == f"{PATH}/{case.created[0]['metadata']['name']}"
 
 
 def test_another_note_is_another_event(case: Case) -> None:
@@ -119,11 +99,11 @@ def test_another_note_is_another_event(case: Case) -> None:
 def test_an_event_that_the_server_has_forgotten_is_told_anew(case: Case) -> None:
     case.events.tell(NODE, "Held", "x")
     case.run(7200)
-    case.api.error = ApiError(404, "not found", reason="NotFound")
+    (path,) = case.api.items
+    case.api.remove(path)
     case.events.tell(NODE, "Held", "x")
     assert case.events.step() == 0.0
     case.events.step()
-    case.api.error = None
     case.run(1)
     assert len(case.created) == 2
 
@@ -146,18 +126,20 @@ def test_too_many_are_dropped(case: Case) -> None:
 
 
 def test_what_the_server_does_not_take_is_given_up(case: Case) -> None:
-    case.api.error = ApiError(0, "refused")
+    error = ApiError(0, "refused")
+    case.api.fail(lambda verb, path: error)
     case.events.tell(NODE, "Held", "x")
     case.run(120)
     assert (len(case.api.asked), case.events.dropped) == (emit.TRIES, 1)
-    case.api.error = None
+    case.api.mend()
     case.events.tell(NODE, "Held", "y")
     case.run(1)
     assert len(case.created) == emit.TRIES + 1
 
 
 def test_a_wish_to_be_left_alone_is_heeded(case: Case) -> None:
-    case.api.error = ApiError(429, "busy", retry_after=30)
+    error = ApiError(429, "busy", retry_after=30)
+    case.api.fail(lambda verb, path: error)
     case.events.tell(NODE, "Held", "x")
     case.run(29)
     assert len(case.api.asked) == 1
@@ -185,17 +167,19 @@ def test_nothing_that_is_told_fails(reason: str, note: str) -> None:
 
 
 def test_a_thread_writes_them_and_ends() -> None:
-    api = FakeApi()
+    api = ApiServer()
     events = Events(api, "x")
     events.start()
     events.tell(NODE, "Held", "x")
-    assert events.stop(5)
+    assert events.stop(300)
     assert len(api.asked) == 1
     assert not [thread for thread in threading.enumerate() if thread.name == "events"]
 
 
 def test_it_ends_although_the_server_is_away() -> None:
-    events = Events(FakeApi(error=ApiError(0, "refused")), "x")
+    api = ApiServer()
+    api.fail(lambda verb, path: ApiError(0, "refused"))
+    events = Events(api, "x")
     events.start()
     events.tell(NODE, "Held", "x")
-    assert events.stop(5)
+    assert events.stop(300)

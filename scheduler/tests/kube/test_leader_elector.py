@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,63 +17,42 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, identity
-from proa.scheduler.kube.server import Query
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer, Asked
 
-NAMESPACE = "/apis/coordination.k8s.io/v1/namespaces/proa/leases"
-PATH = f"{NAMESPACE}/proa-scheduler"
+PATH = "/apis/coordination.k8s.io/v1/namespaces/proa/leases/proa-scheduler"
 
 
-@dataclass
-class FakeLeases(NoServer):
-    """An API server with one lease. Each request takes ``seconds``; ``fail`` may raise before, ``lose`` after it."""
+class Leases(ApiServer):
+    """An API server with one lease. Each request takes ``seconds``; ``fault`` may raise before, ``loss`` after it."""
 
-    clock: VirtualClock
-    spec: dict[str, Any] | None = None
-    version: int = 0
-    seconds: float = 0.0
-    fail: Callable[[], None] = lambda: None
-    lose: Callable[[], None] = lambda: None
-    asked: list[str] = field(default_factory=list)
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.seconds = 0.0
+        self.fault: Callable[[], None] = lambda: None
+        self.loss: Callable[[], None] = lambda: None
+        self.before, self.after = self._comes, self._goes
 
-    @contextmanager
-    def _request(self, verb: str) -> Iterator[None]:
-        self.asked.append(verb)
+    def _comes(self, _: Asked) -> None:
         self.clock.sleep(self.seconds / 2)
-        self.fail()
-        yield
+        self.fault()
+
+    def _goes(self, _: Asked) -> None:
         self.clock.sleep(self.seconds / 2)
-        self.lose()
+        self.loss()
 
-    def _lease(self) -> dict[str, Any]:
-        return {"metadata": {"uid": "l1", "resourceVersion": str(self.version)}, "spec": dict(self.spec or {})}
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """Of the lease; none where there is no lease."""
+        found: dict[str, Any] | None = self.items[PATH]["spec"] if PATH in self.items else None
+        return found
 
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        assert path == PATH
-        with self._request("get"):
-            if self.spec is None:
-                raise ApiError(404, "not found", reason="NotFound")
-            return self._lease()
-
-    def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        assert path == NAMESPACE
-        with self._request("create"):
-            if self.spec is not None:
-                raise ApiError(409, "there already", reason="AlreadyExists")
-            self.version += 1
-            self.spec = dict(body["spec"])
-            return self._lease()
-
-    def merge(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        assert path == PATH
-        with self._request("merge"):
-            if self.spec is None:
-                raise ApiError(404, "not found", reason="NotFound")
-            if body["metadata"]["resourceVersion"] != str(self.version):
-                raise ApiError(409, "modified", reason="Conflict")
-            self.version += 1
-            self.spec = {key: value for key, value in {**self.spec, **body["spec"]}.items() if value is not None}
-            return self._lease()
+    @spec.setter
+    def spec(self, spec: dict[str, Any] | None) -> None:
+        if spec is not None:
+            self.add(PATH, {"spec": spec})
+        elif PATH in self.items:
+            self.remove(PATH)
 
 
 @dataclass
@@ -98,7 +76,7 @@ class Contest:
     candidates: list[Candidate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.leases = FakeLeases(self.clock)
+        self.leases = Leases(self.clock)
 
     def join(self, floor: Callable[[], int | None] = lambda: -1) -> LeaderElector:
         me = f"c{len(self.candidates)}"
@@ -159,7 +137,7 @@ def test_it_goes_on_for_ever(contest: Contest) -> None:
     contest.run(400, check=lambda: one.leading or pytest.fail("it stopped leading"))
     assert one.fence == 1
     assert contest.leases.version - version == 100
-    assert contest.leases.asked.count("get") == 1
+    assert contest.leases.log.count(("get", PATH)) == 1
 
 
 def test_it_stops_by_time_alone(contest: Contest) -> None:
@@ -198,11 +176,11 @@ def away() -> None:
 def test_a_server_that_is_away_for_a_while_is_borne(contest: Contest) -> None:
     one = contest.join()
     contest.run(2)
-    contest.leases.fail = away
+    contest.leases.fault = away
     contest.run(9)
     assert one.leading
     assert one.problem == "no answer in time"
-    contest.leases.fail = lambda: None
+    contest.leases.fault = lambda: None
     contest.run(20)
     assert (one.leading, one.fence, one.problem) == (True, 1, "")
 
@@ -210,16 +188,16 @@ def test_a_server_that_is_away_for_a_while_is_borne(contest: Contest) -> None:
 def test_after_a_longer_while_it_leads_under_another_fence(contest: Contest) -> None:
     one = contest.join()
     contest.run(2)
-    contest.leases.fail = away
+    contest.leases.fault = away
     contest.run(30)
     assert (one.leading, one.fence) == (False, -1)
-    contest.leases.fail = lambda: None
+    contest.leases.fault = lambda: None
     contest.run(10)
     assert (one.leading, one.fence) == (True, 2)
 
 
 def test_a_server_that_is_away_is_not_hammered(contest: Contest) -> None:
-    contest.leases.fail = away
+    contest.leases.fault = away
     contest.join()
     contest.run(600)
     assert 100 < len(contest.leases.asked) < 200
@@ -228,20 +206,20 @@ def test_a_server_that_is_away_is_not_hammered(contest: Contest) -> None:
 def test_a_renewal_whose_answer_was_lost_is_no_conflict(contest: Contest) -> None:
     one = contest.join()
     contest.run(2)
-    contest.leases.lose = away
+    contest.leases.loss = away
     contest.run(4)
-    contest.leases.lose = lambda: None
+    contest.leases.loss = lambda: None
     contest.run(20, check=lambda: one.leading or pytest.fail("it stopped leading"))
     assert one.fence == 1
 
 
 def test_a_take_over_whose_answer_was_lost_is_begun_again(contest: Contest) -> None:
     one = contest.join()
-    contest.leases.lose = away
+    contest.leases.loss = away
     one.step()
     assert contest.leases.spec is not None
     assert (one.fence, contest.leases.spec["leaseTransitions"]) == (-1, 1)
-    contest.leases.lose = lambda: None
+    contest.leases.loss = lambda: None
     contest.run(5)
     assert (one.leading, one.fence) == (True, 2)
 
@@ -253,13 +231,13 @@ def test_a_wish_to_be_left_alone_is_heeded_but_not_at_the_price_of_the_lease(con
     def busy() -> None:
         raise ApiError(429, "busy", retry_after=60)
 
-    contest.leases.fail = busy
+    contest.leases.fault = busy
     asked = len(contest.leases.asked)
     contest.run(7)
     assert len(contest.leases.asked) - asked <= 3
-    contest.leases.fail = lambda: None
+    contest.leases.fault = lambda: None
     contest.run(10, check=lambda: one.leading or pytest.fail("it stopped leading"))
-    contest.leases.fail = busy
+    contest.leases.fault = busy
     contest.run(20)
     asked = len(contest.leases.asked)
     contest.run(59)
@@ -407,18 +385,15 @@ def test_a_candidate_that_stood_still_takes_nothing_from_a_leader(contest: Conte
 def test_of_two_that_see_a_free_lease_one_comes(contest: Contest) -> None:
     contest.leases.spec = {"leaseTransitions": 3}
     one, two = contest.join(), contest.join()
-    real = contest.leases.get
 
-    def get(path: str, query: Query | None = None) -> dict[str, Any]:
+    def after(_: Asked) -> None:
         """The second one looks and takes between the first one's look and its write."""
-        found = real(path)
-        contest.leases.get = real  # type: ignore[method-assign]  # the fake's own
+        contest.leases.after = lambda asked: None
         two.step()
-        return found
 
-    contest.leases.get = get  # type: ignore[method-assign]  # the fake's own
+    contest.leases.after = after
     one.step()
-    assert (one.fence, two.fence, one.problem) == (-1, 4, "modified")
+    assert (one.fence, two.fence, one.problem) == (-1, 4, "the object has been modified")
     contest.run(10)
     assert (one.leading, two.leading) == (False, True)
 
@@ -495,18 +470,18 @@ def test_there_is_never_more_than_one_leader_and_no_fence_comes_twice(moments: l
         chance[0] = number
         leases = contest.leases
         paused = [electors[int(what[-1])]] if what.startswith("pause") else []
-        leases.fail = away if what == "away" else lambda: None
-        leases.lose = away if what == "lost" else lambda: None
+        leases.fault = away if what == "away" else lambda: None
+        leases.loss = away if what == "lost" else lambda: None
         leases.seconds = 5.5 * number if what == "slow" else 0.0
         if what == "delete":
             leases.spec = None
         if what == "steal" and leases.spec is not None:
-            leases.version += 1
-            leases.spec |= {"holderIdentity": "thief", "leaseTransitions": leases.spec["leaseTransitions"] + 1}
+            fence = leases.spec["leaseTransitions"] + 1
+            leases.change(PATH, spec={"holderIdentity": "thief", "leaseTransitions": fence})
         if what == "resign":
             electors[int(number * 2.99)].resign()
         contest.run(seconds, *paused, check=check)
-    contest.leases.fail = contest.leases.lose = lambda: None
+    contest.leases.fault = contest.leases.loss = lambda: None
     contest.leases.seconds = 0.0
     contest.run(120, check=check)
     assert any(one.leading for one in electors)
@@ -516,13 +491,13 @@ def test_there_is_never_more_than_one_leader_and_no_fence_comes_twice(moments: l
 
 
 def test_it_works_in_a_thread_and_tells_of_it() -> None:
-    leases = FakeLeases(VirtualClock())
+    leases = Leases(VirtualClock())
     elector = LeaderElector(leases, "proa", terms=LeaseTimings(settle=0.05))
     elector.start()
     heard = 0
     while not elector.leading:
-        heard = elector.changed.wait(heard, 5)
-    assert elector.stop(5)
+        heard = elector.changed.wait(heard, 300)
+    assert elector.stop(300)
     assert (elector.leading, elector.role) == (False, Role.STOPPED)
     assert leases.spec is not None
     assert "holderIdentity" not in leases.spec
@@ -533,9 +508,9 @@ def test_a_defect_is_not_hidden_and_ends_the_term() -> None:
     def fail() -> int:
         raise ZeroDivisionError
 
-    elector = LeaderElector(FakeLeases(VirtualClock()), "proa", floor=fail)
+    elector = LeaderElector(Leases(VirtualClock()), "proa", floor=fail)
     elector.start()
-    elector.changed.wait(0, 5)
+    elector.changed.wait(0, 300)
     with pytest.raises(ProaError) as caught:
         assert elector.leading
     assert caught.value.code is Code.INTERNAL

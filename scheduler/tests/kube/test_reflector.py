@@ -21,6 +21,7 @@ from proa.scheduler.kube.paths import NODES, PODS
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Event
+from proa.scheduler.testing.served import HttpServer, Reply, Request
 from proa.scheduler.testing.server import NoServer
 
 END = {"k8s.io/initial-events-end": "true"}
@@ -371,14 +372,14 @@ def test_a_broken_access_is_a_problem_and_no_end(case: Case) -> None:
 # with threads and a real connection
 
 
-def test_it_follows_a_server_in_a_thread(server: Any) -> None:
+def test_it_follows_a_server_in_a_thread(server: HttpServer) -> None:
     more = threading.Event()
 
-    def answer(asked: Any, reply: Any) -> None:
+    def answer(asked: Request, reply: Reply) -> None:
         reply.begin()
         reply.event("ADDED", item("n1", 5))
         reply.event("BOOKMARK", bookmark(9, end=True).object)
-        more.wait(5)
+        more.wait(300)
         reply.event("MODIFIED", item("n1", 10, 1))
         server.ending.wait()
 
@@ -386,14 +387,14 @@ def test_it_follows_a_server_in_a_thread(server: Any) -> None:
     changed = ChangeSignal()
     reflector: Reflector[object] = Reflector(Api(server.access), NODES, project, changed)
     reflector.start()
-    heard = changed.wait(0, 5)
+    heard = changed.wait(0, 300)
     assert (dict(reflector.objects), reflector.stale_since) == ({"n1": 0}, None)
     more.set()
-    changed.wait(heard, 5)
+    changed.wait(heard, 300)
     assert dict(reflector.objects) == {"n1": 1}
     before = threading.active_count()
     reflector.stop()
-    assert reflector.join(5)
+    assert reflector.join(300)
     assert threading.active_count() < before
 
 
@@ -402,7 +403,7 @@ def test_it_stops_in_the_middle_of_a_pause() -> None:
     reflector: Reflector[object] = Reflector(source, NODES, project)
     reflector.start()
     reflector.stop()
-    assert reflector.join(5)
+    assert reflector.join(300)
     assert len(source.asked) <= 1
 
 
@@ -418,7 +419,7 @@ def test_a_defect_is_not_hidden() -> None:
     changed = ChangeSignal()
     reflector: Reflector[object] = Reflector(FakeSource([added(item("n1", 5))]), NODES, fail, changed)
     reflector.start()
-    assert reflector.join(5)
+    assert reflector.join(300)
     assert changed.count == 1
     with pytest.raises(ProaError) as caught:
         assert reflector.objects

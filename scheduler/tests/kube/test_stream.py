@@ -13,6 +13,7 @@ from proa.scheduler.kube.api import Api, Limits
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
 from proa.scheduler.kube.stream import Event
+from proa.scheduler.testing.served import HttpServer, Reply, Request
 
 
 def node(name: str, **more: object) -> dict[str, Any]:
@@ -20,9 +21,9 @@ def node(name: str, **more: object) -> dict[str, Any]:
 
 
 @pytest.fixture
-def watch(server: Any) -> Callable[..., Any]:
+def watch(server: HttpServer) -> Callable[..., Any]:
     def begin(answer: Callable[[Any], None], silence: float = 5.0) -> Any:
-        def serve(asked: Any, reply: Any) -> None:
+        def serve(asked: Request, reply: Reply) -> None:
             reply.begin()
             answer(reply)
 
@@ -32,13 +33,13 @@ def watch(server: Any) -> Callable[..., Any]:
     return begin
 
 
-def test_it_asks_for_a_watch(server: Any, watch: Callable[..., Any]) -> None:
+def test_it_asks_for_a_watch(server: HttpServer, watch: Callable[..., Any]) -> None:
     with watch(lambda reply: reply.end()) as stream:
         assert list(stream) == []
     assert server.asked[0].query == {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": "1"}
 
 
-def test_the_last_event_is_not_held_back(server: Any, watch: Callable[..., Any]) -> None:
+def test_the_last_event_is_not_held_back(server: HttpServer, watch: Callable[..., Any]) -> None:
     """It comes while nothing follows it; a reader that fills its buffer first would wait for more."""
 
     def answer(reply: Any) -> None:
@@ -102,11 +103,11 @@ def test_what_is_no_event_is_told(watch: Callable[..., Any], line: str) -> None:
     assert failure(watch(lambda reply: reply.chunk(line + "\n"))).message == "it sent what is no event"
 
 
-def test_a_watch_that_says_nothing_is_not_waited_for(server: Any, watch: Callable[..., Any]) -> None:
+def test_a_watch_that_says_nothing_is_not_waited_for(server: HttpServer, watch: Callable[..., Any]) -> None:
     assert failure(watch(lambda reply: server.ending.wait(), silence=0.3)).message == "no answer in time"
 
 
-def test_it_can_be_stopped_while_it_is_read(server: Any, watch: Callable[..., Any]) -> None:
+def test_it_can_be_stopped_while_it_is_read(server: HttpServer, watch: Callable[..., Any]) -> None:
     def answer(reply: Any) -> None:
         reply.event("ADDED", node("n1"))
         server.ending.wait()
@@ -126,7 +127,7 @@ def test_it_can_be_stopped_before_and_after(watch: Callable[..., Any]) -> None:
     stream.stop()
 
 
-def test_a_refusal_is_one_at_once(server: Any) -> None:
+def test_a_refusal_is_one_at_once(server: HttpServer) -> None:
     server.answer = lambda asked, reply: reply.send(429, "slow down", "text/plain", Retry_After="3")
     with pytest.raises(ApiError) as caught:
         Api(server.access).stream(NODES)

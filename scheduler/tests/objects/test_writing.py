@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,12 +22,14 @@ from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, Counts, RolloutStatus
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer
+from proa.scheduler.testing.fields import merged
 
 SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 RELEASE = f"registry.example/node:1@{DIGEST}"
 NODE, OS = "/api/v1/nodes/n1", "/apis/proa.dev/v1alpha1/nodeoses/n1"
+ROLLOUT = "/apis/proa.dev/v1alpha1/osrollouts/workers"
 A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1")
 A_RECORD = Record("workers", DIGEST, failures=1)
 
@@ -45,31 +47,29 @@ class Leader:
         return self.terms >= 0
 
 
-@dataclass
-class FakeApi(NoServer):
-    """Remembers what was asked; answers with ``left`` and a version, or fails."""
+class Server(ApiServer):
+    """An API server with the node, marked and cordoned by the leader, its object, and the rollout.
 
-    asked: list[tuple[str, str, Any]] = field(default_factory=list)
-    left: dict[str, str] = field(default_factory=dict)
-    error: ProaError | None = None
+    The rollout has version 17; the next write of something new makes version 42.
+    """
 
-    def _answer(self, verb: str, path: str, body: Any) -> dict[str, Any]:
-        self.asked.append((verb, path, body))
-        if self.error is not None:
-            raise self.error
-        return {"metadata": {"resourceVersion": "42", "annotations": self.left}}
+    def __init__(self, error: ProaError | None = None, *, bare: bool = False) -> None:
+        super().__init__()
+        self.add(NODE, {"metadata": {"uid": "u1"}})
+        said = {MARK: mark_text(A_MARK), FENCE: "7"}
+        if not bare:
+            self.apply(NODE, {"metadata": {"annotations": said}, "spec": {"unschedulable": True}}, force=True)
+        self.add(OS, {"metadata": {"uid": "o1"}, "spec": {}})
+        self.version = 16
+        self.add(ROLLOUT, {"metadata": {"uid": "r1"}, "spec": {}})
+        self.version = 41
+        self.asked.clear()
+        self.fail(lambda verb, path: error)
 
-    def create(self, path: str, body: Any) -> dict[str, Any]:
-        return self._answer("create", path, body)
-
-    def merge(self, path: str, body: Any) -> dict[str, Any]:
-        return self._answer("merge", path, body)
-
-    def apply(self, path: str, body: Any, *, force: bool) -> dict[str, Any]:
-        return self._answer("force" if force else "apply", path, body)
-
-    def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
-        self._answer("delete", path, {"uid": uid, **options})
+    @property
+    def sent(self) -> list[tuple[str, str, Any]]:
+        """What was asked: verb, path and body."""
+        return [("force" if one.query.get("force") == "true" else one.verb, one.path, one.body) for one in self.asked]
 
 
 def a_snapshot(fence: int = 7, *, cordoned: bool = True) -> Snapshot:
@@ -77,27 +77,32 @@ def a_snapshot(fence: int = 7, *, cordoned: bool = True) -> Snapshot:
     return Snapshot({"n1": node}, {"n1": NodeOSView("n1", "o1", "u1")}, {})
 
 
-def written(action: Action, api: FakeApi, leader: Leader | None = None, fence: int = 7) -> Written:
+def written(action: Action, api: ApiServer, leader: Leader | None = None, fence: int = 7) -> Written:
     return Writer(api, leader or Leader(), VirtualClock()).carry_out(action, a_snapshot(fence))
 
 
 def test_an_object_is_made_as_its_nodes_own() -> None:
-    api = FakeApi()
+    api = Server()
+    api.remove(OS)
+    api.version = 41
     assert written(Create("n1"), api) == Written(Outcome.DONE, 42)
     owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u1", "blockOwnerDeletion": False}
     metadata = {"name": "n1", "annotations": {FENCE: "7"}, "ownerReferences": [owner]}
     body = {"apiVersion": "proa.dev/v1alpha1", "kind": "NodeOS", "metadata": metadata, "spec": {}}
-    assert api.asked == [("create", "/apis/proa.dev/v1alpha1/nodeoses", body)]
+    assert api.sent == [("create", "/apis/proa.dev/v1alpha1/nodeoses", body)]
 
 
 def test_of_two_objects_of_a_name_the_one_that_is_meant_is_deleted() -> None:
-    api = FakeApi()
-    assert written(Forget("n1", "o0"), api) == Written(Outcome.DONE)
-    assert api.asked == [("delete", OS, {"uid": "o0", "propagationPolicy": "Background"})]
+    api = Server()
+    assert written(Forget("n1", "o1"), api) == Written(Outcome.DONE)
+    assert api.sent == [("delete", OS, {"uid": "o1", "propagationPolicy": "Background"})]
+    assert OS not in api.items
+    assert written(Forget("n1", "o0"), Server()).outcome is Outcome.STALE
 
 
 def test_what_is_gone_need_not_be_deleted() -> None:
-    api = FakeApi(error=ApiError(404, "not found", reason="NotFound"))
+    api = Server()
+    api.remove(OS)
     assert written(Forget("n1", "o0"), api).outcome is Outcome.DONE
 
 
@@ -123,61 +128,66 @@ def test_what_is_gone_need_not_be_deleted() -> None:
 )
 def test_an_order_is_written_whole(action: Give, order: dict[str, Any]) -> None:
     """What the one before had and this one has not is taken away; nothing of two orders ever mixes."""
-    api = FakeApi()
+    api = Server()
     assert written(action, api) == Written(Outcome.DONE, 42)
     metadata = {"uid": "o1", "annotations": {FENCE: "7"}}
     spec = {"order": {**order, "issued": "2026-01-01T00:00:00Z"}}
-    assert api.asked == [("merge", OS, {"metadata": metadata, "spec": spec})]
+    assert api.sent == [("merge", OS, {"metadata": metadata, "spec": spec})]
 
 
 def test_a_cordon_and_its_mark_are_one_write() -> None:
-    api = FakeApi()
+    api = Server(bare=True)
     assert written(Cordon("n1", A_MARK), api) == Written(Outcome.DONE, 42)
     metadata = {"name": "n1", "uid": "u1", "annotations": {MARK: mark_text(A_MARK), FENCE: "7"}}
     body = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": {"unschedulable": True}}
-    assert api.asked == [("force", NODE, body)]
+    assert api.sent == [("force", NODE, body)]
 
 
 def test_the_cordon_of_a_person_is_not_made_ours() -> None:
-    api = FakeApi()
+    api = Server()
     written(Cordon("n1", Mark("workers", DIGEST, SINCE, False, "boot-1")), api)
-    assert "spec" not in api.asked[0][2]
+    assert "spec" not in api.sent[0][2]
 
 
 BARE = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "u1"}}
 
 
 def test_an_uncordon_applies_nothing() -> None:
-    api = FakeApi()
+    api = Server()
     assert written(Uncordon("n1", "Done"), api) == Written(Outcome.DONE, 42)
-    assert api.asked == [("force", NODE, BARE)]
+    assert api.sent == [("force", NODE, BARE)]
 
 
 @pytest.mark.parametrize(("cordoned", "spec"), [(True, {"spec": {"unschedulable": True}}), (False, {})])
 def test_the_mark_of_another_leader_is_made_ours_before_it_is_taken_away(cordoned: bool, spec: dict[str, Any]) -> None:
     """Taking a fence away is refused unless that was the leader's own; until then nothing else changes."""
-    api = FakeApi()
+    api = Server()
     snapshot = a_snapshot(fence=6, cordoned=cordoned)
     assert Writer(api, Leader(), VirtualClock()).carry_out(Uncordon("n1", "Done"), snapshot).outcome is Outcome.DONE
     annotations = {MARK: mark_text(A_MARK), FENCE: "7"}
     fenced = {**BARE, "metadata": {"name": "n1", "uid": "u1", "annotations": annotations}, **spec}
-    assert api.asked == [("force", NODE, fenced), ("force", NODE, BARE)]
+    assert api.sent == [("force", NODE, fenced), ("force", NODE, BARE)]
 
 
 def test_a_mark_that_others_have_applied_too_is_taken_away_all_the_same() -> None:
-    api = FakeApi(left={MARK: "{}"})
+    api = Server()
+    theirs: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{MARK}": {}}}}
+    managed = [*api.items[NODE]["metadata"]["managedFields"], {"manager": "operator", "fieldsV1": theirs}]
+    api.change(NODE, metadata={"managedFields": managed})
     assert written(Uncordon("n1", "Done"), api).outcome is Outcome.DONE
-    assert api.asked[1:] == [
+    assert api.sent[1:] == [
         ("merge", NODE, {"metadata": {"uid": "u1", "annotations": {MARK: None, FENCE: "7"}}}),
         ("merge", NODE, {"metadata": {"uid": "u1", "annotations": {FENCE: None}}}),
     ]
+    assert api.items[NODE]["metadata"]["annotations"] == {}
+    assert api.items[NODE]["spec"] == {}
 
 
 def test_what_went_wrong_is_noted_on_the_object() -> None:
-    api = FakeApi()
+    api = Server()
     assert written(Note("n1", A_RECORD, "RolledBack", "came back"), api) == Written(Outcome.DONE, 42)
     notes = {FENCE: "7", RECORD: record_text(A_RECORD)}
-    assert api.asked == [("merge", OS, {"metadata": {"uid": "o1", "annotations": notes}})]
+    assert api.sent == [("merge", OS, {"metadata": {"uid": "o1", "annotations": notes}})]
 
 
 ACTIONS: list[Action] = [
@@ -193,21 +203,21 @@ ACTIONS: list[Action] = [
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_who_does_not_lead_writes_nothing(action: Action) -> None:
     for leader in (Leader(terms=0), Leader(fence=-1)):
-        api = FakeApi()
+        api = Server()
         assert written(action, api, leader) == Written(Outcome.NOT_LEADING)
-        assert api.asked == []
+        assert api.sent == []
 
 
 def test_who_stops_leading_between_two_writes_stops_there() -> None:
-    api = FakeApi()
+    api = Server()
     assert written(Uncordon("n1", "Done"), api, Leader(terms=1), fence=6).outcome is Outcome.NOT_LEADING
-    assert len(api.asked) == 1
+    assert len(api.sent) == 1
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: type(action).__name__)
 def test_a_refusal_is_told_with_what_it_means(action: Action) -> None:
     error = ApiError(409, "modified", reason="Conflict")
-    found = written(action, FakeApi(error=error))
+    found = written(action, Server(error=error))
     assert found == Written(Outcome.STALE, error=error)
 
 
@@ -215,9 +225,9 @@ def test_a_refusal_is_told_with_what_it_means(action: Action) -> None:
     "action", [one for one in ACTIONS if not isinstance(one, Forget)], ids=lambda action: type(action).__name__
 )
 def test_what_is_not_there_any_more_is_not_written_to(action: Action) -> None:
-    api = FakeApi()
+    api = Server()
     found = Writer(api, Leader()).carry_out(action, Snapshot({}, {}, {}))
-    assert (found, api.asked) == (Written(Outcome.STALE), [])
+    assert (found, api.sent) == (Written(Outcome.STALE), [])
 
 
 def invalid(message: str, field: str = "spec.order") -> ApiError:
@@ -272,12 +282,12 @@ def a_view(status: RolloutStatus) -> RolloutView:
     return RolloutView("workers", "r1", 1, RolloutSpec(RELEASE), status, version="17")
 
 
-def report(old: RolloutStatus, new: RolloutStatus, api: FakeApi, leader: Leader | None = None) -> Written:
+def report(old: RolloutStatus, new: RolloutStatus, api: ApiServer, leader: Leader | None = None) -> Written:
     return Writer(api, leader or Leader()).report(a_view(old), new)
 
 
 def test_a_status_is_written_as_far_as_it_has_changed() -> None:
-    api = FakeApi()
+    api = Server()
     old = RolloutStatus(phase="Staging", counts=Counts(3, 1, 2), canary=CanaryStatus("x"), halted="no")
     new = RolloutStatus(phase="Progressing", counts=Counts(3, 2), conditions=(Condition("Valid", "True"),))
     assert report(old, new, api) == Written(Outcome.DONE, 42)
@@ -289,24 +299,24 @@ def test_a_status_is_written_as_far_as_it_has_changed() -> None:
         "halted": None,
     }
     body = {"metadata": {"uid": "r1", "resourceVersion": "17"}, "status": changes}
-    assert api.asked == [("merge", "/apis/proa.dev/v1alpha1/osrollouts/workers/status", body)]
+    assert api.sent == [("merge", "/apis/proa.dev/v1alpha1/osrollouts/workers/status", body)]
 
 
 def test_a_status_that_is_the_same_is_not_written() -> None:
-    api = FakeApi()
+    api = Server()
     assert report(RolloutStatus(phase="x"), RolloutStatus(phase="x"), api, Leader(terms=0)) == Written(Outcome.DONE)
-    assert api.asked == []
+    assert api.sent == []
 
 
 def test_a_status_is_a_leaders_to_write() -> None:
-    api = FakeApi()
+    api = Server()
     assert report(RolloutStatus(), RolloutStatus(phase="x"), api, Leader(terms=0)).outcome is Outcome.NOT_LEADING
-    assert api.asked == []
+    assert api.sent == []
 
 
 def test_a_status_that_somebody_else_has_written_is_stale() -> None:
     error = ApiError(409, "modified", reason="Conflict")
-    assert report(RolloutStatus(), RolloutStatus(phase="x"), FakeApi(error=error)).outcome is Outcome.STALE
+    assert report(RolloutStatus(), RolloutStatus(phase="x"), Server(error=error)).outcome is Outcome.STALE
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -314,19 +324,6 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
 )
 OBJECTS = st.dictionaries(st.sampled_from("abcd"), VALUES)
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """RFC 7396, section 2."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
 
 
 @settings(max_examples=40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from proa.core.schema.model import document
 from proa.scheduler.drain.undrainable import MOST_AHEAD, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView, Snapshot
@@ -23,36 +22,33 @@ from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
 from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.testing.apiserver import ApiServer
 from proa.scheduler.testing.lagging import FIRST, a_world
-from proa.scheduler.testing.server import NoServer
 
 SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10))
 STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler told it"),)
 
 
-class Pods(NoServer):
+class Pods(ApiServer):
     """Nodes of which some have a pod that nothing would make anew; what may not be read is refused."""
 
     def __init__(self, *stuck: str, budget: bool = False, forbidden: tuple[str, ...] = (), status: int = 403) -> None:
-        self.stuck, self.budget, self.forbidden, self.status = stuck, budget, forbidden, status
-        self.asked: list[str] = []
+        super().__init__()
+        for node in stuck:
+            pod: dict[str, Any] = {"metadata": {"namespace": "shop"}, "spec": {"nodeName": node}}
+            if budget:
+                pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web", "controller": True}]
+            self.add(f"/api/v1/namespaces/shop/pods/web-{node[-1]}", pod)
+        if budget:
+            one = {"metadata": {"namespace": "shop"}, "spec": {"selector": {}, "maxUnavailable": 0}}
+            self.add("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/all", one)
+        self.fail(lambda verb, path: ApiError(status, "no") if path in forbidden else None)
 
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        if path in self.forbidden:
-            raise ApiError(self.status, "no")
-        node = (query or {}).get("fieldSelector", "").removeprefix("spec.nodeName=")
-        if node:
-            self.asked.append(node)
-        yield {"items": [self._pod(node)] if node in self.stuck else []}
-        if path == paths.BUDGETS and self.budget:
-            spec = {"selector": {}, "maxUnavailable": 0}
-            yield {"items": [{"metadata": {"namespace": "shop", "name": "all"}, "spec": spec}]}
-
-    def _pod(self, node: str) -> dict[str, Any]:
-        metadata: dict[str, Any] = {"namespace": "shop", "name": f"web-{node[-1]}", "uid": "1"}
-        if self.budget:
-            metadata["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web", "controller": True}]
-        return {"metadata": metadata, "spec": {"nodeName": node}}
+    @property
+    def looked_at(self) -> list[str]:
+        """The nodes whose pods were listed."""
+        fields = [one.query.get("fieldSelector", "") for one in self.asked]
+        return [one.removeprefix("spec.nodeName=") for one in fields if one]
 
 
 def a_staged_cluster(count: int = 4, spec: RolloutSpec = SPEC) -> tuple[World, Snapshot]:
@@ -119,12 +115,12 @@ def test_only_what_was_asked_about_is_looked_at() -> None:
     ):
         pods = Pods()
         look_ahead(pods, seen, world.now, **asked)
-        assert sorted(pods.asked) == nodes
+        assert sorted(pods.looked_at) == nodes
     forced = dataclasses.replace(SPEC, drain=Drain(on_timeout=OnTimeout.FORCE))
     pods = Pods("node-0001")
     world, seen = a_staged_cluster(spec=forced)
     assert look_ahead(pods, seen, world.now) == (seen, ())
-    assert pods.asked == []
+    assert pods.looked_at == []
 
 
 def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None:
@@ -159,7 +155,7 @@ def test_of_a_big_cluster_the_next_nodes_are_looked_at_and_that_is_said() -> Non
         simulation.step()
     pods = Pods()
     _, notes = look_ahead(pods, world.snapshot(), world.now)
-    assert len(pods.asked) == MOST_AHEAD
+    assert len(pods.looked_at) == MOST_AHEAD
     assert notes == (f"The pods of the next {MOST_AHEAD} nodes were looked at: 5 more may prove to be undrainable.",)
 
 
@@ -172,7 +168,7 @@ def test_the_leader_tells_where_it_runs_and_tools_plan_with_that() -> None:
     (status,) = plan(led, world.now).statuses.values()
     assert status.scheduler_node == "node-0000"
     view = dataclasses.replace(seen.rollouts["workers"], status=status)
-    found = source.snapshot_of(Objects({"workers": view}, seen))
+    found = source.snapshot_of(a_server(view, seen))
     assert found.own_node == "node-0000"
     verdicts = plan(dataclasses.replace(seen, own_node=found.own_node), world.now).verdicts
     assert verdicts["node-0000"].reason is Reason.OwnNodeLast
@@ -195,25 +191,15 @@ def test_what_the_leader_found_hopeless_is_known_without_pods() -> None:
     view = seen.rollouts["workers"]
     gone = dataclasses.replace(STUCK[0], node="gone")
     view = dataclasses.replace(view, status=dataclasses.replace(view.status, blockers=(*STUCK, gone)))
-    assert source.snapshot_of(Objects({"workers": view}, seen)).undrainable == {"node-0001": STUCK}
+    assert source.snapshot_of(a_server(view, seen)).undrainable == {"node-0001": STUCK}
 
 
-class Objects(NoServer):
-    """Rollouts, and the names of nodes."""
-
-    def __init__(self, rollouts: Mapping[str, RolloutView], seen: Snapshot) -> None:
-        self.items: dict[str, list[dict[str, Any]]] = {
-            OS_ROLLOUTS: [
-                {
-                    "metadata": {"name": one.name, "uid": one.uid, "generation": one.generation},
-                    "spec": document(one.spec),
-                    "status": document(one.status),
-                }
-                for one in rollouts.values()
-            ],
-            paths.NODES: [{"metadata": {"name": name}} for name in seen.nodes],
-            NODE_OSES: [],
-        }
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        yield {"items": self.items[path]}
+def a_server(rollout: RolloutView, seen: Snapshot) -> ApiServer:
+    """An API server with a rollout, and the names of nodes."""
+    api = ApiServer()
+    metadata = {"uid": rollout.uid, "generation": rollout.generation}
+    body = {"metadata": metadata, "spec": document(rollout.spec), "status": document(rollout.status)}
+    api.add(paths.named(OS_ROLLOUTS, rollout.name), body)
+    for name in seen.nodes:
+        api.add(paths.named(paths.NODES, name), {})
+    return api

@@ -1,195 +1,21 @@
-"""The proxy: what it gives to the agent and writes to the API server, when, and how it bears both being away."""
+"""The proxy: what it gives to the agent and writes to the API server, when, and how it bears an agent that is away."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.orders.messages import Action, Booted, NodeStatus, Observed, Order, Phase, Progress
-from proa.core.runtime.clock import VirtualClock
+from proa.core.orders.messages import Action, Observed, Phase, Progress
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.schema.model import document, parse
+from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Query
-from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, HURRY_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, NodeProxy
+from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS
 from proa.scheduler.proxy.views import Seen, Told, seen
-from proa.scheduler.testing.server import NoServer
-
-RELEASE = "registry.example/node:1@sha256:" + "a" * 64
-GOOD = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True, boot_id="boot-1"), agent="1")
-
-
-def merged(old: Any, patch: Any) -> Any:
-    """RFC 7396."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(old) if isinstance(old, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = merged(found.get(key), value)
-    return found
-
-
-@dataclass
-class World(NoServer):
-    """An API server with one NodeOS, an agent, and a proxy between them; time passes only in :meth:`run`."""
-
-    clock: VirtualClock = field(default_factory=VirtualClock)
-    item: dict[str, Any] | None = None
-    told: Told = Told()  # noqa: RUF009 -- frozen
-    away: ApiError | None = None
-    """What the API server says instead of an answer."""
-    says: ProaError | None = None
-    """What the agent says to every order."""
-    lag: bool = False
-    """Whether what is written does not show in the watch yet."""
-    bodies: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    tries: list[float] = field(default_factory=list)
-    puts: list[tuple[float, int]] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    version: int = 0
-
-    def __post_init__(self) -> None:
-        self._shown: Seen | None = None
-        self.make("uid-1")
-        self.restart()
-
-    def restart(self) -> None:
-        """The proxy's process ends, and another one begins: it knows nothing."""
-        self.proxy = NodeProxy(
-            "n1",
-            self._seen,
-            lambda: self.told,
-            self.put,
-            self,
-            lambda message, **_: self.said.append(message),
-            self.clock,
-            lambda: 1.0,
-        )
-
-    def _seen(self) -> Seen | None:
-        if not self.lag:
-            self._shown = seen(copy.deepcopy(self.item)) if self.item else None
-        return self._shown
-
-    # the API server
-
-    def make(self, uid: str) -> None:
-        self.version += 1
-        metadata = {"name": "n1", "uid": uid, "resourceVersion": str(self.version)}
-        self.item = {"metadata": metadata, "spec": {}}
-
-    def order(self, number: int, action: str = "Stage", **more: Any) -> None:
-        assert self.item is not None
-        self._change()["spec"] = {"order": {"id": number, "action": action, "fence": 1, "release": RELEASE, **more}}
-
-    def _change(self) -> dict[str, Any]:
-        assert self.item is not None
-        self.version += 1
-        self.item["metadata"]["resourceVersion"] = str(self.version)
-        return self.item
-
-    def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
-        assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1"
-        if self.away is not None:
-            raise self.away
-        if self.item is None:
-            raise ApiError(404, "there is none", reason="NotFound")
-        return copy.deepcopy(self.item)
-
-    def merge(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        self.tries.append(self.clock.at)
-        assert path == "/apis/proa.dev/v1alpha1/nodeoses/n1/status"
-        if self.away is not None:
-            raise self.away
-        if self.item is None:
-            raise ApiError(404, "there is none", reason="NotFound")
-        if body["metadata"]["uid"] != self.item["metadata"]["uid"]:
-            raise ApiError(422, "another one", reason="Invalid")
-        status = merged(self.status, body["status"])
-        self._rules(status)
-        self._change()["status"] = status
-        self.bodies.append((self.clock.at, body["status"]))
-        return copy.deepcopy(self.item)
-
-    def _rules(self, status: dict[str, Any]) -> None:
-        """What the definition of NodeOS demands."""
-        parse(NodeStatus, status, "status", strict=True)
-        old, new = (one.get("observedOrder", {}).get("id", -1) for one in (self.status, status))
-        given = (self.item or {})["spec"].get("order", {}).get("id", 0)
-        if new < old or new > given:
-            self.refused.append(f"observedOrder {old} -> {new}, order {given}")
-            raise ApiError(422, "observedOrder", reason="Invalid")
-
-    @property
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = (self.item or {}).get("status", {})
-        return found
-
-    def condition(self, name: str) -> dict[str, Any] | None:
-        return next((one for one in self.status.get("conditions", ()) if one["type"] == name), None)
-
-    # the agent
-
-    def tell(self, status: NodeStatus) -> None:
-        """The agent says how the node is."""
-        if self.told.answering:
-            self.told = replace(self.told, status=status)
-        else:
-            self.told = Told(status, True, self.clock.at, self.told.connection + 1)
-
-    def silence(self, why: str = "connection refused") -> None:
-        self.told = replace(self.told, answering=False, since=self.clock.at, problem=why)
-
-    def replace_disk(self) -> None:
-        """The node comes back, and knows nothing."""
-        self.silence()
-        self.tell(GOOD)
-
-    def put(self, order: Order) -> NodeStatus:
-        self.puts.append((self.clock.at, order.id))
-        if self.says is not None:
-            raise self.says
-        status = self.told.status or GOOD
-        known = status.observed_order
-        if known is not None and known.id > order.id:
-            raise ProaError(Code.STALE_ORDER, f"order {known.id} was seen")
-        self.tell(replace(status, observed_order=Observed(order.id, order.action.value, "Running")))
-        return status
-
-    # time
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Let the proxy do what it does when it is woken now, and in so many seconds."""
-        end = self.clock.at + seconds
-        for _ in range(20_000):
-            wait = self.proxy.step()
-            if wait is None or self.clock.at + wait > end:
-                self.clock.at = end
-                self.proxy.step()
-                return
-            assert wait > 0
-            self.clock.sleep(wait)
-        raise AssertionError("it never rests")
-
-
-@pytest.fixture
-def world() -> World:
-    found = World()
-    found.tell(GOOD)
-    return found
-
-
-# orders
+from proa.scheduler.testing.proxied import GOOD, PATH, World
 
 
 def test_an_order_is_given_once(world: World) -> None:
@@ -285,9 +111,6 @@ def test_what_may_pass_is_tried_ever_more_seldom(world: World, code: Code, shown
     assert world.puts[-1] == (world.clock.at, 2)
 
 
-# status
-
-
 def test_only_what_has_changed_is_written(world: World) -> None:
     world.run()
     world.tell(replace(GOOD, phase=Phase.STAGING, progress=Progress("write", 5)))
@@ -314,7 +137,7 @@ def test_nothing_is_written_twice_while_the_watch_lags(world: World) -> None:
 
 def test_what_somebody_else_has_changed_is_put_right(world: World) -> None:
     world.run()
-    world._change()["status"] = {**world.status, "phase": "Wrong"}
+    world.server.change(PATH, status={"phase": "Wrong"})
     world.run()
     assert world.status == document(GOOD)
 
@@ -349,169 +172,6 @@ def test_a_node_that_cannot_make_up_its_mind(world: World) -> None:
     assert len(world.bodies) <= (100 / BURST_SECONDS + 1) * BURST
     world.run(60)
     assert world.status["phase"] == Phase.STAGED
-
-
-# an API server that is away
-
-
-@pytest.mark.parametrize(
-    "error", [ApiError(0, "the connection was refused"), ApiError(503, "starting"), ApiError(401, "who is that")]
-)
-def test_an_api_server_that_is_away_for_an_hour(world: World, error: ApiError) -> None:
-    world.run()
-    world.away = error
-    world.tell(replace(GOOD, phase=Phase.STAGING))
-    world.run(1800)
-    world.tell(replace(GOOD, phase=Phase.STAGED))
-    world.run(1800)
-    assert 100 <= len(world.tries) <= 260
-    assert world.said.count("the status could not be written") == 1
-    world.away = None
-    world.run(30)
-    assert world.status["phase"] == Phase.STAGED
-    assert len(world.bodies) == 2
-
-
-def test_it_hurries_when_the_api_server_is_there_again(world: World) -> None:
-    world.away = ApiError(0, "the connection was refused")
-    world.run(300)
-    world.away = None
-    world.proxy.hurry()
-    world.run(HURRY_SECONDS)
-    assert world.status == document(GOOD)
-
-
-def test_it_does_not_hurry_when_it_was_asked_to_wait(world: World) -> None:
-    world.away = ApiError(429, "too many", retry_after=120)
-    world.run()
-    world.proxy.hurry()
-    world.run(100)
-    assert len(world.tries) == 1
-
-
-def test_it_is_left_alone_for_as_long_as_it_asks(world: World) -> None:
-    world.away = ApiError(429, "too many", retry_after=120)
-    world.run(119)
-    assert len(world.tries) == 1
-    world.away = None
-    world.run(10)
-    assert world.tries[1] >= 120
-    assert world.status == document(GOOD)
-
-
-def test_orders_that_are_known_are_given_meanwhile(world: World) -> None:
-    world.order(1)
-    world.away = ApiError(0, "the connection was refused")
-    world.run(60)
-    assert len(world.puts) == 1
-
-
-@pytest.mark.parametrize("action", ["Boot", "Rollback"])
-def test_an_order_to_reboot_that_was_taken_back_is_not_given_from_a_watch_that_was_cut(
-    world: World, action: str
-) -> None:
-    world.silence()
-    world.order(1, action)
-    world.run()
-    world.lag = True
-    world.order(2, "None")
-    world.tell(GOOD)
-    world.run(60)
-    assert world.puts == []
-    world.lag = False
-    world.run()
-    assert [number for _, number in world.puts] == [2]
-
-
-def test_an_order_to_reboot_waits_until_it_is_known_that_it_still_stands(world: World) -> None:
-    world.order(1, "Boot")
-    world.away = ApiError(0, "the connection was refused")
-    world.run(60)
-    assert world.puts == []
-    assert world.condition("Delivered") is None
-    world.away = None
-    world.run(60)
-    assert [number for _, number in world.puts] == [1]
-
-
-def test_an_order_to_reboot_of_an_object_that_is_gone_is_not_given(world: World) -> None:
-    world.silence()
-    world.order(1, "Boot")
-    world.run()
-    world.lag = True
-    world.make("uid-2")
-    world.order(1, "Boot")
-    world.tell(GOOD)
-    world.run(60)
-    assert world.puts == []
-
-
-# objects and nodes that are made anew
-
-
-def test_an_object_that_is_made_anew_is_told_all(world: World) -> None:
-    world.tell(replace(GOOD, observed_order=Observed(7, "Stage", "Done")))
-    world.order(7)
-    world.run()
-    world.item = None
-    world.run(60)
-    world.make("uid-2")
-    world.run()
-    assert world.status == document(GOOD)
-    world.order(8)
-    world.run()
-    assert world.status["observedOrder"]["id"] == 8
-    assert world.refused == []
-
-
-def test_an_order_that_was_refused_is_refused_again_for_an_object_that_is_made_anew(world: World) -> None:
-    world.tell(replace(GOOD, observed_order=Observed(3, "Stage", "Done")))
-    for uid in ("uid-2", "uid-3"):
-        world.make(uid)
-        world.run()
-        world.order(2)
-        world.run(600)
-        assert world.condition("Delivered")
-
-
-def test_what_was_written_before_a_restart_and_not_seen_since_is_found_in_the_end(world: World) -> None:
-    world.run()
-    world.lag = True
-    world.tell(replace(GOOD, progress=Progress("read", 31)))
-    world.run(10)
-    assert "progress" in world.status
-    world.restart()
-    world.tell(replace(GOOD, phase=Phase.STAGED))
-    world.run(10)
-    world.lag = False
-    world.run()
-    assert world.status == document(replace(GOOD, phase=Phase.STAGED))
-
-
-def test_an_object_that_is_made_anew_is_not_waited_for(world: World) -> None:
-    """The one before could not be written; this one can."""
-    world.away = ApiError(403, "no")
-    world.run(600)
-    world.away = None
-    world.make("uid-2")
-    world.run()
-    assert world.status == document(GOOD)
-
-
-def test_a_node_with_a_new_disk_gets_its_order_again(world: World) -> None:
-    world.tell(replace(GOOD, observed_order=Observed(7, "Stage", "Done")))
-    world.order(7)
-    world.run()
-    world.silence()
-    world.run(30)
-    world.tell(GOOD)
-    world.run()
-    assert world.puts == [(30.0, 7)]
-    assert world.status["observedOrder"] == {"id": 7, "action": "Stage", "result": "Running"}
-    assert world.refused == []
-
-
-# an agent that is away
 
 
 def test_a_silent_agent_is_told_after_a_while(world: World) -> None:
@@ -552,19 +212,16 @@ def test_a_proxy_that_begins_anew_keeps_what_was_said(world: World) -> None:
     assert world.status["conditions"][0]["lastTransitionTime"] == since
 
 
-# whatever happens
-
-
 _EVENTS: dict[str, Callable[[World, int], None]] = {
     "status": lambda world, n: world.tell(
         replace(world.told.status or GOOD, phase=f"P{n}", progress=Progress("x", n) if n % 2 else None)
     ),
-    "order": lambda world, n: world.order(((world.item or {})["spec"].get("order") or {"id": 0})["id"] + 1 + n % 3),
+    "order": lambda world, n: world.order(world.given.get("id", 0) + 1 + n % 3),
     "silence": lambda world, n: world.silence(),
     "away": lambda world, n: setattr(world, "away", ApiError((0, 429, 500)[n % 3], "no", retry_after=n)),
     "back": lambda world, n: setattr(world, "away", None),
     "restart": lambda world, n: world.restart(),
-    "recreate": lambda world, n: world.make(f"uid-{world.version + 1}"),  # none comes twice
+    "recreate": lambda world, n: world.create(f"uid-{world.server.version + 1}"),  # none comes twice
     "new disk": lambda world, n: world.replace_disk(),
     "lag": lambda world, n: setattr(world, "lag", bool(n % 2)),
     "time": lambda world, n: world.run(float(n)),
@@ -580,7 +237,7 @@ def test_in_the_end_all_is_as_it_must_be(events: list[tuple[str, int]]) -> None:
     world.lag, world.away = False, None
     world.tell(world.told.status or GOOD)
     world.run(600)
-    status, order = world.told.status, (world.item or {})["spec"].get("order")
+    status, order = world.told.status, world.given or None
     assert status is not None
     said = document(status)
     seen_order = said.pop("observedOrder", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,14 +16,14 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Query
-from proa.scheduler.kube.stream import Event, Object
+from proa.scheduler.kube.stream import Event
 from proa.scheduler.proxy.follower import Follower
 from proa.scheduler.proxy.service import Service
-from proa.scheduler.testing.server import NoServer
+from proa.scheduler.testing.apiserver import ApiServer, Asked
 
 GOOD = NodeStatus(phase=Phase.GOOD)
 STAGED = NodeStatus(phase=Phase.STAGED)
+PATH = "/apis/proa.dev/v1alpha1/nodeoses/n1"
 LOST = ProaError(Code.DEVICE, "the agent cannot be reached")
 
 
@@ -87,54 +87,12 @@ def test_it_rings_only_for_news() -> None:
 # the whole
 
 
-class Watch:
-    """Shows one object, and then nothing more until it is stopped."""
-
-    def __init__(self, item: Object) -> None:
-        self._item = item
-        self._stopped = threading.Event()
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-    def __iter__(self) -> Iterator[Event]:
-        end = {"k8s.io/initial-events-end": "true"}
-        yield Event("ADDED", self._item)
-        yield Event("BOOKMARK", {"metadata": {"resourceVersion": "2", "annotations": end}})
-        self._stopped.wait()
-
-
-@dataclass
-class FakeServer(NoServer):
-    """Has one NodeOS, and takes what is written."""
-
-    written: list[Object] = field(default_factory=list)
-    queries: list[Mapping[str, str]] = field(default_factory=list)
-    wrote: threading.Event = field(default_factory=threading.Event)
-    error: Exception | None = None
-
-    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Watch:
-        self.queries.append(query or {})
-        order = {"id": 1, "action": "None", "fence": 1}
-        return Watch({"metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"}, "spec": {"order": order}})
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Object]:
-        raise AssertionError
-
-    def get(self, path: str, query: Query | None = None) -> Object:
-        raise AssertionError
-
-    def merge(self, path: str, body: Object) -> Object:
-        if self.error is not None:
-            raise self.error
-        self.written.append(body)
-        self.wrote.set()
-        return {"metadata": {"resourceVersion": "3"}}
+def a_server(error: Exception | None = None) -> ApiServer:
+    """An API server with one NodeOS, which has an order; it refuses writes with an error, if there is one."""
+    api = ApiServer()
+    api.add(PATH, {"metadata": {"uid": "u"}, "spec": {"order": {"id": 1, "action": "None", "fence": 1}}})
+    api.fail(lambda verb, path: error if verb == "merge" else None)
+    return api
 
 
 class Lasting(FakeAgent):
@@ -152,24 +110,32 @@ def run(service: Service) -> threading.Thread:
 
 
 def test_it_carries_until_it_is_told_to_end() -> None:
-    server, agent, said = FakeServer(), Lasting(), list[str]()
+    server, agent, said = a_server(), Lasting(), list[str]()
+    wrote = threading.Event()
+
+    def after(asked: Asked) -> None:
+        if asked.is_write:
+            wrote.set()
+
+    server.after = after
     service = Service("n1", server, agent, lambda message, **_: said.append(message))
     handlers: dict[int, Any] = {}
     service.end_on_signals(lambda number, handler: handlers.update({number: handler}))
     thread = run(service)
-    assert server.wrote.wait(10)
+    assert wrote.wait(300)
     (handler,) = handlers.values()
     handler(15, None)
-    thread.join(10)
+    thread.join(300)
     assert not thread.is_alive()
-    assert server.written == [{"metadata": {"uid": "u"}, "status": document(GOOD)}]
-    assert server.queries[0]["fieldSelector"] == "metadata.name=n1"
+    assert [one.body for one in server.writes] == [{"metadata": {"uid": "u"}, "status": document(GOOD)}]
+    assert server.items[PATH]["status"] == document(GOOD)
+    assert server.asked[0].query["fieldSelector"] == "metadata.name=n1"
     assert [order.id for order in agent.orders] == [1]
     assert said[-1] == "ended"
 
 
 def test_a_defect_ends_it_loudly() -> None:
-    server = FakeServer(error=RuntimeError("a defect"))
+    server = a_server(RuntimeError("a defect"))
     service = Service("n1", server, Lasting(), lambda *_, **__: None)
     with pytest.raises(RuntimeError, match="a defect"):
         service.run()
@@ -177,7 +143,7 @@ def test_a_defect_ends_it_loudly() -> None:
 
 def test_a_defect_of_a_thread_ends_it_loudly() -> None:
     agent = FakeAgent([[RuntimeError("a defect")]])
-    service = Service("n1", FakeServer(), agent, lambda *_, **__: None)
+    service = Service("n1", a_server(), agent, lambda *_, **__: None)
     with pytest.raises(RuntimeError, match="a defect"):
         service.run()
 
@@ -185,7 +151,7 @@ def test_a_defect_of_a_thread_ends_it_loudly() -> None:
 def test_what_is_lost_is_told_once() -> None:
     said: list[tuple[str, object]] = []
     agent = FakeAgent([[LOST], [LOST], [LOST]])
-    service = Service("n1", FakeServer(), agent, lambda message, **fields: said.append((message, fields.get("why"))))
+    service = Service("n1", a_server(), agent, lambda message, **fields: said.append((message, fields.get("why"))))
     for _ in range(3):
         service._follower.cycle()
         service._proxy_step()
@@ -196,7 +162,7 @@ def test_what_is_lost_is_told_once() -> None:
 
 def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
     said: list[str] = []
-    server = FakeServer(error=ApiError(0, "the connection was refused"))
+    server = a_server(ApiError(0, "the connection was refused"))
     service = Service("n1", server, FakeAgent(), lambda message, **_: said.append(message))
     service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
     reflector, proxy = service._reflector, service._proxy

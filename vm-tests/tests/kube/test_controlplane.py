@@ -82,6 +82,25 @@ def test_the_audit_log_is_read_from_a_mark_and_for_a_user(tmp_path: Path) -> Non
     assert [request.verb for request in log.requests(write=False)] == ["get", "watch"]
 
 
+@pytest.mark.parametrize("half", [b"", b'{"half', b'{"half": "' + bytes(200_000)])
+def test_a_mark_lies_between_two_lines(tmp_path: Path, half: bytes) -> None:
+    """What is marked while a line is being written begins with that line."""
+    log = AuditLog(tmp_path / "audit.log")
+    log.path.write_bytes(half)
+    assert log.mark() == 0
+    log.path.write_bytes(event("patch") + half)
+    mark = log.mark()
+    log.path.write_bytes(event("patch") + event("delete"))
+    assert [request.verb for request in log.requests(mark)] == ["delete"]
+
+
+def test_the_audit_log_is_never_rotated(tmp_path: Path) -> None:
+    """A mark would lie in another file; 0 stands for 100 MiB."""
+    parts = control_flags.make(tmp_path, tmp_path / "bin", (), {})
+    (size,) = (word for word in control_flags.apiserver(parts) if word.startswith("--audit-log-maxsize="))
+    assert int(size.partition("=")[2]) >= 1 << 20
+
+
 def test_a_request_that_is_about_no_object(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "audit.log")
     log.path.write_bytes(event("get", objectRef={}, requestURI="/version", responseStatus={}))

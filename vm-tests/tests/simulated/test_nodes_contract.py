@@ -54,6 +54,10 @@ def is_ready(cluster: ControlPlane, name: str) -> bool:
     return ready(cluster, name) == "True"
 
 
+def taints(cluster: ControlPlane, name: str) -> list[str]:
+    return [taint["key"] for taint in node(cluster, name)["spec"].get("taints", ())]
+
+
 def boot_id(cluster: ControlPlane, name: str) -> str:
     return str(node(cluster, name)["status"]["nodeInfo"]["bootID"])
 
@@ -238,12 +242,12 @@ def test_a_node_that_falls_silent_is_noticed(tmp_path: Path) -> None:
         ControlPlane(tmp_path, controllers=names, before=definitions(), extra=quick) as plane,
         run(plane, 2, heartbeat=0.3) as fleet,
     ):
-        until(lambda: "taints" not in node(plane, "node-0000")["spec"], "the taint of new nodes to go")
+        until(lambda: not taints(plane, "node-0000"), "the taint of new nodes to go")
         fleet.fault("node-0000", silent_kubelet=True)
         until(lambda: ready(plane, "node-0000") == "Unknown", "its silence to be noticed")
         assert ready(plane, "node-0001") == "True"
-        taints = [taint["key"] for taint in node(plane, "node-0000")["spec"]["taints"]]
-        assert "node.kubernetes.io/unreachable" in taints
+        # The condition comes first, and the taint by a write of its own.
+        until(lambda: "node.kubernetes.io/unreachable" in taints(plane, "node-0000"), "the taint for its silence")
         fleet.fault("node-0000", silent_kubelet=False)
         until(lambda: ready(plane, "node-0000") == "True", "it to be heard again")
 

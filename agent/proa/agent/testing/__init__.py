@@ -1,1 +1,1 @@
-"""Releases without a builder, for tests and benchmarks."""
+"""What the tests of the agent share: releases without a builder, a node in a folder, a systemctl, and orders."""

@@ -95,7 +95,7 @@ def make_boot_image(path: Path, uki: Path, size: int = 2 << 20) -> None:
 
 def make_noise(path: Path, size: int, seed: int) -> None:
     """Bytes that compress to about two fifths, as a root file system does; equal seeds give equal bytes."""
-    source = random.Random(seed)  # noqa: S311 -- noise, no secret
+    source = random.Random(seed)
     with path.open("wb") as file:
         for done in range(0, size, _PIECE):
             text = source.randbytes(48) * 768

@@ -10,11 +10,12 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
 
@@ -100,6 +101,7 @@ def run(
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
     program = find(words[0])
+    held = _Interrupts()
     try:
         child = subprocess.Popen(
             (program, *words[1:]),
@@ -111,11 +113,15 @@ def run(
             cwd=cwd,
             process_group=0,
         )
-    except OSError as error:
+    except BaseException as error:
+        held.release()
+        if not isinstance(error, OSError):
+            raise
         what = f"{words[0]} could not be started: {error.strerror}"
         raise ProaError(Code.TOOL, what, at=pasteable(words)) from error
     with child:
         try:
+            held.release()
             stdout, stderr = _Talk(child, stdin, keep).finish(timeout)
         except TimeoutError as late:
             _end(child)
@@ -127,6 +133,32 @@ def run(
     if check and result.status != 0:
         raise failure(result)
     return result
+
+
+class _Interrupts:
+    """Keeps interrupts back while a program starts: one that came in between would leave it running, known to nobody.
+
+    Only Python's own handlers are held, and only in the main thread, where they run; the program gets the defaults.
+    """
+
+    _NUMBERS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._came: list[int] = []
+        self._handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            handlers = {number: signal.getsignal(number) for number in self._NUMBERS}
+            self._handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+        for number in self._handlers:
+            signal.signal(number, lambda came, _: self._came.append(came))
+
+    def release(self) -> None:
+        """Give back the handlers, and let them have what came."""
+        handlers, self._handlers = self._handlers, {}
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in self._came:
+            signal.raise_signal(number)
 
 
 class _Talk:

@@ -1,1 +1,1 @@
-"""Schedulers that lag, for tests of what the planner promises."""
+"""What the tests of the scheduler share: an API server, situations of nodes, and what works on them step by step."""

@@ -6,6 +6,7 @@ The log is one ``Event`` of ``audit.k8s.io/v1`` a line (Kubernetes, "Auditing").
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ POLICY: Final = {
     "rules": [{"level": "Metadata"}],
 }
 """All requests, without their bodies."""
+_PIECE: Final = 1 << 16
 READS: Final = frozenset({"get", "list", "watch"})
 
 
@@ -89,8 +91,19 @@ class AuditLog:
         self.path = path
 
     def mark(self) -> int:
-        """How long it is by now, for :meth:`requests`."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """How long it is by now, for :meth:`requests`: up to its last whole line."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                begin = max(0, end - _PIECE)
+                file.seek(begin)
+                found = file.read(end - begin).rfind(b"\n")
+                if found >= 0:
+                    return begin + found + 1
+                end = begin
+        return 0
 
     def requests(self, since: int = 0, *, user: str = "", write: bool | None = None) -> list[Request]:
         """What was asked, in the order in which it was answered.

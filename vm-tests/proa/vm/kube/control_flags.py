@@ -196,7 +196,7 @@ def apiserver(parts: Parts) -> list[str]:
         f"--service-account-key-file={parts.account_key.with_suffix('.pub')}",
         f"--audit-policy-file={parts.folder / 'audit-policy.json'}",
         f"--audit-log-path={parts.audit}",
-        "--audit-log-maxsize=0",
+        "--audit-log-maxsize=1048576",  # MiB: it is never rotated; 0 would stand for 100
         "--delete-collection-workers=16",
         *parts.extra.get("kube-apiserver", ()),
     ]

@@ -1,0 +1,1 @@
+"""What the tests of the core share: a registry in memory, and its faults."""

@@ -1,0 +1,172 @@
+"""Why a node does or does not move: every reason once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import (
+    Result,
+)
+from proa.scheduler.kube.times import text
+from proa.scheduler.objects.annotations import UNREADABLE
+from proa.scheduler.planning.planner import Plan
+from proa.scheduler.planning.reasons import Reason
+from proa.scheduler.planning.views import (
+    NodeOSView,
+    Record,
+    RolloutView,
+)
+from proa.scheduler.spec.rollout import (
+    Budget,
+    ControlPlane,
+    Failure,
+    OnFailure,
+    Staging,
+    Turns,
+)
+from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
+from proa.scheduler.testing.situations import (
+    BOOT,
+    CANARY,
+    COMMIT,
+    EMPTY,
+    HALTED,
+    HAS_OLD,
+    LATE,
+    LATE_COUNTED,
+    NEW,
+    NOW,
+    RELEASE,
+    RUNS_NEW,
+    SPEC,
+    STUCK,
+    TRIES_NEW,
+    change,
+    done,
+    marked,
+    node,
+    node_os,
+    order,
+    planned,
+    ready,
+    says,
+    trial,
+    unfetched,
+)
+
+PROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",), text(NOW - timedelta(minutes=2))))
+UNPROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
+CLOSED = (Budget("0 22 * * *", "2h"),)
+OPEN = (Budget("0 11 * * *", "65m"),)
+FETCH = order(Verb.STAGE)
+REASONS: dict[Reason, Callable[[], Plan]] = {
+    Reason.UpToDate: lambda: planned(done()),
+    Reason.BackOnOld: lambda: planned(
+        ready(), spec=change(failure=Failure(0, OnFailure.ROLLBACK)), status=HALTED
+    ),
+    Reason.Staging: lambda: planned(
+        (node(), node_os(status=says(standby=EMPTY, seen=FETCH, result=Result.RUNNING), given=FETCH))
+    ),
+    Reason.Draining: lambda: planned((marked(), node_os())),
+    Reason.Booting: lambda: planned((marked(), node_os(given=BOOT))),
+    Reason.Proving: lambda: planned(trial(ready_since=NOW - timedelta(seconds=59))),
+    Reason.Committing: lambda: planned(trial()),
+    Reason.Finishing: lambda: planned(
+        (
+            marked(boot_id="boot-2", ready_since=NOW - timedelta(seconds=30)),
+            node_os(status=says(RUNS_NEW, HAS_OLD, COMMIT), given=COMMIT),
+        )
+    ),
+    Reason.Next: lambda: planned(ready()),
+    Reason.StageNext: lambda: planned(unfetched()),
+    Reason.Paused: lambda: planned(ready(), spec=change(paused=True)),
+    Reason.Held: lambda: planned(ready(hold="debugging")),
+    Reason.Excluded: lambda: planned(ready(excluded=True)),
+    Reason.ControlPlaneExcluded: lambda: planned(
+        ready(control_plane=True), spec=change(order=Turns(control_plane=ControlPlane.EXCLUDE))
+    ),
+    Reason.Conflict: lambda: planned(
+        ready(), rollouts={name: RolloutView(name, name, 1, SPEC) for name in ("workers", "others")}
+    ),
+    Reason.Halted: lambda: planned(ready(), status=HALTED),
+    Reason.ForeignTrial: lambda: planned((node(), node_os(status=says(TRIES_NEW, HAS_OLD)))),
+    Reason.ForeignMark: lambda: planned((marked(mark=UNREADABLE), node_os())),
+    Reason.NothingToReturnTo: lambda: planned(
+        (node(), node_os(status=says(RUNS_NEW, EMPTY))),
+        spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
+        status=HALTED,
+    ),
+    Reason.TakingBack: lambda: planned(
+        (marked(), node_os(given=LATE, record=LATE_COUNTED)), spec=change(failure=Failure(1))
+    ),
+    Reason.LetGo: lambda: planned((marked(), node_os()), rollouts={}),
+    Reason.New: lambda: planned((node(), None)),
+    Reason.Recreated: lambda: planned((node(uid="another"), node_os())),
+    Reason.AgentSilent: lambda: planned((node(), NodeOSView("n1", "os-n1", "uid-n1"))),
+    Reason.NotReady: lambda: planned(ready(ready=False)),
+    Reason.BackingOff: lambda: planned(
+        (node(), node_os(record=Record("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3))))
+    ),
+    Reason.Parked: lambda: planned(
+        (node(), node_os(record=Record("workers", NEW, parks=1, not_before=NOW + timedelta(minutes=3))))
+    ),
+    Reason.GivenUp: lambda: planned(
+        (node(), node_os(record=Record("workers", NEW, failures=3, failed=True))), spec=change(failure=Failure(1))
+    ),
+    Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
+    Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),
+    Reason.WindowClosed: lambda: planned(ready(), spec=change(budgets=CLOSED)),
+    Reason.WindowTooShort: lambda: planned(ready(), spec=change(budgets=OPEN)),
+    Reason.AwaitingCanary: lambda: planned(
+        ready(), ready("n2"), spec=change(canary=CANARY), status=UNPROVED
+    ),
+    Reason.Soaking: lambda: planned(ready(), done("n2"), spec=change(canary=CANARY), status=PROVED),
+    Reason.StagingOthers: lambda: planned(ready(), unfetched("n2")),
+    Reason.StagingFull: lambda: planned(unfetched("n1"), unfetched("n0"), spec=change(staging=Staging(1))),
+    Reason.OtherZone: lambda: planned(
+        ready(zone="b"), ready("n2", zone="a"), spec=change(max_unavailable=2)
+    ),
+    Reason.ControlPlaneLater: lambda: planned(ready(control_plane=True), ready("n2")),
+    Reason.ControlPlaneFirst: lambda: planned(
+        ready(), ready("n2", control_plane=True), spec=change(order=Turns(control_plane=ControlPlane.FIRST))
+    ),
+    Reason.ControlPlaneBusy: lambda: planned(
+        ready(control_plane=True), ready("n2", control_plane=True, ready=False), spec=change(max_unavailable=2)
+    ),
+    Reason.Undrainable: lambda: planned(ready(), undrainable={"n1": (STUCK,)}),
+    Reason.OwnNodeLast: lambda: planned(ready(), ready("n2"), own_node="n1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.name)
+def test_each_reason_is_given_where_it_holds(reason: Reason) -> None:
+    assert REASONS[reason]().verdicts["n1"].reason is reason
+
+
+def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
+    found = planned(ready(), ready("n2"), undrainable={"n1": (STUCK,)})
+    assert [action.node for action in found.actions] == ["n2"]
+    assert found.verdicts["n1"].detail == STUCK.reason
+    assert found.statuses["workers"].blockers == (STUCK,)
+
+
+def test_nobody_waits_for_a_node_that_can_never_be_drained() -> None:
+    undrainable = {"n1": (STUCK,)}
+    zones = planned(ready(zone="a"), ready("n2", zone="b"), undrainable=undrainable)
+    assert [action.node for action in zones.actions] == ["n2"]
+    control_plane = planned(ready(), ready("n2", control_plane=True), undrainable=undrainable)
+    assert [action.node for action in control_plane.actions] == ["n2"]
+
+
+def test_every_reason_can_be_given() -> None:
+    assert set(REASONS) == set(Reason)
+
+
+def test_every_node_of_a_rollout_has_a_verdict() -> None:
+    for make in REASONS.values():
+        for name in make().verdicts:
+            assert name.startswith("n")
