@@ -141,13 +141,22 @@ def test_names_of_distributions_compare_in_their_canonical_form(lock: Path) -> N
     assert imports.distributions("json") == imports.distributions("proa.core") == ()
 
 
-def test_data_beside_a_module_comes_along_where_its_code_names_it(write: Write, lock: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def read(name):\n    return open(__file__ + name + '.json')",
+        "from importlib import resources\ndef read(name):\n    return resources.files(__package__) / f'{name}.json'",
+    ],
+)
+def test_data_comes_along_with_a_module_that_asks_where_it_lies(
+    write: Write, lock: Path, tmp_path: Path, text: str
+) -> None:
     folder = tmp_path / "proa" / "sample"
-    for name in ("api.json", "other.json", "notes.txt"):
-        (folder / name).touch()
+    (folder / "api.json").touch()
     (folder / "folder").mkdir()
-    write(main="""FILE = __file__.replace("main.py", "api.json")  # notes.txt\nX = "folder\"""", other="'other.json'")
-    assert shipped(lock, "main") == {"__init__.py", "main.py", "api.json"}
+    write(main=text, other="'api.json'  # not __file__", third="import proa.sample.main")
+    assert shipped(lock, "other") == {"__init__.py", "other.py"}
+    assert shipped(lock, "third") == {"__init__.py", "third.py", "main.py", "api.json"}
 
 
 def test_a_comment_is_no_other_code_and_a_docstring_is(write: Write) -> None:

@@ -17,7 +17,7 @@ from proa.builder.inputs import imports
 from proa.builder.node import software, system
 from proa.builder.node.software import COMMANDS, LOCK, SITE
 from proa.builder.node.tree import Tree
-from proa.builder.testing.bare import PYTHON, Bare
+from proa.builder.testing.bare import EVERYTHING, PYTHON, Bare
 from proa.core.runtime import process
 from proa.core.runtime.events import SILENT
 from proa.partition.cli.main import disk_command as disk
@@ -26,24 +26,6 @@ from proa.partition.disk import creating, layout
 MIB: Final = 1 << 20
 DEBIAN: Final = {"python_version": "3.11", "python_full_version": "3.11.2", "extra": ""}
 VERBS: Final = {"proa-agent": ["", *agent.commands], "proa-disk": ["", *disk.commands]}
-EVERYTHING: Final = """
-import importlib, json, pathlib, sys
-site, verbs = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
-sys.path.insert(0, str(site))
-for path in sorted(site.glob("proa/**/*.py")):
-    module = importlib.import_module(".".join(path.relative_to(site).with_suffix("").parts).removesuffix(".__init__"))
-    for value in vars(module).values():
-        if isinstance(value, pathlib.Path) and value.is_relative_to(site):
-            assert value.exists(), value
-for module, names in verbs.items():
-    for name in names:
-        sys.argv = ["a-command", *([name] if name else []), "--help"]
-        try:
-            importlib.import_module(module).main()
-        except SystemExit as end:
-            assert not end.code, (module, name)
-"""
-"""Imports every module, looks for every file that one of them names, and asks every verb for its help."""
 
 
 def report(bare: Bare, *words: str | Path) -> dict[str, Any]:

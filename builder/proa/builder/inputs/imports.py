@@ -21,6 +21,8 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 
 _OURS: Final = "proa"
+_PLACES: Final = frozenset({"__file__", "__package__", "__path__", "__spec__"})
+"""Names by which a module asks where it lies."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Module:
         code: The hash of its syntax tree: comments and blank lines are not in it.
         early: Modules that it imports when it is imported itself; the packages that it lies in are among them.
         late: Modules that its functions import.
-        data: Files beside it that its code names.
+        data: Files beside it, if its code asks where it lies: by ``__file__``, or by its package's resources.
     """
 
     name: str
@@ -233,5 +235,7 @@ def _named(statement: ast.Import | ast.ImportFrom, package: str) -> Iterator[str
 
 
 def _data(tree: ast.AST, folder: Path) -> Iterator[Path]:
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    yield from (path for path in folder.iterdir() if path.name in words and path.suffix != ".py" and path.is_file())
+    """The files beside a module that asks where it lies, whatever it calls them: it is there to read them."""
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    if names & _PLACES:
+        yield from (path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")

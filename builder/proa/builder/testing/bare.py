@@ -16,6 +16,28 @@ from proa.core.runtime import process
 PYTHON: Final = ("/usr/bin/python3", "-ISB")
 """Python as a node starts it: nothing of the user's, no site folder of the system's."""
 
+EVERYTHING: Final = """
+import importlib, json, pathlib, sys
+site, verbs = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
+sys.path[:0] = [str(site), *sys.argv[3:]]
+for path in sorted(site.glob("proa/**/*.py")):
+    module = importlib.import_module(".".join(path.relative_to(site).with_suffix("").parts).removesuffix(".__init__"))
+    for value in vars(module).values():
+        if isinstance(value, pathlib.Path) and value.is_relative_to(site):
+            assert value.exists(), value
+for module, names in verbs.items():
+    for name in names:
+        sys.argv = ["a-command", *([name] if name else []), "--help"]
+        try:
+            importlib.import_module(module).main()
+        except SystemExit as end:
+            assert not end.code, (module, name)
+"""
+"""Imports every module of a site folder, looks for every file that one of them names, and runs verbs for their help.
+
+Its arguments: the folder, the verbs of each module with a command as JSON, and further folders to import from.
+"""
+
 
 class Bare:
     """A node's commands, which find what a node gets of Proa and the distributions of its lock, and nothing else.
