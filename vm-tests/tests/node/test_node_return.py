@@ -54,7 +54,7 @@ class Story:
         back = self.spoil(fault.value.apply)
         back.check(tries=1)
         problems = {one: one.value.cause.problem(back.told, back.broken.witness) for one in Break}
-        assert problems.pop(fault) == ""
+        assert problems.pop(fault) == "", back.told
         assert all(problem.startswith(OTHER_REASON) for problem in problems.values()), problems
         return back
 
