@@ -180,7 +180,7 @@ def test_objects_go_with_their_owner(cluster: ControlPlane, nodes: Callable[...,
     owners = {item["metadata"]["name"]: item for item in cluster.api.items("/api/v1/nodes")}
     cluster.apply([node_os(name, owner) for name, owner in owners.items()])
     fleet.remove("node-0000")
-    until(lambda: not cluster.api.find(f"{NODES}/node-0000"), "its object to be collected", 60)
+    until(lambda: not cluster.api.find(f"{NODES}/node-0000"), "its object to be collected")
     assert cluster.api.find(f"{NODES}/node-0001")
 
 
@@ -216,7 +216,7 @@ def test_the_api_server_stands_still_and_goes_on(cluster: ControlPlane) -> None:
             return error
         return None
 
-    assert until(refusal, "silence", 10).code is Code.NETWORK
+    assert until(refusal, "silence").code is Code.NETWORK
     cluster.resume_apiserver()
     assert cluster.api.call("GET", "/version", seconds=10).status == 200
 

@@ -61,7 +61,7 @@ def test_a_server_goes_on_answering_for_a_while_after_its_end_was_asked_for() ->
     words = [str(go_tool("workload")), "serve", "-listen", f"127.0.0.1:{port}", "-linger", f"{LINGER}s"]
     with subprocess.Popen(words, env={"POD_NAME": "web-1", "NODE_NAME": "node-1"}) as server:
         try:
-            until(lambda: answers(port), "an answer", 20)
+            until(lambda: answers(port), "an answer")
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
                 told = json.load(answer)
             assert {"pod": "web-1", "node": "node-1"}.items() <= told.items()
@@ -91,9 +91,9 @@ def test_the_first_process_of_a_pod_reaps_orphans_and_ends_when_asked(tmp_path: 
     words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", leave, str(go_tool("workload"))]
     with subprocess.Popen(words) as outer:
         try:
-            (inner,) = until(lambda: children(outer.pid), "it to start", 20)
-            until(lambda: Path(f"/proc/{inner}/comm").read_text() == "workload\n", "the program", 20)
-            until(lambda: not children(inner), "the orphans to be reaped", 20)
+            (inner,) = until(lambda: children(outer.pid), "it to start")
+            until(lambda: Path(f"/proc/{inner}/comm").read_text() == "workload\n", "the program")
+            until(lambda: not children(inner), "the orphans to be reaped")
             assert outer.poll() is None
             os.kill(inner, signal.SIGTERM)
             assert outer.wait(20) == 0
