@@ -81,7 +81,7 @@ def follow() -> Iterator[Start]:
     for one in started:
         one.stop()
     for one in started:
-        assert one.join(5), "a reflector does not end"
+        assert one.join(300), "a reflector does not end"
 
 
 def make(plane: ControlPlane, *names: str) -> None:
@@ -248,4 +248,4 @@ def test_a_server_that_cannot_stream_lists_is_asked_for_pages(tmp_path: Path, fo
         make(plane, "n5")
         sees(reflector, *(f"n{number}" for number in range(6)))
         reflector.stop()
-        assert reflector.join(5)
+        assert reflector.join(300)
