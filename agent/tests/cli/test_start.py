@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -17,11 +17,10 @@ from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import listen
 from proa.agent.api.routes import routes
 from proa.agent.api.server import ApiServer, Gate
+from proa.agent.testing.node import Node
+from proa.agent.testing.world import World
 from proa.core.runtime.process import run
 
-Node = Any
-"""``Node`` of conftest.py, which a test cannot import."""
-World = Any
 HEAVY: Final = frozenset(
     (
         *("cryptography", "jsonschema", "kubernetes", "oras", "parted", "pyudev", "requests", "urllib3", "yaml"),
