@@ -48,12 +48,12 @@ def served(node: Node, systemctl: Systemctl) -> Iterator[tuple[Node, Client]]:
     ready = threading.Event()
     daemon.notifier = Ready(ready)
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(300)
     try:
         yield node, Client(node.paths.socket)
     finally:
         daemon.context.cancel.ask()
-        thread.join(30)
+        thread.join(300)
         assert not thread.is_alive()
 
 
@@ -217,7 +217,7 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
         assert caught.value.code is Code.NOT_ALLOWED
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(300)
 
 
 def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
         assert answer["schema"] == "proa.x/v1"
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(300)
 
 
 def test_who_may_not_even_call_is_told_so(tmp_path: Path) -> None:
@@ -311,9 +311,9 @@ def test_a_trial_is_committed_by_the_daemon(trial: Node) -> None:
     daemon = Daemon(context)
     thread = threading.Thread(target=daemon.run)
     thread.start()
-    assert committed.wait(30)
+    assert committed.wait(300)
     daemon.context.cancel.ask()
-    thread.join(30)
+    thread.join(300)
     assert trial.state.good is Slot.B
     assert not trial.paths.socket.exists()
 
@@ -325,11 +325,11 @@ class TestJobs:
 
         def wait(job: Job) -> dict[str, Any]:
             running.set()
-            go.wait(30)
+            go.wait(300)
             return {"done": True}
 
         first = jobs.start("install", wait)
-        assert running.wait(30)
+        assert running.wait(300)
         with pytest.raises(ProaError) as caught:
             jobs.start("scrub", lambda _: {})
         assert caught.value.code is Code.BUSY
@@ -345,7 +345,7 @@ class TestJobs:
         jobs = Jobs(log)
 
         def until_cancelled(job: Job) -> dict[str, Any]:
-            job.cancel.wait(30)
+            job.cancel.wait(300)
             job.cancel.check()
             raise AssertionError
 
@@ -356,7 +356,7 @@ class TestJobs:
     def test_only_the_job_that_is_meant_is_cancelled(self) -> None:
         log = EventLog()
         jobs = Jobs(log)
-        job = jobs.start("install", lambda job: {"stopped": job.cancel.wait(30)})
+        job = jobs.start("install", lambda job: {"stopped": job.cancel.wait(300)})
         with pytest.raises(ProaError) as caught:
             jobs.cancel(number=job.number + 1)
         assert caught.value.code is Code.NOTHING_RUNNING

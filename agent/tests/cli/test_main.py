@@ -198,7 +198,7 @@ def daemon_of(node: Node) -> Iterator[Client]:
         yield client
     finally:
         daemon.context.cancel.ask()
-        thread.join(30)
+        thread.join(300)
 
 
 def test_no_daemon_serves_a_disk_beside_the_node(agent: Command) -> None:
@@ -269,4 +269,4 @@ def test_cancel_reaches_a_command_that_works_by_itself(
             other.stdout.readline()
             report = Command(node.root, None, capsys, monkeypatch).json("cancel")
             assert report["job"] == other.pid
-            assert other.wait(30) == -signal.SIGTERM
+            assert other.wait(300) == -signal.SIGTERM

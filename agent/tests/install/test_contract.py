@@ -155,7 +155,7 @@ def test_f43_stopped_it_ends_with_130_and_nothing_is_armed(site: Site, how: str)
         process.terminate()
     else:
         site.agent("cancel")
-    stdout, _ = process.communicate(timeout=60)
+    stdout, _ = process.communicate(timeout=600)
     assert process.returncode == Exit.INTERRUPTED
     assert json.loads(stdout)["code"] == "INTERRUPTED"
     assert site.state.trial is None
@@ -191,7 +191,7 @@ def test_no_secret_is_told(site: Site, tmp_path: Path) -> None:
         )
         for auth, status in ((wrong, Exit.NETWORK), (registry.auth_file, Exit.DONE)):
             words = site.words("install", where, "--auth-file", str(auth), "--progress", "json", "--json")
-            done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+            done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == status, done.stdout + done.stderr
             told = done.stdout + done.stderr + (site.root / "var/lib/proa/agent.json").read_text()
             assert canary not in told

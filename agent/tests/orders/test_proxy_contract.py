@@ -51,7 +51,7 @@ def boot(node: Node) -> Iterator[Daemon]:
         yield daemon
     finally:
         daemon.context.cancel.ask()
-        thread.join(30)
+        thread.join(300)
         assert not thread.is_alive()
 
 

@@ -64,7 +64,7 @@ def serving(daemon: Daemon) -> Iterator[OrderClient]:
         yield OrderClient(daemon.context.paths.orders)
     finally:
         daemon.context.cancel.ask()
-        thread.join(30)
+        thread.join(300)
         assert not thread.is_alive()
 
 
@@ -137,7 +137,7 @@ class TestSocket:
             assert not site.node.paths.orders.exists()
         finally:
             daemon.context.cancel.ask()
-            thread.join(30)
+            thread.join(300)
 
     def test_settings_that_cannot_be_read_leave_the_api_as_it_is(self, site: Site, systemctl: Systemctl) -> None:
         daemon = daemon_of(site.node, commit="dance")
@@ -150,7 +150,7 @@ class TestSocket:
             assert client.get("/v1/status")["state"] == "good"
         finally:
             daemon.context.cancel.ask()
-            thread.join(30)
+            thread.join(300)
         assert "CONFIG_VALUE" in str(site.node.events.events)
 
     def test_a_trial_is_committed_by_order(self, trial: Node, release2: str) -> None:
@@ -226,7 +226,7 @@ class TestGate:
                 assert str(os.getgid() + 1) in caught.value.message
         finally:
             server.stop()
-            thread.join(10)
+            thread.join(300)
 
 
 class TestFollow:

@@ -77,7 +77,7 @@ class TestStage:
     def test_another_job_is_waited_for(self, site: Site) -> None:
         agent = site.agent()
         ended = Cancel()
-        agent.worker.feed.jobs.start("scrub", lambda _: {"ended": ended.wait(30)})
+        agent.worker.feed.jobs.start("scrub", lambda _: {"ended": ended.wait(300)})
         agent.worker.put(site.order(1, "Stage", site.new))
         assert agent.worker.step() == RETRY
         ended.ask()

@@ -237,5 +237,5 @@ def test_the_desk_works_until_the_bell_is_closed(site: Site) -> None:
         if status and done(status):
             break
     agent.changed.close()
-    thread.join(30)
+    thread.join(300)
     assert not thread.is_alive()

@@ -51,7 +51,7 @@ def shell(tmp_path: Path) -> Shell:
         path = f"{fakes}:{os.environ['PATH']}:/usr/sbin:/sbin"
         env = {"PATH": path, "PROA_RUN": str(run), "PROA_LOG": str(tmp_path / "log"), "LC_ALL": "C.UTF-8"}
         return subprocess.run(
-            ["sh", *map(str, words)], env=env, capture_output=True, text=True, timeout=60, check=False
+            ["sh", *map(str, words)], env=env, capture_output=True, text=True, timeout=600, check=False
         )
 
     return call

@@ -72,7 +72,7 @@ def serving(answer: bytes, *, stay: bool = False) -> Iterator[Server]:
         finally:
             with socket.socket(socket.AF_UNIX) as last:
                 last.connect(str(path))
-            thread.join(10)
+            thread.join(300)
 
 
 def http(status: str, *documents: Any, length: bool = True) -> bytes:

@@ -36,7 +36,8 @@ from proa.scheduler.spec.rollout import (
 )
 from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_world
 
-FEW = 60
+FEW = 20
+"""Schedules in a unit run; the tier of rollouts has a thousand of each kind."""
 READY_SECONDS = 20
 FATES = (Fate.WELL,) * 8 + (Fate.RETURNS, Fate.UNFETCHED, Fate.UNDRAINABLE, Fate.NEVER_BACK)
 EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)

@@ -30,7 +30,7 @@ class Fake:
     def say(self, text):
         mark = self.console.mark()
         self.guest.sendall(text.encode() + b"\\r\\n")
-        self.console.wait_for(".", Deadline("said", 10), since=mark)
+        self.console.wait_for(".", Deadline("said", 300), since=mark)
 
     def crash(self):
         self.crashed = True

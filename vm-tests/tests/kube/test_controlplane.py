@@ -242,9 +242,9 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script, tmp_path / "log"], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "its start", 10)
+        until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "its start")
         parent.kill()
-    until(lambda: state(pid) in ("", "Z"), "its end", 10)
+    until(lambda: state(pid) in ("", "Z"), "its end")
 
 
 def state(pid: int) -> str:

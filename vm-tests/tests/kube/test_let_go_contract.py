@@ -64,9 +64,9 @@ def test_it_is_given_back(cluster: ControlPlane, nodes: Callable[..., SimNodes],
     with running(cluster):
         body = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": "workers"}}
         cluster.api.post(OS_ROLLOUTS, {**body, "spec": SPEC})
-        until(lambda: is_marked(cluster), "the node to be cordoned", 60.0)
+        until(lambda: is_marked(cluster), "the node to be cordoned")
         LETTING_GO[how](cluster)
-        until(lambda: "unschedulable" not in node(cluster)["spec"], "the node to be given back", 60.0)
+        until(lambda: "unschedulable" not in node(cluster)["spec"], "the node to be given back")
     left = node(cluster)["metadata"].get("annotations", {})
     assert [key for key in left if key.startswith("proa.dev/")] == ([EXCLUDE] if how == "excluded" else [])
     assert fleet.boots().get(NODE, 0) == 0

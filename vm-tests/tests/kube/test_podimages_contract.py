@@ -61,19 +61,18 @@ def test_a_server_goes_on_answering_for_a_while_after_its_end_was_asked_for() ->
     words = [str(go_tool("workload")), "serve", "-listen", f"127.0.0.1:{port}", "-linger", f"{LINGER}s"]
     with subprocess.Popen(words, env={"POD_NAME": "web-1", "NODE_NAME": "node-1"}) as server:
         try:
-            until(lambda: answers(port), "an answer", 20)
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            until(lambda: answers(port), "an answer")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=600) as answer:
                 told = json.load(answer)
             assert {"pod": "web-1", "node": "node-1"}.items() <= told.items()
             assert told["memory"]["MemTotal"] * 1024 == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
             assert 0 < told["memory"]["MemAvailable"] < told["memory"]["MemTotal"]
             server.terminate()
             began = time.monotonic()
-            while time.monotonic() < began + LINGER * 0.8:
-                assert answers(port)
+            while answers(port):
                 time.sleep(0.05)
-            assert server.wait(LINGER + 10) == 0
-            assert not answers(port)
+            assert time.monotonic() - began > LINGER * 0.8
+            assert server.wait(300) == 0
         finally:
             server.kill()
 
@@ -91,12 +90,12 @@ def test_the_first_process_of_a_pod_reaps_orphans_and_ends_when_asked(tmp_path: 
     words = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", leave, str(go_tool("workload"))]
     with subprocess.Popen(words) as outer:
         try:
-            (inner,) = until(lambda: children(outer.pid), "it to start", 20)
-            until(lambda: Path(f"/proc/{inner}/comm").read_text() == "workload\n", "the program", 20)
-            until(lambda: not children(inner), "the orphans to be reaped", 20)
+            (inner,) = until(lambda: children(outer.pid), "it to start")
+            until(lambda: Path(f"/proc/{inner}/comm").read_text() == "workload\n", "the program")
+            until(lambda: not children(inner), "the orphans to be reaped")
             assert outer.poll() is None
             os.kill(inner, signal.SIGTERM)
-            assert outer.wait(20) == 0
+            assert outer.wait(300) == 0
         finally:
             outer.kill()
 

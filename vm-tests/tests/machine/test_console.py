@@ -149,7 +149,7 @@ def guest(console: Console) -> Iterator[socket.socket]:
 
 def test_it_waits_for_a_pattern_also_in_the_unfinished_line(console: Console, guest: socket.socket) -> None:
     threading.Timer(0.05, guest.sendall, [b"boot\r\nlogin: "]).start()
-    assert console.wait_for(r"log(\w+):", Deadline("login", 10)).group(1) == "in"
+    assert console.wait_for(r"log(\w+):", Deadline("login", 300)).group(1) == "in"
     assert console.text == "boot\nlogin: "
 
 
@@ -160,24 +160,24 @@ def test_a_match_that_may_still_grow_is_waited_for(tmp_path: Path) -> None:
     with theirs:
         theirs.sendall(b"typed 4")
         threading.Timer(0.05, theirs.sendall, [b"2\r"]).start()
-        assert console.wait_for(r"typed (\d)", Deadline("typed", 10)).group(1) == "4"
+        assert console.wait_for(r"typed (\d)", Deadline("typed", 300)).group(1) == "4"
         threading.Timer(0.05, theirs.sendall, [b"\ntyped 5"]).start()
         threading.Timer(0.10, theirs.sendall, [b"6\r\n"]).start()
-        assert console.wait_for(r"typed 5\d*", Deadline("typed", 10)).group() == "typed 56"
+        assert console.wait_for(r"typed 5\d*", Deadline("typed", 300)).group() == "typed 56"
     console.finish()
 
 
 def test_it_looks_only_behind_the_mark(console: Console, guest: socket.socket) -> None:
     guest.sendall(b"ready\r\n")
-    console.wait_for("ready", Deadline("ready", 10))
+    console.wait_for("ready", Deadline("ready", 300))
     mark = console.mark()
     guest.sendall(b"again ready\r\n")
-    assert console.wait_for(".*ready", Deadline("ready", 10), since=mark).group() == "again ready"
+    assert console.wait_for(".*ready", Deadline("ready", 300), since=mark).group() == "again ready"
 
 
 def test_time_that_is_up_shows_the_last_lines(console: Console, guest: socket.socket) -> None:
     guest.sendall(b"this and that\r\n")
-    console.wait_for("that", Deadline("that", 10))
+    console.wait_for("that", Deadline("that", 300))
     with pytest.raises(ProaError) as caught:
         console.wait_for("never", Deadline("the word", 0.02))
     assert caught.value.code is Code.TIMEOUT
@@ -217,7 +217,7 @@ def test_signs_are_allowed_only_inside_the_block(console: Console, guest: socket
     def say(line: str) -> None:
         mark = console.mark()
         guest.sendall(f"{line}\r\n".encode())
-        console.wait_for(r"\S", Deadline("said", 10), since=mark)
+        console.wait_for(r"\S", Deadline("said", 300), since=mark)
 
     with console.allowing("verity-error"):
         say("device-mapper: verity: 254:0: data block 1 is corrupted")

@@ -196,7 +196,7 @@ def parts(tmp_path: Path) -> Parts:
 def test_a_qemu_that_ends_at_once_says_why(tmp_path: Path, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_qemu(tmp_path, "echo no such machine >&2; exit 1", monkeypatch)
     running = Running(Hardware(), parts)
-    assert running.wait(10)
+    assert running.wait(300)
     assert not running.alive
     failure = running.failure("it did not start")
     assert failure.code is Code.TOOL
@@ -225,6 +225,6 @@ def test_qemu_inherits_the_two_sockets(tmp_path: Path, parts: Parts, monkeypatch
     fake_qemu(tmp_path, script, monkeypatch)
     running = Running(Hardware(), parts)
     assert running.serial.recv(10) == b"boo\n"
-    assert running.wait(10)
+    assert running.wait(300)
     running.serial.close()
     running.monitor.close()

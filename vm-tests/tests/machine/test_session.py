@@ -142,8 +142,8 @@ def test_events_are_waited_for_behind_a_mark() -> None:
     events.add(Event("RESET", {"reason": "guest-reset"}))
     mark = events.mark()
     events.add(Event("SHUTDOWN", {}))
-    assert events.wait_for("RESET", Deadline("x", 1)).data == {"reason": "guest-reset"}
-    assert events.wait_for("SHUTDOWN", Deadline("x", 1), since=mark).name == "SHUTDOWN"
+    assert events.wait_for("RESET", Deadline("x", 300)).data == {"reason": "guest-reset"}
+    assert events.wait_for("SHUTDOWN", Deadline("x", 300), since=mark).name == "SHUTDOWN"
     with pytest.raises(ProaError) as caught:
         events.wait_for("RESET", Deadline("x", 0.01), since=mark)
     assert caught.value.code is Code.TIMEOUT

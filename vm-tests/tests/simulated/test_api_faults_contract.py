@@ -94,7 +94,7 @@ class Once:
 
 def well(one: Scenarios, witness: Witness) -> None:
     """It came to its end, with nothing done twice."""
-    one.wait("Complete", 40.0)
+    one.wait("Complete")
     assert one.boots == [1] * len(one.names)
     for name in one.names:
         assert witness.orders(name) == ["Stage", "Boot", "Commit"]

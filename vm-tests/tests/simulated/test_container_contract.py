@@ -293,7 +293,7 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
         scheduler = Child("the scheduler in its image", argv, tmp_path / "log")
         scheduler.start()
         try:
-            until(lambda: leads(scheduler, port), "it to lead", 60.0)
+            until(lambda: leads(scheduler, port), "it to lead")
         except ProaError as error:
             raise scheduler.failure(str(error)) from error
         finally:
@@ -303,7 +303,7 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
 def leads(scheduler: Child, port: int) -> bool:
     scheduler.check()
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=600) as answer:
             return b"\nproa_leader 1.0" in answer.read()
     except OSError:
         return False

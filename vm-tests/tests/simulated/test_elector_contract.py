@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import install, uninstall
 from proa.vm.support.child import Child
-from proa.vm.support.waiting import until
+from proa.vm.support.waiting import LIMIT, until
 
 pytestmark = pytest.mark.contract
-TERMS = LeaseTimings(lease=4.0, stop=2.8, renew=0.8, retry=0.5, request=1.2, settle=0.3)
-SLACK = 3.0
+TERMS = LeaseTimings(lease=8.0, stop=6.0, renew=0.8, retry=0.5, request=2.4, settle=0.3)
+"""A lease that runs out within a test, and that a busy machine can still renew."""
+LONG = dataclasses.replace(TERMS, lease=1800.0, stop=1200.0)
+"""A lease that does not."""
 """Seconds that a busy machine may need more."""
 LEASE = f"{paths.leases(NAMESPACE)}/{SCHEDULER}"
 HIGH = 2_000_000_000
@@ -50,6 +54,7 @@ def plane(policed: Path, cluster: ControlPlane) -> ControlPlane:
 
 
 Compete = Callable[..., LeaderElector]
+Start = Callable[..., Child]
 
 
 @pytest.fixture
@@ -57,10 +62,10 @@ def compete(policed: Path) -> Iterator[Compete]:
     """Start electors; they end with the test."""
     started: list[tuple[LeaderElector, Api]] = []
 
-    def start(**words: Any) -> LeaderElector:
-        half = TERMS.request / 2
+    def start(terms: LeaseTimings = TERMS, **words: Any) -> LeaderElector:
+        half = terms.request / 2
         api = Api(access.find(str(policed)), limits=Limits(connect=half, read=half))
-        made = LeaderElector(api, NAMESPACE, SCHEDULER, terms=TERMS, **words)
+        made = LeaderElector(api, NAMESPACE, SCHEDULER, terms=terms, **words)
         started.append((made, api))
         made.start()
         return made
@@ -71,7 +76,7 @@ def compete(policed: Path) -> Iterator[Compete]:
         api.close()
 
 
-def leads(*electors: LeaderElector, seconds: float = 15.0) -> LeaderElector:
+def leads(*electors: LeaderElector, seconds: float = LIMIT) -> LeaderElector:
     """The one that leads, once one does."""
     until(lambda: any(one.leading for one in electors), "one to lead", seconds)
     return next(one for one in electors if one.leading)
@@ -81,8 +86,13 @@ def lease(plane: ControlPlane) -> dict[str, Any]:
     return dict(plane.api.get(LEASE)["spec"])
 
 
+def renewed(plane: ControlPlane) -> datetime:
+    """When the lease was last renewed or taken."""
+    return datetime.fromisoformat(lease(plane)["renewTime"])
+
+
 def test_of_two_one_leads_and_the_other_follows_at_once(plane: ControlPlane, compete: Compete) -> None:
-    one, other = compete(), compete()
+    one, other = compete(LONG), compete(LONG)
     first = leads(one, other)
     second = other if first is one else one
     assert lease(plane)["holderIdentity"] == first.me
@@ -91,11 +101,9 @@ def test_of_two_one_leads_and_the_other_follows_at_once(plane: ControlPlane, com
     assert first.leading
     assert not second.leading
     assert second.holder == first.me
-    fence, began = first.fence, SYSTEM.monotonic()
+    fence = first.fence
     assert first.stop()
-    leads(second)
-    took = SYSTEM.monotonic() - began
-    assert took < TERMS.retry * 1.1 + TERMS.settle + SLACK < TERMS.lease + TERMS.settle
+    leads(second)  # the lease was given back: it would last much longer than anybody waits here
     assert second.fence == fence + 1
     second.stop()
     assert lease(plane).get("holderIdentity", "") == ""
@@ -105,7 +113,7 @@ def test_of_two_one_leads_and_the_other_follows_at_once(plane: ControlPlane, com
 def test_nobody_leads_twice_however_often_they_come_and_go(plane: ControlPlane, compete: Compete) -> None:
     fences: list[int] = []
     watching, both = threading.Event(), list[str]()
-    electors = [compete() for _ in range(3)]
+    electors = [compete(LONG) for _ in range(3)]
 
     def watch() -> None:
         while not watching.is_set():
@@ -124,7 +132,7 @@ def test_nobody_leads_twice_however_often_they_come_and_go(plane: ControlPlane, 
                 leader.resign()
             else:
                 leader.stop()
-                electors.append(compete())
+                electors.append(compete(LONG))
     finally:
         watching.set()
         thread.join()
@@ -152,7 +160,7 @@ def test_as_long_as_not_all_has_been_seen_nobody_leads(plane: ControlPlane, comp
 
 
 def test_a_leader_outlives_an_api_server_that_is_soon_back(plane: ControlPlane, compete: Compete) -> None:
-    one = compete()
+    one = compete(LONG)
     leads(one)
     fence = one.fence
     plane.pause_apiserver()
@@ -168,9 +176,8 @@ def test_a_leader_without_an_api_server_stops_by_itself(plane: ControlPlane, com
     first = leads(one, other)
     fence = first.fence
     plane.kill_apiserver()
-    began = SYSTEM.monotonic()
-    until(lambda: not first.leading, "the leader to stop")
-    assert SYSTEM.monotonic() - began <= TERMS.stop + 0.5 < TERMS.lease
+    SYSTEM.sleep(TERMS.stop)
+    assert not first.leading, "it goes by the clock, not by a thread that has its turn"
     plane.start_apiserver()
     assert leads(one, other).fence > fence
 
@@ -180,7 +187,7 @@ def test_a_lease_that_a_person_deletes_ends_a_term(plane: ControlPlane, compete:
     leads(one)
     fence = one.fence
     plane.api.delete(LEASE)
-    until(lambda: one.fence > fence, "another term", 15)
+    until(lambda: one.fence > fence, "another term")
     leads(one)
     assert lease(plane)["leaseTransitions"] == one.fence
 
@@ -201,11 +208,12 @@ from proa.scheduler.planning.actions import Cordon, Uncordon
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.report import source
 
-kubeconfig, namespace, name, folder = sys.argv[1:]
-half = 0.6
+kubeconfig, namespace, name, folder, timings = sys.argv[1:]
+terms = LeaseTimings(**json.loads(timings))
+half = terms.request / 2
 api = Api(access.find(kubeconfig), limits=Limits(connect=half, read=half))
 slow = Api(access.find(kubeconfig))
-elector = LeaderElector(api, namespace, name, terms=LeaseTimings(4.0, 2.8, 0.8, 0.5, 1.2, 0.3))
+elector = LeaderElector(api, namespace, name, terms=terms)
 
 
 @dataclass(frozen=True)
@@ -241,14 +249,23 @@ elector.stop()
 
 
 @pytest.fixture
-def process(policed: Path, tmp_path: Path) -> Iterator[Callable[[str], Child]]:
+def process(policed: Path, tmp_path: Path) -> Iterator[Start]:
     """Start an elector in a process of its own, that writes when it is told to."""
     started: list[Child] = []
 
-    def start(name: str) -> Child:
+    def start(name: str, terms: LeaseTimings = TERMS) -> Child:
         folder = tmp_path / name
         folder.mkdir()
-        words = [sys.executable, "-c", PROCESS, str(policed), NAMESPACE, SCHEDULER, str(folder)]
+        words = [
+            sys.executable,
+            "-c",
+            PROCESS,
+            str(policed),
+            NAMESPACE,
+            SCHEDULER,
+            str(folder),
+            json.dumps(dataclasses.asdict(terms)),
+        ]
         made = Child(name, words, tmp_path / f"{name}.log")
         made.start()
         started.append(made)
@@ -259,7 +276,7 @@ def process(policed: Path, tmp_path: Path) -> Iterator[Callable[[str], Child]]:
         one.kill()
 
 
-def told(child: Child, line: int, seconds: float = 20.0) -> dict[str, Any]:
+def told(child: Child, line: int, seconds: float = LIMIT) -> dict[str, Any]:
     """A line that a process has written."""
 
     def found() -> str:
@@ -273,17 +290,16 @@ def told(child: Child, line: int, seconds: float = 20.0) -> dict[str, Any]:
 
 
 def test_a_leader_that_was_paused_beyond_its_lease_is_fenced(
-    plane: ControlPlane, process: Callable[[str], Child], compete: Compete, tmp_path: Path
+    plane: ControlPlane, process: Start, compete: Compete, tmp_path: Path
 ) -> None:
     paused = process("paused")
     fence = told(paused, 0)["fence"]
     paused.pause()
     (tmp_path / "paused/write").touch()
-    began = SYSTEM.monotonic()
+    last = renewed(plane)
     next_one = compete()
     leads(next_one)
-    took = SYSTEM.monotonic() - began
-    assert TERMS.lease - TERMS.renew <= took <= TERMS.lease + TERMS.retry * 1.1 + TERMS.settle + SLACK
+    assert renewed(plane) - last >= timedelta(seconds=TERMS.lease), "the lease was still the other one's"
     assert next_one.fence == fence + 1
     paused.resume()
     said = told(paused, 1)
@@ -292,10 +308,8 @@ def test_a_leader_that_was_paused_beyond_its_lease_is_fenced(
     assert next_one.leading
 
 
-def test_a_leader_that_was_paused_for_a_moment_goes_on(
-    plane: ControlPlane, process: Callable[[str], Child], tmp_path: Path
-) -> None:
-    paused = process("paused")
+def test_a_leader_that_was_paused_for_a_moment_goes_on(plane: ControlPlane, process: Start, tmp_path: Path) -> None:
+    paused = process("paused", LONG)
     told(paused, 0)
     paused.pause()
     SYSTEM.sleep(0.5)
@@ -306,7 +320,7 @@ def test_a_leader_that_was_paused_for_a_moment_goes_on(
 
 
 def test_a_leader_that_is_killed_is_followed_after_its_lease(
-    plane: ControlPlane, process: Callable[[str], Child], compete: Compete
+    plane: ControlPlane, process: Start, compete: Compete
 ) -> None:
     killed = process("killed")
     fence = told(killed, 0)["fence"]
@@ -314,7 +328,7 @@ def test_a_leader_that_is_killed_is_followed_after_its_lease(
     SYSTEM.sleep(TERMS.renew)
     assert not next_one.leading
     killed.kill()
-    began = SYSTEM.monotonic()
+    last = renewed(plane)
     leads(next_one)
-    assert SYSTEM.monotonic() - began <= TERMS.lease + TERMS.retry * 1.1 + TERMS.settle + SLACK
+    assert renewed(plane) - last >= timedelta(seconds=TERMS.lease), "the lease was still the other one's"
     assert next_one.fence == fence + 1

@@ -171,7 +171,7 @@ def live_and_die(cluster: ControlPlane, reaper: Reaper, end: str) -> None:
             leader.turn.set()
             successor.begin()
             what = f"a death, or the end, after {reaper.cases[-1:]}"
-            until(lambda: leader.dead.is_set() or idle(cluster, leader.scheduler, end), what, 180)  # noqa: B023 -- at once
+            until(lambda: leader.dead.is_set() or idle(cluster, leader.scheduler, end), what)  # noqa: B023 -- at once
             if not leader.dead.is_set():
                 return
             cluster.api.patch(LEASE, {"spec": {"holderIdentity": None}}, MERGE)  # it need not be waited for

@@ -272,10 +272,10 @@ def test_there_and_back(person: Person, nodes: Callable[..., SimNodes], schedule
         return (found["observed"], found["phase"], found["release"]) == (True, "Complete", version)
 
     person("start", "workers", V2, "--offline", *QUICK)
-    until(lambda: complete(V2), "the first release everywhere", 90)
+    until(lambda: complete(V2), "the first release everywhere")
     assert {fleet.status(name).booted.release for name in fleet.machines} == {digest_of(V2)}  # type: ignore[union-attr]
     person("start", "workers", V3, "--offline")
-    until(lambda: complete(V3), "the second release everywhere", 90)
+    until(lambda: complete(V3), "the second release everywhere")
     told = person.json("status", "workers")
     assert told["versions"] == {"v3": 3}
     assert [one["reason"] for one in told["nodes"]] == ["UpToDate"] * 3
@@ -287,6 +287,6 @@ def test_there_and_back(person: Person, nodes: Callable[..., SimNodes], schedule
     assert "3 of 3 nodes are done" in person("plan", "workers").text
     boots = fleet.boots()
     assert V2 in person("rollback", "workers").text
-    until(lambda: complete(V2), "the first release everywhere again", 90)
+    until(lambda: complete(V2), "the first release everywhere again")
     assert {name: count - boots[name] for name, count in fleet.boots().items()} == dict.fromkeys(boots, 1)
     assert fleet.problems == []

@@ -336,7 +336,7 @@ def test_the_api_server_may_be_killed_at_any_time(cluster: ControlPlane, nodes: 
     cluster.start_apiserver()
     assert wait_done(cluster, 1)["phase"] == Phase.STAGED
     until(lambda: is_ready(cluster, "node-0001"), "the node to be back")
-    until(lambda: len(ready_pods(cluster, namespace)) == len(pods(cluster, namespace)) == 3, "the pods", 120)
+    until(lambda: len(ready_pods(cluster, namespace)) == len(pods(cluster, namespace)) == 3, "the pods")
     assert fleet.problems == []
 
 

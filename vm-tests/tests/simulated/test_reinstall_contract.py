@@ -47,14 +47,14 @@ def test_nodes_follow_a_scheduler_that_knows_nothing(
         for target in ("v2", "v3"):  # each time another leader, with a higher fence
             scheduler.start()
             start(cluster, release(target))
-            until(lambda target=target: all_run(release(target)), f"{target} everywhere", 90)  # type: ignore[misc]
+            until(lambda target=target: all_run(release(target)), f"{target} everywhere")  # type: ignore[misc]
             scheduler.stop()
         before = fence()
         for path in (named(OS_ROLLOUTS, "workers"), *(named(NODE_OSES, name) for name in fleet.machines), LEASE):
             cluster.api.delete(path)
         scheduler.start()
         start(cluster, release("v4"))
-        until(lambda: all_run(release("v4")), "v4 everywhere", 90)
+        until(lambda: all_run(release("v4")), "v4 everywhere")
         assert fence() > before
     finally:
         scheduler.kill()

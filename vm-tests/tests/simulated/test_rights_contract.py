@@ -109,7 +109,7 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
                 control_plane.api.delete(path, gracePeriodSeconds=0)
         for namespace in (NAMESPACE, PROXY_NAMESPACE):
             path = f"/api/v1/namespaces/{namespace}"
-            until(lambda path=path: control_plane.api.find(path) is None, f"{namespace} to go", 60)  # type: ignore[misc]
+            until(lambda path=path: control_plane.api.find(path) is None, f"{namespace} to go")  # type: ignore[misc]
 
 
 def prepare(plane: ControlPlane, wanted: list[Object]) -> None:

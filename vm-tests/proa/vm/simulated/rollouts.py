@@ -15,7 +15,7 @@ from proa.vm.kube.api import MERGE, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.kube.follow import DELETED, LISTED, Follower
 from proa.vm.simulated.releases import release
-from proa.vm.support.waiting import until
+from proa.vm.support.waiting import LIMIT, until
 
 NEW: Final = release("v2")
 QUICK: Final[Object] = {
@@ -45,7 +45,7 @@ def status(cluster: ControlPlane, name: str = "workers") -> Object:
     return found
 
 
-def wait_phase(cluster: ControlPlane, phase: str, name: str = "workers", seconds: float = 60.0) -> Object:
+def wait_phase(cluster: ControlPlane, phase: str, name: str = "workers", seconds: float = LIMIT) -> Object:
     """Wait until a rollout has come to a phase; its status then.
 
     Raises:

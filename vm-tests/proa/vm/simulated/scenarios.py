@@ -26,6 +26,7 @@ from proa.vm.simulated.machine import Shape
 from proa.vm.simulated.nodes import SimNodes, run
 from proa.vm.simulated.rollouts import NEW, Witness, wait_phase
 from proa.vm.simulated.scheduler import NAMESPACE, Scheduler
+from proa.vm.support.waiting import LIMIT
 
 _LABEL: Final = "test.proa.dev/case"
 _END_SECONDS: Final = 10.0
@@ -89,7 +90,7 @@ class Scenarios:
         """Change the rollout."""
         rollouts.change(self.cluster, self.rollout, **spec)
 
-    def wait(self, phase: str, seconds: float = 30.0) -> Object:
+    def wait(self, phase: str, seconds: float = LIMIT) -> Object:
         """Wait until the rollout has come to a phase; its status then."""
         return wait_phase(self.cluster, phase, self.rollout, seconds)
 

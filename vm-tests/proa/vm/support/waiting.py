@@ -9,9 +9,11 @@ from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 
 T = TypeVar("T")
 _PAUSE: Final = 0.05
+LIMIT: Final = 600.0
+"""Seconds after which something hangs: no promise, and enough for a machine that is busy with other things."""
 
 
-def until(ask: Callable[[], T | None], what: str, seconds: float = 60.0, *, clock: Clock = SYSTEM) -> T:
+def until(ask: Callable[[], T | None], what: str, seconds: float = LIMIT, *, clock: Clock = SYSTEM) -> T:
     """Ask until the answer is neither false, empty nor none; that answer.
 
     Args:
