@@ -100,7 +100,7 @@ def metrics_page() -> str:
 
 def policies_page() -> str:
     """What the admission policies refuse: a part of docs/reference/nodeos.md."""
-    found = [one for one in render.part("policies", Settings()) if one["kind"] == "ValidatingAdmissionPolicy"]
+    found = [one for one in render.part("policies.yaml", Settings()) if one["kind"] == "ValidatingAdmissionPolicy"]
     rows = [
         [code(one["metadata"]["name"]), code(one["spec"]["matchConditions"][0]["expression"]), rule["message"]]
         for one in found

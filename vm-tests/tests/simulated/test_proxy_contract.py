@@ -50,8 +50,8 @@ def documents() -> list[Object]:
         "containers": [{"name": "proxy", "image": "registry.test/proxy"}],
     }
     return [
-        *(one for one in render.part("rights", settings) if one["metadata"]["name"] == ACCOUNT),
-        *(one for one in render.part("policies", settings) if one["metadata"]["name"] == OWN_STATUS),
+        *(one for one in render.part("rights.yaml", settings) if one["metadata"]["name"] == ACCOUNT),
+        *(one for one in render.part("policies.yaml", settings) if one["metadata"]["name"] == OWN_STATUS),
         {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": pod},
     ]
 

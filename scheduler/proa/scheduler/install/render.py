@@ -16,15 +16,14 @@ import yaml  # type: ignore[import-untyped]  # it has no types
 
 from proa.core.orders.client import SOCKET
 from proa.core.schema.model import Report, field
-from proa.scheduler.install import render
 from proa.scheduler.install.names import PORT
 from proa.scheduler.install.resources import PROXY, SCHEDULER
 from proa.scheduler.install.settings import GROUP, Settings, check
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 
-PARTS: Final = ("namespaces", "rights", "policies", "workloads")
-"""In the order in which they can be applied."""
+PARTS: Final = ("namespaces.yaml", "rights.yaml", "policies.yaml", "workloads.yaml")
+"""The files, in the order in which they can be applied. By these names the image knows that it needs them."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def documents(settings: Settings) -> list[Object]:
     check(settings)
     return [
         *(resource.definition for resource in RESOURCES.values()),
-        *(item for name in render.PARTS for item in render.part(name, settings)),
+        *(item for name in PARTS for item in part(name, settings)),
     ]
 
 
@@ -60,7 +59,7 @@ def part(name: str, settings: Settings) -> list[Object]:
         name: One of :data:`PARTS`.
         settings: What is chosen; it was checked.
     """
-    template = Template(package.files(__package__).joinpath(f"{name}.yaml").read_text())
+    template = Template(package.files(__package__).joinpath(name).read_text())
     text = template.substitute(
         namespace=settings.namespace,
         proxy_namespace=settings.proxy_namespace,

@@ -38,7 +38,7 @@ def install(cluster: ControlPlane) -> None:
     settings = Settings()
     cluster.namespace(NAMESPACE)
     cluster.namespace(settings.proxy_namespace)
-    cluster.apply([*render.part("rights", settings), *render.part("policies", settings)])
+    cluster.apply([*render.part("rights.yaml", settings), *render.part("policies.yaml", settings)])
 
 
 class Scenarios:
