@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -17,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from proa.builder.steps.packages import NEEDED
-from proa.core import VERSION
 from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
+from proa.vm.support.figures import BenchRow, write
 
 OUT = Path("build/bench/build.json")
 BIN = Path(sys.executable).parent
@@ -28,18 +27,9 @@ PACKAGES = [*NEEDED, "linux-image-amd64", "openssh-server", "systemd-resolved", 
 Row = dict[str, Any]
 
 
-def row(figure: str, value: float, floor: float | None = None, goal: str = "") -> Row:
+def row(figure: str, value: float, floor: float | None = None, goal: str = "") -> BenchRow:
     """A row of the table; ``floor`` is what the peer took in the same run, in the same unit."""
-    ratio = round(value / floor, 2) if floor else None
-    return {
-        "figure": figure,
-        "value": round(value, 1),
-        "unit": "s",
-        "floor": floor,
-        "ratio": ratio,
-        "goal": goal,
-        "ok": True,
-    }
+    return BenchRow(figure, round(value, 1), "s", floor, round(value / floor, 2) if floor else None, goal, ok=True)
 
 
 def build(work: Path, out: str, version: str) -> tuple[float, dict[str, Any]]:
@@ -90,12 +80,9 @@ def main() -> None:
         rows += [row(f"  {step['name']}", step["seconds"]) for step in first["steps"]]
         rows += [row("the same again", repeated, peer), row("the next version", next_version, peer)]
     for item in rows:
-        floor = f"{item['floor']:8.1f} {item['ratio']:6.2f}" if item["floor"] else ""
-        print(f"{item['figure']:<44} {item['value']:8.1f} s {floor}")
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"cpus": os.cpu_count(), "platform": platform.platform()}
-    document = {"schema": "proa.bench/v1", "proa": VERSION, "machine": machine, "rows": rows}
-    OUT.write_text(json.dumps(document, indent=2) + "\n")
+        floor = f"{item.floor:8.1f} {item.ratio:6.2f}" if item.floor else ""
+        print(f"{item.figure:<44} {item.value:8.1f} s {floor}")
+    write(OUT, rows)
     print(f"written: {OUT}")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -24,7 +23,6 @@ from typing import Any, Final
 
 from proa.agent.testing import synthetic
 from proa.agent.testing.synthetic import Recipe
-from proa.core import VERSION
 from proa.core.artifact.release_artifact import copy_release
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
@@ -37,6 +35,7 @@ from proa.partition.boot.bootstate import initial
 from proa.partition.boot.statefile import make_state_image
 from proa.partition.disk.layout import Layout, Request, Sizes, plan
 from proa.partition.disk.table import write_table
+from proa.vm.support.figures import BenchRow, write
 from proa.vm.support.registry import LocalRegistry
 
 OUT: Final = Path("build/bench/install.json")
@@ -216,19 +215,10 @@ def _prepare_rauc(bench: Bench, devices: list[str]) -> None:
     (work / "rauc.conf").write_text(RAUC_CONFIG.format(work=work, one=devices[0], two=devices[1]))
 
 
-def row(figure: str, value: float, unit: str, floor: float | None = None, goal: str = "", ok: bool = True) -> Row:
+def row(figure: str, value: float, unit: str, floor: float | None = None, goal: str = "", ok: bool = True) -> BenchRow:
     """A row of the table; ``floor`` is the peer or the limit of the same run."""
     ratio = round(value / floor, 2) if floor else None
-    shown = None if floor is None else round(floor, 2)
-    return {
-        "figure": figure,
-        "value": round(value, 2),
-        "unit": unit,
-        "floor": shown,
-        "ratio": ratio,
-        "goal": goal,
-        "ok": ok,
-    }
+    return BenchRow(figure, round(value, 2), unit, None if floor is None else round(floor, 2), ratio, goal, ok)
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -250,7 +240,7 @@ def measure(bench: Bench) -> list[Row]:
 
 def rows_of(
     bench: Bench, floors: list[float], installs: list[Row], peers: list[tuple[float, float]], four: Row
-) -> list[Row]:
+) -> list[BenchRow]:
     """The table."""
     floor = statistics.median(floors)
     wall = statistics.median(one["wall"] for one in installs)
@@ -281,14 +271,10 @@ def main() -> None:
         rows = measure(Bench(Path(name), given.size, given.rounds))
     print(f"{'':<44} {'value':>8}     {'floor':>8} {'ratio':>6}  goal")
     for one in rows:
-        floor = f"{one['floor']:8.2f} {one['ratio']:6.2f}" if one["floor"] else " " * 15
-        mark = "" if not one["goal"] else f"{one['goal']}: {'yes' if one['ok'] else 'NO'}"
-        print(f"{one['figure']:<44} {one['value']:8.2f} {one['unit']:<3} {floor}  {mark}".rstrip())
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    load = [round(value, 1) for value in os.getloadavg()]
-    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
-    document = {"schema": "proa.bench/v1", "proa": VERSION, "machine": machine, "rows": rows}
-    OUT.write_text(json.dumps(document, indent=2) + "\n")
+        floor = f"{one.floor:8.2f} {one.ratio:6.2f}" if one.floor else " " * 15
+        mark = "" if not one.goal else f"{one.goal}: {'yes' if one.ok else 'NO'}"
+        print(f"{one.figure:<44} {one.value:8.2f} {one.unit:<3} {floor}  {mark}".rstrip())
+    write(OUT, rows)
     print(f"written: {OUT}")
 
 

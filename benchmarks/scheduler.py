@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
-import platform
 import re
 import statistics
 import sys
@@ -26,7 +24,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from proa.core import VERSION
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document
 from proa.scheduler.install.names import SCHEDULER
@@ -48,7 +45,7 @@ from proa.vm.simulated.fill import Filling, seed
 from proa.vm.simulated.installed import USER, install
 from proa.vm.simulated.releases import release
 from proa.vm.support.child import Child
-from proa.vm.support.figures import Figure, lines, missed
+from proa.vm.support.figures import Figure, lines, missed, write
 from proa.vm.support.ports import free_ports
 from proa.vm.support.waiting import until
 
@@ -409,24 +406,10 @@ def main() -> None:
                 rows += measure(Path(name))
     print("\n".join(lines(rows)))
     if not given.only:
-        _write(rows)
+        write(OUT, (one.row for one in rows))
+        print(f"written: {OUT}")
     if given.check and (bad := missed(rows)):
         sys.exit("goals that are missed:\n  " + "\n  ".join(bad))
-
-
-def _write(rows: Sequence[Figure]) -> None:
-    """Write the JSON."""
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    load = [round(value, 1) for value in os.getloadavg()]
-    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
-    whole = {
-        "schema": "proa.bench/v1",
-        "proa": VERSION,
-        "machine": machine,
-        "rows": [one.document for one in rows],
-    }
-    OUT.write_text(json.dumps(whole, indent=2) + "\n")
-    print(f"written: {OUT}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``make docs``: writes ``docs/reference``, and the wire types into the order socket's description, from the code.
+"""``make docs``: writes ``docs/reference`` from the code.
 
 ``--check`` names what is out of date.
 """
@@ -16,9 +16,9 @@ from making.cluster import metrics_page, object_page, reasons_page
 from making.commands import commands
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
-from making.orders import orders
 
-from proa.agent.orders.routes import OPENAPI
+from proa.agent.api import routes as agent_api
+from proa.agent.orders import routes as order_api
 from proa.builder.config import reference as settings
 from proa.core.runtime.errors import Code
 from proa.partition.boot.reference import reference as boot_state
@@ -57,6 +57,10 @@ def bad_signs() -> str:
     )
 
 
+def _text(document: Mapping[str, object]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "agent-states.md": agent_states,
     "bad-signs.md": bad_signs,
@@ -71,13 +75,15 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reasons.md": reasons_page,
     "release.md": release_page,
     "settings.md": settings.page,
-    "proa.toml.schema.json": lambda: json.dumps(settings.schema(), indent=1) + "\n",
+    "openapi-agent.json": lambda: _text(agent_api.description()),
+    "openapi-orders.json": lambda: _text(order_api.description()),
+    "proa.toml.schema.json": lambda: _text(settings.schema()),
 }
 
 
 def everything() -> dict[Path, str]:
     """Every generated file with its content."""
-    pages = {FOLDER / name: make() for name, make in PAGES.items()} | {OPENAPI.resolve(): orders()}
+    pages = {FOLDER / name: make() for name, make in PAGES.items()}
     return pages | {FOLDER / "schemas" / name: text for name, text in schemas.files().items()}
 
 

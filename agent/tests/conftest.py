@@ -83,7 +83,7 @@ def digests(world: World, release2: str) -> dict[str, str]:
 def site(node: Node, world: World, release2: str, systemctl: Systemctl, digests: dict[str, str]) -> Site:
     for reference in digests:
         if not digests[reference]:
-            digests[reference] = plan_only(node.context, InstallOrder(reference))["release"]["manifest"]
+            digests[reference] = plan_only(node.context, InstallOrder(reference)).release.manifest
     node.know(release2)
     node.reconcile()
     new, factory = digests.values()

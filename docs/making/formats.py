@@ -6,10 +6,10 @@ from making.markdown import code, page, table
 from making.schemas import rows
 
 from proa.builder.config.settings import Disk as DiskSettings
-from proa.core.artifact import schemas
 from proa.core.release import document as release
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.json_text import MAX_DOCUMENT
+from proa.core.schema.json_schema import json_schema
 from proa.core.signing import bundle, trust
 from proa.partition.boot.statefile import STATE_SIZE
 from proa.partition.disk import layout
@@ -87,14 +87,9 @@ def release_page() -> str:
         ["layer", "media type", "what"],
         [[name, code(kind), _BLOBS[name]] for name, kind in release.MEDIA_TYPES.items()],
     )
-    document = dict(
-        schemas.RELEASE,
-        properties={
-            name: value
-            for name, value in schemas.RELEASE["properties"].items()
-            if name not in ("proa", "reference", "digest", "packages")
-        },
-    )
+    whole = json_schema(release.Release)
+    added = ("proa", "reference", "digest", "packages")
+    document = whole | {"properties": {key: one for key, one in whole["properties"].items() if key not in added}}
     return page(
         "Release",
         _WHAT,
@@ -111,5 +106,5 @@ def release_page() -> str:
         "## Trust",
         f"A node believes the keys in `{trust.FOLDER}` (`*.pub`, PEM), which verity protects. What else must hold"
         f" stands in `trust.json` beside them, and in `{trust.LOCAL}`, which can only tighten:",
-        table(["field", "type", "what"], rows(schemas.TRUST)),
+        table(["field", "type", "what"], rows(json_schema(trust.TrustFile))),
     )

@@ -5,22 +5,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from making.markdown import code, page, table
 
-from proa.core.artifact.schemas import DIALECT, Schema
+import proa
 from proa.core.runtime import events
+from proa.core.runtime.fields import Document
+from proa.core.schema.json_schema import DIALECT, Schema, json_schema
 
-_MODULES = (
-    "proa.core.artifact.schemas",
-    "proa.builder.cli.schemas",
-    "proa.partition.cli.schemas",
-    "proa.agent.api.schemas",
-    "proa.scheduler.report.reports",
-    "proa.vm.cli.schemas",
-)
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)
 _INTRODUCTION = """\
 What the commands print with `--json`, and what they leave in files. Every document of a command has `schema` and `proa`
@@ -28,14 +23,23 @@ What the commands print with `--json`, and what they leave in files. Every docum
 key means never changes under the same schema name. The schemas themselves (JSON Schema, draft 2020-12) are in
 [schemas/](schemas); that of `proa.toml`, for editors, is [proa.toml.schema.json](proa.toml.schema.json). The agent's
 API and its [order socket](../explanation/orders.md) are described by OpenAPI documents of their own,
-[the API](../../agent/proa/agent/api/openapi.json) and [orders](../../agent/proa/agent/orders/openapi.json), which they
-also serve at `/v1/openapi.json`."""
+[the API](openapi-agent.json) and [orders](openapi-orders.json), which they also serve at `/v1/openapi.json`."""
 
 
 def every_schema() -> dict[str, Schema]:
-    """All schemas by name, in order."""
-    tables: list[Mapping[str, Schema]] = [importlib.import_module(one).SCHEMAS for one in _MODULES]
-    return dict(sorted((name, schema) for found in tables for name, schema in found.items()))
+    """All schemas by name, in order: of every document that a class of the packages is."""
+    for module in pkgutil.walk_packages(proa.__path__, "proa."):
+        importlib.import_module(module.name)
+    return {name: json_schema(cls) for name, cls in sorted(_documents(Document).items())}
+
+
+def _documents(base: type[Document]) -> dict[str, type[Document]]:
+    """Name to class: the one that others of the same name are below of."""
+    found: dict[str, type[Document]] = {}
+    for cls in base.__subclasses__():
+        ours = {cls.SCHEMA: cls} if cls.SCHEMA and cls.__module__.startswith("proa.") else {}
+        found = _documents(cls) | found | ours
+    return found
 
 
 def files() -> dict[str, str]:

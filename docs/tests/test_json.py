@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,47 +14,43 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.agent.api import schemas as agent_schemas
 from proa.agent.cli.main import cli as agent_command
 from proa.agent.testing import synthetic
 from proa.builder.build import pipeline
 from proa.builder.build.pipeline import Order
-from proa.builder.cli import schemas as builder_schemas
 from proa.builder.cli.main import cli as build_command
 from proa.builder.config.loading import load
 from proa.builder.engine.cache import Cache
 from proa.builder.engine.context import Context
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
-from proa.core.artifact import schemas as core_schemas
-from proa.core.artifact.schemas import Schema, closed
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.events import SILENT
 from proa.core.runtime.process import run
+from proa.core.schema.json_schema import Schema, closed
+from proa.core.schema.model import document
 from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
-from proa.partition.cli import schemas as partition_schemas
 from proa.partition.cli.main import disk_command
-from proa.scheduler.report import reports as scheduler_reports
-from proa.vm.cli import schemas as vm_schemas
+from proa.vm.cluster.story import ProofReport
 from proa.vm.machine.accel import TCG, Probe, Verdict
-from proa.vm.support.report import Story
+from proa.vm.node.rehearse import RehearsalPlan, RehearsalReport
+from proa.vm.support.report import DemoReport, Story
 from upkeep.summary import Case, Result, summary
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))
+from making import schemas  # noqa: E402 -- docs is no package that is installed
+
 MIB = 1 << 20
-SCHEMAS: Mapping[str, Schema] = {
-    name: schema
-    for module in (core_schemas, partition_schemas, builder_schemas, agent_schemas, scheduler_reports, vm_schemas)
-    for name, schema in module.SCHEMAS.items()
-}
+SCHEMAS: Mapping[str, Schema] = schemas.every_schema()
 
 
-def validate(document: dict[str, Any], name: str = "") -> dict[str, Any]:
+def validate(told: dict[str, Any], name: str = "") -> dict[str, Any]:
     """The document, which must be what its schema says, and nothing more."""
-    assert document["schema"] == (name or document["schema"])
-    jsonschema.Draft202012Validator(closed(dict(SCHEMAS[document["schema"]]))).validate(document)
-    return document
+    assert told["schema"] == (name or told["schema"])
+    jsonschema.Draft202012Validator(closed(dict(SCHEMAS[told["schema"]]))).validate(told)
+    return told
 
 
 def say(command: click.Command, *words: object, status: int = 0) -> dict[str, Any]:
@@ -135,9 +132,8 @@ def test_a_build(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Fake(RELEASE.name, "release.json", {"blobs": blobs} | sizes, release),
     )
     order = Order(load(path), tmp_path / "out", None, Cache(tmp_path / "cache"), SILENT, steps)
-    say_plan = {"schema": "proa.build-plan/v1", "proa": "0"} | pipeline.plan(order)
-    validate(say_plan)
-    validate(pipeline.build(order), "proa.build/v1")
+    validate(document(pipeline.plan(order)), "proa.build-plan/v1")
+    validate(document(pipeline.build(order)), "proa.build/v1")
     validate(json.loads((tmp_path / "out" / "build.json").read_text()), "proa.build/v1")
 
 
@@ -146,8 +142,8 @@ def test_a_release(release: Path, tmp_path: Path) -> None:
     say(build_command, "push", tmp_path, f"oci:{tmp_path / 'copy'}:1")
     say(build_command, "push", "--dry-run", tmp_path, f"oci:{tmp_path / 'copy'}:1")
     said = say(build_command, "inspect", f"oci:{tmp_path / 'copy'}")
-    document = {name: value for name, value in said.items() if name not in ("proa", "reference", "digest", "packages")}
-    validate(document, "proa.release/v1")
+    alone = {name: value for name, value in said.items() if name not in ("proa", "reference", "digest", "packages")}
+    validate(alone, "proa.release/v1")
 
 
 def test_disk_and_agent(release: Path, key: PrivateKey, tmp_path: Path) -> None:
@@ -185,19 +181,19 @@ def test_tiers_of_tests() -> None:
 
 def test_virtual_machines() -> None:
     verdict = Verdict(TCG, (Probe("kvm", False, 0.0, "no device"), Probe("tcg", True, 0.5, "")))
-    validate({"schema": "proa.accel/v1", "proa": "0", "factor": 1.5} | verdict.document())
-    story = Story("proa.demo/v1", "A demo")
+    validate(document(verdict.report(1.5)))
+    story = Story(DemoReport, "A demo")
     with story.step("one") as step:
         step.details["slots"] = "a: 1 good"
     with pytest.raises(ProaError), story.step("two"):
         raise ProaError(Code.TIMEOUT)
     validate(story.document())
-    story.schema = "proa.rehearsal/v1"
+    story.kind = RehearsalReport
     validate(story.document(old="old", new="new", secure_boot=True, breaks=["panic"]))
-    story.schema = "proa.proof/v1"
+    story.kind = ProofReport
     failed = [{"at": 2.5, "node": "node-1", "why": "refused"}]
     probes = {"answers": 9, "failures": 1, "slowest": 0.1, "by_node": {"node-1": 9}, "failed": failed}
     memory = {"memory": 1024, "memory_of_kernel": {"node-1": 970}, "memory_used": {"node-1": 450}}
     timeline = {"node-1": [{"at": 1.5, "what": "a:1.0.0 committed Idle"}]}
     validate(story.document(nodes=1, **memory, probes=probes, timeline=timeline))
-    validate({"schema": "proa.rehearsal-plan/v1", "proa": "0", "old": "old", "new": "new", "breaks": ["panic"]})
+    validate(document(RehearsalPlan("old", "new", ("panic",))))

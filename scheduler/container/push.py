@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from proa.builder.cli.main import registry_options
-from proa.core.oci.access import Access
+from proa.core.oci.options import access, registry_options
 from proa.core.oci.reference import Reference, parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.source import Payload, Target, read_descriptor
@@ -42,10 +41,10 @@ def push(folder: Path, target: Target) -> str:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.argument("target", metavar="REF")
 @registry_options
-def cli(folder: Path, target: str, **access: Any) -> None:
+def cli(folder: Path, target: str, **reach: Any) -> None:
     """Push the image that lies in FOLDER; prints REF@sha256:..."""
     where = parse(target)
-    with open_target(where, Access(**access)) as registry:
+    with open_target(where, access(reach)) as registry:
         digest = push(folder, registry)
     click.echo(str(where.pinned(digest)))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from proa.core import VERSION
+from proa.core.schema.model import document
+from proa.vm.support.tiers import SlowCase, TierReport, TiersReport
 
-SCHEMA: Final = "proa.test/v1"
 SLOWEST: Final = 20
 """How many tests are named."""
 
@@ -87,31 +87,30 @@ def summary(results: Iterable[Result], seconds: float, *, interrupted: bool = Fa
         seconds: How long all of it took; less than the sum where tiers ran at the same time.
         interrupted: Whether it was ended early.
     """
-    told = list(results)
-    every = [(result.name, case) for result in told for case in result.cases]
+    ran = list(results)
+    every = [(result.name, case) for result in ran for case in result.cases]
     slowest = sorted(every, key=lambda one: one[1].seconds, reverse=True)[:SLOWEST]
-    return {
-        "schema": SCHEMA,
-        "proa": VERSION,
-        "ok": not interrupted and all(result.ok for result in told),
-        "interrupted": interrupted,
-        "seconds": round(seconds, 1),
-        "tiers": [_tier(result) for result in told],
-        "slowest": [{"tier": tier, "name": case.name, "seconds": round(case.seconds, 1)} for tier, case in slowest],
-    }
+    report = TiersReport(
+        ok=not interrupted and all(result.ok for result in ran),
+        interrupted=interrupted,
+        seconds=round(seconds, 1),
+        tiers=tuple(_tier(result) for result in ran),
+        slowest=tuple(SlowCase(tier, case.name, round(case.seconds, 1)) for tier, case in slowest),
+    )
+    return document(report)
 
 
-def _tier(result: Result) -> dict[str, Any]:
+def _tier(result: Result) -> TierReport:
     spent = {"seconds": round(result.seconds, 1), "cpu_seconds": round(result.cpu_seconds, 1)}
-    return {"name": result.name, "ok": result.ok} | result.outcomes() | spent
+    return TierReport(result.name, result.ok, **result.outcomes(), **spent)
 
 
-def table(document: Mapping[str, Any]) -> Iterator[str]:
+def table(told: Mapping[str, Any]) -> Iterator[str]:
     """The document as lines for a person."""
-    for one in document["tiers"]:
+    for one in told["tiers"]:
         verdict = "passed" if one["ok"] else "FAILED"
         counts = f"{one['passed']} passed, {one['failed']} failed, {one['skipped']} skipped"
         yield f"  {one['name']:<9} {verdict}  {one['seconds']:6.0f} s  {one['cpu_seconds']:6.0f} s of CPU  {counts}"
-    if document["slowest"]:
+    if told["slowest"]:
         yield "  The slowest:"
-    yield from (f"  {one['seconds']:6.0f} s  {one['tier']:<9} {one['name']}" for one in document["slowest"])
+    yield from (f"  {one['seconds']:6.0f} s  {one['tier']:<9} {one['name']}" for one in told["slowest"])

@@ -1,4 +1,4 @@
-"""The local API over a real socket, every answer held against ``openapi.json``."""
+"""The local API over a real socket, every answer held against its description, which it serves too."""
 
 from __future__ import annotations
 
@@ -19,29 +19,34 @@ from openapi_spec_validator import validate
 from proa.agent.api.client import Client
 from proa.agent.api.jobs import KEPT, EventLog, Job, Jobs
 from proa.agent.api.listen import Peer, listen, peer
-from proa.agent.api.routes import routes
-from proa.agent.api.server import MAX_BODY, MAX_CALLERS, OPENAPI, Answer, ApiServer, Gate
+from proa.agent.api.routes import description, routes
+from proa.agent.api.server import MAX_BODY, MAX_CALLERS, Answer, ApiServer, Gate
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.reports import StartedJob, Status
 from proa.agent.node.states import NodeState, SlotState
 from proa.agent.testing.node import Node
+from proa.agent.testing.raw_api import RawApi
 from proa.agent.testing.systemctl import Systemctl
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note, Progress, Recorder
+from proa.core.schema.json_schema import closed
+from proa.core.schema.model import Report
 from proa.partition.boot.bootstate import Slot
 
-SPEC: dict[str, Any] = json.loads(OPENAPI.read_bytes())
+Served = tuple[Node, RawApi]
+SPEC: dict[str, Any] = json.loads(json.dumps(description()))
 
 
 def check(name: str, document: Any) -> None:
     """A document is of a schema of the specification."""
-    schema = {"$ref": f"#/components/schemas/{name}", "components": SPEC["components"]}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": closed(SPEC["components"])}
     jsonschema.Draft202012Validator(schema).validate(document)
 
 
 @pytest.fixture
-def served(node: Node, systemctl: Systemctl) -> Iterator[tuple[Node, Client]]:
+def served(node: Node, systemctl: Systemctl) -> Iterator[Served]:
     """A daemon that serves, and a client of it."""
     daemon = Daemon(node.context, allowed=frozenset({os.getuid()}))
     thread = threading.Thread(target=daemon.run)
@@ -50,7 +55,7 @@ def served(node: Node, systemctl: Systemctl) -> Iterator[tuple[Node, Client]]:
     thread.start()
     assert ready.wait(300)
     try:
-        yield node, Client(node.paths.socket)
+        yield node, RawApi(node.paths.socket)
     finally:
         daemon.context.cancel.ask()
         thread.join(300)
@@ -69,9 +74,6 @@ class Ready(Notifier):
             self.ready.set()  # type: ignore[attr-defined]  # set above: the class is frozen
 
 
-Served = tuple[Node, Client]
-
-
 def test_the_specification_is_one() -> None:
     validate(SPEC)
 
@@ -87,6 +89,10 @@ def test_every_route_is_in_the_specification(node: Node) -> None:
     assert served == {(method, path) for path, methods in SPEC["paths"].items() for method in methods}
 
 
+def test_it_serves_its_description(served: Served) -> None:
+    assert served[1].get("/v1/openapi.json") == SPEC
+
+
 def test_status(served: Served) -> None:
     _, client = served
     document = client.get("/v1/status")
@@ -98,7 +104,7 @@ def test_status(served: Served) -> None:
 def test_an_install_by_order(served: Served, release2: str) -> None:
     node, client = served
     job = client.post("/v1/install", {"reference": release2, "activate": True, "tries": 1})
-    check("Job", job)
+    check("StartedJob", job)
     events = Recorder()
     result = client.follow(job, events)
     assert result["slot"] == "b"
@@ -108,7 +114,7 @@ def test_an_install_by_order(served: Served, release2: str) -> None:
         check("Event", event)
 
 
-def take(client: Client, since: int) -> list[dict[str, Any]]:
+def take(client: RawApi, since: int) -> list[dict[str, Any]]:
     """The events up to the end of a job."""
     found = []
     for event in client.events(since):
@@ -202,7 +208,7 @@ def raw(path: Path, request: bytes) -> tuple[int, dict[str, Any]]:
 def test_f4_f7_requests_of_any_kind(served: Served, request_: bytes, status: int) -> None:
     found, document = raw(served[0].paths.socket, request_)
     assert found == status
-    check("Error", document)
+    check("ErrorReport", document)
 
 
 def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
@@ -213,7 +219,7 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
     thread.start()
     try:
         with pytest.raises(ProaError) as caught:
-            Client(path).get("/v1/status")
+            RawApi(path).get("/v1/status")
         assert caught.value.code is Code.NOT_ALLOWED
     finally:
         server.stop()
@@ -222,7 +228,9 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
 
 def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    server = ApiServer(listen(path), {("GET", "/x"): lambda _: Answer("proa.x/v1", {})}, Gate(frozenset({os.getuid()})))
+    server = ApiServer(
+        listen(path), {("GET", "/x"): lambda _: Answer({"schema": "proa.x/v1"})}, Gate(frozenset({os.getuid()}))
+    )
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:
@@ -230,12 +238,12 @@ def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
             for _ in range(MAX_CALLERS):
                 waiting.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
             with pytest.raises(ProaError) as caught:
-                Client(path).get("/x")
+                RawApi(path).get("/x")
             assert caught.value.code is Code.DEVICE
         answer: dict[str, Any] = {}
         while not answer:  # their threads end once they have gone
             with suppress(ProaError):
-                answer = Client(path).get("/x")
+                answer = RawApi(path).get("/x")
         assert answer["schema"] == "proa.x/v1"
     finally:
         server.stop()
@@ -248,7 +256,7 @@ def test_who_may_not_even_call_is_told_so(tmp_path: Path) -> None:
     folder.mkdir()
     client = Client(folder / "socket")
     with listen(folder / "socket"), as_nobody(folder):
-        for ask in (lambda: client.is_running, lambda: client.get("/v1/status")):
+        for ask in (lambda: client.is_running, lambda: RawApi(folder / "socket").get("/v1/status")):
             with pytest.raises(ProaError) as caught:
                 ask()
             assert (caught.value.code, caught.value.exit) == (Code.NOT_ALLOWED, Exit.REFUSED)
@@ -291,7 +299,7 @@ def test_a_client_without_a_daemon(tmp_path: Path) -> None:
     client = Client(tmp_path / "none")
     assert not client.is_running
     with pytest.raises(ProaError) as caught:
-        client.get("/v1/status")
+        client.get(Status, "/v1/status")
     assert caught.value.code is Code.DEVICE
 
 
@@ -323,28 +331,28 @@ class TestJobs:
         log, go, running = EventLog(), threading.Event(), threading.Event()
         jobs = Jobs(log)
 
-        def wait(job: Job) -> dict[str, Any]:
+        def wait(job: Job) -> Report:
             running.set()
             go.wait(300)
-            return {"done": True}
+            return StartedJob(9)
 
         first = jobs.start("install", wait)
         assert running.wait(300)
         with pytest.raises(ProaError) as caught:
-            jobs.start("scrub", lambda _: {})
+            jobs.start("scrub", lambda _: StartedJob(9))
         assert caught.value.code is Code.BUSY
         progress = jobs.progress()
         assert progress is not None
-        assert progress["verb"] == "install"
+        assert progress.verb == "install"
         go.set()
-        assert finished(log, first)["result"] == {"done": True}
+        assert finished(log, first)["result"]["job"] == 9
         assert jobs.progress() is None
 
     def test_it_is_cancelled(self) -> None:
         log = EventLog()
         jobs = Jobs(log)
 
-        def until_cancelled(job: Job) -> dict[str, Any]:
+        def until_cancelled(job: Job) -> Report:
             job.cancel.wait(300)
             job.cancel.check()
             raise AssertionError
@@ -356,16 +364,16 @@ class TestJobs:
     def test_only_the_job_that_is_meant_is_cancelled(self) -> None:
         log = EventLog()
         jobs = Jobs(log)
-        job = jobs.start("install", lambda job: {"stopped": job.cancel.wait(300)})
+        job = jobs.start("install", lambda job: StartedJob(int(job.cancel.wait(300))))
         with pytest.raises(ProaError) as caught:
             jobs.cancel(number=job.number + 1)
         assert caught.value.code is Code.NOTHING_RUNNING
         assert not job.cancel.asked
         assert jobs.cancel(number=job.number) is job
-        assert finished(log, job)["result"] == {"stopped": True}
+        assert finished(log, job)["result"]["job"] == 1
 
     def test_a_defect_is_told(self) -> None:
-        def broken(_: Job) -> dict[str, Any]:
+        def broken(_: Job) -> Report:
             raise ZeroDivisionError("oh")
 
         log = EventLog()

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from proa.agent.api.client import Client
+from proa.agent.api.requests import CancelRequest, ScrubRequest
 from proa.agent.cli.main import _follow, cli, main
 from proa.agent.daemon.daemon import Daemon
+from proa.agent.node.reports import Scrubbed, StartedJob, Status
 from proa.agent.testing.node import Node
 from proa.agent.testing.world import World
 from proa.core import VERSION
@@ -210,7 +212,7 @@ def test_no_daemon_serves_a_disk_beside_the_node(agent: Command) -> None:
 def test_a_daemon_for_an_image_leaves_the_nodes_own_its_socket(node: Node, agent: Command, systemctl: Any) -> None:
     with daemon_of(node) as client:
         agent("serve", status=Exit.BUSY)
-        assert client.get("/v1/status")["booted"] == "a"
+        assert client.get(Status, "/v1/status").booted is Slot.A
 
 
 class Interrupted:
@@ -221,39 +223,39 @@ class Interrupted:
         self.posted: list[Any] = []
         self.pressed = False
 
-    def follow(self, job: Any, monitor: Any) -> Any:
+    def follow(self, kind: Any, job: Any, monitor: Any) -> Any:
         if not self.pressed:
             self.pressed = True
             raise KeyboardInterrupt
-        return self.client.follow(job, monitor)
+        return self.client.follow(kind, job, monitor)
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, kind: Any, path: str, body: Any) -> Any:
         self.posted.append((path, body))
-        return self.client.post(path, body)
+        return self.client.post(kind, path, body)
 
 
 def test_an_interrupt_after_the_end_tells_the_jobs_own_result(node: Node, release2: str, systemctl: Any) -> None:
     with daemon_of(node) as client:
-        done = client.post("/v1/scrub", {"slot": "a"})
-        client.follow(done, SILENT)
+        done = client.post(StartedJob, "/v1/scrub", ScrubRequest("a"))
+        client.follow(Scrubbed, done, SILENT)
         hurried: Any = Interrupted(client)
-        assert _follow(hurried, done, SILENT)["ok"]
-        assert hurried.posted == [("/v1/cancel", {"job": done["job"]})]
+        assert _follow(Scrubbed, hurried, done, SILENT).ok
+        assert hurried.posted == [("/v1/cancel", CancelRequest(done.job))]
 
 
 def test_an_interrupt_waits_for_the_end_of_its_job() -> None:
     class Stopping:
-        def post(self, path: str, body: Any) -> None:
+        def post(self, kind: Any, path: str, body: Any) -> None:
             """Asked to stop."""
 
-        def follow(self, job: Any, monitor: Any) -> Any:
+        def follow(self, kind: Any, job: Any, monitor: Any) -> Any:
             raise ProaError(Code.CANCELLED)
 
     hurried: Any = Interrupted(Stopping())
     with pytest.raises(ProaError) as caught:
-        _follow(hurried, {"job": 7, "since": 1}, SILENT)
+        _follow(Scrubbed, hurried, StartedJob(7, "scrub", 1), SILENT)
     assert (caught.value.code, caught.value.exit) == (Code.CANCELLED, Exit.INTERRUPTED)
-    assert hurried.posted == [("/v1/cancel", {"job": 7})]
+    assert hurried.posted == [("/v1/cancel", CancelRequest(7))]
 
 
 def test_cancel_reaches_a_command_that_works_by_itself(

@@ -50,7 +50,7 @@ class TestDevices:
         assert not node.record.slots[Slot.B].complete
         assert node.view.node_state() is NodeState.GOOD
         assert node.install(reference)["slot"] == "b"
-        assert scrub_slot(node.context, "b")["ok"]
+        assert scrub_slot(node.context, "b").ok
 
     @pytest.mark.parametrize(
         ("number", "error", "code"),
@@ -127,7 +127,7 @@ class TestDevices:
             node.install(release2)
         os.truncate(node.part("ROOT-B"), MIB // 2)
         assert node.install(release2)["bytes"]["keep"] == 0
-        assert scrub_slot(node.context, "b")["ok"]
+        assert scrub_slot(node.context, "b").ok
 
     def test_a_good_slot_that_cannot_be_read_is_told(self, node: Node, release2: str) -> None:
         os.truncate(node.part("ROOT-A"), MIB // 2)

@@ -14,6 +14,7 @@ from proa.agent.cli.text import describe_install
 from proa.agent.install.install import install, plan_only
 from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.reports import Installed
 from proa.agent.node.states import NodeState
 from proa.agent.slot.region import open_direct
 from proa.agent.testing import synthetic
@@ -25,6 +26,7 @@ from proa.core.release.verity import tree_size
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Event, Progress
 from proa.core.runtime.files import DirectFile
+from proa.core.schema.model import parse
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import Slot
 
@@ -143,7 +145,7 @@ def test_the_good_release_is_reported_where_it_is(node: Node, world: World) -> N
     factory = f"oci:{world.folder / 'factory/oci'}"
     report = node.install(factory)
     assert (report["unchanged"], report["slot"]) == (True, "a")
-    assert plan_only(node.context, InstallOrder(factory))["slot"] == "a"
+    assert plan_only(node.context, InstallOrder(factory)).slot is Slot.A
 
 
 def test_the_good_release_activated_takes_back_the_arming_of_another(node: Node, world: World, release2: str) -> None:
@@ -152,7 +154,7 @@ def test_the_good_release_activated_takes_back_the_arming_of_another(node: Node,
     assert (report["unchanged"], report["taken_back"], report["activated"]) == (True, True, False)
     assert (node.state.trial, node.record.trial) == (None, None)
     assert node.view.node_state() is NodeState.STAGED, "the other release is still there"
-    assert "taken back" in describe_install(report)
+    assert "taken back" in describe_install(parse(Installed, report))
 
 
 def test_a_release_that_was_good_by_its_record_is_unchanged(trial: Node, release2: str, systemctl: Any) -> None:
@@ -170,16 +172,16 @@ def test_a_dry_run_touches_nothing(node: Node, release2: str) -> None:
 
     before = contents()
     plan = plan_only(node.context, InstallOrder(release2, Activation(activate=True)))
-    assert plan["slot"] == "b"
-    assert plan["bytes"]["fetch"] > 0
-    assert plan["actions"][0].startswith("disarm")
+    assert plan.slot is Slot.B
+    assert plan.bytes.fetch > 0
+    assert plan.actions[0].startswith("disarm")
     assert contents() == before
 
 
 def test_what_was_planned_is_what_is_done(node: Node, release2: str) -> None:
     order = InstallOrder(release2, Activation(activate=True))
     plan, report = plan_only(node.context, order), install(node.context, order)
-    assert (plan["slot"], plan["bytes"], plan["release"]) == (report["slot"], report["bytes"], report["release"])
+    assert (plan.slot, plan.bytes, plan.release) == (report.slot, report.bytes, report.release)
 
 
 class Stopper:

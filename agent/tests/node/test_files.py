@@ -23,7 +23,6 @@ from proa.agent.node.settings import (
     ClusterSettings,
     Commit,
     HealthSettings,
-    RegistrySettings,
     cluster_settings,
     health_settings,
     registry_settings,
@@ -31,8 +30,10 @@ from proa.agent.node.settings import (
 from proa.agent.node.view import Context
 from proa.agent.trial.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.agent.verbs.status import status
+from proa.core.oci.access import Access
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import document
 from proa.partition.boot.bootstate import BootState, Slot
 
 NOW = "2026-01-01T00:00:00+00:00"
@@ -66,15 +67,27 @@ def test_the_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_the_record_of_an_older_agent_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    old = (Path(__file__).parent / "data/agent-0.1.json").read_text()
+    path = tmp_path / "agent.json"
+    path.write_text(old)
+    record, warning = records.load(path)
+    assert (warning, record.floor, record.slots[Slot.B].root_hash) == ("", 3, "a" * 64)
+    assert record.order is not None
+    assert record.order.order.id == 7
+    records.save(path, record)
+    assert json.loads(path.read_text()) == json.loads(old)
+
+
 def test_no_record_is_an_empty_one(tmp_path: Path) -> None:
     assert records.load(tmp_path / "none") == (Record(), "")
 
 
 def test_f60_what_a_newer_agent_wrote_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
-    document = RECORD.document() | {"future": [1]}
-    document["slots"]["b"]["more"] = True
-    path.write_text(json.dumps(document))
+    written = document(RECORD) | {"future": [1]}
+    written["slots"]["b"]["more"] = True
+    path.write_text(json.dumps(written))
     record, warning = records.load(path)
     assert (record.slots, warning) == (RECORD.slots, "")
     records.save(path, dataclasses.replace(record, floor=4))
@@ -106,13 +119,13 @@ def test_a_damaged_record_counts_as_empty_and_says_so(tmp_path: Path, text: str)
 
 def changed(where: str, value: Any) -> str:
     """``RECORD`` as a file, with one value changed."""
-    document = RECORD.document()
+    written = document(RECORD)
     *path, name = where.split(".")
-    place: Any = document
+    place: Any = written
     for step in path:
         place = place[int(step)] if isinstance(place, list | tuple) else place[step]
     place[name] = value
-    return json.dumps(document)
+    return json.dumps(written)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +240,7 @@ def test_settings_of_the_owner_stand_over_those_of_the_release(tmp_path: Path) -
     write(paths.etc / "agent.toml", "[health]\ndeadline = 200.5\n")
     assert health_settings(paths) == HealthSettings(deadline=200.5, units=("a.service",))
     write(paths.etc / "registry.toml", 'ca_file = "/ca"\nplain_http = true\n')
-    assert registry_settings(paths) == RegistrySettings(plain_http=True, ca_file="/ca")
+    assert registry_settings(paths) == Access(plain_http=True, ca_file=Path("/ca"))
 
 
 def test_settings_of_the_cluster(tmp_path: Path) -> None:
@@ -263,7 +276,7 @@ def test_wrong_settings_of_the_cluster(tmp_path: Path, line: str) -> None:
 def test_no_settings_are_the_defaults(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     assert health_settings(paths).resolved(paths).deadline == 540
-    assert registry_settings(paths) == RegistrySettings()
+    assert registry_settings(paths) == Access()
 
 
 @pytest.mark.parametrize(
@@ -371,5 +384,5 @@ def test_f26_a_long_wait_ends_when_it_is_cancelled() -> None:
 
 def test_a_status_says_that_another_process_works(node: Any) -> None:
     with held(node.paths.lock):
-        assert "holds the lock" in status(node.context)["warnings"][0]
-    assert status(node.context)["warnings"] == []
+        assert "holds the lock" in status(node.context).warnings[0]
+    assert status(node.context).warnings == ()

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from proa.agent.node import record as records
-from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, check, read, take
+from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, check, take
 from proa.agent.node.record import Record
 from proa.core.orders.messages import Action, Order, Proof, Result
 from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.schema.model import document, parse
 
 RELEASE = "registry.example/os/node:2@sha256:" + "2" * 64
 NOW = Moment("2026-01-01T00:00:00+00:00", "boot-1", 100)
@@ -125,9 +126,9 @@ def test_it_is_kept_as_it_was(tmp_path: Path, accepted: AcceptedOrder) -> None:
 
 
 def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:
-    document = FULL.document() | {"more": 1}
-    document["order"] |= {"more": 1}
-    assert read(json.loads(json.dumps(document))) == FULL
+    kept = document(FULL) | {"more": 1}
+    kept["order"] |= {"more": 1}
+    assert parse(AcceptedOrder, json.loads(json.dumps(kept))) == FULL
 
 
 @pytest.mark.parametrize(
@@ -156,13 +157,13 @@ def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:
 )
 def test_a_record_with_an_order_that_cannot_be_counts_as_damaged(tmp_path: Path, where: str, value: Any) -> None:
     path = tmp_path / "agent.json"
-    document = json.loads(json.dumps(Record(order=FULL).document()))
+    kept = json.loads(json.dumps(document(Record(order=FULL))))
     *folders, name = where.split(".")
-    place = document["order"]
+    place = kept["order"]
     for folder in folders:
         place = place[folder]
     place[name] = value
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(kept))
     record, warning = records.load(path)
     assert record == Record()
     assert "damaged" in warning
@@ -177,7 +178,7 @@ def test_every_code_can_be_kept(tmp_path: Path, code: Code) -> None:
 
 @pytest.mark.parametrize("missing", ["order", "seen", "boot_id", "uptime"])
 def test_an_order_without_something_counts_as_damaged(missing: str) -> None:
-    document = FULL.document()
-    del document[missing]
-    with pytest.raises((ProaError, TypeError)):
-        read(document)
+    kept = document(FULL)
+    del kept[missing]
+    with pytest.raises(ProaError):
+        parse(AcceptedOrder, kept)

@@ -97,7 +97,7 @@ class TestKilled:
             assert done(status), number
             assert status.standby
             assert (status.standby.release, status.standby.complete) == (site.new, True)
-            assert verbs.scrub_slot(site.node.context, "b")["ok"]
+            assert verbs.scrub_slot(site.node.context, "b").ok
             assert changes <= 2, "the standby is disarmed by each install, of which there are two at most"
             assert site.node.bytes_of(Slot.A) == good
         assert number > 6

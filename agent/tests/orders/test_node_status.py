@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proa.agent.node import reports
 from proa.agent.node.failure import Failure
 from proa.agent.node.order_book import Moment, take
 from proa.agent.node.record import Returned, SlotRecord
@@ -91,10 +92,10 @@ def test_texts_are_cut_and_what_is_no_hash_is_left_out(node: Node) -> None:
 )
 def test_progress_of_an_install(node: Node, progress: tuple[str, int, int], expected: Progress) -> None:
     step, done, total = progress
-    under_way = {"verb": "install", "job": 1, "slot": "b", "step": step, "done": done, "total": total}
+    under_way = reports.Progress("install", 1, "b", step, done, total)
     found = told(node.view, under_way)
     assert (found.phase, found.progress) == ("Staging", expected)
-    assert told(node.view, under_way | {"verb": "scrub", "slot": ""}).progress is None
+    assert told(node.view, dataclasses.replace(under_way, verb="scrub", slot="")).progress is None
 
 
 @pytest.mark.parametrize("result", Result)

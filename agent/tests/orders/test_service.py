@@ -1,4 +1,4 @@
-"""The order socket, every answer held against ``openapi.json``; and trials that wait for their commit order."""
+"""The order socket, every answer held against its description; and trials that wait for their commit order."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from openapi_spec_validator import validate
 from proa.agent.api.client import Client
 from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import Peer, listen
-from proa.agent.api.schemas import SCHEMAS
 from proa.agent.api.server import ApiServer, Gate
 from proa.agent.cli.text import describe_status
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.node.order_book import Moment, take
 from proa.agent.node.record import save
+from proa.agent.node.reports import Status
+from proa.agent.node.states import NodeState
 from proa.agent.orders.node_status import node_status
-from proa.agent.orders.routes import OPENAPI, _line, order_routes
+from proa.agent.orders.routes import _line, description, order_routes
 from proa.agent.orders.status_feed import ALIVE, StatusFeed
 from proa.agent.testing.node import Node, known
 from proa.agent.testing.orders import Site
+from proa.agent.testing.raw_api import RawApi
 from proa.agent.testing.systemctl import Systemctl
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
@@ -38,17 +40,17 @@ from proa.core.orders.unixhttp import UnixHttp
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Note
-from proa.core.schema.json_schema import json_schema
+from proa.core.schema.json_schema import closed, json_schema
 from proa.partition.boot.bootstate import Slot
 
-SPEC: dict[str, Any] = json.loads(OPENAPI.read_bytes())
+SPEC: dict[str, Any] = json.loads(json.dumps(description()))
 GROUP = os.getgid() or 4711
 """A group that may be named; our own where that is not root's."""
 
 
 def check(name: str, document: Any) -> None:
     """A document is of a schema of the specification."""
-    schema = {"$ref": f"#/components/schemas/{name}", "components": SPEC["components"]}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": closed(SPEC["components"])}
     jsonschema.Draft202012Validator(schema).validate(document)
 
 
@@ -87,11 +89,12 @@ class TestSpecification:
         validate(SPEC)
 
     def test_it_says_what_the_wire_types_say(self) -> None:
-        """``make docs`` writes them into it."""
         schemas = SPEC["components"]["schemas"]
-        assert schemas["Order"] == json_schema(Order) | {"additionalProperties": False}
-        assert schemas["NodeStatus"] == json_schema(NodeStatus)
-        assert SCHEMAS["proa.node/v1"]["properties"]["status"] == schemas["NodeStatus"]
+        for kind in (Order, NodeStatus):
+            made = json_schema(kind)
+            assert list(schemas[kind.__name__]["properties"]) == list(made["properties"])
+            assert schemas[kind.__name__].get("required") == made.get("required")
+        assert schemas["Order"]["additionalProperties"] is False
 
     def test_every_route_is_in_it(self, site: Site) -> None:
         served = {(method.lower(), path) for method, path in order_routes(site.agent().worker)}
@@ -133,7 +136,7 @@ class TestSocket:
         try:
             while not client.is_running:
                 assert thread.is_alive()
-            assert client.get("/v1/status")["order"] is None
+            assert client.get(Status, "/v1/status").order is None
             assert not site.node.paths.orders.exists()
         finally:
             daemon.context.cancel.ask()
@@ -147,7 +150,7 @@ class TestSocket:
         try:
             while not client.is_running:
                 assert thread.is_alive()
-            assert client.get("/v1/status")["state"] == "good"
+            assert client.get(Status, "/v1/status").state is NodeState.GOOD
         finally:
             daemon.context.cancel.ask()
             thread.join(300)
@@ -176,7 +179,7 @@ class TestSocket:
         with serving(daemon_of(site.node)) as client:
             following = client.follow()
             assert next(following).phase == "Staged"
-            Client(site.node.paths.socket).post("/v1/activate")
+            RawApi(site.node.paths.socket).post("/v1/activate")
             armed = next(following)
             assert armed.standby
             assert armed.standby.state == "armed"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from proa.agent.install.install import plan_only
 from proa.agent.install.order import InstallOrder
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import held
+from proa.agent.node.reports import Installed, StartedJob
 from proa.agent.node.view import Context
 from proa.agent.orders.worker import RETRY
 from proa.agent.testing.orders import Site
@@ -39,7 +39,7 @@ class TestStage:
         assert (done(status), status.phase) == (True, "Good")
         assert status.booted
         assert status.booted.release == site.factory
-        assert verbs.scrub_slot(site.node.context, "a")["ok"], "its kernel image is known now, too"
+        assert verbs.scrub_slot(site.node.context, "a").ok, "its kernel image is known now, too"
         agent.places.clear()
         assert done(agent.order(2, "Stage", site.factory))
 
@@ -52,7 +52,7 @@ class TestStage:
 
     def test_a_failure_after_the_first_byte(self, site: Site, world: World, tmp_path: Path) -> None:
         reference = world.release(tmp_path / "bad", world.recipe("3", tree_of=world.image(5)))
-        bad = plan_only(site.node.context, InstallOrder(reference))["release"]["manifest"]
+        bad = plan_only(site.node.context, InstallOrder(reference)).release.manifest
         site.places[bad] = reference
         status = site.agent().order(1, "Stage", bad)
         assert (result(status), status.phase) == (("Failed", "VERITY"), "Failed")
@@ -77,7 +77,7 @@ class TestStage:
     def test_another_job_is_waited_for(self, site: Site) -> None:
         agent = site.agent()
         ended = Cancel()
-        agent.worker.feed.jobs.start("scrub", lambda _: {"ended": ended.wait(300)})
+        agent.worker.feed.jobs.start("scrub", lambda _: StartedJob(int(ended.wait(300))))
         agent.worker.put(site.order(1, "Stage", site.new))
         assert agent.worker.step() == RETRY
         ended.ask()
@@ -116,10 +116,9 @@ class TestStage:
         installs: list[str] = []
         real = agent.worker.install
 
-        def counted(context: Context, wanted: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
+        def counted(context: Context, wanted: InstallOrder, begins: Callable[[], None]) -> Installed:
             installs.append(wanted.reference)
-            report: dict[str, Any] = real(context, wanted, begins)
-            return report
+            return real(context, wanted, begins)
 
         agent.worker.install = counted
         assert done(agent.order(1, "Stage", site.new))

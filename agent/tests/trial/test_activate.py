@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from proa.agent.node.states import NodeState
 from proa.agent.testing.node import Node
 from proa.agent.testing.systemctl import Systemctl
 from proa.agent.testing.trials import refused, rot, watch
@@ -17,7 +18,7 @@ from proa.partition.boot.bootstate import Slot
 class TestActivate:
     def test_a_staged_slot(self, node: Node, release2: str, systemctl: Systemctl) -> None:
         node.install(release2)
-        assert verbs.activate(node.context, tries=1, reboot=True)["state"] == "armed"
+        assert verbs.activate(node.context, tries=1, reboot=True).state is NodeState.ARMED
         assert node.state.left == 1
         assert systemctl.calls == ["reboot"]
 
@@ -80,13 +81,13 @@ class TestActivate:
         node.install(release2)
         before = node.states.read(), node.paths.record.read_bytes()
         report = verbs.activate(node.context, reboot=True, dry_run=True)
-        assert report["dry_run"]
-        assert report["actions"][-1] == "reboot"
+        assert report.dry_run
+        assert report.actions[-1] == "reboot"
         assert (node.states.read(), node.paths.record.read_bytes()) == before
 
     def test_it_is_taken_back(self, node: Node, release2: str) -> None:
         node.install(release2, activate=True)
-        assert verbs.deactivate(node.context)["state"] == "staged"
+        assert verbs.deactivate(node.context).state is NodeState.STAGED
         assert node.record.trial is None
         assert refused(verbs.deactivate, node.context).code is Code.NO_TRIAL
 

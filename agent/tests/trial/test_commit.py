@@ -41,7 +41,7 @@ class TestCommit:
     def test_commit_by_order_asks_no_check(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "degraded\n", 1)
         systemctl.answer("list-units", "bad.service loaded failed failed Bad\n")
-        assert verbs.commit(trial.context)["state"] == "paired"
+        assert verbs.commit(trial.context).state is NodeState.PAIRED
 
     def test_there_must_be_a_trial(self, node: Node) -> None:
         error = refused(verbs.commit, node.context)
@@ -114,7 +114,7 @@ class TestCommit:
     ) -> None:
         with monkeypatch.context() as full:
             full.setattr(tempfile, "mkstemp", no_room)
-            assert verbs.commit(trial.context)["good"] == "b"
+            assert verbs.commit(trial.context).good is Slot.B
         assert "cannot be recorded" not in str(trial.record.last)
         assert "No space left" in warnings(trial)
         assert trial.reboot() is Slot.B
@@ -125,7 +125,7 @@ class TestCommit:
     ) -> None:
         with monkeypatch.context() as full:
             full.setattr(tempfile, "mkstemp", no_room)
-            assert verbs.rollback(trial.context)["state"] == "leaving"
+            assert verbs.rollback(trial.context).state is NodeState.LEAVING
         assert trial.reboot() is Slot.A
 
 

@@ -163,7 +163,7 @@ def test_files_that_hide_what_the_release_has(paths: Paths) -> None:
     (upper / "becomes link").symlink_to("same")
     put(lower, "machine-id", "")
     put(upper, "machine-id", "0123")  # the node's identity is no change of anybody's
-    assert hidden_files(paths, Slot.A) == ["becomes link", "d/other"]
+    assert hidden_files(paths, Slot.A) == ("becomes link", "d/other")
 
 
 def test_what_cannot_be_seen_is_not_guessed(paths: Paths) -> None:

@@ -164,7 +164,7 @@ class TestReturn:
         trial.reboot()
         trial.reboot()
         assert trial.record.returned
-        assert verbs.activate(trial.context)["state"] == "armed", "the same release may be tried again, by order"
+        assert verbs.activate(trial.context).state is NodeState.ARMED, "the same release may be tried again, by order"
         assert trial.record.returned is None
 
     def test_a_loader_that_cannot_count_down(self, trial: Node, systemctl: Systemctl) -> None:

@@ -20,7 +20,7 @@ from proa.partition.boot.bootstate import Slot
 
 class TestRollback:
     def test_a_trial_is_given_up(self, trial: Node, systemctl: Systemctl) -> None:
-        assert verbs.rollback(trial.context, reboot=True)["state"] == "leaving"
+        assert verbs.rollback(trial.context, reboot=True).state is NodeState.LEAVING
         assert systemctl.calls[-1] == "reboot"
         assert trial.reboot() is Slot.A
         assert "taken back by order" in trial.returned.reason
@@ -29,10 +29,10 @@ class TestRollback:
         watch(trial)
         trial.reboot()
         report = verbs.rollback(trial.context)
-        assert (report["good"], report["state"]) == ("a", "leaving")
+        assert (report.good, report.state) == (Slot.A, NodeState.LEAVING)
         assert trial.reboot() is Slot.A
         assert trial.view.node_state() is NodeState.PAIRED
-        assert verbs.rollback(trial.context)["good"] == "b", "and back again"
+        assert verbs.rollback(trial.context).good is Slot.B, "and back again"
 
     def test_only_the_reboot_is_left(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
@@ -102,7 +102,7 @@ class TestRollback:
     def test_a_broken_trust_bars_no_way_back(self, trial: Node, systemctl: Systemctl) -> None:
         self.pair(trial)
         trial.write("etc/proa/trust.json", "{ no JSON")
-        assert verbs.rollback(trial.context)["good"] == "a"
+        assert verbs.rollback(trial.context).good is Slot.A
 
     def test_there_must_be_a_good_slot_to_go_to(self, node: Node, release2: str) -> None:
         assert refused(verbs.rollback, node.context).code is Code.NOT_GOOD

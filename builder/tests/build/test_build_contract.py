@@ -284,7 +284,7 @@ def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> No
     assert "user sshd " in before
     assert "user admin 1000 1000\n" in before
     report = build(first.order(version="1.1.0"))
-    assert {step["name"]: step["cached"] for step in report["steps"]} == {
+    assert {step.name: step.cached for step in report.steps} == {
         "packages": True,
         "software": True,
         "root": False,
@@ -294,7 +294,7 @@ def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> No
     }
     assert lock.read_text() == before
     again = build(first.order(version="1.0.0"))
-    assert again["cache_hits"] == HALF
+    assert again.cache_hits == HALF
 
 
 def test_a_user_who_gets_another_number_fails_the_build(first: Built) -> None:

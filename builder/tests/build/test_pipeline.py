@@ -73,13 +73,13 @@ def test_every_step_is_behind_what_it_needs() -> None:
 def test_a_second_build_keeps_everything(tmp_path: Path) -> None:
     one, two = Fake("one"), Fake("two", ("one",))
     report = build(order_of(tmp_path, (one, two)))
-    assert (report["cache_hits"], report["created"]) == (0, "2023-11-14T22:13:20Z")
+    assert (report.cache_hits, report.created) == (0, "2023-11-14T22:13:20Z")
     again = order_of(tmp_path, (one, two))
-    assert build(again)["cache_hits"] == 2
+    assert build(again).cache_hits == 2
     assert runs(one, two) == [1, 1]
     assert isinstance(again.monitor, Recorder)
     assert [event.cached for event in again.monitor.events if isinstance(event, StepFinished)] == [True, True]
-    assert json.loads((tmp_path / "out" / "build.json").read_text())["cache_hits"] == 2
+    assert json.loads((tmp_path / "out" / "build.json").read_text()).cache_hits == 2
 
 
 def test_a_changed_input_makes_what_depends_on_it_again(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_failure_leaves_nothing_and_the_next_build_works(tmp_path: Path) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "proa.toml"]
     assert list((tmp_path / "cache" / "tmp").iterdir()) == []
     two.during = lambda context: None
-    assert build(order_of(tmp_path, (one, two)))["cache_hits"] == 1
+    assert build(order_of(tmp_path, (one, two))).cache_hits == 1
 
 
 def test_an_earlier_output_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -155,21 +155,21 @@ def test_one_build_at_a_time_writes_an_output(tmp_path: Path, monkeypatch: pytes
         assert raised.value.code is Code.BUSY
 
     build(order_of(tmp_path, (Fake("one", during=build_again),)))
-    assert build(order_of(tmp_path, (Fake("one"),)))["cache_hits"] == 1
+    assert build(order_of(tmp_path, (Fake("one"),))).cache_hits == 1
     assert list((tmp_path / "locks").iterdir()) == []
 
 
 def test_a_plan_says_what_is_kept_and_why_not(tmp_path: Path) -> None:
     steps = (Fake("one"), Fake("two", ("one",)), Fake("three", keep=False))
-    assert [step["plan"] for step in plan(order_of(tmp_path, steps))["steps"]] == [
+    assert [step.plan for step in plan(order_of(tmp_path, steps)).steps] == [
         "made: never made before",
         "made",
         "made",
     ]
     build(order_of(tmp_path, steps))
-    assert [step["plan"] for step in plan(order_of(tmp_path, steps))["steps"]] == ["kept", "kept", "made"]
+    assert [step.plan for step in plan(order_of(tmp_path, steps)).steps] == ["kept", "kept", "made"]
     steps[0].given["x"] = 1
-    plans = [step["plan"] for step in plan(order_of(tmp_path, steps))["steps"]]
+    plans = [step.plan for step in plan(order_of(tmp_path, steps)).steps]
     assert plans == ["made: inputs.x differs from the last time", "made", "made"]
     assert runs(*steps) == [1, 1, 1]
 

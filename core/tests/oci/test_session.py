@@ -12,7 +12,7 @@ from proa.core.runtime.errors import Code, ProaError
 
 def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProaError) as caught:
-        Access(key_file=tmp_path / "client.key")
+        Access(key_file=tmp_path / "client.key").check()
     assert (caught.value.code, caught.value.at) == (Code.USAGE, str(tmp_path / "client.key"))
     assert "--cert-file" in caught.value.hint
 

@@ -12,7 +12,7 @@ import pytest
 
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.json_schema import closed, components, json_schema, structural
-from proa.core.schema.model import Part, Report, document, field, limits, parse
+from proa.core.schema.model import Document, Part, Report, document, field, limits, parse
 
 
 class Colour(enum.Enum):
@@ -86,6 +86,7 @@ class Page(Report, schema="proa.page/v1"):
     kind: Literal[512, 4096] = field("Of which kind.")
     lines: tuple[Line, ...] = field("In order.")
     first: Line | None = field("The first; null if there is none.")
+    both: tuple[int | None, ...] = field("Either may be null.")
     by_colour: Mapping[Colour, int] = field("How many of each.")
     sizes: Mapping[str, int] = field("Bytes.", keys=("root", "boot"))
     facts: Mapping[str, Any] = field("Further facts.", default={})
@@ -94,7 +95,13 @@ class Page(Report, schema="proa.page/v1"):
 
 
 PAGE = Page(
-    "me", 512, (Line(1, None), Line(2, 0.5, True)), None, {Colour.RED: 1, Colour.BLUE: 2}, {"root": 1, "boot": 2}
+    "me",
+    512,
+    (Line(1, None), Line(2, 0.5, True)),
+    None,
+    (1, None),
+    {Colour.RED: 1, Colour.BLUE: 2},
+    {"root": 1, "boot": 2},
 )
 
 
@@ -116,11 +123,10 @@ def test_the_schema_of_a_report_holds_for_what_is_written() -> None:
     jsonschema.Draft202012Validator.check_schema(made)
     jsonschema.Draft202012Validator(closed(made)).validate(document(PAGE))
     assert made["required"] == [
-        *("schema", "proa", "name_of", "kind", "lines", "first", "by_colour", "sizes", "facts", "thing"),
+        *("schema", "proa", "name_of", "kind", "lines", "first", "both", "by_colour", "sizes", "facts", "thing"),
     ]
     assert made["properties"]["sizes"]["required"] == ["root", "boot"]
     assert made["properties"]["schema"]["const"] == "proa.page/v1"
-    assert json_schema(Page, received=True)["required"][-1] == "sizes"
     assert "x-kubernetes-list-type" not in str(made)
 
 
@@ -173,10 +179,57 @@ def test_documents_of_one_name_may_have_several_shapes() -> None:
         jsonschema.validate({"schema": "proa.shape/v1", "proa": "0"}, made)
 
 
+@dataclass(frozen=True)
+class Solid(Report, schema="proa.solid/v1"):
+    """One of several solids."""
+
+    height: int = field("Its height.")
+
+
+@dataclass(frozen=True)
+class Ball(Solid):
+    """A ball."""
+
+    mass: int = field("Its mass.")
+
+
+def test_what_has_the_same_name_and_more_keys_stands_for_it() -> None:
+    assert list(json_schema(Solid)["properties"]) == ["schema", "proa", "height", "mass"]
+
+
 def test_components_refer_to_one_another() -> None:
     made = components([Page], [Line])
     assert sorted(made) == ["Inner", "Line", "Page", "Thing"]
     assert made["Page"]["properties"]["lines"]["items"] == {"$ref": "#/components/schemas/Line"}
+
+
+@dataclass(frozen=True)
+class Order(Document, schema="proa.order/v1", received=True):
+    """What others write too."""
+
+    name: str = field("Whose it is.")
+    size: int = field("How large.", default=1)
+
+
+def test_what_others_write_may_leave_out_what_has_a_default() -> None:
+    assert json_schema(Order)["required"] == ["schema", "name"]
+    assert parse(Order, {"schema": "proa.order/v1", "name": "a"}) == Order("a")
+
+
+@dataclass(frozen=True)
+class Loose(Part):
+    """What has further keys."""
+
+    name: str = field("Its name.")
+    facts: Mapping[str, Any] = field("Further facts.", default={}, others=True)
+
+
+def test_keys_that_no_field_has_may_be_kept_together() -> None:
+    thing = Loose("a", {"size": 1})
+    assert document(thing) == {"name": "a", "size": 1}
+    assert parse(Loose, document(thing), strict=True) == thing
+    assert json_schema(Loose)["additionalProperties"] is True
+    assert list(closed(json_schema(Loose))["properties"]) == ["name"]
 
 
 def test_a_request_may_leave_out_what_has_a_default_and_has_nothing_that_is_not_known() -> None:

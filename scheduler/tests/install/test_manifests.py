@@ -11,9 +11,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it has no types
 from click.testing import CliRunner
 
-from proa.core.artifact.schemas import closed
 from proa.core.orders.client import SOCKET as AGENT_SOCKET
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
+from proa.core.schema.json_schema import closed
 from proa.scheduler.cli.main import cli
 from proa.scheduler.cli.running import proxy, run
 from proa.scheduler.install import render

@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core.artifact.schemas import closed
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.json_schema import closed
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place

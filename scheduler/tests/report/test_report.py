@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core.artifact.schemas import closed
 from proa.core.orders.messages import LastError
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.json_schema import closed
 from proa.core.schema.model import document as as_json
 from proa.scheduler.cli.main import cli
 from proa.scheduler.kube import paths

@@ -13,7 +13,6 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
-from proa.core.artifact.schemas import closed
 from proa.core.orders.messages import (
     Action,
     Booted,
@@ -26,6 +25,7 @@ from proa.core.orders.messages import (
     Standby,
 )
 from proa.core.schema import model
+from proa.core.schema.json_schema import closed
 from proa.scheduler.cli.main import cli
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import document, status_view

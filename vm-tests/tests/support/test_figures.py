@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import jsonschema
 import pytest
 
-from proa.core.artifact.schemas import closed
-from proa.vm.cli.schemas import SCHEMAS
-from proa.vm.support.figures import Figure, lines, missed
+from proa.core.schema.json_schema import closed, json_schema
+from proa.vm.support.figures import BenchReport, Figure, lines, missed, write
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,7 @@ from proa.vm.support.figures import Figure, lines, missed
 )
 def test_a_goal_is_met_by_what_is_not_more_and_whole(figure: Figure, goal: str, met: bool) -> None:
     assert (figure.goal, figure.met) == (goal, met)
-    assert figure.document["ok"] is met
+    assert figure.row.ok is met
     assert bool(missed([figure])) is not met
 
 
@@ -42,9 +44,9 @@ def test_the_table_says_of_each_goal_whether_it_is_met() -> None:
     assert missed([Figure("a", 1, most=2, whole=False)]) == ["a: 1.00, goal <= 2, and not all was done"]
 
 
-def test_rows_are_what_the_schema_says() -> None:
-    rows = [Figure("a", 1.234, "s", floor=2.0, most=5).document, Figure("b", 1).document]
-    jsonschema.validate(
-        {"schema": "proa.bench/v1", "proa": "0", "machine": {}, "rows": rows}, closed(dict(SCHEMAS["proa.bench/v1"]))
-    )
+def test_rows_are_what_the_schema_says(tmp_path: Path) -> None:
+    write(tmp_path / "deep/bench.json", (Figure("a", 1.234, "s", floor=2.0, most=5).row, Figure("b", 1).row))
+    told = json.loads((tmp_path / "deep/bench.json").read_text())
+    jsonschema.validate(told, closed(json_schema(BenchReport)))
+    rows = told["rows"]
     assert (rows[0]["value"], rows[0]["ratio"], rows[1]["floor"]) == (1.23, 0.62, None)

@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.cluster.story import ProofStory
-from proa.vm.support.report import Story
+from proa.vm.cluster.story import ProofReport, ProofStory
+from proa.vm.node.rehearse import RehearsalReport
+from proa.vm.support.report import DemoReport, Story
 
 
 def story() -> Story:
-    return Story("proa.demo/v1", "A test")
+    return Story(DemoReport, "A test")
 
 
 def test_it_is_written_also_when_the_work_fails(tmp_path: Path) -> None:
     told: list[str] = []
-    tale = story()
+    tale, facts = Story(RehearsalReport, "A test"), {"old": "1", "new": "2", "secure_boot": False, "breaks": []}
     with (
         pytest.raises(ProaError, match="the guest"),
-        tale.written(tmp_path, {"node": "panic"}, told.append, lambda: {"old": "1"}),
+        tale.written(tmp_path, {"node": "panic"}, told.append, lambda: facts),
         tale.step("boot"),
     ):
         raise ProaError(Code.TIMEOUT, "the guest")
@@ -48,12 +49,14 @@ def test_a_report_that_cannot_be_written_is_a_failure_of_its_own(tmp_path: Path)
 
 
 def test_a_proof_shows_every_nodes_turn(tmp_path: Path) -> None:
-    tale = ProofStory("proa.proof/v1", "A proof")
+    tale = ProofStory(ProofReport, "A proof")
     with tale.step("to <2>") as record:
         record.details["turns"] = {"node-1": {"stage": 30.0, "reboot": 60.0}, "node-2": {"stage": 10.0}}
     changes = [{"at": 1.5, "what": "a:1 <committed>"}]
     failed = [{"at": 2.5, "node": "node-1", "why": "<nobody>"}]
-    tale.write(tmp_path, {}, timeline={"node-1": changes}, probes={"failed": failed})
+    probes = {"answers": 9, "failures": 1, "slowest": 0.1, "by_node": {}, "failed": failed}
+    facts = {"nodes": 1, "memory": 1, "memory_of_kernel": {}, "memory_used": {}, "probes": probes}
+    tale.write(tmp_path, {}, timeline={"node-1": changes}, **facts)
     page = (tmp_path / "report.html").read_text()
     assert "width:66.7%" in page
     assert 'title="reboot: 60 s"' in page

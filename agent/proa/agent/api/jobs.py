@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proa.agent.node import reports
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.reports import StartedJob
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Event, Progress, as_document
+from proa.core.schema.model import Report, document
 
 KEPT: Final = 1000
 """Events that are kept for those who follow late."""
@@ -52,13 +55,13 @@ class EventLog:
             self._shown = now
         self.add(as_document(event))
 
-    def add(self, document: Mapping[str, Any]) -> None:
+    def add(self, event: Mapping[str, Any]) -> None:
         """Number an event and tell those who follow."""
         with self._condition:
-            self._events.append({"seq": self.next} | dict(document))
+            self._events.append({"seq": self.next} | dict(event))
             self.next += 1
             self._condition.notify_all()
-        if document["event"] != Progress.__name__:
+        if event["event"] != Progress.__name__:
             self._changed.notify()
 
     def close(self) -> None:
@@ -100,12 +103,12 @@ class Job:
     slot: str = ""
     thread: threading.Thread | None = None
 
-    def document(self) -> dict[str, Any]:
-        """As ``proa.job/v1``."""
-        return {"job": self.number, "verb": self.verb, "since": self.since}
+    def report(self) -> StartedJob:
+        """What is told of it."""
+        return StartedJob(self.number, self.verb, self.since)
 
 
-Work = Callable[[Job], dict[str, Any]]
+Work = Callable[[Job], Report]
 
 
 class Jobs:
@@ -126,13 +129,13 @@ class Jobs:
         """The job under way."""
         return self._current
 
-    def progress(self) -> dict[str, Any] | None:
+    def progress(self) -> reports.Progress | None:
         """What the job under way does now, for ``status``."""
         job, latest = self._current, self.log.latest
         if job is None:
             return None
         step, done, total = (latest.step, latest.done, latest.total) if latest else ("", 0, 0)
-        return {"verb": job.verb, "job": job.number, "slot": job.slot, "step": step, "done": done, "total": total}
+        return reports.Progress(job.verb, job.number, job.slot, step, done, total)
 
     def start(self, verb: str, work: Work) -> Job:
         """Start a job; its last event is ``Finished`` with the result or the error.
@@ -166,7 +169,7 @@ class Jobs:
     def _run(self, job: Job, work: Work) -> None:
         outcome: dict[str, Any]
         try:
-            outcome = {"ok": True, "result": work(job)}
+            outcome = {"ok": True, "result": document(work(job))}
         except ProaError as error:
             outcome = {"ok": False, "error": error.document()}
         except Exception as defect:  # noqa: BLE001 -- whoever waits for the job must hear of it

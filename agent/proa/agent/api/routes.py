@@ -1,15 +1,16 @@
-"""What the local API does for each method and path (``openapi.json`` describes them)."""
+"""What the local API does for each method and path."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
+from proa.agent.api import openapi
 from proa.agent.api.jobs import Job, Jobs
+from proa.agent.api.openapi import Operation
 from proa.agent.api.requests import (
     ActivateRequest,
     CancelRequest,
@@ -17,16 +18,77 @@ from proa.agent.api.requests import (
     InstallRequest,
     RollbackRequest,
     ScrubRequest,
-    read_request,
 )
-from proa.agent.api.server import OPENAPI, Answer, Body, Route, Stream
+from proa.agent.api.server import Answer, Body, Route, Stream
 from proa.agent.node.lock import stop_owner
+from proa.agent.node.reports import Change, Installed, Scrubbed, StartedJob, Status
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, look
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, document, field, parse
+
+
+@dataclass(frozen=True)
+class Event(Part):
+    """One line of the stream.
+
+    'Finished' ends a job: 'job', 'verb', 'ok', and 'result' or 'error'. 'Alive' means that nothing happened.
+    """
+
+    seq: int = field("Its number.")
+    event: Literal["StepStarted", "StepFinished", "StepFailed", "Progress", "Note", "Finished", "Alive"] = field(
+        "What it is; further keys say more."
+    )
+    more: Mapping[str, Any] = field("The further keys.", default={}, others=True)
+
+
+OPERATIONS: Final = (
+    Operation("status", "GET", "/v1/status", "What the node and its slots are.", Status),
+    Operation(
+        "events",
+        "GET",
+        "/v1/events",
+        "Events as they come, one JSON document a line, until the client leaves.",
+        Event,
+        stream=True,
+        query=(("since", "The number of the first event; the next one if it is left out."),),
+    ),
+    Operation(
+        "install",
+        "POST",
+        "/v1/install",
+        "Verify a release and write it to the standby slot; the events tell how it goes.",
+        StartedJob,
+        InstallRequest,
+        needed=True,
+        status=202,
+    ),
+    Operation(
+        "scrub", "POST", "/v1/scrub", "Read a slot against its verity tree.", StartedJob, ScrubRequest, status=202
+    ),
+    Operation(
+        "cancel",
+        "POST",
+        "/v1/cancel",
+        "Ask a job to stop; where none is under way, a command that installs by itself.",
+        StartedJob,
+        CancelRequest,
+    ),
+    Operation("activate", "POST", "/v1/activate", "Arm the staged slot.", Change, ActivateRequest),
+    Operation("deactivate", "POST", "/v1/deactivate", "Take the arming back.", Change, EmptyRequest),
+    Operation("commit", "POST", "/v1/commit", "Make the running trial the good slot.", Change, EmptyRequest),
+    Operation("rollback", "POST", "/v1/rollback", "Go back to the other slot.", Change, RollbackRequest),
+)
+"""All that is served; :class:`_Routes` has a method for each."""
+
+
+def description() -> Mapping[str, Any]:
+    """The API as OpenAPI describes it."""
+    who = "HTTP and JSON over the Unix socket /run/proa/agent.sock, for root alone (by the peer's credentials)."
+    return openapi.describe("The agent of a Proa node", who, "/run/proa/agent.sock", OPERATIONS)
 
 
 def routes(context: Context, jobs: Jobs, changed: ChangeSignal | None = None) -> dict[tuple[str, str], Route]:
@@ -38,19 +100,20 @@ def routes(context: Context, jobs: Jobs, changed: ChangeSignal | None = None) ->
         changed: Raised when something was changed.
     """
     served = _Routes(context, jobs)
-    every: dict[tuple[str, str], Route] = {
-        ("GET", "/v1/status"): lambda _: Answer("proa.status/v1", status(context, jobs.progress())),
-        ("GET", "/v1/events"): served.events,
-        ("GET", "/v1/openapi.json"): lambda _: Answer("", json.loads(OPENAPI.read_bytes())),
-        ("POST", "/v1/install"): served.install,
-        ("POST", "/v1/scrub"): served.scrub,
-        ("POST", "/v1/cancel"): served.cancel,
-        ("POST", "/v1/activate"): served.activate,
-        ("POST", "/v1/deactivate"): served.simple(verbs.deactivate),
-        ("POST", "/v1/commit"): served.simple(verbs.commit),
-        ("POST", "/v1/rollback"): served.rollback,
-    }
-    return {key: _ringing(route, changed) if changed and key[0] == "POST" else route for key, route in every.items()}
+    every = {(one.method, one.path): _route(one, getattr(served, one.name)) for one in OPERATIONS}
+    ringing = {key: _ringing(one, changed) if changed and key[0] == "POST" else one for key, one in every.items()}
+    return ringing | {("GET", openapi.PATH): lambda _: Answer(description())}
+
+
+def _route(operation: Operation, serve: Callable[[Any], Any]) -> Route:
+    """Reads the request, and makes an answer of the report."""
+
+    def route(body: Body) -> Answer | Stream:
+        kind = operation.request
+        found = serve(parse(kind, body, strict=True, code=Code.USAGE) if kind else body)
+        return found if isinstance(found, Stream) else Answer(document(found), operation.status)
+
+    return route
 
 
 def _ringing(route: Route, changed: ChangeSignal) -> Route:
@@ -68,56 +131,53 @@ class _Routes:
     context: Context
     jobs: Jobs
 
+    def status(self, _: Body) -> Status:
+        return status(self.context, self.jobs.progress())
+
     def events(self, query: Body) -> Stream:
         since = str(query.get("since", self.jobs.log.next))
         if not re.fullmatch(r"[0-9]{1,18}", since):
             raise ProaError(Code.USAGE, "'since' is not a number", at="since")
         return Stream(self.jobs.log.follow(int(since)))
 
-    def install(self, body: Body) -> Answer:
-        order = read_request(InstallRequest, body).order(registry_settings(self.context.paths))
+    def install(self, asked: InstallRequest) -> StartedJob:
+        order = asked.order(registry_settings(self.context.paths))
 
-        def work(job: Job) -> dict[str, Any]:
+        def work(job: Job) -> Installed:
             job.slot = look(self.context).state.good.other.value
             from proa.agent.install.install import install
 
             return install(self._for(job), order)
 
-        return Answer("proa.job/v1", self.jobs.start("install", work).document(), 202)
+        return self.jobs.start("install", work).report()
 
-    def scrub(self, body: Body) -> Answer:
-        slot = read_request(ScrubRequest, body).slot
+    def scrub(self, asked: ScrubRequest) -> StartedJob:
+        def work(job: Job) -> Scrubbed:
+            return verbs.scrub_slot(self._for(job), asked.slot)
 
-        def work(job: Job) -> dict[str, Any]:
-            return verbs.scrub_slot(self._for(job), slot)
+        return self.jobs.start("scrub", work).report()
 
-        return Answer("proa.job/v1", self.jobs.start("scrub", work).document(), 202)
-
-    def cancel(self, body: Body) -> Answer:
+    def cancel(self, asked: CancelRequest) -> StartedJob:
         """The job that is meant; where this process has none, an install that a command does by itself."""
-        number = read_request(CancelRequest, body).job
         try:
-            return Answer("proa.job/v1", self.jobs.cancel(number=number).document())
+            return self.jobs.cancel(number=asked.job).report()
         except ProaError:
-            process = 0 if number else stop_owner(self.context.paths.lock)
+            process = 0 if asked.job else stop_owner(self.context.paths.lock)
             if not process:
                 raise
-            return Answer("proa.job/v1", {"job": process, "verb": "", "since": 0})
+            return StartedJob(process)
 
-    def activate(self, body: Body) -> Answer:
-        asked = read_request(ActivateRequest, body)
-        return Answer("proa.change/v1", verbs.activate(self.context, tries=asked.tries, reboot=asked.reboot))
+    def activate(self, asked: ActivateRequest) -> Change:
+        return verbs.activate(self.context, tries=asked.tries, reboot=asked.reboot)
 
-    def rollback(self, body: Body) -> Answer:
-        asked = read_request(RollbackRequest, body)
-        return Answer("proa.change/v1", verbs.rollback(self.context, reboot=asked.reboot))
+    def deactivate(self, _: EmptyRequest) -> Change:
+        return verbs.deactivate(self.context)
 
-    def simple(self, verb: Callable[[Context], dict[str, Any]]) -> Route:
-        def route(body: Body) -> Answer:
-            read_request(EmptyRequest, body)
-            return Answer("proa.change/v1", verb(self.context))
+    def commit(self, _: EmptyRequest) -> Change:
+        return verbs.commit(self.context)
 
-        return route
+    def rollback(self, asked: RollbackRequest) -> Change:
+        return verbs.rollback(self.context, reboot=asked.reboot)
 
     def _for(self, job: Job) -> Context:
         return dataclasses.replace(self.context, cancel=job.cancel)

@@ -1,4 +1,4 @@
-"""The local API: HTTP and JSON over a Unix socket, for root alone (``openapi.json`` beside this file describes it)."""
+"""The local API: HTTP and JSON over a Unix socket, for root alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +21,6 @@ from proa.core.runtime.json_text import load_json
 
 MAX_BODY: Final = 1 << 16
 """Bytes of a request's body beyond which it is refused unread."""
-OPENAPI: Final = Path(__file__).parent / "openapi.json"
 _STATUS: Final[Mapping[Exit, int]] = {
     Exit.USAGE: 400,
     Exit.REFUSED: 422,
@@ -41,9 +39,8 @@ _SLOW_CLIENT: Final = 30.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a route gives back: a status, and a document of a schema or a stream of documents, one a line."""
+    """What a route gives back: a document and a status."""
 
-    schema: str
     document: Mapping[str, Any]
     status: int = 200
 
@@ -187,8 +184,7 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(answer, Stream):
             self._stream(answer)
         else:
-            head = {"schema": answer.schema, "proa": VERSION} if answer.schema else {}
-            self._send(answer.status, head | dict(answer.document))
+            self._send(answer.status, answer.document)
 
     def _answer(self, method: str) -> Answer | Stream:
         server = cast("ApiServer", self.server)

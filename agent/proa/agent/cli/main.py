@@ -6,21 +6,25 @@ import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from proa.agent.api.client import Client
-from proa.agent.cli.text import describe_change, describe_install, describe_plan, describe_status
+from proa.agent.cli.text import describe_change, describe_install, describe_plan, describe_scrub, describe_status
 from proa.agent.daemon.signals import stop_on_signals
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import owner
 from proa.agent.node.paths import Paths
+from proa.agent.node.reports import Change, Installed, Scrubbed, StartedJob, Status
 from proa.core import VERSION
+from proa.core.oci.options import registry_options
 from proa.core.oci.reference import parse
-from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor
+from proa.core.schema.model import Part, Report
+from proa.core.schema.output import tell
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from proa.agent.install.order import InstallOrder
     from proa.agent.node.view import Context
 
-CHANGE: Final = "proa.change/v1"
+Kind = TypeVar("Kind", bound=Report)
 _WHERE: Final = {
     "root": "A folder that stands before every path of the agent; / on a node.",
     "disk": "A device or image file to work on, instead of the disk this machine runs from.",
@@ -51,19 +55,6 @@ tries_option = click.option(
     "--tries", type=click.IntRange(1, TRIES_MAX), default=TRIES_MAX, show_default=True, help="Boots the trial gets."
 )
 reboot_option = click.option("--reboot", is_flag=True, help="Reboot in order when it is done.")
-
-
-def _file(name: str, what: str) -> Callable[[Any], Any]:
-    return click.option(f"--{name}-file", type=click.Path(resolve_path=True), help=what)
-
-
-registry_options = options(
-    click.option("--plain-http", is_flag=True, help="Speak HTTP without TLS to a registry on another machine."),
-    _file("ca", "PEM file of the CA of the registry."),
-    _file("cert", "PEM file of a client certificate."),
-    _file("key", "PEM file of its key."),
-    _file("auth", "Docker or containers auth file with the credentials."),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,15 +105,12 @@ def show_status(*, as_json: bool) -> None:
     """Say what is booted, what is in the slots, and how the last work ended."""
     run = _run()
     if run.client:
-        document = _body(run.client.get("/v1/status"))
+        found = run.client.get(Status, "/v1/status")
     else:
         from proa.agent.verbs.status import status
 
-        document = status(run.context)
-    if as_json:
-        show("proa.status/v1", document)
-    else:
-        click.echo(describe_status(document))
+        found = status(run.context)
+    tell(found, as_json, describe_status)
 
 
 @cli.command("install", epilog="Example: proa-agent install oci:/mnt/release --dry-run")
@@ -140,17 +128,16 @@ def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     from proa.agent.api.requests import InstallRequest
 
     run = _run(choices.pop("progress"))
-    given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
-    request = InstallRequest(**given | {"reference": _absolute(choices["reference"])})
+    request = InstallRequest(**choices | {"reference": _absolute(choices["reference"])})
     if dry_run:
         from proa.agent.install.install import plan_only
 
         plan = plan_only(run.context, _order(run, request))
-        _report("proa.install-plan/v1", plan, as_json, describe_plan)
+        tell(plan, as_json, describe_plan)
         return
     with stop_on_signals(run.cancel, remote=run.client is not None):
         result = _install(run, request)
-    _report("proa.install/v1", result, as_json, describe_install)
+    tell(result, as_json, describe_install)
 
 
 @cli.command("activate", epilog="Example: proa-agent activate --tries 1 --reboot")
@@ -159,27 +146,33 @@ def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
 @dry_run_option
 @json_option
 @where_options
-def activate(*, as_json: bool, **choices: Any) -> None:
+def activate(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Arm the staged slot: the next boot tries it."""
-    _change(_run(), "activate", choices, as_json)
+    from proa.agent.api.requests import ActivateRequest
+
+    _change(_run(), "activate", ActivateRequest(**choices), as_json, dry_run=dry_run)
 
 
 @cli.command("deactivate", epilog="Example: proa-agent deactivate")
 @dry_run_option
 @json_option
 @where_options
-def deactivate(*, as_json: bool, **choices: Any) -> None:
+def deactivate(*, dry_run: bool, as_json: bool) -> None:
     """Take the arming back."""
-    _change(_run(), "deactivate", choices, as_json)
+    from proa.agent.api.requests import EmptyRequest
+
+    _change(_run(), "deactivate", EmptyRequest(), as_json, dry_run=dry_run)
 
 
 @cli.command("commit", epilog="Example: proa-agent commit")
 @dry_run_option
 @json_option
 @where_options
-def commit(*, as_json: bool, **choices: Any) -> None:
+def commit(*, dry_run: bool, as_json: bool) -> None:
     """Make the running trial the good slot."""
-    _change(_run(), "commit", choices, as_json)
+    from proa.agent.api.requests import EmptyRequest
+
+    _change(_run(), "commit", EmptyRequest(), as_json, dry_run=dry_run)
 
 
 @cli.command("rollback", epilog="Example: proa-agent rollback --reboot")
@@ -187,9 +180,11 @@ def commit(*, as_json: bool, **choices: Any) -> None:
 @dry_run_option
 @json_option
 @where_options
-def rollback(*, as_json: bool, **choices: Any) -> None:
+def rollback(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Go back to the other slot, if it is known good."""
-    _change(_run(), "rollback", choices, as_json)
+    from proa.agent.api.requests import RollbackRequest
+
+    _change(_run(), "rollback", RollbackRequest(**choices), as_json, dry_run=dry_run)
 
 
 @cli.command("cancel", epilog="Example: proa-agent cancel")
@@ -200,15 +195,15 @@ def cancel(*, dry_run: bool, as_json: bool) -> None:
     """Stop an install cleanly."""
     run = _run()
     if run.client and not dry_run:
-        result = _body(run.client.post("/v1/cancel"))
+        stopped = run.client.post(StartedJob, "/v1/cancel")
     else:
         process = owner(run.paths.lock)
         if process is None:
             raise ProaError(Code.NOTHING_RUNNING)
         if not dry_run:
             signal.pidfd_send_signal(process.handle, signal.SIGTERM)
-        result = {"job": process.number, "verb": "", "since": 0}
-    _report("proa.job/v1", result, as_json, lambda _: "asked to stop")
+        stopped = StartedJob(process.number)
+    tell(stopped, as_json, lambda _: "asked to stop")
 
 
 @cli.command("scrub", epilog="Example: proa-agent scrub b")
@@ -221,13 +216,15 @@ def scrub(slot: str | None, *, as_json: bool, **choices: Any) -> None:
     run = _run(choices["progress"])
     with stop_on_signals(run.cancel, remote=run.client is not None):
         if run.client:
-            job = run.client.post("/v1/scrub", {"slot": slot or ""})
-            found = _follow(run.client, job, run.monitor)
+            from proa.agent.api.requests import ScrubRequest
+
+            job = run.client.post(StartedJob, "/v1/scrub", ScrubRequest(slot or ""))
+            found = _follow(Scrubbed, run.client, job, run.monitor)
         else:
             from proa.agent.verbs import verbs
 
             found = verbs.scrub_slot(run.context, slot)
-    _report("proa.scrub/v1", found, as_json, lambda one: f"slot {one['slot']}: {one['blocks']} blocks as they must be")
+    tell(found, as_json, describe_scrub)
 
 
 def _run(kind: str = "none") -> _Run:
@@ -238,9 +235,9 @@ def _run(kind: str = "none") -> _Run:
     return _Run(paths, progress(kind), client if running else None)
 
 
-def _install(run: _Run, request: InstallRequest) -> dict[str, Any]:
+def _install(run: _Run, request: InstallRequest) -> Installed:
     if run.client:
-        return _follow(run.client, run.client.post("/v1/install", request.body()), run.monitor)
+        return _follow(Installed, run.client, run.client.post(StartedJob, "/v1/install", request), run.monitor)
     from proa.agent.install.install import install
 
     return install(run.context, _order(run, request))
@@ -252,42 +249,30 @@ def _order(run: _Run, request: InstallRequest) -> InstallOrder:
     return request.order(registry_settings(run.paths))
 
 
-def _follow(client: Client, job: dict[str, Any], monitor: Monitor) -> dict[str, Any]:
+def _follow(kind: type[Kind], client: Client, job: StartedJob, monitor: Monitor) -> Kind:
     """Follow a job; interrupted, ask it to stop and say how it ended: it may have been done already."""
     try:
-        return client.follow(job, monitor)
+        return client.follow(kind, job, monitor)
     except KeyboardInterrupt:
+        from proa.agent.api.requests import CancelRequest
+
         try:
-            client.post("/v1/cancel", {"job": job["job"]})
+            client.post(StartedJob, "/v1/cancel", CancelRequest(job.job))
         except ProaError as error:
             if error.code is not Code.NOTHING_RUNNING:
                 raise
-        return client.follow(job, SILENT)
+        return client.follow(kind, job, SILENT)
 
 
-def _change(run: _Run, verb: str, choices: dict[str, Any], as_json: bool) -> None:
-    dry_run = choices["dry_run"]
+def _change(run: _Run, verb: str, request: Part, as_json: bool, *, dry_run: bool) -> None:
     if run.client and not dry_run:
-        body = {name: value for name, value in choices.items() if name != "dry_run"}
-        result = _body(run.client.post(f"/v1/{verb}", body))
+        change = run.client.post(Change, f"/v1/{verb}", request)
     else:
         from proa.agent.verbs import verbs
 
-        work: Callable[..., dict[str, Any]] = getattr(verbs, verb)
-        result = work(run.context, **choices)
-    _report(CHANGE, result, as_json, describe_change)
-
-
-def _body(document: dict[str, Any]) -> dict[str, Any]:
-    """A document without what ``show`` puts before it."""
-    return {key: value for key, value in document.items() if key not in ("schema", "proa")}
-
-
-def _report(schema: str, document: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
-    if as_json:
-        show(schema, document)
-    else:
-        click.echo(text(document))
+        work: Callable[..., Change] = getattr(verbs, verb)
+        change = work(run.context, **vars(request), dry_run=dry_run)
+    tell(change, as_json, describe_change)
 
 
 def _absolute(reference: str) -> str:

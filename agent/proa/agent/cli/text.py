@@ -2,66 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from proa.agent.node.reports import Change, Installed, PlannedInstall, Scrubbed, Status
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.printable import printable
 
 
-def describe_status(document: Mapping[str, Any]) -> str:
+def describe_status(told: Status) -> str:
     """``proa.status/v1``."""
-    lines = [f"{document['state']}: {document['meaning']}"]
-    for name, slot in document["slots"].items():
-        marks = [mark for mark in ("booted", "good", "trial") if document[mark] == name]
-        version = slot["version"] or "-"
-        lines.append(f"  slot {name}  {version:<20} {slot['state']:<9} {', '.join(marks)}".rstrip())
-        if slot["root_hash"]:
-            lines.append(f"          root {slot['root_hash']}")
-    if document["trial"]:
-        lines.append(f"  tries left: {document['left']}")
-    lines += [f"  problem: {document['problem']['message']}"] if document["problem"] else []
-    lines += [f"  warning: {warning}" for warning in document["warnings"]]
-    if now := document["progress"]:
-        lines.append(f"  now: {now['verb']}, {now['step']} {now['done']} of {now['total']} bytes")
-    if last := document["last"]:
-        how = "done" if last["ok"] else f"{last['code']}: {last['message']}"
-        lines.append(f"  last: {last['verb']} at {last['time']}: {how}")
-    if order := document["order"]:
-        why = f": {order['code']}: {order['message']}" if order["code"] else ""
-        lines.append(f"  order: {order['id']}, {order['action']}: {order['result']}{why}")
-    if back := document["returned"]:
-        lines.append(f"  returned: {back['version']}: {back['reason']}")
-        lines += [f"    {failure['what']}: {failure['why']}" for failure in back["failures"]]
-        lines += [f"    kernel: {line}" for line in back["kernel"][-5:]]
-    if hidden := document["etc"]["hidden"]:
-        lines.append(f"  /etc: {len(hidden)} files stand over the release's: {', '.join(hidden[:10])}")
-    return printable("\n".join(lines))
+    return printable("\n".join(_status_lines(told)))
 
 
-def describe_plan(plan: Mapping[str, Any]) -> str:
+def _status_lines(told: Status) -> Iterator[str]:
+    yield f"{told.state.value}: {told.meaning}"
+    for slot, holds in told.slots.items():
+        roles = {"booted": told.booted, "good": told.good, "trial": told.trial}
+        marks = ", ".join(role for role, one in roles.items() if one is slot)
+        yield f"  slot {slot.value}  {holds.version or '-':<20} {holds.state.value:<9} {marks}".rstrip()
+        if holds.root_hash:
+            yield f"          root {holds.root_hash}"
+    if told.trial:
+        yield f"  tries left: {told.left}"
+    if told.problem:
+        yield f"  problem: {told.problem.message}"
+    yield from (f"  warning: {warning}" for warning in told.warnings)
+    if now := told.progress:
+        yield f"  now: {now.verb}, {now.step} {now.done} of {now.total} bytes"
+    if last := told.last:
+        yield f"  last: {last.verb} at {last.time}: {'done' if last.ok else f'{last.code}: {last.message}'}"
+    if order := told.order:
+        why = f": {order.code}: {order.message}" if order.code else ""
+        yield f"  order: {order.id}, {order.action}: {order.result}{why}"
+    if back := told.returned:
+        yield f"  returned: {back.version}: {back.reason}"
+        yield from (f"    {failure.what}: {failure.why}" for failure in back.failures)
+        yield from (f"    kernel: {line}" for line in back.kernel[-5:])
+    if hidden := told.etc.hidden:
+        yield f"  /etc: {len(hidden)} files stand over the release's: {', '.join(hidden[:10])}"
+
+
+def describe_plan(plan: PlannedInstall) -> str:
     """``proa.install-plan/v1``."""
-    release, sizes = plan["release"], plan["bytes"]
-    lines = [f"{release['name']} {release['version']} -> slot {plan['slot']}"]
-    lines += [f"  {number}. {action}" for number, action in enumerate(plan["actions"], 1)]
-    lines += [] if plan["bytes"]["write"] or plan["bytes"]["keep"] else ["  nothing to write: the good slot holds it"]
-    return "\n".join([*lines, "  " + ", ".join(f"{name} {human_bytes(count)}" for name, count in sizes.items())])
+    lines = [f"{plan.release.name} {plan.release.version} -> slot {plan.slot.value}"]
+    lines += [f"  {number}. {action}" for number, action in enumerate(plan.actions, 1)]
+    lines += [] if plan.bytes.write or plan.bytes.keep else ["  nothing to write: the good slot holds it"]
+    sizes = ", ".join(f"{name} {human_bytes(count)}" for name, count in vars(plan.bytes).items())
+    return "\n".join([*lines, f"  {sizes}"])
 
 
-def describe_install(result: Mapping[str, Any]) -> str:
+def describe_install(done: Installed) -> str:
     """``proa.install/v1``."""
-    release = f"{result['release']['name']} {result['release']['version']}"
-    if result["unchanged"]:
-        done = "the arming of the other slot was taken back" if result["taken_back"] else "nothing to do"
-        return f"{release} is what the good slot holds: {done}"
-    armed = ", armed" if result["activated"] else ""
-    size, seconds, memory = result["bytes"]["write"], result["seconds"], result["peak_memory"]
-    told = f"{human_bytes(size)} written in {seconds:.1f} s" if size else "it was there already"
-    return f"{release} is in slot {result['slot']}{armed}: {told}, peak memory {human_bytes(memory)}"
+    release = f"{done.release.name} {done.release.version}"
+    if done.unchanged:
+        what = "the arming of the other slot was taken back" if done.taken_back else "nothing to do"
+        return f"{release} is what the good slot holds: {what}"
+    armed, size = ", armed" if done.activated else "", done.bytes.write
+    told = f"{human_bytes(size)} written in {done.seconds:.1f} s" if size else "it was there already"
+    return f"{release} is in slot {done.slot.value}{armed}: {told}, peak memory {human_bytes(done.peak_memory)}"
 
 
-def describe_change(result: Mapping[str, Any]) -> str:
+def describe_change(change: Change) -> str:
     """``proa.change/v1``."""
-    planned = "would: " if result["dry_run"] else ""
-    trial = f", trial {result['trial']} with {result['left']} tries" if result["trial"] else ""
-    return f"{planned}{'; '.join(result['actions'])}\n{result['state']}: good slot {result['good']}{trial}"
+    planned = "would: " if change.dry_run else ""
+    trial = f", trial {change.trial.value} with {change.left} tries" if change.trial else ""
+    return f"{planned}{'; '.join(change.actions)}\n{change.state.value}: good slot {change.good.value}{trial}"
+
+
+def describe_scrub(found: Scrubbed) -> str:
+    """``proa.scrub/v1``."""
+    return f"slot {found.slot.value}: {found.blocks} blocks as they must be"

@@ -13,7 +13,6 @@ from proa.agent.install.plan import Candidate, NodeFacts, Room
 from proa.agent.node.boot import own_release
 from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
-from proa.agent.node.settings import RegistrySettings
 from proa.agent.node.view import Context, View, holds
 from proa.agent.slot.damage import is_whole
 from proa.agent.slot.region import open_for_reading
@@ -53,7 +52,7 @@ def load_trust(context: Context) -> Trust:
 
 
 @contextmanager
-def open_offer(context: Context, reference: str, registry: RegistrySettings, believed: Trust) -> Iterator[Offer]:
+def open_offer(context: Context, reference: str, registry: Access, believed: Trust) -> Iterator[Offer]:
     """Open a release: signature, manifest, document, in this order.
 
     Raises:
@@ -61,13 +60,7 @@ def open_offer(context: Context, reference: str, registry: RegistrySettings, bel
     """
     with open_source(
         parse(reference),
-        Access(
-            registry.plain_http,
-            _path(registry.ca_file),
-            _path(registry.cert_file),
-            _path(registry.key_file),
-            _path(registry.auth_file),
-        ),
+        registry,
         clock=context.cancel.clock(context.clock),
     ) as source:
         opened = open_release(source, believed)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from proa.agent.install.actions import Arm, Reboot, TakeBack
 from proa.agent.install.execute import Execution
@@ -17,6 +16,7 @@ from proa.agent.install.plan import InstallPlan, plan_install
 from proa.agent.node.bookkeeping import afterwards, remember, remember_slot, result
 from proa.agent.node.lock import locked
 from proa.agent.node.policy import Policy
+from proa.agent.node.reports import Bytes, Installed, PlannedInstall, ReleaseFacts
 from proa.agent.node.states import Trigger, follow
 from proa.agent.node.view import Context, View, look, need_disk
 from proa.agent.slot.region import Opener, open_direct
@@ -28,8 +28,8 @@ from proa.core.runtime.events import Note
 
 def install(
     context: Context, order: InstallOrder, opener: Opener = open_direct, begins: Callable[[], None] = lambda: None
-) -> dict[str, Any]:
-    """Install a release; what is reported as ``proa.install/v1``.
+) -> Installed:
+    """Install a release.
 
     Args:
         context: The context.
@@ -56,20 +56,21 @@ def install(
             raise
         report = _report(plan, time.monotonic() - started)
         with afterwards(context):
-            remember(context, last=result(context, "install", **report["release"], slot=report["slot"]))
-        if report["reboot"]:
+            remember(context, last=result(context, "install", **vars(report.release), slot=report.slot.value))
+        if report.reboot:
             reboot()
         return report
 
 
-def plan_only(context: Context, order: InstallOrder) -> dict[str, Any]:
-    """Verify and say what an install would do; what is reported as ``proa.install-plan/v1``. Touches nothing.
+def plan_only(context: Context, order: InstallOrder) -> PlannedInstall:
+    """Verify and say what an install would do. Touches nothing.
 
     Raises:
         ProaError: The refusal.
     """
     with _planned(context, _ready(context, order), order) as (_, _, plan):
-        return _description(plan) | {"actions": [str(action) for action in plan.actions]}
+        actions = tuple(str(action) for action in plan.actions)
+        return PlannedInstall(_facts(plan), plan.slot, _bytes(plan), actions)
 
 
 @contextmanager
@@ -106,31 +107,28 @@ def _name(context: Context, plan: InstallPlan) -> None:
         remember_slot(context, plan.slot, named)
 
 
-def _description(plan: InstallPlan) -> dict[str, Any]:
+def _facts(plan: InstallPlan) -> ReleaseFacts:
     release = plan.candidate.release
-    return {
-        "release": {
-            "name": release.name,
-            "version": release.version,
-            "serial": release.serial,
-            "root_hash": release.root.root_hash,
-            "manifest": plan.candidate.manifest,
-        },
-        "slot": plan.slot.value,
-        "bytes": {"fetch": plan.fetch, "copy": 0, "keep": plan.keep, "write": plan.write},
-    }
+    return ReleaseFacts(release.name, release.version, release.serial, release.root.root_hash, plan.candidate.manifest)
 
 
-def _report(plan: InstallPlan, seconds: float) -> dict[str, Any]:
+def _bytes(plan: InstallPlan) -> Bytes:
+    return Bytes(plan.fetch, 0, plan.keep, plan.write)
+
+
+def _report(plan: InstallPlan, seconds: float) -> Installed:
     done = {type(action) for action in plan.actions}
-    return _description(plan) | {
-        "unchanged": plan.unchanged,
-        "activated": Arm in done,
-        "taken_back": TakeBack in done,
-        "reboot": Reboot in done,
-        "seconds": round(seconds, 3),
-        "peak_memory": _peak_memory(),
-    }
+    return Installed(
+        _facts(plan),
+        plan.slot,
+        _bytes(plan),
+        unchanged=plan.unchanged,
+        activated=Arm in done,
+        taken_back=TakeBack in done,
+        reboot=Reboot in done,
+        seconds=round(seconds, 3),
+        peak_memory=_peak_memory(),
+    )
 
 
 def _forget_peak() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from proa.agent.node.settings import RegistrySettings
+from proa.core.oci.access import DEFAULT, Access
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import TRIES_MAX, check_tries
 
@@ -40,4 +40,4 @@ class InstallOrder:
 
     reference: str
     activation: Activation = field(default_factory=Activation)
-    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    registry: Access = DEFAULT

@@ -14,26 +14,22 @@ from proa.core.release.document import BLOCK_SIZE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.json_text import load_json
+from proa.core.schema.model import Document, field, parse
+from proa.core.schema.values import Count
 from proa.partition.boot.bootstate import TRIES_MAX, BootState, Slot
-
-SCHEMA: Final = "proa.boot/v1"
 
 
 @dataclass(frozen=True)
-class BootReport:
-    """What the initrd found (``/run/proa/boot.json``).
+class BootReport(Document, schema="proa.boot/v1"):
+    """`/run/proa/boot.json`: what the initrd found out about this boot. Health checks may read it."""
 
-    Attributes:
-        slot: The slot whose root it opened.
-        root_hash: Of that root, in hexadecimal.
-        trial: Whether the boot state named the slot as the one on trial.
-        left: Tries left after the boot loader took this one.
-    """
-
-    slot: Slot
-    root_hash: str
-    trial: bool
-    left: int
+    slot: Slot = field("The slot whose root it opened.")
+    root_hash: str = field("The release's true name.", pattern="^[0-9a-f]{64}$")
+    trial: bool = field("Whether this boot is a trial.")
+    left: Count = field("Tries that are left after this one.")
+    disk: str = field("The disk.", default="")
+    root: str = field("The partition of the root.", default="")
+    first_boot: bool = field("Whether this is the disk's first boot.", default=False)
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,8 @@ def boot_report(paths: Paths) -> BootReport | None:
     with os_errors(paths.boot):
         data = paths.boot.read_bytes()
     try:
-        document = load_json(data, Code.HANDSHAKE)
-        if document["schema"] != SCHEMA:
-            raise ValueError(f"not {SCHEMA}")
-        left = int(document["left"])
-        return BootReport(Slot(document["slot"]), str(document["root_hash"]), document["trial"] is True, left)
-    except (KeyError, ValueError, TypeError) as error:
+        return parse(BootReport, load_json(data, Code.HANDSHAKE))
+    except ProaError as error:
         raise ProaError(Code.HANDSHAKE, f"the initrd's report is not one: {error}", at=paths.boot) from error
 
 

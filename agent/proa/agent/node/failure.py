@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from proa.core.schema.model import Part, field
 
 
 @dataclass(frozen=True)
-class Failure:
-    """One thing that is not as it must be.
+class Failure(Part):
+    """One thing that is not as it must be."""
 
-    Attributes:
-        what: ``unit NAME``, ``check NAME`` or ``system``.
-        why: In a few words.
-        output: The end of what a check said.
-        waiting: Whether it may mend itself with time: the system is still starting.
-    """
-
-    what: str
-    why: str
-    output: str = ""
-    waiting: bool = False
-
-    def document(self) -> dict[str, Any]:
-        """As JSON keys and values."""
-        return asdict(self)
+    what: str = field("`unit NAME`, `check NAME` or `system`.")
+    why: str = field("In a few words.")
+    output: str = field("The end of what a check said.", default="")
+    waiting: bool = field("Whether it may mend itself with time: the system is still starting.", default=False)

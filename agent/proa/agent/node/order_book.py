@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Final
 
-from proa.agent.node.typed import Count, Time, Word, checked
 from proa.core.oci import reference
 from proa.core.orders.messages import Action, Order, Result
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.schema import model
+from proa.core.schema.model import Part, field
+from proa.core.schema.values import CodeName, Count, Time
 
 MAX_NUMBER: Final = (1 << 63) - 1
 """The highest id and fence: what the API server can keep."""
-_Slot = Annotated[str, re.compile("[ab]?").fullmatch]
 
 
 @dataclass(frozen=True)
@@ -38,24 +34,20 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class AcceptedOrder:
+class AcceptedOrder(Part):
     """An order that was taken in, and how far it has come."""
 
-    order: Order
-    seen: Time
-    """When the node saw it first; its time runs from then on."""
-    boot_id: str
-    """In which boot that was."""
-    uptime: Count
-    """Seconds since that boot had begun."""
-    result: Result = Result.RUNNING
-    code: Word = ""
-    """The error's code; empty as long as nothing went wrong."""
-    message: str = ""
-    begun: bool = False
-    """Whether something was changed for it: it can only fail then, no longer be refused."""
-    slot: _Slot = ""
-    """Where a rollback leads to, once it was begun."""
+    order: Order = field("What was ordered.")
+    seen: Time = field("When the node saw it first; its time runs from then on.")
+    boot_id: str = field("In which boot that was.")
+    uptime: Count = field("Seconds since that boot had begun.")
+    result: Result = field("What became of it.", default=Result.RUNNING)
+    code: CodeName = field("The error's code; empty as long as nothing went wrong.", default="")
+    message: str = field("The error's text.", default="")
+    begun: bool = field(
+        "Whether something was changed for it: it can only fail then, no longer be refused.", default=False
+    )
+    slot: str = field("Where a rollback leads to, once it was begun.", default="", enum=["", "a", "b"])
 
     @property
     def running(self) -> bool:
@@ -86,28 +78,6 @@ class AcceptedOrder:
         if result is Result.REFUSED and self.begun:
             result = Result.FAILED
         return dataclasses.replace(self, result=result, code=code, message=message)
-
-    def document(self) -> dict[str, Any]:
-        """As JSON keys and values."""
-        rest = {name: getattr(self, name) for name in _KEPT}
-        return rest | {"order": model.document(self.order), "result": self.result.value}
-
-
-_KEPT: Final = {
-    name: hint for name, hint in typing.get_type_hints(AcceptedOrder, include_extras=True).items() if name != "order"
-}
-
-
-def read(values: object) -> AcceptedOrder:
-    """What was kept of an order.
-
-    Raises:
-        ProaError, TypeError, ValueError: When it is not one.
-    """
-    kept = checked(values, Mapping)
-    order = model.parse(Order, kept.get("order"), "order")
-    check(order)
-    return AcceptedOrder(order, **{name: checked(value, _KEPT[name]) for name, value in kept.items() if name in _KEPT})
 
 
 def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOrder:

@@ -9,45 +9,44 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
+from proa.agent.node.cause import Cause
 from proa.agent.node.failure import Failure
-from proa.agent.node.typed import Count, Hex, Label, Letter, Time, Word, build, checked
+from proa.agent.node.order_book import AcceptedOrder, check
 from proa.core.runtime import files
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
+from proa.core.schema.model import Document, Part, document, field, limits, parse
+from proa.core.schema.values import CodeName, Count, Hex, Label, Time
 from proa.partition.boot.bootstate import Slot
 
 if TYPE_CHECKING:
-    from proa.agent.node.order_book import AcceptedOrder
     from proa.core.release.document import Release
 
-SCHEMA: Final = "proa.agent-state/v1"
+Letter = Annotated[str, limits(enum=tuple(slot.value for slot in Slot))]
+"""A slot, by its letter."""
+_Size = Annotated[int, limits(minimum=0, maximum=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
-class SlotRecord:
+class SlotRecord(Part):
     """What was put into a slot, or found in it when it was booted."""
 
-    version: str
-    root_hash: Hex
-    salt: Hex
-    root_size: Count
-    """Bytes of the file system; the tree begins right behind it."""
-    name: str = ""
-    manifest: str = ""
-    """The release's manifest digest; empty for what the factory wrote."""
-    serial: Count = 0
-    floor: Count = 0
-    boot_size: Count = 0
-    """Bytes of the ``UKI-x`` image; 0 when it is not known."""
-    boot_digest: str = ""
-    complete: bool = False
-    """Whether all of it was written and read back."""
-    failed: bool = False
-    """Whether its last trial came back."""
+    version: str = field("Of the release.")
+    root_hash: Hex = field("Of the release.")
+    salt: Hex = field("Of its verity tree.")
+    root_size: _Size = field("Bytes of the file system; the tree begins right behind it.")
+    name: str = field("The product line.", default="")
+    manifest: str = field("The release's manifest digest; empty for what the factory wrote.", default="")
+    serial: _Size = field("Of the release.", default=0)
+    floor: _Size = field("Of the release.", default=0)
+    boot_size: _Size = field("Bytes of the `UKI-x` image; 0 when it is not known.", default=0)
+    boot_digest: str = field("Of that image.", default="")
+    complete: bool = field("Whether all of it was written and read back.", default=False)
+    failed: bool = field("Whether its last trial came back.", default=False)
 
     @classmethod
     def of(cls, release: Release, manifest: str) -> SlotRecord:
@@ -67,112 +66,86 @@ class SlotRecord:
 
 
 @dataclass(frozen=True)
-class TrialRecord:
+class TrialRecord(Part):
     """A trial that was armed and is neither committed nor given up."""
 
-    slot: Letter
-    version: str
-    root_hash: Hex
-    tries: Count
-    seq: Count
-    """SEQ of the boot state that arms it: written after this record, so it may not have come to that."""
-    armed: Time
-    """When."""
-    boot_id: str = ""
-    """The boot in which it was armed."""
+    slot: Letter = field("The slot that is tried.")
+    version: str = field("Of the release in it.")
+    root_hash: Hex = field("Of the release in it.")
+    tries: Count = field("Boots that it gets.")
+    seq: Count = field(
+        "SEQ of the boot state that arms it: written after this record, so it may not have come to that."
+    )
+    armed: Time = field("When it was armed.")
+    boot_id: str = field("The boot in which it was armed.", default="")
 
 
 @dataclass(frozen=True)
-class Kept:
+class Kept(Part):
     """What a trial made of /etc."""
 
-    kept: str
-    """The folder where it is now."""
-    files: tuple[str, ...]
-    """The first names of what differs."""
+    kept: str = field("The folder where it is now.")
+    files: tuple[str, ...] = field("The first names of what differs.")
 
 
 @dataclass(frozen=True)
-class Returned:
+class Returned(Part):
     """Why a trial came back."""
 
-    slot: Letter
-    version: str
-    root_hash: Hex
-    time: Time
-    """When that was noticed."""
-    reason: str
-    tries: Count
-    used: Count
-    failures: tuple[Failure, ...] = ()
-    """What its last look at itself found."""
-    kernel: tuple[str, ...] = ()
-    """The last messages of the trial's kernel, where its end left them."""
-    etc: Kept | None = None
-    code: Word = Code.TRIAL_RETURNED.name
-    """``NO_COMMIT_ORDER`` for a healthy trial that nobody ordered to be committed."""
-    cause: Label = ""
-    """A :class:`proa.agent.node.cause.Cause`; empty in what an older agent wrote."""
+    slot: Letter = field("The slot that was tried.")
+    version: str = field("Of the release in it.")
+    root_hash: Hex = field("Of the release in it.")
+    time: Time = field("When the return was noticed (RFC 3339).")
+    reason: str = field("Why, in one sentence.")
+    tries: Count = field("Tries that it had.")
+    used: Count = field("Tries that were used.")
+    failures: tuple[Failure, ...] = field("What its last look at itself found.", default=())
+    kernel: tuple[str, ...] = field("The last messages of the trial's kernel, where its end left them.", default=())
+    etc: Kept | None = field("What it changed in /etc; null if nothing.", default=None)
+    code: CodeName = field(
+        "`TRIAL_RETURNED`, or `NO_COMMIT_ORDER` for a healthy one that nobody ordered to be committed.",
+        default=Code.TRIAL_RETURNED.name,
+    )
+    cause: Label = field(
+        f"Why, as one word: {', '.join(f'`{one.value}`' for one in Cause)}; empty in what an older agent wrote.",
+        default="",
+    )
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Part):
     """How the last piece of work ended."""
 
-    verb: str
-    ok: bool
-    time: Time
-    """When it ended."""
-    code: str = ""
-    """The error's code; empty if it went well."""
-    message: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    verb: str = field("What was done.")
+    ok: bool = field("Whether it ended well.")
+    time: Time = field("When it ended (RFC 3339).")
+    code: str = field("The error's code; empty if it ended well.", default="")
+    message: str = field("The error's text.", default="")
+    details: Mapping[str, Any] = field("Further facts, such as the version.", default={})
 
 
 @dataclass(frozen=True)
-class Record:
-    """All of it.
+class Record(Document, schema="proa.agent-state/v1"):
+    """All of it."""
 
-    Attributes:
-        floor: The lowest serial that may be installed.
-        slots: What is in each slot; none for a slot that nothing is known about.
-        trial: The trial that is armed or runs.
-        last: The last result of a verb.
-        returned: Why the last trial came back; taken away by the next activation.
-        layout: Version of the disk's layout, as the first release on this disk said it; 0 for not known.
-        loader: Version of the disk's GRUB script, in the same way: both are as old as the disk, not as the release.
-        order: The order that the cluster gave last, and how far it has come.
-        other: Keys of a newer version of this program, kept as they are.
-    """
-
-    floor: int = 0
-    slots: Mapping[Slot, SlotRecord] = field(default_factory=dict)
-    trial: TrialRecord | None = None
-    last: Result | None = None
-    returned: Returned | None = None
-    layout: int = 0
-    loader: int = 0
-    order: AcceptedOrder | None = None
-    other: Mapping[str, Any] = field(default_factory=dict)
+    floor: Count = field("The lowest serial that may be installed.", default=0)
+    slots: Mapping[Slot, SlotRecord] = field("What is in each slot of which anything is known.", default={})
+    trial: TrialRecord | None = field("The trial that is armed or runs.", default=None)
+    last: Result | None = field("The last result of a verb.", default=None)
+    returned: Returned | None = field("Why the last trial came back; gone with the next activation.", default=None)
+    layout: Count = field(
+        "Version of the disk's layout, as the first release on this disk said it; 0 for not known.", default=0
+    )
+    loader: Count = field(
+        "Version of the disk's GRUB script, in the same way: both are as old as the disk, not as the release.",
+        default=0,
+    )
+    order: AcceptedOrder | None = field("The order that the cluster gave last, and how far it has come.", default=None)
+    other: Mapping[str, Any] = field("Keys of a newer version, kept as they are.", default={}, others=True)
 
     def with_slot(self, slot: Slot, record: SlotRecord) -> Record:
         """The same with another record of one slot."""
         return dataclasses.replace(self, slots={**self.slots, slot: record})
-
-    def document(self) -> dict[str, Any]:
-        """As JSON keys and values."""
-        return {
-            **self.other,
-            "schema": SCHEMA,
-            "floor": self.floor,
-            "slots": {slot.value: dataclasses.asdict(record) for slot, record in self.slots.items()},
-            "trial": dataclasses.asdict(self.trial) if self.trial else None,
-            "last": dataclasses.asdict(self.last) if self.last else None,
-            "returned": dataclasses.asdict(self.returned) if self.returned else None,
-            "layout": self.layout,
-            "loader": self.loader,
-            "order": self.order.document() if self.order else None,
-        }
 
 
 def load(path: Path) -> tuple[Record, str]:
@@ -186,9 +159,12 @@ def load(path: Path) -> tuple[Record, str]:
     with files.os_errors(path):
         data = path.read_bytes()
     try:
-        return _decode(load_json(data, Code.CONFIG_SYNTAX)), ""
-    except (ProaError, TypeError, ValueError, KeyError) as error:
+        record = parse(Record, load_json(data, Code.CONFIG_SYNTAX))
+        if record.order:
+            check(record.order.order)
+    except ProaError as error:
         return Record(), f"{path} is damaged and counts as empty: {error}"
+    return record, ""
 
 
 def save(path: Path, record: Record) -> None:
@@ -201,30 +177,4 @@ def save(path: Path, record: Record) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and load(path)[1]:
             path.replace(path.with_name(path.name + ".damaged"))
-    files.replace(path, (json.dumps(record.document(), indent=1) + "\n").encode(), 0o600)
-
-
-def _decode(document: dict[str, Any]) -> Record:
-    if document.pop("schema") != SCHEMA:
-        raise ValueError(f"not {SCHEMA}")
-    slots = checked(document.pop("slots"), Mapping)
-    return Record(
-        floor=checked(document.pop("floor"), Count),
-        slots={Slot(name): build(SlotRecord, values) for name, values in slots.items()},
-        trial=checked(document.pop("trial", None), TrialRecord | None),
-        last=checked(document.pop("last", None), Result | None),
-        returned=checked(document.pop("returned", None), Returned | None),
-        layout=checked(document.pop("layout", 0), Count),
-        loader=checked(document.pop("loader", 0), Count),
-        order=_order(document.pop("order", None)),
-        other=document,
-    )
-
-
-def _order(values: object) -> AcceptedOrder | None:
-    """The last order; what reads it is imported where there was one."""
-    if values is None:
-        return None
-    from proa.agent.node.order_book import read
-
-    return read(values)
+    files.replace(path, (json.dumps(document(record), indent=1) + "\n").encode(), 0o600)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import tomllib
-import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from proa.agent.node.boot import command_line
 from proa.agent.node.paths import Paths
+from proa.core.oci.access import Access
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 
@@ -25,7 +25,7 @@ INITRD_DEADLINE: Final = 600.0
 """Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
 MAX_GROUP: Final = (1 << 32) - 2
 """The highest number that a group can have."""
-Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "RegistrySettings")
+Table = TypeVar("Table", "HealthSettings", "ClusterSettings", Access)
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,6 @@ class ClusterSettings:
     """Who commits a trial: ``checks`` or ``order``."""
 
 
-@dataclass(frozen=True)
-class RegistrySettings:
-    """``registry.toml``: what ``install`` uses where its flags say nothing."""
-
-    plain_http: bool = False
-    """Whether a registry that is not this machine may be spoken to without TLS."""
-    ca_file: str | None = None
-    """PEM file of the CA that signed the registry's certificate."""
-    cert_file: str | None = None
-    """PEM file of a client certificate."""
-    key_file: str | None = None
-    """PEM file of its key."""
-    auth_file: str | None = None
-    """The Docker or containers auth file with the credentials."""
-
-
 def health_settings(paths: Paths) -> HealthSettings:
     """The table ``[health]``, the owner's keys over the release's.
 
@@ -107,13 +91,13 @@ def cluster_settings(paths: Paths) -> ClusterSettings:
     return _agent_settings(paths, "cluster", ClusterSettings())
 
 
-def registry_settings(paths: Paths) -> RegistrySettings:
-    """``registry.toml``, the owner's keys over the release's.
+def registry_settings(paths: Paths) -> Access:
+    """``registry.toml``: what ``install`` uses where its flags say nothing. The owner's keys over the release's.
 
     Raises:
         ProaError: as :func:`health_settings`.
     """
-    result = RegistrySettings()
+    result = Access()
     for file in (paths.usr / "registry.toml", paths.etc / "registry.toml"):
         result = _over(result, _load(file), file)
     return result
@@ -170,8 +154,8 @@ def _convert(kind: object, value: object, at: str) -> object:
     if kind == (int | None):
         if type(value) is int and 1 <= value <= MAX_GROUP:
             return value
-    elif isinstance(kind, types.UnionType) and isinstance(value, str):
-        return value
+    elif kind == (Path | None) and isinstance(value, str):
+        return Path(value) if value else None
     if kind is Commit and value in [one.value for one in Commit]:
         return Commit(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):

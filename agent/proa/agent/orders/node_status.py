@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
+from proa.agent.node import reports
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
@@ -32,7 +33,7 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def node_status(view: View, progress: Mapping[str, Any] | None = None, health: Health | None = None) -> NodeStatus:
+def node_status(view: View, progress: reports.Progress | None = None, health: Health | None = None) -> NodeStatus:
     """What the node says of itself.
 
     Args:
@@ -41,7 +42,7 @@ def node_status(view: View, progress: Mapping[str, Any] | None = None, health: H
         health: What the last look at a trial's health found; none if nobody looked yet.
     """
     accepted = view.record.order
-    writing = Slot(progress["slot"]) if progress and progress["slot"] else None
+    writing = Slot(progress.slot) if progress and progress.slot else None
     state = view.node_state(writing)
     return NodeStatus(
         observed_order=Observed(accepted.order.id, accepted.order.action.value, accepted.result.value)
@@ -117,10 +118,10 @@ def _standby(view: View, writing: Slot | None) -> Standby:
     )
 
 
-def _progress(progress: Mapping[str, Any]) -> Progress:
-    done, total = progress["done"], progress["total"]
+def _progress(progress: reports.Progress) -> Progress:
+    done, total = progress.done, progress.total
     percent = min(100, 100 * done // total) if total else 0
-    return Progress(_cut(progress["step"], 64), percent - percent % STRIDE)
+    return Progress(_cut(progress.step, 64), percent - percent % STRIDE)
 
 
 def _last_error(view: View, accepted: AcceptedOrder | None) -> LastError | None:

@@ -1,38 +1,69 @@
-"""What the order socket does for each method and path (``openapi.json`` describes them)."""
+"""What the order socket does for each method and path."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final
 
+from proa.agent.api import openapi
+from proa.agent.api.openapi import Operation
 from proa.agent.api.server import Answer, Body, Route, Stream
 from proa.agent.orders.worker import OrderWorker
-from proa.core import VERSION
-from proa.core.orders.client import ALIVE, EVENTS, NODE, ORDER, SCHEMA
-from proa.core.orders.messages import NodeStatus
+from proa.core.orders.client import EVENTS, NODE, ORDER
+from proa.core.orders.messages import Alive, Node, NodeStatus, Order
 from proa.core.schema.model import document
 
-OPENAPI: Final = Path(__file__).parent / "openapi.json"
+OPERATIONS: Final = (
+    Operation("node", "GET", NODE, "How the node is.", Node),
+    Operation(
+        "order",
+        "PUT",
+        ORDER,
+        "Give an order. The same one again changes nothing; a stale one is refused with STALE_ORDER.",
+        Node,
+        Order,
+        needed=True,
+    ),
+    Operation(
+        "events",
+        "GET",
+        EVENTS,
+        "How the node is, now and whenever that changes, one JSON document a line, until the client leaves; a sign of"
+        " life every 15 s.",
+        Node,
+        stream=True,
+        answers=(Alive,),
+    ),
+)
+"""All that is served."""
+_WHO: Final = (
+    "HTTP and JSON over the Unix socket /run/proa/orders.sock, for root and for processes whose primary group is the"
+    " one that the setting cluster.group names (by the peer's credentials). docs/explanation/orders.md says what each"
+    " order does."
+)
+
+
+def description() -> Mapping[str, Any]:
+    """The order socket as OpenAPI describes it."""
+    return openapi.describe("The orders of a Proa node", _WHO, "/run/proa/orders.sock", OPERATIONS)
 
 
 def order_routes(worker: OrderWorker) -> dict[tuple[str, str], Route]:
     """What is served: nothing but orders, and what became of them."""
 
     def node(_: Body) -> Answer:
-        return Answer(SCHEMA, {"status": document(worker.feed.status())})
+        return Answer(_line(worker.feed.status()))
 
     def order(body: Body) -> Answer:
         worker.put(body)
         return node(body)
 
-    return {
-        ("GET", NODE): node,
-        ("PUT", ORDER): order,
-        ("GET", EVENTS): lambda _: Stream(_lines(worker)),
-        ("GET", "/v1/openapi.json"): lambda _: Answer("", json.loads(OPENAPI.read_bytes())),
-    }
+    def events(_: Body) -> Stream:
+        return Stream(_lines(worker))
+
+    serving: dict[str, Route] = {"node": node, "order": order, "events": events}
+    served = {(one.method, one.path): serving[one.name] for one in OPERATIONS}
+    return served | {("GET", openapi.PATH): lambda _: Answer(description())}
 
 
 def _lines(worker: OrderWorker) -> Iterator[Mapping[str, Any]]:
@@ -42,6 +73,4 @@ def _lines(worker: OrderWorker) -> Iterator[Mapping[str, Any]]:
 
 def _line(status: NodeStatus | None) -> dict[str, Any]:
     """A status, or a sign of life."""
-    if status is None:
-        return {"schema": ALIVE, "proa": VERSION}
-    return {"schema": SCHEMA, "proa": VERSION, "status": document(status)}
+    return document(Alive() if status is None else Node(status))

@@ -14,6 +14,7 @@ from proa.agent.node.bookkeeping import amend
 from proa.agent.node.boot import boot_id
 from proa.agent.node.order_book import AcceptedOrder, Moment, take
 from proa.agent.node.record import Record
+from proa.agent.node.reports import Installed
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, View, look
 from proa.agent.orders.execution import STEPS, begun_staging
@@ -33,10 +34,10 @@ _AGAIN: Final = (Code.BUSY, Code.CANCELLED, Code.INTERRUPTED)
 """Errors of a step that say nothing about the order."""
 _OVERTAKEN: Final = (Code.NO_TRIAL, Code.STALE_ORDER)
 """Errors of a step that was overtaken: another look tells what comes next."""
-Install = Callable[[Context, InstallOrder, Callable[[], None]], dict[str, Any]]
+Install = Callable[[Context, InstallOrder, Callable[[], None]], Installed]
 
 
-def install_release(context: Context, order: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
+def install_release(context: Context, order: InstallOrder, begins: Callable[[], None]) -> Installed:
     """The install itself; what it needs is imported once it is asked for."""
     from proa.agent.install.install import install
 
@@ -226,7 +227,7 @@ class OrderWorker:
                 self._staging = None
                 raise
 
-    def _stage(self, job: Job, accepted: AcceptedOrder) -> dict[str, Any]:
+    def _stage(self, job: Job, accepted: AcceptedOrder) -> Installed:
         context = dataclasses.replace(self.context, cancel=job.cancel)
         try:
             job.slot = look(context).state.good.other.value

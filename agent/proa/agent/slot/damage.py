@@ -55,7 +55,7 @@ def is_whole(context: Context, view: View, slot: Slot) -> bool:
     from proa.agent.slot.scrub import scrub
 
     try:
-        return scrub(context, view, slot).whole
+        return scrub(context, view, slot).ok
     except ProaError:
         context.cancel.check()
         return False

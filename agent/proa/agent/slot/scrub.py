@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from proa.agent.node.record import SlotRecord
+from proa.agent.node.reports import Scrubbed
 from proa.agent.node.view import Context, View, known_slot
 from proa.agent.slot.region import Opener, Region, open_direct, open_for_reading
 from proa.core.release.document import BLOCK_SIZE
@@ -19,44 +19,8 @@ CHUNK: Final = 1 << 20
 """Bytes that are read at a time."""
 NAMED: Final = 20
 """Damaged blocks that are named."""
-
-
-@dataclass(frozen=True)
-class Scrubbed:
-    """What a scrub found.
-
-    Attributes:
-        slot: The slot.
-        blocks: Blocks of the root that were read.
-        bad: How many of them are not as the tree says.
-        first: The first of those, at most :data:`NAMED`.
-        tree: What is wrong with the tree; empty if nothing.
-        boot: What is wrong with the kernel image; empty if nothing, ``not known`` if there is no digest to go by.
-    """
-
-    slot: Slot
-    blocks: int
-    bad: int
-    first: tuple[int, ...]
-    tree: str
-    boot: str
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was found."""
-        return not self.bad and not self.tree and self.boot in ("", "not known")
-
-    def document(self) -> dict[str, Any]:
-        """As JSON keys and values."""
-        return {
-            "slot": self.slot.value,
-            "ok": self.whole,
-            "blocks": self.blocks,
-            "bad": self.bad,
-            "first": list(self.first),
-            "tree": self.tree,
-            "boot": self.boot,
-        }
+NOT_KNOWN: Final = "not known"
+"""What is said of a kernel image without a digest to go by."""
 
 
 def scrub(context: Context, view: View, slot: Slot, opener: Opener = open_direct) -> Scrubbed:
@@ -73,13 +37,14 @@ def scrub(context: Context, view: View, slot: Slot, opener: Opener = open_direct
         bad, first, tree = _scrub_root(context, region, known)
     with open_for_reading(boot, opener) as region:
         kernel = check_boot(region, known)
-    return Scrubbed(slot, known.root_size // BLOCK_SIZE, bad, first, tree, kernel)
+    whole = not bad and not tree and kernel in ("", NOT_KNOWN)
+    return Scrubbed(slot, whole, known.root_size // BLOCK_SIZE, bad, first, tree, kernel)
 
 
 def check_boot(region: Region, known: SlotRecord) -> str:
     """What is wrong with a slot's kernel image."""
     if not known.boot_size:
-        return "not known"
+        return NOT_KNOWN
     digest = hashlib.sha256()
     for start in range(0, known.boot_size, CHUNK):
         digest.update(region.read(start, min(CHUNK, known.boot_size - start)))

@@ -31,4 +31,4 @@ def standby_is(node: Node, world: World, recipe: Any) -> None:
     root = node.part("ROOT-B").read_bytes()
     assert root.startswith(recipe.root.read_bytes())
     assert node.part("UKI-B").read_bytes().startswith(recipe.boot.read_bytes())
-    assert scrub_slot(node.context, "b")["ok"]
+    assert scrub_slot(node.context, "b").ok

@@ -24,6 +24,7 @@ from proa.core.release.document import BLOCK_SIZE, decode
 from proa.core.release.verity import build_tree, tree_size
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.events import Recorder
+from proa.core.schema.model import document
 from proa.core.signing import trust
 from proa.partition.boot.bootstate import BootState, Slot, decide
 from proa.partition.boot.statefile import StateFile
@@ -178,7 +179,7 @@ class Node:
 
     def install(self, reference: str, *, opener: Opener = open_direct, **activation: Any) -> dict[str, Any]:
         """Install a release, by the agent's own code."""
-        return install(self.context, InstallOrder(reference, Activation(**activation)), opener)
+        return document(install(self.context, InstallOrder(reference, Activation(**activation)), opener))
 
     def reconcile(self) -> View:
         """What the agent does when it starts."""
@@ -228,7 +229,7 @@ class Node:
 
     def know(self, reference: str) -> dict[str, Any]:
         """Remember what a release says of itself, for when it is booted."""
-        found = document(reference)
+        found = release_document(reference)
         self.releases[found["root_hash"]] = found
         return found
 
@@ -248,7 +249,7 @@ class Node:
 
 
 @functools.cache
-def document(reference: str) -> dict[str, Any]:
+def release_document(reference: str) -> dict[str, Any]:
     """What a release in an OCI layout says of itself."""
     for path in sorted((Path(reference.removeprefix("oci:")) / "blobs/sha256").iterdir()):
         if path.stat().st_size < 4096 and b'"proa.release/v1"' in path.read_bytes():

@@ -13,6 +13,7 @@ from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.install.install import install
 from proa.agent.install.order import InstallOrder
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.reports import Installed
 from proa.agent.node.view import Context
 from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.orders.worker import OrderWorker
@@ -45,7 +46,7 @@ class Agent:
         feed = StatusFeed(self.context, Jobs(log), self.changed, health=lambda: self.health)
         self.worker = OrderWorker(feed, install=self.install)
 
-    def install(self, context: Context, order: InstallOrder, begins: Callable[[], None]) -> dict[str, Any]:
+    def install(self, context: Context, order: InstallOrder, begins: Callable[[], None]) -> Installed:
         """The real one, from where the release lies."""
         digest = order.reference.rpartition("@")[2]
         place = self.places.get(digest, "oci:/nowhere")

@@ -113,7 +113,7 @@ def _copy(source: Path, place: Path) -> None:
     run(["sync", "--file-system", place], timeout=_COPY_LIMIT)
 
 
-def hidden_files(paths: Paths, slot: Slot) -> list[str] | None:
+def hidden_files(paths: Paths, slot: Slot) -> tuple[str, ...] | None:
     """Files of the release's /etc that the node's own hide with other content, or have deleted.
 
     Not the node's identity, which stands over an empty file of every release. None where the release's /etc cannot be
@@ -127,7 +127,7 @@ def hidden_files(paths: Paths, slot: Slot) -> list[str] | None:
         for name in _walk(upper)
         if name != _IDENTITY and _exists(lower / name) and not _equal(upper / name, lower / name)
     )
-    return sorted(names)[:NAMES]
+    return tuple(sorted(names)[:NAMES])
 
 
 def _differences(one: Path, two: Path) -> Iterator[str]:

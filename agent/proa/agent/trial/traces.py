@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from proa.agent.node.paths import Paths
-from proa.agent.node.typed import Count, Hex, Label, build
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
 from proa.core.runtime.printable import printable
+from proa.core.schema.model import Document, field, parse
+from proa.core.schema.values import Count, Hex, Label
 
-TRY_SCHEMA: Final = "proa.try/v1"
 KERNEL_LINES: Final = 40
 """Last kernel messages that a report has."""
 CARD_RESET: Final = 0x20
@@ -26,30 +26,21 @@ _STAMP: Final = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[CT]\d+\])? ?")
 
 
 @dataclass(frozen=True)
-class TryNote:
-    """What the trial's initrd, and what it left in /run, wrote to PERSIST (``proa-ended.sh``).
+class TryNote(Document, schema="proa.try/v1"):
+    """What the trial's initrd, and what it left in /run, wrote to PERSIST (`proa-ended.sh`)."""
 
-    Attributes:
-        root_hash: What was tried.
-        seq: SEQ of the boot state that armed it.
-        left: Tries that were left after this one began.
-        cause: ``started``, or how it ended: ``deadline``, ``emergency`` or ``initrd``.
-        what: What happened, in a sentence; empty as long as it has only started.
-    """
-
-    root_hash: Hex
-    seq: Count
-    left: Count
-    cause: Label
-    what: str = ""
+    root_hash: Hex = field("What was tried.")
+    seq: Count = field("SEQ of the boot state that armed it.")
+    left: Count = field("Tries that were left after this one began.")
+    cause: Label = field("`started`, or how it ended: `deadline`, `emergency` or `initrd`.")
+    what: str = field("What happened, in a sentence; empty as long as it has only started.", default="")
 
 
 def load_try(paths: Paths) -> TryNote | None:
     """The note of the last try; none where there is none, or none that can be read: it explains, it decides nothing."""
     try:
-        document = load_json(paths.last_try.read_bytes(), Code.CONFIG_SYNTAX)
-        return build(TryNote, document) if document["schema"] == TRY_SCHEMA else None
-    except (OSError, ProaError, KeyError, TypeError, ValueError):
+        return parse(TryNote, load_json(paths.last_try.read_bytes(), Code.CONFIG_SYNTAX))
+    except (OSError, ProaError):
         return None
 
 

@@ -6,14 +6,13 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Final
 
 from proa.agent.node.cause import Cause
 from proa.agent.node.failure import Failure
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
-from proa.agent.node.typed import Count, Label, Word, build
 from proa.agent.node.view import Context, View
 from proa.agent.trial.health import Health
 from proa.core.runtime import files
@@ -21,8 +20,9 @@ from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.core.runtime.json_text import load_json
+from proa.core.schema.model import Document, Part, document, field, parse
+from proa.core.schema.values import CodeName, Count, Label
 
-SCHEMA: Final = "proa.trial/v1"
 BOOTS: Final = 8
 """Boots of one trial that are remembered; more than the boot state can count."""
 
@@ -31,49 +31,32 @@ _writing: Final = threading.Lock()
 
 
 @dataclass(frozen=True)
-class TrialBoot:
-    """What one boot of the trial saw of itself.
+class TrialBoot(Part):
+    """What one boot of the trial saw of itself."""
 
-    Attributes:
-        boot_id: The kernel's identifier of it.
-        left: Tries that were left after it began.
-        started: When its agent began to watch (RFC 3339).
-        failures: What was wrong at the last look.
-        outcome: How it ended, as far as its agent could tell; empty if it was cut off.
-        code: The code of an outcome that is told apart from others.
-        cause: Why it came to that, a :class:`proa.agent.node.cause.Cause`.
-    """
-
-    boot_id: str
-    left: Count
-    started: str
-    failures: tuple[Failure, ...] = ()
-    outcome: str = ""
-    code: Word = ""
-    cause: Label = ""
+    boot_id: str = field("The kernel's identifier of it.")
+    left: Count = field("Tries that were left after it began.")
+    started: str = field("When its agent began to watch (RFC 3339).")
+    failures: tuple[Failure, ...] = field("What was wrong at the last look.", default=())
+    outcome: str = field("How it ended, as far as its agent could tell; empty if it was cut off.", default="")
+    code: CodeName = field("The code of an outcome that is told apart from others.", default="")
+    cause: Label = field("Why it came to that, a `Cause`.", default="")
 
 
 @dataclass(frozen=True)
-class TrialNotes:
-    """What the boots of one trial wrote down, on PERSIST, where the good slot reads it after a return.
+class TrialNotes(Document, schema="proa.trial/v1"):
+    """What the boots of one trial wrote down, on PERSIST, where the good slot reads it after a return."""
 
-    Attributes:
-        root_hash: What is tried.
-        seq: SEQ of the boot state that armed it: GRUB never changes that, and each arming has its own.
-        boots: The boots, in order.
-    """
-
-    root_hash: str
-    seq: Count
-    boots: tuple[TrialBoot, ...] = ()
+    root_hash: str = field("What is tried.")
+    seq: Count = field("SEQ of the boot state that armed it: GRUB never changes that, and each arming has its own.")
+    boots: tuple[TrialBoot, ...] = field("The boots, in order.", default=())
 
 
 def load_notes(paths: Paths) -> TrialNotes | None:
     """The notes; none where there are none, or none that can be read: they explain, they decide nothing."""
     try:
-        document = load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX)
-        return build(TrialNotes, document) if document["schema"] == SCHEMA else None
-    except (OSError, ProaError, KeyError, TypeError, ValueError):
+        return parse(TrialNotes, load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX))
+    except (OSError, ProaError):
         return None
 
 
@@ -85,7 +68,7 @@ def save_notes(paths: Paths, notes: TrialNotes) -> None:
     """
     with files.os_errors(paths.trial):
         paths.trial.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(paths.trial, (json.dumps({"schema": SCHEMA} | asdict(notes), indent=1) + "\n").encode(), 0o600)
+    files.replace(paths.trial, (json.dumps(document(notes), indent=1) + "\n").encode(), 0o600)
 
 
 class TrialLog:

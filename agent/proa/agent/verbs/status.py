@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
 
 from proa.agent.node.lock import owner
-from proa.agent.node.record import Result
+from proa.agent.node.order_book import AcceptedOrder
+from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.trial.change import floor_of
 from proa.agent.trial.etc import hidden_files
 from proa.partition.boot.bootstate import Slot
 
-if TYPE_CHECKING:
-    from proa.agent.node.order_book import AcceptedOrder
 
-
-def status(context: Context, progress: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """One look at the node as a document.
+def status(context: Context, progress: Progress | None = None) -> Status:
+    """One look at the node.
 
     Args:
         context: Where to look.
-        progress: The work that this process does now: ``verb``, ``slot``, ``step``, ``done``, ``total``.
+        progress: The work that this process does now.
 
     Raises:
         ProaError: as :func:`proa.agent.node.view.look`.
     """
     view = look(context)
-    writing = Slot(progress["slot"]) if progress and progress.get("slot") else None
-    trial = view.state.trial
-    return {
-        "state": view.node_state(writing).value,
-        "meaning": view.node_state(writing).meaning,
-        "booted": view.booted.value if view.booted else None,
-        "good": view.state.good.value,
-        "trial": trial.value if trial else None,
-        "left": view.state.left,
-        "other_good": view.state.alt,
-        "disk": str(view.disk.path),
-        "boot_id": view.boot_id,
-        "floor": floor_of(view),
-        "slots": {slot.value: _slot(view, slot, writing) for slot in Slot},
-        "progress": dict(progress) if progress else None,
-        "last": _result(view.record.last),
-        "returned": asdict(view.record.returned) if view.record.returned else None,
-        "problem": {"code": view.problem.code.name, "message": view.problem.message} if view.problem else None,
-        "warnings": _warnings(context, view, busy=progress is not None),
-        "etc": {"hidden": hidden_files(context.paths, view.booted) if view.booted else None},
-        "order": _order(view.record.order),
-    }
+    writing = Slot(progress.slot) if progress and progress.slot else None
+    state = view.node_state(writing)
+    return Status(
+        state=state,
+        meaning=state.meaning,
+        booted=view.booted,
+        good=view.state.good,
+        trial=view.state.trial,
+        left=view.state.left,
+        other_good=view.state.alt,
+        disk=str(view.disk.path),
+        boot_id=view.boot_id,
+        floor=floor_of(view),
+        slots={slot: _slot(view, slot, writing) for slot in Slot},
+        progress=progress,
+        last=view.record.last,
+        returned=view.record.returned,
+        problem=Problem(view.problem.code.name, view.problem.message) if view.problem else None,
+        warnings=tuple(_warnings(context, view, busy=progress is not None)),
+        etc=Etc(hidden_files(context.paths, view.booted) if view.booted else None),
+        order=_order(view.record.order),
+    )
 
 
 def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
@@ -61,41 +56,17 @@ def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
     return found
 
 
-def _slot(view: View, slot: Slot, writing: Slot | None) -> dict[str, Any]:
-    known = known_slot(view, slot)
-    state = view.slot_state(slot, writing)
-    return {
-        "state": state.value,
-        "meaning": state.meaning,
-        "version": known.version if known else "",
-        "root_hash": known.root_hash if known else "",
-        "manifest": known.manifest if known else "",
-        "serial": known.serial if known else 0,
-        "complete": known.complete if known else False,
-    }
+def _slot(view: View, slot: Slot, writing: Slot | None) -> SlotStatus:
+    known, state = known_slot(view, slot), view.slot_state(slot, writing)
+    if known is None:
+        return SlotStatus(state, state.meaning)
+    facts = known.version, known.root_hash, known.manifest, known.serial, known.complete
+    return SlotStatus(state, state.meaning, *facts)
 
 
-def _order(accepted: AcceptedOrder | None) -> dict[str, Any] | None:
+def _order(accepted: AcceptedOrder | None) -> GivenOrder | None:
     if accepted is None:
         return None
-    return {
-        "id": accepted.order.id,
-        "action": accepted.order.action.value,
-        "release": accepted.order.release,
-        "result": accepted.result.value,
-        "code": accepted.code,
-        "message": accepted.message,
-    }
-
-
-def _result(last: Result | None) -> dict[str, Any] | None:
-    if last is None:
-        return None
-    return {
-        "verb": last.verb,
-        "ok": last.ok,
-        "time": last.time,
-        "code": last.code,
-        "message": last.message,
-        "details": dict(last.details),
-    }
+    order = accepted.order
+    became = accepted.result.value, accepted.code, accepted.message
+    return GivenOrder(order.id, order.action.value, order.release, *became)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent.node.bookkeeping import amend
 from proa.agent.node.lock import locked
+from proa.agent.node.reports import Change, Scrubbed
 from proa.agent.node.states import NodeState, Trigger, follow
 from proa.agent.node.view import Context, View, known_slot, look, need_disk
 from proa.agent.slot.damage import mark_damaged, marking
@@ -20,8 +21,6 @@ from proa.partition.boot.bootstate import TRIES_MAX, Slot
 if TYPE_CHECKING:
     from proa.agent.node.policy import Policy
     from proa.agent.node.record import SlotRecord
-
-Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def activate(
     reboot: bool = False,
     dry_run: bool = False,
     constraints: Constraints = BY_HAND,
-) -> Report:
+) -> Change:
     """Arm the staged slot.
 
     Raises:
@@ -66,13 +65,13 @@ def activate(
     return _changed(context, Trigger.ACTIVATE, step, dry_run)
 
 
-def deactivate(context: Context, *, dry_run: bool = False) -> Report:
+def deactivate(context: Context, *, dry_run: bool = False) -> Change:
     """Take the arming back."""
     step = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
     return _changed(context, Trigger.DEACTIVATE, step, dry_run)
 
 
-def commit(context: Context, *, dry_run: bool = False, constraints: Constraints = BY_HAND) -> Report:
+def commit(context: Context, *, dry_run: bool = False, constraints: Constraints = BY_HAND) -> Change:
     """Make the running trial the good slot, whatever the health checks say.
 
     Raises:
@@ -85,7 +84,7 @@ def commit(context: Context, *, dry_run: bool = False, constraints: Constraints 
 
 def rollback(
     context: Context, *, reboot: bool = False, dry_run: bool = False, constraints: Constraints = BY_HAND
-) -> Report:
+) -> Change:
     """Go back to the other slot.
 
     Raises:
@@ -107,7 +106,7 @@ def rollback(
     return _changed(context, Trigger.ROLLBACK, _Deed(actions, work, check, reboot), dry_run)
 
 
-def scrub_slot(context: Context, name: str | None = None) -> Report:
+def scrub_slot(context: Context, name: str | None = None) -> Scrubbed:
     """Read a slot (the running one if none is named) against its verity tree; one that is damaged is not booted.
 
     Raises:
@@ -127,13 +126,13 @@ def scrub_slot(context: Context, name: str | None = None) -> Report:
             if error.code is Code.DEVICE:
                 mark_damaged(context, view, slot)
             raise
-        if not found.whole:
+        if not found.ok:
             mark_damaged(context, view, slot)
-    if not found.whole:
+    if not found.ok:
         what = found.tree or (f"{found.bad} blocks of {found.blocks}" if found.bad else found.boot)
         blocks = f", the first: {', '.join(map(str, found.first))}" if found.first else ""
         raise ProaError(Code.VERITY, f"slot {found.slot.value} is damaged: {what}{blocks}")
-    return found.document()
+    return found
 
 
 @dataclass(frozen=True)
@@ -153,12 +152,12 @@ class _Deed:
     reboot: bool = False
 
 
-def _changed(context: Context, trigger: Trigger, step: _Deed, dry_run: bool) -> Report:
+def _changed(context: Context, trigger: Trigger, step: _Deed, dry_run: bool) -> Change:
     if dry_run:
         view = look(context)
         _follow(view, trigger)
         step.check(view)
-        return _report(context, view) | {"dry_run": True, "actions": step.actions}
+        return _report(view, step)
     need_disk(context)
     with locked(context.paths):
         _settle(context, needed=trigger not in (Trigger.COMMIT, Trigger.ROLLBACK))
@@ -169,7 +168,7 @@ def _changed(context: Context, trigger: Trigger, step: _Deed, dry_run: bool) -> 
         step.work(view, found)
         if step.reboot:
             change.reboot()
-        return _report(context, look(context)) | {"dry_run": False, "actions": step.actions}
+        return _report(look(context), step, done=True)
 
 
 def _settle(context: Context, *, needed: bool) -> None:
@@ -192,17 +191,19 @@ def _given_up(view: View) -> bool:
     return view.node_state() is NodeState.LEAVING
 
 
-def _report(context: Context, view: View) -> Report:
+def _report(view: View, step: _Deed, *, done: bool = False) -> Change:
     """What there is after (or, of a dry run, before) it."""
     other = known_slot(view, view.running.other)
-    return {
-        "state": view.node_state().value,
-        "booted": view.booted.value if view.booted else None,
-        "good": view.state.good.value,
-        "trial": view.state.trial.value if view.state.trial else None,
-        "left": view.state.left,
-        "version": other.version if other else "",
-    }
+    return Change(
+        state=view.node_state(),
+        booted=view.booted,
+        good=view.state.good,
+        trial=view.state.trial,
+        left=view.state.left,
+        version=other.version if other else "",
+        dry_run=not done,
+        actions=tuple(step.actions),
+    )
 
 
 def _policy(context: Context, view: View) -> Policy:

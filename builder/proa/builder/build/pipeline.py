@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proa.builder.build import record
+from proa.builder.build.record import BuildReport, PlannedBuild, PlannedStep
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import Config
 from proa.builder.engine import cache as kept
@@ -37,6 +38,7 @@ from proa.core.runtime import events, process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Monitor, Note, StepOutcome
 from proa.core.runtime.files import new_folder, os_errors, replace
+from proa.core.schema.model import document
 
 STEPS: Final[tuple[Step, ...]] = (
     PACKAGES,
@@ -97,11 +99,11 @@ class Order:
         return self.cache.folder / "tmp"
 
 
-def build(order: Order) -> dict[str, Any]:
+def build(order: Order) -> BuildReport:
     """Build everything.
 
     Returns:
-        The content of build.json (``proa.build/v1``).
+        The content of build.json.
 
     Raises:
         ProaError: ``BUSY`` if another build writes the same output, ``FILE_EXISTS`` if the output folder holds
@@ -135,7 +137,7 @@ def build(order: Order) -> dict[str, Any]:
                 signed=order.keys is not None,
                 seconds=time.monotonic() - started,
             )
-            (work / output.REPORT).write_text(json.dumps(report, indent=1) + "\n")
+            (work / output.REPORT).write_text(json.dumps(document(report), indent=1) + "\n")
             run_hooks(order, "build-after", work)
             _keep_numbers(order, outputs)
     return report
@@ -171,7 +173,7 @@ def check_trust(order: Order) -> None:
         order.monitor.emit(Note("no --keys: neither the boot chain nor the release is signed", "warning"))
 
 
-def plan(order: Order) -> dict[str, Any]:
+def plan(order: Order) -> PlannedBuild:
     """What a build would do: for each step whether its result is kept, as far as that follows from kept results.
 
     Raises:
@@ -195,8 +197,8 @@ def plan(order: Order) -> dict[str, Any]:
             else:
                 differs = order.cache.missed(step.name, inputs)
                 words = f"made: {differs} differs from the last time" if differs else "made: never made before"
-        steps.append({"name": step.name, "title": step.title, "plan": words})
-    return {"output": str(order.out), "epoch": epoch, "signed": order.keys is not None, "steps": steps}
+        steps.append(PlannedStep(step.name, step.title, words))
+    return PlannedBuild(str(order.out), epoch, order.keys is not None, tuple(steps))
 
 
 def source_date_epoch(order: Order) -> int:

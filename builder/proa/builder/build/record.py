@@ -4,18 +4,76 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from proa.builder.config.settings import Release
-from proa.builder.engine import output
 from proa.builder.engine.context import Made
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
-from proa.core import VERSION
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
+from proa.core.release.document import MEDIA_TYPES
+from proa.core.schema.model import Part, Report, field
+from proa.core.schema.values import Count, Digest, Hash, Seconds
+
+_SIZES: Final = ("root", "tree", "boot")
+
+
+@dataclass(frozen=True)
+class BuiltStep(Part):
+    """A step."""
+
+    name: str = field("Its name.")
+    key: Hash = field("The hash of all that went into it.")
+    digest: str = field("The hash of all that came out of it; empty if no other step needs it.")
+    cached: bool = field("Whether its result was kept from an earlier build.")
+    seconds: Seconds = field("What it took.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport(Report, schema="proa.build/v1"):
+    """`proa-build image`, and the file `build.json` in its output folder."""
+
+    name: str = field("The product line.")
+    version: str = field("The release's version.")
+    serial: Count = field("Orders the releases of a product line.")
+    architecture: str = field("As Debian names it.")
+    created: str = field("The time in everything built (RFC 3339, UTC).")
+    root_hash: Hash = field("The release's true name.", default="")
+    digest: Digest = field("Of the manifest, which is what is signed.", default="")
+    digests: Mapping[str, Digest] = field("Of each blob of the release.", keys=MEDIA_TYPES, default={})
+    sizes: Mapping[str, Count] = field(
+        "Bytes on the disk: of the root file system, of its verity tree, and of the image of `UKI-x`.",
+        keys=_SIZES,
+        default={},
+    )
+    download: Mapping[str, Count] = field("Bytes of each blob, as it is fetched.", keys=MEDIA_TYPES, default={})
+    signed: bool = field("Whether keys were given.")
+    seconds: Seconds = field("The whole build.")
+    cache_hits: Count = field("Steps whose result was kept from an earlier build.")
+    steps: tuple[BuiltStep, ...] = field("In order.")
+
+
+@dataclass(frozen=True)
+class PlannedStep(Part):
+    """A step."""
+
+    name: str = field("Its name.")
+    title: str = field("The same for people.")
+    plan: str = field("`kept`, or `made` and why, as far as it is known before the steps before it ran.")
+
+
+@dataclass(frozen=True)
+class PlannedBuild(Report, schema="proa.build-plan/v1"):
+    """`proa-build image --dry-run`: what a build would do."""
+
+    output: str = field("The output folder.")
+    epoch: Count = field("The time in everything built, in seconds since 1970.")
+    signed: bool = field("Whether keys were given.")
+    steps: tuple[PlannedStep, ...] = field("In order.")
 
 
 def report(
@@ -26,8 +84,8 @@ def report(
     epoch: int,
     signed: bool,
     seconds: float,
-) -> dict[str, Any]:
-    """The content of ``proa.build/v1``.
+) -> BuildReport:
+    """What is told of a build.
 
     Args:
         release: What was built.
@@ -37,26 +95,19 @@ def report(
         signed: Whether keys were given.
         seconds: How long all of it took.
     """
-    return {
-        "schema": output.SCHEMA,
-        "proa": VERSION,
-        "name": release.name,
-        "version": release.version,
-        "serial": release.serial,
-        "architecture": release.architecture,
-        "created": datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z"),
+    return BuildReport(
+        name=release.name,
+        version=release.version,
+        serial=release.serial,
+        architecture=release.architecture,
+        created=datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z"),
         **_root_facts(outputs),
         **_release_facts(outputs),
-        "signed": signed,
-        "seconds": round(seconds, 3),
-        "cache_hits": sum(one.cached for one in made),
-        "steps": [_step(one) for one in made],
-    }
-
-
-def _step(one: Made) -> dict[str, Any]:
-    facts = {"name": one.step, "key": one.key, "digest": one.digest}
-    return facts | {"cached": one.cached, "seconds": round(one.seconds, 3)}
+        signed=signed,
+        seconds=round(seconds, 3),
+        cache_hits=sum(one.cached for one in made),
+        steps=tuple(BuiltStep(one.step, one.key, one.digest, one.cached, round(one.seconds, 3)) for one in made),
+    )
 
 
 def _root_facts(outputs: Mapping[str, Path]) -> dict[str, Any]:

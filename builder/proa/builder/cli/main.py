@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -12,7 +13,9 @@ import click
 from click.core import ParameterSource
 
 from proa.builder.build import pipeline
+from proa.builder.build.record import BuildReport, PlannedBuild
 from proa.builder.cli import summary, verifying
+from proa.builder.cli.reports import Checked, ConfigError, InspectedRelease, Package, Pushed, Verified
 from proa.builder.config import profiles
 from proa.builder.config.loading import load
 from proa.builder.config.profiles import CONFIG
@@ -21,13 +24,15 @@ from proa.builder.engine.cache import Cache, default_folder
 from proa.builder.formats import sbom
 from proa.core import VERSION
 from proa.core.artifact import release_artifact
-from proa.core.oci.access import Access
+from proa.core.oci.options import access, registry_options
 from proa.core.oci.reference import Reference, parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.target import open_target
-from proa.core.runtime.cli import dry_run_option, end_politely, json_option, options, progress_option, run_command, show
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.runtime.events import human_bytes, monitor
+from proa.core.schema.model import document
+from proa.core.schema.output import tell
 from proa.core.signing.keys import load_public
 from proa.core.signing.trust import Trust
 
@@ -50,13 +55,6 @@ def _some_version(context: click.Context, option: click.Parameter, value: str) -
 
 version_option = click.option(
     "--version", "version", default="", metavar="V", callback=_some_version, help="Overrides release.version."
-)
-registry_options = options(
-    click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
-    click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
-    click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
-    click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
-    click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
 )
 
 
@@ -93,14 +91,11 @@ def check(config: Path, version: str, as_json: bool) -> int:
         if error.code is not Code.CONFIG_SYNTAX:
             raise
         errors = (error,)
-    if as_json:
-        fields = ("code", "message", "at", "hint")
-        show("proa.check/v1", {"errors": [{name: one.document()[name] for name in fields} for one in errors]})
+    if as_json or not errors:
+        found = Checked(tuple(ConfigError.of(one) for one in errors))
+        tell(found, as_json, lambda _: f"{config}: no errors")
     else:
-        for one in errors:
-            click.echo(one.text("proa-build"), err=True)
-        if not errors:
-            click.echo(f"{config}: no errors")
+        click.echo(ProaErrors(errors).text("proa-build"), err=True)
     return int(Exit.USAGE if errors else Exit.DONE)
 
 
@@ -111,10 +106,7 @@ def check(config: Path, version: str, as_json: bool) -> int:
 def show_summary(config: Path, version: str, as_json: bool) -> None:
     """Show every setting with its origin, and the layout of the disk."""
     loaded = load(config, version=version)
-    if as_json:
-        show("proa.summary/v1", summary.document(loaded))
-    else:
-        click.echo(summary.text(loaded))
+    tell(summary.report(loaded), as_json, lambda _: summary.text(loaded))
 
 
 def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -179,14 +171,9 @@ def image(
         steps=pipeline.steps_of(loaded.config),
     )
     if dry_run:
-        plan = pipeline.plan(order)
-        show("proa.build-plan/v1", plan) if as_json else click.echo(_plan_text(plan))
+        tell(pipeline.plan(order), as_json, _plan_text)
         return
-    report = pipeline.build(order)
-    if as_json:
-        click.echo(json.dumps(report, indent=2))
-    else:
-        click.echo(_report_text(report, output))
+    tell(pipeline.build(order), as_json, lambda report: _report_text(report, output))
 
 
 @cli.command(epilog="Example: proa-build push out registry.example.net/nodes/my-node:1.2.0 --keys keys")
@@ -204,7 +191,7 @@ def push(
     as_json: bool,
     progress: str,
     dry_run: bool,
-    **access: Any,
+    **reach: Any,
 ) -> None:
     """Push a built release with its signatures; prints REF@sha256:..."""
     where = parse(target)
@@ -217,14 +204,12 @@ def push(
         if not dry_run:
             if signers:
                 release_artifact.sign_release(source, opened.manifest_digest, signers)
-            with open_target(where, Access(**access)) as registry:
+            with open_target(where, access(reach)) as registry:
                 release_artifact.copy_release(source, registry, monitor=monitor(progress))
     size = sum(blob.size for blob in opened.release.blobs.values())
-    if as_json:
-        facts = {"version": opened.release.version, "root_hash": opened.release.root.root_hash, "bytes": size}
-        show("proa.push/v1", {"reference": pinned, "digest": opened.manifest_digest, **facts, "pushed": not dry_run})
-    else:
-        click.echo(f"would push {pinned}, {human_bytes(size)}" if dry_run else pinned)
+    facts = opened.release.version, opened.release.root.root_hash, size
+    pushed = Pushed(pinned, opened.manifest_digest, *facts, pushed=not dry_run)
+    tell(pushed, as_json, lambda _: f"would push {pinned}, {human_bytes(size)}" if dry_run else pinned)
 
 
 @cli.command(epilog="Example: proa-build verify registry.example.net/nodes/my-node:1.2.0 --key keys/release.pub")
@@ -243,38 +228,35 @@ def push(
 @json_option
 @progress_option
 def verify(
-    target: str, key_files: tuple[Path, ...], threshold: int, as_json: bool, progress: str, **access: Any
+    target: str, key_files: tuple[Path, ...], threshold: int, as_json: bool, progress: str, **reach: Any
 ) -> None:
     """Verify a release: signature, digests, the root against its verity tree, the kernel image's root hash."""
     trust = Trust(tuple(load_public(path) for path in key_files), threshold)
-    with open_source(parse(target), Access(**access)) as source:
+    with open_source(parse(target), access(reach)) as source:
         opened, checked = verifying.verify(source, trust, monitor(progress))
     release = opened.release
-    if as_json:
-        facts = {"name": release.name, "version": release.version, "root_hash": release.root.root_hash}
-        document = {"reference": target, "digest": opened.manifest_digest, **facts, "signers": list(opened.signers)}
-        show("proa.verify/v1", document | {"checked": checked, "ok": True})
-    else:
-        click.echo("\n".join([*checked, f"{release.name} {release.version} {opened.manifest_digest}: verified"]))
+    facts = release.name, release.version, release.root.root_hash
+    verified = Verified(target, opened.manifest_digest, *facts, opened.signers, tuple(checked))
+    done = f"{release.name} {release.version} {opened.manifest_digest}: verified"
+    tell(verified, as_json, lambda _: "\n".join([*checked, done]))
 
 
 @cli.command(epilog="Example: proa-build inspect oci:out/release")
 @click.argument("target", metavar="REF")
 @registry_options
 @json_option
-def inspect(target: str, as_json: bool, **access: Any) -> None:
+def inspect(target: str, as_json: bool, **reach: Any) -> None:
     """Show a release's document, sizes and packages. Nothing is verified but digests."""
-    with open_source(parse(target), Access(**access)) as source:
+    with open_source(parse(target), access(reach)) as source:
         opened = release_artifact.inspect_release(source)
-        packages = sbom.packages(opened.small("sbom"))
-    document = json.loads(opened.release.encode())
-    facts = {"reference": target, "digest": opened.manifest_digest, "packages": packages}
+        packages = tuple(Package(**one) for one in sbom.packages(opened.small("sbom")))
+    found = InspectedRelease(**vars(opened.release), proa=VERSION, reference=target, digest=opened.manifest_digest)
     if as_json:
-        show("proa.release/v1", {name: value for name, value in document.items() if name != "schema"} | facts)
+        click.echo(json.dumps(document(dataclasses.replace(found, packages=packages)), indent=2))
     else:
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json.dumps(json.loads(opened.release.encode()), indent=2))
         click.echo(f"manifest {opened.manifest_digest}, {len(packages)} packages")
-        click.echo("\n".join(f"  {package['name']} {package['version']}" for package in packages))
+        click.echo("\n".join(f"  {package.name} {package.version}" for package in packages))
 
 
 def _layout(folder: Path) -> Reference:
@@ -287,19 +269,17 @@ def _layout(folder: Path) -> Reference:
     )
 
 
-def _plan_text(plan: dict[str, Any]) -> str:
-    lines = [f"{step['name']:<10} {step['plan']}" for step in plan["steps"]]
-    return "\n".join([*lines, f"output: {plan['output']}"])
+def _plan_text(plan: PlannedBuild) -> str:
+    return "\n".join([*(f"{step.name:<10} {step.plan}" for step in plan.steps), f"output: {plan.output}"])
 
 
-def _report_text(report: dict[str, Any], output: Path) -> str:
-    sizes = report.get("sizes", {})
+def _report_text(report: BuildReport, output: Path) -> str:
     return "\n".join(
         [
-            f"{report['name']} {report['version']}  {'signed' if report['signed'] else 'not signed'}",
-            f"root hash  {report.get('root_hash', '')}",
-            *(f"{name:<9}  {human_bytes(size)}" for name, size in sizes.items()),
-            f"in {report['seconds']:.1f} s, {report['cache_hits']} of {len(report['steps'])} steps kept: {output}",
+            f"{report.name} {report.version}  {'signed' if report.signed else 'not signed'}",
+            f"root hash  {report.root_hash}",
+            *(f"{name:<9}  {human_bytes(size)}" for name, size in report.sizes.items()),
+            f"in {report.seconds:.1f} s, {report.cache_hits} of {len(report.steps)} steps kept: {output}",
         ]
     )
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
 
+from proa.builder.cli.reports import DiskLayout, Effective, Summary
 from proa.builder.config.disklayout import is_derived, layout
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import SECTIONS
 from proa.core.oci.failures import safe_url
 from proa.core.runtime.events import human_bytes
 from proa.partition.disk.layout import Layout
-
-
-@dataclass(frozen=True)
-class Effective:
-    """A setting as it holds: its name, its value, and where the value came from."""
-
-    name: str
-    value: Any
-    origin: str
 
 
 def effective(loaded: Loaded) -> Iterator[Effective]:
@@ -43,23 +33,16 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
                 yield Effective(name, value, loaded.origins.get(name, "default"))
 
 
-def document(loaded: Loaded) -> dict[str, Any]:
-    """The content of ``proa.summary/v1``; there is no layout where it depends on what the build makes."""
-    settings = [dataclasses.asdict(one) for one in effective(loaded)]
-    return {"config": str(loaded.path), "settings": settings, "layout": _layout_document(loaded)}
+def report(loaded: Loaded) -> Summary:
+    """What is reported; there is no layout where it depends on what the build makes."""
+    return Summary(str(loaded.path), tuple(effective(loaded)), _layout(loaded))
 
 
-def _layout_document(loaded: Loaded) -> dict[str, Any] | None:
+def _layout(loaded: Loaded) -> DiskLayout | None:
     if is_derived(loaded.config):
         return None
     planned = layout(loaded.config, {})
-    return {
-        "disk_size": planned.disk_size,
-        "sector_size": planned.sector_size,
-        "disk_guid": planned.disk_guid,
-        "partitions": [dataclasses.asdict(partition) for partition in planned.partitions],
-        "free": free(planned),
-    }
+    return DiskLayout(planned.disk_size, planned.sector_size, planned.disk_guid, planned.partitions, free(planned))
 
 
 def text(loaded: Loaded) -> str:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
+from proa.core.schema.model import Part, field
+
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True)
-class Access:
-    """How a registry may be reached.
+class Access(Part):
+    """How a registry may be reached: the options of commands, ``registry.toml`` and requests to the agent."""
 
-    Attributes:
-        plain_http: Whether plain HTTP is meant, also to another machine.
-        ca_file: PEM certificates that are trusted besides the system's.
-        cert_file: The client's certificate (PEM), shown to the registry's own host only.
-        key_file: Its key, if it is not in ``cert_file``.
-        auth_file: Where credentials are, instead of the usual places.
-    """
+    plain_http: bool = field("Speak HTTP without TLS to a registry on another machine.", default=False)
+    ca_file: Path | None = field("PEM file of CAs to trust besides the system's.", default=None)
+    cert_file: Path | None = field("PEM file of the client's certificate.", default=None)
+    key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)
+    auth_file: Path | None = field("Docker or containers auth file with the credentials.", default=None)
 
-    plain_http: bool = False
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    auth_file: Path | None = None
-
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         """Refuse half of a client's identity.
 
         Raises:
@@ -46,6 +41,8 @@ class Access:
             ProaError: ``FILE_MISSING``, ``USAGE`` for a certificate without a key, or ``NETWORK`` for files that are
                 not PEM.
         """
+        import ssl
+
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         for path in (self.ca_file, self.cert_file, self.key_file):

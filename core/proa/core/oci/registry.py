@@ -56,6 +56,7 @@ def open_session(
     """A session with the registry that a reference names; see :func:`open_source`."""
     from proa.core.oci.session import Session
 
+    access.check()
     chosen = access.plain_http or access.ca_file or access.cert_file or transport
     if not chosen and reference.is_loopback:
         access = dataclasses.replace(access, plain_http=not _speaks_tls(reference.host))

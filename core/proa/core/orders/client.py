@@ -6,17 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core.orders.messages import NodeStatus, Order
+from proa.core.orders.messages import Alive, Node, NodeStatus, Order
 from proa.core.orders.unixhttp import UnixHttp
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 
 SOCKET: Final = Path("/run/proa/orders.sock")
 """Where the agent of a node takes orders."""
-SCHEMA: Final = "proa.node/v1"
-"""What it answers with: a document whose ``status`` is a :class:`~proa.core.orders.messages.NodeStatus`."""
-ALIVE: Final = "proa.alive/v1"
-"""A line of its stream that only says that the agent is there."""
 NODE: Final = "/v1/node"
 ORDER: Final = "/v1/order"
 EVENTS: Final = "/v1/node/events"
@@ -59,14 +55,14 @@ class OrderClient:
             ProaError: as :meth:`status`; ``DEVICE`` also after ``silence``.
         """
         for line in self._http.lines(EVENTS):
-            if line.get("schema") != ALIVE:
+            if line.get("schema") != Alive.SCHEMA:
                 yield self._read(line)
 
     def _read(self, answer: Mapping[str, Any]) -> NodeStatus:
-        if answer.get("schema") != SCHEMA:
-            raise self._http.lost(f"it answered with no {SCHEMA}")
+        if answer.get("schema") != Node.SCHEMA:
+            raise self._http.lost(f"it answered with no {Node.SCHEMA}")
         try:
-            return parse(NodeStatus, answer.get("status"), "status")
+            return parse(Node, answer).status
         except ProaError as error:
             what = f"the agent told of itself what cannot be: {error.message}"
             raise ProaError(Code.DEVICE, what, at=error.at) from error

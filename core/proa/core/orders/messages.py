@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.core.runtime.duration import PATTERN as DURATION
-from proa.core.schema.model import field
+from proa.core.schema.model import Report, field
 
 RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}$"
 """A reference to a release by its digest: ``HOST[:PORT]/NAME[:TAG]@sha256:...``."""
@@ -192,3 +192,15 @@ class NodeStatus:
     last_error: LastError | None = field("Why something did not come out well; none after success.", default=None)
     agent: str = field("The agent's version.", default="", maxLength=64)
     conditions: tuple[Condition, ...] = field("Conditions.", default=(), maxItems=MAX_CONDITIONS)
+
+
+@dataclass(frozen=True)
+class Node(Report, schema="proa.node/v1"):
+    """What the order socket answers, and each line of its stream: what the node says of itself to the cluster."""
+
+    status: NodeStatus = field("How the node is.")
+
+
+@dataclass(frozen=True)
+class Alive(Report, schema="proa.alive/v1"):
+    """A line of the order socket's stream that only says that the agent is there."""

@@ -6,20 +6,18 @@ payload as its layers. The manifest's digest is what is signed.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Final
 
 from proa.core.release import verity
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
+from proa.core.schema.model import Document, Part, document, field, keys, limits, parse
+from proa.core.schema.values import Digest, Hash, Time
 
-SCHEMA: Final = "proa.release/v1"
 ARTIFACT_TYPE: Final = "application/vnd.proa.release.v1+json"
 CONFIG_TYPE: Final = ARTIFACT_TYPE
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
@@ -42,94 +40,81 @@ BLOCK_SIZE: Final = verity.BLOCK_SIZE
 FRAME_SIZE: Final = 128 * 1024
 """Bytes of image in one zstd frame, unless the document says otherwise."""
 
-_HEX64 = re.compile(r"[0-9a-f]{64}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
-_VERSION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+~-]{0,62}[A-Za-z0-9])?")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|\+00:00)", re.ASCII)
-_SALT = re.compile(r"(?:[0-9a-f]{2}){1,64}")
-_MAX_SIZE: Final = 1 << 45
+_UTC: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+]00:00)"
+_Name = Annotated[str, limits(pattern="^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$")]
+_Version = Annotated[str, limits(pattern="^[A-Za-z0-9]([A-Za-z0-9._+~-]{0,62}[A-Za-z0-9])?$")]
+_Salt = Annotated[str, limits(pattern="^([0-9a-f]{2}){1,64}$")]
+_Serial = Annotated[int, limits(minimum=0, maximum=1 << 53)]
+_Protocol = Annotated[int, limits(minimum=1, maximum=1 << 16)]
+_Blocks = limits(minimum=BLOCK_SIZE, maximum=1 << 45, multipleOf=BLOCK_SIZE)
 
 
 @dataclass(frozen=True)
-class Blob:
-    """A blob of the release: its digest (``sha256:...``) and its size in bytes, as fetched."""
+class Blob(Part):
+    """A blob of the release, as it is fetched."""
 
-    digest: str
-    size: int
-
-
-@dataclass(frozen=True)
-class Root:
-    """The root image and its verity tree, as they stand in ``ROOT-x``."""
-
-    filesystem: str
-    size: int
-    """Bytes of the file system, a multiple of ``block_size``; the tree begins right behind it."""
-    block_size: int
-    root_hash: str
-    """The release's true name, in hexadecimal."""
-    salt: str
-    """One per product line, in hexadecimal."""
-    tree_size: int
-    """Bytes of the verity tree without superblock."""
-    frame_size: int
-    """Bytes of image in one frame."""
+    digest: Digest = field("Of the blob as it is fetched.")
+    size: int = field("Bytes of it.", minimum=1, maximum=1 << 45)
 
 
 @dataclass(frozen=True)
-class Boot:
-    """The image of ``UKI-x``: a small FAT file system with the signed unified kernel image."""
+class Root(Part):
+    """The root file system and its verity tree, as they stand in `ROOT-x`."""
 
-    size: int
-    digest: str
-    uki_digest: str
+    filesystem: str = field("The kind of file system.", enum=["erofs"])
+    size: Annotated[int, _Blocks] = field(
+        "Bytes of the file system; the tree begins right behind it.", minimum=2 * BLOCK_SIZE
+    )
+    block_size: int = field("Bytes of a verity block.", enum=[BLOCK_SIZE])
+    root_hash: Hash = field("The release's true name.")
+    salt: _Salt = field("Of the tree; one per product line.")
+    tree_size: Annotated[int, _Blocks] = field("Bytes of the tree, which has no superblock.")
+    frame_size: Annotated[int, _Blocks] = field("Bytes of image in one zstd frame.", maximum=1 << 22)
 
 
 @dataclass(frozen=True)
-class Requires:
+class Boot(Part):
+    """The image of `UKI-x`: a small FAT file system with the signed unified kernel image."""
+
+    size: Annotated[int, _Blocks] = field("Bytes of the image.", maximum=1 << 32)
+    digest: Digest = field("Of the image, uncompressed.")
+    uki_digest: Digest = field("Of the file /EFI/proa/uki.efi in it.")
+
+
+@dataclass(frozen=True)
+class Requires(Part):
     """What the node must have."""
 
-    layout: int
-    agent: str
-    """The lowest version of the agent that may install it."""
-    loader: int
+    layout: _Protocol = field("The version of its disk's layout.")
+    agent: _Version = field("The lowest version of the agent.")
+    loader: _Protocol = field("The version of the protocol between GRUB's script and the boot state.")
 
 
 @dataclass(frozen=True)
-class Release:
-    """The release document.
+class Release(Document, schema="proa.release/v1", received=True):
+    """The release document: what a release is, as it is signed."""
 
-    Attributes:
-        name: The product line.
-        version: What people call it; a hint.
-        architecture: As Debian names it, ``amd64``.
-        compatible: Which kind of node may take it.
-        created: When it was built (RFC 3339, UTC).
-        serial: Orders releases of one product line.
-        floor: The lowest serial a node may go back to once it has booted this release.
-        expires: When nodes stop to install it (RFC 3339, UTC); empty for never.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    compatible: str
-    created: str
-    serial: int
-    floor: int
-    root: Root
-    boot: Boot
-    requires: Requires
-    blobs: Mapping[str, Blob]
-    expires: str = ""
-    critical: tuple[str, ...] = ()
-    """Names of fields that a reader must know; a name that it does not know is refused."""
+    name: _Name = field("The product line.")
+    version: _Version = field("What people call it; a hint.")
+    architecture: _Name = field("As Debian names it, `amd64`.")
+    compatible: _Name = field("Which kind of node may take it.")
+    created: Time = field("When it was built (RFC 3339, UTC).", pattern=f"^{_UTC}$")
+    serial: _Serial = field("Orders the releases of a product line.")
+    floor: _Serial = field("The lowest serial that a node may go back to once it has booted this release.")
+    root: Root = field("The root file system and its verity tree, as they stand in `ROOT-x`.")
+    boot: Boot = field("The image of `UKI-x`: a small FAT file system with the signed unified kernel image.")
+    requires: Requires = field("What the node must have.")
+    blobs: Mapping[str, Blob] = field("Every other blob of the release.", keys=MEDIA_TYPES)
+    expires: str = field(
+        "When nodes stop to install it (RFC 3339, UTC); empty for never.", default="", pattern=f"^({_UTC})?$"
+    )
+    critical: tuple[str, ...] = field(
+        "Fields that a reader must know; one that it does not know is refused.", default=()
+    )
 
     def encode(self) -> bytes:
         """The document's bytes: JSON with sorted keys, so that equal releases are equal bytes."""
-        document = {"schema": SCHEMA} | dataclasses.asdict(self)
-        return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode()
+        return (json.dumps(document(self), sort_keys=True, indent=1) + "\n").encode()
 
     @property
     def slot_size(self) -> int:
@@ -146,47 +131,12 @@ def decode(data: bytes) -> Release:
     Raises:
         ProaError: ``RELEASE``, with the field in ``at``.
     """
-    document = load_json(data, Code.RELEASE)
-    fields = _Fields(document, "")
-    fields.text("schema", re.compile(re.escape(SCHEMA)))
-    known = {field.name for field in dataclasses.fields(Release)} | {"schema"}
-    critical = tuple(fields.strings("critical")) if "critical" in document else ()
-    for name in critical:
-        if name not in known:
-            raise ProaError(Code.RELEASE, f"needs {_shown(name)}, which this version does not know", at="critical")
-    root, boot, requires = fields.child("root"), fields.child("boot"), fields.child("requires")
-    blobs = fields.child("blobs")
-    release = Release(
-        name=fields.text("name", _NAME),
-        version=fields.text("version", _VERSION),
-        architecture=fields.text("architecture", _NAME),
-        compatible=fields.text("compatible", _NAME),
-        created=fields.time("created"),
-        serial=fields.number("serial", 0, 1 << 53),
-        floor=fields.number("floor", 0, 1 << 53),
-        root=Root(
-            filesystem=root.text("filesystem", re.compile("erofs")),
-            size=root.number("size", 2 * BLOCK_SIZE, _MAX_SIZE, BLOCK_SIZE),
-            block_size=root.number("block_size", BLOCK_SIZE, BLOCK_SIZE),
-            root_hash=root.text("root_hash", _HEX64),
-            salt=root.text("salt", _SALT),
-            tree_size=root.number("tree_size", BLOCK_SIZE, _MAX_SIZE, BLOCK_SIZE),
-            frame_size=root.number("frame_size", BLOCK_SIZE, 1 << 22, BLOCK_SIZE),
-        ),
-        boot=Boot(
-            size=boot.number("size", BLOCK_SIZE, 1 << 32, BLOCK_SIZE),
-            digest=boot.text("digest", _DIGEST),
-            uki_digest=boot.text("uki_digest", _DIGEST),
-        ),
-        requires=Requires(
-            layout=requires.number("layout", 1, 1 << 16),
-            agent=requires.text("agent", _VERSION),
-            loader=requires.number("loader", 1, 1 << 16),
-        ),
-        blobs={name: _blob(blobs.child(name)) for name in MEDIA_TYPES},
-        expires=fields.time("expires") if document.get("expires", "") != "" else "",
-        critical=critical,
-    )
+    found = load_json(data, Code.RELEASE)
+    if found.get("schema") == Release.SCHEMA:
+        _check_critical(parse(_Critical, found, code=Code.RELEASE).critical)
+    release = parse(Release, found, code=Code.RELEASE)
+    if release.expires:
+        _check_expiry(release.expires)
     if release.floor > release.serial:
         raise ProaError(Code.RELEASE, f"floor {release.floor} is above serial {release.serial}", at="floor")
     if release.root.tree_size != (right := verity.tree_size(release.root.size)):
@@ -196,53 +146,20 @@ def decode(data: bytes) -> Release:
 
 
 @dataclass(frozen=True)
-class _Fields:
-    values: Mapping[str, Any]
-    path: str
+class _Critical(Part):
+    """What is looked at before all else: what a reader does not know, it may not understand the rest without."""
 
-    def _get(self, name: str) -> Any:
-        if name not in self.values:
-            raise ProaError(Code.RELEASE, "a required field is missing", at=self.path + name)
-        return self.values[name]
-
-    def child(self, name: str) -> _Fields:
-        value = self._get(name)
-        if not isinstance(value, dict):
-            raise ProaError(Code.RELEASE, "must be an object", at=self.path + name)
-        return _Fields(value, f"{self.path}{name}.")
-
-    def text(self, name: str, pattern: re.Pattern[str]) -> str:
-        value = self._get(name)
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ProaError(Code.RELEASE, f"{_shown(value)} does not match {pattern.pattern}", at=self.path + name)
-        return value
-
-    def number(self, name: str, low: int, high: int, step: int = 1) -> int:
-        value = self._get(name)
-        if type(value) is not int or not low <= value <= high or value % step:
-            what = f"{_shown(value)} is not a number from {low} to {high}"
-            raise ProaError(Code.RELEASE, what + (f", a multiple of {step}" if step > 1 else ""), at=self.path + name)
-        return value
-
-    def time(self, name: str) -> str:
-        value = self._get(name)
-        if isinstance(value, str) and _TIME.fullmatch(value):
-            with contextlib.suppress(ValueError):
-                datetime.fromisoformat(value)
-                return value
-        raise ProaError(Code.RELEASE, f"{_shown(value)} is not an RFC 3339 time in UTC", at=self.path + name)
-
-    def strings(self, name: str) -> list[str]:
-        value = self._get(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise ProaError(Code.RELEASE, "must be a list of strings", at=self.path + name)
-        return value
+    critical: tuple[str, ...] = field("Fields.", default=())
 
 
-def _shown(value: Any) -> str:
-    """A value from untrusted JSON as it may stand in an error: short, and never a nested one."""
-    return repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+def _check_critical(names: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in ("schema", *keys(Release)):
+            raise ProaError(Code.RELEASE, f"needs {name[:80]!r}, which this version does not know", at="critical")
 
 
-def _blob(fields: _Fields) -> Blob:
-    return Blob(fields.text("digest", _DIGEST), fields.number("size", 1, _MAX_SIZE))
+def _check_expiry(time: str) -> None:
+    try:
+        datetime.fromisoformat(time)
+    except ValueError as error:
+        raise ProaError(Code.RELEASE, f"expires {time!r} is no time", at="expires") from error

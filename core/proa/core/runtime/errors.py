@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proa.core import VERSION
+from proa.core.runtime.fields import Report, field
 from proa.core.runtime.printable import printable
 
 
@@ -221,6 +221,24 @@ class Code(enum.Enum):
     INTERNAL = Kind(Exit.FAILED, "A defect in Proa.", "Please report it with the command and the output.")
 
 
+@dataclass(frozen=True)
+class ErrorEntry(Report, schema="proa.error/v1"):
+    """One of several errors."""
+
+    code: str = field("The stable code (docs/reference/errors.md).", enum=[code.name for code in Code])
+    message: str = field("What happened.")
+    at: str = field("Where: file:line:column, a device, a URL; empty if nowhere in particular.")
+    hint: str = field("What to do about it.")
+    exit: int = field("The exit status of the command.", enum=[int(status) for status in Exit])
+
+
+@dataclass(frozen=True)
+class ErrorReport(ErrorEntry):
+    """How a command failed, on standard output in place of its report."""
+
+    errors: tuple[ErrorEntry, ...] = field("All of them, when there are several.", default=(), left_out=True)
+
+
 class ProaError(Exception):
     """A failure with a code. Library code raises it; only the command line prints it.
 
@@ -254,17 +272,13 @@ class ProaError(Exception):
             lines.append(f"  hint: {self.hint}")
         return "\n".join(lines)
 
+    def report(self) -> ErrorEntry:
+        """The error for programs."""
+        return ErrorEntry(self.code.name, self.message, self.at, self.hint, int(self.exit))
+
     def document(self) -> dict[str, Any]:
         """The error as ``proa.error/v1``."""
-        return {
-            "schema": "proa.error/v1",
-            "proa": VERSION,
-            "code": self.code.name,
-            "message": self.message,
-            "at": self.at,
-            "hint": self.hint,
-            "exit": int(self.exit),
-        }
+        return _written(self.report())
 
 
 class ProaErrors(ProaError):  # noqa: N818 -- a bundle of them
@@ -282,6 +296,12 @@ class ProaErrors(ProaError):  # noqa: N818 -- a bundle of them
         """All of them, one after the other."""
         return "\n".join(error.text(command) for error in self.errors)
 
-    def document(self) -> dict[str, Any]:
-        """``proa.error/v1`` with the single errors under ``errors``."""
-        return super().document() | {"errors": [error.document() for error in self.errors]}
+    def report(self) -> ErrorReport:
+        """The error for programs, the single ones with it."""
+        return ErrorReport(**vars(super().report()), errors=tuple(error.report() for error in self.errors))
+
+
+def _written(report: ErrorEntry) -> dict[str, Any]:
+    """As JSON; what writes all other documents knows of errors itself."""
+    found = report.header() | vars(report)
+    return found | ({"errors": [_written(error) for error in found["errors"]]} if "errors" in found else {})

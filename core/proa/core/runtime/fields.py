@@ -39,6 +39,7 @@ class About:
     name: str
     keys: tuple[str, ...]
     left_out: bool
+    others: bool
     schema: Mapping[str, Any]
     items: Mapping[str, Any]
 
@@ -50,6 +51,7 @@ def field(
     name: str = "",
     keys: Iterable[str] = (),
     left_out: bool = False,
+    others: bool = False,
     items: Mapping[str, Any] = types.MappingProxyType({}),
     **schema: Any,
 ) -> Any:
@@ -61,25 +63,20 @@ def field(
         name: Its name in JSON, where it is not the field's own.
         keys: The keys that an object always has; without them, any.
         left_out: Whether a :class:`Part` is written without it as long as it has its default.
+        others: Whether it holds all keys of its object that no other field has, and has no key of its own.
         items: Keywords of the schema for each item of a list, or each value of an object.
         schema: More keywords of the schema: ``minimum``, ``maxLength``, ``pattern``, ``enum`` ..., with ``_`` for
             ``-`` as in ``x_kubernetes_validations``.
     """
     keywords = {key.replace("_", "-") if key.startswith("x_") else key: value for key, value in schema.items()}
-    metadata = {ABOUT: About(doc, name, tuple(keys), left_out, keywords, items)}
+    metadata = {ABOUT: About(doc, name, tuple(keys), left_out, others, keywords, items)}
     if isinstance(default, (list, dict, set)):
         return dataclasses.field(default_factory=lambda: default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 class Part:
-    """An object in a document of ours: its keys are its fields' names, and null and empty ones are written too.
-
-    Attributes:
-        OPEN: Whether it has keys besides, that differ from one to the next.
-    """
-
-    OPEN: ClassVar[bool] = False
+    """An object in a document of ours: its keys are its fields' names, and null and empty ones are written too."""
 
 
 class Document(Part):
@@ -89,12 +86,19 @@ class Document(Part):
     """
 
     SCHEMA: ClassVar[str] = ""
+    RECEIVED: ClassVar[bool] = False
 
-    def __init_subclass__(cls, schema: str = "", **rest: Any) -> None:
-        """Give the class, and those below it, its schema's name."""
+    def __init_subclass__(cls, schema: str = "", received: bool | None = None, **rest: Any) -> None:
+        """Describe the class, and those below it.
+
+        Args:
+            schema: The name.
+            received: Whether others write it too, who may leave out what has a default.
+            rest: For other bases.
+        """
         super().__init_subclass__(**rest)
-        if schema:
-            cls.SCHEMA = schema
+        cls.SCHEMA = schema or cls.SCHEMA
+        cls.RECEIVED = cls.RECEIVED if received is None else received
 
     @classmethod
     def header(cls) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.core.runtime.fields import Document, Part
-from proa.core.schema.model import Field, fields_of, keywords, written
+from proa.core.schema.model import Field, fields_of, keywords, without_none, written
 
 Schema = dict[str, Any]
 
@@ -38,17 +38,21 @@ def structural(cls: type, *, defaults: bool = True) -> Schema:
     return _Maker(kubernetes=True, defaults=defaults).made(cls)
 
 
-def json_schema(cls: type, *, received: bool = False) -> Schema:
+def json_schema(cls: type) -> Schema:
     """The schema of a document that is able to stand alone.
 
     Args:
-        cls: The dataclass; if it has subclasses, the document is like one of them.
-        received: Whether it is one that is read, so that what has a default need not be there.
+        cls: The dataclass; where others below it have the same name, the document is like one of those.
     """
-    shapes = cls.__subclasses__() if issubclass(cls, Document) else []
-    if shapes:
-        return {"description": _words(cls), "anyOf": [json_schema(one, received=received) for one in shapes]}
-    return _Maker(received=received).made(cls)
+    made = [_Maker(received=issubclass(one, Document) and one.RECEIVED).made(one) for one in _shapes(cls)]
+    return made[0] if len(made) == 1 else {"description": _words(cls), "anyOf": made}
+
+
+def _shapes(cls: type) -> list[type]:
+    if not issubclass(cls, Document):
+        return [cls]
+    below = [one for one in cls.__subclasses__() if one.SCHEMA == cls.SCHEMA]
+    return [shape for one in below for shape in _shapes(one)] or [cls]
 
 
 def components(answers: Iterable[type], requests: Iterable[type] = ()) -> dict[str, Schema]:
@@ -100,7 +104,7 @@ class _Maker:
     def made(self, cls: Any) -> Schema:
         header = cls.header() if issubclass(cls, Document) else {}
         head = {key: _HEADER[key] | ({"const": cls.SCHEMA} if key == "schema" else {}) for key in header}
-        fields = fields_of(cls)
+        fields = [one for one in fields_of(cls) if not one.about.others]
         required = [*head, *(one.json for one in fields if self._is_required(cls, one))]
         rules = getattr(cls, "VALIDATIONS", ()) if self.kubernetes else ()
         return {
@@ -108,7 +112,7 @@ class _Maker:
             "description": _words(cls),
             **({"required": required} if required else {}),
             "properties": head | {one.json: self._field(cls, one) for one in fields},
-            **({"additionalProperties": True} if issubclass(cls, Part) and cls.OPEN else {}),
+            **({"additionalProperties": True} if len(fields) < len(fields_of(cls)) else {}),
             **({"x-kubernetes-validations": [dict(rule) for rule in rules]} if rules else {}),
         }
 
@@ -144,7 +148,11 @@ class _Maker:
     def _type(self, kind: Any) -> Schema:
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Annotated:
-            return self._type(inner[0]) | {key: one for limit in inner[1:] for key, one in keywords(limit).items()}
+            own = {key: one for limit in inner[1:] for key, one in keywords(limit).items()}
+            return self._type(inner[0]) | own
+        kind, nullable = without_none(kind)
+        if nullable:
+            return {"anyOf": [self._type(kind), {"type": "null"}]}
         if isinstance(kind, type) and is_dataclass(kind):
             return self.refer(kind)
         if isinstance(kind, enum.EnumMeta):

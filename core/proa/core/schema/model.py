@@ -62,7 +62,7 @@ def _fields_of(cls: Any) -> tuple[Field, ...]:
     found = []
     for one in dataclasses.fields(cls):
         about = one.metadata[ABOUT]
-        kind, nullable = _without_none(hints[one.name])
+        kind, nullable = without_none(hints[one.name])
         default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
         json = about.name or (one.name if issubclass(cls, Part) else _camel(one.name))
         found.append(Field(one.name, json, kind, nullable, default, about))
@@ -71,10 +71,11 @@ def _fields_of(cls: Any) -> tuple[Field, ...]:
 
 def keys(cls: type) -> tuple[str, ...]:
     """The keys that a dataclass has in JSON."""
-    return tuple(one.json for one in fields_of(cls))
+    return tuple(one.json for one in fields_of(cls) if not one.about.others)
 
 
-def _without_none(kind: Any) -> tuple[Any, bool]:
+def without_none(kind: Any) -> tuple[Any, bool]:
+    """A type without None, and whether that was one of its values."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union) and types.NoneType in kind.__args__:
         rest = tuple(one for one in kind.__args__ if one is not types.NoneType)
         return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007 -- made at run time
@@ -119,12 +120,18 @@ class _Reader:
         if header and value.get("schema") != cls.SCHEMA:
             raise self._refused(_below(at, "schema"), f"is not {cls.SCHEMA}")
         known = fields_of(cls)
-        if self.strict and (unknown := sorted(set(value) - {one.json for one in known} - set(header))):
-            raise self._refused(_below(at, str(unknown[0])[:60]), "is not known here")
+        others = {key: value[key] for key in value if key not in header and key not in keys(cls)}
+        taking = next((one.name for one in known if one.about.others), "")
+        if self.strict and others and not taking:
+            raise self._refused(_below(at, str(min(others))[:60]), "is not known here")
         whole = issubclass(cls, Part)
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {taking: others} if taking else {}
         for one in known:
+            if one.about.others:
+                continue
             place, given = _below(at, one.json), value.get(one.json)
+            if one.type is Path and one.nullable and given == "":
+                given = None
             null = whole and one.json in value
             if given is not None or (null and not one.nullable):
                 found[one.name] = self._field(one, given, place)
@@ -135,6 +142,8 @@ class _Reader:
         return cls(**found)
 
     def _field(self, one: Field, given: object, at: str) -> Any:
+        if one.about.keys and isinstance(given, Mapping):
+            given = {key: value for key, value in given.items() if key in one.about.keys}
         value = self._value(one.type, given, at)
         self._check(value, one.about.schema, at)
         if one.about.items and isinstance(value, (tuple, Mapping)):
@@ -151,6 +160,9 @@ class _Reader:
             for limit in inner[1:]:
                 self._check(found, keywords(limit), at)
             return found
+        kind, nullable = without_none(kind)
+        if nullable:
+            return None if value is None else self._value(kind, value, at)
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             return self.read(kind, value, at)
         if isinstance(kind, enum.EnumMeta):
@@ -216,7 +228,8 @@ def _choices(kind: Any) -> tuple[Any, ...]:
 
 def keywords(limit: object) -> Mapping[str, Any]:
     """The keywords of one annotation of a type."""
-    return dict(limit.keywords) if isinstance(limit, Limits) else {}
+    found = limit.keywords if isinstance(limit, Limits) else ()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found}
 
 
 def _beyond(value: object, limit: Mapping[str, Any]) -> str:
@@ -228,17 +241,18 @@ def _beyond(value: object, limit: Mapping[str, Any]) -> str:
     ):
         return f"is longer than {most}"
     if isinstance(value, str):
-        return _beyond_text(value, limit)
+        return "is empty" if len(value) < limit.get("minLength", 0) else _beyond_text(value, limit)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high, step = limit.get("minimum", value), limit.get("maximum", value), limit.get("multipleOf", 1)
         if not low <= value <= high:
-            return f"{value} is not from {limit.get('minimum', 'any')} to {limit.get('maximum', 'any')}"
+            return f"{str(value)[:80]} is not from {limit.get('minimum', 'any')} to {limit.get('maximum', 'any')}"
         return f"{value} is not a multiple of {step}" if step > 1 and value % step else ""
     return ""
 
 
 def _beyond_text(value: str, limit: Mapping[str, Any]) -> str:
-    if "pattern" in limit and not re.search(limit["pattern"], value):
+    # In Python's expressions, and only there, `$` also stands before a line's end.
+    if "pattern" in limit and not re.search(re.sub(r"\$$", r"\\Z", limit["pattern"]), value):
         return f"{value[:80]!r} does not match {limit['pattern']}"
     return (
         f"{value[:80]!r} is not an RFC 3339 time" if limit.get("format") == "date-time" and not _is_time(value) else ""
@@ -270,6 +284,9 @@ def document(thing: object) -> dict[str, Any]:
     found: dict[str, Any] = dict(thing.header()) if isinstance(thing, Document) else {}
     for one in fields_of(type(thing)):
         value = getattr(thing, one.name)
+        if one.about.others:
+            found |= written(value)
+            continue
         spare = value == one.default and (one.about.left_out if whole else value in _NOTHING)
         if one.required or not spare:
             found[one.json] = written(value)

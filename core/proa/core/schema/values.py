@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from proa.core.runtime.fields import limits
-
-MAX_COUNT: Final = (1 << 63) - 1
 
 Count = Annotated[int, limits(minimum=0)]
 """A whole number that is not below zero."""
@@ -20,3 +18,9 @@ Digest = Annotated[str, limits(pattern="^sha256:[0-9a-f]{64}$")]
 """A digest as OCI writes it."""
 Time = Annotated[str, limits(format="date-time")]
 """A point in time (RFC 3339)."""
+Hex = Annotated[str, limits(pattern="^(?:[0-9a-fA-F]{2}){0,64}$")]
+"""Up to 64 bytes in hexadecimal."""
+Label = Annotated[str, limits(pattern="^[a-z-]{0,64}$")]
+"""A word of a list that may have grown since; empty for none."""
+CodeName = Annotated[str, limits(pattern="^[A-Z_]{0,64}$")]
+"""The name of an error's code, which may be one of a newer version; empty for none."""

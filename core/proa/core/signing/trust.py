@@ -12,27 +12,41 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors, replace
 from proa.core.runtime.json_text import MAX_DOCUMENT, load_json
+from proa.core.schema.model import Document, document, field, parse
+from proa.core.schema.values import Count, Positive
 from proa.core.signing.bundle import check_threshold
 from proa.core.signing.keys import PublicKey, load_public
 
-SCHEMA: Final = "proa.trust/v1"
 FOLDER: Final = Path("/usr/lib/proa/trust")
 """Where the keys of a release lie; verity protects them."""
 LOCAL: Final = Path("/etc/proa/trust.json")
 """Where the owner of one node may tighten."""
 
 _FILE: Final = "trust.json"
-_FIELDS: Final = {"schema", "threshold", "compatible", "floor", "deny"}
-_COMPATIBLE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+~-]{0,62}[A-Za-z0-9])?|")
+
+
+@dataclass(frozen=True)
+class TrustFile(Document, schema="proa.trust/v1", received=True):
+    """`trust.json`: whom a node believes, besides the keys in the folder; in `/etc/proa` it can only tighten."""
+
+    threshold: Positive = field("How many different keys must have signed.", default=1)
+    compatible: str = field(
+        "The only `compatible` that a release may have; empty for any.",
+        default="",
+        pattern="^([A-Za-z0-9]([A-Za-z0-9._+~-]{0,62}[A-Za-z0-9])?)?$",
+    )
+    floor: Count = field("The lowest serial that may be installed.", default=0)
+    deny: tuple[str, ...] = field(
+        "What is never installed: versions, root hashes and manifest digests.", default=(), items={"minLength": 1}
+    )
 
 
 @dataclass(frozen=True)
@@ -81,12 +95,12 @@ def load(folder: Path = FOLDER, local: Path | None = LOCAL) -> Trust:
     if not keys:
         raise ProaError(Code.NO_TRUST, at=folder)
     fields = _read(folder / _FILE)
-    trust = Trust(keys, fields["threshold"], fields["compatible"], fields["floor"], fields["deny"])
+    trust = Trust(keys, fields.threshold, fields.compatible, fields.floor, fields.deny)
     if local is not None and _is_there(local):
         more = _read(local)
-        if more["compatible"] not in ("", trust.compatible):
-            raise ProaError(Code.NO_TRUST, f"'compatible' cannot be changed to {more['compatible']!r}", at=local)
-        trust = trust.tightened(more["threshold"], more["floor"], more["deny"])
+        if more.compatible not in ("", trust.compatible):
+            raise ProaError(Code.NO_TRUST, f"'compatible' cannot be changed to {more.compatible!r}", at=local)
+        trust = trust.tightened(more.threshold, more.floor, more.deny)
     distinct = len({key.id for key in keys})
     if trust.threshold > distinct:
         wrong = f"{trust.threshold} signatures are demanded, {distinct} different keys are trusted"
@@ -99,14 +113,8 @@ def save(folder: Path, trust: Trust) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for key in trust.keys:
         replace(folder / f"{key.id[:16]}.pub", key.pem)
-    document = {
-        "schema": SCHEMA,
-        "threshold": trust.threshold,
-        "compatible": trust.compatible,
-        "floor": trust.floor,
-        "deny": list(trust.deny),
-    }
-    replace(folder / _FILE, (json.dumps(document, indent=1) + "\n").encode())
+    file = TrustFile(trust.threshold, trust.compatible, trust.floor, trust.deny)
+    replace(folder / _FILE, (json.dumps(document(file), indent=1) + "\n").encode())
 
 
 def _is_there(path: Path) -> bool:
@@ -120,25 +128,10 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> TrustFile:
     try:
         with os_errors(path), path.open("rb") as file:
-            document = load_json(file.read(MAX_DOCUMENT + 1), Code.NO_TRUST)
+            found = load_json(file.read(MAX_DOCUMENT + 1), Code.NO_TRUST)
+        return parse(TrustFile, found, strict=True)
     except ProaError as error:
         raise ProaError(Code.NO_TRUST, error.message, at=path) from error
-    unknown = sorted(set(document) - _FIELDS)
-    if document.get("schema") != SCHEMA or unknown:
-        wrong = f"unknown field {unknown[0][:40]!r}" if unknown else f"'schema' is not {SCHEMA}"
-        raise ProaError(Code.NO_TRUST, wrong, at=path)
-    defaults: dict[str, Any] = {"threshold": 1, "compatible": "", "floor": 0, "deny": []}
-    fields = defaults | document
-    checks = {
-        "threshold": type(fields["threshold"]) is int and fields["threshold"] >= 1,
-        "compatible": isinstance(fields["compatible"], str) and bool(_COMPATIBLE.fullmatch(fields["compatible"])),
-        "floor": type(fields["floor"]) is int and fields["floor"] >= 0,
-        "deny": isinstance(fields["deny"], list) and all(isinstance(item, str) and item for item in fields["deny"]),
-    }
-    for name, good in checks.items():
-        if not good:
-            raise ProaError(Code.NO_TRUST, f"{name!r} cannot be {str(fields[name])[:40]!r}", at=path)
-    return fields | {"deny": tuple(fields["deny"])}

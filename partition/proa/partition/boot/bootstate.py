@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, field
+from proa.core.schema.values import Count, Positive
 from proa.partition.boot import envblock
 
 SEQ_MAX = 999_999_999
@@ -84,20 +86,18 @@ FIELDS = (
 
 
 @dataclass(frozen=True)
-class BootState:
+class BootState(Part):
     """What one valid copy says.
 
     Raises:
         ProaError: ``INTERNAL`` for a number out of range.
     """
 
-    seq: int
-    """1 to ``SEQ_MAX``."""
-    good: Slot
-    trial: Slot | None
-    left: int
-    """0 to ``TRIES_MAX``."""
-    alt: bool
+    seq: Positive = field("The higher one counts.")
+    good: Slot = field("The committed slot.")
+    trial: Slot | None = field("The slot on trial; null for none.")
+    left: Count = field(f"Tries that are left, at most {TRIES_MAX}.")
+    alt: bool = field("Whether the slot that is not good is known to be good too.")
 
     def __post_init__(self) -> None:
         if not (1 <= self.seq <= SEQ_MAX and 0 <= self.left <= TRIES_MAX):
@@ -135,9 +135,9 @@ def decode(block: bytes) -> BootState | None:
     """What a copy says, None when it is not valid. Reads any bytes, and reads them as GRUB does."""
     found = envblock.parse(block)
     values = []
-    for field in FIELDS:
-        value = found.get(field.name.encode(), b"").decode("latin-1")
-        if not re.fullmatch(field.pattern, value):
+    for variable in FIELDS:
+        value = found.get(variable.name.encode(), b"").decode("latin-1")
+        if not re.fullmatch(variable.pattern, value):
             return None
         values.append(value)
     seq, good, trial, left, alt, end = values

@@ -11,15 +11,16 @@ from typing import Any, Final
 import click
 
 from proa.core import VERSION
-from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command, show
+from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
+from proa.core.schema.output import tell
 from proa.partition.cli import rendering, showing
+from proa.partition.cli.reports import PlannedDisk, ResetDisk
 from proa.partition.disk import blockdev, growing, layout, persist
 from proa.partition.disk.layout import NAMES, Layout, Request, Sizes
 from proa.partition.disk.slots import Node, discover, open_image
 
-SCHEMA: Final = "proa.disk/v1"
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -131,10 +132,7 @@ def show_disk(disk: Path | None, as_json: bool) -> None:
     DISK is a device or an image file; the disk that this machine runs from if not given.
     """
     view = showing.look(_node(disk))
-    if as_json:
-        show(SCHEMA, showing.document(view))
-    else:
-        click.echo(showing.text(view))
+    tell(showing.report(view), as_json, lambda _: showing.text(view))
 
 
 @disk_command.command(epilog="Example: proa-disk grow disk.raw")
@@ -176,12 +174,13 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
             persist.request_reset(persist.MOUNTED)
         else:
             persist.reset(extent, uuid=str(uuid.uuid4()), epoch=int(time.time()))
-    if as_json:
-        facts = {"size": extent.size, "when": "next-boot" if later else "now", "dry_run": dry_run}
-        show(SCHEMA, {"disk": str(node.disk.path), "reset": "PERSIST"} | facts)
-    else:
-        done = "is emptied at the next boot" if later else "is empty"
-        click.echo(f"PERSIST on {node.disk.path} ({human_bytes(extent.size)}) {'would be empty' if dry_run else done}")
+    when = "next-boot" if later else "now"
+    tell(ResetDisk(str(node.disk.path), "PERSIST", extent.size, when, dry_run), as_json, _reset_text)
+
+
+def _reset_text(done: ResetDisk) -> str:
+    became = "is empty" if done.when == "now" else "is emptied at the next boot"
+    return f"PERSIST on {done.disk} ({human_bytes(done.size)}) {'would be empty' if done.dry_run else became}"
 
 
 def _node(disk: Path | None) -> Node:
@@ -189,10 +188,7 @@ def _node(disk: Path | None) -> Node:
 
 
 def _report(planned: Layout, as_json: bool) -> None:
-    if as_json:
-        show(SCHEMA, rendering.document(planned))
-    else:
-        click.echo(rendering.text(planned))
+    tell(PlannedDisk.of(planned), as_json, lambda _: rendering.text(planned))
 
 
 def main() -> None:

@@ -1,9 +1,8 @@
-"""A layout as a person reads it and as ``--json`` gives it."""
+"""A layout as a person reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from proa.core.runtime.events import human_bytes
 from proa.partition.disk.layout import Layout
@@ -45,30 +44,6 @@ def aligned(rows: Sequence[Sequence[str]], left: set[str]) -> list[str]:
         return "  ".join(cells).rstrip()
 
     return [line(row) for row in rows]
-
-
-def document(layout: Layout, used: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """The layout for JSON: sizes and offsets in bytes, GUIDs in lower case; ``used`` as for :func:`text`."""
-    partitions = []
-    for partition in layout.partitions:
-        entry: dict[str, Any] = {
-            "number": partition.number,
-            "name": partition.name,
-            "offset": partition.start,
-            "size": partition.size,
-            "type": partition.type_guid,
-            "guid": partition.guid,
-        }
-        content = (used or {}).get(partition.name)
-        partitions.append(entry if content is None else entry | {"used": content, "free": partition.size - content})
-    return {
-        "disk_size": layout.disk_size,
-        "sector_size": layout.sector_size,
-        "guid": layout.disk_guid,
-        "unallocated": layout.unallocated,
-        "grown": layout.grown,
-        "partitions": partitions,
-    }
 
 
 def _summary(layout: Layout) -> str:

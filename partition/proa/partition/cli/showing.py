@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import BootState, Slot
 from proa.partition.boot.statefile import StateFile
 from proa.partition.cli import rendering
+from proa.partition.cli.reports import (
+    BootedSlot,
+    HoldingPartition,
+    ShownDisk,
+    SlotContent,
+    StateCopies,
+    facts,
+    partitions,
+)
 from proa.partition.disk.contents import Content, probe
 from proa.partition.disk.layout import Layout
 from proa.partition.disk.slots import Node
@@ -53,25 +60,19 @@ def look(node: Node) -> View:
     return View(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy)
 
 
-def document(view: View) -> dict[str, Any]:
+def report(view: View) -> ShownDisk:
     """The view for ``proa.disk/v1``."""
-    base = rendering.document(view.layout)
-    for entry in base["partitions"]:
-        entry["holds"] = dataclasses.asdict(view.contents[entry["name"]])
-    evidence = view.node.evidence
-    booted = view.node.booted and {
-        "slot": view.node.booted.value,
-        "root_hash": view.node.root_hash,
-        "root_device": str(evidence.root_device) if evidence else "",
-        "loader_agrees": evidence.loader_agrees if evidence else None,
-    }
-    return {
-        "disk": str(view.node.disk.path),
-        **base,
-        "booted": booted,
-        "slots": {slot.value: _slot(view, slot) for slot in Slot},
-        "state": {"counts": view.counts, "copies": [copy and _state(copy) for copy in view.copies]},
-    }
+    node = view.node
+    evidence = node.evidence
+    device, agrees = (str(evidence.root_device), evidence.loader_agrees) if evidence else ("", None)
+    return ShownDisk(
+        *facts(view.layout),
+        tuple(HoldingPartition(*one, view.contents[one[1]]) for one in partitions(view.layout)),
+        disk=str(node.disk.path),
+        booted=BootedSlot(node.booted, node.root_hash, device, agrees) if node.booted else None,
+        slots={slot: _slot(view, slot) for slot in Slot},
+        state=StateCopies(view.counts, view.copies),
+    )
 
 
 def text(view: View) -> str:
@@ -83,7 +84,7 @@ def text(view: View) -> str:
 def _lines(view: View) -> Iterator[str]:
     yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as it left the factory")
     for slot in Slot:
-        yield f"slot {slot.value}: {_slot(view, slot)['holds']}{_marks(view, slot)}"
+        yield f"slot {slot.value}: {_slot(view, slot).holds}{_marks(view, slot)}"
     if view.counts is None:
         yield "boot state: both copies are damaged; GRUB takes its built-in default"
     for number, copy in enumerate(view.copies, 1):
@@ -104,17 +105,7 @@ def _marks(view: View, slot: Slot) -> str:
     return "".join(f", {mark}" for mark in marks)
 
 
-def _slot(view: View, slot: Slot) -> dict[str, Any]:
+def _slot(view: View, slot: Slot) -> SlotContent:
     uki, root = view.contents[slot.uki_name], view.contents[slot.root_name]
     full = {(False, False): "empty", (True, True): "filled"}.get((uki.kind != "empty", root.kind != "empty"), "half")
-    return {"holds": full, "uki": uki.kind, "root": root.kind}
-
-
-def _state(state: BootState) -> dict[str, Any]:
-    return {
-        "seq": state.seq,
-        "good": state.good.value,
-        "trial": state.trial.value if state.trial else None,
-        "left": state.left,
-        "alt": state.alt,
-    }
+    return SlotContent(full, uki.kind, root.kind)

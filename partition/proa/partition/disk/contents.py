@@ -11,6 +11,8 @@ from typing import BinaryIO, Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.files import os_errors
+from proa.core.schema.model import Part, field
+from proa.core.schema.values import Count
 from proa.partition.disk.slots import Extent
 
 _PROBED: Final = 64 * 1024
@@ -19,18 +21,12 @@ _COPY: Final = 1 << 20
 
 
 @dataclass(frozen=True)
-class Content:
-    """What was found: ``empty``, ``fat``, ``erofs``, ``ext4`` or ``unknown``.
+class Content(Part):
+    """What was found in a partition."""
 
-    Attributes:
-        kind: What it is.
-        size: Bytes of the file system, where it says so.
-        name: Its label or UUID, where it has one.
-    """
-
-    kind: str
-    size: int | None = None
-    name: str = ""
+    kind: str = field("What it is.", enum=["empty", "fat", "erofs", "ext4", "unknown"])
+    size: Count | None = field("Bytes of the file system, where it says so.", default=None)
+    name: str = field("Its label or UUID, where it has one.", default="")
 
     def __str__(self) -> str:
         size = human_bytes(self.size) if self.size is not None else ""

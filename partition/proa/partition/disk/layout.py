@@ -14,6 +14,8 @@ from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
+from proa.core.schema.model import Part, field
+from proa.core.schema.values import Count, Positive
 from proa.partition.boot.statefile import STATE_SIZE
 
 MIB: Final = 1 << 20
@@ -99,16 +101,16 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Partition:
-    """One partition: number from 1, name, start and size in bytes, GUIDs in lower case, GPT attribute bits."""
+class Partition(Part):
+    """A partition; its GUIDs are in lower case."""
 
-    number: int
-    name: str
-    start: int
-    size: int
-    type_guid: str
-    guid: str
-    attributes: int = 0
+    number: Positive = field("From 1.")
+    name: str = field("Unique on the disk.", enum=list(NAMES))
+    start: Count = field("Bytes from the start of the disk.")
+    size: Count = field("Bytes.")
+    type_guid: str = field("The GUID of its type.")
+    guid: str = field("Its own GUID.")
+    attributes: Count = field("GPT's attribute bits.", default=0)
 
     @property
     def end(self) -> int:

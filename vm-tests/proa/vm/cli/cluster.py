@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Final
 
 import click
 
-from proa.core.runtime.cli import dry_run_option, json_option, show
+from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.cluster.machines import MEMORY
-from proa.vm.cluster.proof import SCHEMA, Cast, Proof, Release
+from proa.vm.cluster.proof import Cast, Proof, Release
 from proa.vm.cluster.run import tell
 from proa.vm.machine.firmware import check_keys
 
@@ -72,4 +73,4 @@ def cluster_command(
     proof = Proof(report.resolve(), cast)
     tell(proof)
     if as_json:
-        show(SCHEMA, {key: value for key, value in proof.document().items() if key not in ("schema", "proa")})
+        click.echo(json.dumps(proof.document(), indent=2))

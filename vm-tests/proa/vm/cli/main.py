@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -17,16 +18,18 @@ from typing import Any
 
 import click
 
-from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command, show
+from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import monitor
+from proa.core.schema.output import tell
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration
+from proa.vm.machine.accel import AccelReport
 from proa.vm.machine.disks import Disk, DiskCache
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.faults import Break
-from proa.vm.node.rehearse import PLAN_SCHEMA, SCHEMA, Request, rehearse
+from proa.vm.node.rehearse import RehearsalPlan, Request, rehearse
 
 _QUIT = b"\x1d"
 """Ctrl-] as in telnet."""
@@ -47,15 +50,16 @@ cli.add_command(cluster_command)
 def accel_command(as_json: bool, fresh: bool) -> None:
     """Say which acceleration truly works here, found by booting, and how fast guests run."""
     verdict = accel.find() if fresh else accel.choose()
-    factor = calibration.factor()
-    if as_json:
-        show("proa.accel/v1", verdict.document() | {"factor": round(factor, 2)})
-        return
-    for probe in verdict.probes:
-        click.echo(
-            f"{probe.name:4} {'works' if probe.works else 'does not work: ' + probe.why} ({probe.seconds:.2f} s)"
-        )
-    click.echo(f"{verdict.accel.name} is used; a guest takes {factor:.1f} times as long as on the reference machine")
+    tell(verdict.report(calibration.factor()), as_json, _accel_text)
+
+
+def _accel_text(found: AccelReport) -> str:
+    tried = [
+        f"{probe.name:4} {'works' if probe.works else 'does not work: ' + probe.why} ({probe.seconds:.2f} s)"
+        for probe in found.probes
+    ]
+    used = f"{found.accel} is used; a guest takes {found.factor:.1f} times as long as on the reference machine"
+    return "\n".join([*tried, used])
 
 
 @dataclass(frozen=True)
@@ -164,18 +168,19 @@ def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) 
     request = Request(**given)
     if dry_run:
         request.check()
-        if as_json:
-            breaks = [fault.option for fault in request.breaks]
-            show(PLAN_SCHEMA, {"old": str(request.old), "new": str(request.new), "breaks": breaks})
-            return
-        ways = ", ".join(fault.option for fault in request.breaks) or "no way"
-        click.echo(f"would boot {request.old}, upgrade it to {request.new}, then break that in {ways}")
+        breaks = tuple(fault.option for fault in request.breaks)
+        tell(RehearsalPlan(str(request.old), str(request.new), breaks), as_json, _plan_text)
         return
     document = rehearse(request, monitor(progress))
     if as_json:
-        show(SCHEMA, {key: value for key, value in document.items() if key not in ("schema", "proa")})
+        click.echo(json.dumps(document, indent=2))
     else:
         click.echo(f"as promised, in {document['seconds']:.0f} s; report: {request.report / 'report.html'}")
+
+
+def _plan_text(plan: RehearsalPlan) -> str:
+    ways = ", ".join(plan.breaks) or "no way"
+    return f"would boot {plan.old}, upgrade it to {plan.new}, then break that in {ways}"
 
 
 def plan(hardware: Hardware) -> str:

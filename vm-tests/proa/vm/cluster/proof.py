@@ -27,7 +27,7 @@ from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.vm.cluster import workloads
 from proa.vm.cluster.machines import MEMORY, PORT, REGISTRY, Cluster, Plan
 from proa.vm.cluster.prober import Prober
-from proa.vm.cluster.story import ProofStory
+from proa.vm.cluster.story import ProofReport, ProofStory
 from proa.vm.cluster.timeline import Sight, Timeline, look, turns
 from proa.vm.kube.api import Object
 from proa.vm.machine import calibration
@@ -35,7 +35,6 @@ from proa.vm.node.expectation import OTHER_REASON
 from proa.vm.node.rehearse import push
 from proa.vm.support.report import StepRecord, Story
 
-SCHEMA: Final = "proa.proof/v1"
 ROLLOUT: Final = "workers"
 CLUSTER: Final = "cluster"
 """The folder of all that belongs to the cluster, in that of the report."""
@@ -133,7 +132,7 @@ class Proof:
     cast: Cast
     during: Callable[[Proof, str], None] = lambda proof, step: None
     """Called in every step once it is under way, with its name: where faults come in."""
-    story: Story = field(default_factory=lambda: ProofStory(SCHEMA, "Proa: a cluster of real nodes"))
+    story: Story = field(default_factory=lambda: ProofStory(ProofReport, "Proa: a cluster of real nodes"))
     references: dict[str, str] = field(default_factory=dict, init=False)
     memory: workloads.Memory = field(default_factory=workloads.Memory, init=False)
     prober: Prober | None = field(default=None, init=False)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.vm.support.report import Story
+from proa.core.schema.model import Part, field
+from proa.core.schema.values import Count, Seconds
+from proa.vm.support.report import Story, StoryReport
 
 _COLOURS: Final = {
     "stage": "#3b6ea5",
@@ -17,6 +20,50 @@ _COLOURS: Final = {
     "uncordon": "#6b7785",
 }
 """By the part of a turn, in order."""
+
+
+@dataclass(frozen=True)
+class FailedProbe(Part):
+    """A failure."""
+
+    at: Seconds = field("From the boot of the nodes.")
+    node: str = field("Who was asked; empty if there was nobody.")
+    why: str = field("What happened.")
+
+
+@dataclass(frozen=True)
+class Probes(Part):
+    """What the service answered, from its first probe to the last."""
+
+    answers: Count = field("Answers that came.")
+    failures: Count = field("Answers that did not.")
+    slowest: Seconds = field("The slowest answer.")
+    by_node: Mapping[str, Count] = field("Answers. By node.")
+    failed: tuple[FailedProbe, ...] = field("The first 1000 failures.")
+
+
+@dataclass(frozen=True)
+class NodeChange(Part):
+    """A change."""
+
+    at: Seconds = field("From the boot of the nodes.")
+    what: str = field("In one line.")
+
+
+@dataclass(frozen=True)
+class ProofReport(StoryReport, schema="proa.proof/v1"):
+    """`build/proof/report.json` of `make proof`; `proa-vm cluster`, and `report.json` in its report folder.
+
+    A step with a rollout says how long each part of every node's turn took (`turns`), what the service answered
+    (`probes`), and how many bytes of releases and of pods' images each node fetched (`bytes_fetched`, `bytes_of_pods`).
+    """
+
+    nodes: Count = field("How many nodes.")
+    memory: Count = field("MiB of each.")
+    memory_of_kernel: Mapping[str, Count] = field("MiB that a node's kernel has. By node.")
+    memory_used: Mapping[str, Count] = field("The most MiB that a node was seen to use. By node.")
+    probes: Probes = field("What the service answered, from its first probe to the last.")
+    timeline: Mapping[str, tuple[NodeChange, ...]] = field("What the API server told of each node: every change.")
 
 
 class ProofStory(Story):

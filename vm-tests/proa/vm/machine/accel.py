@@ -6,12 +6,14 @@ import functools
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proa.core.runtime import files, process
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, Report, document, field, parse
+from proa.core.schema.values import Seconds
 
 QEMU = "qemu-system-x86_64"
 PACKAGE = "qemu-system-x86"
@@ -49,14 +51,22 @@ processors wait for each other: with one, starting a process costs half as much,
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What became of trying one acceleration."""
+class Probe(Part):
+    """One kind of acceleration."""
 
-    name: str
-    works: bool
-    seconds: float
-    why: str
-    """Why not, or an empty string."""
+    name: str = field("Its name.", enum=["kvm", "tcg"])
+    works: bool = field("Whether a guest ran.")
+    seconds: Seconds = field("What trying took.")
+    why: str = field("Why it does not work; empty if it does.")
+
+
+@dataclass(frozen=True)
+class AccelReport(Report, schema="proa.accel/v1"):
+    """`proa-vm accel`: what truly runs guests on this machine."""
+
+    accel: str = field("What is used.", enum=["kvm", "tcg"])
+    factor: Seconds = field("How many times as long a guest takes as on the reference machine.")
+    probes: tuple[Probe, ...] = field("What was tried, in order.")
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,9 @@ class Verdict:
     accel: Accel
     probes: tuple[Probe, ...]
 
-    def document(self) -> dict[str, object]:
-        """As ``proa.accel/v1``."""
-        return {"accel": self.accel.name, "probes": [asdict(probe) for probe in self.probes]}
+    def report(self, factor: float) -> AccelReport:
+        """What is told of it."""
+        return AccelReport(self.accel.name, round(factor, 2), self.probes)
 
 
 def rom() -> bytes:
@@ -124,9 +134,9 @@ def choose() -> Verdict:
     kept = cache.load()
     if kept is not None:
         accel = {KVM.name: KVM, TCG.name: TCG}[kept["accel"]]
-        return Verdict(accel, tuple(Probe(**item) for item in kept["probes"]))
+        return Verdict(accel, tuple(parse(Probe, item) for item in kept["probes"]))
     verdict = find()
-    cache.save(verdict.document())
+    cache.save({"accel": verdict.accel.name, "probes": [document(one) for one in verdict.probes]})
     return verdict
 
 

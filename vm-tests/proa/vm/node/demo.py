@@ -30,7 +30,7 @@ from proa.vm.node.faults import BROKEN_CHECK, BROKEN_CHECK_STATUS, Break
 from proa.vm.node.images import watchdog
 from proa.vm.node.node import Node
 from proa.vm.support.registry import LocalRegistry
-from proa.vm.support.report import StepRecord, Story
+from proa.vm.support.report import DemoReport, StepRecord, Story
 
 FOLDER = Path("build/demo")
 _BROKEN_CHECK = f"""
@@ -53,7 +53,7 @@ class Demo:
     """The story and what its steps share."""
 
     folder: Path
-    story: Story = field(default_factory=lambda: Story("proa.demo/v1", "Proa: one node's life"))
+    story: Story = field(default_factory=lambda: Story(DemoReport, "Proa: one node's life"))
     consoles: dict[str, str] = field(default_factory=dict)
     slowness: float = 1.0
     """How many times as slowly as the reference this machine runs guests."""

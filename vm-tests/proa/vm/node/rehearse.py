@@ -16,6 +16,7 @@ from proa.core.oci.registry import open_source
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, Note, step
 from proa.core.runtime.files import os_errors
+from proa.core.schema.model import Report, field
 from proa.vm.machine import calibration, firmware
 from proa.vm.machine.disks import Disk
 from proa.vm.machine.machine import Machine
@@ -24,10 +25,28 @@ from proa.vm.node.expectation import hint
 from proa.vm.node.faults import Break, break_trial
 from proa.vm.node.node import Node
 from proa.vm.support.registry import LocalRegistry
-from proa.vm.support.report import StepRecord, Story
+from proa.vm.support.report import StepRecord, Story, StoryReport
 
-SCHEMA = "proa.rehearsal/v1"
-PLAN_SCHEMA = "proa.rehearsal-plan/v1"
+_BREAKS = [fault.option for fault in Break]
+
+
+@dataclass(frozen=True)
+class RehearsalReport(StoryReport, schema="proa.rehearsal/v1"):
+    """`proa-vm rehearse`, and `report.json` in its report folder."""
+
+    old: str = field("The output folder of the build that the node ran.")
+    new: str = field("The output folder of the build that it was upgraded to.")
+    secure_boot: bool = field("Whether Secure Boot was enforced.")
+    breaks: tuple[str, ...] = field("How the new release was broken.", items={"enum": _BREAKS})
+
+
+@dataclass(frozen=True)
+class RehearsalPlan(Report, schema="proa.rehearsal-plan/v1"):
+    """`proa-vm rehearse --dry-run`: what would be done; what can be checked before has been."""
+
+    old: str = field("The output folder of the build that the node would run.")
+    new: str = field("The output folder of the build that it would be upgraded to.")
+    breaks: tuple[str, ...] = field("How the new release would be broken.", items={"enum": _BREAKS})
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,7 @@ class Rehearsal:
     def __init__(self, request: Request, monitor: Monitor = SILENT) -> None:
         self.request = request
         self.monitor = monitor
-        self.story = Story(SCHEMA, "Rehearsal of an update")
+        self.story = Story(RehearsalReport, "Rehearsal of an update")
 
     def run(self) -> dict[str, Any]:
         """Do it and write the report, also when it fails.

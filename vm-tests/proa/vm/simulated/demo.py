@@ -30,7 +30,7 @@ from proa.vm.simulated.nodes import run as run_nodes
 from proa.vm.simulated.releases import release
 from proa.vm.simulated.scheduler import NAMESPACE, Scheduler
 from proa.vm.simulated.view import Sight, View, look
-from proa.vm.support.report import Story
+from proa.vm.support.report import DemoReport, Story
 
 FOLDER: Final = Path("build/demo-cluster")
 ACCOUNT: Final = "proa-scheduler"
@@ -60,7 +60,7 @@ class Demo:
     """The story and what its steps share."""
 
     folder: Path
-    story: Story = field(default_factory=lambda: Story("proa.demo/v1", "Proa: a cluster of twelve nodes"))
+    story: Story = field(default_factory=lambda: Story(DemoReport, "Proa: a cluster of twelve nodes"))
     view: View = field(default_factory=View)
     most_away: int = 0
     least_ready: int = REPLICAS

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from proa.agent.api.listen import listen
 from proa.agent.api.server import Answer, ApiServer, Body, Gate, Route, Stream
-from proa.core import VERSION
-from proa.core.orders.client import ALIVE, EVENTS, NODE, ORDER, SCHEMA
-from proa.core.orders.messages import NodeStatus, Order
+from proa.core.orders.client import EVENTS, NODE, ORDER
+from proa.core.orders.messages import Alive, Node, NodeStatus, Order
 from proa.core.schema.model import document, parse
 
 _ALIVE_SECONDS: Final = 15.0
@@ -79,13 +78,9 @@ class AgentSocket:
                 shown = self._shown
             if shown is None:
                 return
-            yield _line(shown) if shown is not told else {"schema": ALIVE, "proa": VERSION}
+            yield document(Node(shown) if shown is not told else Alive())
             told = shown
 
 
 def _answer(status: NodeStatus) -> Answer:
-    return Answer(SCHEMA, {"status": document(status)})
-
-
-def _line(status: NodeStatus) -> dict[str, Any]:
-    return {"schema": SCHEMA, "proa": VERSION, "status": document(status)}
+    return Answer(document(Node(status)))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from proa.core.schema.model import Part, Report, document, field
 
 _HEADINGS: Final = f"{'':<52} {'value':>8}     {'floor':>8} {'ratio':>6}  {'goal':<10} met"
 
@@ -42,17 +48,40 @@ class Figure:
         return self.whole and (self.most is None or self.value <= self.most)
 
     @property
-    def document(self) -> dict[str, Any]:
-        """It as a row of ``proa.bench/v1``."""
-        return {
-            "figure": self.name,
-            "value": round(self.value, 2),
-            "unit": self.unit,
-            "floor": None if self.floor is None else round(self.floor, 2),
-            "ratio": round(self.value / self.floor, 2) if self.floor else None,
-            "goal": self.goal,
-            "ok": self.met,
-        }
+    def row(self) -> BenchRow:
+        """It as a row of a report."""
+        floor = None if self.floor is None else round(self.floor, 2)
+        ratio = round(self.value / self.floor, 2) if self.floor else None
+        return BenchRow(self.name, round(self.value, 2), self.unit, floor, ratio, self.goal, self.met)
+
+
+@dataclass(frozen=True)
+class BenchRow(Part):
+    """A figure."""
+
+    figure: str = field("What was measured.")
+    value: float = field("The result.")
+    unit: str = field("Of value and floor.")
+    floor: float | None = field("The peer or the limit that was measured in the same run; null if there is none.")
+    ratio: float | None = field("value / floor.")
+    goal: str = field("What it should be; empty if there is no goal.")
+    ok: bool = field("Whether the goal is met.")
+
+
+@dataclass(frozen=True)
+class BenchReport(Report, schema="proa.bench/v1"):
+    """`build/bench/NAME.json` of `make bench-NAME`."""
+
+    machine: Mapping[str, Any] = field("The machine that it was measured on.")
+    rows: tuple[BenchRow, ...] = field("One figure each.")
+
+
+def write(path: Path, rows: Iterable[BenchRow]) -> None:
+    """Write the report of a benchmark, with the machine that it ran on."""
+    load = [round(value, 1) for value in os.getloadavg()]
+    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document(BenchReport(machine, tuple(rows))), indent=2) + "\n")
 
 
 def lines(figures: Iterable[Figure]) -> Iterator[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proa.core import VERSION
 from proa.core.runtime import files
 from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import Part, Report, document, field, parse
+from proa.core.schema.values import Seconds
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em;color:#1b2430;background:#fff}
@@ -38,7 +40,7 @@ class StepRecord:
     """Seconds from the story's start."""
     seconds: float = 0.0
     ok: bool = False
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What it found: versions, slots, bytes, reasons."""
 
     def document(self) -> dict[str, Any]:
@@ -47,19 +49,45 @@ class StepRecord:
         return {"name": self.name, "ok": self.ok, **rounded, **self.details}
 
 
+@dataclass(frozen=True)
+class StoryStep(Part):
+    """A step; further keys say what it found: versions, slots, bytes, reasons."""
+
+    name: str = field("What was done.")
+    ok: bool = field("Whether it came out as promised.")
+    started: Seconds = field("From the start of all.")
+    seconds: Seconds = field("What it took.")
+    error: Mapping[str, Any] = field("Why not (`proa.error/v1`).", default={}, left_out=True)
+    found: Mapping[str, Any] = field("What it found.", default={}, others=True)
+
+
+@dataclass(frozen=True)
+class StoryReport(Report):
+    """What every story reports."""
+
+    ok: bool = field("Whether every step came out as promised.")
+    seconds: Seconds = field("From start to end.")
+    steps: tuple[StoryStep, ...] = field("In order.")
+
+
+@dataclass(frozen=True)
+class DemoReport(StoryReport, schema="proa.demo/v1"):
+    """`build/demo/report.json` of `make demo`."""
+
+
 @dataclass
 class Story:
     """The steps of a demo or a rehearsal, in order, with their times.
 
     Attributes:
-        schema: Of the JSON document, as ``proa.demo/v1``.
+        kind: What it reports.
         title: Of the HTML page.
     """
 
-    schema: str
+    kind: type[StoryReport]
     title: str
-    steps: list[StepRecord] = field(default_factory=list)
-    _start: float = field(default_factory=time.monotonic)
+    steps: list[StepRecord] = dataclasses.field(default_factory=list)
+    _start: float = dataclasses.field(default_factory=time.monotonic)
 
     @contextmanager
     def step(self, name: str) -> Iterator[StepRecord]:
@@ -87,8 +115,8 @@ class Story:
 
     def document(self, **more: Any) -> dict[str, Any]:
         """The JSON document; ``more`` comes behind the steps."""
-        head = {"schema": self.schema, "proa": VERSION, "ok": self.ok, "seconds": round(self.seconds, 1)}
-        return head | {"steps": [step.document() for step in self.steps]} | more
+        head = self.kind.header() | {"ok": self.ok, "seconds": round(self.seconds, 1)}
+        return document(parse(self.kind, head | {"steps": [step.document() for step in self.steps]} | more))
 
     def write(self, folder: Path, consoles: Mapping[str, str], **more: Any) -> None:
         """Write ``report.json``, ``report.html`` and ``console-NAME.log`` into ``folder``.
@@ -97,8 +125,7 @@ class Story:
             ProaError: ``DISK_FULL`` or ``DEVICE``.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        document = self.document(**more)
-        files.replace(folder / "report.json", (json.dumps(document, indent=2) + "\n").encode())
+        files.replace(folder / "report.json", (json.dumps(self.document(**more), indent=2) + "\n").encode())
         for name, text in consoles.items():
             files.replace(folder / f"console-{name}.log", text.encode())
         files.replace(folder / "report.html", self.page(consoles, **more).encode())

@@ -1,0 +1,172 @@
+"""What the agent's API and its verbs report of a node; light, since a mere client of the daemon reads it too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proa.agent.node.record import Result, Returned
+from proa.agent.node.states import NodeState, SlotState
+from proa.core.schema.model import Part, Report, field
+from proa.core.schema.values import Count, Digest, Hash, Positive, Seconds
+from proa.partition.boot.bootstate import Slot
+
+
+@dataclass(frozen=True)
+class SlotStatus(Part):
+    """A slot."""
+
+    state: SlotState = field("What the slot is (docs/reference/agent-states.md).")
+    meaning: str = field("The same in a sentence.")
+    version: str = field("Of the release in it; empty if it is not known.", default="")
+    root_hash: str = field("Of the release in it.", default="")
+    manifest: str = field("The digest that was signed; empty for what the factory put there.", default="")
+    serial: Count = field("Of the release in it.", default=0)
+    complete: bool = field("Whether all of it is there.", default=False)
+
+
+@dataclass(frozen=True)
+class Progress(Part):
+    """The work that is under way."""
+
+    verb: str = field("What is done.")
+    job: Count = field("Its number.")
+    slot: str = field("The slot that is written; empty if none is.")
+    step: str = field("The step that is under way.")
+    done: Count = field("Bytes of it that are done.")
+    total: Count = field("Bytes of it; 0 if that is not known.")
+
+
+@dataclass(frozen=True)
+class Problem(Part):
+    """Why nothing can be changed on a node."""
+
+    code: str = field("The error's code.")
+    message: str = field("The error's text.")
+
+
+@dataclass(frozen=True)
+class Etc(Part):
+    """What became of the release's /etc."""
+
+    hidden: tuple[str, ...] | None = field("Files of it that the node's own hide; null if that cannot be seen.")
+
+
+@dataclass(frozen=True)
+class GivenOrder(Part):
+    """An order of the cluster (docs/explanation/orders.md)."""
+
+    id: Positive = field("Its number; it grows.")
+    action: str = field("What it asks for.")
+    release: str = field("The release; empty where none is meant.")
+    result: str = field("`Running`, `Done`, `Refused` or `Failed`.")
+    code: str = field("The error's code; empty if there is none.")
+    message: str = field("The error's text.")
+
+
+@dataclass(frozen=True)
+class Status(Report, schema="proa.status/v1"):
+    """`proa-agent status`: one look at the node."""
+
+    state: NodeState = field("What the node is (docs/reference/agent-states.md).")
+    meaning: str = field("The same in a sentence.")
+    booted: Slot | None = field("The running slot; null where nothing runs, as with an image file.")
+    good: Slot = field("The committed slot.")
+    trial: Slot | None = field("The slot that is armed or on trial.")
+    left: Count = field("Tries that the trial has left.")
+    other_good: bool = field("Whether the slot that is not good is known to be good too.")
+    disk: str = field("The disk.")
+    boot_id: str = field("The kernel's identifier of this boot.")
+    floor: Count = field("The lowest serial that is accepted.")
+    slots: Mapping[Slot, SlotStatus] = field("Both slots.")
+    progress: Progress | None = field("The work that is under way; null if there is none.")
+    last: Result | None = field("How the last work ended.")
+    returned: Returned | None = field("The last trial that came back without a commit, and why.")
+    problem: Problem | None = field("Why nothing can be changed on this node.")
+    warnings: tuple[str, ...] = field("What does not hinder, but should be read.")
+    etc: Etc = field("What became of the release's /etc.")
+    order: GivenOrder | None = field("The order that the cluster gave last; null if it never gave one.")
+
+
+@dataclass(frozen=True)
+class Change(Report, schema="proa.change/v1"):
+    """`proa-agent activate`, `deactivate`, `commit` and `rollback`: the node after it, or before a dry run."""
+
+    state: NodeState = field("What the node is now (docs/reference/agent-states.md).")
+    booted: Slot | None = field("The running slot; null where nothing runs, as with an image file.")
+    good: Slot = field("The committed slot.")
+    trial: Slot | None = field("The slot that is armed or on trial.")
+    left: Count = field("Tries that the trial has left.")
+    version: str = field("What the slot holds that does not run.")
+    dry_run: bool = field("Whether nothing was done.")
+    actions: tuple[str, ...] = field("What was done, or would be, in order.")
+
+
+@dataclass(frozen=True)
+class Scrubbed(Report, schema="proa.scrub/v1"):
+    """`proa-agent scrub`, when the slot is whole; else the document is `proa.error/v1` with `VERITY`."""
+
+    slot: Slot = field("The slot.")
+    ok: bool = field("Whether it is whole.")
+    blocks: Count = field("Blocks that were read.")
+    bad: Count = field("Blocks that do not match the tree.")
+    first: tuple[int, ...] = field("The first of them.", items={"minimum": 0})
+    tree: str = field("What is wrong with the tree; empty if nothing.")
+    boot: str = field("What is wrong with the image of `UKI-x`; empty if nothing.")
+
+
+@dataclass(frozen=True)
+class ReleaseFacts(Part):
+    """A release."""
+
+    name: str = field("The product line.")
+    version: str = field("What people call it.")
+    serial: Count = field("Orders the releases of a product line.")
+    root_hash: Hash = field("Its true name.")
+    manifest: Digest = field("What was signed.")
+
+
+@dataclass(frozen=True)
+class Bytes(Part):
+    """How much of what."""
+
+    fetch: Count = field("Fetched from the registry.")
+    copy: Count = field("Copied from a slot of this node.")
+    keep: Count = field("Already where it must be.")
+    write: Count = field("Written to the slot.")
+
+
+@dataclass(frozen=True)
+class Installed(Report, schema="proa.install/v1"):
+    """`proa-agent install`."""
+
+    release: ReleaseFacts = field("The release.")
+    slot: Slot = field("The slot that holds it.")
+    bytes: Bytes = field("How much of what.")
+    unchanged: bool = field("Whether nothing was written, because the good slot holds it.")
+    activated: bool = field("Whether the next boot tries it.")
+    taken_back: bool = field(
+        "Whether the good slot's release was activated, so that the arming of another one was taken back."
+    )
+    reboot: bool = field("Whether a reboot was ordered.")
+    seconds: Seconds = field("The whole install.")
+    peak_memory: Count = field("Bytes, of the process that did it.")
+
+
+@dataclass(frozen=True)
+class PlannedInstall(Report, schema="proa.install-plan/v1"):
+    """`proa-agent install --dry-run`: what an install would do, once the release is verified."""
+
+    release: ReleaseFacts = field("The release.")
+    slot: Slot = field("The slot that would hold it.")
+    bytes: Bytes = field("How much of what.")
+    actions: tuple[str, ...] = field("In order; empty if there is nothing to do.")
+
+
+@dataclass(frozen=True)
+class StartedJob(Report, schema="proa.job/v1"):
+    """`proa-agent cancel`: what was asked to stop."""
+
+    job: Count = field("Its number; of a process without daemon its process number.")
+    verb: str = field("What it does; empty if that is not known.", default="")
+    since: Count = field("The number of its first event.", default=0)

@@ -1,0 +1,107 @@
+"""What the verbs of ``proa-build`` report, besides what a build leaves (:mod:`proa.builder.build.record`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from proa.core.release.document import Release
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.schema.model import Part, Report, field
+from proa.core.schema.values import Count, Digest, Hash
+from proa.partition.disk.layout import Partition
+
+
+@dataclass(frozen=True)
+class ConfigError(Part):
+    """An error."""
+
+    code: str = field("The stable code.", enum=[code.name for code in Code])
+    message: str = field("What is wrong.")
+    at: str = field("file:line:column.")
+    hint: str = field("What is allowed, or what was probably meant.")
+
+    @classmethod
+    def of(cls, error: ProaError) -> ConfigError:
+        """What is told of an error."""
+        return cls(error.code.name, error.message, error.at, error.hint)
+
+
+@dataclass(frozen=True)
+class Checked(Report, schema="proa.check/v1"):
+    """`proa-build check`: every error of a configuration."""
+
+    errors: tuple[ConfigError, ...] = field("Empty if there is none; the exit status is 2 otherwise.")
+
+
+@dataclass(frozen=True)
+class Effective(Part):
+    """A setting as it holds."""
+
+    name: str = field("As `disk.root`, or `file[0].path`.")
+    value: Any = field("Sizes in bytes, times in seconds.")
+    origin: str = field("file:line:column, `default`, `derived`, or the option that gave it.")
+
+
+@dataclass(frozen=True)
+class DiskLayout(Part):
+    """The disk."""
+
+    disk_size: Count = field("Bytes of the disk.")
+    sector_size: int = field("Bytes of a sector.", enum=[512, 4096])
+    disk_guid: str = field("The disk's GUID.")
+    partitions: tuple[Partition, ...] = field("In order.")
+    free: Count = field("Bytes that no partition has.")
+
+
+@dataclass(frozen=True)
+class Summary(Report, schema="proa.summary/v1"):
+    """`proa-build summary`: every setting as it holds, and the layout of the disk."""
+
+    config: str = field("The configuration file.")
+    settings: tuple[Effective, ...] = field("In the order of docs/reference/settings.md.")
+    layout: DiskLayout | None = field("The disk; null where that depends on what the build makes.")
+
+
+@dataclass(frozen=True)
+class Pushed(Report, schema="proa.push/v1"):
+    """`proa-build push`."""
+
+    reference: str = field("With the digest: what to give to nodes.")
+    digest: Digest = field("Of the manifest, which is what is signed.")
+    version: str = field("The release's version.")
+    root_hash: Hash = field("The release's true name.")
+    bytes: Count = field("Of all blobs.")
+    pushed: bool = field("False for a dry run.")
+
+
+@dataclass(frozen=True)
+class Verified(Report, schema="proa.verify/v1"):
+    """`proa-build verify`, when all holds; else the exit status is 3 and the document is `proa.error/v1`."""
+
+    reference: str = field("As it was given.")
+    digest: Digest = field("Of the manifest, which is what is signed.")
+    name: str = field("The product line.")
+    version: str = field("The release's version.")
+    root_hash: Hash = field("The release's true name.")
+    signers: tuple[Hash, ...] = field("The keys that have signed: SHA-256 of the key's DER form.")
+    checked: tuple[str, ...] = field("What was checked, in words.")
+    ok: Literal[True] = field("Always.", default=True)
+
+
+@dataclass(frozen=True)
+class Package(Part):
+    """A package."""
+
+    name: str = field("Its name.")
+    version: str = field("Its version.")
+
+
+@dataclass(frozen=True)
+class InspectedRelease(Release):
+    """The release document: what a release is, as it is signed. `proa-build inspect --json` adds the last four keys."""
+
+    proa: str = field("The version of Proa that wrote it.", default="")
+    reference: str = field("Where it was looked for.", default="")
+    digest: str = field("Of the manifest.", default="", pattern="^sha256:[0-9a-f]{64}$")
+    packages: tuple[Package, ...] = field("What is inside, from the bill of materials.", default=())
