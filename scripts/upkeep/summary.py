@@ -101,8 +101,8 @@ def summary(results: Iterable[Result], seconds: float, *, interrupted: bool = Fa
 
 
 def _tier(result: Result) -> TierReport:
-    spent = {"seconds": round(result.seconds, 1), "cpu_seconds": round(result.cpu_seconds, 1)}
-    return TierReport(result.name, result.ok, **result.outcomes(), **spent)
+    seconds, cpu_seconds = round(result.seconds, 1), round(result.cpu_seconds, 1)
+    return TierReport(result.name, result.ok, **result.outcomes(), seconds=seconds, cpu_seconds=cpu_seconds)
 
 
 def table(told: Mapping[str, Any]) -> Iterator[str]:
