@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from proa.agent.node import record as records
-from proa.agent.node.lock import waited_for
 from proa.agent.node.record import Record, Result, SlotRecord
 from proa.agent.node.view import Context, View, state_file
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import Note
+from proa.core.runtime.lock import locked
 from proa.partition.boot.bootstate import BootState, Slot
 
 
@@ -33,7 +33,7 @@ def amend(context: Context, change: Callable[[Record], Record]) -> Record:
     Raises:
         ProaError: as :func:`proa.agent.node.record.save`, and what the change raises: nothing is saved then.
     """
-    with waited_for(context.paths.record_lock):
+    with locked(context.paths.record_lock):
         record, _ = records.load(context.paths.record)
         changed = change(record)
         if changed is not record:

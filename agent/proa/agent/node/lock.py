@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from proa.agent.node.paths import Paths
-from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.files import os_errors
+from proa.core.runtime import lock
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,11 @@ def locked(paths: Paths) -> Iterator[None]:
     Raises:
         ProaError: ``BUSY``.
     """
-    with held(paths.lock), _held_image(paths.disk):
+    disk = paths.disk
+    with ExitStack() as stack:
+        stack.enter_context(held(paths.lock))
+        if disk is not None and disk.is_file():
+            stack.enter_context(lock.locked(disk, busy="another process works on this image", create=False))
         yield
 
 
@@ -74,53 +76,11 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         ProaError: ``BUSY`` if another process, or another thread of this one, holds it.
     """
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        _flock(handle, path, f"process {holder or 'unknown'} holds the lock")
+        holder = path.read_text(errors="replace")[:32].strip()
+    except OSError:
+        holder = ""
+    with lock.locked(path, busy=f"process {holder or 'unknown'} holds the lock") as handle:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def waited_for(path: Path) -> Iterator[None]:
-    """Hold another lock for a moment, waiting for whoever holds it for one.
-
-    Raises:
-        ProaError: ``DEVICE`` or ``DISK_FULL``.
-    """
-    with os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _flock(handle: int, path: Path, busy: str) -> None:
-    with os_errors(path):
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ProaError(Code.BUSY, busy, at=path) from error
-
-
-@contextmanager
-def _held_image(disk: Path | None) -> Iterator[None]:
-    if disk is None or not disk.is_file():
-        yield
-        return
-    with os_errors(disk):
-        handle = os.open(disk, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _flock(handle, disk, "another process works on this image")
-        yield
-    finally:
-        os.close(handle)

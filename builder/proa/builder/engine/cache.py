@@ -7,7 +7,6 @@ time it is used: a damaged one is thrown away and made again, never used.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from proa.builder.engine import scratch
 from proa.builder.inputs import fingerprint
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import new_folder, os_errors
+from proa.core.runtime.lock import is_held, locked
 
 KEPT_PER_STEP: Final = 6
 """Results of one step that are kept; the ones used last."""
@@ -56,10 +56,10 @@ class Cache:
         The caller holds the step's lock. What is damaged is thrown away.
         """
         place = self._place(step, key)
-        if (handle := _open(place / _RECORD)) is None:
+        try:
+            held.enter_context(locked(place / _RECORD, shared=True, create=False))
+        except ProaError:
             return None
-        held.callback(os.close, handle)
-        fcntl.flock(handle, fcntl.LOCK_SH)
         entry = self.find(step, key)
         if entry is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -92,7 +92,7 @@ class Cache:
         The caller holds the step's lock. Results that another build uses stay; what a killed build left goes.
         """
         for place in self._by_use(step)[KEPT_PER_STEP:]:
-            if not _in_use(place):
+            if not is_held(place / _RECORD):
                 shutil.rmtree(place, ignore_errors=True)
         for left in (self.folder / "steps" / step).glob(".*.*"):
             scratch.remove(left)
@@ -100,15 +100,8 @@ class Cache:
     @contextmanager
     def lock(self, step: str) -> Iterator[None]:
         """Let one build at a time make a step, so that two of the same input do the work once."""
-        folder = self.folder / "steps" / step
-        with os_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with locked(self.folder / "steps" / step / ".lock"):
             yield
-        finally:
-            os.close(handle)
 
     def _place(self, step: str, key: str) -> Path:
         return self.folder / "steps" / step / key
@@ -139,26 +132,6 @@ def check_space(folder: Path, needed: int, what: str) -> None:
     if free < needed:
         numbers = f"{needed >> 20} MiB are needed, {free >> 20} MiB are free"
         raise ProaError(Code.DISK_FULL, f"too little room for {what}: {numbers}", at=folder)
-
-
-def _open(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-
-
-def _in_use(place: Path) -> bool:
-    handle = _open(place / _RECORD)
-    if handle is None:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _record(place: Path) -> dict[str, Any] | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from proa.builder.engine import scratch
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
+from proa.core.runtime.lock import locked
 
 SCHEMA: Final = "proa.build/v1"
 REPORT: Final = "build.json"
@@ -86,24 +86,10 @@ def lock(out: Path) -> Iterator[None]:
     name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108
     path = folder / f"proa-build-{os.geteuid()}-{name}.lock"
-    handle = _locked(path, out)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _locked(path: Path, out: Path) -> int:
-    """A handle that holds the lock; a file that its last holder took away in between does not count."""
-    while True:
-        with os_errors(path):
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(handle)
-            raise ProaError(Code.BUSY, "another build writes this folder", at=out) from error
-        if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-            return handle
-        os.close(handle)
+            stack.enter_context(locked(path, busy="another build writes this folder"))
+        except ProaError as error:
+            raise ProaError(error.code, error.message, at=out, hint=error.hint) from error
+        stack.callback(path.unlink, missing_ok=True)
+        yield

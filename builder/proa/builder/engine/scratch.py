@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from proa.builder.engine import namespace
 from proa.core.runtime import process
+from proa.core.runtime.errors import ProaError
 from proa.core.runtime.files import os_errors
+from proa.core.runtime.lock import locked
 
 _LOCK: Final = ".in-use"
 
@@ -30,30 +30,20 @@ def folder(parent: Path, name: str) -> Iterator[Path]:
         # Nothing is swept that has a dot first: it is renamed once it is locked.
         hidden = Path(tempfile.mkdtemp(dir=parent, prefix=f".{name}."))
         hidden.chmod(0o755)
-        handle = os.open(hidden / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        made = hidden.rename(parent / hidden.name.removeprefix("."))
-    try:
-        yield made
-    finally:
-        remove(made)
-        os.close(handle)
+    with locked(hidden / _LOCK):
+        with os_errors(parent):
+            made = hidden.rename(parent / hidden.name.removeprefix("."))
+        try:
+            yield made
+        finally:
+            remove(made)
 
 
 def sweep(parent: Path) -> None:
     """Take away what killed builds left: folders that nobody holds any more."""
     for left in sorted(parent.glob("[!.]*.*")) if parent.is_dir() else ():
-        try:
-            handle = os.open(left / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(ProaError), locked(left / _LOCK, busy="in use", create=False):
             remove(left)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(handle)
 
 
 def remove(path: Path) -> None:

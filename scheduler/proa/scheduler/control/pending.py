@@ -13,7 +13,7 @@ from typing import Final
 from proa.core.runtime.backoff import Backoff
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.server import Server, find
-from proa.scheduler.kube.stream import version_of
+from proa.scheduler.kube.versions import number_of, version_of
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Uncordon
@@ -95,7 +95,7 @@ class Pending:
             if item is None:
                 del self._versions[key]
             else:
-                self._versions[key] = version_of(item)
+                self._versions[key] = number_of(version_of(item))
 
     def clear(self) -> None:
         """Another term begins: nobody rests any more. What was written in the one before may still have to show."""

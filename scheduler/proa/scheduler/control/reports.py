@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from proa.scheduler.kube.versions import number_of
 from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
@@ -135,7 +136,8 @@ class Reports:
 
 def _is_reached(view: RolloutView, version: int) -> bool:
     """Whether what is seen of a rollout is not older than what we wrote: else the write would be refused."""
-    return not view.version.isdigit() or int(view.version) >= version
+    seen = number_of(view.version)
+    return not seen or seen >= version
 
 
 def _essence(status: RolloutStatus) -> tuple[object, ...]:

@@ -24,6 +24,7 @@ from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, See
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.times import FIRST
+from proa.scheduler.kube.versions import version_of
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 _LONG_TERM: Final = 60.0
@@ -235,14 +236,14 @@ class LeaderElector:
         fence = max(0, self._highest, -1 if floor is None else floor) + 1
         sent, now = self.clock.monotonic(), self._now()
         changes = {**self._ours(now), "acquireTime": now, "leaseTransitions": fence}
-        lease = self._write(lease["metadata"]["resourceVersion"], changes)
+        lease = self._write(version_of(lease), changes)
         self._begin(lease, fence, sent, self.terms.settle)
 
     def _begin(self, lease: Object, fence: int, sent: float, settle: float) -> None:
         """The lease is ours; nothing is done yet."""
         self._seen, self.holder, self._highest = None, self.me, fence
         ready = self.clock.monotonic() + settle
-        version, terms = str(lease["metadata"]["resourceVersion"]), self.terms
+        version, terms = version_of(lease), self.terms
         self._term = Term(fence, version, sent + terms.stop, ready, settled=False, due=sent + terms.renew)
 
     def _settle(self) -> None:
@@ -268,7 +269,7 @@ class LeaderElector:
                 raise
             self._look_again(term)
             return
-        version = str(lease["metadata"]["resourceVersion"])
+        version = version_of(lease)
         self._replace(term, version=version, until=sent + self.terms.stop, due=sent + self.terms.renew)
         if sent - term.ready > _LONG_TERM:
             self._resigned.reset()
@@ -279,7 +280,7 @@ class LeaderElector:
         spec = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
         if self.holder == self.me and spec.get("leaseTransitions") == term.fence:
-            self._replace(term, version=str(lease["metadata"]["resourceVersion"]))
+            self._replace(term, version=version_of(lease))
         else:
             self._term = None
 

@@ -19,6 +19,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.server import Server, Watching
 from proa.scheduler.kube.stream import Event, Object
+from proa.scheduler.kube.versions import number_of, version_of
 
 V = TypeVar("V")
 Project = Callable[[Object, V | None], V | None]
@@ -194,7 +195,7 @@ class Reflector(Generic[V]):
         found: dict[str, V] = {}
         version = ""
         for page in self.source.pages(self.path, query):
-            version = version or _version(page)
+            version = version or version_of(page)
             for item in page.get("items") or ():
                 self._keep(item, found)
             if self._stop.is_set():
@@ -206,7 +207,7 @@ class Reflector(Generic[V]):
         if event.type == "BOOKMARK":
             annotations = event.object["metadata"].get("annotations") or {}
             if annotations.get(_END_OF_INITIAL) == "true":
-                self._arrive(_version(event.object), initial)
+                self._arrive(version_of(event.object), initial)
                 self._open = True
                 return True
         elif event.type == "DELETED":
@@ -237,21 +238,16 @@ class Reflector(Generic[V]):
             name = _name(event.object)
             gone = event.type == "DELETED"
             changed = self._cache.put(name, None if gone else self.project(event.object, self._cache.get(name)))
-        self._set_version(_version(event.object))
+        self._set_version(version_of(event.object))
         if changed:
             self.changed.notify()
 
     def _set_version(self, version: str) -> None:
         self._version = version or self._version
-        if version.isdigit():
-            self._reached = int(version)
+        self._reached = number_of(version) or self._reached
 
 
 def _name(item: Mapping[str, Any]) -> str:
     metadata = item["metadata"]
     namespace = metadata.get("namespace")
     return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
-
-
-def _version(item: Mapping[str, Any]) -> str:
-    return str(item.get("metadata", {}).get("resourceVersion", ""))

@@ -45,12 +45,6 @@ def parts(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
-def version_of(item: Mapping[str, Any]) -> int:
-    """The resource version of an object; 0 for one that is no number."""
-    version = str(part(item, "metadata").get("resourceVersion", ""))
-    return int(version) if version.isdigit() else 0
-
-
 class Stream:
     """One thread goes through it; any other may :meth:`stop` it.
 

@@ -15,6 +15,7 @@ from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts
+from proa.scheduler.kube.versions import version_of
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -108,7 +109,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
         spec=spec,
         status=status,
         problem=problem,
-        version=str(metadata.get("resourceVersion", "")),
+        version=version_of(item),
     )
 
 

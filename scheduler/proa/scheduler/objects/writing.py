@@ -19,8 +19,9 @@ from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object, version_of
+from proa.scheduler.kube.stream import Object
 from proa.scheduler.kube.times import text
+from proa.scheduler.kube.versions import number_of, version_of
 from proa.scheduler.objects.annotations import mark_text, record_text
 from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -261,4 +262,4 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _done(item: Object) -> Written:
-    return Written(Outcome.DONE, version_of(item))
+    return Written(Outcome.DONE, number_of(version_of(item)))

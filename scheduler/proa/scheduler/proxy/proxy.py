@@ -18,8 +18,8 @@ from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import version_of
 from proa.scheduler.kube.times import text
+from proa.scheduler.kube.versions import number_of, version_of
 from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import difference
 from proa.scheduler.proxy.views import Seen, Told
@@ -244,7 +244,7 @@ class NodeProxy:
                 self._problem = error.message
                 self.tell("the status could not be written", code=error.code.name, why=error.message)
             return pause
-        self._written = _Written(seen.uid, version_of(answer), status)
+        self._written = _Written(seen.uid, number_of(version_of(answer)), status)
         self._recent.append(self.clock.monotonic())
         self._writes.reset()
         self._problem, self._write_due = "", 0.0

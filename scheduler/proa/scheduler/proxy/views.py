@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.core.orders.messages import NodeStatus
-from proa.scheduler.kube.stream import Object, part, version_of
+from proa.scheduler.kube.stream import Object, part
+from proa.scheduler.kube.versions import number_of, version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Seen:
 def seen(item: Object, _: Seen | None = None) -> Seen:
     """What is kept of a NodeOS, whatever stands in it."""
     order = part(part(item, "spec"), "order")
-    return Seen(str(item["metadata"].get("uid", "")), version_of(item), order or None, part(item, "status"))
+    return Seen(str(item["metadata"].get("uid", "")), number_of(version_of(item)), order or None, part(item, "status"))
 
 
 @dataclass(frozen=True, slots=True)

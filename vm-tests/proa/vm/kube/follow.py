@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.versions import version_of
 from proa.vm.kube.api import KubeApi, Object, Query, Watch
 
 ADDED: Final = "ADDED"
@@ -80,7 +81,7 @@ class Follower:
         version, uids = "", set()
         query = {**self._query, "limit": 1} if self._only_changes and not self.synced.is_set() else self._query
         for page in self._api.pages(self._path, query):
-            version = page["metadata"]["resourceVersion"]
+            version = version_of(page)
             if "limit" in query:
                 break
             for item in page["items"]:
@@ -98,6 +99,6 @@ class Follower:
         for kind, item in self._watch:
             if kind == "ERROR":
                 raise ProaError(Code.TOOL, str(item.get("message")), at=self._path)
-            self._version = item["metadata"]["resourceVersion"]
+            self._version = version_of(item)
             if kind != "BOOKMARK":
                 self._sink(kind, item)

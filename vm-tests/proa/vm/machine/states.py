@@ -16,7 +16,6 @@ should.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
@@ -24,13 +23,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from proa.core.runtime import files, process
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.lock import locked
 from proa.vm.machine import accel, firmware, qemu
 from proa.vm.machine.disks import Overlay
 from proa.vm.machine.machine import Machine
@@ -131,12 +131,13 @@ class States:
 
     @contextmanager
     def _locked(self, name: str, exclusive: bool, *, wait: bool = True) -> Iterator[bool]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / f"{name}.lock").open("w") as handle:
+        with ExitStack() as stack:
             try:
-                kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-                fcntl.flock(handle, kind if wait else kind | fcntl.LOCK_NB)
-            except BlockingIOError:
+                path, busy = self.folder / f"{name}.lock", "" if wait else "in use"
+                stack.enter_context(locked(path, busy=busy, shared=not exclusive))
+            except ProaError as error:
+                if error.code is not Code.BUSY:
+                    raise
                 yield False
             else:
                 yield True

@@ -19,6 +19,7 @@ from proa.builder.engine.keys import open_keys
 from proa.builder.formats import pe
 from proa.builder.formats.fat import make_fitting
 from proa.core.runtime import files, process
+from proa.core.runtime.lock import locked
 from proa.core.signing import trust
 from proa.core.signing.keys import load_public
 from proa.partition.boot.bootstate import Slot
@@ -26,7 +27,7 @@ from proa.partition.boot.grubscript import UKI_PATH
 from proa.partition.disk.slots import open_image
 from proa.vm.machine import calibration
 from proa.vm.machine.states import content
-from proa.vm.support.tools import cache_folder, locked
+from proa.vm.support.tools import cache_folder
 
 NAME: Final = "node"
 """The product line, and what its nodes are compatible with."""

@@ -20,6 +20,7 @@ from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, step
+from proa.core.runtime.lock import locked
 from proa.vm.kube import wipe
 from proa.vm.kube.api import MERGE, STRATEGIC
 from proa.vm.kube.controlplane import ControlPlane
@@ -27,7 +28,7 @@ from proa.vm.kube.etcd import Etcd
 from proa.vm.simulated import documents
 from proa.vm.simulated.documents import ATTACHED, Place, Seat, made_uid
 from proa.vm.simulated.proxies import PATH
-from proa.vm.support.tools import KUBERNETES, cache_folder, locked
+from proa.vm.support.tools import KUBERNETES, cache_folder
 
 _MADE_BY: Final = ("fill", "documents", "machine", "pods", "wording", "releases")
 """The modules that what is in a seed comes from."""

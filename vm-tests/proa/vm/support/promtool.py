@@ -14,7 +14,8 @@ from typing import Final
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import fsync_folder
-from proa.vm.support.tools import cache_folder, locked
+from proa.core.runtime.lock import locked
+from proa.vm.support.tools import cache_folder
 
 _PACKAGE: Final = "prometheus"
 _MEMBER: Final = "./usr/bin/promtool"

@@ -6,14 +6,12 @@ its checksum database. The environment's own Go and proxy settings are honoured.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,6 +20,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, step
 from proa.core.runtime.files import fsync_folder
+from proa.core.runtime.lock import locked
 
 BUILD_SECONDS: Final = 3600.0
 """How long a build may take; on two cores, with nothing in Go's own cache, cosign takes about four minutes and the
@@ -162,11 +161,3 @@ def _build(go: Path, tool: GoTool, program: Path) -> None:
         fsync_folder(program.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Several test processes build a program once."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
