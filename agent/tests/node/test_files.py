@@ -76,7 +76,9 @@ def test_the_record_of_an_older_agent_is_read_and_written_as_it_was(tmp_path: Pa
     assert record.order is not None
     assert record.order.order.id == 7
     records.save(path, record)
-    assert json.loads(path.read_text()) == json.loads(old)
+    kept = json.loads(old)
+    kept["returned"]["cause"] = ""
+    assert json.loads(path.read_text()) == kept
 
 
 def test_no_record_is_an_empty_one(tmp_path: Path) -> None:
