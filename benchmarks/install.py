@@ -221,7 +221,7 @@ def row(figure: str, value: float, unit: str, floor: float | None = None, goal: 
     return BenchRow(figure, round(value, 2), unit, None if floor is None else round(floor, 2), ratio, goal, ok)
 
 
-def measure(bench: Bench) -> list[Row]:
+def measure(bench: Bench) -> list[BenchRow]:
     """All of it."""
     bench.prepare()
     floors, installs, peers = [], [], []

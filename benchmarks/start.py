@@ -7,9 +7,7 @@ take turns in one run; a figure is the median. The rows go to ``build/bench/star
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -27,13 +25,12 @@ from proa.agent.api.server import ApiServer, Gate
 from proa.agent.node.paths import Paths
 from proa.agent.node.view import Context
 from proa.builder.testing.bare import PYTHON, Bare
-from proa.core import VERSION
 from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import SILENT
 from proa.partition.disk import creating
 from proa.partition.disk.layout import Request, Sizes, plan
-from proa.vm.support.figures import Figure, lines, missed
+from proa.vm.support.figures import Figure, lines, missed, write
 
 OUT: Final = Path("build/bench/start.json")
 MIB: Final = 1 << 20
@@ -117,11 +114,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="proa-bench-", dir="/var/tmp") as name:
         rows = measure(Path(name), given.rounds)
     print("\n".join(lines(rows)))
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    load = [round(value, 1) for value in os.getloadavg()]
-    machine = {"cpus": os.cpu_count(), "platform": platform.platform(), "load": load}
-    document = {"schema": "proa.bench/v1", "proa": VERSION, "machine": machine, "rows": [row.document for row in rows]}
-    OUT.write_text(json.dumps(document, indent=2) + "\n")
+    write(OUT, (one.row for one in rows))
     print(f"written: {OUT}")
     if given.check and (bad := missed(rows)):
         sys.exit("goals that are missed:\n  " + "\n  ".join(bad))
