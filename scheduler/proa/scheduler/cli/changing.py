@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import re
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from proa.core.oci.access import Access
+from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import ProaError
@@ -64,8 +63,8 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def verb(*, key_files: tuple[Path, ...], threshold: int, offline: bool, **given: Any) -> Any:
         from proa.scheduler.cli.releases import Finder
 
-        access = Access(**{field.name: given.pop(field.name) for field in dataclasses.fields(Access)})
-        return function(finder=Finder(key_files, threshold, offline, access), **given)
+        finder = Finder(key_files, threshold, offline, access(given))
+        return function(finder=finder, **given)
 
     return options(
         click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
@@ -77,11 +76,7 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="How many different ones of the keys must have.",
         ),
         click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
-        click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
-        click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
-        click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
-        click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
-        click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
+        registry_options,
     )(verb)
 
 
