@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -107,6 +108,10 @@ def test_each_namespace_is_held_to_a_level() -> None:
         if item["kind"] == "Namespace"
     }
     assert levels == {NAMESPACE: ("restricted", "scheduler"), PROXY_NAMESPACE: ("privileged", "proxy")}
+
+
+def test_every_file_beside_the_code_is_rendered() -> None:
+    assert {path.name for path in Path(render.__file__).parent.glob("*.yaml")} == set(render.PARTS)
 
 
 # rights

@@ -63,7 +63,8 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def verb(*, key_files: tuple[Path, ...], threshold: int, offline: bool, **given: Any) -> Any:
         from proa.scheduler.cli.releases import Finder
 
-        return function(finder=Finder(key_files, threshold, offline, access(given)), **given)
+        finder = Finder(key_files, threshold, offline, access(given))
+        return function(finder=finder, **given)
 
     return options(
         click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),

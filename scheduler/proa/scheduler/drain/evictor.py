@@ -1,4 +1,8 @@
-"""Asks for the end of pods, a few at a time, so that a slow API server holds up nobody who looks."""
+"""Asks for the end of pods, a few at a time, so that a slow API server holds up nobody who looks.
+
+Before that it finds out which volume each claim of a pod is bound to: pods name claims, nodes name volumes, and nothing
+says both.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ from proa.scheduler.spec.rollout import Drain
 WORKERS: Final = 8
 """Evictions that are asked for at a time. No more are given out: what has to wait is not asked for if its node is given
 back meanwhile."""
+_NOT_ALLOWED: Final = 403
+_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True)
@@ -131,10 +137,6 @@ class Evictor:
         else:
             self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
             self.evicted += 1
-
-
-_NOT_ALLOWED: Final = 403
-_NOT_FOUND: Final = 404
 
 
 def volume_of(api: Server, claim: str) -> str:

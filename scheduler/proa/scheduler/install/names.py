@@ -1,4 +1,4 @@
-"""Names and labels of what is installed. Removal finds by them what there is."""
+"""Names and labels of what is installed, and where it is on the API server. Removal finds by them what there is."""
 
 from __future__ import annotations
 
@@ -18,18 +18,6 @@ COMPONENT: Final = "proa.dev/component"
 """Label of our two namespaces: ``scheduler`` or ``proxy``."""
 PORT: Final = 8080
 """Where the scheduler answers for health and metrics."""
-
-
-def labels(component: str) -> dict[str, str]:
-    """The labels of everything that belongs to a component."""
-    return {"app.kubernetes.io/name": "proa", "app.kubernetes.io/component": component.removeprefix("proa-")}
-
-
-def about(kind: str, name: str, namespace: str) -> Object:
-    """As much of a document as says what it is about."""
-    return {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
-
-
 NAMESPACES: Final = "/api/v1/namespaces"
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
@@ -50,6 +38,16 @@ _COLLECTIONS: Final[Mapping[str, str]] = {
     "DaemonSet": paths.DAEMON_SETS,
     "Lease": "/apis/coordination.k8s.io/v1/leases",
 }
+
+
+def labels(component: str) -> dict[str, str]:
+    """The labels of everything that belongs to a component."""
+    return {"app.kubernetes.io/name": "proa", "app.kubernetes.io/component": component.removeprefix("proa-")}
+
+
+def about(kind: str, name: str, namespace: str) -> Object:
+    """As much of a document as says what it is about."""
+    return {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
 
 
 def place(item: Object) -> str:

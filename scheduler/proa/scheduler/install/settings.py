@@ -1,4 +1,4 @@
-"""What may be chosen of an installation."""
+"""What may be chosen of an installation; taints are written as kubectl writes them: ``KEY[=VALUE][:EFFECT]``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,39 @@ PORTS: Final = (443, 6443)
 """Where API servers listen, as a rule."""
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _IMAGE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,510}")
+EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """Taints that are put up with.
+
+    Attributes:
+        key: Theirs.
+        value: Theirs; none for all.
+        effect: Theirs; empty for all.
+    """
+
+    key: str
+    value: str | None = None
+    effect: str = ""
+
+    def __str__(self) -> str:
+        return self.key + (f"={self.value}" if self.value is not None else "") + (f":{self.effect}" * bool(self.effect))
+
+    @property
+    def document(self) -> Object:
+        """It as it stands in a pod."""
+        found = {"key": self.key, "operator": "Exists" if self.value is None else "Equal"}
+        found |= {"value": self.value} if self.value is not None else {}
+        return found | ({"effect": self.effect} if self.effect else {})
+
+
+def read_toleration(said: str) -> Toleration:
+    """What a person wrote; whether it can be is seen by :func:`proa.scheduler.install.settings.check`."""
+    taint, _, effect = said.partition(":")
+    key, equals, value = taint.partition("=")
+    return Toleration(key, value if equals else None, effect)
 
 
 @dataclass(frozen=True)
@@ -114,38 +147,3 @@ def _no_toleration(said: Toleration) -> ProaError:
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:
     return ProaError(Code.USAGE, what, at=option, hint=hint)
-
-
-EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-
-
-@dataclass(frozen=True)
-class Toleration:
-    """Taints that are put up with.
-
-    Attributes:
-        key: Theirs.
-        value: Theirs; none for all.
-        effect: Theirs; empty for all.
-    """
-
-    key: str
-    value: str | None = None
-    effect: str = ""
-
-    def __str__(self) -> str:
-        return self.key + (f"={self.value}" if self.value is not None else "") + (f":{self.effect}" * bool(self.effect))
-
-    @property
-    def document(self) -> Object:
-        """It as it stands in a pod."""
-        found = {"key": self.key, "operator": "Exists" if self.value is None else "Equal"}
-        found |= {"value": self.value} if self.value is not None else {}
-        return found | ({"effect": self.effect} if self.effect else {})
-
-
-def read_toleration(said: str) -> Toleration:
-    """What a person wrote; whether it can be is seen by :func:`proa.scheduler.install.settings.check`."""
-    taint, _, effect = said.partition(":")
-    key, equals, value = taint.partition("=")
-    return Toleration(key, value if equals else None, effect)

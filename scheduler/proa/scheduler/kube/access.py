@@ -1,6 +1,7 @@
 """Which cluster, and as whom: in a pod by its service account, elsewhere by a kubeconfig.
 
-The official client reads all of it: tokens that are renewed, programs that give credentials, proxies.
+The official client reads all of it: tokens that are renewed, programs that give credentials, proxies. Its pool of
+connections is used, too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 _NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 Load = Callable[[], Configuration]
 """Reads the access anew: what it gives may have changed since the last time."""
+_CONNECTIONS: Final = 16
+"""Connections that are kept; more are made when they are needed."""
 
 
 def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = os.environ) -> Load:
@@ -86,10 +89,6 @@ def _new() -> Configuration:
 def _unusable(error: Exception, at: str) -> ProaError:
     told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
     return ProaError(Code.KUBECONFIG, f"no access to a cluster: {told}", at=at)
-
-
-_CONNECTIONS: Final = 16
-"""Connections that are kept; more are made when they are needed."""
 
 
 class Session:

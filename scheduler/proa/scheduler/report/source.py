@@ -1,4 +1,4 @@
-"""Where a verb has its snapshot from: the live cluster, or a file."""
+"""One look at a live cluster. Nothing is watched, and of each page only what the planner sees is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How nodes behave in a simulated cluster: how long things take there, and what becomes of a release."""
+"""How nodes behave in a simulated cluster: how long things take there, what becomes of a release, and how likely."""
 
 from __future__ import annotations
 

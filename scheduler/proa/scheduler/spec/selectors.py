@@ -1,4 +1,4 @@
-"""Label selectors (Kubernetes, "Labels and Selectors")."""
+"""Label selectors, and how people type them (Kubernetes, "Labels and Selectors", section "API")."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.spec.rollout import Operator, Requirement, Selector
+
+_NAME: Final = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_KEY: Final = rf"(?:{_NAME}/)?{_NAME}"
+_VALUE: Final = rf"(?:{_NAME})?"
+_EQUALITY: Final = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
+_SET: Final = re.compile(rf"({_KEY})\s+(in|notin)\s*\(\s*({_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)")
+_PRESENCE: Final = re.compile(rf"(!?)\s*({_KEY})")
+_COMMA: Final = re.compile(r",(?![^(]*\))")
+"""A comma that is not within parentheses."""
 
 
 def matches(selector: Selector, labels: Mapping[str, str]) -> bool:
@@ -28,16 +37,6 @@ def _meets(requirement: Requirement, labels: Mapping[str, str]) -> bool:
             return value is not None
         case Operator.DOES_NOT_EXIST:
             return value is None
-
-
-_NAME: Final = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
-_KEY: Final = rf"(?:{_NAME}/)?{_NAME}"
-_VALUE: Final = rf"(?:{_NAME})?"
-_EQUALITY: Final = re.compile(rf"({_KEY})\s*(==|=|!=)\s*({_VALUE})")
-_SET: Final = re.compile(rf"({_KEY})\s+(in|notin)\s*\(\s*({_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)")
-_PRESENCE: Final = re.compile(rf"(!?)\s*({_KEY})")
-_COMMA: Final = re.compile(r",(?![^(]*\))")
-"""A comma that is not within parentheses."""
 
 
 def parse(text: str) -> Selector:
