@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines coverage mutate lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ lint: setup ## ruff, mypy --strict, import-linter, limits of code lines
 
 lines: setup ## code lines and tests of each folder, beside its limit; JSON=1
 	@.venv/bin/python -m upkeep.lines $(if $(JSON),--json)
+
+coverage: setup ## lines and branches that unit tests run, by folder, against the floors of pyproject.toml; FOLDERS="core agent"
+	@.venv/bin/python -m upkeep.coverage $(if $(filter command line,$(origin FOLDERS)),$(FOLDERS))
+
+mutate: setup ## put small defects into a copy of the tree, one at a time: the tests must notice each; NAMES="..." or SAMPLE=1
+	@.venv/bin/python -m upkeep.mutate $(if $(SAMPLE),--sample) $(NAMES)
 
 lock: setup ## requirements/dev.lock from pyproject.toml, for both Pythons; UPGRADE=1 takes newer versions
 	@.venv/bin/python -m upkeep.lock $(if $(UPGRADE),--upgrade)

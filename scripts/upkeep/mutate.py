@@ -31,8 +31,8 @@ from proa.core.runtime.errors import Code, ProaError
 ROOT: Final = Path(__file__).resolve().parents[2]
 TABLE: Final = Path(__file__).with_name("mutations.toml")
 SCHEMA: Final = "proa.mutate/v1"
-_FOLDERS: Final = ("core", "partition", "builder", "agent", "scheduler", "vm-tests", "scripts")
-_LIMIT: Final = 600.0
+FOLDERS: Final = ("core", "partition", "builder", "agent", "scheduler", "vm-tests", "scripts")
+LIMIT: Final = 600.0
 """Seconds for the tests of one mutation; a mutation that makes them hang is caught by that."""
 _PASSED, _FAILED = 0, 1
 """Exit statuses of pytest (its documentation, "Exit codes")."""
@@ -122,28 +122,28 @@ def copied() -> Iterator[Path]:
         yield tree
 
 
-def run_tests(tree: Path, tests: Iterable[str], *, contract: bool) -> tuple[int, str]:
-    """Pytest's exit status on a tree, and what it printed; a run that does not end counts as failed."""
+def run_tests(tree: Path, tests: Iterable[str], *, contract: bool, limit: float = LIMIT) -> tuple[int, str]:
+    """Pytest's exit status on a tree, and what it printed; a run that does not end within the limit has failed."""
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", "--no-header", *tests]
     argv += ["-m", "contract" if contract else "not contract and not vm"]
     # The packages of the copy come before those that the environment has from the work tree.
     env = os.environ | {
-        "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in _FOLDERS),
+        "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in FOLDERS),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
-        done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, timeout=_LIMIT, check=False)
+        done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        return _FAILED, f"did not end within {_LIMIT:g} s"
+        return _FAILED, f"did not end within {limit:g} s"
     return done.returncode, done.stdout + done.stderr
 
 
-def judge(tree: Path, mutation: Mutation) -> Outcome:
+def judge(tree: Path, mutation: Mutation, limit: float = LIMIT) -> Outcome:
     """Put a mutation into a tree, run its tests, and take it out again."""
     began = time.monotonic()
     undo = mutation.apply(tree)
     try:
-        status, output = run_tests(tree, mutation.tests, contract=mutation.contract)
+        status, output = run_tests(tree, mutation.tests, contract=mutation.contract, limit=limit)
     finally:
         undo()
     outcome = {_PASSED: "survived", _FAILED: "caught"}.get(status, "broken")
@@ -159,7 +159,8 @@ def check_unmutated(tree: Path, chosen: Iterable[Mutation]) -> None:
     """
     for contract in (False, True):
         tests = sorted({test for one in chosen if one.contract is contract for test in one.tests})
-        status, output = run_tests(tree, tests, contract=contract) if tests else (_PASSED, "")
+        limit = LIMIT * max(1, len(tests))
+        status, output = run_tests(tree, tests, contract=contract, limit=limit) if tests else (_PASSED, "")
         if status != _PASSED:
             raise ProaError(Code.TOOL, f"the tests fail without any mutation:\n{output[-4000:]}", at=ROOT)
 
@@ -196,6 +197,12 @@ def judge_all(chosen: tuple[Mutation, ...], workers: int, tell: Callable[[Outcom
                 shutil.rmtree(copy, ignore_errors=True)
 
 
+def document(found: Iterable[Outcome]) -> dict[str, object]:
+    """The report: ``proa.mutate/v1``."""
+    rows = [asdict(one) for one in found]
+    return {"schema": SCHEMA, "mutations": rows, "ok": all(row["outcome"] == "caught" for row in rows)}
+
+
 @click.command(epilog="Example: python -m upkeep.mutate --sample")
 @click.argument("names", nargs=-1)
 @click.option("--sample", is_flag=True, help="Only the fixed sample that make test tries.")
@@ -213,8 +220,7 @@ def cli(names: tuple[str, ...], *, sample: bool, workers: int, report: Path) -> 
     found = judge_all(chosen, workers, lambda one: click.echo(f"  {one.outcome:<8} {one.seconds:6.1f} s  {one.name}"))
     bad = [one for one in found if one.outcome != "caught"]
     report.parent.mkdir(parents=True, exist_ok=True)
-    document = {"schema": SCHEMA, "mutations": [asdict(one) for one in found], "ok": not bad}
-    report.write_text(json.dumps(document, indent=1) + "\n")
+    report.write_text(json.dumps(document(found), indent=1) + "\n")
     click.echo(f"{len(found) - len(bad)} passed, {len(bad)} failed")
     if bad:
         told = "\n".join(f"{one.outcome}: {one.name}: {one.reason}\n{one.output}" for one in bad)
