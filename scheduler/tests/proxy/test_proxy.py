@@ -58,7 +58,7 @@ def test_a_refused_order_is_told_and_left_alone(world: World) -> None:
 
 def test_another_agent_is_asked_again(world: World) -> None:
     """Perhaps it is a newer one."""
-    world.says = ProaError(Code.CONFIG_VALUE, "order.action is not known here")
+    world.says = ProaError(Code.CONFIG_VALUE, "order.action is not a known key")
     world.order(1)
     world.run(60)
     world.silence()
