@@ -35,13 +35,13 @@ def check(out: Path, inputs: Mapping[Path, str]) -> None:
     Raises:
         ProaError: ``FILE_EXISTS``.
     """
-    hint = "Choose a folder that is new, or one that an earlier build has made."
+    hint = "Choose a new folder, or one that an earlier build has created."
     for folder, what in inputs.items():
         if folder.resolve().is_relative_to(out.resolve()):
             raise ProaError(Code.FILE_EXISTS, f"the output would replace {what}", at=out, hint=hint)
     with os_errors(out):
         if os.path.lexists(out) and not _is_empty(out) and not _is_output(out):
-            raise ProaError(Code.FILE_EXISTS, "this is not the output folder of a build", at=out, hint=hint)
+            raise ProaError(Code.FILE_EXISTS, "the folder is not the output of a build", at=out, hint=hint)
 
 
 def _is_empty(out: Path) -> bool:
@@ -103,7 +103,7 @@ def _locked(path: Path, out: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(handle)
-            raise ProaError(Code.BUSY, "another build writes this folder", at=out) from error
+            raise ProaError(Code.BUSY, "another build is writing to this folder", at=out) from error
         if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
             return handle
         os.close(handle)
