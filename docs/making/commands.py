@@ -25,7 +25,7 @@ _EXITS = {
     Exit.FAILED: "Failed, for a reason of its own code.",
     Exit.USAGE: "The command line or the configuration is wrong.",
     Exit.REFUSED: "Refused: not verified, not allowed, or not compatible.",
-    Exit.BUSY: "Another one holds the lock.",
+    Exit.BUSY: "Another process holds the lock.",
     Exit.STATE: "Not possible in this state.",
     Exit.NETWORK: "Network or registry, after retries.",
     Exit.DEVICE: "Device, disk or file system.",

@@ -319,7 +319,7 @@ def test_a_package_that_does_not_exist_is_named(tmp_path: Path) -> None:
     built = make_project(tmp_path, CONFIG.replace('"openssh-server"', '"openssh-server", "no-such-package"'))
     with pytest.raises(ProaError) as raised:
         build(built.order())
-    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "no such package: no-such-package")
+    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "these packages do not exist: no-such-package")
     assert not (tmp_path / "out").exists()
 
 

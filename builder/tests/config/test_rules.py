@@ -49,7 +49,11 @@ BROKEN = {
         "5:19",
         "one of /srv and /srv/a contains the other",
     ),
-    "trusted_keys_are_keys": ('[trust]\nkeys = ["proa.toml"]\n', "5:9", "proa.toml: the file must contain exactly one PEM block"),
+    "trusted_keys_are_keys": (
+        '[trust]\nkeys = ["proa.toml"]\n',
+        "5:9",
+        "proa.toml: the file must contain exactly one PEM block",
+    ),
     "ssh_key_files_hold_keys": (
         '[[user]]\nname = "a"\nssh_key_files = ["proa.toml"]\n',
         "6:18",
@@ -77,10 +81,7 @@ MORE = [
     ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
     ("[disk]\npersist = 0\n", "0 is not a size"),
     *((f'[persist]\nkeep = ["{name}"]\n', "a part of the release") for name in ("/usr", "/etc/app", "/lib")),
-    *(
-        (f'[persist]\nkeep = ["{name}"]\n', "contains the other")
-        for name in ("/persist", "/var/lib", "/proc", "/opt")
-    ),
+    *((f'[persist]\nkeep = ["{name}"]\n', "contains the other") for name in ("/persist", "/var/lib", "/proc", "/opt")),
     ('[[source]]\nuri = "http://x/y"\nsuites = []\n', "a list of at least 1"),
     ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg does not exist"),
 ]

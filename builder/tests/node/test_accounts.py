@@ -92,7 +92,11 @@ def test_what_a_hook_changed_is_found() -> None:
     [
         (1, "user bob would be 1, which belongs to daemon; group bob would be 1, which belongs to daemon"),
         (27, "group bob would be 27, which belongs to sudo"),
-        (998, "user bob would be 998, which belongs to systemd-network; group bob would be 998, which belongs to systemd-network"),
+        (
+            998,
+            "user bob would be 998, which belongs to systemd-network; "
+            "group bob would be 998, which belongs to systemd-network",
+        ),
         (500, "user bob would be 500, which belongs to gone"),
     ],
 )

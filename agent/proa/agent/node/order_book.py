@@ -117,5 +117,5 @@ def check(order: Order) -> None:
         what = f"{order.action.value} needs a release, written as HOST/NAME[:TAG]@sha256:..."
         raise ProaError(Code.CONFIG_VALUE, what, at="release")
     if order.action is Action.COMMIT and not (order.trial and order.trial.boot_id and order.trial.root_hash):
-        what = "Commit needs a trial: the boot id and the root hash that were proved good"
+        what = "Commit needs a trial: the boot id and the root hash that were proved healthy"
         raise ProaError(Code.CONFIG_VALUE, what, at="trial")
