@@ -92,12 +92,12 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
         if order == last.order:
             return last
         if order.fence < last.order.fence:
-            what = f"the order has fence {order.fence}, one with {last.order.fence} was seen"
+            what = f"the order has fence {order.fence}, but the node has seen {last.order.fence}"
             raise ProaError(Code.STALE_ORDER, what, at="fence")
         if order.id == last.order.id:
-            raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with other content", at="id")
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with different content", at="id")
         if order.id < last.order.id:
-            raise ProaError(Code.STALE_ORDER, f"order {order.id} comes after order {last.order.id}", at="id")
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} is older than order {last.order.id}", at="id")
     return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
 
 

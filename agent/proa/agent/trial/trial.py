@@ -90,7 +90,11 @@ class TrialLog:
     def problem(self) -> str:
         """Why this boot cannot be the next one of this trial: a try that was not taken off. Empty if it can."""
         last = min((boot.left for boot in self._before), default=self._boot.left + 1)
-        return "" if self._boot.left < last else f"{last} tries were left before this boot, {self._boot.left} now"
+        return (
+            ""
+            if self._boot.left < last
+            else (f"{last} attempts were left before this boot, {self._boot.left} are left now")
+        )
 
     def saw(self, health: Health) -> None:
         """Write down what a look found, if it is something new and nobody has ended the trial meanwhile."""
@@ -157,7 +161,7 @@ def watch(
             return health
         if not (health.healthy and waits):
             left = f"{deadline.remaining:.0f} s left"
-            waiting = f"healthy, waits for the order to commit it, {left}"
+            waiting = f"healthy, waiting for the order to commit, {left}"
             context.monitor.emit(Note(waiting if health.healthy else f"not healthy yet, {left}: {health.summary}"))
         waits = health.healthy
         context.cancel.clock(context.clock).sleep(min(settings.interval, max(deadline.remaining, 0.1)))
