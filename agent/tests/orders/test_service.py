@@ -295,7 +295,7 @@ class TestCommitByOrder:
         told = node_status(trial.view)
         assert told.last_error
         assert (told.phase, told.last_error.code) == ("RolledBack", "NO_COMMIT_ORDER")
-        waits = [event.text for event in trial.events.events if isinstance(event, Note) and "waits for" in event.text]
+        waits = [event.text for event in trial.events.events if isinstance(event, Note) and "waiting for" in event.text]
         assert len(waits) == 1, "it is not told again and again"
 
     def test_an_unhealthy_one_is_told_apart(self, trial: Node, systemctl: Systemctl) -> None:

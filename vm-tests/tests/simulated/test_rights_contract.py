@@ -282,7 +282,7 @@ def test_a_stale_leader_is_refused(scheduler: KubeApi, what: str) -> None:
     answer = STALE[what].by(scheduler)
     assert answer.status == 403, answer.message
     assert "ValidatingAdmissionPolicy 'proa-fence'" in answer.message
-    assert "another leader has the lease since" in answer.message
+    assert "another leader holds the lease" in answer.message
     assert outcome_of(error_of(answer)) is Outcome.FENCED
 
 

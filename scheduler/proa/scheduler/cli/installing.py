@@ -31,15 +31,15 @@ def _amounts(_: click.Context, __: click.Parameter, value: str) -> dict[str, str
 
 def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[[Any], Any]:
     said = ",".join(f"{resource}={amount}" for resource, amount in usual.items())
-    text = f"{what}; what is not named is as usual, {said}."
+    text = f"{what}; resources that you do not name keep the default, {said}."
     return click.option(name, default="", callback=_amounts, metavar="RESOURCE=QUANTITY,...", help=text)
 
 
 _resources_options = options(
-    _amounts_option("--requests", "What is set aside for a scheduler", resources.SCHEDULER.requests),
-    _amounts_option("--limits", "What a scheduler may use", resources.SCHEDULER.limits),
-    _amounts_option("--proxy-requests", "What is set aside for a proxy", resources.PROXY.requests),
-    _amounts_option("--proxy-limits", "What a proxy may use", resources.PROXY.limits),
+    _amounts_option("--requests", "Requests of a scheduler", resources.SCHEDULER.requests),
+    _amounts_option("--limits", "Limits of a scheduler", resources.SCHEDULER.limits),
+    _amounts_option("--proxy-requests", "Requests of a proxy", resources.PROXY.requests),
+    _amounts_option("--proxy-limits", "Limits of a proxy", resources.PROXY.limits),
 )
 
 
@@ -54,28 +54,32 @@ _resources_options = options(
     type=click.IntRange(1, 4294967294),
     default=GROUP,
     show_default=True,
-    help="The group that may give orders to the agents: cluster.group of the nodes' images.",
+    help="The group that may give orders to agents: cluster.group in your nodes' images.",
 )
-@click.option("--replicas", type=click.IntRange(1, 9), default=2, show_default=True, help="How many schedulers run.")
-@click.option("--node-selector", multiple=True, metavar="KEY=VALUE", help="Schedulers run on such nodes only.")
-@click.option("--proxy-selector", multiple=True, metavar="KEY=VALUE", help="Proxies run on such nodes only.")
+@click.option("--replicas", type=click.IntRange(1, 9), default=2, show_default=True, help="Number of schedulers.")
+@click.option(
+    "--node-selector", multiple=True, metavar="KEY=VALUE", help=("Run schedulers only on nodes with this label.")
+)
+@click.option(
+    "--proxy-selector", multiple=True, metavar="KEY=VALUE", help=("Run proxies only on nodes with this label.")
+)
 @click.option(
     "--toleration",
     "tolerations",
     multiple=True,
     metavar="KEY[=VALUE][:EFFECT]",
-    help="A taint that schedulers put up with, besides the control plane's; proxies put up with all.",
+    help="A taint that schedulers tolerate, besides the control plane's; proxies tolerate all taints.",
 )
 @_resources_options
-@click.option("--pull-secret", default="", metavar="NAME", help="A secret of both namespaces to pull the image with.")
-@click.option("--no-priority", is_flag=True, help="Pods without a priority class, where quotas forbid them.")
+@click.option("--pull-secret", default="", metavar="NAME", help="A secret in both namespaces for pulling the image.")
+@click.option("--no-priority", is_flag=True, help="Give pods no priority class, if quotas forbid that.")
 @click.option(
     "--api-port",
     type=click.IntRange(1, 65535),
     multiple=True,
     default=PORTS,
     show_default=True,
-    help="A port of the API server, for the network policies.",
+    help="Another port of the API server, for the network policies.",
 )
 @json_option
 def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **given: Any) -> None:
