@@ -76,7 +76,7 @@ class ProofStory(Story):
         legend = " ".join(f'<span style="color:{colour}">&#9632;</span> {part}' for part, colour in _COLOURS.items())
         rows = "".join(_rollout(name, turns, max(longest, 1.0)) for name, turns in told)
         failed = "".join(_failed(one) for one in more.get("probes", {}).get("failed", ()))
-        missed = f"<h2>Answers that did not come</h2><table>{failed}</table>" if failed else ""
+        missed = f"<h2>Failed answers</h2><table>{failed}</table>" if failed else ""
         nodes = "".join(_changes(name, changes) for name, changes in more.get("timeline", {}).items())
         return f"<h2>Nodes</h2><p>{legend}; seconds</p><table>{rows}</table>{missed}{nodes}"
 

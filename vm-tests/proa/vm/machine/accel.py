@@ -103,7 +103,7 @@ def probe(accel: Accel, seconds: float = PROBE_SECONDS) -> Probe:
             return Probe(accel.name, False, seconds, f"the guest did not run within {seconds:.0f} s")
     works = result.status == PROOF * 2 + 1
     said = result.stderr.decode(errors="replace").strip().splitlines()
-    why = "" if works else (said[-1] if said else f"QEMU ended with status {result.status}")
+    why = "" if works else (said[-1] if said else f"QEMU exited with status {result.status}")
     return Probe(accel.name, works, round(result.seconds, 3), why)
 
 

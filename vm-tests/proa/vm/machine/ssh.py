@@ -186,7 +186,7 @@ def check(result: Result, command: str) -> str:
     tail = "\n    ".join(said[-15:]) or "(no output)"
     if result.status == LOST:
         raise ProaError(Code.NETWORK, f"the connection to the guest was lost: {tail}", at=command)
-    raise ProaError(Code.TOOL, f"in the guest it ended with status {result.status}:\n    {tail}", at=command)
+    raise ProaError(Code.TOOL, f"in the guest it exited with status {result.status}:\n    {tail}", at=command)
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
