@@ -22,14 +22,14 @@ COMMANDS = {
 }
 _EXITS = {
     Exit.DONE: "Done.",
-    Exit.FAILED: "Failed, for a reason of its own code.",
+    Exit.FAILED: "Failed, for a reason with its own code.",
     Exit.USAGE: "The command line or the configuration is wrong.",
     Exit.REFUSED: "Refused: not verified, not allowed, or not compatible.",
     Exit.BUSY: "Another process holds the lock.",
     Exit.STATE: "Not possible in this state.",
     Exit.NETWORK: "Network or registry, after retries.",
     Exit.DEVICE: "Device, disk or file system.",
-    Exit.INTERRUPTED: "Interrupted; nothing half done was left active.",
+    Exit.INTERRUPTED: "Interrupted; nothing half-finished is active.",
 }
 _COMMON = """\
 Every command has `--help` and `--version`. A verb that reports has `--json`: one document on standard output, described

@@ -72,8 +72,8 @@ def _chapter(name: str, schema: Schema) -> Iterator[str]:
 
 def _events() -> Iterator[str]:
     yield (
-        "`--progress json` writes one of these a line to standard error; `event` says which. The agent's API gives the"
-        " same, numbered."
+        "`--progress json` writes these documents to standard error, one a line; `event` says which. "
+        "The agent's API gives the same, numbered."
     )
     yield table(
         ["event", "keys", "what"],

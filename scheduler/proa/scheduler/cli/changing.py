@@ -68,19 +68,25 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(finder=Finder(key_files, threshold, offline, access), **given)
 
     return options(
-        click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
+        click.option(
+            "--key",
+            "key_files",
+            type=_PATH,
+            multiple=True,
+            help=("A public key that must have signed the release; may be repeated."),
+        ),
         click.option(
             "--threshold",
             type=click.IntRange(1, 16),
             default=1,
             show_default=True,
-            help="How many different ones of the keys must have.",
+            help="How many different keys of these must have signed.",
         ),
-        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
-        click.option("--plain-http", is_flag=True, help="Speak plain HTTP to a registry that is not this machine."),
+        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must then have its digest."),
+        click.option("--plain-http", is_flag=True, help="Use plain HTTP to a registry on another machine."),
         click.option("--ca-file", type=_PATH, help="PEM certificates to trust besides the system's."),
-        click.option("--cert-file", type=_PATH, help="The client's certificate (PEM)."),
-        click.option("--key-file", type=_PATH, help="The key of the client's certificate (PEM)."),
+        click.option("--cert-file", type=_PATH, help="The client certificate (PEM)."),
+        click.option("--key-file", type=_PATH, help="The key of the client certificate (PEM)."),
         click.option("--auth-file", type=_PATH, help="The Docker or containers auth file with the credentials."),
     )(verb)
 
@@ -108,17 +114,19 @@ _WISHES: Final = {
 @click.argument("rollout")
 @click.argument("reference", metavar="REF")
 @click.option("-l", "--selector", default=None, metavar="LABELS", help="Which nodes, as for 'kubectl get -l'.")
-@click.option("--max-unavailable", metavar="N|P%", callback=_amount, help="How many nodes may be away at a time.")
-@click.option("--canary", metavar="N|P%", callback=_amount, help="How many nodes go first, and prove the release.")
-@click.option("--soak", metavar="TIME", callback=_span, help="How long the canaries must run well, such as 30m.")
-@click.option("--staging", type=click.IntRange(1, 5000), help="How many nodes fetch the release at a time.")
-@click.option("--zones", type=_choice(Zones), help="Whether nodes of two zones may be away at once.")
-@click.option("--drain-timeout", metavar="TIME", callback=_span, help="How long moving the pods away may take.")
-@click.option("--on-drain-timeout", type=_choice(OnTimeout), help="What becomes of a node that takes longer.")
+@click.option(
+    "--max-unavailable", metavar="N|P%", callback=_amount, help=("How many nodes may be unavailable at a time.")
+)
+@click.option("--canary", metavar="N|P%", callback=_amount, help="How many nodes go first to prove the release.")
+@click.option("--soak", metavar="TIME", callback=_span, help="How long the canaries must stay healthy, such as 30m.")
+@click.option("--staging", type=click.IntRange(1, 5000), help="How many nodes may fetch the release at a time.")
+@click.option("--zones", type=_choice(Zones), help="Whether nodes of two zones may be unavailable at once.")
+@click.option("--drain-timeout", metavar="TIME", callback=_span, help="How long a drain may take.")
+@click.option("--on-drain-timeout", type=_choice(OnTimeout), help="What to do with a node whose drain takes longer.")
 @click.option("--ready-seconds", type=click.IntRange(0, 86400), help="How long a node must be Ready.")
 @click.option("--max-failures", metavar="N|P%", callback=_amount, help="How many nodes may fail.")
-@click.option("--on-failure", type=_choice(OnFailure), help="What becomes of the rollout when more do.")
-@click.option("--paused/--not-paused", default=None, help="Whether it begins, or goes on, paused.")
+@click.option("--on-failure", type=_choice(OnFailure), help="What to do when more nodes fail.")
+@click.option("--paused/--not-paused", default=None, help="Whether the rollout starts, or continues, paused.")
 @_finder_options
 @_how_options
 def start(
@@ -160,7 +168,7 @@ def pause(rollout: str, **how: Any) -> None:
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
 @click.argument("rollout")
-@click.option("--attempt", is_flag=True, help="Try a release again that was halted: raise spec.attempt.")
+@click.option("--attempt", is_flag=True, help="Try a release again that halted: raise spec.attempt.")
 @_how_options
 def resume(rollout: str, attempt: bool, **how: Any) -> None:
     """Go on after a pause; with --attempt after a halt."""
@@ -172,7 +180,9 @@ def resume(rollout: str, attempt: bool, **how: Any) -> None:
 
 @click.command(epilog="Example: kubectl proa rollback workers")
 @click.argument("rollout")
-@click.option("--to", "reference", default="", metavar="REF", help="The release; the one before by default.")
+@click.option(
+    "--to", "reference", default="", metavar="REF", help=("The release to go back to.  [default: the previous one]")
+)
 @_finder_options
 @_how_options
 def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:

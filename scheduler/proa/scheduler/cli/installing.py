@@ -102,14 +102,14 @@ def _label(said: str, option: str) -> tuple[str, str]:
 
 @click.command(epilog="Example: proa-scheduler uninstall --dry-run")
 @cluster_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--timeout",
     type=click.IntRange(10, 3600),
     default=120,
     show_default=True,
     metavar="SECONDS",
-    help="How long schedulers, definitions and namespaces may each take to end.",
+    help="How long schedulers, definitions and namespaces may each take to go.",
 )
 @dry_run_option
 @json_option
@@ -118,7 +118,7 @@ def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json:
     from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):
-        raise ProaError(Code.USAGE, "nobody can be asked", at="--json", hint="Give --yes or --dry-run, too.")
+        raise ProaError(Code.USAGE, "there is no terminal to ask on", at="--json", hint="Pass --yes or --dry-run.")
     api = cluster.connect()
     changes: list[Change] = []
     if dry_run or not yes:
@@ -129,7 +129,7 @@ def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json:
         changes.clear()
         Removal(api, _recorder(changes, silent=as_json), seconds=timeout).run()
     if as_json or not changes:
-        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "nothing of Proa is there")
+        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "Proa is not installed")
 
 
 def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:

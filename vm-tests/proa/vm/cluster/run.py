@@ -29,7 +29,7 @@ NAMES: Final = ("node-1", "node-2", "node-3")
 @click.option(
     "--fault", type=click.Choice(sorted(FAULTS)), help="What happens meanwhile; the broken releases are left out."
 )
-@click.option("--memory", default=MEMORY, show_default=True, help="MiB of each node.")
+@click.option("--memory", default=MEMORY, show_default=True, help="Memory of each node in MiB.")
 def cli(short: bool, fault: str | None, memory: int) -> None:
     """Prove it: a cluster of real nodes in QEMU rolls to a release, back and forth, and undoes two bad ones."""
     story = fault or ("short" if short else "")

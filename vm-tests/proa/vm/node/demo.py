@@ -71,7 +71,7 @@ class Demo:
         """
         self.slowness = calibration.now()
         say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {self.folder}/.")
-        say(f"   Guests take {self.slowness:.1f} times as long here as on the reference; deadlines are made to fit.")
+        say(f"   Guests take {self.slowness:.1f} times as long here as on the reference machine; deadlines are scaled.")
         with self.story.written(self.folder, self.consoles, say):
             self._keys()
             for version in ("1.0.0", "2.0.0", "3.0.0"):
@@ -203,7 +203,7 @@ def check_return(status: dict[str, Any], slowness: float) -> None:
     """
     returned = status["returned"]
     if not returned:
-        raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
+        raise ProaError(Code.REHEARSAL, "the node runs the good slot, but knows of no trial that returned")
     if problem := Break.UNHEALTHY.value.cause.problem(returned, Witness()):
         raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, slowness))
 

@@ -77,7 +77,9 @@ class Request:
         """
         for path in (self.old / "disk.raw", self.new / "release"):
             if not path.exists():
-                raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
+                raise ProaError(
+                    Code.FILE_MISSING, f"{path} does not exist: is this the output folder of a build?", at=path
+                )
         if self.keys is not None:
             firmware.check_keys(self.keys)
 
@@ -151,7 +153,7 @@ class Rehearsal:
             took, deadline = machine.clock.monotonic() - began, node.trial_deadline()
             record.details |= {"slots": _slots(node.status()), "trial": {"seconds": round(took), "deadline": deadline}}
             if took > deadline / 2:
-                self._warn(f"the trial took {took:.0f} s of its {deadline:.0f} s: on a busier machine it comes back")
+                self._warn(f"the trial took {took:.0f} s of its {deadline:.0f} s: on a busier machine it will return")
         if self.request.breaks:
             with self._step("roll back by order") as record:
                 node.agent("rollback")
