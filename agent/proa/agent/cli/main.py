@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound=Report)
 _WHERE: Final = {
-    "root": "A folder that stands before every path of the agent; / on a node.",
-    "disk": "A device or image file to work on, instead of the disk this machine runs from.",
+    "root": "A folder to put before every path of the agent.  [default: /]",
+    "disk": "A device or image file to work on, instead of the disk that this machine runs from.",
 }
 
 
@@ -52,9 +52,13 @@ def _where(name: str) -> Callable[[Any], Any]:
 
 where_options = options(_where("root"), _where("disk"))
 tries_option = click.option(
-    "--tries", type=click.IntRange(1, TRIES_MAX), default=TRIES_MAX, show_default=True, help="Boots the trial gets."
+    "--tries",
+    type=click.IntRange(1, TRIES_MAX),
+    default=TRIES_MAX,
+    show_default=True,
+    help=("Boot attempts for the trial."),
 )
-reboot_option = click.option("--reboot", is_flag=True, help="Reboot in order when it is done.")
+reboot_option = click.option("--reboot", is_flag=True, help="Reboot cleanly when it is done.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +95,10 @@ def serve(**choices: Any) -> None:
 
     run = _run("plain" if choices["progress"] == "auto" else choices["progress"])
     if run.paths.apart:
-        what = "a daemon serves the node that it runs on, not a disk beside it"
-        raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for what it keeps with --root.")
+        what = "a daemon serves the node that it runs on, not another disk"
+        raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for its files with --root.")
     if run.client:
-        raise ProaError(Code.BUSY, "a daemon runs already", at=run.paths.socket)
+        raise ProaError(Code.BUSY, "a daemon is already running", at=run.paths.socket)
     serve_until_stopped(run.context)
 
 
@@ -203,7 +207,7 @@ def cancel(*, dry_run: bool, as_json: bool) -> None:
         if not dry_run:
             signal.pidfd_send_signal(process.handle, signal.SIGTERM)
         stopped = StartedJob(process.number)
-    tell(stopped, as_json, lambda _: "asked to stop")
+    tell(stopped, as_json, lambda _: "asked the install to stop")
 
 
 @cli.command("scrub", epilog="Example: proa-agent scrub b")

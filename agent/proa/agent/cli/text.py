@@ -71,4 +71,4 @@ def describe_change(change: Change) -> str:
 
 def describe_scrub(found: Scrubbed) -> str:
     """``proa.scrub/v1``."""
-    return f"slot {found.slot.value}: {found.blocks} blocks as they must be"
+    return f"slot {found.slot.value}: {found.blocks} blocks are intact"

@@ -74,7 +74,7 @@ class Status(Report, schema="proa.status/v1"):
     good: Slot = field("The committed slot.")
     trial: Slot | None = field("The slot that is armed or on trial.")
     left: Count = field("Tries that the trial has left.")
-    other_good: bool = field("Whether the slot that is not good is known to be good too.")
+    other_good: bool = field("Whether the slot that is not good is also known to be good.")
     disk: str = field("The disk.")
     boot_id: str = field("The kernel's identifier of this boot.")
     floor: Count = field("The lowest serial that is accepted.")
@@ -98,7 +98,7 @@ class Change(Report, schema="proa.change/v1"):
     trial: Slot | None = field("The slot that is armed or on trial.")
     left: Count = field("Tries that the trial has left.")
     version: str = field("What the slot holds that does not run.")
-    dry_run: bool = field("Whether nothing was done.")
+    dry_run: bool = field("Whether this was a dry run.")
     actions: tuple[str, ...] = field("What was done, or would be, in order.")
 
 

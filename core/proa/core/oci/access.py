@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Access(Part):
     """How a registry may be reached: the options of commands, ``registry.toml`` and requests to the agent."""
 
-    plain_http: bool = field("Speak HTTP without TLS to a registry on another machine.", default=False)
+    plain_http: bool = field("Use plain HTTP to a registry on another machine.", default=False)
     ca_file: Path | None = field("PEM file of CAs to trust besides the system's.", default=None)
     cert_file: Path | None = field("PEM file of the client's certificate.", default=None)
     key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)

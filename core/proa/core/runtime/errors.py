@@ -251,8 +251,8 @@ class ErrorEntry(Report, schema="proa.error/v1"):
 
     code: str = field("The stable code (docs/reference/errors.md).", enum=[code.name for code in Code])
     message: str = field("What happened.")
-    at: str = field("Where: file:line:column, a device, a URL; empty if nowhere in particular.")
-    hint: str = field("What to do about it.")
+    at: str = field("The place: file:line:column, a device, a URL; empty if there is none.")
+    hint: str = field("What you can do about it.")
     exit: int = field("The exit status of the command.", enum=[int(status) for status in Exit])
 
 

@@ -93,11 +93,11 @@ class BootState(Part):
         ProaError: ``INTERNAL`` for a number out of range.
     """
 
-    seq: Positive = field("The higher one counts.")
+    seq: Positive = field("The copy with the higher number is in effect.")
     good: Slot = field("The committed slot.")
     trial: Slot | None = field("The slot on trial; null for none.")
-    left: Count = field(f"Tries that are left, at most {TRIES_MAX}.")
-    alt: bool = field("Whether the slot that is not good is known to be good too.")
+    left: Count = field(f"Attempts left, at most {TRIES_MAX}.")
+    alt: bool = field("Whether the slot that is not good is also known to be good.")
 
     def __post_init__(self) -> None:
         if not (1 <= self.seq <= SEQ_MAX and 0 <= self.left <= TRIES_MAX):

@@ -35,7 +35,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.2 o
             return value
         match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?", str(value))
         if match is None:
-            self.fail(f"{value!r} is no size such as 4G, 512M or 1048576", param, ctx)
+            self.fail(f"{value!r} is not a size such as 4G, 512M or 1048576", param, ctx)
         return int(match[1]) * _UNITS[match[2]]
 
 
@@ -48,7 +48,7 @@ class Filling(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.
         """See :meth:`click.ParamType.convert`."""
         name, equals, file = str(value).partition("=")
         if name not in NAMES or not equals:
-            self.fail(f"{value!r} is not NAME=FILE with a NAME of {', '.join(NAMES)}", param, ctx)
+            self.fail(f"{value!r} is not NAME=FILE with NAME one of {', '.join(NAMES)}", param, ctx)
         return name, Path(file)
 
 
@@ -58,15 +58,15 @@ def _size(name: str, what: str, default: int | None) -> Any:
 
 
 layout_options = options(
-    _size("disk", "The whole disk; the smallest that holds everything if not given.", None),
-    click.option("--sector-size", type=int, default=512, show_default=True, help="Bytes of a sector: 512 or 4096."),
-    click.option("--seed", default="proa", show_default=True, help="All GUIDs are derived from it."),
+    _size("disk", "Size of the whole disk.  [default: the smallest that fits]", None),
+    click.option("--sector-size", type=int, default=512, show_default=True, help="Bytes per sector: 512 or 4096."),
+    click.option("--seed", default="proa", show_default=True, help="Seed from which all GUIDs are derived."),
     _size("boot", "BOOT.", Sizes.boot),
-    _size("uki", "Each of UKI-A and UKI-B.", Sizes.uki),
-    _size("root", "Each of ROOT-A and ROOT-B.", Sizes.root),
-    _size("persist", "PERSIST; the rest of a disk of given size, else 256M, if not given.", None),
+    _size("uki", "Size of UKI-A and of UKI-B.", Sizes.uki),
+    _size("root", "Size of ROOT-A and of ROOT-B.", Sizes.root),
+    _size("persist", "Size of PERSIST.  [default: the rest of the disk, or 256M without --disk-size]", None),
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 disk_argument = click.argument("disk", required=False, type=click.Path(path_type=Path))
 
 
@@ -97,7 +97,9 @@ def plan(as_json: bool, **choices: Any) -> None:
 @disk_command.command(epilog="Example: proa-disk create disk.raw --root-size 1G --fill ROOT-A=root.img")
 @click.argument("target", type=click.Path(path_type=Path))
 @layout_options
-@click.option("--fill", "fillings", type=Filling(), multiple=True, help="Fill a partition from a file; repeatable.")
+@click.option(
+    "--fill", "fillings", type=Filling(), multiple=True, help=("Fill a partition from a file; may be repeated.")
+)
 @yes_option
 @dry_run_option
 @progress_option
@@ -110,7 +112,7 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
     try:
         from proa.partition.disk import creating
     except ImportError as error:
-        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed: a node makes no disks") from error
+        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed; nodes cannot create disks") from error
 
     planned, fillings = _plan(choices), dict(choices["fillings"])
     creating.check(target, planned, fillings)
@@ -118,7 +120,7 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
         _report(planned, as_json)
         return
     if blockdev.is_device(target) and not choices["yes"]:
-        click.confirm(f"Everything on {target} will be lost. Go on?", abort=True, err=True)
+        click.confirm(f"This erases everything on {target}. Continue?", abort=True, err=True)
     creating.create(target, planned, choices["seed"], fillings, progress(choices["progress"]))
     _report(planned, as_json)
 
@@ -169,7 +171,7 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
         persist.check_unused(extent)
     if not dry_run:
         if not yes:
-            click.confirm(f"All that PERSIST on {node.disk.path} holds will be lost. Go on?", abort=True, err=True)
+            click.confirm(f"This erases everything on PERSIST of {node.disk.path}. Continue?", abort=True, err=True)
         if later:
             persist.request_reset(persist.MOUNTED)
         else:
@@ -179,7 +181,7 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
 
 
 def _reset_text(done: ResetDisk) -> str:
-    became = "is empty" if done.when == "now" else "is emptied at the next boot"
+    became = "is empty" if done.when == "now" else "will be emptied at the next boot"
     return f"PERSIST on {done.disk} ({human_bytes(done.size)}) {'would be empty' if done.dry_run else became}"
 
 

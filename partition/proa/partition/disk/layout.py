@@ -105,7 +105,7 @@ class Partition(Part):
     """A partition; its GUIDs are in lower case."""
 
     number: Positive = field("From 1.")
-    name: str = field("Unique on the disk.", enum=list(NAMES))
+    name: str = field("The partition's name, unique on the disk.", enum=list(NAMES))
     start: Count = field("Bytes from the start of the disk.")
     size: Count = field("Bytes.")
     type_guid: str = field("The GUID of its type.")

@@ -202,5 +202,5 @@ def zone_of(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        message = f"no time zone is called {name!r}; write an IANA name such as Europe/Berlin, or UTC"
+        message = f"there is no time zone {name!r}; write an IANA name such as Europe/Berlin, or UTC"
         raise ProaError(Code.CONFIG_VALUE, message) from error

@@ -56,7 +56,7 @@ class Probe(Part):
 
     name: str = field("Its name.", enum=["kvm", "tcg"])
     works: bool = field("Whether a guest ran.")
-    seconds: Seconds = field("What trying took.")
+    seconds: Seconds = field("Duration of the attempt.")
     why: str = field("Why it does not work; empty if it does.")
 
 
@@ -64,7 +64,7 @@ class Probe(Part):
 class AccelReport(Report, schema="proa.accel/v1"):
     """`proa-vm accel`: what truly runs guests on this machine."""
 
-    accel: str = field("What is used.", enum=["kvm", "tcg"])
+    accel: str = field("The acceleration in use.", enum=["kvm", "tcg"])
     factor: Seconds = field("How many times as long a guest takes as on the reference machine.")
     probes: tuple[Probe, ...] = field("What was tried, in order.")
 

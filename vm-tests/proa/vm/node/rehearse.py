@@ -35,7 +35,7 @@ class RehearsalReport(StoryReport, schema="proa.rehearsal/v1"):
     """`proa-vm rehearse`, and `report.json` in its report folder."""
 
     old: str = field("The output folder of the build that the node ran.")
-    new: str = field("The output folder of the build that it was upgraded to.")
+    new: str = field("The output folder of the build that the node was upgraded to.")
     secure_boot: bool = field("Whether Secure Boot was enforced.")
     breaks: tuple[str, ...] = field("How the new release was broken.", items={"enum": _BREAKS})
 
@@ -45,7 +45,7 @@ class RehearsalPlan(Report, schema="proa.rehearsal-plan/v1"):
     """`proa-vm rehearse --dry-run`: what would be done; what can be checked before has been."""
 
     old: str = field("The output folder of the build that the node would run.")
-    new: str = field("The output folder of the build that it would be upgraded to.")
+    new: str = field("The output folder of the build that the node would be upgraded to.")
     breaks: tuple[str, ...] = field("How the new release would be broken.", items={"enum": _BREAKS})
 
 
