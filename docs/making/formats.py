@@ -75,8 +75,8 @@ def layout_page() -> str:
   grows `PERSIST` to the end of the disk, gives the new GUIDs and clears the bit in one write of the table. A running
   node never writes the table again.
 - `root.size` of the release document is where the verity tree begins in `ROOT-x`.
-- The sizes as built are the defaults of [`disk`](settings.md); `proa-build summary` and `proa-disk plan` tell the
-  layout of one's own."""
+- The sizes as built are the defaults of [`disk`](settings.md); `proa-build summary` and `proa-disk plan` show the
+your own layout."""
     version = f"This is layout {release.LAYOUT_VERSION}; a release says in `requires.layout` which one it needs."
     return page("Disk layout", version, partitions, "## Rules", rules)
 

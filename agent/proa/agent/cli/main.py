@@ -90,7 +90,7 @@ def cli() -> None:
 @progress_option
 @where_options
 def serve(**choices: Any) -> None:
-    """Be the daemon: local API, watch over a trial, commit."""
+    """Run the daemon: serve the local API, watch over a trial, commit it."""
     from proa.agent.daemon.serve import serve_until_stopped
 
     run = _run("plain" if choices["progress"] == "auto" else choices["progress"])
@@ -106,7 +106,7 @@ def serve(**choices: Any) -> None:
 @json_option
 @where_options
 def show_status(*, as_json: bool) -> None:
-    """Say what is booted, what is in the slots, and how the last work ended."""
+    """Show what is booted, what is in the slots, and how the last job ended."""
     run = _run()
     if run.client:
         found = run.client.get(Status, "/v1/status")
@@ -128,7 +128,7 @@ def show_status(*, as_json: bool) -> None:
 @progress_option
 @where_options
 def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
-    """Verify a release and write it to the standby slot. With --reboot it must also be activated."""
+    """Verify a release and write it to the standby slot; --reboot needs --activate."""
     from proa.agent.api.requests import InstallRequest
 
     run = _run(choices.pop("progress"))
@@ -162,7 +162,7 @@ def activate(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
 @json_option
 @where_options
 def deactivate(*, dry_run: bool, as_json: bool) -> None:
-    """Take the arming back."""
+    """Disarm the slot, so that the next boot does not try it."""
     from proa.agent.api.requests import EmptyRequest
 
     _change(_run(), "deactivate", EmptyRequest(), as_json, dry_run=dry_run)
@@ -185,7 +185,7 @@ def commit(*, dry_run: bool, as_json: bool) -> None:
 @json_option
 @where_options
 def rollback(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
-    """Go back to the other slot, if it is known good."""
+    """Roll back to the other slot, if it is known to be good."""
     from proa.agent.api.requests import RollbackRequest
 
     _change(_run(), "rollback", RollbackRequest(**choices), as_json, dry_run=dry_run)

@@ -37,12 +37,12 @@ class Moment:
 class AcceptedOrder(Part):
     """An order that was taken in, and how far it has come."""
 
-    order: Order = field("What was ordered.")
-    seen: Time = field("When the node saw it first; its time runs from then on.")
+    order: Order = field("The order.")
+    seen: Time = field("When the node first saw it; its time runs from then on.")
     boot_id: str = field("In which boot that was.")
     uptime: Count = field("Seconds since that boot had begun.")
-    result: Result = field("What became of it.", default=Result.RUNNING)
-    code: CodeName = field("The error's code; empty as long as nothing went wrong.", default="")
+    result: Result = field("The result.", default=Result.RUNNING)
+    code: CodeName = field("The error's code; empty unless something went wrong.", default="")
     message: str = field("The error's text.", default="")
     begun: bool = field(
         "Whether something was changed for it: it can only fail then, no longer be refused.", default=False

@@ -46,7 +46,7 @@ class SlotRecord(Part):
     boot_size: _Size = field("Bytes of the `UKI-x` image; 0 when it is not known.", default=0)
     boot_digest: str = field("Of that image.", default="")
     complete: bool = field("Whether the whole release was written and read back.", default=False)
-    failed: bool = field("Whether its last trial came back.", default=False)
+    failed: bool = field("Whether its last trial returned.", default=False)
 
     @classmethod
     def of(cls, release: Release, manifest: str) -> SlotRecord:
@@ -132,7 +132,7 @@ class Record(Document, schema="proa.agent-state/v1"):
     slots: Mapping[Slot, SlotRecord] = field("What is in each slot of which anything is known.", default={})
     trial: TrialRecord | None = field("The trial that is armed or runs.", default=None)
     last: Result | None = field("The last result of a verb.", default=None)
-    returned: Returned | None = field("Why the last trial came back; gone with the next activation.", default=None)
+    returned: Returned | None = field("Why the last trial returned; removed by the next activation.", default=None)
     layout: Count = field(
         "Version of the disk's layout, as the first release on this disk said it; 0 for not known.", default=0
     )

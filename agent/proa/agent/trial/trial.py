@@ -35,12 +35,12 @@ class TrialBoot(Part):
     """What one boot of the trial saw of itself."""
 
     boot_id: str = field("The kernel's identifier of it.")
-    left: Count = field("Tries that were left after it began.")
+    left: Count = field("Attempts left after this boot began.")
     started: str = field("When its agent began to watch (RFC 3339).")
-    failures: tuple[Failure, ...] = field("What was wrong at the last look.", default=())
+    failures: tuple[Failure, ...] = field("The failures that the last check found.", default=())
     outcome: str = field("How it ended, as far as its agent could tell; empty if it was cut off.", default="")
-    code: CodeName = field("The code of an outcome that is told apart from others.", default="")
-    cause: Label = field("Why it came to that, a `Cause`.", default="")
+    code: CodeName = field("The code of the outcome, if it has one of its own.", default="")
+    cause: Label = field("Why it ended that way, a `Cause`.", default="")
 
 
 @dataclass(frozen=True)

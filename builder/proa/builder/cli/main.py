@@ -81,7 +81,7 @@ def init(folder: Path, profile: str, dry_run: bool) -> None:
 @version_option
 @json_option
 def check(config: Path, version: str, as_json: bool) -> int:
-    """Tell every error of a configuration at once; build nothing."""
+    """Report all errors of a configuration at once, without building."""
     errors: tuple[ProaError, ...] = ()
     try:
         load(config, version=version)
@@ -118,7 +118,7 @@ def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @cli.group("keys", epilog="Example: proa-build keys init keys")
 def keys_group() -> None:
-    """Make the keys that sign releases and boot chains."""
+    """Create the keys that sign releases and boot chains."""
 
 
 @keys_group.command("init", epilog="Example: proa-build keys init keys --release-keys 2")
@@ -135,7 +135,7 @@ def keys_group() -> None:
 )
 @dry_run_option
 def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None:
-    """Make release keys and the Secure Boot keys PK, KEK and db. Nothing is ever overwritten."""
+    """Create release keys and the Secure Boot keys PK, KEK and db, without ever overwriting a file."""
     planned = keyring.plan(folder, release_keys)
     if not dry_run:
         keyring.create(folder, name=name, count=release_keys)
@@ -195,7 +195,7 @@ def push(
     dry_run: bool,
     **reach: Any,
 ) -> None:
-    """Push a built release with its signatures; prints REF@sha256:..."""
+    """Push a built release with its signatures, and print REF@sha256:..."""
     where = parse(target)
     signers = keyring.Keys(keys_folder).signers if keys_folder else ()
     if keys_folder and not signers:
@@ -248,7 +248,7 @@ def verify(
 @registry_options
 @json_option
 def inspect(target: str, as_json: bool, **reach: Any) -> None:
-    """Show a release's document, sizes and packages. Nothing is verified but digests."""
+    """Show a release's document, sizes and packages, verifying only digests."""
     with open_source(parse(target), access(reach)) as source:
         opened = release_artifact.inspect_release(source)
         packages = tuple(Package(**one) for one in sbom.packages(opened.small("sbom")))

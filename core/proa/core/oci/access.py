@@ -20,7 +20,7 @@ class Access(Part):
 
     plain_http: bool = field("Use plain HTTP to a registry on another machine.", default=False)
     ca_file: Path | None = field("PEM file of CAs to trust besides the system's.", default=None)
-    cert_file: Path | None = field("PEM file of the client's certificate.", default=None)
+    cert_file: Path | None = field("PEM file of the client certificate.", default=None)
     key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)
     auth_file: Path | None = field("Docker or containers auth file with the credentials.", default=None)
 

@@ -203,7 +203,7 @@ class NodeStatus:
 class Node(Report, schema="proa.node/v1"):
     """What the order socket answers, and each line of its stream: what the node says of itself to the cluster."""
 
-    status: NodeStatus = field("How the node is.")
+    status: NodeStatus = field("The node's status.")
 
 
 @dataclass(frozen=True)

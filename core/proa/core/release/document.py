@@ -162,4 +162,4 @@ def _check_expiry(time: str) -> None:
     try:
         datetime.fromisoformat(time)
     except ValueError as error:
-        raise ProaError(Code.RELEASE, f"expires {time!r} is no time", at="expires") from error
+        raise ProaError(Code.RELEASE, f"expires {time!r} is not a time", at="expires") from error

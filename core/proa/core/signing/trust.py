@@ -45,7 +45,7 @@ class TrustFile(Document, schema="proa.trust/v1", received=True):
     )
     floor: Count = field("The lowest serial that may be installed.", default=0)
     deny: tuple[str, ...] = field(
-        "What is never installed: versions, root hashes and manifest digests.", default=(), items={"minLength": 1}
+        "What must never be installed: versions, root hashes and manifest digests.", default=(), items={"minLength": 1}
     )
 
 

@@ -90,7 +90,7 @@ def disk_command() -> None:
 @layout_options
 @json_option
 def plan(as_json: bool, **choices: Any) -> None:
-    """Say where everything would lie; touch nothing."""
+    """Show the layout of a disk without creating it."""
     _report(_plan(choices), as_json)
 
 
@@ -105,9 +105,9 @@ def plan(as_json: bool, **choices: Any) -> None:
 @progress_option
 @json_option
 def create(target: Path, as_json: bool, **choices: Any) -> None:
-    """Make a disk: table, boot state, empty PERSIST, and what --fill names.
+    """Create a disk: table, boot state, empty PERSIST, and the contents that --fill names.
 
-    TARGET is a file that is not there yet, or a device, whose content is lost.
+    TARGET is a new file, or a device, whose content is lost.
     """
     try:
         from proa.partition.disk import creating
@@ -131,7 +131,7 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
 def show_disk(disk: Path | None, as_json: bool) -> None:
     """Show layout, slots, what each partition holds, and both copies of the boot state.
 
-    DISK is a device or an image file; the disk that this machine runs from if not given.
+    DISK is a device or an image file.  [default: the disk that this machine runs from]
     """
     view = showing.look(_node(disk))
     tell(showing.report(view), as_json, lambda _: showing.text(view))
@@ -144,7 +144,7 @@ def show_disk(disk: Path | None, as_json: bool) -> None:
 def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
     """Grow PERSIST to the end of DISK and give the disk its own GUIDs, as the first boot does.
 
-    A disk that was grown before stays as it is. The file system in PERSIST grows when the node boots.
+    A disk that has already grown stays as it is. The file system in PERSIST grows when the node boots.
     """
     before = open_image(disk).layout
     grown = growing.plan(disk)
@@ -159,10 +159,10 @@ def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Make PERSIST empty: the node's identity, its /etc and its /var are lost. The slots stay.
+    """Empty PERSIST: the node loses its identity, its /etc and its /var. The slots stay.
 
-    DISK is a device or an image file. Without it the disk that this machine runs from is meant, whose PERSIST is
-    emptied at the next boot.
+    DISK is a device or an image file. Without it, the next boot empties PERSIST of the disk that this machine runs
+    from.
     """
     node = _node(disk)
     extent = node.disk.partitions["PERSIST"]

@@ -139,10 +139,10 @@ def start(
     cluster: Cluster,
     **given: Any,
 ) -> None:
-    """Bring a release to the nodes: make a rollout, or give one another release.
+    """Roll out a release: create a rollout, or give an existing one another release.
 
-    REF is looked up in its registry, from here: a tag becomes the digest that it stands for now, and what is not there,
-    no release, or not signed is refused. What is not said by an option stays as it is.
+    This machine resolves REF in its registry: a tag becomes its current digest, and a reference that does not exist, is
+    not a release, or is not signed is refused. Settings without an option stay as they are.
     """
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
@@ -159,7 +159,7 @@ def start(
 @click.argument("rollout")
 @_how_options
 def pause(rollout: str, **how: Any) -> None:
-    """Start no node any more; those under way finish."""
+    """Stop starting nodes; nodes under way finish."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
@@ -171,7 +171,7 @@ def pause(rollout: str, **how: Any) -> None:
 @click.option("--attempt", is_flag=True, help="Try a release again that halted: raise spec.attempt.")
 @_how_options
 def resume(rollout: str, attempt: bool, **how: Any) -> None:
-    """Go on after a pause; with --attempt after a halt."""
+    """Continue after a pause, or with --attempt after a halt."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
@@ -186,9 +186,9 @@ def resume(rollout: str, attempt: bool, **how: Any) -> None:
 @_finder_options
 @_how_options
 def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
-    """Take nodes back to the release before, or to another one.
+    """Roll nodes back to the previous release, or to another one.
 
-    Of a halted rollout every updated node goes back to its other slot. Any other rollout has the last release that it
+    In a halted rollout, every updated node goes back to its other slot. Any other rollout gets the last release that it
     completed as its new target; nodes that still hold it fetch nothing.
     """
     from proa.scheduler.cli import rollouts

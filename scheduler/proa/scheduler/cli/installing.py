@@ -83,7 +83,7 @@ _resources_options = options(
 )
 @json_option
 def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **given: Any) -> None:
-    """Print all that a cluster needs, as YAML for kubectl. Nothing is asked of a cluster."""
+    """Print everything that a cluster needs, as YAML for kubectl, without contacting a cluster."""
     from proa.scheduler.install import render
 
     for option in ("node_selector", "proxy_selector"):
@@ -114,7 +114,7 @@ def _label(said: str, option: str) -> tuple[str, str]:
 @dry_run_option
 @json_option
 def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
-    """Take Proa out of a cluster: no cordon, label, annotation or finalizer of its stays. Nodes keep what they run."""
+    """Remove Proa from a cluster, with its cordons, labels and annotations. Nodes keep what they run."""
     from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):

@@ -53,7 +53,7 @@ _chance_options = options(
 @json_option
 @cluster_options
 def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
-    """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
+    """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
     from proa.scheduler.report import status_view
     from proa.scheduler.report.preview import find
 
@@ -73,7 +73,7 @@ def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
 @json_option
 @cluster_options
 def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: Cluster) -> None:
-    """Show whose turn comes when, why, and about when all are done. Nothing is changed."""
+    """Preview the order of the nodes, with reasons, and about when all of them are done."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.preview import preview
 
@@ -89,7 +89,7 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
 @json_option
 @cluster_options
 def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> None:
-    """Say why a node does not move: every gate that holds it back, since when, and who can open it."""
+    """Explain why a node does not move: every gate that holds it back, since when, and who can open it."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.explain import explain as explained
 

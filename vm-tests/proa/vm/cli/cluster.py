@@ -48,10 +48,10 @@ def cluster_command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make a cluster of nodes of the build FIRST, bring it to GOOD, back and there again; halt at what is broken.
+    """Run a cluster of nodes from the build FIRST; roll it to GOOD, back and forward; halt at broken builds.
 
     The builds are output folders of proa-build image, made from the profile kubernetes-node. Control plane and registry
-    run on this machine, from a checkout of Proa's repository. Ends with status 0 only if all came out as promised.
+    run on this machine, from a checkout of Proa's repository. Exits with 0 only if everything went as promised.
     """
     names = tuple(f"node-{number}" for number in range(1, nodes + 1))
     cast = Cast(

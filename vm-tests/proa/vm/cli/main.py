@@ -48,7 +48,7 @@ cli.add_command(cluster_command)
 @json_option
 @click.option("--fresh", is_flag=True, help="Try again, even if there is an earlier result.")
 def accel_command(as_json: bool, fresh: bool) -> None:
-    """Say which acceleration truly works here, found by booting, and how fast guests run."""
+    """Find out, by booting, which acceleration works here and how fast guests run."""
     verdict = accel.find() if fresh else accel.choose()
     tell(verdict.report(calibration.factor()), as_json, _accel_text)
 
@@ -116,9 +116,9 @@ class RunOptions:
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
 def run(dry_run: bool, sector_size: str, **given: object) -> int:
-    """Boot an overlay of DISK, which itself is never written to. The console is this terminal; Ctrl-] quits.
+    """Boot an overlay of DISK, which itself is never written. The console is this terminal; Ctrl-] quits.
 
-    With --ssh it ends as the shell that was logged in to does.
+    With --ssh, it exits with the status of the remote shell.
     """
     options = RunOptions(sector_size=int(sector_size), **given)  # type: ignore[arg-type] # click gives the types
     hardware = options.hardware()
@@ -167,9 +167,9 @@ def _breaks(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> li
 @json_option
 @progress_option
 def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) -> None:
-    """Boot the build OLD, upgrade it to the build NEW by its own agent, and break NEW to see the node return.
+    """Boot the build OLD, let its agent upgrade it to the build NEW, and break NEW to see the node return.
 
-    OLD and NEW are output folders of proa-build image. Ends with status 0 only if all came out as promised.
+    OLD and NEW are output folders of proa-build image. Exits with 0 only if everything went as promised.
     """
     request = Request(**given)
     if dry_run:

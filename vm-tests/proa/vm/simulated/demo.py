@@ -152,7 +152,7 @@ class Demo:
         """
         wrong = [row.text for row in sight.rows if row.runs != "v2" or row.cordoned or not row.ready]
         if wrong:
-            raise ProaError(Code.TOOL, "nodes are not as they should be:\n  " + "\n  ".join(wrong), at="cluster")
+            raise ProaError(Code.TOOL, "these nodes are in the wrong state:\n  " + "\n  ".join(wrong), at="cluster")
 
 
 def is_done(sight: Sight, phase: str) -> bool:
