@@ -109,7 +109,7 @@ def _newest(sections: tuple[Section, ...], version: str) -> Iterator[str]:
     released = [section for section in sections if section.version != UNRELEASED]
     newest = released[0].version if released else ""
     if newest != version and not _is_coming(sections, version):
-        yield f"the package has version {version}, but the newest here is {newest or 'none'}"
+        yield f"the package has version {version}, and the newest here is {newest or 'none'}"
 
 
 def _is_coming(sections: tuple[Section, ...], version: str) -> bool:

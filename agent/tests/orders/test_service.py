@@ -290,7 +290,7 @@ class TestCommitByOrder:
         returned = trial.returned
         assert (returned.code, trial.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
         assert returned.cause == "no-order"
-        assert "healthy, but nobody ordered its commit within 540 s" in returned.reason
+        assert "healthy, but no order to commit came within 540 s" in returned.reason
         assert "NO_COMMIT_ORDER" in describe_status(status(trial.context))
         told = node_status(trial.view)
         assert told.last_error
