@@ -78,7 +78,7 @@ def main() -> None:
         peer = mkosi(work, PACKAGES)
         rows = [row("cold build: disk image and signed release", cold, peer)]
         rows += [row(f"  {step['name']}", step["seconds"]) for step in first["steps"]]
-        rows += [row("the same again", repeated, peer), row("the next version", next_version, peer)]
+        rows += [row("the same build again", repeated, peer), row("the next version", next_version, peer)]
     for item in rows:
         floor = f"{item.floor:8.1f} {item.ratio:6.2f}" if item.floor else ""
         print(f"{item.figure:<44} {item.value:8.1f} s {floor}")

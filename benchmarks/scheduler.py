@@ -252,8 +252,8 @@ def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list
     times = sorted(one.done for one in first.values())[:SLOTS]
     filled = (times[-1] - times[0]).total_seconds()
     return [
-        Figure(f"{nodes} nodes given the release, and heard of", staged, "s"),
-        Figure(f"{SLOTS} free slots filled", filled, "s", most=30),
+        Figure(f"giving the release to {nodes} nodes and hearing back", staged, "s"),
+        Figure(f"filling {SLOTS} free places", filled, "s", most=30),
     ]
 
 
@@ -409,7 +409,7 @@ def main() -> None:
         write(OUT, (one.row for one in rows))
         print(f"written: {OUT}")
     if given.check and (bad := missed(rows)):
-        sys.exit("goals that are missed:\n  " + "\n  ".join(bad))
+        sys.exit("missed goals:\n  " + "\n  ".join(bad))
 
 
 if __name__ == "__main__":

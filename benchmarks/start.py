@@ -76,10 +76,10 @@ def measure(work: Path, rounds: int) -> list[Figure]:
     daemon = f"import sys; sys.path.insert(0, {site!r}); import proa.agent.daemon.daemon"
     programs: dict[str, Words] = {
         "python3 -IS": (*PYTHON, "-c", "pass"),
-        "proa-agent status, the daemon answers": (agent, "status", "--root", root),
+        "proa-agent status, answered by the daemon": (agent, "status", "--root", root),
         "proa-agent status of a disk image": (agent, "status", "--root", root, "--disk", disk),
         "proa-agent --help": (agent, "--help"),
-        "the daemon, until it could serve": (*PYTHON, "-c", daemon),
+        "the daemon, until it can serve": (*PYTHON, "-c", daemon),
         "proa-disk --help": (bare.folder / "proa-disk", "--help"),
         "proa-disk show of a disk image": (bare.folder / "proa-disk", "show", disk),
     }
@@ -117,7 +117,7 @@ def main() -> None:
     write(OUT, (one.row for one in rows))
     print(f"written: {OUT}")
     if given.check and (bad := missed(rows)):
-        sys.exit("goals that are missed:\n  " + "\n  ".join(bad))
+        sys.exit("missed goals:\n  " + "\n  ".join(bad))
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def errors() -> str:
     ]
     return page(
         "Errors",
-        "Every error that a user can meet has a stable code. The exit statuses are explained with the"
-        " [commands](commands.md); an error may give a more precise hint than the one here.",
+        "Every error that you can meet has a stable code. [Commands](commands.md) explains the exit "
+        "statuses. An error may give a more precise hint than the one here.",
         table(["code", "exit", "what happened", "hint"], rows),
     )
 
@@ -51,8 +51,8 @@ def bad_signs() -> str:
     ]
     return page(
         "Bad signs",
-        "What no console may show unless a test expects it (`@pytest.mark.bad_signs`). The patterns are searched in"
-        " single lines of the console.",
+        "No console may show these patterns unless a test expects them (`@pytest.mark.bad_signs`). "
+        "They are matched against single lines of the console.",
         table(["name", "why it is bad", "pattern", "but not"], rows),
     )
 

@@ -15,18 +15,19 @@ def agent_states() -> str:
     happenings = [trigger for trigger in Trigger if not trigger.is_verb]
     return page(
         "States of a node and its slots",
-        "`proa-agent status` names them. They are told from the boot state, the running slot and the agent's record.",
+        "`proa-agent status` shows the state. It is derived from the boot state, the running slot and"
+        " the agent's record.",
         "## A slot",
         table(["state", "meaning"], [[code(one.value), one.meaning] for one in SlotState]),
         "## A node",
         table(["state", "meaning"], [[code(one.value), one.meaning] for one in NodeState]),
-        "## What leads where",
-        "A cell is the state that the verb leads to, or the [code](errors.md) with which it is refused.",
+        "## What each verb leads to",
+        "A cell holds the state that the verb leads to, or the [code](errors.md) with which it is refused.",
         _transitions(verbs),
-        "What happens by itself:",
+        "What happens without a verb:",
         _transitions(happenings),
-        "## Why a trial came back",
-        "`returned.cause` of `proa-agent status --json`. The surest trace of the last try counts.",
+        "## Why a trial returned",
+        "`returned.cause` of `proa-agent status --json`. The most reliable record of the last attempt decides.",
         table(["cause", "meaning"], [[code(one.value), one.meaning] for one in Cause]),
     )
 

@@ -34,7 +34,7 @@ class _Nowhere:
         raise NotImplementedError
 
 
-_ROOT = "Kubernetes' own fields (`apiVersion`, `kind`, `metadata`) are left out. A field of `spec` that is not known is"
+_ROOT = "Kubernetes' own fields (`apiVersion`, `kind`, `metadata`) are left out. An unknown field of `spec` is"
 _PATTERNS = {
     DURATION: "a duration such as `90s`, `15m`, `1h30m`",
     RELEASE: "`HOST/NAME[:TAG]@sha256:...`",
@@ -57,7 +57,7 @@ def object_page(resource: Resource) -> str:
     rules = [[code(path or "the object"), rule["message"], code(rule["rule"])] for path, rule in _rules(root)]
     return page(
         resource.kind,
-        f"{root['description']} The API server has it at `{resource.path}`, for the whole cluster. {names}",
+        f"{root['description']} The API server serves it at `{resource.path}`, for the whole cluster. {names}",
         f"{_ROOT} refused when it is written with `fieldValidation=Strict`, as `kubectl` does. `kubectl explain"
         f" {resource.plural}.spec` shows the same.",
         "## Spec",
@@ -65,7 +65,7 @@ def object_page(resource: Resource) -> str:
         "## Status",
         _fields(root["properties"]["status"], "status", defaults=False),
         "## What is refused",
-        "By the API server itself, with this message; types, limits and names are checked besides.",
+        "The API server itself refuses these, with this message; it also checks types, limits and names.",
         table(["at", "message", "rule"], rules),
         *(["## What the admission policies refuse", policies_page()] if resource is NODES else []),
         "## Columns",
@@ -77,8 +77,8 @@ def reasons_page() -> str:
     """docs/reference/reasons.md."""
     return page(
         "Reasons",
-        "Why a node does or does not move. `kubectl proa explain NODE` prints them, and `proa_nodes` counts them. Names"
-        " never change their meaning; new ones are only added.",
+        "Why a node does or does not move. `kubectl proa explain NODE` prints these reasons, and "
+        "`proa_nodes` counts them. Names never change their meaning; new ones are only added.",
         table(["reason", "what", "who can change it"], [[code(one.name), one.text, one.who] for one in Reason]),
     )
 
@@ -90,11 +90,12 @@ def metrics_page() -> str:
     rows = [[code(_name(one)), one.type, _labels(one), one.documentation] for one in found]
     return page(
         "Metrics",
-        "What `proa-scheduler run` answers at `/metrics`, in Prometheus' text format. What is told of rollouts and"
-        " nodes comes from the leader alone. [How to read them](../how-to/read-the-metrics.md).",
+        "What `proa-scheduler run` reports at `/metrics`, in Prometheus' text format. Only the leader"
+        " reports about rollouts and nodes. See [how to read the "
+        "metrics](../how-to/read-the-metrics.md).",
         table(["metric", "type", "labels", "what"], rows),
-        "`state` is a [reason](reasons.md), `phase` a phase of an [OSRollout](osrollout.md), `kind` what is in the way:"
-        " `pod`, `budget` or `volume`.",
+        "`state` is a [reason](reasons.md), `phase` a phase of an [OSRollout](osrollout.md), `kind` "
+        "what blocks the drain: `pod`, `budget` or `volume`.",
     )
 
 
@@ -144,7 +145,7 @@ def _type(value: Schema) -> str:
         inner = _type(value["items"])
         return f"list of {inner}s" if inner in ("text", "object") else f"list of {inner}"
     if "additionalProperties" in value:
-        return "texts by name"
+        return "strings by name"
     return {"string": "text", "integer": "number", "boolean": "true or false"}.get(value["type"], value["type"])
 
 

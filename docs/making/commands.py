@@ -22,14 +22,14 @@ COMMANDS = {
 }
 _EXITS = {
     Exit.DONE: "Done.",
-    Exit.FAILED: "Failed, for a reason of its own code.",
+    Exit.FAILED: "Failed, for a reason with its own code.",
     Exit.USAGE: "The command line or the configuration is wrong.",
     Exit.REFUSED: "Refused: not verified, not allowed, or not compatible.",
-    Exit.BUSY: "Another one holds the lock.",
+    Exit.BUSY: "Another process holds the lock.",
     Exit.STATE: "Not possible in this state.",
     Exit.NETWORK: "Network or registry, after retries.",
     Exit.DEVICE: "Device, disk or file system.",
-    Exit.INTERRUPTED: "Interrupted; nothing half done was left active.",
+    Exit.INTERRUPTED: "Interrupted; nothing half-finished is active.",
 }
 _COMMON = """\
 Every command has `--help` and `--version`. A verb that reports has `--json`: one document on standard output, described
@@ -41,10 +41,10 @@ An error is three lines on standard error, `COMMAND: error[CODE]: what happened`
 the document `proa.error/v1`. [errors.md](errors.md) has all codes.
 
 A reference names a release: `HOST[:PORT]/NAME[:TAG][@sha256:...]` in a registry, or `oci:PATH[:TAG]` for an OCI layout
-folder. Plain HTTP is refused but to this machine itself, unless `--plain-http` is given. Credentials come from the auth
+folder. Plain HTTP to other machines is refused, unless you pass `--plain-http`. Credentials come from the auth
 files of Docker and podman.
 
-An option can be given by the environment too, by the variable in the last column."""
+You can also set an option through the environment variable in the last column."""
 
 
 def commands() -> str:

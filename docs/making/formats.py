@@ -20,16 +20,16 @@ _HOLDS = {
     "UKI-A": ("Slot a: a small FAT with the signed kernel image.", "the agent, raw"),
     "UKI-B": ("Slot b, the same.", "the agent, raw"),
     "ROOT-A": ("Slot a: EROFS, and right behind it the verity tree without superblock.", "the agent, raw"),
-    "ROOT-B": ("Slot b, the same; empty when the disk leaves the factory.", "the agent, raw"),
+    "ROOT-B": ("Slot b, the same; empty on a new disk.", "the agent, raw"),
     "PERSIST": (
-        "ext4: /var, /home, /root, /opt/cni, what `persist.keep` names, and one upper /etc per slot.",
+        "ext4: /var, /home, /root, /opt/cni, the folders in `persist.keep`, and one upper /etc per slot.",
         "the node",
     ),
 }
 _LEAST = {"BOOT": layout.MIN_BOOT, "STATE": STATE_SIZE, "PERSIST": layout.MIN_PERSIST}
 _BLOBS = {
     "root": "The root file system, in independent zstd frames in the seekable format: `zstd -d` restores it.",
-    "map": "For each frame of root and boot where it is and the SHA-256 of its compressed bytes.",
+    "map": "The position of each frame of root and boot, and the SHA-256 of its compressed bytes.",
     "tree": "The dm-verity tree as `veritysetup format --no-superblock` lays it out, compressed in the same way.",
     "boot": "The image of `UKI-x`, in frames like the root.",
     "sbom": "The packages inside, as SPDX.",
@@ -75,8 +75,8 @@ def layout_page() -> str:
   grows `PERSIST` to the end of the disk, gives the new GUIDs and clears the bit in one write of the table. A running
   node never writes the table again.
 - `root.size` of the release document is where the verity tree begins in `ROOT-x`.
-- The sizes as built are the defaults of [`disk`](settings.md); `proa-build summary` and `proa-disk plan` tell the
-  layout of one's own."""
+- The sizes as built are the defaults of [`disk`](settings.md); `proa-build summary` and `proa-disk plan` show the
+your own layout."""
     version = f"This is layout {release.LAYOUT_VERSION}; a release says in `requires.layout` which one it needs."
     return page("Disk layout", version, partitions, "## Rules", rules)
 
@@ -98,13 +98,13 @@ def release_page() -> str:
         f"A frame holds {release.FRAME_SIZE >> 10} KiB unless the document says otherwise. Sizes in the document are"
         " signed and are hard limits.",
         "## Document",
-        f"JSON of at most {MAX_DOCUMENT >> 20} MiB, UTF-8, no key twice. Fields that are not known are ignored,"
-        " unless `critical` names them: then the release is refused.",
+        f"JSON of at most {MAX_DOCUMENT >> 20} MiB, in UTF-8, without duplicate keys. Unknown fields "
+        "are ignored, unless `critical` names them: then the release is refused.",
         table(["field", "type", "what"], rows(document)),
         "## Signature",
         _SIGNATURE,
         "## Trust",
-        f"A node believes the keys in `{trust.FOLDER}` (`*.pub`, PEM), which verity protects. What else must hold"
-        f" stands in `trust.json` beside them, and in `{trust.LOCAL}`, which can only tighten:",
+        f"A node trusts the keys in `{trust.FOLDER}` (`*.pub`, PEM), which verity protects. Further "
+        f"conditions are in `trust.json` there, and in `{trust.LOCAL}`, which can only tighten trust:",
         table(["field", "type", "what"], rows(json_schema(trust.TrustFile))),
     )

@@ -19,7 +19,7 @@ from proa.core.schema.json_schema import DIALECT, Schema, json_schema
 _EVENTS = (events.StepStarted, events.StepFinished, events.StepFailed, events.Progress, events.Note)
 _INTRODUCTION = """\
 What the commands print with `--json`, and what they leave in files. Every document of a command has `schema` and `proa`
-(the version) as its first keys. Keys may be added at any time, so readers must bear ones that they do not know; what a
+(the version) as its first keys. Keys may be added at any time, so readers must accept unknown ones; what a
 key means never changes under the same schema name. The schemas themselves (JSON Schema, draft 2020-12) are in
 [schemas/](schemas); that of `proa.toml`, for editors, is [proa.toml.schema.json](proa.toml.schema.json). The agent's
 API and its [order socket](../explanation/orders.md) are described by OpenAPI documents of their own,
@@ -72,8 +72,8 @@ def _chapter(name: str, schema: Schema) -> Iterator[str]:
 
 def _events() -> Iterator[str]:
     yield (
-        "`--progress json` writes one of these a line to standard error; `event` says which. The agent's API gives the"
-        " same, numbered."
+        "`--progress json` writes these documents to standard error, one a line; `event` says which. "
+        "The agent's API gives the same, numbered."
     )
     yield table(
         ["event", "keys", "what"],

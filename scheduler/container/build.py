@@ -90,8 +90,10 @@ def _labels() -> dict[str, str]:
 
 
 @click.command(epilog="Example: python -m container.build -o build/image")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("build/image"), help="The layout folder.")
-@click.option("--tag", default=VERSION, help="The image's tag in it.")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), default=Path("build/image"), help=("The layout folder to write.")
+)
+@click.option("--tag", default=VERSION, help="The image's tag in the layout.")
 def cli(out: Path, tag: str) -> None:
     """Build the container image of scheduler and proxy as an OCI layout."""
     image = build(out, tag)

@@ -85,7 +85,7 @@ def download(folder: Path) -> Debs:
     if done.status != 0:
         raise explain(done)
     if (folder / "indexes").read_text().split() != sorted(index.digest for index in indexes):
-        raise ProaError(Code.MIRROR, "the mirror changed while it was read", hint="Build again.")
+        raise ProaError(Code.MIRROR, "the mirror changed while it was being read", hint="Build again.")
     return Debs(tuple(sorted(folder.glob("*.deb"))), sources.newest(indexes))
 
 

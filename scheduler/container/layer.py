@@ -45,7 +45,7 @@ class Layer:
         elif found.isreg():
             info.mode = 0o755 if found.mode & stat.S_IXUSR else 0o644
         else:
-            raise ValueError(f"{name}: neither a file nor a folder nor a link")
+            raise ValueError(f"{name} is neither a file, a folder nor a link")
         self._put(info, content)
 
     def write(self, name: str, content: bytes, mode: int = 0o644) -> None:

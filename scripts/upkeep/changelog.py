@@ -70,7 +70,7 @@ def _read(text: str, sections: list[Section]) -> Iterator[tuple[int, str]]:
         elif line.startswith("- ") and changes is not None:
             changes.append(line[2:])
             if len(line) > MAX_LINE:
-                yield number, f"{len(line)} characters; a change has one line of {MAX_LINE} at most"
+                yield number, f"{len(line)} characters; a change has one line of at most {MAX_LINE}"
         else:
             yield number, f"neither a version, nor one of {', '.join(KINDS)}, nor a change of one line: {line!r}"
 

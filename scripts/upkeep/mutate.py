@@ -134,7 +134,7 @@ def run_tests(tree: Path, tests: Iterable[str], *, contract: bool, limit: float 
     try:
         done = subprocess.run(argv, cwd=tree, env=env, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
-        return _FAILED, f"did not end within {limit:g} s"
+        return _FAILED, f"did not finish within {limit:g} s"
     return done.returncode, done.stdout + done.stderr
 
 
@@ -206,7 +206,7 @@ def document(found: Iterable[Outcome]) -> dict[str, object]:
 @click.command(epilog="Example: python -m upkeep.mutate --sample")
 @click.argument("names", nargs=-1)
 @click.option("--sample", is_flag=True, help="Only the fixed sample that make test tries.")
-@click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many at once.")
+@click.option("--workers", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="How many to run at once.")
 @click.option(
     "--report", type=click.Path(path_type=Path), default=ROOT / "build/mutate/report.json", show_default=False
 )
@@ -214,7 +214,7 @@ def cli(names: tuple[str, ...], *, sample: bool, workers: int, report: Path) -> 
     """Put small defects into a copy of the tree; the tests must catch each. NAMES: only these."""
     table = load()
     if unknown := set(names) - {one.name for one in table}:
-        raise ProaError(Code.USAGE, f"no mutation is called {min(unknown)}", at="NAMES")
+        raise ProaError(Code.USAGE, f"there is no mutation {min(unknown)}", at="NAMES")
     chosen = tuple(one for one in table if (not names or one.name in names) and (one.sample or not sample))
     click.echo(f"{len(chosen)} of {len(table)} mutations, {workers} at once; first their tests on the tree as it is")
     found = judge_all(chosen, workers, lambda one: click.echo(f"  {one.outcome:<8} {one.seconds:6.1f} s  {one.name}"))

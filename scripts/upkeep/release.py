@@ -82,13 +82,13 @@ def load_key(path: Path | None, unsigned: bool) -> keys.PrivateKey | None:
     """
     if (path is None) != unsigned:
         what = "a release needs a key" if path is None else "a release is signed or unsigned, not both"
-        hint = "Give RELEASE_KEY=FILE, a P-256 key in PEM; or UNSIGNED=1, to try it."
+        hint = "Pass RELEASE_KEY=FILE, a P-256 key in PEM, or UNSIGNED=1 to try it."
         raise ProaError(Code.USAGE, what, hint=hint)
     if path is None:
         return None
     key = keys.load_private(path)
     if key.public.algorithm is not keys.Algorithm.ECDSA_P256:
-        hint = "Make one: openssl ecparam -name prime256v1 -genkey -noout -out release.key"
+        hint = "Create one: openssl ecparam -name prime256v1 -genkey -noout -out release.key"
         raise ProaError(Code.KEY, "a release is signed with a P-256 key", at=path, hint=hint)
     return key
 
@@ -111,8 +111,8 @@ def check(order: Order) -> Commit:
     """
     commit = read_commit(order.tree)
     if order.key and not commit.is_all:
-        hint = "Commit them, or put them away: a release is a commit."
-        raise ProaError(Code.USAGE, "the work tree has changes that are not committed", at=order.tree, hint=hint)
+        hint = "Commit them, or set them aside: a release is a commit."
+        raise ProaError(Code.USAGE, "the work tree has uncommitted changes", at=order.tree, hint=hint)
     return commit
 
 
@@ -235,7 +235,7 @@ def _say(words: str) -> None:
 @click.command(epilog="Example: python -m upkeep.release --key release.key")
 @click.option("--key", "key_file", type=click.Path(path_type=Path), help="The P-256 key that signs the checksums, PEM.")
 @click.option("--unsigned", is_flag=True, help="Make it without a signature, to try it.")
-@click.option("--no-tests", is_flag=True, help="Leave the tests out; for an unsigned one only.")
+@click.option("--no-tests", is_flag=True, help="Skip the tests; only for an unsigned release.")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), default=ROOT / "dist", help="The folder.  [default: dist]"
 )
@@ -243,10 +243,10 @@ def cli(key_file: Path | None, unsigned: bool, no_tests: bool, out: Path) -> Non
     """Make a release of the commit that is checked out: wheel, sdist, notes, checksums, signature."""
     order = Order(ROOT, out, load_key(key_file, unsigned))
     if no_tests and order.key:
-        raise ProaError(Code.USAGE, "a signed release is a tested one", hint="Leave --no-tests out.")
+        raise ProaError(Code.USAGE, "a signed release is a tested one", hint="Leave out --no-tests.")
     commit = check(order)
     if not commit.is_all:
-        _say(f"Changes that are not committed stay out: this is {commit.id[:12]}")
+        _say(f"Uncommitted changes are left out: this is {commit.id[:12]}")
     if not no_tests:
         test(ROOT)
     _say(f"Building {commit.id[:12]} twice")

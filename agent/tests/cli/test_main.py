@@ -154,7 +154,7 @@ def test_people_read_what_happened(agent: Command, release2: str) -> None:
     assert "test 2 is in slot b" in told
     assert "root -> b" in agent.stderr
     assert "slot b  2                    staged" in agent("status")
-    assert "arm the other slot for 3 tries" in agent("activate")
+    assert "arm the other slot for 3 attempts" in agent("activate")
     assert "armed" in agent("status")
 
 

@@ -52,7 +52,7 @@ class TestBoot:
         status = agent.work()
         assert (result(status), status.phase) == (("Failed", "TRIAL_RETURNED"), "RolledBack")
         assert status.last_error
-        assert "never came as far as its agent; 1 of 1 tries used" in status.last_error.message
+        assert "never reached its agent; 1 of 1 attempts used" in status.last_error.message
         assert site.reboots == 1
 
         again = agent.order(3, "Stage", site.new)

@@ -290,12 +290,12 @@ class TestCommitByOrder:
         returned = trial.returned
         assert (returned.code, trial.last.code) == ("NO_COMMIT_ORDER", "NO_COMMIT_ORDER")
         assert returned.cause == "no-order"
-        assert "healthy, but nobody ordered its commit within 540 s" in returned.reason
+        assert "healthy, but no order to commit came within 540 s" in returned.reason
         assert "NO_COMMIT_ORDER" in describe_status(status(trial.context))
         told = node_status(trial.view)
         assert told.last_error
         assert (told.phase, told.last_error.code) == ("RolledBack", "NO_COMMIT_ORDER")
-        waits = [event.text for event in trial.events.events if isinstance(event, Note) and "waits for" in event.text]
+        waits = [event.text for event in trial.events.events if isinstance(event, Note) and "waiting for" in event.text]
         assert len(waits) == 1, "it is not told again and again"
 
     def test_an_unhealthy_one_is_told_apart(self, trial: Node, systemctl: Systemctl) -> None:

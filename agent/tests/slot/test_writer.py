@@ -81,7 +81,7 @@ def test_rooms_larger_than_a_buffer(region: Region, extent: Extent) -> None:
 
 
 def test_a_stream_that_does_not_end_on_a_block(region: Region) -> None:
-    with pytest.raises(ValueError, match="does not end on a block"), SlotWriter(region) as writer:
+    with pytest.raises(ValueError, match="does not end at a block boundary"), SlotWriter(region) as writer:
         writer.put(b"x" * 100)
 
 

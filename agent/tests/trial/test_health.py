@@ -77,14 +77,14 @@ def test_failed_units_by_name_and_result(paths: Paths, systemctl: Systemctl) -> 
 
 def test_degraded_without_a_failed_unit_is_not_healthy(paths: Paths, systemctl: Systemctl) -> None:
     systemctl.answer("is-system-running", "degraded\n", 1)
-    assert failures(paths) == [("system", "is degraded, but no unit is named that failed")]
+    assert failures(paths) == [("system", "is degraded, but no failed unit is named")]
 
 
 def test_a_list_of_failed_units_that_cannot_be_had_is_not_healthy(paths: Paths, systemctl: Systemctl) -> None:
     systemctl.answer("list-units", "", 1)
     ((what, why),) = failures(paths)
     assert what == "system"
-    assert "ended with status 1" in why
+    assert "exited with status 1" in why
 
 
 def test_required_units(paths: Paths, systemctl: Systemctl) -> None:
@@ -121,7 +121,7 @@ def test_checks_are_not_run_while_units_fail(paths: Paths, systemctl: Systemctl,
 def test_f44_exit_status_and_output(paths: Paths) -> None:
     add(paths, "echo broken; echo badly >&2; exit 3")
     (failure,) = check_health(paths, SETTINGS).failures
-    assert (failure.what, failure.why, failure.output) == ("check check", "ended with status 3", "broken\nbadly")
+    assert (failure.what, failure.why, failure.output) == ("check check", "exited with status 3", "broken\nbadly")
 
 
 def test_f44_killed_by_a_signal(paths: Paths) -> None:

@@ -77,7 +77,7 @@ class TestReturn:
         assert trial.reboot(agent=False) is Slot.B
         assert trial.state.left == 0
         assert trial.reboot() is Slot.A
-        assert "never came as far as its agent; 2 of 2 tries used" in trial.returned.reason
+        assert "never reached its agent; 2 of 2 attempts used" in trial.returned.reason
         assert trial.returned.cause == "silent"
         assert not trial.state.on_trial, "the agent of the good slot ends what is left of it"
 

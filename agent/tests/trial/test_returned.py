@@ -41,7 +41,7 @@ def ended(
 
 
 CASES = {
-    "nothing at all": (SILENT, Cause.SILENT, "never came as far as its agent"),
+    "nothing at all": (SILENT, Cause.SILENT, "never reached its agent"),
     "taken back, no notes": (
         dataclasses.replace(SILENT, state=BootState(8, Slot.A, None, 0, alt=True)),
         Cause.UNKNOWN,
@@ -61,14 +61,14 @@ CASES = {
     "watchdog": (
         dataclasses.replace(SILENT, last_try=STARTED, watchdog=True),
         Cause.WATCHDOG,
-        "the hardware watchdog reset the machine; it never came as far as its agent",
+        "the hardware watchdog reset the machine; it never reached its agent",
     ),
     "watchdog later": (
         dataclasses.replace(SILENT, notes=watched(failures=(BAD,)), watchdog=True),
         Cause.WATCHDOG,
         "reset the machine, its last look found: unit bad.service",
     ),
-    "cut off early": (dataclasses.replace(SILENT, last_try=STARTED), Cause.CUT_OFF, "never came as far as its agent"),
+    "cut off early": (dataclasses.replace(SILENT, last_try=STARTED), Cause.CUT_OFF, "never reached its agent"),
     "cut off late": (
         dataclasses.replace(SILENT, notes=watched()),
         Cause.CUT_OFF,
@@ -77,7 +77,7 @@ CASES = {
     "emergency": (
         dataclasses.replace(SILENT, last_try=ended("emergency", "the trial ended in an emergency shell; rebooting")),
         Cause.EMERGENCY,
-        "emergency shell; it never came as far as its agent; 2 of 2",
+        "emergency shell; it never reached its agent; 2 of 2",
     ),
     "initrd": (
         dataclasses.replace(SILENT, last_try=ended("initrd", "the initrd failed (stage: root): no root")),
@@ -90,7 +90,7 @@ CASES = {
             SILENT, kernel=("[    1.0] proa: the trial was not committed in time; rebooting", "[ 1.1] x")
         ),
         Cause.DEADLINE,
-        "not committed in time; it never came as far as its agent",
+        "not committed in time; it never reached its agent",
     ),
     "deadline with an agent": (
         dataclasses.replace(SILENT, last_try=ended("deadline"), notes=watched(failures=(BAD,))),
@@ -108,7 +108,11 @@ CASES = {
         Cause.SILENT,
         "its initrd left no word",
     ),
-    "another trial's note": (dataclasses.replace(SILENT, last_try=ended("deadline", seq=5)), Cause.SILENT, "no word"),
+    "another trial's note": (
+        dataclasses.replace(SILENT, last_try=ended("deadline", seq=5)),
+        Cause.SILENT,
+        "not as an API server does",
+    ),
 }
 
 

@@ -301,7 +301,7 @@ def test_a_user_who_gets_another_number_fails_the_build(first: Built) -> None:
     (first.folder / "other.toml").write_text(CONFIG.replace('name = "admin"', 'name = "admin"\nuid = 1234'))
     with pytest.raises(ProaError) as raised:
         build(first.order(config="other.toml"))
-    assert (raised.value.code, raised.value.message) == (Code.USERS_CHANGED, "user admin was 1000 and is to be 1234")
+    assert (raised.value.code, raised.value.message) == (Code.USERS_CHANGED, "user admin was 1000 and would be 1234")
 
 
 def test_a_hook_that_fails_says_what_it_said(first: Built) -> None:
@@ -319,7 +319,7 @@ def test_a_package_that_does_not_exist_is_named(tmp_path: Path) -> None:
     built = make_project(tmp_path, CONFIG.replace('"openssh-server"', '"openssh-server", "no-such-package"'))
     with pytest.raises(ProaError) as raised:
         build(built.order())
-    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "no such package: no-such-package")
+    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "these packages do not exist: no-such-package")
     assert not (tmp_path / "out").exists()
 
 

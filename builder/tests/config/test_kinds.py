@@ -43,7 +43,7 @@ TAKEN: list[tuple[Kind, Any, Any]] = [
 REFUSED: list[tuple[Kind, Any, str]] = [
     (Text(r"[a-z]+", "letters"), "Abc", '"Abc" is not letters'),
     (Text(r"[a-z]+", "letters"), "abc\n", "is not letters"),
-    (Text(), 5, "5 is not a text"),
+    (Text(), 5, "5 is not a string"),
     (Choice(("bookworm", "trixie")), "bookwrm", 'did you mean "bookworm"?'),
     (Number(1, 3), 4, "4 is not a number from 1 to 3"),
     (Number(1, 3), True, "True is not a number from 1 to 3"),

@@ -62,7 +62,7 @@ def test_a_serial_that_does_not_follow_must_be_given(tmp_path: Path) -> None:
         (
             "CONFIG_MISSING",
             "3:11",
-            "'release.serial' is not there and does not follow from version \"2026-01\", which is not X.Y.Z",
+            "'release.serial' is missing, and cannot be derived from version \"2026-01\", which is not X.Y.Z",
         )
     ]
 
@@ -164,9 +164,9 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('user = "x"\n' + GOOD, "'user' is not written as [[user]]"),
-        (GOOD + "[user]\nname = 'x'\n", "'user' is not written as [[user]]"),
-        ("[[release]]\nname = 'x'\n", "'release' is not written as [release]"),
+        ('user = "x"\n' + GOOD, "'user' must be written as [[user]]"),
+        (GOOD + "[user]\nname = 'x'\n", "'user' must be written as [[user]]"),
+        ("[[release]]\nname = 'x'\n", "'release' must be written as [release]"),
     ],
 )
 def test_tables_and_arrays_of_tables_are_not_mixed(tmp_path: Path, text: str, message: str) -> None:

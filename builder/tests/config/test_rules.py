@@ -20,16 +20,16 @@ HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
 BROKEN = {
     "floor_not_above_serial": ("floor = 2000000\n", "4:9", "above the release's own serial 1000000"),
     "content_or_source": ('[[file]]\npath = "/etc/x"\n', "4:3", "either 'content' or 'source'"),
-    "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub is not there"),
+    "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub does not exist"),
     "files_go_where_a_release_may_write": (
         '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',
         "5:8",
-        "/var/lib/x lies on the node's own file systems",
+        "/var/lib/x is on the node's own file systems",
     ),
     "nothing_lies_below_a_file": (
         '[[file]]\npath = "/etc/x/y"\ncontent = "x"\n[[file]]\npath = "/etc/x"\ncontent = ""\n',
         "5:8",
-        "/etc/x/y cannot lie below /etc/x, which [[file]] number 2 makes a file",
+        "/etc/x/y cannot be below /etc/x, which [[file]] number 2 makes a file",
     ),
     "accounts_are_distinct": ('[[user]]\nname = "a"\n[[user]]\nname = "a"\n', "7:8", "two accounts 'a'"),
     "checks_are_distinct": (
@@ -38,18 +38,22 @@ BROKEN = {
         "two checks 'a'",
     ),
     "checks_are_programs": ('[[check]]\nname = "a"\ncontent = ""\n', "6:11", "the check 'a' is empty"),
-    "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are named"),
-    "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody may give one"),
-    "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "set by the builder"),
+    "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are listed"),
+    "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody can give an order"),
+    "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "the builder sets"),
     "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
     "partitions_fit": ('[disk]\nsize = "1 GiB"\n', "5:8", "the disk has 1073741824"),
-    "kept_folders_are_words": ('[persist]\nkeep = ["/srv/a b"]\n', "5:9", "has a blank"),
+    "kept_folders_are_words": ('[persist]\nkeep = ["/srv/a b"]\n', "5:9", "contains a blank"),
     "kept_folders_lie_apart": (
         '[persist]\nkeep = ["/srv/a", "/srv"]\n',
         "5:19",
-        "/srv and /srv/a lie one in the other",
+        "one of /srv and /srv/a contains the other",
     ),
-    "trusted_keys_are_keys": ('[trust]\nkeys = ["proa.toml"]\n', "5:9", "proa.toml: not one PEM block"),
+    "trusted_keys_are_keys": (
+        '[trust]\nkeys = ["proa.toml"]\n',
+        "5:9",
+        "proa.toml: the file must contain exactly one PEM block",
+    ),
     "ssh_key_files_hold_keys": (
         '[[user]]\nname = "a"\nssh_key_files = ["proa.toml"]\n',
         "6:18",
@@ -57,13 +61,13 @@ BROKEN = {
     ),
 }
 MORE = [
-    ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "is written by the builder"),
-    ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is there twice"),
-    ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone is not there"),
+    ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "the builder writes"),
+    ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is listed twice"),
+    ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone does not exist"),
     ('[[file]]\npath = "/etc/a"\ncontent = ""\nsource = "proa.toml"\n', "either 'content' or 'source'"),
     (
         '[[file]]\npath = "/etc/a"\nsource = "proa.toml"\n[[file]]\npath = "/etc/a/b"\ncontent = "x"\n',
-        "/etc/a/b cannot lie below /etc/a",
+        "/etc/a/b cannot be below /etc/a",
     ),
     ('[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n', "proa.toml is not executable"),
     ('[[hook]]\nat = "tree-after"\nrun = "."\n', ". is a folder"),
@@ -71,18 +75,15 @@ MORE = [
     ('[[file]]\npath = "/etc/a"\nsource = "pipe"\n', "pipe is neither a file nor a folder"),
     ('[trust]\nkeys = ["."]\n', ". is a folder"),
     ('[[user]]\nname = "a"\nssh_key_files = ["."]\n', ". is a folder"),
-    ('[[user]]\nname = "a"\nuid = 0\n', "only root has the number 0"),
-    ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "the number 5 is given twice"),
-    ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub is not there"),
+    ('[[user]]\nname = "a"\nuid = 0\n', "only root may have the number 0"),
+    ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "two accounts have the number 5"),
+    ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub does not exist"),
     ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
     ("[disk]\npersist = 0\n", "0 is not a size"),
-    *((f'[persist]\nkeep = ["{name}"]\n', "the release itself is made of") for name in ("/usr", "/etc/app", "/lib")),
-    *(
-        (f'[persist]\nkeep = ["{name}"]\n', "lie one in the other")
-        for name in ("/persist", "/var/lib", "/proc", "/opt")
-    ),
+    *((f'[persist]\nkeep = ["{name}"]\n', "a part of the release") for name in ("/usr", "/etc/app", "/lib")),
+    *((f'[persist]\nkeep = ["{name}"]\n', "contains the other") for name in ("/persist", "/var/lib", "/proc", "/opt")),
     ('[[source]]\nuri = "http://x/y"\nsuites = []\n', "a list of at least 1"),
-    ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg is not there"),
+    ('[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "gone.gpg"\n', "gone.gpg does not exist"),
 ]
 
 

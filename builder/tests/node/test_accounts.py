@@ -74,7 +74,7 @@ def test_a_changed_number_fails_with_the_names() -> None:
         assign(TREE, [User("admin", uid=1234)], lock)
     assert raised.value.code is Code.USERS_CHANGED
     assert raised.value.message == (
-        "user admin was 1000 and is to be 1234; group sudo was 30 and is now 27; user daemon was 5 and is now 1"
+        "user admin was 1000 and would be 1234; group sudo was 30 and is now 27; user daemon was 5 and is now 1"
     )
 
 
@@ -90,10 +90,14 @@ def test_what_a_hook_changed_is_found() -> None:
 @pytest.mark.parametrize(
     ("uid", "told"),
     [
-        (1, "user bob is to be 1, which is daemon's; group bob is to be 1, which is daemon's"),
-        (27, "group bob is to be 27, which is sudo's"),
-        (998, "user bob is to be 998, which is systemd-network's; group bob is to be 998, which is systemd-network's"),
-        (500, "user bob is to be 500, which is gone's"),
+        (1, "user bob would be 1, which belongs to daemon; group bob would be 1, which belongs to daemon"),
+        (27, "group bob would be 27, which belongs to sudo"),
+        (
+            998,
+            "user bob would be 998, which belongs to systemd-network; "
+            "group bob would be 998, which belongs to systemd-network",
+        ),
+        (500, "user bob would be 500, which belongs to gone"),
     ],
 )
 def test_a_number_that_is_somebody_elses_is_refused(uid: int, told: str) -> None:
@@ -107,7 +111,7 @@ def test_a_hooks_account_may_not_take_a_number_of_an_old_one() -> None:
     final = Numbers({**numbers.users, "hooked": (500, 0)}, dict(numbers.groups))
     with pytest.raises(ProaError) as raised:
         accounts.check(final, numbers, Numbers({"gone": (500, 0)}))
-    assert raised.value.message == "user hooked is to be 500, which is gone's"
+    assert raised.value.message == "user hooked would be 500, which belongs to gone"
 
 
 def test_another_owner_takes_neither_bits_nor_capabilities_away(tree: Tree) -> None:
@@ -186,4 +190,4 @@ def test_a_group_that_is_not_there(tree: Tree) -> None:
     users = [User("admin", groups=("docker",))]
     with pytest.raises(ProaError) as raised:
         accounts.add(tree, users, assign(TREE, users, NO_LOCK), {})
-    assert "'docker', which no package makes" in raised.value.message
+    assert "'docker', which no package creates" in raised.value.message

@@ -19,10 +19,10 @@ from proa.core.runtime.process import Result
 SAID = {
     "E: Unable to locate package no-such\nE: Unable to locate package other": (
         Code.PACKAGES,
-        "no such package: no-such, other",
+        "these packages do not exist: no-such, other",
     ),
-    "E: Version '1.2' for 'bash' was not found": (Code.PACKAGES, "no such package: bash=1.2"),
-    "E: Package 'emacs' has no installation candidate": (Code.PACKAGES, "no such package: emacs"),
+    "E: Version '1.2' for 'bash' was not found": (Code.PACKAGES, "these packages do not exist: bash=1.2"),
+    "E: Package 'emacs' has no installation candidate": (Code.PACKAGES, "these packages do not exist: emacs"),
     "W: GPG error: http://x bookworm InRelease: ... NO_PUBKEY 648ACFD622F3D138": (Code.MIRROR, "NO_PUBKEY"),
     "E: Failed to fetch http://x/y.deb  Could not connect": (Code.MIRROR, "Failed to fetch"),
     "tar: ./usr: Cannot write: No space left on device\nE: something after it": (Code.DISK_FULL, "No space left"),

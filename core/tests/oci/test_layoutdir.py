@@ -76,7 +76,7 @@ def test_a_manifest_is_found_by_tag_digest_or_when_it_is_the_only_one(layout: La
     assert tagged(layout, ":2.0").resolve() == tagged(layout, f":1.0@{two}").resolve() == two
     with pytest.raises(ProaError, match=r"several releases; it holds: 1.0, 2.0"):
         layout.resolve()
-    with pytest.raises(ProaError, match="no such tag") as caught:
+    with pytest.raises(ProaError, match="does not have this tag") as caught:
         tagged(layout, ":3.0").resolve()
     assert caught.value.code is Code.NOT_FOUND
 
@@ -164,7 +164,7 @@ def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
 
 
 def test_content_that_changes_while_it_is_copied_leaves_nothing(layout: LayoutDir) -> None:
-    with pytest.raises(ProaError, match="changed while it was copied"):
+    with pytest.raises(ProaError, match="changed while it was being copied"):
         layout.push_blob(Payload(digest_of(b"old"), 3, lambda: (b"new",)))
     assert list((layout.folder / "blobs" / "sha256").iterdir()) == []
 

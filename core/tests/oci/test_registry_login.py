@@ -132,7 +132,7 @@ class TestLogin:
         challenge = fake_registry.status(401, WWW_Authenticate='Bearer realm="https://auth.test/token"')
         fake_registry.faults = [challenge, fake_registry.status(status, b'{"details": "wrong"}')]
         error = failure(lambda: fetch(open_fake(auth_file=auth_file), blob))
-        assert (error.code, error.message) == (Code.AUTH, "registry.test refuses the credentials")
+        assert (error.code, error.message) == (Code.AUTH, "registry.test rejects the credentials")
         fake_registry.faults = [challenge, *[fake_registry.status(status)] * 2]
         assert "no credentials" in failure(lambda: fetch(open_fake(), blob)).message
 
@@ -256,13 +256,13 @@ class TestRedirects:
         ("location", "said"),
         [
             ("http://cdn.test/x", "from TLS to plain HTTP"),
-            ("", "leads nowhere"),
-            ("ftp://cdn.test/x", "leads nowhere"),
-            ("file:///etc/shadow", "leads nowhere"),
-            ("https://[", "leads nowhere"),
-            ("https://cdn.test:99999/x", "leads nowhere"),
-            ("https://cdn.test:1x/x", "leads nowhere"),
-            ("https://", "leads nowhere"),
+            ("", "a malformed link"),
+            ("ftp://cdn.test/x", "a malformed link"),
+            ("file:///etc/shadow", "a malformed link"),
+            ("https://[", "a malformed link"),
+            ("https://cdn.test:99999/x", "a malformed link"),
+            ("https://cdn.test:1x/x", "a malformed link"),
+            ("https://", "a malformed link"),
         ],
     )
     def test_redirects_that_are_not_followed(

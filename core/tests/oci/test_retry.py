@@ -61,7 +61,7 @@ def test_what_the_registry_asks_for_is_respected_up_to_the_deadline() -> None:
     clock = VirtualClock()
     patience(clock, 0.0).wait(Temporary(BUSY, after=100))
     assert clock.slept == [100]
-    with pytest.raises(ProaError, match=r"it asks to wait 1000 s"):
+    with pytest.raises(ProaError, match=r"the server asks for a pause of 1000 s"):
         patience(clock).wait(Temporary(BUSY, after=1000))
     assert clock.slept == [100]
 
@@ -91,7 +91,7 @@ def test_time_grows_with_size_and_only_waiting_counts() -> None:
     tries.got(10_000)
     with tries.waiting():
         clock.at += 2
-    with pytest.raises(ProaError, match="not finished within 20 s") as caught:
+    with pytest.raises(ProaError, match="it did not finish within 20 s") as caught:
         tries.got(1)
     assert caught.value.code is Code.NETWORK
 
@@ -105,7 +105,7 @@ def test_a_connection_that_is_too_slow_is_given_up() -> None:
         tries.got(999)
     with tries.waiting():
         clock.at += 1
-    with pytest.raises(Temporary, match="only 999 bytes a second"):
+    with pytest.raises(Temporary, match="only 999 bytes per second"):
         tries.got(999)
 
 

@@ -205,12 +205,12 @@ def check_sizes(found: dict[str, FrameMap]) -> None:
 
 @pytest.mark.parametrize("size", range(0, len(ENCODED), 29))
 def test_a_cut_map_is_refused(size: int) -> None:
-    with pytest.raises(ProaError, match=f"has {size} bytes where {len(ENCODED)}"):
+    with pytest.raises(ProaError, match=f"has {size} bytes instead of {len(ENCODED)}"):
         frames.decode_maps(ENCODED[:size], expected=EXPECTED)
 
 
 def test_a_map_with_more_behind_it_is_refused() -> None:
-    with pytest.raises(ProaError, match="bytes where"):
+    with pytest.raises(ProaError, match="bytes instead of"):
         frames.decode_maps(ENCODED + b"\0", expected=EXPECTED)
 
 
@@ -233,7 +233,7 @@ def test_sections_in_another_order_or_twice_are_refused() -> None:
 def test_an_impossible_length_is_refused(length: int) -> None:
     data = bytearray(ENCODED)
     struct.pack_into("<I", data, 60, length)
-    with pytest.raises(ProaError, match="compressed bytes") as caught:
+    with pytest.raises(ProaError, match="a compressed frame has") as caught:
         frames.decode_maps(bytes(data), expected=EXPECTED)
     assert caught.value.at == "map: boot[0]"
 

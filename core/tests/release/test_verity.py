@@ -164,7 +164,7 @@ class Shrinking(io.BytesIO):
 
 
 def test_an_image_that_shrinks_meanwhile_is_noticed() -> None:
-    with pytest.raises(ProaError, match="changed while it was read"):
+    with pytest.raises(ProaError, match="changed while it was being read"):
         verity.build_tree(Shrinking(image_of(200)), io.BytesIO(), SALT)
 
 

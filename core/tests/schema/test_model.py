@@ -73,14 +73,14 @@ def test_what_is_not_set_has_its_default_and_is_left_out() -> None:
     ("value", "told"),
     [
         (None, "the document is not an object"),
-        ({}, "someName is not there"),
+        ({}, "someName is missing"),
         ({"someName": "A"}, "someName 'A' does not match"),
         ({"someName": 1}, "someName is not a text"),
         ({"someName": "a", "colour": "Green"}, "colour is not one of Red, Blue"),
         ({"someName": "a", "colour": []}, "colour is not one of"),
         ({"someName": "a", "share": True}, "share is neither"),
-        ({"someName": "a", "share": 101}, "share 101 is not from any to 100"),
-        ({"someName": "a", "inner": {"size": 0}}, "inner.size 0 is not from 1 to 9"),
+        ({"someName": "a", "share": 101}, "share 101 is not between any and 100"),
+        ({"someName": "a", "inner": {"size": 0}}, "inner.size 0 is not between 1 and 9"),
         ({"someName": "a", "inner": {"size": True}}, "inner.size is not a whole number"),
         ({"someName": "a", "inner": {"size": 1, "note": "xxxxx"}}, "inner.note is longer than 4"),
         ({"someName": "a", "more": {}}, "more is not a list"),
@@ -99,7 +99,7 @@ def test_what_is_not_as_it_must_be_has_a_place(value: Any, told: str) -> None:
 
 def test_newer_fields_are_passed_over_unless_one_is_strict() -> None:
     assert parse(Thing, {"someName": "a", "inner": {"size": 1, "newer": 1}}).inner == Inner(1)
-    with pytest.raises(ProaError, match=r"inner\.newer is not known here"):
+    with pytest.raises(ProaError, match=r"inner\.newer is not a known key"):
         parse(Thing, {"someName": "a", "inner": {"size": 1, "newer": 1}}, strict=True)
 
 

@@ -102,14 +102,14 @@ def test_garbage_counts_for_nothing(garbage: bytes) -> None:
         ("verificationMaterial.algorithm", "none", "unknown field"),
         ("verificationMaterial.publicKey.rawBytes", "", "unknown field"),
         ("verificationMaterial.publicKey.hint", STRANGER.public.hint, "not trusted"),
-        ("verificationMaterial.publicKey.hint", SECOND.public.hint, "does not fit the key"),
+        ("verificationMaterial.publicKey.hint", SECOND.public.hint, "does not match the key"),
         ("verificationMaterial.publicKey.hint", 7, "not trusted"),
-        ("dsseEnvelope.payloadType", "text/plain", "no in-toto statement"),
-        ("dsseEnvelope.payload", "!!!!", "not base64"),
-        ("dsseEnvelope.payload", 5, "not base64"),
-        ("dsseEnvelope.signatures", [], "not exactly one signature"),
-        ("dsseEnvelope.signatures", [{"sig": ""}, {"sig": ""}], "not exactly one signature"),
-        ("dsseEnvelope.signatures", [{"sig": ""}], "does not fit the key"),
+        ("dsseEnvelope.payloadType", "text/plain", "an in-toto statement"),
+        ("dsseEnvelope.payload", "!!!!", "invalid base64"),
+        ("dsseEnvelope.payload", 5, "invalid base64"),
+        ("dsseEnvelope.signatures", [], "exactly one signature"),
+        ("dsseEnvelope.signatures", [{"sig": ""}, {"sig": ""}], "exactly one signature"),
+        ("dsseEnvelope.signatures", [{"sig": ""}], "does not match the key"),
         ("dsseEnvelope.signatures.0.alg", "none", "unknown field"),
     ],
 )
@@ -122,8 +122,8 @@ def test_a_bundle_that_is_not_as_it_must_be_says_why(path: str, value: Any, why:
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"_type": "https://in-toto.io/Statement/v0.1"}, "not a signature over an artifact"),
-        ({"predicateType": "https://slsa.dev/provenance/v1"}, "not a signature over an artifact"),
+        ({"_type": "https://in-toto.io/Statement/v0.1"}, "not a signature of an artifact"),
+        ({"predicateType": "https://slsa.dev/provenance/v1"}, "not a signature of an artifact"),
         ({"subject": []}, "exactly one subject"),
         ({"subject": [{"digest": {"sha256": "1" * 64}}] * 2}, "exactly one subject"),
         ({"subject": [{"digest": {"sha1": "1" * 40}}]}, "another manifest"),
@@ -168,7 +168,7 @@ def test_the_threshold_asks_for_different_keys() -> None:
     assert check_threshold([one], DIGEST, TRUSTED) == (KEY.public.id,)
     assert check_threshold([one, again, two], DIGEST, TRUSTED, 2) == (KEY.public.id, SECOND.public.id)
     for bundles in ([one], [one, again], [one, one], [one, sign(DIGEST, STRANGER)], [one, sign(OTHER, SECOND)]):
-        with pytest.raises(ProaError, match="1 of 2 needed signatures") as caught:
+        with pytest.raises(ProaError, match="1 of 2 required signatures") as caught:
             check_threshold(bundles, DIGEST, TRUSTED, 2)
         assert caught.value.code is Code.SIGNATURE
 

@@ -246,10 +246,10 @@ def test_show_tells_trial_damage_and_which_copy_counts(disk: Path) -> None:
     text = done("show", disk)
     for words in (
         "slot a: empty, good",
-        "slot b: empty, on trial, 2 tries left",
+        "slot b: empty, on trial, 2 attempts left",
         "copy 1: damaged",
         "TRY=b LEFT=2",
-        "left the factory",
+        "as shipped",
     ):
         assert words in text
     with disk.open("r+b") as raw:
@@ -319,7 +319,7 @@ def test_a_partition_is_not_filled_from_a_pipe(tmp_path: Path) -> None:
 
 
 def test_the_hints_say_what_is_possible(tmp_path: Path) -> None:
-    assert refused("plan", "--sector-size", "100").hint == "A sector has 512 or 4096 bytes."
+    assert refused("plan", "--sector-size", "100").hint == "Use a sector size of 512 or 4096 bytes."
     (tmp_path / "empty").write_bytes(bytes(MIB))
     error = refused("show", tmp_path / "empty")
     assert (error.code, "--disk" in error.hint) == (Code.NO_DISK, False)  # DISK is an argument

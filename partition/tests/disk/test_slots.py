@@ -223,7 +223,7 @@ def test_a_root_over_a_whole_disk_or_another_mapping_is_refused(machine: Machine
 
 def test_a_root_on_another_partition_is_no_slot(machine: Machine) -> None:
     machine.open_root(machine.attach("sda", 8, slots_disk())[6])
-    assert "no slot" in refused(machine).message
+    assert "not a slot" in refused(machine).message
 
 
 def test_a_table_that_the_kernel_has_not_read_yet_is_refused(machine: Machine) -> None:

@@ -96,7 +96,7 @@ def test_a_release_by_its_digest_needs_no_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("registry.example/os:1", "nobody knows the digest"), ("oci:out", "folder")]
+    ("text", "what"), [("registry.example/os:1", "the digest of a tag is unknown"), ("oci:out", "folder")]
 )
 def test_what_no_node_could_fetch_is_refused(text: str, what: str) -> None:
     with pytest.raises(ProaError, match=what) as caught:
@@ -180,7 +180,7 @@ def test_every_option_stands_in_the_spec() -> None:
 
 def test_pause() -> None:
     busy = view(status=RolloutStatus(counts=Counts(updating=2)))
-    assert patches.pause(busy) == Change({"paused": True}, "paused", ("2 nodes are under way, and finish.",))
+    assert patches.pause(busy) == Change({"paused": True}, "paused", ("2 nodes are under way, and will finish.",))
     assert patches.pause(view(paused=True)).spec == {}
 
 
@@ -265,7 +265,7 @@ def test_a_rollout_that_is_not_there() -> None:
 def test_a_cluster_without_proa(error: ApiError) -> None:
     api = ApiServer()
     api.fail(lambda verb, path: error)
-    with pytest.raises(ProaError, match="knows no OSRollouts") as caught:
+    with pytest.raises(ProaError, match="does not know OSRollouts") as caught:
         find(api, "workers")
     assert "proa-scheduler manifests" in caught.value.hint
 
@@ -371,7 +371,7 @@ def test_versions_are_counted() -> None:
 def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
     snapshot = a_cluster()
     changed = dataclasses.replace(snapshot.rollouts["workers"], generation=4)
-    assert "(not looked at yet)" in status_view.status_text([changed], [], alone=False)
+    assert "(not seen by a scheduler yet)" in status_view.status_text([changed], [], alone=False)
 
 
 # the command

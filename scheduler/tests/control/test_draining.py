@@ -13,11 +13,11 @@ from proa.scheduler.testing.controlled import Case, assert_all_is_well
 
 
 def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> None:
-    case.drains.undrainable = {"n0": (Blocker("n0", "shop/web-1", reason="never lets one go"),)}
+    case.drains.undrainable = {"n0": (Blocker("n0", "shop/web-1", reason="never allows an eviction"),)}
     case.until(lambda: case.boots.keys() == {"n1", "n2"})
     assert ("apply", case.node("n0")) not in case.server.log
     assert case.changed.count  # another one had its turn at once
-    case.until(lambda: "never lets one go" in str(case.status.get("blockers")))
+    case.until(lambda: "never allows an eviction" in str(case.status.get("blockers")))
     case.drains.undrainable = {}
     case.until(lambda: case.phase == "Complete")
     assert_all_is_well(case)
@@ -25,7 +25,7 @@ def test_a_node_that_could_never_be_drained_is_not_even_cordoned(case: Case) -> 
 
 def test_a_rollout_that_waits_for_nodes_that_could_never_be_drained_does_not_seem_to_go_on(case: Case) -> None:
     case.drains.undrainable = {
-        name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1", "n2")
+        name: (Blocker(name, "shop/web-1", reason="never allows an eviction"),) for name in ("n0", "n1", "n2")
     }
     case.until(lambda: case.phase == "Waiting" and len(case.status.get("blockers", ())) == 3)
     heard, since = len(case.ears.heard), case.status
@@ -37,7 +37,7 @@ def test_a_rollout_that_waits_for_nodes_that_could_never_be_drained_does_not_see
 
 def test_a_node_that_could_never_be_drained_is_told_once_and_for_how_long(case: Case) -> None:
     case.drains.undrainable = {
-        name: (Blocker(name, "shop/web-1", reason="never lets one go"),) for name in ("n0", "n1")
+        name: (Blocker(name, "shop/web-1", reason="never allows an eviction"),) for name in ("n0", "n1")
     }
     case.until(lambda: ("n0", "DrainBlocked") in case.ears.heard)
     began = case.clock.now()
@@ -68,7 +68,7 @@ def test_without_a_look_ahead_no_node_is_begun(case: Case, problem: ProaError) -
 
 def test_a_defect_of_a_part_ends_the_controller(case: Case) -> None:
     case.drains.problem = ProaError(Code.INTERNAL, "nobody follows budgets any more")
-    with pytest.raises(ProaError, match="nobody follows"):
+    with pytest.raises(ProaError, match="the watch of budgets"):
         case.until(lambda: False)
 
 

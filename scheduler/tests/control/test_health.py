@@ -24,7 +24,7 @@ class Process:
 
     def metrics(self) -> bytes:
         if self.defect:
-            raise ProaError(Code.INTERNAL, "nobody renews the lease any more")
+            raise ProaError(Code.INTERNAL, "the elector has stopped renewing the lease")
         return b"proa_leader 1.0\n"
 
 
@@ -62,7 +62,7 @@ def test_each_path_has_its_answer(
 
 def test_a_defect_is_an_answer(process: Process) -> None:
     process.defect = True
-    assert process.health.answer("/metrics")[::2] == (500, b"nobody renews the lease any more\n")
+    assert process.health.answer("/metrics")[::2] == (500, b"the elector has stopped renewing the lease\n")
 
 
 def test_it_speaks_http(port: int) -> None:

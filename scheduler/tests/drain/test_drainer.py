@@ -210,7 +210,7 @@ def test_who_does_not_lead_evicts_nobody(case: Case) -> None:
 
 def test_a_defect_of_the_elector_is_an_answer_too(case: Case) -> None:
     def broken() -> bool:
-        raise ProaError(Code.INTERNAL, "nobody renews the lease")
+        raise ProaError(Code.INTERNAL, "the elector has stopped renewing the lease")
 
     case.drainer.may_act = broken
     case.server.put("web-1")
@@ -400,7 +400,7 @@ def test_a_thread_drains_and_ends(case: Case) -> None:
 
 def test_a_defect_is_raised_in_whoever_wants_something(case: Case) -> None:
     def broken() -> Mapping[str, BudgetView]:
-        raise ProaError(Code.INTERNAL, "nobody follows budgets")
+        raise ProaError(Code.INTERNAL, "the watch of budgets has stopped")
 
     drainer = Drainer(case.server, lambda: True, broken, case.changed)
     heard = case.changed.count
@@ -410,7 +410,7 @@ def test_a_defect_is_raised_in_whoever_wants_something(case: Case) -> None:
         case.changed.wait(heard, 300)
         heard = case.changed.count
         drainer._thread.join(300)
-    with pytest.raises(ProaError, match="nobody drains") as raised:
+    with pytest.raises(ProaError, match="the drainer has stopped") as raised:
         drainer.want({"n2": WISH})
     assert raised.value.code is Code.INTERNAL
     assert drainer.stop()

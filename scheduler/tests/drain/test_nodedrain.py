@@ -114,7 +114,7 @@ def test_an_accepted_eviction_without_effect_is_asked_for_again_and_told() -> No
     case.now = PATIENCE
     assert case.look().evict == (WEB,)
     case.answer()
-    assert "does not end" in case.look().blockers[0].reason
+    assert "still runs" in case.look().blockers[0].reason
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_node_that_we_have_not_applied_to_gets_no_apply() -> None:
 def test_a_cordon_that_somebody_else_owns_as_well_stays() -> None:
     node = marked(owners=(SCHEDULER, "operator"))
     api = a_server(node)
-    assert cleaning.clean(api, node) == "stays cordoned: operator did so, too"
+    assert cleaning.clean(api, node) == "stays cordoned, because of operator"
     assert asked(api) == [EMPTY]
     assert api.items[NODE]["spec"] == {"unschedulable": True}
 
@@ -448,5 +448,5 @@ def test_nobody_can_be_asked_in_json(small: tuple[Cluster, str]) -> None:
 
 def test_where_nothing_is_that_is_said(small: tuple[Cluster, str]) -> None:
     small[0].items.clear()
-    assert invoke(small).output == "nothing of Proa is there\n"
-    assert invoke(small, "--yes").output == "nothing of Proa is there\n"
+    assert invoke(small).output == "Proa is not installed\n"
+    assert invoke(small, "--yes").output == "Proa is not installed\n"

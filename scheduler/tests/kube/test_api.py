@@ -157,14 +157,14 @@ def test_what_stands_before_the_server_speaks_html(server: HttpServer, api: Api)
     server.answer = lambda asked, reply: reply.send(500, "<html>" + "x" * 10_000, "text/html")
     error = failure(api)
     assert (error.status, error.code, error.message) == (
-        500, Code.CLUSTER_ERROR, "answered 500 with no word of an API server",
+        500, Code.CLUSTER_ERROR, "answered 500, but not as an API server does",
     )  # fmt: skip
 
 
 def test_a_body_that_lies_about_its_type_is_no_status(server: HttpServer, api: Api) -> None:
     for body in ("<html>", "[1]", '{"kind": "Node"}', "[" * 100_000):
         server.answer = always(403, body)
-        assert failure(api).message == "answered 403 with no word of an API server"
+        assert failure(api).message == "answered 403, but not as an API server does"
 
 
 def test_a_long_message_is_cut(server: HttpServer, api: Api) -> None:

@@ -46,7 +46,7 @@ def test_the_token_is_read_again(account: Path) -> None:
 def test_what_is_missing_is_named(account: Path) -> None:
     for environ in ({}, {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}):
         assert not is_pod(environ)
-        with pytest.raises(ProaError, match="no pod") as caught:
+        with pytest.raises(ProaError, match="not a pod") as caught:
             PodConnection(account, environ)
         assert caught.value.code is Code.KUBECONFIG
     (account / "token").unlink()

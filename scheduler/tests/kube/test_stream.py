@@ -83,7 +83,7 @@ def test_an_end_within_an_event_is_told(watch: Callable[..., Any]) -> None:
         reply.chunk('{"type": "ADD')
         reply.end()
 
-    assert failure(watch(answer)).message == "the connection was cut within an event"
+    assert failure(watch(answer)).message == "the connection was interrupted within an event"
 
 
 def test_an_error_of_the_server_is_one(watch: Callable[..., Any]) -> None:
@@ -100,7 +100,7 @@ def test_an_error_of_the_server_is_one(watch: Callable[..., Any]) -> None:
     "line", ["no json", "[]", "{}", '{"type": "ADDED", "object": []}', '{"type": "ADDED", "object": {"metadata": 1}}']
 )
 def test_what_is_no_event_is_told(watch: Callable[..., Any], line: str) -> None:
-    assert failure(watch(lambda reply: reply.chunk(line + "\n"))).message == "it sent what is no event"
+    assert failure(watch(lambda reply: reply.chunk(line + "\n"))).message == "it sent something that is not an event"
 
 
 def test_a_watch_that_says_nothing_is_not_waited_for(server: HttpServer, watch: Callable[..., Any]) -> None:

@@ -247,7 +247,7 @@ FALLS, TAKEN = (rule["message"] for rule in Order.VALIDATIONS[:2])
     [
         (ApiError(0, "no answer in time"), Outcome.AWAY),
         (ApiError(429, "busy", retry_after=3), Outcome.AWAY),
-        (ApiError(500, "no word"), Outcome.AWAY),
+        (ApiError(500, "not as an API server does"), Outcome.AWAY),
         (ApiError(504, "timeout", reason="Timeout"), Outcome.AWAY),
         (ApiError(401, "who", reason="Unauthorized"), Outcome.AWAY),
         (ProaError(Code.KUBECONFIG, "the token cannot be read again"), Outcome.AWAY),

@@ -180,5 +180,5 @@ def test_there_are_no_more_canaries_than_a_status_can_name() -> None:
 @pytest.mark.parametrize(("nodes", "is_taken"), [(64, True), ("100%", True), (65, False)])
 def test_more_canaries_than_that_are_refused_as_a_number(nodes: Amount, is_taken: bool) -> None:
     wanted = {"release": RELEASE, "canary": {"nodes": nodes}}
-    with nullcontext() if is_taken else pytest.raises(ProaError, match=r"canary\.nodes 65 is not from 0 to 64"):
+    with nullcontext() if is_taken else pytest.raises(ProaError, match=r"canary\.nodes 65 is not between 0 and 64"):
         parse(RolloutSpec, wanted, "spec")

@@ -26,7 +26,7 @@ from proa.scheduler.testing.apiserver import ApiServer
 from proa.scheduler.testing.lagging import FIRST, a_world
 
 SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10))
-STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler told it"),)
+STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler reported them"),)
 
 
 class Pods(ApiServer):
@@ -72,7 +72,7 @@ def test_a_node_that_waits_for_its_turn_and_never_has_one_is_told_so() -> None:
     assert explain(found, "node-0001", world.now).blockers == found.undrainable["node-0001"]
     said = rendering.explain_text(explain(found, "node-0001", world.now), world.now)
     assert "Undrainable" in said
-    assert "blocked by shop/web-1: pod shop/web-1: no controller would make it anew" in said
+    assert "blocked by shop/web-1: pod shop/web-1: no controller would recreate it" in said
     rows = {row.node.name: row.verdict for row in status_view.rows(found, world.now)}
     assert rows["node-0000"]
     assert rows["node-0000"].reason is Reason.Undrainable
@@ -156,7 +156,7 @@ def test_of_a_big_cluster_the_next_nodes_are_looked_at_and_that_is_said() -> Non
     pods = Pods()
     _, notes = look_ahead(pods, world.snapshot(), world.now)
     assert len(pods.looked_at) == MOST_AHEAD
-    assert notes == (f"The pods of the next {MOST_AHEAD} nodes were looked at: 5 more may prove to be undrainable.",)
+    assert notes == (f"The pods of the next {MOST_AHEAD} nodes were checked: 5 more nodes may prove undrainable.",)
 
 
 # what the leader tells

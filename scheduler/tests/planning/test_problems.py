@@ -136,19 +136,19 @@ def test_what_may_be_meant_is_taken(spec: dict[str, Any]) -> None:
 )
 def test_a_selector_that_no_node_can_meet_is_refused(selector: dict[str, Any]) -> None:
     (found,) = contradictions(read(nodeSelector=selector))
-    assert found.startswith("spec.nodeSelector: no label role meets")
+    assert found.startswith("spec.nodeSelector: no value of the label role meets")
 
 
 def test_a_daemon_set_stands_there_once() -> None:
     (found,) = contradictions(read(health={"daemonSets": [PROXY, PROXY]}))
-    assert found == "spec.health.daemonSets: a DaemonSet stands here twice: leave one of them out"
+    assert found == "spec.health.daemonSets: a DaemonSet is listed twice: leave out one of them"
 
 
 def test_windows_that_are_all_too_short_are_refused() -> None:
     found = problem_of(read(budgets=[NIGHT], expectedDuration="3h"))
     assert found
     assert found.reason == INVALID_SPEC
-    assert found.message.startswith("spec.expectedDuration: 3h is longer than the windows")
+    assert found.message.startswith("spec.expectedDuration: 3h is longer than all windows")
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

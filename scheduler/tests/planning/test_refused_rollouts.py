@@ -39,7 +39,7 @@ def test_a_spec_that_contradicts_itself_does_not_act_and_says_what_to_write() ->
     assert acts(made) == []
     valid = next(one for one in made.statuses["workers"].conditions if one.type == "Valid")
     assert valid.reason == "InvalidSpec"
-    assert "write how many in nodes" in valid.message
+    assert "set nodes" in valid.message
 
 
 def test_what_could_not_be_read_and_can_again_acts_again() -> None:

@@ -68,8 +68,11 @@ def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
         (trial(ready_since=NOW - timedelta(seconds=10)), "Ready for 10 s"),
         (trial(boot_id="boot-1"), "kubelet still reports another boot"),
         (trial(mark=dataclasses.replace(MARK, boot_id="boot-2")), "has not rebooted"),
-        (trial(mark=dataclasses.replace(MARK, root_hash="9" * 64)), "another root hash than what was staged"),
-        (trial(status=says(TRIES_NEW, HAS_OLD, BOOT)), "not told of its health checks"),
+        (
+            trial(mark=dataclasses.replace(MARK, root_hash="9" * 64)),
+            "the running root hash differs from the staged one",
+        ),
+        (trial(status=says(TRIES_NEW, HAS_OLD, BOOT)), "not reported its health checks"),
         (
             trial(status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=(Condition("Healthy", "False", message="disk"),))),
             "health checks: disk",

@@ -24,7 +24,7 @@ def test_an_api_server_that_is_away_for_an_hour(world: World, error: ApiError) -
     world.tell(replace(GOOD, phase=Phase.STAGED))
     world.run(1800)
     assert 100 <= len(world.tries) <= 260
-    assert world.said.count("the status could not be written") == 1
+    assert world.said.count("could not write the status") == 1
     world.away = None
     world.run(30)
     assert world.status["phase"] == Phase.STAGED

@@ -52,13 +52,13 @@ def test_a_refused_order_is_told_and_left_alone(world: World) -> None:
     assert found is not None
     assert (found["status"], found["reason"]) == ("False", "STALE_ORDER")
     assert found["lastTransitionTime"] == "2026-01-01T00:00:00Z"
-    assert world.said.count("an order is refused") == 1
+    assert world.said.count("the agent refuses an order") == 1
     assert len(world.bodies) == 1
 
 
 def test_another_agent_is_asked_again(world: World) -> None:
     """Perhaps it is a newer one."""
-    world.says = ProaError(Code.CONFIG_VALUE, "order.action is not known here")
+    world.says = ProaError(Code.CONFIG_VALUE, "order.action is not a known key")
     world.order(1)
     world.run(60)
     world.silence()
@@ -66,7 +66,7 @@ def test_another_agent_is_asked_again(world: World) -> None:
     world.tell(GOOD)
     world.run(60)
     assert len(world.puts) == 2
-    assert world.said.count("an order is refused") == 1
+    assert world.said.count("the agent refuses an order") == 1
     world.silence()
     world.run(1)
     world.says = None

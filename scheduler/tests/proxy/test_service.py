@@ -172,7 +172,7 @@ def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
         proxy.step()
     reflector.problem = "the connection was refused"
     wait = service._proxy_step()
-    assert said == ["the status could not be written", "the API server is lost"]
+    assert said == ["could not write the status", "the API server is lost"]
     assert wait is not None
     assert wait <= 2.0
     due = proxy._write_due

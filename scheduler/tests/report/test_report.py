@@ -102,7 +102,7 @@ def test_a_node_that_only_a_person_can_move_has_no_turn() -> None:
     assert [(turn.node, turn.position) for turn in turns] == [("node-0000", 1), ("node-0001", 0), ("node-0002", 0)]
     assert [turn.verdict.reason for turn in turns[1:]] == [Reason.Held, Reason.Excluded]
     said = rendering.plan_text(preview(world.snapshot(), "workers", world.now))
-    assert "no end in sight: only a person can move what is left" in said
+    assert "no end in sight: only a person can help the remaining nodes" in said
 
 
 def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> None:
@@ -111,7 +111,7 @@ def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> Non
     assert found.ends is None
     assert [turn.position for turn in found.turns] == list(range(1, 31))
     assert found.turns[-1].starts is None
-    assert "no further ahead was looked than" in rendering.plan_text(found)
+    assert "the preview ends after" in rendering.plan_text(found)
 
 
 def test_rollouts_that_do_not_act_have_plans_too() -> None:
@@ -247,7 +247,7 @@ def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
 @pytest.mark.parametrize("passes", [0, 12, 30, 50, 80])
 def test_a_file_gives_back_what_was_written(passes: int) -> None:
     world = a_cluster(5, passes, behaviour=Behaviour(fate=Chances(returns=30, unfetched=20).fate))
-    stuck = {"node-0001": (Blocker("node-0001", "shop/web-1", "shop/web", reason="never lets one go"),)}
+    stuck = {"node-0001": (Blocker("node-0001", "shop/web-1", "shop/web", reason="never allows an eviction"),)}
     snapshot = dataclasses.replace(world.snapshot(), drains={}, own_node="node-0002", undrainable=stuck)
     assert through_a_file(snapshot, world) == snapshot
 

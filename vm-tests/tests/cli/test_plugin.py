@@ -120,7 +120,7 @@ def test_an_unknown_name_in_the_marker_is_an_error(project: pytest.Pytester) -> 
     )
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*no such bad sign: kernel-picnic*"])
+    result.stdout.fnmatch_lines(["*there is no bad sign kernel-picnic*"])
 
 
 def test_on_a_shared_machine_each_test_answers_for_itself(project: pytest.Pytester) -> None:

@@ -11,10 +11,10 @@ from proa.vm.cluster.images import RECIPES
 from proa.vm.cluster.proof import Release, check_return
 
 SAID = {
-    "mute": "NO_COMMIT_ORDER healthy, but nobody ordered its commit within 324 s; 1 of 1 tries used",
-    "panic": "TRIAL_RETURNED the kernel panicked: sysrq triggered crash; 1 of 1 tries used",
-    "slow": "TRIAL_RETURNED the trial was not committed in time; it never came as far as its agent; 1 of 1 tries used",
-    "crash": "TRIAL_RETURNED the kernel panicked: Attempted to kill init!; 1 of 1 tries used",
+    "mute": "NO_COMMIT_ORDER healthy, but no order to commit came within 324 s; 1 of 1 attempts used",
+    "panic": "TRIAL_RETURNED the kernel panicked: sysrq triggered crash; 1 of 1 attempts used",
+    "slow": "TRIAL_RETURNED the trial was not committed in time; it never reached its agent; 1 of 1 attempts used",
+    "crash": "TRIAL_RETURNED the kernel panicked: Attempted to kill init!; 1 of 1 attempts used",
     "silence": "",
 }
 

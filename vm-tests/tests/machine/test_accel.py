@@ -55,7 +55,7 @@ def test_a_kvm_that_fails_is_not_taken_and_its_last_word_is_kept(programs: Path)
 
 def test_a_kvm_that_says_nothing_and_ends_well_ran_no_guest(programs: Path) -> None:
     fake_qemu(programs, "exit 0", WORKS)
-    assert accel.find(Path(os.devnull)).probes[0].why == "QEMU ended with status 0"
+    assert accel.find(Path(os.devnull)).probes[0].why == "QEMU exited with status 0"
 
 
 def test_a_kvm_that_hangs_is_given_up(programs: Path) -> None:

@@ -32,7 +32,7 @@ STARTING = {"what": "system", "why": "is still starting", "output": "", "waiting
 
 def returned(cause: Cause | None, what: str, *failures: Mapping[str, Any]) -> dict[str, Any]:
     """``returned`` of ``proa.status/v1``, as far as it is looked at."""
-    words = {"cause": cause.value if cause else "", "reason": f"{what}; 1 of 1 tries used"}
+    words = {"cause": cause.value if cause else "", "reason": f"{what}; 1 of 1 attempts used"}
     return {**words, "failures": list(failures), "version": "2.0.0"}
 
 
@@ -61,14 +61,14 @@ AS_ORDERED = {
     Break.UNHEALTHY: [UNHEALTHY],
     Break.EMERGENCY: [end(Cause.EMERGENCY, "the trial ended in an emergency shell", mark="emergency")],
     Break.NO_AGENT: [
-        end(Cause.DEADLINE, "the trial was not committed in time; it never came as far as its agent", mark="no-agent")
+        end(Cause.DEADLINE, "the trial was not committed in time; it never reached its agent", mark="no-agent")
     ],
     Break.CORRUPT: [end(Cause.CORRUPT, "a block of the root does not match: dm-verity device corrupted")],
     Break.CORRUPT_UKI: [end(Cause.REFUSED, "the boot loader could not start the trial's kernel image")],
 }
 """What the node says of each break."""
 BY_ITSELF = {
-    "a slow machine": end(Cause.DEADLINE, "the trial was not committed in time; it never came as far as its agent"),
+    "a slow machine": end(Cause.DEADLINE, "the trial was not committed in time; it never reached its agent"),
     "a slow system": end(Cause.DEADLINE, "not healthy within 135 s: system: is still starting", STARTING),
     "another check": end(
         Cause.UNHEALTHY,
@@ -90,7 +90,7 @@ BY_ITSELF = {
     "a reset before the break": end(Cause.WATCHDOG, "the hardware watchdog reset the machine", event="WATCHDOG"),
     "a power cut": end(Cause.CUT_OFF, "the trial was cut off before it was committed", mark="hang"),
     "a shell of its own": end(Cause.EMERGENCY, "the trial ended in an emergency shell"),
-    "an early death": end(Cause.SILENT, "its initrd left no word, and the trial never came as far as its agent"),
+    "an early death": end(Cause.SILENT, "its initrd left no record, and the trial never reached its agent"),
     "an order": end(Cause.ORDERED, "taken back by order"),
     "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: ended with status 1", BROKEN)),
 }
@@ -207,13 +207,13 @@ def test_a_broken_release_that_is_committed_is_told_at_once() -> None:
 
 def test_a_return_that_the_node_knows_nothing_of() -> None:
     guest = Guest(End({}))
-    with pytest.raises(ProaError, match="knows of no trial that came back"):
+    with pytest.raises(ProaError, match="knows of no trial that returned"):
         break_trial(node_in(guest), lambda node, slot: None, DEADLINE)
 
 
 def test_a_trial_that_comes_back_instead_of_being_committed_says_why() -> None:
     guest = Guest(BY_ITSELF["a slow machine"], boots=2)
-    with pytest.raises(ProaError, match="slot a runs, the trial came back: deadline: the trial was not committed"):
+    with pytest.raises(ProaError, match="slot a runs, the trial returned: deadline: the trial was not committed"):
         node_in(guest).wait_for_slot(Slot.B, after="boot-1")
 
 

@@ -114,7 +114,7 @@ class Return:
         assert status["last"]["code"] == "TRIAL_RETURNED"
         told = self.told
         assert (told["slot"], told["version"], told["tries"], told["used"]) == ("b", "2.0.0", tries, tries)
-        assert f"{tries} of {tries} tries used" in told["reason"]
+        assert f"{tries} of {tries} attempts used" in told["reason"]
 
 
 @pytest.fixture(scope="module")

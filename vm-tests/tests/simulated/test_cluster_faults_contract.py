@@ -44,7 +44,7 @@ def test_f62_a_budget_that_never_passes_keeps_a_node_from_being_cordoned(ward: W
     with ward.scenarios("never") as one, ward.witness() as witness:
         load = one.load(budget={"maxUnavailable": 0})
         one.start()
-        until(lambda: "never lets one go" in one.blockers, "the blocker to be told")
+        until(lambda: "never allows an eviction" in one.blockers, "the blocker to be told")
         assert one.wait("Waiting")["blockers"][0]["budget"] == f"load/{load.name}"
         until(lambda: any(load.name in note for note in events(ward.cluster, "DrainBlocked")), "the event")
         assert f'proa_drain_blocked_seconds{{kind="budget",node="{one.name}"}}' in ward.scheduler.ask()

@@ -211,7 +211,7 @@ def test_what_was_halted_is_resumed_by_an_attempt_only(person: Person) -> None:
     halt(person.cluster)
     assert person.refused("resume", "workers") == ("HALTED", Exit.STATE)
     assert "halted: failed on 2 nodes" in person("status").text
-    assert "It was halted" in person("start", "workers", V2, "--offline").stderr.decode()
+    assert "It halted" in person("start", "workers", V2, "--offline").stderr.decode()
     person("resume", "workers", "--attempt")
     assert spec(person.cluster)["attempt"] == 1
 

@@ -299,7 +299,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "windows that bear none": (
         {"budgets": [BUDGET | {"maxUnavailable": 0}, BUDGET | {"maxUnavailable": "0%"}]},
         "spec",
-        "no window lets a node be away",
+        "no window allows an unavailable node",
     ),
     "weeks for a node": ({"expectedDuration": "169h"}, "spec.expectedDuration", "at most a week: 168h"),
     "too many windows": ({"budgets": [BUDGET] * 17}, "spec.budgets", "must have at most 16 items"),
@@ -324,13 +324,13 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "for ever": ({"retry": {"limit": 21}}, "spec.retry.limit", "less than or equal to 20"),
     "soak without canaries": ({"canary": {"soak": "1h"}}, "spec.canary", "there are no canaries that could soak"),
     "too many canaries": ({"canary": {"nodes": 65}}, "spec.canary.nodes", "less than or equal to 64"),
-    "no time to stage": ({"staging": {"timeout": "0s"}}, "spec.staging", "no node fetches a release within no time"),
-    "no time to drain": ({"drain": {"timeout": "0s"}}, "spec.drain", "no pod moves within no time"),
+    "no time to stage": ({"staging": {"timeout": "0s"}}, "spec.staging", "a node cannot fetch a release in no time"),
+    "no time to drain": ({"drain": {"timeout": "0s"}}, "spec.drain", "a pod cannot move in no time"),
     "ready too late": ({"health": {"readySeconds": 1200}}, "spec.health", "cannot be Ready for readySeconds within"),
     "never back": (
         {"failure": {"max": "100%", "action": "Rollback"}},
         "spec.failure",
-        "nothing goes back while all nodes may fail",
+        "nothing rolls back while all nodes may fail",
     ),
     "a daemon set twice": (
         {"health": {"daemonSets": [PROXY_SET, PROXY_SET]}},
@@ -340,17 +340,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a namespace": (
         {"health": {"daemonSets": [PROXY_SET | {"namespace": "Kube"}]}},
         "spec.health.daemonSets[0].namespace",
-        "namespace must be the name of one",
+        "namespace must be a name",
     ),
     "a daemon set's name": (
         {"health": {"daemonSets": [PROXY_SET | {"name": "a_b"}]}},
         "spec.health.daemonSets[0].name",
-        "name must be one of an object",
+        "name must be a name",
     ),
     "none but the control plane, and not that": (
         {"nodeSelector": {"matchLabels": {CONTROL_PLANE: ""}}, "order": {"controlPlane": "Exclude"}},
         "spec",
-        "asks for nodes of the control plane",
+        "selects control-plane nodes",
     ),
     "the same as an expression": (
         {
@@ -358,7 +358,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
             "order": {"controlPlane": "Exclude"},
         },
         "spec",
-        "asks for nodes of the control plane",
+        "selects control-plane nodes",
     ),
     "In what": (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]}},
@@ -383,12 +383,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a value": (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "In", "values": ["b c"]}]}},
         "spec.nodeSelector.matchExpressions[0].values[0]",
-        "a label's value has letters",
+        "a label's value has only letters",
     ),
     "a label's value": (
         {"nodeSelector": {"matchLabels": {"a": "-"}}},
         "spec.nodeSelector.matchLabels",
-        "a label's value has letters",
+        "a label's value has only letters",
     ),
     "an operator": (
         {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Equals"}]}},

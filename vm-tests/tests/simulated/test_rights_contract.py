@@ -282,7 +282,7 @@ def test_a_stale_leader_is_refused(scheduler: KubeApi, what: str) -> None:
     answer = STALE[what].by(scheduler)
     assert answer.status == 403, answer.message
     assert "ValidatingAdmissionPolicy 'proa-fence'" in answer.message
-    assert "another leader has the lease since" in answer.message
+    assert "another leader holds the lease" in answer.message
     assert outcome_of(error_of(answer)) is Outcome.FENCED
 
 
@@ -306,7 +306,7 @@ FOREIGN = {
 def test_a_leader_changes_nothing_else_of_a_node(scheduler: KubeApi, what: str) -> None:
     answer = Ask("PATCH", NODE, FOREIGN[what], MERGE).by(scheduler)
     assert answer.status == 403, answer.message
-    assert "its cordon and its own annotations alone" in answer.message
+    assert "only the cordon and its own annotations" in answer.message
 
 
 def cordon(fence: int, *, on: bool) -> Ask:

@@ -262,7 +262,7 @@ def test_a_cordon_that_others_own_as_well_stays(installed: ControlPlane, api: Ap
     query = {"fieldManager": "operator"}
     assert installed.api.call("PATCH", path, body, query=query, content=APPLY).status == 200
     (told,) = (change for change in remove(api) if change.kind == "Node")
-    assert told.did == f"rid of cordon, {MARK}, {FENCE}; stays cordoned: operator did so, too"
+    assert told.did == f"rid of cordon, {MARK}, {FENCE}; stays cordoned, because of operator"
     assert installed.api.get(path)["spec"]["unschedulable"] is True
 
 

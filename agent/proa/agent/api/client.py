@@ -29,7 +29,7 @@ class Client:
     """
 
     def __init__(self, path: Path) -> None:
-        self._http = UnixHttp(path, _LIMIT, forbidden="the daemon answers root alone")
+        self._http = UnixHttp(path, _LIMIT, forbidden="the daemon answers only root")
 
     @property
     def is_running(self) -> bool:
@@ -73,7 +73,7 @@ class Client:
                 if event["ok"]:
                     return self._read(kind, event["result"])
                 raise read_error(event["error"])
-        raise self._http.lost("it ended before the job did")
+        raise self._http.lost("the daemon ended before the job did")
 
     def events(self, since: int) -> Iterator[dict[str, Any]]:
         """The stream of events from number ``since`` on.

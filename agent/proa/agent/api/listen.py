@@ -35,7 +35,7 @@ def listen(path: Path, mode: int = 0o600, group: int | None = None) -> socket.so
     with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if is_heard(path):
-            raise ProaError(Code.BUSY, "a daemon runs already", at=path)
+            raise ProaError(Code.BUSY, "a daemon is already running", at=path)
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o777 & ~mode)

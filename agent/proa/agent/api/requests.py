@@ -20,9 +20,9 @@ class InstallRequest(Access):
     """The body of ``POST /v1/install``."""
 
     reference: str = field("HOST[:PORT]/NAME[:TAG][@sha256:...] or oci:PATH[:TAG] with an absolute path.")
-    activate: bool = field("Whether the slot is armed when it is complete.", default=False)
-    reboot: bool = field("Whether the node reboots then.", default=False)
-    tries: Tries = field("Boots that the trial gets.", default=TRIES_MAX)
+    activate: bool = field("Whether to arm the slot when it is complete.", default=False)
+    reboot: bool = field("Whether to reboot the node then.", default=False)
+    tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
 
     def order(self, defaults: Access) -> InstallOrder:
         """What it asks for, ``registry.toml`` standing in for what it does not say."""
@@ -35,15 +35,15 @@ class InstallRequest(Access):
 class ActivateRequest(Part):
     """The body of ``POST /v1/activate``."""
 
-    tries: Tries = field("Boots that the trial gets.", default=TRIES_MAX)
-    reboot: bool = field("Whether the node reboots then.", default=False)
+    tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
+    reboot: bool = field("Whether to reboot the node then.", default=False)
 
 
 @dataclass(frozen=True)
 class RollbackRequest(Part):
     """The body of ``POST /v1/rollback``."""
 
-    reboot: bool = field("Whether the node reboots then.", default=False)
+    reboot: bool = field("Whether to reboot the node then.", default=False)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ScrubRequest(Part):
 class CancelRequest(Part):
     """The body of ``POST /v1/cancel``."""
 
-    job: Count = field("The job that is meant; 0 for whatever is under way.", default=0)
+    job: Count = field("The number of the job; 0 for any job under way.", default=0)
 
 
 @dataclass(frozen=True)

@@ -40,27 +40,27 @@ class Event(Part):
 
     seq: int = field("Its number.")
     event: Literal["StepStarted", "StepFinished", "StepFailed", "Progress", "Note", "Finished", "Alive"] = field(
-        "What it is; further keys say more."
+        "The kind of event; further keys say more."
     )
     more: Mapping[str, Any] = field("The further keys.", default={}, others=True)
 
 
 OPERATIONS: Final = (
-    Operation("status", "GET", "/v1/status", "What the node and its slots are.", Status),
+    Operation("status", "GET", "/v1/status", "The state of the node and its slots.", Status),
     Operation(
         "events",
         "GET",
         "/v1/events",
-        "Events as they come, one JSON document a line, until the client leaves.",
+        "Events as they happen, one JSON document a line, until the client disconnects.",
         Event,
         stream=True,
-        query=(("since", "The number of the first event; the next one if it is left out."),),
+        query=(("since", "The number of the first event.  Without it, the stream starts with the next one."),),
     ),
     Operation(
         "install",
         "POST",
         "/v1/install",
-        "Verify a release and write it to the standby slot; the events tell how it goes.",
+        "Verify a release and write it to the standby slot; follow the events for its progress.",
         StartedJob,
         InstallRequest,
         needed=True,
@@ -73,21 +73,21 @@ OPERATIONS: Final = (
         "cancel",
         "POST",
         "/v1/cancel",
-        "Ask a job to stop; where none is under way, a command that installs by itself.",
+        "Ask a job to stop; if none is under way, a command that installs without the daemon.",
         StartedJob,
         CancelRequest,
     ),
     Operation("activate", "POST", "/v1/activate", "Arm the staged slot.", Change, ActivateRequest),
-    Operation("deactivate", "POST", "/v1/deactivate", "Take the arming back.", Change, EmptyRequest),
+    Operation("deactivate", "POST", "/v1/deactivate", "Disarm the slot.", Change, EmptyRequest),
     Operation("commit", "POST", "/v1/commit", "Make the running trial the good slot.", Change, EmptyRequest),
-    Operation("rollback", "POST", "/v1/rollback", "Go back to the other slot.", Change, RollbackRequest),
+    Operation("rollback", "POST", "/v1/rollback", "Roll back to the other slot.", Change, RollbackRequest),
 )
 """All that is served; :class:`_Routes` has a method for each."""
 
 
 def description() -> Mapping[str, Any]:
     """The API as OpenAPI describes it."""
-    who = "HTTP and JSON over the Unix socket /run/proa/agent.sock, for root alone (by the peer's credentials)."
+    who = "HTTP and JSON over the Unix socket /run/proa/agent.sock, for root only (by the peer's credentials)."
     return openapi.describe("The agent of a Proa node", who, "/run/proa/agent.sock", OPERATIONS)
 
 

@@ -73,9 +73,9 @@ class Gate:
         if caller.user in self.users or caller.group == self.group:
             return
         if self.group is None:
-            raise ProaError(Code.NOT_ALLOWED, "only root may ask")
-        hint = "The process must run with that group as its primary one."
-        raise ProaError(Code.NOT_ALLOWED, f"only root and group {self.group} may ask", hint=hint)
+            raise ProaError(Code.NOT_ALLOWED, "only root may use this API")
+        hint = "Run the process with that group as its primary group."
+        raise ProaError(Code.NOT_ALLOWED, f"only root and group {self.group} may use this API", hint=hint)
 
 
 ROOT_ONLY: Final = Gate()
@@ -197,14 +197,14 @@ class Handler(BaseHTTPRequestHandler):
         body = self._body() if method != "GET" else {key: value[-1] for key, value in parse_qs(url.query).items()}
         route = server.routes.get((method, url.path))
         if route is None:
-            raise ProaError(Code.NOT_FOUND, f"{method} {url.path[:80]} is not served", hint="See /v1/openapi.json.")
+            raise ProaError(Code.NOT_FOUND, f"there is no {method} {url.path[:80]}", hint="See /v1/openapi.json.")
         return route(body)
 
     def _body(self) -> Body:
         length = self.headers.get("Content-Length", "0")
         if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > MAX_BODY or "Transfer-Encoding" in self.headers:
             self.close_connection = True
-            raise ProaError(Code.USAGE, f"a body must say its length, at most {MAX_BODY} bytes")
+            raise ProaError(Code.USAGE, f"a body must have a length of at most {MAX_BODY} bytes")
         data = self.rfile.read(int(length))
         return load_json(data, Code.USAGE) if data else {}
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind", bound=Report)
 _WHERE: Final = {
-    "root": "A folder that stands before every path of the agent; / on a node.",
-    "disk": "A device or image file to work on, instead of the disk this machine runs from.",
+    "root": "A folder to put before every path of the agent.  [default: /]",
+    "disk": "A device or image file to work on, instead of the disk that this machine runs from.",
 }
 
 
@@ -52,9 +52,13 @@ def _where(name: str) -> Callable[[Any], Any]:
 
 where_options = options(_where("root"), _where("disk"))
 tries_option = click.option(
-    "--tries", type=click.IntRange(1, TRIES_MAX), default=TRIES_MAX, show_default=True, help="Boots the trial gets."
+    "--tries",
+    type=click.IntRange(1, TRIES_MAX),
+    default=TRIES_MAX,
+    show_default=True,
+    help=("Boot attempts for the trial."),
 )
-reboot_option = click.option("--reboot", is_flag=True, help="Reboot in order when it is done.")
+reboot_option = click.option("--reboot", is_flag=True, help="Reboot cleanly when it is done.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,15 +90,15 @@ def cli() -> None:
 @progress_option
 @where_options
 def serve(**choices: Any) -> None:
-    """Be the daemon: local API, watch over a trial, commit."""
+    """Run the daemon: serve the local API, watch over a trial, commit it."""
     from proa.agent.daemon.serve import serve_until_stopped
 
     run = _run("plain" if choices["progress"] == "auto" else choices["progress"])
     if run.paths.apart:
-        what = "a daemon serves the node that it runs on, not a disk beside it"
-        raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for what it keeps with --root.")
+        what = "a daemon serves the node that it runs on, not another disk"
+        raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for its files with --root.")
     if run.client:
-        raise ProaError(Code.BUSY, "a daemon runs already", at=run.paths.socket)
+        raise ProaError(Code.BUSY, "a daemon is already running", at=run.paths.socket)
     serve_until_stopped(run.context)
 
 
@@ -102,7 +106,7 @@ def serve(**choices: Any) -> None:
 @json_option
 @where_options
 def show_status(*, as_json: bool) -> None:
-    """Say what is booted, what is in the slots, and how the last work ended."""
+    """Show what is booted, what is in the slots, and how the last job ended."""
     run = _run()
     if run.client:
         found = run.client.get(Status, "/v1/status")
@@ -124,7 +128,7 @@ def show_status(*, as_json: bool) -> None:
 @progress_option
 @where_options
 def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
-    """Verify a release and write it to the standby slot. With --reboot it must also be activated."""
+    """Verify a release and write it to the standby slot; --reboot needs --activate."""
     from proa.agent.api.requests import InstallRequest
 
     run = _run(choices.pop("progress"))
@@ -158,7 +162,7 @@ def activate(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
 @json_option
 @where_options
 def deactivate(*, dry_run: bool, as_json: bool) -> None:
-    """Take the arming back."""
+    """Disarm the slot, so that the next boot does not try it."""
     from proa.agent.api.requests import EmptyRequest
 
     _change(_run(), "deactivate", EmptyRequest(), as_json, dry_run=dry_run)
@@ -181,7 +185,7 @@ def commit(*, dry_run: bool, as_json: bool) -> None:
 @json_option
 @where_options
 def rollback(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
-    """Go back to the other slot, if it is known good."""
+    """Roll back to the other slot, if it is known to be good."""
     from proa.agent.api.requests import RollbackRequest
 
     _change(_run(), "rollback", RollbackRequest(**choices), as_json, dry_run=dry_run)
@@ -203,7 +207,7 @@ def cancel(*, dry_run: bool, as_json: bool) -> None:
         if not dry_run:
             signal.pidfd_send_signal(process.handle, signal.SIGTERM)
         stopped = StartedJob(process.number)
-    tell(stopped, as_json, lambda _: "asked to stop")
+    tell(stopped, as_json, lambda _: "asked the install to stop")
 
 
 @cli.command("scrub", epilog="Example: proa-agent scrub b")

@@ -23,7 +23,7 @@ def _status_lines(told: Status) -> Iterator[str]:
         if holds.root_hash:
             yield f"          root {holds.root_hash}"
     if told.trial:
-        yield f"  tries left: {told.left}"
+        yield f"  attempts left:  {told.left}"
     if told.problem:
         yield f"  problem: {told.problem.message}"
     yield from (f"  warning: {warning}" for warning in told.warnings)
@@ -39,7 +39,7 @@ def _status_lines(told: Status) -> Iterator[str]:
         yield from (f"    {failure.what}: {failure.why}" for failure in back.failures)
         yield from (f"    kernel: {line}" for line in back.kernel[-5:])
     if hidden := told.etc.hidden:
-        yield f"  /etc: {len(hidden)} files stand over the release's: {', '.join(hidden[:10])}"
+        yield f"  /etc: {len(hidden)} files hide the release's:  {', '.join(hidden[:10])}"
 
 
 def describe_plan(plan: PlannedInstall) -> str:
@@ -55,7 +55,7 @@ def describe_install(done: Installed) -> str:
     """``proa.install/v1``."""
     release = f"{done.release.name} {done.release.version}"
     if done.unchanged:
-        what = "the arming of the other slot was taken back" if done.taken_back else "nothing to do"
+        what = "the other slot was disarmed" if done.taken_back else "nothing to do"
         return f"{release} is what the good slot holds: {what}"
     armed, size = ", armed" if done.activated else "", done.bytes.write
     told = f"{human_bytes(size)} written in {done.seconds:.1f} s" if size else "it was there already"
@@ -71,4 +71,4 @@ def describe_change(change: Change) -> str:
 
 def describe_scrub(found: Scrubbed) -> str:
     """``proa.scrub/v1``."""
-    return f"slot {found.slot.value}: {found.blocks} blocks as they must be"
+    return f"slot {found.slot.value}: {found.blocks} blocks are intact"

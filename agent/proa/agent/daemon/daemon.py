@@ -212,7 +212,7 @@ class Daemon:
             from proa.agent.orders.plan import commit_is_ordered
 
             if not commit_is_ordered(look(self.context)):
-                return _Verdict(f"healthy, but nobody ordered its commit {limit}", Cause.NO_ORDER)
+                return _Verdict(f"healthy, but no order to commit came {limit}", Cause.NO_ORDER)
         return _Verdict()
 
     def _commit(self) -> None:

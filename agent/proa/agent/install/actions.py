@@ -29,7 +29,7 @@ class TakeBack:
     slot: Slot
 
     def __str__(self) -> str:
-        return f"take the arming of slot {self.slot.value} back"
+        return f"disarm slot {self.slot.value}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Keep:
     size: int
 
     def __str__(self) -> str:
-        return f"keep slot {self.slot.value}, which holds this release whole: {human_bytes(self.size)}"
+        return f"keep slot {self.slot.value}, which already holds this release: {human_bytes(self.size)}"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Arm:
     tries: int
 
     def __str__(self) -> str:
-        return f"arm slot {self.slot.value} for {self.tries} tries"
+        return f"arm slot {self.slot.value} for {self.tries} attempts"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def fetch_maps(source: Source, release: Release) -> dict[str, FrameMap]:
     """
     blob, sizes = release.blobs["map"], expected(release)
     if blob.size != map_size(sizes):
-        what = f"the map has {blob.size} bytes where {map_size(sizes)} are expected"
+        what = f"the map has {blob.size} bytes instead of {map_size(sizes)}"
         raise ProaError(Code.FRAMES, what, at="blobs.map")
     return decode_maps(source.small_blob(blob.digest, blob.size), expected=sizes)
 
@@ -36,7 +36,10 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
     blob, root = release.blobs["tree"], release.root
     geometry = Geometry.of(root.size)
     if geometry.tree_size != root.tree_size:
-        what = f"the document says {root.tree_size} bytes of tree, an image of {root.size} has {geometry.tree_size}"
+        what = (
+            f"the document says that the tree has {root.tree_size} bytes, but an image of {root.size} "
+            f"needs {geometry.tree_size}"
+        )
         raise ProaError(Code.VERITY, what, at="root.tree_size")
     plain = decompress_stream(watched(source.blob(blob.digest, blob.size), cancel), root.tree_size)
     return check_tree(plain, geometry, root.root_hash, bytes.fromhex(root.salt))

@@ -24,8 +24,8 @@ class Activation:
     def __post_init__(self) -> None:
         check_tries(self.tries)
         if self.reboot and not self.activate:
-            what = "to reboot without activating would boot what runs now"
-            raise ProaError(Code.USAGE, what, at="reboot", hint="Activate it too.")
+            what = "a reboot without activation would boot the release that runs now"
+            raise ProaError(Code.USAGE, what, at="reboot", hint="Add --activate, or leave out --reboot.")
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def check_room(release: Release, room: Room, slot: Slot) -> None:
     needs = ((slot.root_name, release.slot_size, room.root), (slot.uki_name, release.boot.size, room.boot))
     for name, need, has in needs:
         if need > has:
-            raise ProaError(Code.TOO_LARGE, f"needs {need} bytes, {name} has {has}", at=name)
+            raise ProaError(Code.TOO_LARGE, f"it needs {need} bytes, but {name} has {has}", at=name)
 
 
 def check_same(release: Release, node: NodeFacts, good: Slot) -> None:
@@ -160,7 +160,7 @@ def check_same(release: Release, node: NodeFacts, good: Slot) -> None:
         ProaError: ``SAME_ROOT``.
     """
     if good not in node.same:
-        what = f"slot {good.value}, which is good, has the root {release.root.root_hash} with another kernel image"
+        what = f"the good slot {good.value} has the root {release.root.root_hash} with another kernel image"
         raise ProaError(Code.SAME_ROOT, what)
 
 
@@ -192,32 +192,36 @@ _Check = Callable[[Release, str, Policy, NodeFacts], ProaError | None]
 def _compatible(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
     if policy.compatible in ("", release.compatible):
         return None
-    return ProaError(Code.INCOMPATIBLE, f"the release is for '{release.compatible}', this is '{policy.compatible}'")
+    return ProaError(
+        Code.INCOMPATIBLE, f"the release is for '{release.compatible}', this node is '{policy.compatible}'"
+    )
 
 
 def _architecture(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
     if release.architecture == node.architecture:
         return None
-    return ProaError(Code.ARCHITECTURE, f"the release is for {release.architecture}, this is {node.architecture}")
+    return ProaError(Code.ARCHITECTURE, f"the release is for {release.architecture}, this node is {node.architecture}")
 
 
 def _requires(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
     needs = release.requires
     if needs.layout != node.layout:
-        return ProaError(Code.REQUIRES, f"the release needs disk layout {needs.layout}, this is {node.layout}")
+        return ProaError(Code.REQUIRES, f"the release needs disk layout {needs.layout}, this node has {node.layout}")
     if not re.fullmatch(r"\d+(\.\d+)*", needs.agent, re.ASCII):
-        return ProaError(Code.REQUIRES, f"the release needs agent '{needs.agent}', which is no version such as 1.2.3")
+        return ProaError(
+            Code.REQUIRES, f"the release needs agent '{needs.agent}', which is not a version such as 1.2.3"
+        )
     if _version(needs.agent) > _version(node.agent):
-        return ProaError(Code.REQUIRES, f"the release needs agent {needs.agent}, this is {node.agent}")
+        return ProaError(Code.REQUIRES, f"the release needs agent {needs.agent}, this node has {node.agent}")
     if needs.loader > node.loader:
-        return ProaError(Code.REQUIRES, f"the release needs loader {needs.loader}, this is {node.loader}")
+        return ProaError(Code.REQUIRES, f"the release needs loader {needs.loader}, this node has {node.loader}")
     return None
 
 
 def _serial(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
     if release.serial >= policy.floor:
         return None
-    return ProaError(Code.SERIAL, f"the release has serial {release.serial}, the recorded floor is {policy.floor}")
+    return ProaError(Code.SERIAL, f"the release has serial {release.serial}, but the recorded floor is {policy.floor}")
 
 
 def _denied(release: Release, manifest: str, policy: Policy, _: NodeFacts) -> ProaError | None:

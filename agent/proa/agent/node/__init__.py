@@ -1,1 +1,1 @@
-"""What the agent knows and keeps of its node."""
+"""What the agent knows and records about its node."""

@@ -65,4 +65,4 @@ def afterwards(context: Context) -> Iterator[None]:
     except ProaError as error:
         if context.cancel.asked:
             raise
-        context.monitor.emit(Note(f"it is done, but what follows is not: {error.message}", "warning"))
+        context.monitor.emit(Note(f"it succeeded, but what follows failed: {error.message}", "warning"))

@@ -24,9 +24,9 @@ class BootReport(Document, schema="proa.boot/v1"):
     """`/run/proa/boot.json`: what the initrd found out about this boot. Health checks may read it."""
 
     slot: Slot = field("The slot whose root it opened.")
-    root_hash: str = field("The release's true name.", pattern="^[0-9a-f]{64}$")
+    root_hash: str = field("The root hash, which identifies the release.", pattern="^[0-9a-f]{64}$")
     trial: bool = field("Whether this boot is a trial.")
-    left: Count = field("Tries that are left after this one.")
+    left: Count = field("Attempts left after this one.")
     disk: str = field("The disk.", default="")
     root: str = field("The partition of the root.", default="")
     first_boot: bool = field("Whether this is the disk's first boot.", default=False)
@@ -61,7 +61,7 @@ def boot_report(paths: Paths) -> BootReport | None:
     try:
         return parse(BootReport, load_json(data, Code.HANDSHAKE))
     except ProaError as error:
-        raise ProaError(Code.HANDSHAKE, f"the initrd's report is not one: {error}", at=paths.boot) from error
+        raise ProaError(Code.HANDSHAKE, f"the initrd's report is malformed: {error}", at=paths.boot) from error
 
 
 def boot_id(paths: Paths) -> str:
@@ -113,17 +113,17 @@ def disagreement(
         leaving: Whether this boot's slot was given up by order since it was booted.
     """
     if report is None:
-        return "the initrd left no report of this boot"
+        return "the initrd left no report about this boot"
     if report.slot is not booted:
         return f"the initrd opened slot {report.slot.value}, but slot {booted.value} runs"
     if report.trial and state.good is not booted:
         limit = trial.tries if trial and trial.slot == booted.value else TRIES_MAX
         if report.left >= limit:
-            return f"{report.left} of {limit} tries are left on a trial that runs: the boot loader cannot count down"
+            return f"{report.left} of {limit} attempts are left on a running trial: the boot loader cannot count down"
     chosen = {state.good, *([state.trial] if report.trial else [])}
     if booted in chosen or leaving or state.alt:
         return ""
-    return f"slot {booted.value} runs, but slot {state.good.value} is good and no trial of {booted.value} is known"
+    return f"slot {booted.value} runs, but slot {state.good.value} is good, and no trial of {booted.value} is known"
 
 
 def _text(path: Path) -> str:

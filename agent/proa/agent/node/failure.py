@@ -14,4 +14,6 @@ class Failure(Part):
     what: str = field("`unit NAME`, `check NAME` or `system`.")
     why: str = field("In a few words.")
     output: str = field("The end of what a check said.", default="")
-    waiting: bool = field("Whether it may mend itself with time: the system is still starting.", default=False)
+    waiting: bool = field(
+        "Whether it may resolve itself with time, because the system is still starting.", default=False
+    )

@@ -37,12 +37,12 @@ class Moment:
 class AcceptedOrder(Part):
     """An order that was taken in, and how far it has come."""
 
-    order: Order = field("What was ordered.")
-    seen: Time = field("When the node saw it first; its time runs from then on.")
+    order: Order = field("The order.")
+    seen: Time = field("When the node first saw it; its time runs from then on.")
     boot_id: str = field("In which boot that was.")
     uptime: Count = field("Seconds since that boot had begun.")
-    result: Result = field("What became of it.", default=Result.RUNNING)
-    code: CodeName = field("The error's code; empty as long as nothing went wrong.", default="")
+    result: Result = field("The result.", default=Result.RUNNING)
+    code: CodeName = field("The error's code; empty unless something went wrong.", default="")
     message: str = field("The error's text.", default="")
     begun: bool = field(
         "Whether something was changed for it: it can only fail then, no longer be refused.", default=False
@@ -92,12 +92,12 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
         if order == last.order:
             return last
         if order.fence < last.order.fence:
-            what = f"the order has fence {order.fence}, one with {last.order.fence} was seen"
+            what = f"the order has fence {order.fence}, but the node has seen {last.order.fence}"
             raise ProaError(Code.STALE_ORDER, what, at="fence")
         if order.id == last.order.id:
-            raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with other content", at="id")
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} was given before, with different content", at="id")
         if order.id < last.order.id:
-            raise ProaError(Code.STALE_ORDER, f"order {order.id} comes after order {last.order.id}", at="id")
+            raise ProaError(Code.STALE_ORDER, f"order {order.id} is older than order {last.order.id}", at="id")
     return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
 
 
@@ -117,5 +117,5 @@ def check(order: Order) -> None:
         what = f"{order.action.value} needs a release, written as HOST/NAME[:TAG]@sha256:..."
         raise ProaError(Code.CONFIG_VALUE, what, at="release")
     if order.action is Action.COMMIT and not (order.trial and order.trial.boot_id and order.trial.root_hash):
-        what = "Commit needs a trial: the boot id and the root hash that were proved good"
+        what = "Commit needs a trial: the boot id and the root hash that were proved healthy"
         raise ProaError(Code.CONFIG_VALUE, what, at="trial")

@@ -37,6 +37,7 @@ def choose_target(state: BootState, booted: Slot | None) -> Slot:
     target = state.good.other
     if booted is target:
         raise ProaError(
-            Code.SLOT_IN_USE, f"slot {target.value} is booted and slot {state.good.value} is good: none may be written"
+            Code.SLOT_IN_USE,
+            f"slot {target.value} is booted and slot {state.good.value} is good, so neither may be written",
         )
     return target

@@ -38,15 +38,15 @@ class SlotRecord(Part):
     version: str = field("Of the release.")
     root_hash: Hex = field("Of the release.")
     salt: Hex = field("Of its verity tree.")
-    root_size: _Size = field("Bytes of the file system; the tree begins right behind it.")
+    root_size: _Size = field("Size of the file system in bytes; the tree starts right after it.")
     name: str = field("The product line.", default="")
     manifest: str = field("The release's manifest digest; empty for what the factory wrote.", default="")
     serial: _Size = field("Of the release.", default=0)
     floor: _Size = field("Of the release.", default=0)
     boot_size: _Size = field("Bytes of the `UKI-x` image; 0 when it is not known.", default=0)
     boot_digest: str = field("Of that image.", default="")
-    complete: bool = field("Whether all of it was written and read back.", default=False)
-    failed: bool = field("Whether its last trial came back.", default=False)
+    complete: bool = field("Whether the whole release was written and read back.", default=False)
+    failed: bool = field("Whether its last trial returned.", default=False)
 
     @classmethod
     def of(cls, release: Release, manifest: str) -> SlotRecord:
@@ -100,14 +100,14 @@ class Returned(Part):
     tries: Count = field("Tries that it had.")
     used: Count = field("Tries that were used.")
     failures: tuple[Failure, ...] = field("What its last look at itself found.", default=())
-    kernel: tuple[str, ...] = field("The last messages of the trial's kernel, where its end left them.", default=())
+    kernel: tuple[str, ...] = field("The last messages of the trial's kernel, if they survived.", default=())
     etc: Kept | None = field("What it changed in /etc; null if nothing.", default=None)
     code: CodeName = field(
         "`TRIAL_RETURNED`, or `NO_COMMIT_ORDER` for a healthy one that nobody ordered to be committed.",
         default=Code.TRIAL_RETURNED.name,
     )
     cause: Label = field(
-        f"Why, as one word: {', '.join(f'`{one.value}`' for one in Cause)}; empty in what an older agent wrote.",
+        f"The cause in one word: {', '.join(f'`{one.value}`' for one in Cause)}; empty in a record of an older agent.",
         default="",
     )
 
@@ -116,7 +116,7 @@ class Returned(Part):
 class Result(Part):
     """How the last piece of work ended."""
 
-    verb: str = field("What was done.")
+    verb: str = field("What the step did.")
     ok: bool = field("Whether it ended well.")
     time: Time = field("When it ended (RFC 3339).")
     code: str = field("The error's code; empty if it ended well.", default="")
@@ -132,7 +132,7 @@ class Record(Document, schema="proa.agent-state/v1"):
     slots: Mapping[Slot, SlotRecord] = field("What is in each slot of which anything is known.", default={})
     trial: TrialRecord | None = field("The trial that is armed or runs.", default=None)
     last: Result | None = field("The last result of a verb.", default=None)
-    returned: Returned | None = field("Why the last trial came back; gone with the next activation.", default=None)
+    returned: Returned | None = field("Why the last trial returned; removed by the next activation.", default=None)
     layout: Count = field(
         "Version of the disk's layout, as the first release on this disk said it; 0 for not known.", default=0
     )
@@ -163,7 +163,7 @@ def load(path: Path) -> tuple[Record, str]:
         if record.order:
             check(record.order.order)
     except ProaError as error:
-        return Record(), f"{path} is damaged and counts as empty: {error}"
+        return Record(), f"{path} is damaged and is ignored: {error}"
     return record, ""
 
 

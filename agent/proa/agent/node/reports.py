@@ -17,10 +17,10 @@ class SlotStatus(Part):
     """A slot."""
 
     state: SlotState = field("What the slot is (docs/reference/agent-states.md).")
-    meaning: str = field("The same in a sentence.")
+    meaning: str = field("The same, in a sentence.")
     version: str = field("Of the release in it; empty if it is not known.", default="")
     root_hash: str = field("Of the release in it.", default="")
-    manifest: str = field("The digest that was signed; empty for what the factory put there.", default="")
+    manifest: str = field("The signed digest; empty for the release that the disk shipped with.", default="")
     serial: Count = field("Of the release in it.", default=0)
     complete: bool = field("Whether all of it is there.", default=False)
 
@@ -29,12 +29,12 @@ class SlotStatus(Part):
 class Progress(Part):
     """The work that is under way."""
 
-    verb: str = field("What is done.")
+    verb: str = field("The verb.")
     job: Count = field("Its number.")
-    slot: str = field("The slot that is written; empty if none is.")
+    slot: str = field("The slot that is being written; empty if none is.")
     step: str = field("The step that is under way.")
     done: Count = field("Bytes of it that are done.")
-    total: Count = field("Bytes of it; 0 if that is not known.")
+    total: Count = field("Bytes of it in all; 0 if that is unknown.")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Problem(Part):
 
 @dataclass(frozen=True)
 class Etc(Part):
-    """What became of the release's /etc."""
+    """The release's /etc."""
 
-    hidden: tuple[str, ...] | None = field("Files of it that the node's own hide; null if that cannot be seen.")
+    hidden: tuple[str, ...] | None = field("Files of it that the node's own files hide; null if that is unknown.")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class GivenOrder(Part):
     """An order of the cluster (docs/explanation/orders.md)."""
 
     id: Positive = field("Its number; it grows.")
-    action: str = field("What it asks for.")
-    release: str = field("The release; empty where none is meant.")
+    action: str = field("The action of the order.")
+    release: str = field("The release; empty if the action needs none.")
     result: str = field("`Running`, `Done`, `Refused` or `Failed`.")
     code: str = field("The error's code; empty if there is none.")
     message: str = field("The error's text.")
@@ -68,51 +68,51 @@ class GivenOrder(Part):
 class Status(Report, schema="proa.status/v1"):
     """`proa-agent status`: one look at the node."""
 
-    state: NodeState = field("What the node is (docs/reference/agent-states.md).")
-    meaning: str = field("The same in a sentence.")
-    booted: Slot | None = field("The running slot; null where nothing runs, as with an image file.")
+    state: NodeState = field("The node's state (docs/reference/agent-states.md).")
+    meaning: str = field("The same, in a sentence.")
+    booted: Slot | None = field("The running slot; null if none runs, as with an image file.")
     good: Slot = field("The committed slot.")
     trial: Slot | None = field("The slot that is armed or on trial.")
-    left: Count = field("Tries that the trial has left.")
-    other_good: bool = field("Whether the slot that is not good is known to be good too.")
+    left: Count = field("Attempts that the trial has left.")
+    other_good: bool = field("Whether the slot that is not good is also known to be good.")
     disk: str = field("The disk.")
     boot_id: str = field("The kernel's identifier of this boot.")
     floor: Count = field("The lowest serial that is accepted.")
     slots: Mapping[Slot, SlotStatus] = field("Both slots.")
     progress: Progress | None = field("The work that is under way; null if there is none.")
-    last: Result | None = field("How the last work ended.")
-    returned: Returned | None = field("The last trial that came back without a commit, and why.")
+    last: Result | None = field("How the last job ended.")
+    returned: Returned | None = field("The last trial that returned without a commit, and why.")
     problem: Problem | None = field("Why nothing can be changed on this node.")
-    warnings: tuple[str, ...] = field("What does not hinder, but should be read.")
-    etc: Etc = field("What became of the release's /etc.")
-    order: GivenOrder | None = field("The order that the cluster gave last; null if it never gave one.")
+    warnings: tuple[str, ...] = field("Warnings that do not stop anything.")
+    etc: Etc = field("The release's /etc.")
+    order: GivenOrder | None = field("The last order of the cluster; null if there was none.")
 
 
 @dataclass(frozen=True)
 class Change(Report, schema="proa.change/v1"):
     """`proa-agent activate`, `deactivate`, `commit` and `rollback`: the node after it, or before a dry run."""
 
-    state: NodeState = field("What the node is now (docs/reference/agent-states.md).")
-    booted: Slot | None = field("The running slot; null where nothing runs, as with an image file.")
+    state: NodeState = field("The node's state now (docs/reference/agent-states.md).")
+    booted: Slot | None = field("The running slot; null if none runs, as with an image file.")
     good: Slot = field("The committed slot.")
     trial: Slot | None = field("The slot that is armed or on trial.")
-    left: Count = field("Tries that the trial has left.")
-    version: str = field("What the slot holds that does not run.")
-    dry_run: bool = field("Whether nothing was done.")
+    left: Count = field("Attempts that the trial has left.")
+    version: str = field("The version in the other slot.")
+    dry_run: bool = field("Whether this was a dry run.")
     actions: tuple[str, ...] = field("What was done, or would be, in order.")
 
 
 @dataclass(frozen=True)
 class Scrubbed(Report, schema="proa.scrub/v1"):
-    """`proa-agent scrub`, when the slot is whole; else the document is `proa.error/v1` with `VERITY`."""
+    """`proa-agent scrub`, if the slot is intact; otherwise the document is `proa.error/v1` with `VERITY`."""
 
     slot: Slot = field("The slot.")
-    ok: bool = field("Whether it is whole.")
+    ok: bool = field("Whether the slot is intact.")
     blocks: Count = field("Blocks that were read.")
     bad: Count = field("Blocks that do not match the tree.")
     first: tuple[int, ...] = field("The first of them.", items={"minimum": 0})
-    tree: str = field("What is wrong with the tree; empty if nothing.")
-    boot: str = field("What is wrong with the image of `UKI-x`; empty if nothing.")
+    tree: str = field("What is wrong with the tree; empty if nothing is.")
+    boot: str = field("What is wrong with the image of `UKI-x`; empty if nothing is.")
 
 
 @dataclass(frozen=True)
@@ -120,19 +120,19 @@ class ReleaseFacts(Part):
     """A release."""
 
     name: str = field("The product line.")
-    version: str = field("What people call it.")
+    version: str = field("The label for people.")
     serial: Count = field("Orders the releases of a product line.")
-    root_hash: Hash = field("Its true name.")
-    manifest: Digest = field("What was signed.")
+    root_hash: Hash = field("The root hash, which identifies the release.")
+    manifest: Digest = field("The signed manifest digest.")
 
 
 @dataclass(frozen=True)
 class Bytes(Part):
-    """How much of what."""
+    """Bytes by origin."""
 
     fetch: Count = field("Fetched from the registry.")
     copy: Count = field("Copied from a slot of this node.")
-    keep: Count = field("Already where it must be.")
+    keep: Count = field("Already in place.")
     write: Count = field("Written to the slot.")
 
 
@@ -142,15 +142,13 @@ class Installed(Report, schema="proa.install/v1"):
 
     release: ReleaseFacts = field("The release.")
     slot: Slot = field("The slot that holds it.")
-    bytes: Bytes = field("How much of what.")
+    bytes: Bytes = field("Bytes by origin.")
     unchanged: bool = field("Whether nothing was written, because the good slot holds it.")
     activated: bool = field("Whether the next boot tries it.")
-    taken_back: bool = field(
-        "Whether the good slot's release was activated, so that the arming of another one was taken back."
-    )
+    taken_back: bool = field("Whether the good slot's release was activated, so that the other slot was disarmed.")
     reboot: bool = field("Whether a reboot was ordered.")
-    seconds: Seconds = field("The whole install.")
-    peak_memory: Count = field("Bytes, of the process that did it.")
+    seconds: Seconds = field("Duration of the whole install.")
+    peak_memory: Count = field("Peak memory of the installing process, in bytes.")
 
 
 @dataclass(frozen=True)
@@ -159,14 +157,14 @@ class PlannedInstall(Report, schema="proa.install-plan/v1"):
 
     release: ReleaseFacts = field("The release.")
     slot: Slot = field("The slot that would hold it.")
-    bytes: Bytes = field("How much of what.")
-    actions: tuple[str, ...] = field("In order; empty if there is nothing to do.")
+    bytes: Bytes = field("Bytes by origin.")
+    actions: tuple[str, ...] = field("The actions, in order; empty if there is nothing to do.")
 
 
 @dataclass(frozen=True)
 class StartedJob(Report, schema="proa.job/v1"):
     """`proa-agent cancel`: what was asked to stop."""
 
-    job: Count = field("Its number; of a process without daemon its process number.")
-    verb: str = field("What it does; empty if that is not known.", default="")
+    job: Count = field("Its number; without a daemon, the process id.")
+    verb: str = field("Its verb; empty if that is unknown.", default="")
     since: Count = field("The number of its first event.", default=0)

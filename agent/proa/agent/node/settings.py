@@ -112,7 +112,7 @@ def _agent_settings(paths: Paths, name: str, result: Table) -> Table:
         document = _load(file)
         unknown = sorted(set(document) - set(_TABLES))
         if unknown:
-            what = f"'{unknown[0]}' is no table; there are: {', '.join(_TABLES)}"
+            what = f"'{unknown[0]}' is not a table; use one of: {', '.join(_TABLES)}"
             raise ProaError(Code.CONFIG_UNKNOWN_KEY, what, at=file)
         result = _over(result, document.get(name, {}), file)
     return result
@@ -139,7 +139,9 @@ def _over(table: Table, values: object, file: Path) -> Table:
     kinds = typing.get_type_hints(type(table))
     for key, value in values.items():
         if key not in kinds:
-            raise ProaError(Code.CONFIG_UNKNOWN_KEY, f"'{key}' is no setting; there are: {', '.join(kinds)}", at=file)
+            raise ProaError(
+                Code.CONFIG_UNKNOWN_KEY, f"'{key}' is not a setting; use one of: {', '.join(kinds)}", at=file
+            )
         change: dict[str, Any] = {key: _convert(kinds[key], value, f"{file}: {key}")}
         table = dataclasses.replace(table, **change)
     return table
@@ -161,4 +163,4 @@ def _convert(kind: object, value: object, at: str) -> object:
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
         return tuple(value)
     shown = f"a {type(value).__name__}" if isinstance(value, dict | list) else repr(str(value)[:80])
-    raise ProaError(Code.CONFIG_VALUE, f"{shown} is not what this setting takes", at=at)
+    raise ProaError(Code.CONFIG_VALUE, f"{shown} is not a valid value for this setting", at=at)

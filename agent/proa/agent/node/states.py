@@ -35,15 +35,15 @@ class SlotState(enum.Enum):
 
 
 _SLOT_MEANING: Mapping[SlotState, str] = {
-    SlotState.GOOD: "Committed; boots when nothing else is said.",
+    SlotState.GOOD: "Committed; boots by default.",
     SlotState.TRIAL: "Booted on trial, not committed yet.",
-    SlotState.LEAVING: "Booted, but no longer the good slot: the next boot leaves it.",
-    SlotState.WRITING: "An install writes it now.",
+    SlotState.LEAVING: "Booted, but no longer the good slot; the next boot leaves it.",
+    SlotState.WRITING: "Being written by an install.",
     SlotState.ARMED: "Complete; the next boot tries it.",
-    SlotState.FAILED: "Its trial came back without a commit.",
-    SlotState.FALLBACK: "Was good before and is intact: a rollback leads to it.",
-    SlotState.STAGED: "Complete and verified; nothing boots it yet.",
-    SlotState.PARTIAL: "An install began and did not end.",
+    SlotState.FAILED: "Its trial returned without a commit.",
+    SlotState.FALLBACK: "Was good before and is intact; a rollback can use it.",
+    SlotState.STAGED: "Complete and verified; not armed yet.",
+    SlotState.PARTIAL: "An install started and did not finish.",
     SlotState.UNKNOWN: "Nothing is recorded about it.",
 }
 
@@ -68,14 +68,14 @@ class NodeState(enum.Enum):
 
 
 _NODE_MEANING: Mapping[NodeState, str] = {
-    NodeState.GOOD: "Runs the good slot; the other one holds nothing to boot.",
-    NodeState.PAIRED: "Runs the good slot; the other one is known good too.",
-    NodeState.STAGED: "Runs the good slot; the other one holds a complete release.",
-    NodeState.ARMED: "Runs the good slot; the next boot tries the other one.",
+    NodeState.GOOD: "Runs the good slot; the other slot holds nothing to boot.",
+    NodeState.PAIRED: "Runs the good slot; the other slot is known to be good too.",
+    NodeState.STAGED: "Runs the good slot; the other slot holds a complete release.",
+    NodeState.ARMED: "Runs the good slot; the next boot tries the other slot.",
     NodeState.RETURNED: "Runs the good slot after a trial that was not committed.",
     NodeState.STAGING: "An install is writing the other slot.",
-    NodeState.TRIAL: "Runs a trial that waits for its commit.",
-    NodeState.LEAVING: "Runs a slot that is no longer good; a reboot leads to the good one.",
+    NodeState.TRIAL: "Runs a trial that waits to be committed.",
+    NodeState.LEAVING: "Runs a slot that is no longer good; a reboot leads to the good slot.",
     NodeState.INCONSISTENT: "Boot loader and boot state disagree about this boot.",
 }
 
@@ -101,8 +101,8 @@ class Trigger(enum.Enum):
     CANCEL = "cancel"
     INSTALLED = "(install ended)"
     INSTALL_FAILED = "(install failed)"
-    BOOT_TRIAL = "(boot, a try is left)"
-    BOOT_GOOD = "(boot, no try is left)"
+    BOOT_TRIAL = "(boot, an attempt is left)"
+    BOOT_GOOD = "(boot, no attempt is left)"
 
     @property
     def is_verb(self) -> bool:

@@ -1,1 +1,1 @@
-"""Orders from the cluster: taken in, planned, carried out, reported."""
+"""Orders from the cluster: accepted, planned, carried out, reported."""

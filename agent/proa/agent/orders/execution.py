@@ -54,7 +54,7 @@ def commit(context: Context, _: AcceptedOrder, __: View) -> None:
 
     def meant(view: View) -> None:
         if not commit_is_ordered(view):
-            raise ProaError(Code.STALE_ORDER, "another order has come, or another trial runs")
+            raise ProaError(Code.STALE_ORDER, "another order has arrived, or another trial runs")
 
     verbs.commit(context, constraints=Constraints(meant))
 
@@ -89,7 +89,7 @@ def begun(accepted: AcceptedOrder, slot: str = "") -> Amendment:
     def note(record: Record) -> Record:
         now = record.order
         if now is None or now.order.id != accepted.order.id:
-            raise ProaError(Code.STALE_ORDER, f"another order has come after order {accepted.order.id}")
+            raise ProaError(Code.STALE_ORDER, f"another order has arrived after order {accepted.order.id}")
         return dataclasses.replace(record, order=dataclasses.replace(now, begun=True, slot=slot))
 
     return note

@@ -146,9 +146,9 @@ def _conditions(view: View, state: NodeState, health: Health | None) -> Iterable
 
 def _healthy(health: Health | None) -> Condition:
     if health is None:
-        return Condition("Healthy", "Unknown", "NotLookedYet", "nobody has looked yet")
+        return Condition("Healthy", "Unknown", "NotLookedYet", "no health check has run yet")
     if health.healthy:
-        return Condition("Healthy", "True", "ChecksPassed", "every unit and every check is as it must be")
+        return Condition("Healthy", "True", "ChecksPassed", "all units and checks are healthy")
     return Condition("Healthy", "False", "ChecksFailed", _cut(health.summary, 1024))
 
 

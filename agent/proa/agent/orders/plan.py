@@ -25,10 +25,10 @@ class OrderStep(enum.Enum):
 
     WAIT = "wait"
     STAGE = "install the release, without arming it"
-    STOP = "ask the install under way to stop, since nobody wants it any more"
-    TIME_OUT = "ask the install under way to stop, since its time is up"
-    ARM = "arm the staged release for one try"
-    DISARM = "take the arming back"
+    STOP = "stop the install under way, because it is no longer wanted"
+    TIME_OUT = "stop the install under way, because its time is up"
+    ARM = "arm the staged release for one attempt"
+    DISARM = "disarm the standby slot"
     REBOOT = "reboot"
     COMMIT = "make the running trial good"
     ROLL_BACK = "make the other slot good"
@@ -157,7 +157,7 @@ def _too_late(accepted: AcceptedOrder, now: Situation) -> Step:
         return OrderStep.TIME_OUT
     if accepted.order.action is Action.BOOT and accepted.begun and now.armed:
         return OrderStep.DISARM
-    return End(Result.FAILED, Code.TIMEOUT, f"not done within {accepted.order.timeout}")
+    return End(Result.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
 
 
 def _came_back(returned: Returned) -> End:
@@ -176,7 +176,7 @@ def _stage(accepted: AcceptedOrder, now: Situation) -> Step:
         return DONE
     if staging and staging.error and staging.error.code not in (Code.BUSY, Code.INTERRUPTED):
         if staging.error.code is Code.TIMEOUT:
-            return End(Result.FAILED, Code.TIMEOUT, f"not done within {accepted.order.timeout}")
+            return End(Result.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
         result = Result.FAILED if staging.begun else Result.REFUSED
         return End(result, staging.error.code, staging.error.message)
     return DONE if accepted.digest in (now.staged, now.kept) else OrderStep.STAGE
@@ -208,11 +208,11 @@ def _commit(accepted: AcceptedOrder, now: Situation) -> Step:
     if waited and now.boot_id != accepted.boot_id and now.returned:
         return _came_back(now.returned)
     if now.state is NodeState.TRIAL:
-        what = f"boot {now.boot_id} tries root {now.root_hash}, the order means another trial"
+        what = f"boot {now.boot_id} tries root {now.root_hash}, but the order is about another trial"
         return End(Result.REFUSED, Code.STALE_ORDER, what)
     if now.problem:
         return End(Result.REFUSED, now.problem.code, now.problem.message)
-    return End(Result.REFUSED, Code.NO_TRIAL, "no trial runs that could be committed")
+    return End(Result.REFUSED, Code.NO_TRIAL, "no trial is running")
 
 
 def _is_meant(accepted: AcceptedOrder, now: Situation) -> bool:

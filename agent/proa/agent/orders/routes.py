@@ -14,12 +14,12 @@ from proa.core.orders.messages import Alive, Node, NodeStatus, Order
 from proa.core.schema.model import document
 
 OPERATIONS: Final = (
-    Operation("node", "GET", NODE, "How the node is.", Node),
+    Operation("node", "GET", NODE, "The node's status.", Node),
     Operation(
         "order",
         "PUT",
         ORDER,
-        "Give an order. The same one again changes nothing; a stale one is refused with STALE_ORDER.",
+        "Give an order. Repeating it changes nothing; a stale order is refused with STALE_ORDER.",
         Node,
         Order,
         needed=True,
@@ -28,7 +28,7 @@ OPERATIONS: Final = (
         "events",
         "GET",
         EVENTS,
-        "How the node is, now and whenever that changes, one JSON document a line, until the client leaves; a sign of"
+        "The node's status, now and on every change, one JSON document a line, until the client disconnects; a sign of"
         " life every 15 s.",
         Node,
         stream=True,

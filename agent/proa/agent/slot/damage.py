@@ -39,7 +39,7 @@ def damage(view: View, slot: Slot, known: SlotRecord) -> str:
 
     try:
         if not holds(view, slot, known.root_hash, known.salt, known.root_size):
-            return "its verity tree is another one"
+            return "its verity tree is a different one"
         with open_for_reading(view.extents(slot)[1]) as region:
             return check_boot(region, known).replace("not known", "")
     except ProaError as error:

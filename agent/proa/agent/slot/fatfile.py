@@ -55,7 +55,7 @@ class Fat:
         fat16, large, fat32 = (struct.unpack_from("<H", boot, 22)[0], *struct.unpack_from("<II", boot, 32))
         sectors, fat = small or large, fat16 or fat32
         if boot[510:512] != b"\x55\xaa" or sector not in (512, 1024, 2048, 4096) or not self._per_cluster:
-            raise _broken("it is no FAT file system")
+            raise _broken("it is not a FAT file system")
         self._cluster_size = sector * self._per_cluster
         self._fat = reserved * sector
         self._root = self._fat + copies * fat * sector
@@ -90,7 +90,7 @@ class Fat:
 
     def _read(self, offset: int, size: int) -> bytes:
         if not 0 <= offset <= offset + size <= self._size:
-            raise _broken("something lies behind its end")
+            raise _broken("there is data after its end")
         found = bytearray()
         while len(found) < size:
             index, skip = divmod(offset + len(found), _BLOCK)
@@ -113,7 +113,7 @@ class Fat:
         for first, count in self._runs(entry.cluster):
             found += self._clusters(first, count)
             if len(found) > _MAX_FOLDER:
-                raise _broken("a folder does not end")
+                raise _broken("a folder has no end")
         return bytes(found)
 
     def _clusters(self, first: int, count: int) -> bytes:
@@ -133,7 +133,7 @@ class Fat:
             yield first, count
             seen += count
             if seen > len(self._next):
-                raise _broken("a chain of clusters does not end")
+                raise _broken("a chain of clusters has no end")
 
     def _table(self, entries: int) -> Sequence[int]:
         """For each cluster the one that follows it."""
@@ -172,4 +172,4 @@ def _entries(listing: bytes) -> Iterator[_Entry]:
 
 
 def _broken(what: str) -> ProaError:
-    return ProaError(Code.DIGEST, f"the boot image is not as it must be: {what}")
+    return ProaError(Code.DIGEST, f"the boot image is malformed: {what}")

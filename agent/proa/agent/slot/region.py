@@ -74,7 +74,7 @@ class Region:
 
     def _within(self, offset: int, size: int) -> None:
         if not 0 <= offset <= offset + size <= self.extent.size:
-            what = f"bytes {offset} to {offset + size} of a partition of {self.extent.size} bytes"
+            what = f"bytes {offset} to {offset + size} are outside a partition of {self.extent.size} bytes"
             raise ProaError(Code.TOO_LARGE, what, at=self.extent.path)
 
 
@@ -123,8 +123,10 @@ def _opened(extent: Extent, opener: Opener, *, writable: bool) -> Iterator[Regio
     file = opener(extent.path, writable)
     try:
         if file.number and extent.number and file.number != extent.number:
-            what = f"it is device {file.number} now, the partition is {extent.number}"
-            raise ProaError(Code.AMBIGUOUS, what, at=extent.path, hint="Look at the kernel log, and start it again.")
+            what = f"it is now device {file.number}, but the partition is {extent.number}"
+            raise ProaError(
+                Code.AMBIGUOUS, what, at=extent.path, hint=("Check the kernel log, and start the install again.")
+            )
         yield Region(file, extent)
     finally:
         file.close()
@@ -144,4 +146,4 @@ def check_target(view: View, target: Slot) -> None:
         for other in sacred:
             same = extent.path == other.path
             if same and extent.offset < other.offset + other.size and other.offset < extent.offset + extent.size:
-                raise ProaError(Code.SLOT_IN_USE, "two slots share bytes", at=extent.path)
+                raise ProaError(Code.SLOT_IN_USE, "two slots overlap", at=extent.path)

@@ -48,7 +48,7 @@ def check_boot(region: Region, known: SlotRecord) -> str:
     digest = hashlib.sha256()
     for start in range(0, known.boot_size, CHUNK):
         digest.update(region.read(start, min(CHUNK, known.boot_size - start)))
-    return "" if f"sha256:{digest.hexdigest()}" == known.boot_digest else "its bytes are not those of the release"
+    return "" if f"sha256:{digest.hexdigest()}" == known.boot_digest else "its bytes differ from the release"
 
 
 def _scrub_root(context: Context, region: Region, known: SlotRecord) -> tuple[int, tuple[int, ...], str]:

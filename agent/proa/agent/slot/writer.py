@@ -99,7 +99,7 @@ class SlotWriter:
         if self._used == 0:
             return
         if self._used % ALIGNMENT:
-            raise ValueError(f"a stream of {self.size + self._used} bytes does not end on a block")
+            raise ValueError(f"a stream of {self.size + self._used} bytes does not end at a block boundary")
         data = memoryview(self._buffer)[: self._used]
         checked = self._checker.submit(self._check, self.size, data)
         self._waiting.append((self._writer.submit(self._write, checked, self.size, data), self._buffer))

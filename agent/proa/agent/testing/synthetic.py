@@ -113,7 +113,7 @@ def make_sample(path: Path, folders: Sequence[Path], size: int) -> None:
             sink.write(file.read_bytes()[: size - sink.tell()])
             if sink.tell() == size:
                 return
-        raise ProaError(Code.FILE_MISSING, f"only {sink.tell()} of {size} bytes are there", at=folders[0])
+        raise ProaError(Code.FILE_MISSING, f"there are only {sink.tell()} of {size} bytes", at=folders[0])
 
 
 def _files(folders: Sequence[Path]) -> Iterator[Path]:

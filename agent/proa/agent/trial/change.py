@@ -58,11 +58,11 @@ def check_arm(view: View, tries: int, policy: Policy) -> SlotRecord:
     if known is None or not known.complete:
         raise ProaError(Code.NOT_STAGED, f"nothing complete is recorded for slot {slot.value}")
     if known.serial < policy.floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, the floor is {policy.floor}")
+        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, but the floor is {policy.floor}")
     if name := policy.denied(known.manifest, known.root_hash, known.version):
         raise ProaError(Code.DENIED, f"slot {slot.value} holds '{name}', which is on the deny list")
     if wrong := damage(view, slot, known):
-        raise Damaged(Code.NOT_STAGED, slot, f"does not hold what was put there: {wrong}")
+        raise Damaged(Code.NOT_STAGED, slot, f"does not hold what was written: {wrong}")
     return known
 
 
@@ -181,7 +181,7 @@ def check_roll_back(context: Context, view: View, floor: int) -> None:
     if known is None or not known.complete:
         raise ProaError(Code.NOT_GOOD, f"nothing complete is recorded for slot {slot.value}, so it cannot be checked")
     if known.serial < floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, the floor is {floor}")
+        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, but the floor is {floor}")
     if not is_whole(context, view, slot):
         raise Damaged(Code.NOT_GOOD, slot, "is damaged")
 
@@ -217,7 +217,7 @@ def check_reboot(view: View) -> None:
         ProaError: ``USAGE``.
     """
     if view.booted is None:
-        raise ProaError(Code.USAGE, "--reboot makes no sense: this machine does not run from that disk")
+        raise ProaError(Code.USAGE, "--reboot has no effect: this machine does not run from that disk")
 
 
 def reboot() -> None:

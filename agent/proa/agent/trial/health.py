@@ -61,7 +61,7 @@ def unit_failures(settings: HealthSettings) -> list[Failure]:
         failed = _failed_units()
         failures = _unit_results([name for name in failed if name not in settings.ignore])
         failures += [
-            Failure(f"unit {name}", f"is {state}, must be active", waiting=state == "activating")
+            Failure(f"unit {name}", f"is {state}, but must be active", waiting=state == "activating")
             for name, state in _unit_states(settings.units)
             if state != "active"
         ]
@@ -71,7 +71,7 @@ def unit_failures(settings: HealthSettings) -> list[Failure]:
     if system in ("initializing", "starting"):
         failures.append(Failure("system", "is still starting", waiting=True))
     elif system == "degraded" and not failed:
-        failures.append(Failure("system", "is degraded, but no unit is named that failed"))
+        failures.append(Failure("system", "is degraded, but no failed unit is named"))
     elif system not in ("running", "degraded"):
         failures.append(Failure("system", f"is in state '{system}'"))
     return failures
@@ -116,5 +116,5 @@ def _check_failure(check: Path, limit: float) -> Failure | None:
         return Failure(f"check {check.name}", error.message, waiting=error.code is Code.TIMEOUT)
     if done.status == 0:
         return None
-    how = f"ended with status {done.status}" if done.status > 0 else f"was killed by signal {-done.status}"
+    how = f"exited with status {done.status}" if done.status > 0 else f"was killed by signal {-done.status}"
     return Failure(f"check {check.name}", how, (done.stdout + done.stderr).decode(errors="replace").strip())

@@ -47,11 +47,11 @@ def _mend(context: Context, view: View, booted: Slot) -> None:
     if view.problem and view.problem.code is Code.NO_STATE:
         state, what = _state_anew(view, booted)
         write_state(view, state)
-        _tell(context, f"neither copy of the boot state was valid: slot {booted.value}, which runs, is {what} now")
+        _tell(context, f"neither copy of the boot state was valid: the running slot {booted.value} is now {what}")
     elif view.problem is None and not view.leaving and _is_fallback(view, booted):
         # ALT stays n: the slot that could not be loaded is nothing to return to.
         write_state(view, dataclasses.replace(bootstate.rollback(view.state), alt=False))
-        _tell(context, f"slot {booted.other.value} could not be loaded: slot {booted.value}, which runs, is good now")
+        _tell(context, f"slot {booted.other.value} could not be loaded: the running slot {booted.value} is now good")
 
 
 def _state_anew(view: View, booted: Slot) -> tuple[BootState, str]:
@@ -124,7 +124,7 @@ def _tell_return(context: Context, view: View, traces: Traces) -> None:
     if known:
         remember_slot(context, slot, dataclasses.replace(known, failed=True))
     code = Code.__members__.get(told.code, Code.TRIAL_RETURNED)
-    error = ProaError(code, f"the trial of {traces.trial.version} came back: {told.reason}")
+    error = ProaError(code, f"the trial of {traces.trial.version} returned: {told.reason}")
     remember(context, trial=None, returned=told, last=result(context, "trial", error, slot=slot.value))
     context.monitor.emit(Note(error.message, "warning"))
 
@@ -134,7 +134,7 @@ def _set_aside(context: Context, slot: Slot) -> SetAside | None:
     try:
         return set_aside(context.paths, slot, slot.other, context.time())
     except ProaError as error:
-        context.monitor.emit(Note(f"what the trial made of /etc stays where it is: {error.message}", "warning"))
+        context.monitor.emit(Note(f"the trial's /etc stays where it is: {error.message}", "warning"))
         return None
 
 
@@ -163,4 +163,4 @@ def give_up(context: Context, why: str) -> None:
     state = bootstate.retire(view.state)
     mark_leaving(context)
     write_state(view, state)
-    context.monitor.emit(Note(f"the trial is taken back: {why}", "warning"))
+    context.monitor.emit(Note(f"ending the trial: {why}", "warning"))

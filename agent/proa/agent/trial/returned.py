@@ -132,17 +132,17 @@ def _silence(traces: Traces) -> Iterator[Diagnosis]:
     if traces.boots or traces.noted:
         yield Diagnosis(Cause.CUT_OFF, _sentence("the trial was cut off before it was committed", traces))
     if traces.state.on_trial:
-        yield Diagnosis(Cause.SILENT, "its initrd left no word, and the trial never came as far as its agent")
-    yield Diagnosis(Cause.UNKNOWN, "the trial was taken back, and nothing could be written down about it")
+        yield Diagnosis(Cause.SILENT, "its initrd left no record, and the trial never reached its agent")
+    yield Diagnosis(Cause.UNKNOWN, "the trial was withdrawn, and nothing could be recorded about it")
 
 
 def _sentence(what: str, traces: Traces) -> str:
     """What ended a trial from outside, with what was known of it by then."""
     what = what.removesuffix("; rebooting")
     if not traces.boots:
-        return f"{what}; it never came as far as its agent"
+        return f"{what}; it never reached its agent"
     failures = "; ".join(f"{failure.what}: {failure.why}" for failure in traces.boots[-1].failures)
-    return f"{what}, its last look found: {failures}" if failures else what
+    return f"{what}; its last check found: {failures}" if failures else what
 
 
 def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
@@ -153,7 +153,7 @@ def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
         version=traces.trial.version,
         root_hash=traces.trial.root_hash,
         time=time,
-        reason=f"{diagnosis.what}; {traces.used} of {traces.trial.tries} tries used",
+        reason=f"{diagnosis.what}; {traces.used} of {traces.trial.tries} attempts used",
         tries=traces.trial.tries,
         used=traces.used,
         failures=boots[-1].failures if boots else (),

@@ -31,9 +31,9 @@ class TryNote(Document, schema="proa.try/v1"):
 
     root_hash: Hex = field("What was tried.")
     seq: Count = field("SEQ of the boot state that armed it.")
-    left: Count = field("Tries that were left after this one began.")
+    left: Count = field("Attempts left after this one began.")
     cause: Label = field("`started`, or how it ended: `deadline`, `emergency` or `initrd`.")
-    what: str = field("What happened, in a sentence; empty as long as it has only started.", default="")
+    what: str = field("What happened, in a sentence; empty if it has only started.", default="")
 
 
 def load_try(paths: Paths) -> TryNote | None:

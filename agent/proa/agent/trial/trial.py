@@ -35,12 +35,12 @@ class TrialBoot(Part):
     """What one boot of the trial saw of itself."""
 
     boot_id: str = field("The kernel's identifier of it.")
-    left: Count = field("Tries that were left after it began.")
+    left: Count = field("Attempts left after this boot began.")
     started: str = field("When its agent began to watch (RFC 3339).")
-    failures: tuple[Failure, ...] = field("What was wrong at the last look.", default=())
+    failures: tuple[Failure, ...] = field("The failures that the last check found.", default=())
     outcome: str = field("How it ended, as far as its agent could tell; empty if it was cut off.", default="")
-    code: CodeName = field("The code of an outcome that is told apart from others.", default="")
-    cause: Label = field("Why it came to that, a `Cause`.", default="")
+    code: CodeName = field("The code of the outcome, if it has one of its own.", default="")
+    cause: Label = field("Why it ended that way, a `Cause`.", default="")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,11 @@ class TrialLog:
     def problem(self) -> str:
         """Why this boot cannot be the next one of this trial: a try that was not taken off. Empty if it can."""
         last = min((boot.left for boot in self._before), default=self._boot.left + 1)
-        return "" if self._boot.left < last else f"{last} tries were left before this boot, {self._boot.left} now"
+        return (
+            ""
+            if self._boot.left < last
+            else (f"{last} attempts were left before this boot, {self._boot.left} are left now")
+        )
 
     def saw(self, health: Health) -> None:
         """Write down what a look found, if it is something new and nobody has ended the trial meanwhile."""
@@ -157,7 +161,7 @@ def watch(
             return health
         if not (health.healthy and waits):
             left = f"{deadline.remaining:.0f} s left"
-            waiting = f"healthy, waits for the order to commit it, {left}"
+            waiting = f"healthy, waiting for the order to commit, {left}"
             context.monitor.emit(Note(waiting if health.healthy else f"not healthy yet, {left}: {health.summary}"))
         waits = health.healthy
         context.cancel.clock(context.clock).sleep(min(settings.interval, max(deadline.remaining, 0.1)))

@@ -52,7 +52,7 @@ def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
     found = [view.warning] if view.warning else []
     if not busy and (holder := owner(context.paths.lock)):
         os.close(holder.handle)
-        found.append(f"process {holder.number} holds the lock: it may be changing this")
+        found.append(f"process {holder.number} holds the lock and may be changing this state")
     return found
 
 

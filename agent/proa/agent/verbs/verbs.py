@@ -60,7 +60,7 @@ def activate(
             change.check_reboot(view)
         return change.check_arm(view, tries, _policy(context, view))
 
-    actions = [f"carry /etc over, arm the other slot for {tries} tries", *(["reboot"] if reboot else [])]
+    actions = [f"copy /etc, arm the other slot for {tries} attempts", *(["reboot"] if reboot else [])]
     step = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, constraints.note), check, reboot)
     return _changed(context, Trigger.ACTIVATE, step, dry_run)
 
@@ -178,7 +178,7 @@ def _settle(context: Context, *, needed: bool) -> None:
     except ProaError as error:
         if needed:
             raise
-        context.monitor.emit(Note(f"the boot cannot be settled: {error.message}", "warning"))
+        context.monitor.emit(Note(f"the boot state cannot be reconciled: {error.message}", "warning"))
 
 
 def _follow(view: View, trigger: Trigger) -> None:

@@ -164,7 +164,7 @@ def check_trust(order: Order) -> None:
     trust, keys = order.loaded.config.trust, order.keys
     trusted = len(trust.keys or (keys.public if keys is not None else ()))
     if not trusted:
-        text = "no trusted key: nodes of this image refuse every release; give --keys, or set trust.keys"
+        text = "no trusted key: nodes with this image will refuse every release; pass --keys, or set trust.keys"
         order.monitor.emit(Note(text, "warning"))
     elif trust.threshold > trusted:
         at = order.loaded.origins.get("trust.threshold", order.loaded.path)
@@ -196,7 +196,7 @@ def plan(order: Order) -> PlannedBuild:
                 words = "kept"
             else:
                 differs = order.cache.missed(step.name, inputs)
-                words = f"made: {differs} differs from the last time" if differs else "made: never made before"
+                words = f"made: {differs} differs from last time" if differs else "made: for the first time"
         steps.append(PlannedStep(step.name, step.title, words))
     return PlannedBuild(str(order.out), epoch, order.keys is not None, tuple(steps))
 
@@ -210,7 +210,9 @@ def source_date_epoch(order: Order) -> int:
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given:
         if not _EPOCH.fullmatch(given):
-            raise ProaError(Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', not a number of seconds before the year 2286")
+            raise ProaError(
+                Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', which is not a number of seconds before the year 2286"
+            )
         return int(given)
     return sources.newest(sources.indexes(sources.archives(order.loaded.config, order.folder)))
 
@@ -304,7 +306,7 @@ def _kept(
 def _run(step: Step, context: Context, inputs: Mapping[str, object], out: Path) -> None:
     step.run(context, out)
     if fingerprint.of(step.inputs(context)) != fingerprint.of(inputs["inputs"]):
-        what = "what goes into this step changed while it ran"
+        what = "an input of this step changed while the step ran"
         raise ProaError(Code.CONFIG, f"{step.title}: {what}", hint="Build again.")
 
 
@@ -316,4 +318,4 @@ def _keep_numbers(order: Order, outputs: Mapping[str, Path]) -> None:
     path = order.folder / accounts.LOCK
     if not path.exists() or path.read_text() != text:
         replace(path, text.encode())
-        order.monitor.emit(Note(f"{path} was written: keep it beside proa.toml, under version control"))
+        order.monitor.emit(Note(f"wrote {path}: keep it next to proa.toml, under version control"))

@@ -27,10 +27,10 @@ class BuiltStep(Part):
     """A step."""
 
     name: str = field("Its name.")
-    key: Hash = field("The hash of all that went into it.")
-    digest: str = field("The hash of all that came out of it; empty if no other step needs it.")
-    cached: bool = field("Whether its result was kept from an earlier build.")
-    seconds: Seconds = field("What it took.")
+    key: Hash = field("The hash of all inputs.")
+    digest: str = field("The hash of all outputs; empty if no other step needs it.")
+    cached: bool = field("Whether the result came from the cache.")
+    seconds: Seconds = field("Duration of the step.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +40,20 @@ class BuildReport(Report, schema="proa.build/v1"):
     name: str = field("The product line.")
     version: str = field("The release's version.")
     serial: Count = field("Orders the releases of a product line.")
-    architecture: str = field("As Debian names it.")
-    created: str = field("The time in everything built (RFC 3339, UTC).")
-    root_hash: Hash = field("The release's true name.", default="")
-    digest: Digest = field("Of the manifest, which is what is signed.", default="")
-    digests: Mapping[str, Digest] = field("Of each blob of the release.", keys=MEDIA_TYPES, default={})
+    architecture: str = field("The architecture as Debian names it.")
+    created: str = field("The time used in everything that is built (RFC 3339, UTC).")
+    root_hash: Hash = field("The root hash, which identifies the release.", default="")
+    digest: Digest = field("Digest of the manifest, which is what is signed.", default="")
+    digests: Mapping[str, Digest] = field("Digest of each blob of the release.", keys=MEDIA_TYPES, default={})
     sizes: Mapping[str, Count] = field(
         "Bytes on the disk: of the root file system, of its verity tree, and of the image of `UKI-x`.",
         keys=_SIZES,
         default={},
     )
-    download: Mapping[str, Count] = field("Bytes of each blob, as it is fetched.", keys=MEDIA_TYPES, default={})
+    download: Mapping[str, Count] = field("Size in bytes of each blob, as it is fetched.", keys=MEDIA_TYPES, default={})
     signed: bool = field("Whether keys were given.")
-    seconds: Seconds = field("The whole build.")
-    cache_hits: Count = field("Steps whose result was kept from an earlier build.")
+    seconds: Seconds = field("Duration of the whole build.")
+    cache_hits: Count = field("Steps whose result came from the cache.")
     steps: tuple[BuiltStep, ...] = field("In order.")
 
 
@@ -62,8 +62,8 @@ class PlannedStep(Part):
     """A step."""
 
     name: str = field("Its name.")
-    title: str = field("The same for people.")
-    plan: str = field("`kept`, or `made` and why, as far as it is known before the steps before it ran.")
+    title: str = field("The same, for people.")
+    plan: str = field("`kept`, or `made` and why, as far as that is known before earlier steps run.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class PlannedBuild(Report, schema="proa.build-plan/v1"):
     """`proa-build image --dry-run`: what a build would do."""
 
     output: str = field("The output folder.")
-    epoch: Count = field("The time in everything built, in seconds since 1970.")
+    epoch: Count = field("The time used in everything that is built, in seconds since 1970.")
     signed: bool = field("Whether keys were given.")
     steps: tuple[PlannedStep, ...] = field("In order.")
 

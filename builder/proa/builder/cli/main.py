@@ -49,7 +49,7 @@ def _some_version(context: click.Context, option: click.Parameter, value: str) -
     """A variable of a pipeline that is empty must not build what the configuration says."""
     given = context.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
     if given and not value:
-        raise ProaError(Code.USAGE, "it is empty", at="--version", hint="Leave it out to use release.version.")
+        raise ProaError(Code.USAGE, "the version is empty", at="--version", hint="Leave it out to use release.version.")
     return value
 
 
@@ -68,7 +68,7 @@ def cli() -> None:
 
 @cli.command(epilog="Example: proa-build init my-node")
 @click.argument("folder", metavar="DIR", type=_PATH)
-@click.option("--profile", default="", metavar="NAME", help=f"Begin with a profile: {', '.join(profiles.NAMES)}.")
+@click.option("--profile", default="", metavar="NAME", help=f"Start from a profile: {', '.join(profiles.NAMES)}.")
 @dry_run_option
 def init(folder: Path, profile: str, dry_run: bool) -> None:
     """Write a commented proa.toml that builds as it is, or the files of a profile."""
@@ -81,7 +81,7 @@ def init(folder: Path, profile: str, dry_run: bool) -> None:
 @version_option
 @json_option
 def check(config: Path, version: str, as_json: bool) -> int:
-    """Tell every error of a configuration at once; build nothing."""
+    """Report all errors of a configuration at once, without building."""
     errors: tuple[ProaError, ...] = ()
     try:
         load(config, version=version)
@@ -112,13 +112,13 @@ def show_summary(config: Path, version: str, as_json: bool) -> None:
 def _common_name(_: click.Context, __: click.Parameter, value: str) -> str:
     """With the name of a key behind it, it is a common name: 64 characters (RFC 5280, appendix A.1)."""
     if not value.strip() or len(value) > _MAX_NAME or not value.isprintable():
-        raise ProaError(Code.USAGE, f"1 to {_MAX_NAME} printable characters are wanted", at="--name")
+        raise ProaError(Code.USAGE, f"use 1 to {_MAX_NAME} printable characters", at="--name")
     return value
 
 
 @cli.group("keys", epilog="Example: proa-build keys init keys")
 def keys_group() -> None:
-    """Make the keys that sign releases and boot chains."""
+    """Create the keys that sign releases and boot chains."""
 
 
 @keys_group.command("init", epilog="Example: proa-build keys init keys --release-keys 2")
@@ -128,12 +128,14 @@ def keys_group() -> None:
     default="Proa",
     show_default=True,
     callback=_common_name,
-    help="Whose keys they are, in the certificates: at most 60 printable characters.",
+    help="The owner's name in the certificates: at most 60 printable characters.",
 )
-@click.option("--release-keys", type=click.IntRange(1, 16), default=1, show_default=True, help="Pairs of release keys.")
+@click.option(
+    "--release-keys", type=click.IntRange(1, 16), default=1, show_default=True, help=("Number of release key pairs.")
+)
 @dry_run_option
 def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None:
-    """Make release keys and the Secure Boot keys PK, KEK and db. Nothing is ever overwritten."""
+    """Create release keys and the Secure Boot keys PK, KEK and db, without ever overwriting a file."""
     planned = keyring.plan(folder, release_keys)
     if not dry_run:
         keyring.create(folder, name=name, count=release_keys)
@@ -145,8 +147,8 @@ def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None
 @config_option
 @click.option("-o", "--output", type=_PATH, default=Path("out"), show_default=True, help="The output folder.")
 @version_option
-@click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it nothing is signed.")
-@click.option("--cache", "cache_folder", type=_PATH, help="The folder of kept results.  [default: ~/.cache/proa]")
+@click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it, nothing is signed.")
+@click.option("--cache", "cache_folder", type=_PATH, help="The folder of cached results.  [default: ~/.cache/proa]")
 @json_option
 @progress_option
 @dry_run_option
@@ -179,7 +181,7 @@ def image(
 @cli.command(epilog="Example: proa-build push out registry.example.net/nodes/my-node:1.2.0 --keys keys")
 @click.argument("folder", metavar="OUT", type=_PATH)
 @click.argument("target", metavar="REF")
-@click.option("--keys", "keys_folder", type=_PATH, help="Sign with these keys too.")
+@click.option("--keys", "keys_folder", type=_PATH, help="Also sign with these keys.")
 @registry_options
 @json_option
 @progress_option
@@ -193,7 +195,7 @@ def push(
     dry_run: bool,
     **reach: Any,
 ) -> None:
-    """Push a built release with its signatures; prints REF@sha256:..."""
+    """Push a built release with its signatures, and print REF@sha256:..."""
     where = parse(target)
     signers = keyring.Keys(keys_folder).signers if keys_folder else ()
     if keys_folder and not signers:
@@ -215,7 +217,7 @@ def push(
 @cli.command(epilog="Example: proa-build verify registry.example.net/nodes/my-node:1.2.0 --key keys/release.pub")
 @click.argument("target", metavar="REF")
 @click.option(
-    "--key", "key_files", type=_PATH, multiple=True, required=True, help="A public key to trust; several may be given."
+    "--key", "key_files", type=_PATH, multiple=True, required=True, help="A public key to trust; may be repeated."
 )
 @click.option(
     "--threshold",
@@ -246,7 +248,7 @@ def verify(
 @registry_options
 @json_option
 def inspect(target: str, as_json: bool, **reach: Any) -> None:
-    """Show a release's document, sizes and packages. Nothing is verified but digests."""
+    """Show a release's document, sizes and packages, verifying only digests."""
     with open_source(parse(target), access(reach)) as source:
         opened = release_artifact.inspect_release(source)
         packages = tuple(Package(**one) for one in sbom.packages(opened.small("sbom")))
@@ -265,7 +267,7 @@ def _layout(folder: Path) -> Reference:
         if (place / "oci-layout").is_file():
             return Reference("", "", layout=place)
     raise ProaError(
-        Code.FILE_MISSING, "there is no release in this folder", at=folder, hint="proa-build image makes one."
+        Code.FILE_MISSING, "the folder does not contain a release", at=folder, hint="Build one with proa-build image."
     )
 
 
@@ -279,7 +281,8 @@ def _report_text(report: BuildReport, output: Path) -> str:
             f"{report.name} {report.version}  {'signed' if report.signed else 'not signed'}",
             f"root hash  {report.root_hash}",
             *(f"{name:<9}  {human_bytes(size)}" for name, size in report.sizes.items()),
-            f"in {report.seconds:.1f} s, {report.cache_hits} of {len(report.steps)} steps kept: {output}",
+            f"in {report.seconds:.1f} s, with {report.cache_hits} of {len(report.steps)} "
+            f"steps from the cache: {output}",
         ]
     )
 

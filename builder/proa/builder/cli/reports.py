@@ -19,7 +19,7 @@ class ConfigError(Part):
     code: str = field("The stable code.", enum=[code.name for code in Code])
     message: str = field("What is wrong.")
     at: str = field("file:line:column.")
-    hint: str = field("What is allowed, or what was probably meant.")
+    hint: str = field("What is allowed, or what you probably meant.")
 
     @classmethod
     def of(cls, error: ProaError) -> ConfigError:
@@ -31,27 +31,27 @@ class ConfigError(Part):
 class Checked(Report, schema="proa.check/v1"):
     """`proa-build check`: every error of a configuration."""
 
-    errors: tuple[ConfigError, ...] = field("Empty if there is none; the exit status is 2 otherwise.")
+    errors: tuple[ConfigError, ...] = field("Empty if there are none; otherwise the exit status is 2.")
 
 
 @dataclass(frozen=True)
 class Effective(Part):
     """A setting as it holds."""
 
-    name: str = field("As `disk.root`, or `file[0].path`.")
+    name: str = field("Such as `disk.root` or `file[0].path`.")
     value: Any = field("Sizes in bytes, times in seconds.")
-    origin: str = field("file:line:column, `default`, `derived`, or the option that gave it.")
+    origin: str = field("The origin: file:line:column, `default`, `derived`, or an option.")
 
 
 @dataclass(frozen=True)
 class DiskLayout(Part):
     """The disk."""
 
-    disk_size: Count = field("Bytes of the disk.")
-    sector_size: int = field("Bytes of a sector.", enum=[512, 4096])
+    disk_size: Count = field("Size of the disk in bytes.")
+    sector_size: int = field("Bytes per sector.", enum=[512, 4096])
     disk_guid: str = field("The disk's GUID.")
     partitions: tuple[Partition, ...] = field("In order.")
-    free: Count = field("Bytes that no partition has.")
+    free: Count = field("Bytes that belong to no partition.")
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class Summary(Report, schema="proa.summary/v1"):
 class Pushed(Report, schema="proa.push/v1"):
     """`proa-build push`."""
 
-    reference: str = field("With the digest: what to give to nodes.")
-    digest: Digest = field("Of the manifest, which is what is signed.")
+    reference: str = field("With the digest: give this to nodes.")
+    digest: Digest = field("Digest of the manifest, which is what is signed.")
     version: str = field("The release's version.")
-    root_hash: Hash = field("The release's true name.")
-    bytes: Count = field("Of all blobs.")
+    root_hash: Hash = field("The root hash, which identifies the release.")
+    bytes: Count = field("Size of all blobs in bytes.")
     pushed: bool = field("False for a dry run.")
 
 
@@ -79,11 +79,11 @@ class Pushed(Report, schema="proa.push/v1"):
 class Verified(Report, schema="proa.verify/v1"):
     """`proa-build verify`, when all holds; else the exit status is 3 and the document is `proa.error/v1`."""
 
-    reference: str = field("As it was given.")
-    digest: Digest = field("Of the manifest, which is what is signed.")
+    reference: str = field("The reference as it was given.")
+    digest: Digest = field("Digest of the manifest, which is what is signed.")
     name: str = field("The product line.")
     version: str = field("The release's version.")
-    root_hash: Hash = field("The release's true name.")
+    root_hash: Hash = field("The root hash, which identifies the release.")
     signers: tuple[Hash, ...] = field("The keys that have signed: SHA-256 of the key's DER form.")
     checked: tuple[str, ...] = field("What was checked, in words.")
     ok: Literal[True] = field("Always.", default=True)
@@ -101,7 +101,7 @@ class Package(Part):
 class InspectedRelease(Release):
     """The release document: what a release is, as it is signed. `proa-build inspect --json` adds the last four keys."""
 
-    proa: str = field("The version of Proa that wrote it.", default="")
-    reference: str = field("Where it was looked for.", default="")
-    digest: str = field("Of the manifest.", default="", pattern="^sha256:[0-9a-f]{64}$")
-    packages: tuple[Package, ...] = field("What is inside, from the bill of materials.", default=())
+    proa: str = field("The version of Proa that wrote the document.", default="")
+    reference: str = field("The reference that was read.", default="")
+    digest: str = field("Digest of the manifest.", default="", pattern="^sha256:[0-9a-f]{64}$")
+    packages: tuple[Package, ...] = field("The contents, from the bill of materials.", default=())

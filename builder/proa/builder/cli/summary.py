@@ -51,7 +51,7 @@ def text(loaded: Loaded) -> str:
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {value:<40}  {origin}".rstrip() for name, value, origin in rows]
     if is_derived(loaded.config):
-        return "\n".join([*lines, "", "the disk's layout depends on what the build makes (disk.uki or disk.root is 0)"])
+        return "\n".join([*lines, "", "the disk layout depends on the build's results (disk.uki or disk.root is 0)"])
     planned = layout(loaded.config, {})
     lines += ["", f"disk of {human_bytes(planned.disk_size)}, {planned.sector_size}-byte sectors"]
     lines += [

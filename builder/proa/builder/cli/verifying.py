@@ -112,7 +112,7 @@ def check_command_line(words: list[str], release: Release) -> None:
     for name, value in wanted.items():
         found = [word.partition("=")[2] for word in words if word.partition("=")[0] == name]
         if found != [value]:
-            what = f"the kernel image has {name}={','.join(found) or 'nothing'}, the release {value}"
+            what = f"the kernel image has {name}={','.join(found) or 'nothing'}, but the release has {value}"
             raise ProaError(Code.VERITY, what, at=UKI_PATH)
 
 

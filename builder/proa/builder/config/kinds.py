@@ -61,7 +61,7 @@ class Text:
     def read(self, value: object) -> str:
         """See :class:`Kind`."""
         if not isinstance(value, str):
-            raise Refused(f"{_show(value)} is not a text")
+            raise Refused(f"{_show(value)} is not a string")
         if not re.fullmatch(self.pattern, value, re.DOTALL):
             raise Refused(f"{_show(value)} is not {self.what}")
         return value
@@ -213,7 +213,7 @@ class Moment:
     @property
     def allowed(self) -> str:
         """See :class:`Kind`."""
-        return 'a time such as "2027-01-31T12:00:00Z", or nothing'
+        return 'a time such as "2027-01-31T12:00:00Z", or empty'
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -270,5 +270,5 @@ def _show(value: object) -> str:
     try:
         text = f'"{value}"' if isinstance(value, str) else repr(value)
     except RecursionError:  # dotted keys nest as deep as they like
-        return "a value that is nested so deeply"
+        return "a value that is nested this deeply"
     return text if len(text) <= 80 else text[:76] + '..."'

@@ -126,7 +126,7 @@ class _Reading:
     def many(self, section: Section, value: object) -> tuple[Any, ...]:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             self.refuse(
-                Code.CONFIG_VALUE, (section.name,), f"'{section.name}' is not written as [[{section.name}]]", key=True
+                Code.CONFIG_VALUE, (section.name,), f"'{section.name}' must be written as [[{section.name}]]", key=True
             )
             return ()
         return tuple(self.table(section, (section.name, number), item) for number, item in enumerate(value))
@@ -134,7 +134,7 @@ class _Reading:
     def one(self, section: Section, value: object) -> Any:
         if not isinstance(value, dict):
             self.refuse(
-                Code.CONFIG_VALUE, (section.name,), f"'{section.name}' is not written as [{section.name}]", key=True
+                Code.CONFIG_VALUE, (section.name,), f"'{section.name}' must be written as [{section.name}]", key=True
             )
             return None
         return self.table(section, (section.name,), value)
@@ -154,7 +154,7 @@ class _Reading:
                 found[setting.key] = self.value(setting, where, values[setting.key])
             elif setting.required:
                 allowed = f"it is {setting.kind.allowed}"
-                self.refuse(Code.CONFIG_MISSING, path, f"'{setting.name}' is not there; {allowed}", key=True)
+                self.refuse(Code.CONFIG_MISSING, path, f"'{setting.name}' is missing; {allowed}", key=True)
             else:
                 self.origins[name] = "default"
         return section.type(**found) if len(self.errors) == before else None
@@ -170,7 +170,7 @@ class _Reading:
                 try:
                     read = kind.of.read(item)
                     if read in items:
-                        raise Refused(f'"{item}" stands in the list twice')
+                        raise Refused(f'"{item}" is in the list twice')
                     items.append(read)
                 except Refused as refused:
                     self.refuse(Code.CONFIG_VALUE, (*path, number), f"'{setting.name}': {refused}")
@@ -191,7 +191,7 @@ class _Reading:
             hint = f"'{key}' belongs into [{elsewhere[0]}]."
         else:
             hint = f"Known here: {', '.join(known)}."
-        self.refuse(Code.CONFIG_UNKNOWN_KEY, path, f"no {what} is called '{name}'", key=True, hint=hint)
+        self.refuse(Code.CONFIG_UNKNOWN_KEY, path, f"there is no {what} called '{name}'", key=True, hint=hint)
 
 
 def _derive(reading: _Reading, release: Release) -> Release:
@@ -202,15 +202,16 @@ def _derive(reading: _Reading, release: Release) -> Release:
         reading.refuse(
             Code.CONFIG_MISSING,
             ("release",),
-            "'release.version' is not there",
+            "'release.version' is missing",
             key=True,
-            hint="Add it, or give --version.",
+            hint="Add it, or pass --version.",
         )
     elif release.serial == UNSET and match is None:
         reading.refuse(
             Code.CONFIG_MISSING,
             ("release", "version"),
-            f"'release.serial' is not there and does not follow from version \"{release.version}\", which is not X.Y.Z",
+            f"'release.serial' is missing, and cannot be derived from version \"{release.version}\", "
+            "which is not X.Y.Z",
         )
     elif release.serial == UNSET and match is not None:
         changes["serial"] = int(match[1]) * 1_000_000 + int(match[2]) * 1000 + int(match[3])

@@ -45,7 +45,7 @@ def write(folder: Path, profile: str = "", *, dry_run: bool = False) -> list[Pat
     for path in found:
         if path.exists():
             what = "a configuration" if path.name == CONFIG else "a file"
-            raise ProaError(Code.FILE_EXISTS, f"there is {what} already", at=path)
+            raise ProaError(Code.FILE_EXISTS, f"{what} exists already", at=path)
     if not dry_run:
         with os_errors(folder):
             for path, data in found.items():

@@ -12,16 +12,16 @@ from proa.builder.config.settings import SECTIONS
 _HEAD: Final = """\
 # Settings
 
-`proa.toml` says what goes into an image and how its disk is laid out. Generated from the table in
-`proa.builder.config.settings`; `proa-build check` tells every error at once, `proa-build summary` every value with its
+`proa.toml` says what goes into an image and how its disk is laid out. This page is generated from the table in
+`proa.builder.config.settings`. `proa-build check` reports all errors at once, `proa-build summary` every value with its
 origin.
 """
 
 _TEMPLATE_HEAD: Final = """\
-# A node image. It builds as it is:
+# A node image, ready to build:
 #   proa-build keys init keys
 #   proa-build image --keys keys -o out
-# Every setting is here; those that are commented out show their default, or an example.
+# This file lists every setting. Those that are commented out show their default, or an example.
 """
 
 _TEMPLATE: Final = {
@@ -69,9 +69,9 @@ def template() -> str:
 
 def _section_page(section: Section) -> str:
     title = f"[[{section.name}]]" if section.many else f"[{section.name}]"
-    many = " May stand any number of times." if section.many else ""
+    many = " May be repeated." if section.many else ""
     rows = "".join(_row(setting) for setting in section.settings)
-    head = "| key | what | allowed | default |\n| --- | --- | --- | --- |\n"
+    head = "| key | meaning | allowed | default |\n| --- | --- | --- | --- |\n"
     return f"\n## `{title}`\n\n{section.doc}{many}\n\n{head}{rows}"
 
 

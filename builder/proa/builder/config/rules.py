@@ -69,7 +69,7 @@ def content_or_source(config: Config, folder: Path) -> Iterator[Problem]:
     for name, items in kinds:
         for number, item in enumerate(items):
             if (item.content is not None) == bool(item.source):
-                yield Problem((name, number), f"a [[{name}]] has either 'content' or 'source'")
+                yield Problem((name, number), f"a [[{name}]] needs either 'content' or 'source'")
             elif item.source:
                 yield from _missing(folder, item.source, (name, number, "source"))
 
@@ -96,12 +96,12 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
     for number, file in enumerate(config.file):
         path: tuple[str | int, ...] = ("file", number, "path")
         if any(_below(file.path, kept) for kept in _KEPT_FOLDERS):
-            hint = "Use a tmpfiles.d(5) line in /usr/lib/tmpfiles.d, which makes it on the node."
-            yield Problem(path, f"{file.path} lies on the node's own file systems, not in the release", hint=hint)
+            hint = "Create it on the node instead, with a tmpfiles.d(5) line in /usr/lib/tmpfiles.d."
+            yield Problem(path, f"{file.path} is on the node's own file systems, not in the release", hint=hint)
         if any(_below(file.path, own) for own in _OWN_PATHS):
-            yield Problem(path, f"{file.path} is written by the builder")
+            yield Problem(path, f"the builder writes {file.path} itself")
         if file.path in seen:
-            yield Problem(path, f"{file.path} is there twice, first in [[file]] number {seen[file.path] + 1}")
+            yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[file.path] + 1}")
         seen[file.path] = number
 
 
@@ -110,7 +110,7 @@ def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]
     for number, file in enumerate(config.file):
         for other, above in enumerate(config.file):
             if file.path != above.path and _below(file.path, above.path) and _is_one_file(above, folder):
-                what = f"{file.path} cannot lie below {above.path}, which [[file]] number {other + 1} makes a file"
+                what = f"{file.path} cannot be below {above.path}, which [[file]] number {other + 1} makes a file"
                 yield Problem(("file", number, "path"), what)
 
 
@@ -122,9 +122,9 @@ def accounts_are_distinct(config: Config, folder: Path) -> Iterator[Problem]:
         if user.name in names:
             yield Problem(("user", number, "name"), f"there are two accounts '{user.name}'")
         if user.uid != UNSET and user.uid in numbers:
-            yield Problem(("user", number, "uid"), f"the number {user.uid} is given twice")
+            yield Problem(("user", number, "uid"), f"two accounts have the number {user.uid}")
         if (user.name == "root") != (user.uid == 0) and user.uid != UNSET:
-            yield Problem(("user", number, "uid"), "only root has the number 0")
+            yield Problem(("user", number, "uid"), "only root may have the number 0")
         names.add(user.name)
         numbers.add(user.uid)
 
@@ -141,29 +141,29 @@ def checks_are_programs(config: Config, folder: Path) -> Iterator[Problem]:
     """A program without a line cannot be run: no trial would ever pass."""
     for number, check in enumerate(config.check):
         if check.content == "":
-            yield Problem(("check", number, "content"), f"the check '{check.name}' is empty, and a program is wanted")
+            yield Problem(("check", number, "content"), f"the check '{check.name}' is empty, but must be a program")
 
 
 def trust_can_be_met(config: Config, folder: Path) -> Iterator[Problem]:
     """More signatures than keys could never be had."""
     keys = len(config.trust.keys)
     if keys and config.trust.threshold > keys:
-        what = f"{config.trust.threshold} keys must sign, but only {keys} are named"
+        what = f"{config.trust.threshold} keys must sign, but only {keys} are listed"
         yield Problem(("trust", "threshold"), what)
 
 
 def orders_can_come(config: Config, folder: Path) -> Iterator[Problem]:
     """A trial that waits for an order which nobody may give would always come back."""
     if config.cluster.commit == "order" and config.cluster.group == UNSET:
-        what = "'cluster.commit' is \"order\", but without 'cluster.group' nobody may give one"
-        yield Problem(("cluster", "commit"), what, hint="Name the group of the scheduler's proxy.")
+        what = "'cluster.commit' is \"order\", but without 'cluster.group' nobody can give an order"
+        yield Problem(("cluster", "commit"), what, hint="Set it to the group of the scheduler's proxy.")
 
 
 def command_line_stays_ours(config: Config, folder: Path) -> Iterator[Problem]:
     """Arguments that would take the root away from verity are not for users."""
     for number, argument in enumerate(config.kernel.arguments):
         if argument.startswith(_OURS):
-            yield Problem(("kernel", "arguments", number), f"'{argument}' is set by the builder")
+            yield Problem(("kernel", "arguments", number), f"the builder sets '{argument}' itself")
 
 
 def units_agree(config: Config, folder: Path) -> Iterator[Problem]:
@@ -191,7 +191,9 @@ def kept_folders_are_words(config: Config, folder: Path) -> Iterator[Problem]:
     """The initrd's shell reads the list of kept folders word by word."""
     for number, name in enumerate(config.persist.keep):
         if any(character.isspace() or character in "#*?[\\" for character in name):
-            yield Problem(("persist", "keep", number), f"'{name}' has a blank or a character that a shell would read")
+            yield Problem(
+                ("persist", "keep", number), f"'{name}' contains a blank or a character that a shell would interpret"
+            )
 
 
 def kept_folders_lie_apart(config: Config, folder: Path) -> Iterator[Problem]:
@@ -199,10 +201,10 @@ def kept_folders_lie_apart(config: Config, folder: Path) -> Iterator[Problem]:
     for number, name in enumerate(config.persist.keep):
         place = ("persist", "keep", number)
         if any(_below(name, other) or _below(other, name) for other in _NEVER_KEPT):
-            yield Problem(place, f"{name} would hide what the release itself is made of")
+            yield Problem(place, f"{name} would hide a part of the release")
         for other in (*_KEPT_FOLDERS, *config.persist.keep[:number]):
             if _below(name, other) or _below(other, name):
-                yield Problem(place, f"{name} and {other} lie one in the other")
+                yield Problem(place, f"one of {name} and {other} contains the other")
 
 
 def trusted_keys_are_keys(config: Config, folder: Path) -> Iterator[Problem]:
@@ -238,8 +240,8 @@ def _missing(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[P
                 os.close(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
     except ProaError as error:
         if error.code is Code.FILE_MISSING:
-            hint = "The path starts at the folder of proa.toml."
-            yield Problem(path, f"{name} is not there", Code.FILE_MISSING, hint)
+            hint = "Paths are relative to the folder of proa.toml."
+            yield Problem(path, f"{name} does not exist", Code.FILE_MISSING, hint)
         else:
             yield Problem(path, f"{name} cannot be read: {error.message}", error.code, error.hint)
         return
@@ -251,7 +253,7 @@ def _no_file(folder: Path, name: str, path: tuple[str | int, ...]) -> Iterator[P
     problems = list(_missing(folder, name, path))
     yield from problems
     if not problems and (folder / name).is_dir():
-        yield Problem(path, f"{name} is a folder, and a file is wanted")
+        yield Problem(path, f"{name} is a folder, but must be a file")
 
 
 def _readable(file: Path) -> bool:

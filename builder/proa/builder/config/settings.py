@@ -42,25 +42,28 @@ HOOK_POINTS: Final = ("build-before", "tree-before", "tree-after", "build-after"
 class Release:
     """Which release this is."""
 
-    name: str = setting(NAME, "The product line; releases of one name follow one another.", example="my-node")
-    version: str = setting(VERSION, "What people call this release; `--version` overrides it.", "", example="1.0.0")
+    name: str = setting(NAME, "The product line; releases with the same name follow one another.", example="my-node")
+    version: str = setting(VERSION, "The release's label for people; `--version` overrides it.", "", example="1.0.0")
     serial: int = setting(
         Number(0, (1 << 53) - 1),
-        "Orders the releases of a product line; X*1000000 + Y*1000 + Z of a version X.Y.Z if not set.",
+        "Orders the releases of a product line. Derived from a version X.Y.Z as X*1000000 + Y*1000 + Z if not set.",
         "",
         example=1000000,
     )
     floor: int = setting(
-        Number(0, (1 << 53) - 1), "The lowest serial that a node may go back to once it has booted this release.", 0
+        Number(0, (1 << 53) - 1), "The lowest serial that a node may roll back to once it has booted this release.", 0
     )
     compatible: str = setting(
-        NAME, "Which kind of node may take the release; the name of the product line if not set.", "", example="my-node"
+        NAME,
+        "The kind of node that the release is for; the name of the product line if not set.",
+        "",
+        example="my-node",
     )
     architecture: str = setting(
         Choice(tuple(ARCHITECTURES)), "The processor architecture, as Debian names it.", AMD64.debian
     )
     expires: str = setting(
-        Moment(), "When nodes stop to install the release; never if not set.", "", example="2030-01-01T00:00:00Z"
+        Moment(), "When nodes stop installing the release; never if not set.", "", example="2030-01-01T00:00:00Z"
     )
 
 
@@ -76,15 +79,15 @@ class System:
         [],
         example=["openssh-server", "systemd-resolved", "systemd-timesyncd"],
     )
-    recommends: bool = setting(Flag(), "Whether recommended packages are installed too.", False)
+    recommends: bool = setting(Flag(), "Whether to install recommended packages too.", False)
     locale: str = setting(
         Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
-        "The system's locale; others than C.UTF-8 need the package `locales-all`.",
+        "The system's locale; any other than C.UTF-8 needs the package `locales-all`.",
         "C.UTF-8",
     )
     timezone: str = setting(
         Text(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", "a time zone"),
-        "The time zone; others than UTC need `tzdata`.",
+        "The time zone; any other than UTC needs the package `tzdata`.",
         "UTC",
     )
     hostname: str = setting(
@@ -113,12 +116,14 @@ class Source:
 class File:
     """A file or folder that is added to the root."""
 
-    path: str = setting(ABSOLUTE, "Where it goes.", example="/etc/motd")
-    content: str | None = setting(Text(), "What is in it. Either this or `source`.", None, example="Welcome aboard.\n")
-    source: str = setting(LOCAL, "The file, or the folder with all below it, that is copied.", "", example="files/motd")
+    path: str = setting(ABSOLUTE, "The path in the image.", example="/etc/motd")
+    content: str | None = setting(
+        Text(), "The content of the file. Give either this or `source`.", None, example="Welcome aboard.\n"
+    )
+    source: str = setting(LOCAL, "The file or folder to copy, with everything below it.", "", example="files/motd")
     mode: str = setting(
         MODE,
-        "Its mode; for a folder the mode of its files. If not set 0755 for what may be executed, else 0644.",
+        "The mode; for a folder, the mode of its files. 0755 for executable files and 0644 for others if not set.",
         "",
         example="0644",
     )
@@ -129,12 +134,15 @@ class File:
 class User:
     """An account for a person or a service. Passwords are locked; there is no way to set one."""
 
-    name: str = setting(ACCOUNT, "The account; `root` may be named to give it SSH keys.", example="admin")
+    name: str = setting(ACCOUNT, "The account; name `root` to give it SSH keys.", example="admin")
     uid: int = setting(
-        Number(0, 59999), "Its number; from 1000 on in the order of the file if not set.", "", example=1000
+        Number(0, 59999),
+        "Its number; if not set, the next free one from 1000, in the order of the file.",
+        "",
+        example=1000,
     )
     groups: tuple[str, ...] = setting(
-        Listing(ACCOUNT), "Groups that it is a member of besides its own.", [], example=["sudo"]
+        Listing(ACCOUNT), "Groups that it belongs to besides its own.", [], example=["sudo"]
     )
     ssh_keys: tuple[str, ...] = setting(
         Listing(SSH_KEY), "SSH public keys that may log in.", [], example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
@@ -152,8 +160,8 @@ class Units:
     enable: tuple[str, ...] = setting(
         Listing(UNIT), "Units that start at boot.", [], example=["systemd-networkd.service"]
     )
-    disable: tuple[str, ...] = setting(Listing(UNIT), "Units that a package enables and that must not start.", [])
-    mask: tuple[str, ...] = setting(Listing(UNIT), "Units that can't be started at all.", [])
+    disable: tuple[str, ...] = setting(Listing(UNIT), "Units that a package enables, but that must not start.", [])
+    mask: tuple[str, ...] = setting(Listing(UNIT), "Units that cannot start at all.", [])
 
 
 @dataclass(frozen=True)
@@ -164,11 +172,11 @@ class Kernel:
         PACKAGE, "The kernel's package; the suite's newest if not set.", "", example="linux-image-amd64"
     )
     arguments: tuple[str, ...] = setting(
-        Listing(ARGUMENT), "Arguments added to the signed command line.", ["console=tty0", "console=ttyS0"]
+        Listing(ARGUMENT), "Arguments to add to the signed command line.", ["console=tty0", "console=ttyS0"]
     )
     exclude: tuple[str, ...] = setting(
         Listing(GLOB),
-        "Modules that are left out of the root, as patterns below the kernel's folder; a folder means all below it.",
+        "Modules to leave out of the root, as patterns below the kernel's folder; a folder means everything in it.",
         [
             "kernel/sound",
             "kernel/drivers/media",
@@ -188,7 +196,7 @@ class Kernel:
     )
     initrd_modules: tuple[str, ...] = setting(
         Listing(WORD),
-        "Modules that the initrd needs to find the disk, besides those for common ones.",
+        "Modules that the initrd needs to find the disk, besides those for common hardware.",
         [],
         example=["mpt3sas"],
     )
@@ -199,7 +207,9 @@ class Boot:
     """The boot chain."""
 
     generation: int = setting(
-        Number(1, 1 << 15), "The SBAT generation of this product line's kernel images; raised to forbid older ones.", 1
+        Number(1, 1 << 15),
+        "The SBAT generation of this product line's kernel images; raise it to revoke older ones.",
+        1,
     )
 
 
@@ -207,26 +217,27 @@ class Boot:
 class Disk:
     """The disk image. A slot never changes its size, so leave room for releases to come."""
 
-    sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes in a sector of the node's disk.", 512)
+    sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes per sector of the node's disk.", 512)
     size: int = setting(
         Size(1 << 30, derived=True),
         "The image's size; as small as its partitions allow if not set.",
         "",
         example="8 GiB",
     )
-    boot: int = setting(Size(MIN_BOOT), "`BOOT`, the EFI system partition.", "264 MiB")
+    boot: int = setting(Size(MIN_BOOT), "Size of `BOOT`, the EFI system partition.", "264 MiB")
     uki: int = setting(
         Size(8 << 20, derived=True),
-        "`UKI-A` and `UKI-B`, each; 0 for half as much again as the kernel image.",
+        "Size of `UKI-A` and of `UKI-B`; 0 for one and a half times the kernel image.",
         "64 MiB",
     )
     root: int = setting(
         Size(64 << 20, derived=True),
-        "`ROOT-A` and `ROOT-B`, each: the root and its verity tree; 0 for half as much again as they have.",
+        "Size of `ROOT-A` and of `ROOT-B`, for the root and its verity tree; 0 for one and a half "
+        "times what they need.",
         "2 GiB",
     )
     persist: int = setting(
-        Size(64 << 20), "`PERSIST`; it grows to the end of the node's disk at the first boot.", "512 MiB"
+        Size(64 << 20), "Size of `PERSIST`; it grows to the end of the node's disk at the first boot.", "512 MiB"
     )
 
 
@@ -234,9 +245,7 @@ class Disk:
 class Persist:
     """What a node keeps besides /etc, /var, /home, /root and /opt/cni."""
 
-    keep: tuple[str, ...] = setting(
-        Listing(ABSOLUTE), "Folders that are kept from release to release.", [], example=["/srv"]
-    )
+    keep: tuple[str, ...] = setting(Listing(ABSOLUTE), "Folders to keep from release to release.", [], example=["/srv"])
 
 
 @dataclass(frozen=True)
@@ -245,15 +254,18 @@ class Health:
 
     deadline: int = setting(
         Duration(30, 86400),
-        "How long a trial may take to be committed, from the kernel's start; then it is reset.",
+        "How long a trial may take to be committed, from the start of the kernel; then the machine resets.",
         "10 min",
     )
     timeout: int = setting(Duration(1, 3600), "How long one check may take.", "30 s")
     watchdog: int = setting(
-        Duration(10, 600), "The hardware watchdog's time: a system that hangs is reset after it.", "1 min"
+        Duration(10, 600), "The hardware watchdog's time: it resets a system that hangs for so long.", "1 min"
     )
     required: tuple[str, ...] = setting(
-        Listing(UNIT), "Units that must be active, besides that no unit may have failed.", [], example=["ssh.service"]
+        Listing(UNIT),
+        "Units that must be active, besides the rule that no unit may have failed.",
+        [],
+        example=["ssh.service"],
     )
 
 
@@ -265,9 +277,12 @@ class Check:
         Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a file name"), "Its name; checks run in this order.", example="10-network"
     )
     content: str | None = setting(
-        Text(), "What is in it. Either this or `source`.", None, example="#!/bin/sh\nexec ip route get 192.0.2.1\n"
+        Text(),
+        "The content of the check. Give either this or `source`.",
+        None,
+        example="#!/bin/sh\nexec ip route get 192.0.2.1\n",
     )
-    source: str = setting(LOCAL, "The program that is copied.", "", example="checks/network")
+    source: str = setting(LOCAL, "The program to copy.", "", example="checks/network")
 
 
 @dataclass(frozen=True)
@@ -276,15 +291,16 @@ class Cluster:
 
     group: int = setting(
         Number(1, (1 << 32) - 2),
-        "The number of the group that may give orders, through `/run/proa/orders.sock`: the one that the proxy's pod"
-        " runs with. There is no such socket if not set.",
+        "The number of the group that may give orders through `/run/proa/orders.sock`: the group that"
+        " the proxy's pod runs with. Without it, that socket does not exist.",
         "",
         example=4711,
     )
     commit: str = setting(
         Choice(("checks", "order")),
-        "Who commits a trial: `checks`, the node as soon as its own checks pass, or `order`, the cluster; a healthy"
-        " trial then waits for its order until shortly before `health.deadline`.",
+        "Who commits a trial: with `checks`, the node itself as soon as its checks pass; with "
+        "`order`, the cluster. A healthy trial then waits for the order until shortly before "
+        "`health.deadline`.",
         "checks",
     )
 
@@ -305,8 +321,9 @@ class Hook:
 
     at: str = setting(
         Choice(HOOK_POINTS),
-        "When: `tree-before` and `tree-after` run inside the root, without network, before and after it is set up;"
-        " `build-before` and `build-after` run on the building machine, the latter in the output folder.",
+        "When to run: `tree-before` and `tree-after` run inside the root, without network, before and"
+        " after Proa sets it up; `build-before` and `build-after` run on the build machine, the "
+        "latter in the output folder.",
         example="tree-after",
     )
     run: str = setting(LOCAL, "The program.", example="hooks/tree-after.sh")
@@ -318,7 +335,9 @@ class Build:
 
     compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
     formats: tuple[str, ...] = setting(
-        Listing(Choice(("raw",))), "The disk images to write; none for a release that running nodes install.", ["raw"]
+        Listing(Choice(("raw",))),
+        "The disk images to write; none if you only need a release for running nodes.",
+        ["raw"],
     )
 
 

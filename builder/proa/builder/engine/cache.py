@@ -130,8 +130,8 @@ def check_space(folder: Path, needed: int, what: str) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
-        numbers = f"{needed >> 20} MiB are needed, {free >> 20} MiB are free"
-        raise ProaError(Code.DISK_FULL, f"too little room for {what}: {numbers}", at=folder)
+        numbers = f"{needed >> 20} MiB are needed, but only {free >> 20} MiB are free"
+        raise ProaError(Code.DISK_FULL, f"there is not enough space for {what}: {numbers}", at=folder)
 
 
 def _record(place: Path) -> dict[str, Any] | None:

@@ -65,7 +65,7 @@ class Keys:
         listed = {path.stem: load_public(path) for path in self.folder.glob("release*.pub")}
         for name in private.keys() & listed.keys():
             if private[name] != listed[name]:
-                raise ProaError(Code.KEY, f"it is not the public half of {name}.key", at=self.folder / f"{name}.pub")
+                raise ProaError(Code.KEY, f"it does not belong to {name}.key", at=self.folder / f"{name}.pub")
         found = listed | private
         return tuple(dict.fromkeys(found[name] for name in sorted(found)))
 
@@ -93,7 +93,12 @@ def open_keys(folder: Path) -> Keys:
     boot = [path for name in SECURE_BOOT for path in (keys.certificate(name), keys.private(name))]
     for path in (folder / "release.key", *boot):
         if not path.is_file():
-            raise ProaError(Code.FILE_MISSING, "the key is not there", at=path, hint=f"proa-build keys init {folder}")
+            raise ProaError(
+                Code.FILE_MISSING,
+                "the key does not exist",
+                at=path,
+                hint=(f"Create keys with: proa-build keys init {folder}"),
+            )
     _ = keys.public  # every key can be read, and pairs belong together
     return keys
 
@@ -106,7 +111,7 @@ def plan(folder: Path, count: int) -> list[Path]:
     """
     with os_errors(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ProaError(Code.FILE_EXISTS, "keys are never overwritten", at=folder)
+            raise ProaError(Code.FILE_EXISTS, "existing keys are never overwritten", at=folder)
     keys = Keys(folder)
     names = [f"release{f'-{number}' if number > 1 else ''}" for number in range(1, count + 1)]
     pairs = [path for name in names for path in (folder / f"{name}.key", folder / f"{name}.pub")]

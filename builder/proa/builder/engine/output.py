@@ -35,13 +35,13 @@ def check(out: Path, inputs: Mapping[Path, str]) -> None:
     Raises:
         ProaError: ``FILE_EXISTS``.
     """
-    hint = "Choose a folder that is new, or one that an earlier build has made."
+    hint = "Choose a new folder, or one that an earlier build has created."
     for folder, what in inputs.items():
         if folder.resolve().is_relative_to(out.resolve()):
             raise ProaError(Code.FILE_EXISTS, f"the output would replace {what}", at=out, hint=hint)
     with os_errors(out):
         if os.path.lexists(out) and not _is_empty(out) and not _is_output(out):
-            raise ProaError(Code.FILE_EXISTS, "this is not the output folder of a build", at=out, hint=hint)
+            raise ProaError(Code.FILE_EXISTS, "the folder is not the output of a build", at=out, hint=hint)
 
 
 def _is_empty(out: Path) -> bool:
@@ -88,7 +88,7 @@ def lock(out: Path) -> Iterator[None]:
     path = folder / f"proa-build-{os.geteuid()}-{name}.lock"
     with ExitStack() as stack:
         try:
-            stack.enter_context(locked(path, busy="another build writes this folder"))
+            stack.enter_context(locked(path, busy="another build is writing to this folder"))
         except ProaError as error:
             raise ProaError(error.code, error.message, at=out, hint=error.hint) from error
         stack.callback(path.unlink, missing_ok=True)

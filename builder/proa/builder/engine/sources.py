@@ -97,7 +97,9 @@ def archives(
             found[uri] = Archive(uri, names, ("main",), _debian_keyrings(suite, keyrings))
     if not found:
         raise ProaError(
-            Code.CONFIG_MISSING, "this machine has no sources of Debian packages", hint="Write them down as [[source]]."
+            Code.CONFIG_MISSING,
+            "this machine has no sources of Debian packages",
+            hint=("Add them to proa.toml as [[source]]."),
         )
     return tuple(found.values())
 
@@ -125,7 +127,7 @@ def _debian_keyrings(suite: str, keyrings: Path) -> tuple[Path, ...]:
     if not found:
         raise ProaError(
             Code.FILE_MISSING,
-            f"no keys of Debian {suite} are here",
+            f"this machine does not have the keys of Debian {suite}",
             at=keyrings,
             hint="Install a newer debian-archive-keyring, or name the keys with signed_by.",
         )
@@ -202,7 +204,7 @@ def _fetch(session: requests.Session, url: str) -> bytes:
     if url.startswith(("file:", "copy:")):
         path = Path("/" + url.partition(":")[2].lstrip("/"))
         if not path.is_file():
-            raise ProaError(Code.MIRROR, "the mirror has no such index", at=safe_url(url))
+            raise ProaError(Code.MIRROR, "the mirror does not have this index", at=safe_url(url))
         return path.read_bytes()
     try:
         with session.get(url, timeout=_TIMEOUT, stream=True) as answer:

@@ -56,7 +56,7 @@ def fitting(files: Mapping[str, Path]) -> Geometry:
     content = sum(-(-path.stat().st_size // CLUSTER) for path in files.values())
     clusters = content + len(list(_folders(files))) + 16
     if clusters > FAT16_MOST:
-        raise ProaError(Code.TOO_LARGE, f"{content * CLUSTER} bytes are more than a FAT16 of 4 KiB clusters holds")
+        raise ProaError(Code.TOO_LARGE, f"{content * CLUSTER} bytes do not fit into a FAT16 with 4 KiB clusters")
     return Geometry(clusters)
 
 
@@ -93,9 +93,9 @@ def make_fat32(out: Path, size: int, files: Mapping[str, Path], label: str, epoc
     """
     content = sum(path.stat().st_size for path in files.values())
     if content + (1 << 20) > size:
-        raise ProaError(Code.TOO_LARGE, f"the files have {content} bytes, the file system only {size}", at=label)
+        raise ProaError(Code.TOO_LARGE, f"the files have {content} bytes, but the file system only {size}", at=label)
     if size // CLUSTER <= FAT16_MOST + size // CLUSTER // 512:
-        raise ProaError(Code.LAYOUT, f"{size} bytes are too few for a FAT32 of {CLUSTER}-byte clusters", at=label)
+        raise ProaError(Code.LAYOUT, f"{size} bytes are too few for a FAT32 with {CLUSTER}-byte clusters", at=label)
     code = {512: "2", 1024: "3", 2048: "4", 4096: "5"}[sector_size]  # mformat(1): 2 to the power of (code + 7)
     options = ["-F", "-S", code, "-M", str(sector_size), "-c", str(CLUSTER // sector_size)]
     _make(out, size, files, label, epoch, [*options, "-T", str(size // sector_size)])
@@ -135,4 +135,4 @@ def _folders(files: Mapping[str, Path]) -> Iterator[PurePosixPath]:
 
 def _check(image: Path, name: str, source: Path) -> None:
     if process.run(["mtype", "-i", image, f"::{name}"], env={"MTOOLSRC": "/dev/null"}).stdout != source.read_bytes():
-        raise ProaError(Code.INTERNAL, f"{name} reads back different from what was put in", at=image)
+        raise ProaError(Code.INTERNAL, f"{name} reads back different from what was written", at=image)

@@ -132,7 +132,7 @@ def _open(path: Path) -> pefile.PE:
     try:
         return pefile.PE(str(path), fast_load=True)
     except pefile.PEFormatError as error:
-        raise ProaError(Code.SECURE_BOOT, f"not a UEFI program: {error}", at=path) from error
+        raise ProaError(Code.SECURE_BOOT, f"it is not a UEFI program: {error}", at=path) from error
 
 
 def _name(image: pefile.PE, section: pefile.SectionStructure) -> str:
@@ -174,4 +174,4 @@ def _check(path: Path, wanted: Mapping[str, Path]) -> None:
     found = read_sections(path)
     for name, source in wanted.items():
         if found.get(name) != source.read_bytes():
-            raise ProaError(Code.SECURE_BOOT, f"section {name} reads back different from what was put in", at=path)
+            raise ProaError(Code.SECURE_BOOT, f"section {name} reads back different from what was written", at=path)

@@ -122,7 +122,7 @@ def files(entries: Iterable[str], lock: Path) -> dict[str, Path]:
         if name not in known:
             raise _not_installed(name)
         if name in missing:
-            raise ProaError(Code.INTERNAL, f"{name} imports {missing[name]}, which {lock.name} does not have")
+            raise ProaError(Code.INTERNAL, f"{name} imports {missing[name]}, which is not in {lock.name}")
     kept = reached(*names, without=missing).values()
     found = {name: path for one in kept for name, path in _files(one)}
     return dict(sorted(found.items()))

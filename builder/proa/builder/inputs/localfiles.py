@@ -86,4 +86,4 @@ def _walk(path: Path, name: str) -> Iterator[Item]:
     elif path.is_file():
         yield Item(name, path, Kind.FILE)
     else:
-        raise ProaError(Code.CONFIG_VALUE, "it is neither a file, a folder nor a link", at=path, hint="Take it away.")
+        raise ProaError(Code.CONFIG_VALUE, "it is neither a file, a folder nor a link", at=path, hint="Remove it.")

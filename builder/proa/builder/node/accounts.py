@@ -20,8 +20,8 @@ from proa.core.runtime.errors import Code, ProaError
 
 LOCK: Final = "proa.users.lock"
 _HEAD: Final = (
-    "# Numbers of users and groups. Written by proa-build; keep it beside proa.toml, under version control:\n"
-    "# files that nodes keep belong to these numbers.\n"
+    "# Numbers of users and groups, written by proa-build. Keep this file next to proa.toml, under "
+    "version control:\n# files on your nodes belong to these numbers.\n"
 )
 _STATIC: Final = range(100)
 """Numbers that Debian gives out by hand (Debian Policy, section 9.2.2)."""
@@ -98,7 +98,7 @@ def assign(tree: Numbers, wanted: Sequence[User], lock: Numbers) -> Numbers:
     locked = dict(lock.groups)
     for name, (uid, _) in lock.users.items():
         if people.get(name, UNSET) not in (UNSET, uid):
-            changed.append(f"user {name} was {uid} and is to be {people[name]}")
+            changed.append(f"user {name} was {uid} and would be {people[name]}")
     groups = _give(tree.groups, locked, "group", changed)
     uids = _give(
         {name: uid for name, (uid, _) in tree.users.items()},
@@ -107,7 +107,7 @@ def assign(tree: Numbers, wanted: Sequence[User], lock: Numbers) -> Numbers:
         changed,
     )
     if changed:
-        hint = "Give them their old numbers back, or remove the lock file and provision the nodes anew."
+        hint = "Give them their old numbers back, or remove the lock file and provision the nodes again."
         raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint=hint)
     moved = {tree.groups[name]: gid for name, gid in groups.items()}
     users = {name: (uids[name], moved.get(gid, gid)) for name, (_, gid) in tree.users.items()}
@@ -123,14 +123,14 @@ def assign(tree: Numbers, wanted: Sequence[User], lock: Numbers) -> Numbers:
         users[name] = (number, groups[name])
         changed += _taken("user", name, number, own_uids) + _taken("group", name, groups[name], own_gids)
     if changed:
-        raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint="Choose another uid, or leave it out.")
+        raise ProaError(Code.USERS_CHANGED, "; ".join(changed), hint="Choose another uid, or omit it.")
     return Numbers(users, groups)
 
 
 def _taken(what: str, name: str, number: int, owners: Mapping[str, int]) -> list[str]:
     """That a number belongs to somebody else, in words; nothing if it does not."""
     other = next((owner for owner, own in owners.items() if own == number and owner != name), None)
-    return [] if other is None else [f"{what} {name} is to be {number}, which is {other}'s"]
+    return [] if other is None else [f"{what} {name} would be {number}, which belongs to {other}"]
 
 
 def _give(tree: Mapping[str, int], lock: Mapping[str, int], what: str, changed: list[str]) -> dict[str, int]:
@@ -258,7 +258,7 @@ def add(tree: Tree, users: Sequence[User], numbers: Numbers, ssh_keys: Mapping[s
 
 def _join(tree: Tree, user: str, group: str) -> None:
     if group not in {fields[0] for fields in _lines(tree.read("/etc/group"))}:
-        raise ProaError(Code.CONFIG_VALUE, f"user '{user}' is to be in group '{group}', which no package makes")
+        raise ProaError(Code.CONFIG_VALUE, f"user '{user}' should be in group '{group}', which no package creates")
 
     def member(fields: list[str]) -> list[str]:
         members = [name for name in fields[3].split(",") if name]

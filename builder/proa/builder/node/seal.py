@@ -54,4 +54,6 @@ def make_image(tree: Tree, image: Path, *, epoch: int, name: str) -> None:
         code = Code.DISK_FULL if b"No space left" in done.stdout + done.stderr else Code.TOOL
         raise process.failure(done, code)
     if image.stat().st_size % BLOCK_SIZE:
-        raise ProaError(Code.INTERNAL, f"the image has {image.stat().st_size} bytes, no whole number of blocks")
+        raise ProaError(
+            Code.INTERNAL, f"the image has {image.stat().st_size} bytes, which is not a multiple of the block size"
+        )

@@ -70,7 +70,7 @@ def _warn(context: Context, planned: Layout, sizes: Mapping[str, int]) -> None:
         room = planned[name].size
         if sizes[name] > TIGHT * room:
             text = f"{name} is {sizes[name] / room:.0%} full: {human_bytes(sizes[name])} of {human_bytes(room)}"
-            context.monitor.emit(Note(f"{text}; a slot can never grow", "warning"))
+            context.monitor.emit(Note(f"{text}; slots never grow", "warning"))
 
 
 def _make_persist(image: Path, planned: Layout, context: Context) -> None:

@@ -96,7 +96,7 @@ def own_shim(source: Path, out: Path) -> None:
     place, size = pe.locate(source, _VENDOR)
     certificate, revoked, start, _ = _CERT_TABLE.unpack_from(data, place)
     if start + certificate + revoked > size:
-        raise ProaError(Code.SECURE_BOOT, "the table of built-in certificates is not as expected", at=source)
+        raise ProaError(Code.SECURE_BOOT, "the table of built-in certificates has an unexpected form", at=source)
     _CERT_TABLE.pack_into(data, place, 0, 0, start, start)
     data[place + start : place + size] = bytes(size - start)
     out.write_bytes(data)

@@ -160,9 +160,9 @@ def explain(done: process.Result) -> ProaError:
     if missing:
         names = ", ".join(sorted(set(missing)))
         return ProaError(
-            Code.PACKAGES, f"no such package: {names}", hint="Correct system.packages, or add a [[source]]."
+            Code.PACKAGES, f"these packages do not exist: {names}", hint="Correct system.packages, or add a [[source]]."
         )
-    for pattern, hint in ((_NO_SIGNATURE, "Check the keyring, signed_by."), (_NO_MIRROR, "")):
+    for pattern, hint in ((_NO_SIGNATURE, "Check the keyring that signed_by names."), (_NO_MIRROR, "")):
         match = pattern.search(said)
         if match:
             return ProaError(Code.MIRROR, match[0], hint=hint)
@@ -174,7 +174,7 @@ def _check_indexes(out: Path, before: list[str]) -> None:
     used = sorted((out / "indexes").read_text().split())
     (out / "indexes").unlink()
     if used != before:
-        raise ProaError(Code.MIRROR, "the mirror changed while it was read", hint="Build again.")
+        raise ProaError(Code.MIRROR, "the mirror changed while it was being read", hint="Build again.")
 
 
 def _write_list(out: Path) -> None:

@@ -117,7 +117,7 @@ def write_release(folder: Path, release: Release, blobs: Mapping[str, Path], tag
         for name in MEDIA_TYPES:
             found = blob_of(blobs[name])
             if found != release.blobs[name]:
-                raise ProaError(Code.DIGEST, f"the document says otherwise of the blob {name!r}", at=blobs[name])
+                raise ProaError(Code.DIGEST, f"the document describes the blob {name!r} differently", at=blobs[name])
             layout.push_blob(Payload.of_file(blobs[name], found))
         layout.push_blob(release.encode())
         return layout.push_manifest(encode_manifest(release), _as_tag(tag or release.version))
@@ -139,7 +139,7 @@ def sign_release(source: Target, manifest_digest: str, signers: Iterable[Signer]
     for made in found:
         wanted.pop(bundle.verify(made, manifest_digest, keys) or "", None)
     if wanted and len(found) + len(wanted) > bundle.MAX_SIGNATURES:
-        text = f"it has {len(found)} signatures; of more than {bundle.MAX_SIGNATURES} the others are not looked at"
+        text = f"it has {len(found)} signatures; only {bundle.MAX_SIGNATURES} of them are checked"
         raise ProaError(Code.SIGNATURE, text, at=manifest_digest)
     made_now = [bundle.sign(manifest_digest, signer) for signer in wanted.values()]
     return [signatures.attach(source, manifest_digest, signature) for signature in made_now]
@@ -196,7 +196,7 @@ def _read(source: Source, digest: str, signers: tuple[str, ...]) -> OpenedReleas
     release = decode(source.small_blob(config.digest, config.size))
     for name, media_type in MEDIA_TYPES.items():
         if layers[media_type] != release.blobs[name]:
-            raise ProaError(Code.RELEASE, "manifest and document do not agree", at=f"blobs.{name}")
+            raise ProaError(Code.RELEASE, "the manifest and the document do not match", at=f"blobs.{name}")
     return OpenedRelease(source, digest, manifest, release, signers)
 
 
@@ -211,16 +211,16 @@ def _parse_manifest(data: bytes, at: str) -> tuple[Descriptor, dict[str, Blob]]:
         raise ProaError(Code.RELEASE, "the manifest is not that of a Proa release", at=at)
     config = read_descriptor(document.get("config"), at)
     if config.media_type != CONFIG_TYPE or not 0 < config.size <= MAX_DOCUMENT:
-        raise ProaError(Code.RELEASE, "the manifest's config is no release document, or is too large", at=at)
+        raise ProaError(Code.RELEASE, "the manifest's config is not a release document, or is too large", at=at)
     found: dict[str, Blob] = {}
     for layer in _layers(document, at):
         if layer.media_type in MEDIA_TYPES.values():
             if layer.media_type in found:
-                raise ProaError(Code.RELEASE, f"two layers are of type {layer.media_type}", at=at)
+                raise ProaError(Code.RELEASE, f"two layers have the type {layer.media_type}", at=at)
             found[layer.media_type] = Blob(layer.digest, layer.size)
     missing = [media_type for media_type in MEDIA_TYPES.values() if media_type not in found]
     if missing:
-        raise ProaError(Code.RELEASE, f"no layer is of type {missing[0]}", at=at)
+        raise ProaError(Code.RELEASE, f"no layer has the type {missing[0]}", at=at)
     return config, found
 
 

@@ -95,10 +95,10 @@ def _parts(manifest: bytes) -> tuple[Descriptor, Descriptor]:
     document = load_json(manifest, Code.SIGNATURE)
     layers = document.get("layers")
     if not isinstance(layers, list) or len(layers) != 1:
-        raise ProaError(Code.SIGNATURE, "a signature's manifest has not exactly one layer")
+        raise ProaError(Code.SIGNATURE, "a signature's manifest must have exactly one layer")
     config, layer = read_descriptor(document.get("config")), read_descriptor(layers[0])
     if layer.media_type != BUNDLE_TYPE or max(layer.size, config.size) > MAX_BUNDLE:
-        raise ProaError(Code.SIGNATURE, "a signature's layer is no Sigstore bundle, or is too large")
+        raise ProaError(Code.SIGNATURE, "a signature's layer is not a Sigstore bundle, or is too large")
     return config, layer
 
 

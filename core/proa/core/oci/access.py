@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class Access(Part):
     """How a registry may be reached: the options of commands, ``registry.toml`` and requests to the agent."""
 
-    plain_http: bool = field("Speak HTTP without TLS to a registry on another machine.", default=False)
+    plain_http: bool = field("Use plain HTTP to a registry on another machine.", default=False)
     ca_file: Path | None = field("PEM file of CAs to trust besides the system's.", default=None)
-    cert_file: Path | None = field("PEM file of the client's certificate.", default=None)
+    cert_file: Path | None = field("PEM file of the client certificate.", default=None)
     key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)
     auth_file: Path | None = field("Docker or containers auth file with the credentials.", default=None)
 
@@ -31,7 +31,7 @@ class Access(Part):
             ProaError: ``USAGE``.
         """
         if self.key_file and not self.cert_file:
-            what = "there is a client's key, but no certificate that it belongs to"
+            what = "a client key is given, but no certificate for it"
             raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")
 
     def context(self, *, client: bool) -> ssl.SSLContext:
@@ -50,7 +50,7 @@ class Access(Part):
                 with os_errors(path), path.open("rb"):
                     pass
         if self.cert_file and not self.key_file and b"PRIVATE KEY-----" not in self.cert_file.read_bytes():
-            what = "the file of the client's certificate does not hold its key"
+            what = "the client certificate's file does not contain its key"
             raise ProaError(Code.USAGE, what, at=self.cert_file, hint="Name the key with --key-file.")
         try:
             if self.ca_file:
@@ -60,7 +60,7 @@ class Access(Part):
         except ssl.SSLError as error:
             files = [path for path in (self.ca_file, self.cert_file, self.key_file) if path]
             what = (
-                f"the certificate files cannot be used: {error.reason or 'they are not PEM, or do not belong together'}"
+                f"the certificate files are unusable: {error.reason or 'they are not PEM, or do not belong together'}"
             )
             raise ProaError(Code.NETWORK, what, at=", ".join(map(str, files))) from error
         return context

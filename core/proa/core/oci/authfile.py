@@ -73,7 +73,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("auths", {}), dict):
-        raise ProaError(Code.AUTH, "the auth file is not as docker or podman write it", at=path)
+        raise ProaError(Code.AUTH, "the auth file does not have the format of docker or podman", at=path)
     return document
 
 
@@ -101,7 +101,7 @@ def _place(key: str) -> str:
 
 def _decode(entry: Mapping[str, Any], path: Path) -> Credentials | None:
     if entry.get("identitytoken"):
-        raise ProaError(Code.AUTH, "identity tokens are not understood", at=path, hint="Log in with a password.")
+        raise ProaError(Code.AUTH, "identity tokens are not supported", at=path, hint="Log in with a password.")
     if entry.get("auth"):
         try:
             username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
@@ -132,4 +132,4 @@ def _from_helper(document: Mapping[str, Any], host: str, path: Path) -> Credenti
         answer = json.loads(done.stdout)
         return Credentials(str(answer["Username"]), str(answer["Secret"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise ProaError(Code.AUTH, f"{program} did not answer as a credential helper must", at=path) from error
+        raise ProaError(Code.AUTH, f"{program} did not answer like a credential helper", at=path) from error

@@ -72,12 +72,12 @@ def check_encoding(response: requests.Response, url: str) -> None:
     headers = response.headers
     at = safe_url(url)
     if headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise Temporary(ProaError(Code.REGISTRY, "the body is compressed though that was not asked for", at=at))
+        raise Temporary(ProaError(Code.REGISTRY, "the body is compressed, which was not requested", at=at))
     if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
-        raise Temporary(ProaError(Code.REGISTRY, "the body is in a transfer encoding that is not known", at=at))
+        raise Temporary(ProaError(Code.REGISTRY, "the body has an unknown transfer encoding", at=at))
     if headers.get("Content-Type", "").lower().startswith("text/html"):
-        what = "a web page came instead of the content"
-        raise Temporary(ProaError(Code.REGISTRY, what, at=at, hint="Is there a proxy or a captive portal in between?"))
+        what = "the answer is a web page instead of the content"
+        raise Temporary(ProaError(Code.REGISTRY, what, at=at, hint="Check for a proxy or a captive portal on the way."))
 
 
 def check_range(response: requests.Response, size: int, start: int, stop: int, url: str) -> tuple[int, int]:
@@ -98,21 +98,25 @@ def check_range(response: requests.Response, size: int, start: int, stop: int, u
     """
     at = safe_url(url)
     if response.status_code == _RANGE_REFUSED:
-        raise Temporary(ProaError(Code.DIGEST, f"bytes {start} to {stop} of {size} are not there", at=at))
+        raise Temporary(ProaError(Code.DIGEST, f"bytes {start} to {stop} are outside a blob of {size} bytes", at=at))
     check_encoding(response, url)
     length = _length(response)
     if response.status_code != _PARTIAL:
         if length is not None and length != size:
-            raise Temporary(ProaError(Code.DIGEST, f"it has {length} bytes, {size} are signed", at=at))
+            raise Temporary(ProaError(Code.DIGEST, f"it has {length} bytes, but {size} are signed", at=at))
         return start, size
     part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
     if not part:
-        raise Temporary(ProaError(Code.REGISTRY, "a part came without saying which", at=at))
+        raise Temporary(ProaError(Code.REGISTRY, "the registry sent a part without saying which", at=at))
     first, last = int(part[1]), int(part[2])
     if part[3] not in ("*", str(size)):
-        raise Temporary(ProaError(Code.DIGEST, f"it has {part[3]} bytes, {size} are signed", at=at))
+        raise Temporary(ProaError(Code.DIGEST, f"it has {part[3]} bytes, but {size} are signed", at=at))
     if first != start or not start <= last < stop or length not in (None, last - first + 1):
-        raise Temporary(ProaError(Code.REGISTRY, f"bytes {first} to {last} came, not {start} to {stop - 1}", at=at))
+        raise Temporary(
+            ProaError(
+                Code.REGISTRY, f"the registry sent bytes {first} to {last} instead of {start} to {stop - 1}", at=at
+            )
+        )
     return 0, last - first + 1
 
 

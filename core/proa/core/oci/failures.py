@@ -50,14 +50,14 @@ def network_failure(error: Exception, url: str) -> Temporary | ProaError:
     chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            why = f"the certificate is not accepted: {cause.verify_message}"
+            why = f"the certificate is not trusted: {cause.verify_message}"
             return ProaError(Code.NETWORK, why, at=at, hint="Name the registry's CA with --ca-file.")
         if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
             return ProaError(Code.PLAIN_HTTP, "the registry does not speak TLS", at=at)
         if isinstance(cause, ssl.SSLError) and (cause.reason or "").startswith(("TLSV", "SSLV")):
-            return ProaError(Code.NETWORK, f"TLS was refused: {cause.reason}", at=at)
+            return ProaError(Code.NETWORK, f"the server refused the TLS connection: {cause.reason}", at=at)
     if isinstance(error, _MALFORMED):
-        return ProaError(Code.NETWORK, "the URL, or that of the proxy, is malformed", at=at)
+        return ProaError(Code.NETWORK, "the URL of the registry or of the proxy is malformed", at=at)
     return Temporary(ProaError(Code.NETWORK, words(chain), at=at))
 
 
@@ -83,18 +83,20 @@ def status_failure(response: requests.Response, url: str, *, own: bool, now: dat
     if status in (401, 403):
         return ProaError(Code.AUTH, f"answered {status}{said}", at=at, hint=_LOGIN_HINT)
     if status == _PROXY_DENIED:
-        return ProaError(Code.NETWORK, "the proxy asks for a login", at=at, hint="Put it into https_proxy.")
+        return ProaError(Code.NETWORK, "the proxy requires a login", at=at, hint="Put the login into https_proxy.")
     return ProaError(Code.REGISTRY, f"answered {status}{said}", at=at)
 
 
 def no_login(host: str, at: str) -> ProaError:
     """The registry wants a login, and there is none."""
-    return ProaError(Code.AUTH, f"{host} asks for a login and there are no credentials for it", at=at, hint=_LOGIN_HINT)
+    return ProaError(
+        Code.AUTH, f"{host} requires a login, and there are no credentials for it", at=at, hint=_LOGIN_HINT
+    )
 
 
 def bad_login(host: str, at: str) -> ProaError:
     """The login was refused."""
-    return ProaError(Code.AUTH, f"{host} refuses the credentials", at=at, hint=_LOGIN_HINT)
+    return ProaError(Code.AUTH, f"{host} rejects the credentials", at=at, hint=_LOGIN_HINT)
 
 
 def _said(response: requests.Response) -> str:
@@ -125,13 +127,13 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (socket.gaierror, "the host's name is not known"),
+    (socket.gaierror, "the host name cannot be resolved"),
     (ConnectionRefusedError, "the connection was refused"),
     (TimeoutError, "no answer in time"),
-    (ConnectionResetError, "the connection was cut"),
-    (urllib3.exceptions.ProxyError, "the proxy did not let the connection through"),
+    (ConnectionResetError, "the connection was interrupted"),
+    (urllib3.exceptions.ProxyError, "the proxy did not allow the connection"),
     (urllib3.exceptions.ReadTimeoutError, "no answer in time"),
-    (urllib3.exceptions.NewConnectionError, "the connection could not be made"),
+    (urllib3.exceptions.NewConnectionError, "the connection could not be established"),
     (requests.Timeout, "no answer in time"),
 )
 """What a failure is called, the first that is found in it: the libraries wrap them in many ways."""
@@ -143,4 +145,4 @@ def words(chain: Sequence[BaseException]) -> str:
         if any(isinstance(cause, kind) for cause in chain):
             return words
     told = next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), "")
-    return f"the connection failed: {told}" if told else "the connection was cut"
+    return f"the connection failed: {told}" if told else "the connection was interrupted"

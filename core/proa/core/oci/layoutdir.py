@@ -71,7 +71,7 @@ class LayoutDir:
         there = f"it holds: {one_line(', '.join(tags)) or 'nothing'}"
         if not self.reference.tag and len(digests) > 1:
             raise ProaError(Code.REFERENCE, f"the folder holds several releases; {there}", at=self.reference)
-        raise ProaError(Code.NOT_FOUND, f"the folder has no such tag; {there}", at=self.reference)
+        raise ProaError(Code.NOT_FOUND, f"the folder does not have this tag; {there}", at=self.reference)
 
     def manifest(self, digest: str) -> bytes:
         """See :class:`proa.core.oci.source.Source`."""
@@ -97,13 +97,13 @@ class LayoutDir:
         """See :class:`proa.core.oci.source.Source`."""
         stop = size if end is None else end
         if not 0 <= start <= stop <= size:
-            raise ValueError(f"no range of {size} bytes: {start} to {stop}")
+            raise ValueError(f"bytes {start} to {stop} are not a range of {size} bytes")
         path = self._path(digest)
         hasher = hashlib.sha256() if stop - start == size else None
         with self._open(path) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-                raise ProaError(Code.DIGEST, f"the file has {status.st_size} bytes, {size} are signed", at=path)
+                raise ProaError(Code.DIGEST, f"the file has {status.st_size} bytes, but {size} are signed", at=path)
             file.seek(start)
             left = stop - start
             while left:
@@ -145,10 +145,10 @@ class LayoutDir:
 
     def _entries(self) -> list[Descriptor]:
         if not self.folder.is_dir():
-            raise ProaError(Code.FILE_MISSING, "no such folder", at=self.folder)
+            raise ProaError(Code.FILE_MISSING, "the folder does not exist", at=self.folder)
         path = self.folder / "index.json"
         if not path.exists():
-            raise ProaError(Code.NOT_FOUND, "the folder is no OCI layout: it has no index.json", at=self.folder)
+            raise ProaError(Code.NOT_FOUND, "the folder is not an OCI layout: it has no index.json", at=self.folder)
         return read_index(self._read(path, MAX_DOCUMENT), path)
 
     def _path(self, digest: str) -> Path:
@@ -166,7 +166,7 @@ class LayoutDir:
             # A pipe in the place of a file must not hang the reader.
             return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
         except FileNotFoundError as error:
-            raise ProaError(Code.NOT_FOUND, "the folder does not have it", at=path) from error
+            raise ProaError(Code.NOT_FOUND, "the folder does not have this blob", at=path) from error
         except OSError as error:
             raise ProaError(Code.DEVICE, str(error.strerror), at=path) from error
 
@@ -185,7 +185,9 @@ class LayoutDir:
                 file.flush()
                 os.fsync(file.fileno())
             if digest != payload.digest:
-                raise ProaError(Code.DIGEST, f"the content changed while it was copied: now {digest}", at=path)
+                raise ProaError(
+                    Code.DIGEST, f"the content changed while it was being copied: it is now {digest}", at=path
+                )
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -81,10 +81,10 @@ def parse(text: str) -> Reference:
         ProaError: ``REFERENCE``, with what is wrong with it.
     """
     if len(text) > _MAX or not text.isprintable():
-        raise ProaError(Code.REFERENCE, "too long, or with characters that cannot be printed", at=repr(text[:80]))
+        raise ProaError(Code.REFERENCE, "it is too long, or contains unprintable characters", at=repr(text[:80]))
     rest, at, digest = text.partition("@sha256:")
     if at and not _DIGEST.fullmatch(at[1:] + digest):
-        raise _error(text, "the digest is not 'sha256:' and 64 hexadecimal digits in lower case")
+        raise _error(text, "the digest must be 'sha256:' and 64 lower-case hexadecimal digits")
     digest = at[1:] + digest
     return _layout(text, rest, digest) if rest.startswith(LAYOUT_PREFIX) else _registry(text, rest, digest)
 
@@ -98,13 +98,13 @@ def _layout(text: str, rest: str, digest: str) -> Reference:
     if not path:
         raise _error(text, "the path is missing")
     if not tag and ":" in Path(path).name:
-        raise _error(text, "a folder whose name has a ':' needs a tag")
+        raise _error(text, "a folder with ':' in its name needs a tag")
     return Reference("", "", tag, digest, Path(path))
 
 
 def _registry(text: str, rest: str, digest: str) -> Reference:
     if "://" in rest:
-        raise _error(text, "it is written without 'https://'")
+        raise _error(text, "write it without 'https://'")
     host, slash, name = rest.partition("/")
     found = _HOST.fullmatch(host)
     if not slash:
@@ -113,7 +113,9 @@ def _registry(text: str, rest: str, digest: str) -> Reference:
         raise _error(text, f"{host[:80]!r} is not a host with an optional port")
     name, colon, tag = name.partition(":")
     if len(name) > 255 or not _NAME.fullmatch(name):
-        raise _error(text, f"{name[:80]!r} is not a repository: lower case letters, digits, '.', '_', '-' and '/'")
+        raise _error(
+            text, f"{name[:80]!r} is not a repository name: use lower-case letters, digits, '.', '_', '-' and '/'"
+        )
     if colon and not _TAG.fullmatch(tag):
         raise _error(text, f"{tag[:80]!r} is not a tag")
     return Reference(host, name, tag, digest)

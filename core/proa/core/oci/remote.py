@@ -97,7 +97,7 @@ class RemoteRepository:
         """See :class:`proa.core.oci.source.Source`. Cut connections are taken up where they broke."""
         stop = size if end is None else end
         if not 0 <= start <= stop <= size:
-            raise ValueError(f"no range of {size} bytes: {start} to {stop}")
+            raise ValueError(f"bytes {start} to {stop} are not a range of {size} bytes")
         url = f"{self.url}/blobs/{check_digest(digest, self.reference)}"
         hasher = hashlib.sha256() if stop - start == size else None
         patience = self.session.patience(stop - start)

@@ -112,12 +112,12 @@ class Patience:
         self._backoff.reset()
         self._window_bytes += count
         if self.spent > self.total:
-            raise ProaError(Code.NETWORK, f"not finished within {self.total:.0f} s")
+            raise ProaError(Code.NETWORK, f"it did not finish within {self.total:.0f} s")
         if self._window_time >= self.limits.window:
             rate = self._window_bytes / self._window_time
             self.connected()
             if rate < self.limits.minimum_rate:
-                slow = f"only {rate:.0f} bytes a second, less than {self.limits.minimum_rate}"
+                slow = f"only {rate:.0f} bytes per second arrived, fewer than {self.limits.minimum_rate}"
                 raise Temporary(ProaError(Code.NETWORK, slow))
 
     def wait(self, failure: Temporary) -> None:
@@ -148,7 +148,7 @@ class Patience:
         error = failure.error
         tries = f"{self._backoff.failures} tries in {self.spent:.0f} s"
         if failure.after is not None and self.spent + failure.after > self.total:
-            tries += f"; it asks to wait {failure.after:.0f} s"
+            tries += f"; the server asks for a pause of {failure.after:.0f} s"
         return ProaError(error.code, f"{error.message} ({tries})", at=error.at, hint=error.hint)
 
 

@@ -154,7 +154,7 @@ class Session:
         try:
             request = requests.Request(call.method, url, headers={**_ALWAYS, **call.headers, **secrets}).prepare()
         except (requests.RequestException, ValueError) as error:
-            raise ProaError(Code.REGISTRY, "a URL that is none", at=safe_url(url)) from error
+            raise ProaError(Code.REGISTRY, "a malformed URL", at=safe_url(url)) from error
         if call.body is not None:
             request.headers["Content-Length"] = str(call.size)
             request.body = call.body()  # type: ignore[assignment] # an iterable, which the type does not know
@@ -195,9 +195,11 @@ def linked(url: str, location: str) -> str:
     except ValueError:
         target, scheme, host = "", "", ""
     if scheme not in ("http", "https") or not host:
-        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
+        raise ProaError(Code.REGISTRY, "the registry sent a malformed link", at=safe_url(url))
     if scheme == "http" and urlsplit(url).scheme == "https":
-        raise ProaError(Code.REGISTRY, "a link from TLS to plain HTTP is not followed", at=safe_url(target))
+        raise ProaError(
+            Code.REGISTRY, "the registry redirects from TLS to plain HTTP, which is refused", at=safe_url(target)
+        )
     return target
 
 
@@ -205,9 +207,11 @@ def _redirect(call: Call, url: str, response: requests.Response) -> str:
     """Where a redirect leads, if it may be followed."""
     target = linked(url, response.headers.get("Location", ""))
     if target == url:
-        raise ProaError(Code.REGISTRY, "a link that leads nowhere", at=safe_url(url))
+        raise ProaError(Code.REGISTRY, "the registry sent a malformed link", at=safe_url(url))
     if call.method not in ("GET", "HEAD") and response.status_code not in _SAME_METHOD:
-        raise ProaError(Code.REGISTRY, f"{call.method} was answered by a redirect", at=safe_url(url))
+        raise ProaError(
+            Code.REGISTRY, f"the registry redirects a {call.method} request, which is refused", at=safe_url(url)
+        )
     return target
 
 

@@ -65,7 +65,7 @@ class Authenticator:
                 raise no_login(self._host, at)
             self._header = _basic(credentials)
         else:
-            raise ProaError(Code.AUTH, "asks for a login of a kind that is not known, or refuses any", at=at)
+            raise ProaError(Code.AUTH, "the registry requires an unsupported kind of login, or refuses all", at=at)
 
     def _bearer(self, challenge: str, credentials: Credentials | None, at: str) -> dict[str, str]:
         backend = _backend("token", _TokenSession(self._call))
@@ -80,7 +80,7 @@ class Authenticator:
         if not done:
             raise bad_login(self._host, at) if credentials else no_login(self._host, at)
         if not _TOKEN.fullmatch(str(backend.token)):
-            raise ProaError(Code.AUTH, "the token service gave no usable token", at=at)
+            raise ProaError(Code.AUTH, "the token service returned no usable token", at=at)
         return {"Authorization": str(header["Authorization"])}
 
 

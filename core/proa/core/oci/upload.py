@@ -115,12 +115,14 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
             self._put(write_index([*listed, entry]), INDEX_TYPE, subject.replace(":", "-"))
         if all(known.digest != entry.digest for known in self._repository.fallback_index(subject)):
             raise ProaError(
-                Code.REGISTRY, "the index of signatures does not keep what is added", at=self._repository.url
+                Code.REGISTRY,
+                "the registry does not keep additions to the index of signatures",
+                at=self._repository.url,
             )
 
 
 def _expect(response: requests.Response, status: int) -> None:
     if response.status_code != status:
         request = response.request
-        what = f"answered {response.status_code} to {one_line(str(request.method))}, not {status}"
+        what = f"the registry answered {response.status_code} to {one_line(str(request.method))}, not {status}"
         raise ProaError(Code.REGISTRY, what, at=safe_url(str(request.url)))

@@ -28,7 +28,7 @@ class OrderClient:
     """
 
     def __init__(self, path: Path = SOCKET, *, limit: float = 60.0, silence: float = 60.0) -> None:
-        forbidden = "the agent takes orders from root and from the group of its setting cluster.group alone"
+        forbidden = "the agent accepts orders only from root and from the group in its setting cluster.group"
         self._http = UnixHttp(path, limit, silence, who="the agent", forbidden=forbidden)
 
     def status(self) -> NodeStatus:
@@ -60,9 +60,9 @@ class OrderClient:
 
     def _read(self, answer: Mapping[str, Any]) -> NodeStatus:
         if answer.get("schema") != Node.SCHEMA:
-            raise self._http.lost(f"it answered with no {Node.SCHEMA}")
+            raise self._http.lost(f"its answer is not a {Node.SCHEMA} document")
         try:
             return parse(Node, answer).status
         except ProaError as error:
-            what = f"the agent told of itself what cannot be: {error.message}"
+            what = f"the agent's status is malformed: {error.message}"
             raise ProaError(Code.DEVICE, what, at=error.at) from error

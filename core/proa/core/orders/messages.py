@@ -76,7 +76,7 @@ class Order:
         {"rule": "self.fence >= oldSelf.fence", "message": "fence never falls: another leader has written since"},
         {
             "rule": "self.id > oldSelf.id || self == oldSelf",
-            "message": "a new order needs a higher id than the one before",
+            "message": "a new order needs a higher id than the previous one",
         },
         {
             "rule": "!(self.action in ['Stage', 'Boot']) || (has(self.release) && self.release != '')",
@@ -84,23 +84,26 @@ class Order:
         },
         {
             "rule": "self.action != 'Commit' || has(self.trial)",
-            "message": "Commit needs a trial: the boot id and the root hash that were proved good",
+            "message": "Commit needs a trial: the boot id and the root hash that were proved healthy",
         },
     )
 
-    id: int = field("Grows with every order; an order that was carried out is not carried out again.", minimum=1)
-    action: Action = field("What is to be done.")
+    id: int = field("Grows with every order; the agent carries out each id once.", minimum=1)
+    action: Action = field("What the node should do.")
     fence: int = field("The transitions of the scheduler's Lease: the agent refuses lower ones.", minimum=0)
     release: str = field(
-        "The release, by digest; for Rollback the one to leave.",
+        "The release, by digest; for Rollback, the release to leave.",
         default="",
         maxLength=MAX_RELEASE,
         pattern=f"^$|{RELEASE}",
     )
     timeout: str = field(
-        "How long it may take, from when the node sees it.", default="15m", pattern=DURATION, maxLength=16
+        "How long the order may take, counted from when the node first sees it.",
+        default="15m",
+        pattern=DURATION,
+        maxLength=16,
     )
-    trial: Proof | None = field("For Commit: which trial.", default=None)
+    trial: Proof | None = field("For Commit: which trial to commit.", default=None)
     issued: str = field("When the scheduler gave it, by its own clock.", default="", maxLength=40)
 
 
@@ -111,13 +114,13 @@ class Booted:
     slot: str = field("The slot, a or b.", default="", maxLength=8)
     version: str = field("The release's version, for people.", default="", maxLength=128)
     release: str = field(
-        "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
+        "The digest of the release's manifest, if it is known.", default="", maxLength=71, pattern=_DIGEST
     )
     root_hash: str = field(
-        "The dm-verity root hash of the root: the release's true name.", default="", maxLength=64, pattern=_HASH
+        "The dm-verity root hash, which identifies the release.", default="", maxLength=64, pattern=_HASH
     )
     boot_id: str = field("The kernel's boot id.", default="", name="bootID", maxLength=64)
-    committed: bool = field("Whether it boots when nothing else is said.", default=False)
+    committed: bool = field("Whether this slot boots by default.", default=False)
 
 
 @dataclass(frozen=True)
@@ -127,20 +130,22 @@ class Standby:
     slot: str = field("The slot, a or b.", default="", maxLength=8)
     version: str = field("The release's version, for people.", default="", maxLength=128)
     release: str = field(
-        "The digest of the release's manifest, where it is known.", default="", maxLength=71, pattern=_DIGEST
+        "The digest of the release's manifest, if it is known.", default="", maxLength=71, pattern=_DIGEST
     )
     root_hash: str = field("The dm-verity root hash of the root.", default="", maxLength=64, pattern=_HASH)
-    state: str = field("What the slot is, in the agent's words.", default="", maxLength=32)
-    complete: bool = field("Whether all of it was written and read back.", default=False)
-    good: bool = field("Whether it was committed before and is intact: a rollback leads to it.", default=False)
+    state: str = field("The state of the slot, in the agent's words.", default="", maxLength=32)
+    complete: bool = field("Whether the whole release was written and read back.", default=False)
+    good: bool = field(
+        "Whether the slot was committed before and is intact, so that a rollback can use it.", default=False
+    )
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far the order under way has come."""
 
-    step: str = field("What is being done.", default="", maxLength=64)
-    percent: int = field("Of the step.", default=0, minimum=0, maximum=100)
+    step: str = field("The step under way.", default="", maxLength=64)
+    percent: int = field("Bytes of the step that are done.", default=0, minimum=0, maximum=100)
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,8 @@ class Observed:
     """The last order that the node has seen."""
 
     id: int = field("Its id.", minimum=0)
-    action: str = field("What it asked for.", default="", maxLength=32)
-    result: str = field("How far it has come: Running, Done, Refused or Failed.", default="", maxLength=32)
+    action: str = field("The action of the order.", default="", maxLength=32)
+    result: str = field("The state of the order: Running, Done, Refused or Failed.", default="", maxLength=32)
 
 
 @dataclass(frozen=True)
@@ -166,10 +171,10 @@ class Condition:
 
     type: str = field("Its name.", maxLength=64)
     status: str = field("True, False or Unknown.", maxLength=8)
-    reason: str = field("Why, in one word.", default="", maxLength=128)
-    message: str = field("Why, in a sentence.", default="", maxLength=1024)
+    reason: str = field("The reason, in one word.", default="", maxLength=128)
+    message: str = field("The reason, in a sentence.", default="", maxLength=1024)
     last_transition_time: str = field("Since when.", default="", maxLength=40)
-    observed_generation: int = field("Of which generation of the object it was told.", default=0, minimum=0)
+    observed_generation: int = field("The generation of the object that the condition refers to.", default=0, minimum=0)
 
 
 @dataclass(frozen=True)
@@ -184,12 +189,12 @@ class NodeStatus:
         },
     )
 
-    observed_order: Observed | None = field("The last order that was seen.", default=None)
+    observed_order: Observed | None = field("The last order that the node has seen.", default=None)
     phase: str = field("What the node is doing.", default="", maxLength=32)
     booted: Booted | None = field("What runs.", default=None)
     standby: Standby | None = field("What the other slot holds.", default=None)
-    progress: Progress | None = field("How far the order under way has come.", default=None)
-    last_error: LastError | None = field("Why something did not come out well; none after success.", default=None)
+    progress: Progress | None = field("The progress of the order under way.", default=None)
+    last_error: LastError | None = field("Why the last order failed; empty after success.", default=None)
     agent: str = field("The agent's version.", default="", maxLength=64)
     conditions: tuple[Condition, ...] = field("Conditions.", default=(), maxItems=MAX_CONDITIONS)
 
@@ -198,7 +203,7 @@ class NodeStatus:
 class Node(Report, schema="proa.node/v1"):
     """What the order socket answers, and each line of its stream: what the node says of itself to the cluster."""
 
-    status: NodeStatus = field("How the node is.")
+    status: NodeStatus = field("The node's status.")
 
 
 @dataclass(frozen=True)

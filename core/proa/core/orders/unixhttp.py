@@ -112,10 +112,10 @@ def _answer(data: bytes) -> dict[str, Any]:
         ValueError: When it is none of both.
     """
     if len(data) > MAX_ANSWER:
-        raise ValueError(f"it answered with more than {MAX_ANSWER} bytes")
+        raise ValueError(f"its answer has more than {MAX_ANSWER} bytes")
     document = json.loads(data)
     if not isinstance(document, dict):
-        raise ValueError("it answered with no JSON object")
+        raise ValueError("its answer is not a JSON object")
     if document.get("schema") == "proa.error/v1":
         raise read_error(document)
     return document

@@ -53,39 +53,39 @@ _Blocks = limits(minimum=BLOCK_SIZE, maximum=1 << 45, multipleOf=BLOCK_SIZE)
 class Blob(Part):
     """A blob of the release, as it is fetched."""
 
-    digest: Digest = field("Of the blob as it is fetched.")
-    size: int = field("Bytes of it.", minimum=1, maximum=1 << 45)
+    digest: Digest = field("Digest of the blob as it is fetched.")
+    size: int = field("Size of the blob in bytes.", minimum=1, maximum=1 << 45)
 
 
 @dataclass(frozen=True)
 class Root(Part):
     """The root file system and its verity tree, as they stand in `ROOT-x`."""
 
-    filesystem: str = field("The kind of file system.", enum=["erofs"])
+    filesystem: str = field("The type of file system.", enum=["erofs"])
     size: Annotated[int, _Blocks] = field(
-        "Bytes of the file system; the tree begins right behind it.", minimum=2 * BLOCK_SIZE
+        "Size of the file system in bytes; the tree starts right after it.", minimum=2 * BLOCK_SIZE
     )
-    block_size: int = field("Bytes of a verity block.", enum=[BLOCK_SIZE])
-    root_hash: Hash = field("The release's true name.")
-    salt: _Salt = field("Of the tree; one per product line.")
-    tree_size: Annotated[int, _Blocks] = field("Bytes of the tree, which has no superblock.")
-    frame_size: Annotated[int, _Blocks] = field("Bytes of image in one zstd frame.", maximum=1 << 22)
+    block_size: int = field("Size of a verity block in bytes.", enum=[BLOCK_SIZE])
+    root_hash: Hash = field("The root hash, which identifies the release.")
+    salt: _Salt = field("The salt of the tree; the same for a whole product line.")
+    tree_size: Annotated[int, _Blocks] = field("Size of the tree in bytes; it has no superblock.")
+    frame_size: Annotated[int, _Blocks] = field("Bytes of the image in one zstd frame.", maximum=1 << 22)
 
 
 @dataclass(frozen=True)
 class Boot(Part):
     """The image of `UKI-x`: a small FAT file system with the signed unified kernel image."""
 
-    size: Annotated[int, _Blocks] = field("Bytes of the image.", maximum=1 << 32)
-    digest: Digest = field("Of the image, uncompressed.")
-    uki_digest: Digest = field("Of the file /EFI/proa/uki.efi in it.")
+    size: Annotated[int, _Blocks] = field("Size of the image in bytes.", maximum=1 << 32)
+    digest: Digest = field("Digest of the uncompressed image.")
+    uki_digest: Digest = field("Digest of the file /EFI/proa/uki.efi in it.")
 
 
 @dataclass(frozen=True)
 class Requires(Part):
     """What the node must have."""
 
-    layout: _Protocol = field("The version of its disk's layout.")
+    layout: _Protocol = field("The version of the disk layout.")
     agent: _Version = field("The lowest version of the agent.")
     loader: _Protocol = field("The version of the protocol between GRUB's script and the boot state.")
 
@@ -95,21 +95,21 @@ class Release(Document, schema="proa.release/v1", received=True):
     """The release document: what a release is, as it is signed."""
 
     name: _Name = field("The product line.")
-    version: _Version = field("What people call it; a hint.")
-    architecture: _Name = field("As Debian names it, `amd64`.")
-    compatible: _Name = field("Which kind of node may take it.")
+    version: _Version = field("The label for people; only a hint.")
+    architecture: _Name = field("The architecture as Debian names it, such as `amd64`.")
+    compatible: _Name = field("The kind of node that the release is for.")
     created: Time = field("When it was built (RFC 3339, UTC).", pattern=f"^{_UTC}$")
     serial: _Serial = field("Orders the releases of a product line.")
-    floor: _Serial = field("The lowest serial that a node may go back to once it has booted this release.")
-    root: Root = field("The root file system and its verity tree, as they stand in `ROOT-x`.")
+    floor: _Serial = field("The lowest serial that a node may roll back to once it has booted this release.")
+    root: Root = field("The root file system and its verity tree, as in `ROOT-x`.")
     boot: Boot = field("The image of `UKI-x`: a small FAT file system with the signed unified kernel image.")
-    requires: Requires = field("What the node must have.")
+    requires: Requires = field("What the node must provide.")
     blobs: Mapping[str, Blob] = field("Every other blob of the release.", keys=MEDIA_TYPES)
     expires: str = field(
-        "When nodes stop to install it (RFC 3339, UTC); empty for never.", default="", pattern=f"^({_UTC})?$"
+        "When nodes stop installing it (RFC 3339, UTC); empty for never.", default="", pattern=f"^({_UTC})?$"
     )
     critical: tuple[str, ...] = field(
-        "Fields that a reader must know; one that it does not know is refused.", default=()
+        "Fields that a reader must know; a reader that does not know one refuses the release.", default=()
     )
 
     def encode(self) -> bytes:
@@ -140,7 +140,7 @@ def decode(data: bytes) -> Release:
     if release.floor > release.serial:
         raise ProaError(Code.RELEASE, f"floor {release.floor} is above serial {release.serial}", at="floor")
     if release.root.tree_size != (right := verity.tree_size(release.root.size)):
-        what = f"{release.root.tree_size} bytes, where the tree of such an image has {right}"
+        what = f"the tree has {release.root.tree_size} bytes, but such an image needs {right}"
         raise ProaError(Code.RELEASE, what, at="root.tree_size")
     return release
 
@@ -155,11 +155,11 @@ class _Critical(Part):
 def _check_critical(names: tuple[str, ...]) -> None:
     for name in names:
         if name not in ("schema", *keys(Release)):
-            raise ProaError(Code.RELEASE, f"needs {name[:80]!r}, which this version does not know", at="critical")
+            raise ProaError(Code.RELEASE, f"it needs {name[:80]!r}, which this version does not know", at="critical")
 
 
 def _check_expiry(time: str) -> None:
     try:
         datetime.fromisoformat(time)
     except ValueError as error:
-        raise ProaError(Code.RELEASE, f"expires {time!r} is no time", at="expires") from error
+        raise ProaError(Code.RELEASE, f"expires {time!r} is not a time", at="expires") from error

@@ -197,7 +197,7 @@ def compress(
         ProaError: ``FRAMES`` if the frame size is out of range.
     """
     if not 0 < frame_size <= MAX_FRAME:
-        raise ProaError(Code.FRAMES, f"a frame size of {frame_size} bytes is not within 1 and {MAX_FRAME}")
+        raise ProaError(Code.FRAMES, f"a frame size of {frame_size} bytes is not between 1 and {MAX_FRAME}")
     lengths, digests, size = array("I"), bytearray(), 0
     for raw_size, data, digest in _compressed(source, frame_size, level, threads):
         sink.write(data)
@@ -282,9 +282,9 @@ def decode_maps(data: bytes, *, expected: Mapping[str, Expected]) -> dict[str, F
         for name in names
     )
     if len(data) != map_size(expected):
-        raise ProaError(Code.FRAMES, f"the map has {len(data)} bytes where {map_size(expected)} are expected", at="map")
+        raise ProaError(Code.FRAMES, f"the map has {len(data)} bytes instead of {map_size(expected)}", at="map")
     if not data.startswith(head + sections):
-        raise ProaError(Code.FRAMES, "the map's sections are not those of the release document", at="map")
+        raise ProaError(Code.FRAMES, "the map's sections do not match the release document", at="map")
     place = len(head) + len(sections)
     maps = {}
     for name in names:
@@ -299,12 +299,16 @@ def _decode_section(name: str, entries: bytes, expected: Expected) -> FrameMap:
     limit = _bound(expected.frame_size)
     for length, digest in _ENTRY.iter_unpack(entries):
         if not 0 < length <= limit:
-            raise ProaError(Code.FRAMES, f"a frame of {length} compressed bytes", at=f"map: {name}[{len(lengths)}]")
+            raise ProaError(
+                Code.FRAMES,
+                f"a compressed frame has {length} bytes, which is out of range",
+                at=f"map: {name}[{len(lengths)}]",
+            )
         lengths.append(length)
         digests += digest
     found = FrameMap(expected.frame_size, _Packed(expected.frame_size, expected.size, lengths, bytes(digests)))
     if found.blob_size != expected.blob:
-        what = f"the frames and their seek table make {found.blob_size} bytes, the blob has {expected.blob}"
+        what = f"the frames and their seek table have {found.blob_size} bytes, the blob has {expected.blob}"
         raise ProaError(Code.FRAMES, what, at=f"map: {name}")
     return found
 
@@ -330,7 +334,7 @@ def decompress_into(data: bytes, frame: Frame, room: memoryview) -> None:
             map says.
     """
     if len(data) != frame.compressed or hashlib.sha256(data).digest() != frame.digest:
-        raise ProaError(Code.DIGEST, "a frame's bytes are not those of the signed map", at=f"frame at {frame.offset}")
+        raise ProaError(Code.DIGEST, "a frame does not match the signed map", at=f"frame at {frame.offset}")
     try:
         zstdframe.content_into(data, room)
     except zstandard.ZstdError as error:
@@ -365,4 +369,4 @@ def decompress_stream(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     except zstandard.ZstdError as error:
         raise ProaError(Code.FRAMES, str(error), at=f"byte {done} of {size}") from error
     if done != size:
-        raise ProaError(Code.FRAMES, f"{done} bytes came out where {size} are expected")
+        raise ProaError(Code.FRAMES, f"the frames gave {done} bytes instead of {size}")

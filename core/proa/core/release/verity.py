@@ -54,7 +54,9 @@ class Geometry:
             ProaError: ``VERITY`` if it is no multiple of the block size, or less than two blocks.
         """
         if data_size % BLOCK_SIZE or data_size < 2 * BLOCK_SIZE:
-            what = f"an image of {data_size} bytes has no verity tree: it must be a multiple of {BLOCK_SIZE}"
+            what = (
+                f"an image of {data_size} bytes cannot have a verity tree: its size must be a multiple of {BLOCK_SIZE}"
+            )
             raise ProaError(Code.VERITY, f"{what}, {2 * BLOCK_SIZE} at least")
         return cls(data_size // BLOCK_SIZE)
 
@@ -146,7 +148,9 @@ def build_tree(image: BinaryIO, sink: BinaryIO, salt: bytes, *, progress: Callab
         if progress:
             progress(done)
     if done != geometry.hash_offset:
-        raise ProaError(Code.VERITY, f"the image changed while it was read: {done} of {geometry.hash_offset} bytes")
+        raise ProaError(
+            Code.VERITY, f"the image changed while it was being read: {done} of {geometry.hash_offset} bytes"
+        )
     for index, level in enumerate(levels):
         root += _climb(levels[index + 1 :], hash_blocks(level.drain(last=True), salt), salt)
     sink.seek(base + geometry.tree_size)
@@ -258,7 +262,10 @@ class TreeReader:
             ProaError: ``VERITY`` if the tree is not the signed one.
         """
         if not 0 <= first_block <= first_block + count <= self._geometry.data_blocks:
-            raise IndexError(f"blocks {first_block} to {first_block + count} of {self._geometry.data_blocks}")
+            raise IndexError(
+                f"blocks {first_block} to {first_block + count} are outside an image of "
+                f"{self._geometry.data_blocks} blocks"
+            )
         start, end = first_block * DIGEST_SIZE, (first_block + count) * DIGEST_SIZE
         if not self._first <= start <= end <= self._first + len(self._held):
             self._hold(start // BLOCK_SIZE, -(-end // BLOCK_SIZE))
@@ -273,7 +280,7 @@ class TreeReader:
 
 def _check_level(data: bytes, above: bytes, level: int, blocks: range, salt: bytes) -> None:
     """Compare the given hash blocks of a level with their digests in the level above."""
-    at = f"level {level} of the tree, block {blocks.start} on"
+    at = f"level {level} of the tree, from block {blocks.start}"
     if len(data) != len(blocks) * BLOCK_SIZE:
         raise ProaError(Code.VERITY, "the verity tree is too short", at=at)
     if hash_blocks(data, salt) != above[blocks.start * DIGEST_SIZE : blocks.stop * DIGEST_SIZE]:

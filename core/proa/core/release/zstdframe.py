@@ -34,7 +34,7 @@ def content(data: bytes, size: int) -> bytes:
     """
     found: bytes = _decompressor(data, size).decompress(data, allow_extra_data=False)
     if len(found) != size:
-        raise zstandard.ZstdError(f"{len(found)} bytes came out")
+        raise zstandard.ZstdError(f"the frame gave {len(found)} bytes")
     return found
 
 
@@ -47,19 +47,19 @@ def content_into(data: bytes, room: memoryview) -> None:
 
     def peek(place: int) -> bytes:
         if place + 3 > len(data):
-            raise zstandard.ZstdError("the frame is cut")
+            raise zstandard.ZstdError("the frame is truncated")
         return data[place : place + 3]
 
     decompressor = _decompressor(data, len(room))
     if _end(data[:_HEADER_MAX], peek) != len(data):
-        raise zstandard.ZstdError("the frame does not end where it must")
+        raise zstandard.ZstdError("the frame does not end where it should")
     done = 0
     with decompressor.stream_reader(data) as reader:
         while done < len(room) and (count := reader.readinto(room[done:])):
             done += count
         more = reader.read(1)
     if done != len(room) or more:
-        raise zstandard.ZstdError(f"not {len(room)} bytes came out")
+        raise zstandard.ZstdError(f"the frame did not give {len(room)} bytes")
 
 
 def cut(reader: ChunkReader, left: int) -> bytes:
@@ -75,7 +75,7 @@ def cut(reader: ChunkReader, left: int) -> bytes:
     magic, length = _HEAD.unpack_from(reader.buffer)
     if magic & 0xFFFFFFF0 == _SKIPPABLE_MAGIC:
         if length > _SKIPPABLE_MAX:
-            raise zstandard.ZstdError(f"a skippable frame of {length} bytes")
+            raise zstandard.ZstdError(f"a skippable frame of {length} bytes is not allowed")
         _need(reader, _HEAD.size + length)
         reader.take(_HEAD.size + length)
         return b""
@@ -83,7 +83,7 @@ def cut(reader: ChunkReader, left: int) -> bytes:
     start = bytes(reader.buffer[:_HEADER_MAX])
     header = zstandard.get_frame_parameters(start)
     if header.content_size > min(left, MAX_FRAME):
-        raise zstandard.ZstdError(f"a frame of {header.content_size} bytes where {left} are left")
+        raise zstandard.ZstdError(f"a frame of {header.content_size} bytes where only {left} are left")
 
     def peek(place: int) -> bytes:
         _need(reader, place + 3)
@@ -102,13 +102,13 @@ def _end(start: bytes, peek: Callable[[int], bytes]) -> int:
         last, kind, count = bool(block & 1), block >> 1 & 3, block >> 3
         place += 3 + (1 if kind == _BLOCK_RLE else count)
         if kind == _BLOCK_RESERVED or place > 2 * MAX_FRAME:
-            raise zstandard.ZstdError("a block that zstd does not write")
+            raise zstandard.ZstdError("a block of a type that zstd never writes")
     return place + (4 if zstandard.get_frame_parameters(start).has_checksum else 0)
 
 
 def _need(reader: ChunkReader, size: int) -> None:
     if not reader.fill(size):
-        raise zstandard.ZstdError("the last frame is cut")
+        raise zstandard.ZstdError("the last frame is truncated")
 
 
 def _decompressor(data: bytes, size: int) -> zstandard.ZstdDecompressor:
@@ -121,7 +121,7 @@ def _decompressor(data: bytes, size: int) -> zstandard.ZstdDecompressor:
     if header.content_size != size or header.dict_id or header.window_size > MAX_FRAME:
         raise zstandard.ZstdError(
             f"the frame's header says {header.content_size} bytes, window {header.window_size}, "
-            f"dictionary {header.dict_id}; {size} bytes are expected"
+            f"dictionary {header.dict_id}, instead of {size} bytes"
         )
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME)

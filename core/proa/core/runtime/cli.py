@@ -49,9 +49,9 @@ progress_option = click.option(
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
     default="auto",
     show_default=True,
-    help="How progress is shown, on standard error.",
+    help="How to show progress on standard error.",
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
 
 
 def show(schema: str, document: dict[str, Any]) -> None:

@@ -21,12 +21,12 @@ def parse(text: str) -> timedelta:
     """
     match = _PARTS.fullmatch(text) if text else None
     if match is None:
-        raise ProaError(Code.CONFIG_VALUE, f"{text!r} is no time such as '90s', '15m' or '1h30m'")
+        raise ProaError(Code.CONFIG_VALUE, f"{text!r} is not a duration such as '90s', '15m' or '1h30m'")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     try:
         return timedelta(hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError as error:
-        raise ProaError(Code.CONFIG_VALUE, f"{text!r} is longer than any time can be") from error
+        raise ProaError(Code.CONFIG_VALUE, f"{text!r} is longer than a duration can be") from error
 
 
 def text(span: timedelta) -> str:

@@ -43,124 +43,148 @@ class Code(enum.Enum):
     """Every stable error code. Names never change their meaning; new ones are only added."""
 
     # usage and configuration
-    USAGE = Kind(Exit.USAGE, "The command line is not one the command understands.", "See --help.")
-    CONFIG = Kind(Exit.USAGE, "The configuration has errors.", "Correct the places named; all are listed.")
+    USAGE = Kind(Exit.USAGE, "The command line is invalid.", "See --help.")
+    CONFIG = Kind(Exit.USAGE, "The configuration has errors.", "Correct the places listed; the list is complete.")
     CONFIG_SYNTAX = Kind(Exit.USAGE, "The configuration file is not TOML.", "See https://toml.io/en/v1.0.0.")
-    CONFIG_UNKNOWN_KEY = Kind(Exit.USAGE, "A key that no setting has.", "See docs/reference/settings.md.")
-    CONFIG_VALUE = Kind(Exit.USAGE, "A value that its setting does not allow.", "See docs/reference/settings.md.")
-    CONFIG_MISSING = Kind(Exit.USAGE, "A required setting is not there.", "Add it.")
-    FILE_MISSING = Kind(Exit.USAGE, "A file or folder named by the user is not there.", "Check the path.")
-    FILE_EXISTS = Kind(
-        Exit.USAGE, "Something is there that would be overwritten.", "Choose another path, or remove it."
-    )
+    CONFIG_UNKNOWN_KEY = Kind(Exit.USAGE, "There is no setting with this name.", "See docs/reference/settings.md.")
+    CONFIG_VALUE = Kind(Exit.USAGE, "The setting does not allow this value.", "See docs/reference/settings.md.")
+    CONFIG_MISSING = Kind(Exit.USAGE, "A required setting is missing.", "Add it.")
+    FILE_MISSING = Kind(Exit.USAGE, "A file or folder that you named does not exist.", "Check the path.")
+    FILE_EXISTS = Kind(Exit.USAGE, "A file would be overwritten.", "Choose another path, or remove it.")
     FILE_DENIED = Kind(
         Exit.DEVICE,
-        "A file or folder may not be read or written by whoever runs this.",
-        "Look at its owner and mode, and at those of the folders above it.",
+        "You may not read or write a file or folder.",
+        "Check the owner and mode of the file and of the folders above it.",
     )
     REFERENCE = Kind(
-        Exit.USAGE, "Not a release reference.", "Write HOST[:PORT]/NAME[:TAG][@sha256:...] or oci:PATH[:TAG]."
+        Exit.USAGE,
+        "The release reference is malformed.",
+        "Write HOST[:PORT]/NAME[:TAG][@sha256:...] or oci:PATH[:TAG].",
     )
     PLAIN_HTTP = Kind(
         Exit.USAGE,
-        "Plain HTTP to a host that is not this one.",
-        "Use TLS, or say --plain-http if you mean it.",
+        "Plain HTTP would be used to another machine.",
+        "Use TLS, or pass --plain-http if you mean it.",
     )
     KEY = Kind(
         Exit.USAGE,
-        "Not a usable key.",
-        "Keys are PEM files, ECDSA P-256 or Ed25519; see proa-build keys init.",
+        "The key is unusable.",
+        "Use PEM files with ECDSA P-256 or Ed25519 keys; see proa-build keys init.",
     )
     # refused
     UNSIGNED = Kind(Exit.REFUSED, "The release has no signature.", "Push it with --keys.")
     SIGNATURE = Kind(
         Exit.REFUSED,
-        "No trusted key has signed this release often enough.",
+        "Too few trusted keys have signed the release.",
         "Check the keys and the threshold.",
     )
     NO_TRUST = Kind(
         Exit.REFUSED,
-        "No trusted key is configured, so nothing can be accepted.",
+        "No trusted key is configured, so everything is refused.",
         "Put public keys into the trust folder.",
     )
-    DIGEST = Kind(Exit.REFUSED, "Bytes do not match their signed digest.", "Fetch again from a registry you trust.")
-    RELEASE = Kind(Exit.REFUSED, "The release document is not valid.", "Build the release again with this version.")
-    FRAMES = Kind(Exit.REFUSED, "The payload or its map is malformed.", "Build the release again with this version.")
-    VERITY = Kind(Exit.REFUSED, "A block does not match the verity tree.", "The image or the tree was altered.")
-    INCOMPATIBLE = Kind(Exit.REFUSED, "The release is for another kind of node.", "Compare 'compatible' on both sides.")
-    ARCHITECTURE = Kind(Exit.REFUSED, "The release is for another architecture.", "Build one for this node.")
+    DIGEST = Kind(
+        Exit.REFUSED, "Data does not match its signed digest.", "Fetch it again from a registry that you trust."
+    )
+    RELEASE = Kind(
+        Exit.REFUSED, "The release document is invalid.", "Build the release again with this version of Proa."
+    )
+    FRAMES = Kind(
+        Exit.REFUSED, "The payload or its map is malformed.", "Build the release again with this version of Proa."
+    )
+    VERITY = Kind(
+        Exit.REFUSED,
+        "A block does not match the verity tree.",
+        "Install the release again: the image or its tree was altered.",
+    )
+    INCOMPATIBLE = Kind(
+        Exit.REFUSED, "The release is for another kind of node.", "Compare 'compatible' of the release and of the node."
+    )
+    ARCHITECTURE = Kind(
+        Exit.REFUSED, "The release is for another architecture.", "Build a release for this node's architecture."
+    )
     REQUIRES = Kind(
         Exit.REFUSED,
-        "The release needs another layout, loader or a newer agent.",
-        "Install a release in between.",
+        "The release needs another layout or loader, or a newer agent.",
+        "Install an intermediate release first.",
     )
     SERIAL = Kind(Exit.REFUSED, "The release is older than the recorded floor allows.", "Install a newer release.")
     EXPIRED = Kind(Exit.REFUSED, "The release has expired.", "Install a newer release.")
     DENIED = Kind(Exit.REFUSED, "The release is on the deny list of this node.", "Install another release.")
     SAME_ROOT = Kind(
         Exit.REFUSED,
-        "The good slot holds the same root under another kernel image.",
-        "Build the release anew: a root has one kernel image.",
+        "The good slot holds the same root with another kernel image.",
+        "Build the release again: a root has exactly one kernel image.",
     )
     TOO_LARGE = Kind(Exit.REFUSED, "The content is larger than its slot.", "Make the image smaller or the slot larger.")
     SLOT_IN_USE = Kind(
-        Exit.REFUSED, "The target slot is booted or good; it is never written.", "Reboot or commit first."
+        Exit.REFUSED, "The target slot is booted or good, and must not be written.", "Reboot or commit first."
     )
-    NOT_ALLOWED = Kind(Exit.REFUSED, "The caller may not do this.", "Only root may.")
+    NOT_ALLOWED = Kind(Exit.REFUSED, "You may not do this.", "Run the command as root.")
     STALE_ORDER = Kind(
         Exit.REFUSED,
         "The node has seen a later order, or the order is about another boot.",
-        "Look at the node's status and give a new order with a higher id.",
+        "Check the node's status, and give a new order with a higher id.",
     )
     # busy and state
-    BUSY = Kind(Exit.BUSY, "Another one holds the lock.", "Wait for it to end, or cancel it.")
-    NO_TRIAL = Kind(Exit.STATE, "There is no trial to commit.", "See proa-agent status.")
-    NOT_STAGED = Kind(Exit.STATE, "The other slot holds no complete release.", "Install one first.")
+    BUSY = Kind(Exit.BUSY, "Another process holds the lock.", "Wait for it to end, or cancel it.")
+    NO_TRIAL = Kind(Exit.STATE, "There is no trial to commit.", "Check proa-agent status.")
+    NOT_STAGED = Kind(Exit.STATE, "The other slot holds no complete release.", "Install a release first.")
     NOT_GOOD = Kind(Exit.STATE, "The other slot is not known to be good.", "Install a release first.")
     IN_TRIAL = Kind(
-        Exit.STATE, "A trial is running; nothing is installed over the good slot.", "Commit it or roll back."
+        Exit.STATE,
+        "A trial is running, so nothing can be installed over the good slot.",
+        "Commit it or roll back first.",
     )
-    TRIAL_RETURNED = Kind(Exit.STATE, "A trial came back without a commit.", "Read the reason in proa-agent status.")
+    TRIAL_RETURNED = Kind(Exit.STATE, "A trial returned without a commit.", "Read the reason in proa-agent status.")
     NO_COMMIT_ORDER = Kind(
         Exit.STATE,
-        "A healthy trial came back because nobody ordered its commit in time.",
-        "See why the scheduler could not reach the node, then try the release again.",
+        "A healthy trial returned because it got no order to commit in time.",
+        "Find out why the scheduler could not reach the node, then try the release again.",
     )
     HANDSHAKE = Kind(
         Exit.STATE,
         "The boot loader and the boot state disagree about this boot.",
-        "Check that the disk boots through its own GRUB and that STATE can be written.",
+        "Check that the disk boots through its own GRUB, and that STATE is writable.",
     )
-    NO_STATE = Kind(Exit.STATE, "Neither copy of the boot state is valid.", "Look at it with proa-disk show.")
-    NOTHING_RUNNING = Kind(Exit.STATE, "There is nothing to cancel.", "See proa-agent status.")
-    CANCELLED = Kind(Exit.INTERRUPTED, "Cancelled by order.", "Start it again when you want.")
+    NO_STATE = Kind(Exit.STATE, "Neither copy of the boot state is valid.", "Inspect it with proa-disk show.")
+    NOTHING_RUNNING = Kind(Exit.STATE, "There is nothing to cancel.", "Check proa-agent status.")
+    CANCELLED = Kind(Exit.INTERRUPTED, "The job was cancelled.", "Start it again when you are ready.")
     # network
     NETWORK = Kind(
         Exit.NETWORK,
         "The registry could not be reached.",
         "Check the address, the network and the certificate.",
     )
-    REGISTRY = Kind(Exit.NETWORK, "The registry answered with an error.", "Look at its log.")
+    REGISTRY = Kind(Exit.NETWORK, "The registry answered with an error.", "Check the registry's log.")
     AUTH = Kind(Exit.NETWORK, "The registry refused the credentials.", "Check the auth file.")
-    NOT_FOUND = Kind(Exit.NETWORK, "The registry does not have it.", "Check name, tag and digest.")
+    NOT_FOUND = Kind(Exit.NETWORK, "The registry does not have the release.", "Check the name, tag and digest.")
     # device, disk, file system
-    DEVICE = Kind(Exit.DEVICE, "A disk or file could not be read or written.", "Look at the kernel log.")
-    DEVICE_BUSY = Kind(Exit.DEVICE, "The disk or partition is in use.", "Unmount it, or close what holds it.")
-    READ_BACK = Kind(Exit.DEVICE, "What was written reads back different.", "The device is failing: replace it.")
-    NO_DISK = Kind(
-        Exit.DEVICE, "The disk is not there or holds no Proa layout.", "Name a disk or an image file that holds one."
+    DEVICE = Kind(Exit.DEVICE, "A disk or file could not be read or written.", "Check the kernel log.")
+    DEVICE_BUSY = Kind(
+        Exit.DEVICE, "The disk or partition is in use.", "Unmount it, or close the program that uses it."
     )
-    AMBIGUOUS = Kind(Exit.DEVICE, "Two candidates where one must be.", "Detach the other disk.")
-    LAYOUT = Kind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference named.")
+    READ_BACK = Kind(
+        Exit.DEVICE, "The device returned other data than was written.", "Replace the device: it is failing."
+    )
+    NO_DISK = Kind(
+        Exit.DEVICE,
+        "The disk does not exist, or has no Proa layout.",
+        "Name a disk or an image file with a Proa layout.",
+    )
+    AMBIGUOUS = Kind(Exit.DEVICE, "There are two candidates where there must be one.", "Detach the other disk.")
+    LAYOUT = Kind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference shown.")
     DISK_FULL = Kind(Exit.DEVICE, "The file system is full.", "Free some space.")
     # builder
     PACKAGES = Kind(
-        Exit.FAILED, "The packages could not be installed.", "Look at the names and at the log's last lines."
+        Exit.FAILED, "The packages could not be installed.", "Check the package names and the last lines of the log."
     )
-    MIRROR = Kind(Exit.NETWORK, "The package mirror could not be reached.", "Check sources and network.")
+    MIRROR = Kind(Exit.NETWORK, "The package mirror could not be reached.", "Check the sources and the network.")
     HOOK = Kind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
-    USERS_CHANGED = Kind(Exit.USAGE, "System users changed their numbers.", "Keep the lock file beside proa.toml.")
-    SECURE_BOOT = Kind(Exit.FAILED, "A boot binary could not be signed or checked.", "Check the Secure Boot keys.")
+    USERS_CHANGED = Kind(
+        Exit.USAGE, "Numeric ids of users or groups have changed.", "Keep the lock file next to proa.toml."
+    )
+    SECURE_BOOT = Kind(Exit.FAILED, "A boot binary could not be signed or verified.", "Check the Secure Boot keys.")
     # cluster
     KUBECONFIG = Kind(
         Exit.USAGE,
@@ -173,52 +197,52 @@ class Code(enum.Enum):
         "Check its address, the network and the certificate.",
     )
     CLUSTER_BUSY = Kind(
-        Exit.NETWORK, "The Kubernetes API server asks to be left alone for a while.", "Try again in a while."
+        Exit.NETWORK, "The Kubernetes API server is overloaded and asks clients to wait.", "Try again in a minute."
     )
-    CLUSTER_ERROR = Kind(Exit.NETWORK, "The Kubernetes API server answered with an error.", "Look at its log.")
+    CLUSTER_ERROR = Kind(
+        Exit.NETWORK, "The Kubernetes API server answered with an error.", "Check the API server's log."
+    )
     CLUSTER_AUTH = Kind(
-        Exit.NETWORK, "The Kubernetes API server does not know the credentials.", "Check the kubeconfig or the token."
+        Exit.NETWORK, "The Kubernetes API server rejects the credentials.", "Check the kubeconfig or the token."
     )
     CLUSTER_FORBIDDEN = Kind(
         Exit.REFUSED,
         "The cluster does not allow this with these credentials.",
-        "Apply what 'proa-scheduler manifests' prints, or ask for the right.",
+        "Apply the output of 'proa-scheduler manifests', or ask for the permission.",
     )
-    CLUSTER_INVALID = Kind(
-        Exit.USAGE, "The cluster does not accept the object.", "Correct the field that the message names."
-    )
+    CLUSTER_INVALID = Kind(Exit.USAGE, "The cluster rejects the object.", "Correct the field that the message names.")
     CLUSTER_MISSING = Kind(Exit.STATE, "The cluster does not have the object.", "Check its name.")
     CLUSTER_CONFLICT = Kind(
-        Exit.BUSY, "Somebody else has changed the object meanwhile.", "Look at the object, and try again."
+        Exit.BUSY, "Somebody else has changed the object meanwhile.", "Check the object, and try again."
     )
     CLUSTER_EXPIRED = Kind(
-        Exit.STATE, "The Kubernetes API server no longer knows that version of the objects.", "List them again."
+        Exit.STATE, "The Kubernetes API server no longer has that version of the objects.", "List them again."
     )
     STALE_LEADER = Kind(
-        Exit.REFUSED, "Another scheduler has become the leader since.", "Nothing: this one waits for its turn again."
+        Exit.REFUSED, "Another scheduler has become the leader.", "Do nothing: this scheduler waits for its turn."
     )
     HALTED = Kind(
         Exit.STATE,
-        "The rollout was halted.",
-        "See why with 'kubectl proa status', then resume it with --attempt, or roll it back.",
+        "The rollout halted.",
+        "Find the cause with 'kubectl proa status', then resume with --attempt, or roll back.",
     )
     NO_PREVIOUS = Kind(
         Exit.STATE,
-        "Nobody knows which release to go back to.",
-        "Name it: kubectl proa rollback ROLLOUT --to REF.",
+        "There is no previous release to go back to.",
+        "Name a release: kubectl proa rollback ROLLOUT --to REF.",
     )
     # vm
     NO_FIRMWARE = Kind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
-    TIMEOUT = Kind(Exit.FAILED, "It did not happen in time.", "Look at the console.")
-    CONSOLE = Kind(Exit.FAILED, "The console shows a bad sign.", "Look at the console.")
-    REHEARSAL = Kind(Exit.FAILED, "The rehearsal did not come out as promised.", "Read the report.")
+    TIMEOUT = Kind(Exit.FAILED, "Something did not happen in time.", "Check the console.")
+    CONSOLE = Kind(Exit.FAILED, "The console shows a bad sign.", "Check the console.")
+    REHEARSAL = Kind(Exit.FAILED, "The rehearsal did not go as promised.", "Read the report.")
     # general
-    TOOL = Kind(Exit.FAILED, "A program that Proa calls failed.", "The command can be pasted into a shell.")
+    TOOL = Kind(Exit.FAILED, "A program that Proa calls failed.", "Paste the command into a shell to run it again.")
     TOOL_MISSING = Kind(
-        Exit.FAILED, "A program that Proa calls is not installed.", "Run make setup or install its package."
+        Exit.FAILED, "A program that Proa calls is not installed.", "Run make setup, or install its package."
     )
-    INTERRUPTED = Kind(Exit.INTERRUPTED, "Interrupted.", "Nothing half done was left active.")
-    INTERNAL = Kind(Exit.FAILED, "A defect in Proa.", "Please report it with the command and the output.")
+    INTERRUPTED = Kind(Exit.INTERRUPTED, "Interrupted.", "Run it again: nothing half-finished is active.")
+    INTERNAL = Kind(Exit.FAILED, "There is a bug in Proa.", "Report it with the command and the output.")
 
 
 @dataclass(frozen=True)
@@ -227,8 +251,8 @@ class ErrorEntry(Report, schema="proa.error/v1"):
 
     code: str = field("The stable code (docs/reference/errors.md).", enum=[code.name for code in Code])
     message: str = field("What happened.")
-    at: str = field("Where: file:line:column, a device, a URL; empty if nowhere in particular.")
-    hint: str = field("What to do about it.")
+    at: str = field("The place: file:line:column, a device, a URL; empty if there is none.")
+    hint: str = field("What you can do about it.")
     exit: int = field("The exit status of the command.", enum=[int(status) for status in Exit])
 
 

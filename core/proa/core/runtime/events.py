@@ -39,7 +39,7 @@ class StepFinished:
 
 @dataclass(frozen=True)
 class StepFailed:
-    """A named piece of work ended with an error, which is told on its own."""
+    """A named piece of work ended with an error, which is reported separately."""
 
     step: str
     seconds: float

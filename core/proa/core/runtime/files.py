@@ -237,7 +237,7 @@ class DirectFile:
             while done < len(view):
                 count = os.pwrite(self._handle, view[done:], offset + done)
                 if count == 0:
-                    raise OSError(errno.ENOSPC, "no room at the end")
+                    raise OSError(errno.ENOSPC, "there is no space left at the end")
                 done += count
 
     def read_into(self, offset: int, data: mmap.mmap | memoryview) -> None:
@@ -277,7 +277,7 @@ class DirectFile:
                 with view[done:] as rest:
                     count = os.preadv(self._handle, [rest], offset + done)
                 if count == 0:
-                    raise ProaError(Code.DEVICE, f"ends {need - done} bytes early", at=f"{self.path} at {offset}")
+                    raise ProaError(Code.DEVICE, f"it ends {need - done} bytes early", at=f"{self.path} at {offset}")
                 done += count
 
     def flush(self) -> None:

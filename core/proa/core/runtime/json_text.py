@@ -23,7 +23,7 @@ def load_json(data: bytes, code: Code, at: object = "") -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = dict(pairs)
         if len(keys) != len(pairs):
-            raise ValueError("a key stands twice in one object")
+            raise ValueError("an object has the same key twice")
         return keys
 
     def refuse(constant: str) -> Any:
@@ -32,7 +32,7 @@ def load_json(data: bytes, code: Code, at: object = "") -> dict[str, Any]:
     try:
         document = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse)
     except (ValueError, RecursionError) as error:
-        raise ProaError(code, f"not JSON as it must be: {error}", at=at) from error
+        raise ProaError(code, f"it is not valid JSON: {error}", at=at) from error
     if not isinstance(document, dict):
-        raise ProaError(code, "not a JSON object", at=at)
+        raise ProaError(code, "it is not a JSON object", at=at)
     return document

@@ -125,7 +125,9 @@ def run(
             stdout, stderr = _Talk(child, stdin, keep).finish(timeout)
         except TimeoutError as late:
             _end(child)
-            raise ProaError(Code.TIMEOUT, f"{words[0]} did not end within {timeout:g} s", at=pasteable(words)) from late
+            raise ProaError(
+                Code.TIMEOUT, f"{words[0]} did not finish within {timeout:g} s", at=pasteable(words)
+            ) from late
         except BaseException:
             _end(child)
             raise
@@ -249,10 +251,10 @@ def failure(result: Result, code: Code = Code.TOOL) -> ProaError:
     if _FULL.search(result.stdout + result.stderr):
         code = Code.DISK_FULL
     output = (result.stderr or result.stdout).decode(errors="replace").strip().splitlines()
-    tail = "\n    ".join(output[-_TAIL_LINES:]) or "(it said nothing)"
-    how = f"ended with status {result.status}"
+    tail = "\n    ".join(output[-_TAIL_LINES:]) or "(no output)"
+    how = f"exited with status {result.status}"
     if result.status < 0:
-        how = f"was ended by {signal.Signals(-result.status).name}"
+        how = f"was killed by {signal.Signals(-result.status).name}"
     return ProaError(code, f"{result.argv[0]} {how}:\n    {tail}", at=pasteable(result.argv))
 
 

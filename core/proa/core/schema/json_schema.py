@@ -24,7 +24,7 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _PLAIN: Final = {str: "string", Path: "string", int: "integer", float: "number", bool: "boolean"}
 _HEADER: Final[Mapping[str, Schema]] = {
     "schema": {"description": "The name of this schema."},
-    "proa": {"type": "string", "description": "The version of Proa that wrote it."},
+    "proa": {"type": "string", "description": "The version of Proa that wrote the document."},
 }
 
 

@@ -123,7 +123,7 @@ class _Reader:
         others = {key: value[key] for key in value if key not in header and key not in keys(cls)}
         taking = next((one.name for one in known if one.about.others), "")
         if self.strict and others and not taking:
-            raise self._refused(_below(at, str(min(others))[:60]), "is not known here")
+            raise self._refused(_below(at, str(min(others))[:60]), "is not a known key")
         whole = issubclass(cls, Part)
         found: dict[str, Any] = {taking: others} if taking else {}
         for one in known:
@@ -138,7 +138,7 @@ class _Reader:
             elif null:
                 found[one.name] = None
             elif one.required:
-                raise self._refused(place, "is not there")
+                raise self._refused(place, "is missing")
         return cls(**found)
 
     def _field(self, one: Field, given: object, at: str) -> Any:
@@ -150,7 +150,7 @@ class _Reader:
             for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
                 self._check(item, one.about.items, f"{at}[{key}]")
         if missing := [key for key in one.about.keys if key not in value]:
-            raise self._refused(_below(at, missing[0]), "is not there")
+            raise self._refused(_below(at, missing[0]), "is missing")
         return value
 
     def _value(self, kind: Any, value: object, at: str) -> Any:
@@ -194,7 +194,7 @@ class _Reader:
             return value
         if typing.get_origin(kind) in (types.UnionType, typing.Union):
             if type(value) not in typing.get_args(kind):
-                raise self._refused(at, "is neither a whole number nor a text")
+                raise self._refused(at, "is neither an integer nor a string")
         elif kind is Path and isinstance(value, str):
             return Path(value)
         elif type(value) is not kind and not (kind is float and type(value) is int):
@@ -245,7 +245,7 @@ def _beyond(value: object, limit: Mapping[str, Any]) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high, step = limit.get("minimum", value), limit.get("maximum", value), limit.get("multipleOf", 1)
         if not low <= value <= high:
-            return f"{str(value)[:80]} is not from {limit.get('minimum', 'any')} to {limit.get('maximum', 'any')}"
+            return f"{value} is not between {limit.get('minimum', 'any')} and {limit.get('maximum', 'any')}"
         return f"{value} is not a multiple of {step}" if step > 1 and value % step else ""
     return ""
 

@@ -86,7 +86,7 @@ def examine(bundle: bytes, manifest_digest: str, keys: Sequence[PublicKey]) -> s
     message = pre_authentication(PAYLOAD_TYPE, payload)
     signed_by = next((key for key in candidates if key.verify(signature, message)), None)
     if signed_by is None:
-        raise _refused("the signature does not fit the key")
+        raise _refused("the signature does not match the key")
     _check_statement(payload, manifest_digest)
     return signed_by.id
 
@@ -107,7 +107,9 @@ def check_threshold(
     if not ids:
         raise ProaError(Code.NO_TRUST)
     if threshold < 1 or threshold > len(ids):
-        raise ProaError(Code.NO_TRUST, f"{threshold} signatures are demanded, {len(ids)} different keys are trusted")
+        raise ProaError(
+            Code.NO_TRUST, f"{threshold} signatures are required, but only {len(ids)} different keys are trusted"
+        )
     signed: dict[str, None] = {}
     reasons: list[str] = []
     for bundle in islice(bundles, MAX_SIGNATURES):
@@ -120,7 +122,9 @@ def check_threshold(
     if len(signed) < threshold:
         told = f": {'; '.join(dict.fromkeys(reasons))}" if reasons else ""
         raise ProaError(
-            Code.SIGNATURE, f"{len(signed)} of {threshold} needed signatures by trusted keys{told}", at=manifest_digest
+            Code.SIGNATURE,
+            f"{len(signed)} of {threshold} required signatures are by trusted keys{told}",
+            at=manifest_digest,
         )
     return tuple(signed)
 
@@ -146,10 +150,10 @@ def _candidates(material: Any, keys: Sequence[PublicKey]) -> Sequence[PublicKey]
 def _envelope(envelope: Any) -> tuple[bytes, bytes]:
     _fields(envelope, "dsseEnvelope", {"payload", "payloadType", "signatures"})
     if envelope["payloadType"] != PAYLOAD_TYPE:
-        raise _refused("the envelope holds no in-toto statement")
+        raise _refused("the envelope does not contain an in-toto statement")
     signatures = envelope["signatures"]
     if not isinstance(signatures, list) or len(signatures) != 1:
-        raise _refused("the envelope holds not exactly one signature")
+        raise _refused("the envelope must contain exactly one signature")
     _fields(signatures[0], "the signature", {"sig"}, {"sig", "keyid"})
     return _base64(envelope["payload"]), _base64(signatures[0]["sig"])
 
@@ -159,10 +163,10 @@ def _check_statement(payload: bytes, manifest_digest: str) -> None:
     allowed = {"_type", "subject", "predicateType", "predicate"}
     _fields(statement, "the statement", {"_type", "subject", "predicateType"}, allowed)
     if statement["_type"] != STATEMENT_TYPE or statement["predicateType"] != PREDICATE_TYPE:
-        raise _refused("the statement is not a signature over an artifact")
+        raise _refused("the statement is not a signature of an artifact")
     subjects = statement["subject"]
     if not isinstance(subjects, list) or len(subjects) != 1:
-        raise _refused("the statement has not exactly one subject")
+        raise _refused("the statement must have exactly one subject")
     _fields(subjects[0], "the subject", {"digest"}, {"digest", "name", "annotations"})
     if subjects[0]["digest"] != {"sha256": _hex(manifest_digest)}:
         raise _refused("the signature is for another manifest")
@@ -183,7 +187,7 @@ def _base64(text: Any) -> bytes:
     try:
         return base64.b64decode(text.encode("ascii"), validate=True)
     except (AttributeError, UnicodeError, binascii.Error) as error:
-        raise _refused("not base64 where it must be") from error
+        raise _refused("invalid base64") from error
 
 
 def _hex(digest: str) -> str:

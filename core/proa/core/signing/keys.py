@@ -147,7 +147,7 @@ def public_from_pem(pem: bytes) -> PublicKey:
         ProaError: ``KEY``.
     """
     if pem.count(b"-----BEGIN") != 1 or b"-----BEGIN PUBLIC KEY-----" not in pem:
-        raise ProaError(Code.KEY, "not one PEM block of type PUBLIC KEY")
+        raise ProaError(Code.KEY, "the file must contain exactly one PEM block of type PUBLIC KEY")
     try:
         key = load_pem_public_key(pem)
         return PublicKey(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
@@ -163,36 +163,36 @@ def load_private(path: Path, password: bytes | None = None) -> PrivateKey:
     """
     pem = _read(path)
     if b"ENCRYPTED SIGSTORE" in pem or b"ENCRYPTED COSIGN" in pem:
-        raise ProaError(Code.KEY, "cosign's own encrypted key format is not read", at=path)
+        raise ProaError(Code.KEY, "cosign's own format of encrypted keys is not supported", at=path)
     try:
         key = load_pem_private_key(pem, password)
     except TypeError as error:  # the library's way to say that a password is missing, or one too many
         needs = "is encrypted and needs a password" if password is None else "is not encrypted, but a password is given"
         raise ProaError(Code.KEY, f"the key {needs}", at=path) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ProaError(Code.KEY, "not a private key in PEM, or a wrong password", at=path) from error
+        raise ProaError(Code.KEY, "the file is not a private key in PEM, or the password is wrong", at=path) from error
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return PrivateKey(key)
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return PrivateKey(key)
-    raise ProaError(Code.KEY, "neither ECDSA over P-256 nor Ed25519", at=path)
+    raise ProaError(Code.KEY, "the key is neither ECDSA P-256 nor Ed25519", at=path)
 
 
 def _public(der: bytes) -> ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey:
     try:
         key = load_der_public_key(der)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ProaError(Code.KEY, "not a public key") from error
+        raise ProaError(Code.KEY, "the file is not a public key") from error
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise ProaError(Code.KEY, "neither ECDSA over P-256 nor Ed25519")
+    raise ProaError(Code.KEY, "the key is neither ECDSA P-256 nor Ed25519")
 
 
 def _read(path: Path) -> bytes:
     with os_errors(path), path.open("rb") as file:
         data = file.read(_MAX_FILE + 1)
     if len(data) > _MAX_FILE:
-        raise ProaError(Code.KEY, f"more than {_MAX_FILE} bytes are no key", at=path)
+        raise ProaError(Code.KEY, f"a file of more than {_MAX_FILE} bytes is not a key", at=path)
     return data

@@ -45,7 +45,7 @@ class TrustFile(Document, schema="proa.trust/v1", received=True):
     )
     floor: Count = field("The lowest serial that may be installed.", default=0)
     deny: tuple[str, ...] = field(
-        "What is never installed: versions, root hashes and manifest digests.", default=(), items={"minLength": 1}
+        "What must never be installed: versions, root hashes and manifest digests.", default=(), items={"minLength": 1}
     )
 
 
@@ -103,7 +103,7 @@ def load(folder: Path = FOLDER, local: Path | None = LOCAL) -> Trust:
         trust = trust.tightened(more.threshold, more.floor, more.deny)
     distinct = len({key.id for key in keys})
     if trust.threshold > distinct:
-        wrong = f"{trust.threshold} signatures are demanded, {distinct} different keys are trusted"
+        wrong = f"{trust.threshold} signatures are required, but only {distinct} different keys are trusted"
         raise ProaError(Code.NO_TRUST, wrong, at=folder)
     return trust
 

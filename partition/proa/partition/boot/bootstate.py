@@ -75,12 +75,12 @@ class Field(NamedTuple):
 _SLOTS = "".join(slot.value for slot in Slot)
 
 FIELDS = (
-    Field("SEQ", "", "counts the changes; the copy with the higher one counts"),
+    Field("SEQ", "", "counts the changes; the copy with the higher number is in effect"),
     Field("GOOD", _SLOTS, "the committed slot"),
-    Field("TRY", _SLOTS + NO_TRIAL, f"the slot on trial, `{NO_TRIAL}` for none"),
-    Field("LEFT", "".join(str(left) for left in range(TRIES_MAX + 1)), "how many times GRUB may still boot the trial"),
-    Field("ALT", "yn", "`y`: the slot that is not GOOD is committed and whole"),
-    Field("END", "", "equals SEQ, or the copy is not valid"),
+    Field("TRY", _SLOTS + NO_TRIAL, f"the slot on trial, or `{NO_TRIAL}` for none"),
+    Field("LEFT", "".join(str(left) for left in range(TRIES_MAX + 1)), "how many more times GRUB may boot the trial"),
+    Field("ALT", "yn", "`y`: the slot that is not GOOD is committed and intact"),
+    Field("END", "", "equals SEQ, or the copy is invalid"),
 )
 """The variables, in the order in which they stand in the block."""
 
@@ -93,11 +93,11 @@ class BootState(Part):
         ProaError: ``INTERNAL`` for a number out of range.
     """
 
-    seq: Positive = field("The higher one counts.")
+    seq: Positive = field("The copy with the higher number is in effect.")
     good: Slot = field("The committed slot.")
     trial: Slot | None = field("The slot on trial; null for none.")
-    left: Count = field(f"Tries that are left, at most {TRIES_MAX}.")
-    alt: bool = field("Whether the slot that is not good is known to be good too.")
+    left: Count = field(f"Attempts left, at most {TRIES_MAX}.")
+    alt: bool = field("Whether the slot that is not good is also known to be good.")
 
     def __post_init__(self) -> None:
         if not (1 <= self.seq <= SEQ_MAX and 0 <= self.left <= TRIES_MAX):
@@ -180,8 +180,8 @@ class Otherwise(enum.Enum):
     """What follows when the unified kernel image of the chosen slot cannot be loaded."""
 
     REBOOT = "reboot"
-    OTHER_IF_ALT = "the other slot if ALT=y; else say so, wait, reboot"
-    OTHER = "the other slot; then say so, wait, reboot"
+    OTHER_IF_ALT = "the other slot if ALT=y; otherwise a message, a pause and a reboot"
+    OTHER = "the other slot; then a message, a pause and a reboot"
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ class Rule:
 RULES = (
     Rule(
         "trial", True, True, True, Boots.TRIAL, True, Otherwise.REBOOT,
-        "a try is used up before it is made, so a trial that dies in any way ends",
+        "an attempt is used up before it is made, so a trial cannot outlive a crash",
     ),
     Rule(
         "tries-used-up", True, True, False, Boots.GOOD, False, Otherwise.OTHER_IF_ALT,
@@ -220,7 +220,7 @@ RULES = (
     ),
     Rule(
         "committed", True, False, None, Boots.GOOD, False, Otherwise.OTHER_IF_ALT,
-        "the normal boot writes nothing",
+        "a normal boot writes nothing",
     ),
     Rule(
         "no-state", False, None, None, Boots.DEFAULT, False, Otherwise.OTHER,
@@ -293,7 +293,7 @@ class Change(enum.Enum):
     OTHER = "the slot that was not GOOD"
     ZERO = "0"
     ONE = "1"
-    TRIES = "the tries asked for"
+    TRIES = "the number of attempts requested"
     YES = "yes"
     NO = "no"
 
@@ -343,7 +343,7 @@ _K = Change.KEEP
 TRANSITIONS = (
     Transition(
         "disarm", "agent", None, None, None, None, _K, Change.NONE, Change.ZERO, Change.NO,
-        "before the first byte goes to the other slot, and when that turns out to be damaged",
+        "before the first byte goes to the other slot, and when that slot turns out to be damaged",
     ),
     Transition(
         "arm", "agent", None, None, None, None, _K, Change.OTHER, Change.TRIES, _K,
@@ -351,23 +351,23 @@ TRANSITIONS = (
     ),
     Transition(
         "commit", "agent", True, None, None, Code.NO_TRIAL, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
-        "the trial proved healthy; the slot it came from stays whole",
+        "the trial proved healthy; the slot that it came from stays intact",
     ),
     Transition(
         "retire", "agent", True, None, None, Code.NO_TRIAL, _K, Change.NONE, Change.ZERO, _K,
-        "the trial is given up: used up, failed, or taken back by order",
+        "the trial is given up: used up, failed, or withdrawn",
     ),
     Transition(
         "swap", "agent", False, None, True, Code.NOT_GOOD, Change.OTHER, Change.NONE, Change.ZERO, Change.YES,
-        "a rollback by order, to a slot that is known to be good",
+        "a rollback by command or order, to a slot that is known to be good",
     ),
     Transition(
         "vouch", "agent", False, None, None, Code.IN_TRIAL, _K, Change.NONE, Change.ZERO, Change.YES,
-        "the slot that was good before the trial has been read again, and is whole",
+        "the slot that was good before the trial has been read again and is intact",
     ),
     Transition(
         "heal", "initrd", None, False, True, Code.NOT_GOOD, _K, Change.OTHER, Change.ONE, _K,
-        "the good slot's root cannot be opened: the other one is tried, once for every boot of the good one",
+        "the good slot's root cannot be opened: the other slot is tried, once for every boot of the good one",
     ),
 )  # fmt: skip
 """The table of changes. Besides these, GRUB counts LEFT down (and nothing else)."""
@@ -418,7 +418,7 @@ def check_tries(tries: int) -> None:
         ProaError: ``USAGE`` out of 1 to ``TRIES_MAX``.
     """
     if not 1 <= tries <= TRIES_MAX:
-        raise ProaError(Code.USAGE, f"{tries} tries; 1 to {TRIES_MAX} are possible", at="tries")
+        raise ProaError(Code.USAGE, f"{tries} attempts; choose 1 to {TRIES_MAX}", at="tries")
 
 
 def commit(state: BootState, *, alt: bool = True) -> BootState:

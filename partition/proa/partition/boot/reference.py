@@ -36,12 +36,13 @@ def _format() -> Iterator[str]:
     yield from [
         "# Boot state",
         "",
-        "Which slot boots is decided by GRUB from a state of six variables, and by nothing else.",
+        "GRUB decides which slot boots, from a state of six variables and nothing else.",
         "",
         "## Where it is",
         "",
-        f"The partition `STATE` ({STATE_SIZE >> 10} KiB) is a FAT with two copies of the state. Nobody mounts it: GRUB"
-        " reads and writes the files through its own FAT driver, the agent and the initrd read and write the bytes.",
+        f"The partition `STATE` ({STATE_SIZE >> 10} KiB) is a FAT file system with two copies of the "
+        "state. It is never mounted: GRUB reads and writes the files through its own FAT driver, and "
+        "the agent and the initrd read and write the bytes.",
         "",
         *_table(
             ["Copy", "File", "Bytes from the start of the partition", "Length"],
@@ -52,7 +53,7 @@ def _format() -> Iterator[str]:
         ),
         "## Format of a copy",
         "",
-        "A GRUB environment block; the rest is filled with `#`. All that counts lies in the first 512 bytes.",
+        "Each copy is a GRUB environment block, filled up with `#`. All variables are in the first 512 bytes.",
         "",
         "```text",
         *example.splitlines(),
@@ -62,12 +63,14 @@ def _format() -> Iterator[str]:
             ["Variable", "Values", "Meaning"],
             [[f"`{field.name}`", _values(field.letters), field.meaning] for field in FIELDS],
         ),
-        f"Beside them GRUB may leave `{REFUSED}`: the value of `LEFT` at the last try whose kernel image could not be"
-        " started. It decides nothing; the good slot's agent reads it to tell why the trial came back.",
+        f"In addition, GRUB may leave `{REFUSED}`: the value of `LEFT` at the last attempt whose "
+        "kernel image could not start. It decides nothing; the good slot's agent reads it to explain "
+        "why the trial returned.",
         "",
-        "A copy is valid when every variable has one of its values and `END` equals `SEQ`. A variable that is assigned"
-        " twice has its last value. The valid copy with the higher `SEQ` counts; at equal `SEQ` the one with the lower"
-        " `LEFT`, because GRUB can count tries down but cannot count `SEQ` up; at equal `LEFT` copy 1.",
+        "A copy is valid when every variable has an allowed value and `END` equals `SEQ`. If a "
+        "variable is assigned twice, its last value applies. Of two valid copies, the one with the "
+        "higher `SEQ` is in effect; at equal `SEQ`, the one with the lower `LEFT`, because GRUB can "
+        "count attempts down but cannot count `SEQ` up; at equal `LEFT`, copy 1.",
         "",
     ]
 
@@ -81,13 +84,13 @@ def _decision() -> Iterator[str]:
     yield from [
         "## What boots",
         "",
-        "The first row that fits decides. A slot is *on trial* when `TRY` names the slot that is not `GOOD`.",
+        "The first matching row decides. A slot is *on trial* when `TRY` names the slot that is not `GOOD`.",
         "",
         *_table(
             ["Rule", "A valid copy", "On trial", "`LEFT`", "Boots", "If its kernel image cannot be loaded", "Why"], rows
         ),
-        "Where `LEFT` is counted down, GRUB writes it into the copy that counts, reads it back, and boots the trial"
-        " only if it is there. If not, the table is read on as if `LEFT` were 0.",
+        "To count `LEFT` down, GRUB writes it into the copy in effect, reads it back, and boots the "
+        "trial only if the write succeeded. Otherwise it reads the table as if `LEFT` were 0.",
         "",
     ]
 
@@ -103,10 +106,10 @@ def _boots(rule: Rule) -> str:
 
 
 def _otherwise(rule: Rule) -> str:
-    wait = f"a loud message, {PAUSE} seconds, and a reboot"
+    wait = f"a prominent message, {PAUSE} seconds, and a reboot"
     return {
-        Otherwise.REBOOT: "a reboot; the try is used up",
-        Otherwise.OTHER_IF_ALT: f"with `ALT=y` the other slot; else, or if that fails too, {wait}",
+        Otherwise.REBOOT: "a reboot; the attempt is used up",
+        Otherwise.OTHER_IF_ALT: f"with `ALT=y` the other slot; otherwise, or if that fails too, {wait}",
         Otherwise.OTHER: f"the other slot; if that fails too, {wait}",
     }[rule.otherwise]
 
@@ -116,20 +119,21 @@ def _changes() -> Iterator[str]:
     yield from [
         "## How it changes",
         "",
-        "Each change counts `SEQ` up and is written to both copies: first to the one that does not count, which is"
-        " flushed and read back past the cache before the other one is touched. At any moment the old state or the new"
-        f" one counts. A trial has 1 to {TRIES_MAX} tries. After `SEQ` {SEQ_MAX} comes 1.",
+        "Each change increments `SEQ` and is written to both copies: first to the one not in effect, "
+        "which is flushed and read back past the cache before the other one is touched. At any moment"
+        f" either the old state or the new one is in effect. A trial has 1 to {TRIES_MAX} attempts. "
+        f"`SEQ` {SEQ_MAX} is followed by 1.",
         "",
         *_table(["Change", "By", "Needs", "`GOOD`", "`TRY`", "`LEFT`", "`ALT`", "When"], rows),
-        "A rollback is `retire` while a slot is on trial, and `swap` otherwise. Besides these, GRUB counts `LEFT` down"
-        " in one copy. A committed boot writes nothing.",
+        "A rollback is `retire` while a slot is on trial, and `swap` otherwise. In addition, GRUB "
+        "counts `LEFT` down in one copy. A committed boot writes nothing.",
         "",
     ]
 
 
 def _needed(row: Transition) -> str:
     trial = {None: "", True: "a slot on trial", False: "no slot on trial"}[row.on_trial]
-    pending = {None: "", True: "a trial with tries left", False: "no trial with tries left"}[row.pending]
+    pending = {None: "", True: "a trial with attempts left", False: "no trial with attempts left"}[row.pending]
     alt = {None: "", True: "`ALT=y`", False: "`ALT=n`"}[row.alt]
     refusal = f"; else `{row.refused.name}`" if row.refused else ""
     return " and ".join(part for part in (trial, pending, alt) if part) + refusal or "-"
@@ -145,17 +149,20 @@ def _console() -> Iterator[str]:
     yield from [
         "## What GRUB says",
         "",
-        f"Every line of GRUB's script on the console begins with `{PREFIX}`. It loads the kernel images from"
-        f" `{UKI_PATH}` in the partitions {places}.",
+        f"Every line of GRUB's script on the console begins with `{PREFIX}`. The script loads the "
+        f"kernel images from `{UKI_PATH}` in the partitions {places}.",
         "",
         *_table(
             ["Line", "When"],
             [
-                ["`state copy=N seq=... good=... try=... left=... alt=...`", "what counts; `copy=0`: no copy is valid"],
+                [
+                    "`state copy=N seq=... good=... try=... left=... alt=...`",
+                    "the state in effect; `copy=0`: no copy is valid",
+                ],
                 ["`boot slot=... trial=y\\|n left=... copy=N rule=... fallback=...`", "the decision, after any write"],
-                ["`write-failed copy=N`", "a try could not be counted down, so the trial is not booted"],
+                ["`write-failed copy=N`", "an attempt could not be counted down, so the trial does not boot"],
                 ["`load slot=... from=...`", "the kernel image is being loaded"],
-                ["`cannot-load slot=...`", "it could not be loaded or started"],
+                ["`cannot-load slot=...`", "the kernel image could not be loaded or started"],
                 ["`reboot: the try is used up`", "a trial's kernel image could not be loaded"],
                 ["`NOTHING CAN BE BOOTED FROM THIS DISK ...`", "before the pause and the reboot"],
                 ["`no-disk cmdpath=...`", "GRUB was not started from a partition"],

@@ -184,7 +184,7 @@ def _check_offsets(path: Path, block: bytes) -> None:
     data = path.read_bytes()
     found = [at for at in range(0, len(data), _SECTOR) if data.startswith(envblock.SIGNATURE, at)]
     if found != list(ENV_OFFSETS) or any(not data.startswith(block, at) for at in found):
-        raise ProaError(Code.INTERNAL, f"the boot state came to lie at {found}, not at {ENV_OFFSETS}", at=path)
+        raise ProaError(Code.INTERNAL, f"the boot state ended up at {found} instead of {ENV_OFFSETS}", at=path)
 
 
 def _mtools(program: str, image: Path, *arguments: object) -> None:

@@ -35,7 +35,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.2 o
             return value
         match = re.fullmatch(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?", str(value))
         if match is None:
-            self.fail(f"{value!r} is no size such as 4G, 512M or 1048576", param, ctx)
+            self.fail(f"{value!r} is not a size such as 4G, 512M or 1048576", param, ctx)
         return int(match[1]) * _UNITS[match[2]]
 
 
@@ -48,7 +48,7 @@ class Filling(click.ParamType):  # type: ignore[type-arg]  # generic in click 8.
         """See :meth:`click.ParamType.convert`."""
         name, equals, file = str(value).partition("=")
         if name not in NAMES or not equals:
-            self.fail(f"{value!r} is not NAME=FILE with a NAME of {', '.join(NAMES)}", param, ctx)
+            self.fail(f"{value!r} is not NAME=FILE with NAME one of {', '.join(NAMES)}", param, ctx)
         return name, Path(file)
 
 
@@ -58,15 +58,15 @@ def _size(name: str, what: str, default: int | None) -> Any:
 
 
 layout_options = options(
-    _size("disk", "The whole disk; the smallest that holds everything if not given.", None),
-    click.option("--sector-size", type=int, default=512, show_default=True, help="Bytes of a sector: 512 or 4096."),
-    click.option("--seed", default="proa", show_default=True, help="All GUIDs are derived from it."),
+    _size("disk", "Size of the whole disk.  [default: the smallest that fits]", None),
+    click.option("--sector-size", type=int, default=512, show_default=True, help="Bytes per sector: 512 or 4096."),
+    click.option("--seed", default="proa", show_default=True, help="Seed from which all GUIDs are derived."),
     _size("boot", "BOOT.", Sizes.boot),
-    _size("uki", "Each of UKI-A and UKI-B.", Sizes.uki),
-    _size("root", "Each of ROOT-A and ROOT-B.", Sizes.root),
-    _size("persist", "PERSIST; the rest of a disk of given size, else 256M, if not given.", None),
+    _size("uki", "Size of UKI-A and of UKI-B.", Sizes.uki),
+    _size("root", "Size of ROOT-A and of ROOT-B.", Sizes.root),
+    _size("persist", "Size of PERSIST.  [default: the rest of the disk, or 256M without --disk-size]", None),
 )
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 disk_argument = click.argument("disk", required=False, type=click.Path(path_type=Path))
 
 
@@ -90,27 +90,29 @@ def disk_command() -> None:
 @layout_options
 @json_option
 def plan(as_json: bool, **choices: Any) -> None:
-    """Say where everything would lie; touch nothing."""
+    """Show the layout of a disk without creating it."""
     _report(_plan(choices), as_json)
 
 
 @disk_command.command(epilog="Example: proa-disk create disk.raw --root-size 1G --fill ROOT-A=root.img")
 @click.argument("target", type=click.Path(path_type=Path))
 @layout_options
-@click.option("--fill", "fillings", type=Filling(), multiple=True, help="Fill a partition from a file; repeatable.")
+@click.option(
+    "--fill", "fillings", type=Filling(), multiple=True, help=("Fill a partition from a file; may be repeated.")
+)
 @yes_option
 @dry_run_option
 @progress_option
 @json_option
 def create(target: Path, as_json: bool, **choices: Any) -> None:
-    """Make a disk: table, boot state, empty PERSIST, and what --fill names.
+    """Create a disk: table, boot state, empty PERSIST, and the contents that --fill names.
 
-    TARGET is a file that is not there yet, or a device, whose content is lost.
+    TARGET is a new file, or a device, whose content is lost.
     """
     try:
         from proa.partition.disk import creating
     except ImportError as error:
-        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed: a node makes no disks") from error
+        raise ProaError(Code.TOOL_MISSING, "pyparted is not installed; nodes cannot create disks") from error
 
     planned, fillings = _plan(choices), dict(choices["fillings"])
     creating.check(target, planned, fillings)
@@ -118,7 +120,7 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
         _report(planned, as_json)
         return
     if blockdev.is_device(target) and not choices["yes"]:
-        click.confirm(f"Everything on {target} will be lost. Go on?", abort=True, err=True)
+        click.confirm(f"This erases everything on {target}. Continue?", abort=True, err=True)
     creating.create(target, planned, choices["seed"], fillings, progress(choices["progress"]))
     _report(planned, as_json)
 
@@ -129,7 +131,7 @@ def create(target: Path, as_json: bool, **choices: Any) -> None:
 def show_disk(disk: Path | None, as_json: bool) -> None:
     """Show layout, slots, what each partition holds, and both copies of the boot state.
 
-    DISK is a device or an image file; the disk that this machine runs from if not given.
+    DISK is a device or an image file.  [default: the disk that this machine runs from]
     """
     view = showing.look(_node(disk))
     tell(showing.report(view), as_json, lambda _: showing.text(view))
@@ -142,7 +144,7 @@ def show_disk(disk: Path | None, as_json: bool) -> None:
 def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
     """Grow PERSIST to the end of DISK and give the disk its own GUIDs, as the first boot does.
 
-    A disk that was grown before stays as it is. The file system in PERSIST grows when the node boots.
+    A disk that has already grown stays as it is. The file system in PERSIST grows when the node boots.
     """
     before = open_image(disk).layout
     grown = growing.plan(disk)
@@ -157,10 +159,10 @@ def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
 @dry_run_option
 @json_option
 def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
-    """Make PERSIST empty: the node's identity, its /etc and its /var are lost. The slots stay.
+    """Empty PERSIST: the node loses its identity, its /etc and its /var. The slots stay.
 
-    DISK is a device or an image file. Without it the disk that this machine runs from is meant, whose PERSIST is
-    emptied at the next boot.
+    DISK is a device or an image file. Without it, the next boot empties PERSIST of the disk that this machine runs
+    from.
     """
     node = _node(disk)
     extent = node.disk.partitions["PERSIST"]
@@ -169,7 +171,7 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
         persist.check_unused(extent)
     if not dry_run:
         if not yes:
-            click.confirm(f"All that PERSIST on {node.disk.path} holds will be lost. Go on?", abort=True, err=True)
+            click.confirm(f"This erases everything on PERSIST of {node.disk.path}. Continue?", abort=True, err=True)
         if later:
             persist.request_reset(persist.MOUNTED)
         else:
@@ -179,7 +181,7 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
 
 
 def _reset_text(done: ResetDisk) -> str:
-    became = "is empty" if done.when == "now" else "is emptied at the next boot"
+    became = "is empty" if done.when == "now" else "will be emptied at the next boot"
     return f"PERSIST on {done.disk} ({human_bytes(done.size)}) {'would be empty' if done.dry_run else became}"
 
 

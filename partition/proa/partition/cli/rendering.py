@@ -49,6 +49,6 @@ def aligned(rows: Sequence[Sequence[str]], left: set[str]) -> list[str]:
 def _summary(layout: Layout) -> str:
     free = f", {human_bytes(layout.unallocated)} of it unallocated" if layout.unallocated else ""
     return (
-        f"disk of {layout.disk_size} bytes ({human_bytes(layout.disk_size)}) in sectors of "
+        f"disk of {layout.disk_size} bytes ({human_bytes(layout.disk_size)}) with sectors of "
         f"{layout.sector_size} bytes{free}; offsets and sizes are in bytes"
     )

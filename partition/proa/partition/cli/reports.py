@@ -22,7 +22,7 @@ class PartitionFacts(Part):
     """A partition."""
 
     number: Positive = field("From 1.")
-    name: str = field("Unique on the disk.", enum=list(NAMES))
+    name: str = field("The partition's name, unique on the disk.", enum=list(NAMES))
     offset: Count = field("Bytes from the start of the disk.")
     size: Count = field("Bytes.")
     type: str = field("The GUID of its type.")
@@ -33,15 +33,15 @@ class PartitionFacts(Part):
 class HoldingPartition(PartitionFacts):
     """A partition, and what it holds."""
 
-    holds: Content = field("What was found in it.")
+    holds: Content = field("What the partition contains.")
 
 
 @dataclass(frozen=True)
 class _Facts(Part):
-    disk_size: Count = field("Bytes of the disk.")
-    sector_size: Literal[512, 4096] = field("Bytes of a logical sector.")
+    disk_size: Count = field("Size of the disk in bytes.")
+    sector_size: Literal[512, 4096] = field("Bytes per logical sector.")
     guid: str = field("The disk's own GUID.")
-    unallocated: Count = field("Bytes behind the last partition.")
+    unallocated: Count = field("Bytes after the last partition.")
     grown: bool = field("Whether the first boot has grown PERSIST and given the disk its own GUIDs.")
 
 
@@ -61,9 +61,9 @@ class PlannedDisk(_Facts, DiskReport):
 class SlotContent(Part):
     """A slot."""
 
-    holds: str = field("Whether both its partitions hold something.", enum=["empty", "half", "filled"])
-    uki: str = field("What `UKI-x` holds.")
-    root: str = field("What `ROOT-x` holds.")
+    holds: str = field("Whether both of its partitions contain something.", enum=["empty", "half", "filled"])
+    uki: str = field("What `UKI-x` contains.")
+    root: str = field("What `ROOT-x` contains.")
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class BootedSlot(Part):
     """The slot that this machine runs from."""
 
     slot: Slot = field("The slot.")
-    root_hash: Hash = field("Of the verity device that is the root.")
-    root_device: str = field("The partition below it.")
+    root_hash: Hash = field("Root hash of the verity device that is the root.")
+    root_device: str = field("The partition under it.")
     loader_agrees: bool | None = field("Whether the firmware's variable names the same disk; null if there is none.")
 
 
@@ -80,8 +80,8 @@ class BootedSlot(Part):
 class StateCopies(Part):
     """The boot state (docs/reference/boot-state.md)."""
 
-    counts: Positive | None = field("The copy that counts; null if none is valid.")
-    copies: tuple[BootState | None, ...] = field("Both copies; null for one that is not valid.")
+    counts: Positive | None = field("The copy in effect; null if none is valid.")
+    copies: tuple[BootState | None, ...] = field("Both copies; null for an invalid one.")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ShownDisk(_Facts, DiskReport):
 
     partitions: tuple[HoldingPartition, ...] = field("In order.")
     disk: str = field("The device or image file.")
-    booted: BootedSlot | None = field("The slot that this machine runs from.")
+    booted: BootedSlot | None = field("The slot that this machine runs.")
     slots: Mapping[Slot, SlotContent] = field("Both slots.")
     state: StateCopies = field("The boot state (docs/reference/boot-state.md).")
 
@@ -101,9 +101,9 @@ class ResetDisk(DiskReport):
 
     disk: str = field("The device or image file.")
     reset: str = field("The partition.", enum=["PERSIST"])
-    size: Count = field("Bytes of it.")
+    size: Count = field("Its size in bytes.")
     when: str = field("`next-boot` for the disk that the machine runs from.", enum=["now", "next-boot"])
-    dry_run: bool = field("Whether nothing was done.")
+    dry_run: bool = field("Whether this was a dry run.")
 
 
 def facts(layout: Layout) -> tuple[int, Literal[512, 4096], str, int, bool]:

@@ -82,13 +82,13 @@ def text(view: View) -> str:
 
 
 def _lines(view: View) -> Iterator[str]:
-    yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as it left the factory")
+    yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as shipped")
     for slot in Slot:
         yield f"slot {slot.value}: {_slot(view, slot).holds}{_marks(view, slot)}"
     if view.counts is None:
-        yield "boot state: both copies are damaged; GRUB takes its built-in default"
+        yield "boot state: both copies are damaged; GRUB uses its built-in default"
     for number, copy in enumerate(view.copies, 1):
-        counts = ", counts" if number == view.counts else ""
+        counts = ", in effect" if number == view.counts else ""
         words = " ".join(f"{name}={value}" for name, value in copy.variables().items()) if copy else "damaged"
         yield f"boot state, copy {number}: {words}{counts}"
 
@@ -99,7 +99,7 @@ def _marks(view: View, slot: Slot) -> str:
     if state and state.good is slot:
         marks.append("good")
     if state and state.on_trial and state.trial is slot:
-        marks.append(f"on trial, {state.left} tries left")
+        marks.append(f"on trial, {state.left} attempts left")
     if view.node.booted is slot:
         marks.append(f"booted, root hash {view.node.root_hash}")
     return "".join(f", {mark}" for mark in marks)

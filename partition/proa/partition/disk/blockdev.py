@@ -72,7 +72,7 @@ def check_unused(path: Path) -> None:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            raise ProaError(Code.DEVICE_BUSY, "it, or a partition of it, is in use", at=path) from error
+            raise ProaError(Code.DEVICE_BUSY, "the disk or one of its partitions is in use", at=path) from error
 
 
 def tell_kernel(path: Path) -> bool:

@@ -24,9 +24,9 @@ _COPY: Final = 1 << 20
 class Content(Part):
     """What was found in a partition."""
 
-    kind: str = field("What it is.", enum=["empty", "fat", "erofs", "ext4", "unknown"])
-    size: Count | None = field("Bytes of the file system, where it says so.", default=None)
-    name: str = field("Its label or UUID, where it has one.", default="")
+    kind: str = field("The kind of content.", enum=["empty", "fat", "erofs", "ext4", "unknown"])
+    size: Count | None = field("Size of the file system in bytes, if it records one.", default=None)
+    name: str = field("Its label or UUID, if it has one.", default="")
 
     def __str__(self) -> str:
         size = human_bytes(self.size) if self.size is not None else ""

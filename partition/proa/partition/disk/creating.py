@@ -30,9 +30,9 @@ def check(target: Path, planned: Layout, fillings: Mapping[str, Path]) -> None:
     if blockdev.is_device(target):
         check_device(target, planned)
     elif target.exists():
-        raise ProaError(Code.FILE_EXISTS, "it is there already", at=target)
+        raise ProaError(Code.FILE_EXISTS, "the file exists", at=target)
     elif not target.absolute().parent.is_dir():
-        raise ProaError(Code.FILE_MISSING, "the folder is not there", at=target.absolute().parent)
+        raise ProaError(Code.FILE_MISSING, "the folder does not exist", at=target.absolute().parent)
 
 
 def create(target: Path, planned: Layout, seed: str, fillings: Mapping[str, Path], monitor: Monitor) -> None:
@@ -51,7 +51,7 @@ def create(target: Path, planned: Layout, seed: str, fillings: Mapping[str, Path
     if blockdev.is_device(target):
         _create(target, planned, seed, fillings, monitor)
         if not blockdev.tell_kernel(target):
-            raise ProaError(Code.DEVICE, "the kernel does not take the new table", at=target)
+            raise ProaError(Code.DEVICE, "the kernel does not accept the new table", at=target)
         return
     with (
         os_errors(target),

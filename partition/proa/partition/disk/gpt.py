@@ -104,7 +104,7 @@ def stamp(path: Path, layout: Layout) -> None:
         primary = read_header(file, size)
         backup = read_header(file, size, primary.other_lba) if primary else None
         if primary is None or backup is None:
-            raise ProaError(Code.DEVICE, f"holds no whole partition table of {size}-byte sectors", at=path)
+            raise ProaError(Code.DEVICE, f"it holds no complete partition table with {size}-byte sectors", at=path)
         for header in (backup, primary):
             _stamp_copy(file, header, layout, path)
             file.flush()

@@ -46,7 +46,12 @@ def write(path: Path, grown: Layout) -> None:
 
         write_table(path, grown)
     if device and not blockdev.tell_kernel(path):
-        raise ProaError(Code.DEVICE, "the kernel does not take the new table", at=path, hint="Detach and attach it.")
+        raise ProaError(
+            Code.DEVICE,
+            "the kernel does not accept the new table",
+            at=path,
+            hint=("Detach the disk and attach it again."),
+        )
 
 
 def script(table: Layout) -> str:

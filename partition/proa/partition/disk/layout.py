@@ -105,7 +105,7 @@ class Partition(Part):
     """A partition; its GUIDs are in lower case."""
 
     number: Positive = field("From 1.")
-    name: str = field("Unique on the disk.", enum=list(NAMES))
+    name: str = field("The partition's name, unique on the disk.", enum=list(NAMES))
     start: Count = field("Bytes from the start of the disk.")
     size: Count = field("Bytes.")
     type_guid: str = field("The GUID of its type.")
@@ -188,11 +188,11 @@ def plan(request: Request) -> Layout:
         ProaError: ``LAYOUT``, with the size that is there and the one that is needed.
     """
     if request.sector_size not in SECTOR_SIZES:
-        what = f"sectors of {request.sector_size} bytes are not known"
+        what = f"a sector size of {request.sector_size} bytes is not supported"
         possible = " or ".join(map(str, SECTOR_SIZES))
-        raise ProaError(Code.LAYOUT, what, hint=f"A sector has {possible} bytes.")
+        raise ProaError(Code.LAYOUT, what, hint=f"Use a sector size of {possible} bytes.")
     if not request.seed:
-        raise ProaError(Code.LAYOUT, "the seed of the GUIDs is empty", hint="Give one, such as the product's name.")
+        raise ProaError(Code.LAYOUT, "the seed of the GUIDs is empty", hint="Give a seed, such as the product's name.")
     sizes = {name: request.sizes.of(name) for name in NAMES}
     sizes["PERSIST"] = _persist_size(request)
     partitions, start = [], MIB
@@ -226,7 +226,7 @@ def grow(layout: Layout, disk_size: int, new_guid: Callable[[], str]) -> Layout:
         raise _does_not_fit("the table needs", persist.end + MIB, disk_size)
     behind = [partition for partition in layout.partitions if partition.start > persist.start]
     if behind:
-        what = f"partition {behind[0].number} ({behind[0].name or 'no name'}) lies behind PERSIST"
+        what = f"partition {behind[0].number} ({behind[0].name or 'no name'}) comes after PERSIST"
         raise ProaError(Code.LAYOUT, what, hint="Remove it, or grow the disk by hand.")
     partitions = []
     for partition in layout.partitions:
@@ -255,10 +255,12 @@ def check_contents(layout: Layout, contents: Mapping[str, int]) -> None:
         if size > room:
             raise ProaError(
                 Code.TOO_LARGE,
-                f"the content of {name} has {size} bytes ({human_bytes(size)}), "
-                f"the partition has {room} ({human_bytes(room)})",
+                f"the content of {name} has {size} bytes ({human_bytes(size)}), but the partition has "
+                f"{room} ({human_bytes(room)})",
                 at=name,
-                hint=f"Make the content smaller or {name} larger, by {size - room} bytes ({human_bytes(size - room)}).",
+                hint=(
+                    f"Make the content smaller, or {name} larger, by {size - room} bytes ({human_bytes(size - room)})."
+                ),
             )
 
 
@@ -276,19 +278,20 @@ def _check_size(name: str, size: int) -> int:
     if size < least:
         raise ProaError(
             Code.LAYOUT,
-            f"{name} is to have {size} bytes ({human_bytes(size)}), it needs at least {least} ({human_bytes(least)})",
+            f"{name} has a size of {size} bytes ({human_bytes(size)}), but needs at least {least} "
+            f"({human_bytes(least)})",
             at=name,
         )
     if name == "STATE" and size != STATE_SIZE:
-        raise ProaError(Code.LAYOUT, f"STATE is to have {size} bytes, it has {STATE_SIZE} in this layout", at=name)
+        raise ProaError(Code.LAYOUT, f"STATE has a size of {size} bytes, but this layout needs {STATE_SIZE}", at=name)
     return size
 
 
 def _check_disk(disk_size: int, end: int, sector_size: int) -> None:
     if disk_size > MAX_DISK:
-        raise ProaError(Code.LAYOUT, f"a disk of {disk_size} bytes, more than {MAX_DISK} ({human_bytes(MAX_DISK)})")
+        raise ProaError(Code.LAYOUT, f"a disk of {disk_size} bytes is larger than {MAX_DISK} ({human_bytes(MAX_DISK)})")
     if disk_size % sector_size:
-        raise ProaError(Code.LAYOUT, f"{disk_size} bytes are no whole number of {sector_size}-byte sectors")
+        raise ProaError(Code.LAYOUT, f"{disk_size} bytes are not a multiple of the {sector_size}-byte sectors")
     if end > usable_end(disk_size):
         raise _does_not_fit("the partitions need", end + MIB, disk_size)
 
@@ -297,6 +300,6 @@ def _does_not_fit(what: str, needed: int, there: int) -> ProaError:
     short = needed - there
     return ProaError(
         Code.LAYOUT,
-        f"{what} {needed} bytes ({human_bytes(needed)}), the disk has {there} ({human_bytes(there)})",
-        hint=f"Make the disk larger or a partition smaller, by {short} bytes ({human_bytes(short)}).",
+        f"{what} {needed} bytes ({human_bytes(needed)}), but the disk has {there} ({human_bytes(there)})",
+        hint=f"Make the disk larger, or a partition smaller, by {short} bytes ({human_bytes(short)}).",
     )

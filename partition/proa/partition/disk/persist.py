@@ -46,7 +46,7 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
     """
     if extent.size < MIN_PERSIST:
         raise ProaError(
-            Code.LAYOUT, f"PERSIST has {extent.size} bytes, it needs at least {MIN_PERSIST}", at=extent.path
+            Code.LAYOUT, f"PERSIST has {extent.size} bytes, but needs at least {MIN_PERSIST}", at=extent.path
         )
     epoch = max(1, epoch)
     env = {"E2FSPROGS_FAKE_TIME": str(epoch), "SOURCE_DATE_EPOCH": str(epoch)}
@@ -131,7 +131,7 @@ def _paths(folder: Path | None) -> Iterator[str]:
         for name in sorted(folders + files):
             path = "/" + str((Path(parent) / name).relative_to(folder))
             if '"' in path or "\n" in path:
-                raise ProaError(Code.CONFIG_VALUE, f"PERSIST: a name has a character that cannot be used: {path!r}")
+                raise ProaError(Code.CONFIG_VALUE, f"PERSIST: a name contains an unusable character: {path!r}")
             yield path
 
 

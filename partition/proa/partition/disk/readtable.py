@@ -41,8 +41,10 @@ def _no_table(path: Path, size: int) -> ProaError:
     for sector_size in SECTOR_SIZES:
         table_size = gpt.described_size(path, sector_size)
         if table_size > size:
-            what = f"it has {size} bytes, its partition table is for {table_size}"
-            return ProaError(Code.NO_DISK, what, at=path, hint="The image was cut short, or the disk is too small.")
+            what = f"it has {size} bytes, but its partition table is for {table_size}"
+            return ProaError(
+                Code.NO_DISK, what, at=path, hint=("Check whether the image was truncated or the disk is too small.")
+            )
         if table_size:
             what = f"its partition table is for sectors of {sector_size} bytes"
             return ProaError(Code.NO_DISK, what, at=path, hint="Write the image for this device's sector size.")
@@ -58,11 +60,13 @@ def check_names(layout: Layout, at: object) -> None:
     names = [partition.name for partition in layout.partitions]
     for number, name in enumerate(NAMES, 1):
         if names.count(name) > 1:
-            raise ProaError(Code.AMBIGUOUS, f"two partitions are called {name}", at=at, hint="Rename the stranger.")
+            raise ProaError(
+                Code.AMBIGUOUS, f"two partitions are called {name}", at=at, hint=("Rename the one that is not Proa's.")
+            )
         if name not in names:
-            raise ProaError(Code.NO_DISK, f"no partition is called {name}", at=at)
+            raise ProaError(Code.NO_DISK, f"there is no partition called {name}", at=at)
         if layout[name].number != number:
-            what = f"{name} is partition {layout[name].number}, and must be number {number}"
+            what = f"{name} is partition {layout[name].number}, but must be number {number}"
             raise ProaError(Code.NO_DISK, what, at=at)
 
 

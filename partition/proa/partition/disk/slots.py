@@ -139,21 +139,21 @@ def _signed_root_hash(cmdline: str) -> str:
     return values.pop().lower()
 
 
-_HINT: Final = "This machine was not booted from a release. Name a disk or an image file."
+_HINT: Final = "Name a disk or an image file: this machine did not boot from a release."
 
 
 def _root_partition(system: System) -> Block:
     at = f"/dev/mapper/{ROOT_MAPPING}"
     number = system.mapping(ROOT_MAPPING)
     if number is None:
-        raise ProaError(Code.NO_DISK, "the verified root is not there", at=at, hint=_HINT)
+        raise ProaError(Code.NO_DISK, "there is no verified root", at=at, hint=_HINT)
     slaves = system.slaves(number)
     if len(slaves) != 1:
         code = Code.AMBIGUOUS if slaves else Code.NO_DISK
-        raise ProaError(code, f"the verified root lies on {len(slaves)} devices, not on one", at=at)
+        raise ProaError(code, f"the verified root is on {len(slaves)} devices instead of one", at=at)
     block = system.block(slaves[0])
     if block.disk is None:
-        raise ProaError(Code.NO_DISK, f"the verified root lies on {block.node}, which is no partition", at=at)
+        raise ProaError(Code.NO_DISK, f"the verified root is on {block.node}, which is not a partition", at=at)
     return block
 
 
@@ -166,7 +166,7 @@ def _disk(system: System, root: Block) -> Disk:
     for partition in layout.partitions:
         block = known.get(partition.number)
         if block is None or (block.start, block.size) != (partition.start, partition.size):
-            what = f"the kernel does not have partition {partition.number} ({partition.name}) where the table has it"
+            what = f"the kernel's partition {partition.number} ({partition.name}) is not where the table says"
             raise ProaError(Code.NO_DISK, what, at=disk.node, hint="Reboot, so that the kernel reads the table again.")
         extents[partition.name] = Extent(block.node, 0, partition.size, block.number)
     return Disk(disk.node, layout.sector_size, extents, layout)
@@ -176,7 +176,7 @@ def _slot(disk: Disk, root: Block) -> Slot:
     for slot in Slot:
         if disk.layout is not None and disk.layout[slot.root_name].number == root.index:
             return slot
-    raise ProaError(Code.NO_DISK, f"the verified root lies on {root.node}, which is no slot", at=disk.path)
+    raise ProaError(Code.NO_DISK, f"the verified root is on {root.node}, which is not a slot", at=disk.path)
 
 
 def _check_hash(table: str, signed: str) -> str:
@@ -188,7 +188,7 @@ def _check_hash(table: str, signed: str) -> str:
         raise ProaError(Code.NO_DISK, "the root is not verified", at=f"/dev/mapper/{ROOT_MAPPING}")
     running = words[11].lower()
     if running != signed:
-        what = f"the running root has the hash {running}, the signed command line says {signed}"
+        what = f"the running root has the hash {running}, but the signed command line says {signed}"
         raise ProaError(Code.AMBIGUOUS, what, at=f"/dev/mapper/{ROOT_MAPPING}", hint="Reboot the node.")
     return running
 

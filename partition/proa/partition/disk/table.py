@@ -69,11 +69,11 @@ def check_device(path: Path, layout: Layout) -> None:
     blockdev.check_unused(path)
     sector_size = blockdev.sector_size_of(path)
     if sector_size != layout.sector_size:
-        what = f"the layout is for sectors of {layout.sector_size} bytes, the device has sectors of {sector_size}"
-        raise ProaError(Code.LAYOUT, what, at=path, hint=f"Plan it for a sector size of {sector_size}.")
+        what = f"the layout is for sectors of {layout.sector_size} bytes, but the device has sectors of {sector_size}"
+        raise ProaError(Code.LAYOUT, what, at=path, hint=f"Plan it with a sector size of {sector_size}.")
     size = blockdev.size_of(path)
     if size < layout.disk_size:
-        raise ProaError(Code.LAYOUT, f"the layout needs {layout.disk_size} bytes, the disk has {size}", at=path)
+        raise ProaError(Code.LAYOUT, f"the layout needs {layout.disk_size} bytes, but the disk has {size}", at=path)
 
 
 def _make_file(path: Path, size: int) -> None:

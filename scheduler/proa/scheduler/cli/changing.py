@@ -67,15 +67,21 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(finder=finder, **given)
 
     return options(
-        click.option("--key", "key_files", type=_PATH, multiple=True, help="A public key that must have signed it."),
+        click.option(
+            "--key",
+            "key_files",
+            type=_PATH,
+            multiple=True,
+            help=("A public key that must have signed the release; may be repeated."),
+        ),
         click.option(
             "--threshold",
             type=click.IntRange(1, 16),
             default=1,
             show_default=True,
-            help="How many different ones of the keys must have.",
+            help="How many different keys of these must have signed.",
         ),
-        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must have its digest then."),
+        click.option("--offline", is_flag=True, help="Do not ask the registry; REF must then have its digest."),
         registry_options,
     )(verb)
 
@@ -103,17 +109,19 @@ _WISHES: Final = {
 @click.argument("rollout")
 @click.argument("reference", metavar="REF")
 @click.option("-l", "--selector", default=None, metavar="LABELS", help="Which nodes, as for 'kubectl get -l'.")
-@click.option("--max-unavailable", metavar="N|P%", callback=_amount, help="How many nodes may be away at a time.")
-@click.option("--canary", metavar="N|P%", callback=_amount, help="How many nodes go first, and prove the release.")
-@click.option("--soak", metavar="TIME", callback=_span, help="How long the canaries must run well, such as 30m.")
-@click.option("--staging", type=click.IntRange(1, 5000), help="How many nodes fetch the release at a time.")
-@click.option("--zones", type=_choice(Zones), help="Whether nodes of two zones may be away at once.")
-@click.option("--drain-timeout", metavar="TIME", callback=_span, help="How long moving the pods away may take.")
-@click.option("--on-drain-timeout", type=_choice(OnTimeout), help="What becomes of a node that takes longer.")
+@click.option(
+    "--max-unavailable", metavar="N|P%", callback=_amount, help=("How many nodes may be unavailable at a time.")
+)
+@click.option("--canary", metavar="N|P%", callback=_amount, help="How many nodes go first to prove the release.")
+@click.option("--soak", metavar="TIME", callback=_span, help="How long the canaries must stay healthy, such as 30m.")
+@click.option("--staging", type=click.IntRange(1, 5000), help="How many nodes may fetch the release at a time.")
+@click.option("--zones", type=_choice(Zones), help="Whether nodes of two zones may be unavailable at once.")
+@click.option("--drain-timeout", metavar="TIME", callback=_span, help="How long a drain may take.")
+@click.option("--on-drain-timeout", type=_choice(OnTimeout), help="What to do with a node whose drain takes longer.")
 @click.option("--ready-seconds", type=click.IntRange(0, 86400), help="How long a node must be Ready.")
 @click.option("--max-failures", metavar="N|P%", callback=_amount, help="How many nodes may fail.")
-@click.option("--on-failure", type=_choice(OnFailure), help="What becomes of the rollout when more do.")
-@click.option("--paused/--not-paused", default=None, help="Whether it begins, or goes on, paused.")
+@click.option("--on-failure", type=_choice(OnFailure), help="What to do when more nodes fail.")
+@click.option("--paused/--not-paused", default=None, help="Whether the rollout starts, or continues, paused.")
 @_finder_options
 @_how_options
 def start(
@@ -126,10 +134,10 @@ def start(
     cluster: Cluster,
     **given: Any,
 ) -> None:
-    """Bring a release to the nodes: make a rollout, or give one another release.
+    """Roll out a release: create a rollout, or give an existing one another release.
 
-    REF is looked up in its registry, from here: a tag becomes the digest that it stands for now, and what is not there,
-    no release, or not signed is refused. What is not said by an option stays as it is.
+    This machine resolves REF in its registry: a tag becomes its current digest, and a reference that does not exist, is
+    not a release, or is not signed is refused. Settings without an option stay as they are.
     """
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
@@ -146,7 +154,7 @@ def start(
 @click.argument("rollout")
 @_how_options
 def pause(rollout: str, **how: Any) -> None:
-    """Start no node any more; those under way finish."""
+    """Stop starting nodes; nodes under way finish."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
@@ -155,10 +163,10 @@ def pause(rollout: str, **how: Any) -> None:
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
 @click.argument("rollout")
-@click.option("--attempt", is_flag=True, help="Try a release again that was halted: raise spec.attempt.")
+@click.option("--attempt", is_flag=True, help="Try a release again that halted: raise spec.attempt.")
 @_how_options
 def resume(rollout: str, attempt: bool, **how: Any) -> None:
-    """Go on after a pause; with --attempt after a halt."""
+    """Continue after a pause, or with --attempt after a halt."""
     from proa.scheduler.cli import rollouts
     from proa.scheduler.report import patches
 
@@ -167,13 +175,15 @@ def resume(rollout: str, attempt: bool, **how: Any) -> None:
 
 @click.command(epilog="Example: kubectl proa rollback workers")
 @click.argument("rollout")
-@click.option("--to", "reference", default="", metavar="REF", help="The release; the one before by default.")
+@click.option(
+    "--to", "reference", default="", metavar="REF", help=("The release to go back to.  [default: the previous one]")
+)
 @_finder_options
 @_how_options
 def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
-    """Take nodes back to the release before, or to another one.
+    """Roll nodes back to the previous release, or to another one.
 
-    Of a halted rollout every updated node goes back to its other slot. Any other rollout has the last release that it
+    In a halted rollout, every updated node goes back to its other slot. Any other rollout gets the last release that it
     completed as its new target; nodes that still hold it fetch nothing.
     """
     from proa.scheduler.cli import rollouts

@@ -31,15 +31,15 @@ def _amounts(_: click.Context, __: click.Parameter, value: str) -> dict[str, str
 
 def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[[Any], Any]:
     said = ",".join(f"{resource}={amount}" for resource, amount in usual.items())
-    text = f"{what}; what is not named is as usual, {said}."
+    text = f"{what}; resources that you do not name keep the default, {said}."
     return click.option(name, default="", callback=_amounts, metavar="RESOURCE=QUANTITY,...", help=text)
 
 
 _resources_options = options(
-    _amounts_option("--requests", "What is set aside for a scheduler", resources.SCHEDULER.requests),
-    _amounts_option("--limits", "What a scheduler may use", resources.SCHEDULER.limits),
-    _amounts_option("--proxy-requests", "What is set aside for a proxy", resources.PROXY.requests),
-    _amounts_option("--proxy-limits", "What a proxy may use", resources.PROXY.limits),
+    _amounts_option("--requests", "Requests of a scheduler", resources.SCHEDULER.requests),
+    _amounts_option("--limits", "Limits of a scheduler", resources.SCHEDULER.limits),
+    _amounts_option("--proxy-requests", "Requests of a proxy", resources.PROXY.requests),
+    _amounts_option("--proxy-limits", "Limits of a proxy", resources.PROXY.limits),
 )
 
 
@@ -54,32 +54,36 @@ _resources_options = options(
     type=click.IntRange(1, 4294967294),
     default=GROUP,
     show_default=True,
-    help="The group that may give orders to the agents: cluster.group of the nodes' images.",
+    help="The group that may give orders to agents: cluster.group in your nodes' images.",
 )
-@click.option("--replicas", type=click.IntRange(1, 9), default=2, show_default=True, help="How many schedulers run.")
-@click.option("--node-selector", multiple=True, metavar="KEY=VALUE", help="Schedulers run on such nodes only.")
-@click.option("--proxy-selector", multiple=True, metavar="KEY=VALUE", help="Proxies run on such nodes only.")
+@click.option("--replicas", type=click.IntRange(1, 9), default=2, show_default=True, help="Number of schedulers.")
+@click.option(
+    "--node-selector", multiple=True, metavar="KEY=VALUE", help=("Run schedulers only on nodes with this label.")
+)
+@click.option(
+    "--proxy-selector", multiple=True, metavar="KEY=VALUE", help=("Run proxies only on nodes with this label.")
+)
 @click.option(
     "--toleration",
     "tolerations",
     multiple=True,
     metavar="KEY[=VALUE][:EFFECT]",
-    help="A taint that schedulers put up with, besides the control plane's; proxies put up with all.",
+    help="A taint that schedulers tolerate, besides the control plane's; proxies tolerate all taints.",
 )
 @_resources_options
-@click.option("--pull-secret", default="", metavar="NAME", help="A secret of both namespaces to pull the image with.")
-@click.option("--no-priority", is_flag=True, help="Pods without a priority class, where quotas forbid them.")
+@click.option("--pull-secret", default="", metavar="NAME", help="A secret in both namespaces for pulling the image.")
+@click.option("--no-priority", is_flag=True, help="Give pods no priority class, if quotas forbid that.")
 @click.option(
     "--api-port",
     type=click.IntRange(1, 65535),
     multiple=True,
     default=PORTS,
     show_default=True,
-    help="A port of the API server, for the network policies.",
+    help="Another port of the API server, for the network policies.",
 )
 @json_option
 def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **given: Any) -> None:
-    """Print all that a cluster needs, as YAML for kubectl. Nothing is asked of a cluster."""
+    """Print everything that a cluster needs, as YAML for kubectl, without contacting a cluster."""
     from proa.scheduler.install import render
 
     for option in ("node_selector", "proxy_selector"):
@@ -98,23 +102,23 @@ def _label(said: str, option: str) -> tuple[str, str]:
 
 @click.command(epilog="Example: proa-scheduler uninstall --dry-run")
 @cluster_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option(
     "--timeout",
     type=click.IntRange(10, 3600),
     default=120,
     show_default=True,
     metavar="SECONDS",
-    help="How long schedulers, definitions and namespaces may each take to end.",
+    help="How long schedulers, definitions and namespaces may each take to go.",
 )
 @dry_run_option
 @json_option
 def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
-    """Take Proa out of a cluster: no cordon, label, annotation or finalizer of its stays. Nodes keep what they run."""
+    """Remove Proa from a cluster, with its cordons, labels and annotations. Nodes keep what they run."""
     from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):
-        raise ProaError(Code.USAGE, "nobody can be asked", at="--json", hint="Give --yes or --dry-run, too.")
+        raise ProaError(Code.USAGE, "there is no terminal to ask on", at="--json", hint="Pass --yes or --dry-run.")
     api = cluster.connect()
     changes: list[Change] = []
     if dry_run or not yes:
@@ -125,7 +129,7 @@ def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json:
         changes.clear()
         Removal(api, _recorder(changes, silent=as_json), seconds=timeout).run()
     if as_json or not changes:
-        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "nothing of Proa is there")
+        tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "Proa is not installed")
 
 
 def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:

@@ -17,23 +17,33 @@ from proa.scheduler.cli.options import Cluster, all_option, cluster_options, fro
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
 _synthetic_options = options(
-    click.option("--nodes", type=click.IntRange(0, 5000), help="A made-up cluster of so many nodes instead."),
+    click.option(
+        "--nodes", type=click.IntRange(0, 5000), help=("Simulate a made-up cluster with this many nodes instead.")
+    ),
     click.option("--zones", type=click.IntRange(1), default=3, show_default=True, help="Its zones."),
-    click.option("--control-planes", type=click.IntRange(0), default=0, show_default=True, help="Its control plane."),
-    click.option("--max-unavailable", default="5%", show_default=True, help="How many of its nodes may be away."),
+    click.option(
+        "--control-planes", type=click.IntRange(0), default=0, show_default=True, help=("Control-plane nodes in it.")
+    ),
+    click.option(
+        "--max-unavailable", default="5%", show_default=True, help=("How many of its nodes may be unavailable.")
+    ),
 )
 _time_options = options(
-    click.option("--stage", type=_SECONDS, default=60.0, show_default=True, help="Seconds of fetching a release."),
-    click.option("--drain", type=_SECONDS, default=60.0, show_default=True, help="Seconds of a drain."),
-    click.option("--boot", type=_SECONDS, default=90.0, show_default=True, help="Seconds of a reboot."),
-    click.option("--days", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Give up after these."),
+    click.option("--stage", type=_SECONDS, default=60.0, show_default=True, help="Seconds to fetch a release."),
+    click.option("--drain", type=_SECONDS, default=60.0, show_default=True, help="Seconds to drain a node."),
+    click.option("--boot", type=_SECONDS, default=90.0, show_default=True, help="Seconds to reboot a node."),
+    click.option(
+        "--days", type=click.FloatRange(min=0), default=60.0, show_default=True, help=("Give up after this time.")
+    ),
 )
 _chance_options = options(
-    click.option("--returns", type=_SHARE, default=0.0, help="Percent of nodes whose trial comes back."),
-    click.option("--unfetched", type=_SHARE, default=0.0, help="Percent that cannot fetch the release."),
-    click.option("--undrainable", type=_SHARE, default=0.0, help="Percent whose pods never leave."),
-    click.option("--never-back", type=_SHARE, default=0.0, help="Percent that never come back from their reboot."),
-    click.option("--seed", type=int, default=0, help="Another one lets it happen on other nodes."),
+    click.option("--returns", type=_SHARE, default=0.0, help="Percent of nodes whose trial returns."),
+    click.option("--unfetched", type=_SHARE, default=0.0, help="Percent of nodes that cannot fetch the release."),
+    click.option("--undrainable", type=_SHARE, default=0.0, help="Percent of nodes whose pods never leave."),
+    click.option(
+        "--never-back", type=_SHARE, default=0.0, help=("Percent of nodes that never come back from their reboot.")
+    ),
+    click.option("--seed", type=int, default=0, help="Seed that chooses those nodes."),
 )
 
 
@@ -43,7 +53,7 @@ _chance_options = options(
 @json_option
 @cluster_options
 def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
-    """Show rollouts and their nodes: how far they are, what runs where, and what is in the way."""
+    """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
     from proa.scheduler.report import status_view
     from proa.scheduler.report.preview import find
 
@@ -63,7 +73,7 @@ def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
 @json_option
 @cluster_options
 def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: Cluster) -> None:
-    """Show whose turn comes when, why, and about when all are done. Nothing is changed."""
+    """Preview the order of the nodes, with reasons, and about when all of them are done."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.preview import preview
 
@@ -79,7 +89,7 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
 @json_option
 @cluster_options
 def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> None:
-    """Say why a node does not move: every gate that holds it back, since when, and who can open it."""
+    """Explain why a node does not move: every gate that holds it back, since when, and who can open it."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.explain import explain as explained
 
@@ -130,9 +140,15 @@ def _amount(said: str) -> int | str:
 
 
 @click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")
-@click.option("--hash-names", is_flag=True, help="Give nodes, zones and registries other names, and leave texts out.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; standard output if not."
+    "--hash-names", is_flag=True, help=("Replace the names of nodes, zones and registries, and leave texts out.")
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=("The file to write.  [default: standard output]"),
 )
 @cluster_options
 def snapshot(hash_names: bool, output: Path | None, cluster: Cluster) -> None:

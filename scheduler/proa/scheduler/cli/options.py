@@ -87,7 +87,7 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     return options(
         click.option("--kubeconfig", default="", metavar="FILE", help="Kubeconfig files, separated by colons."),
-        click.option("--context", default="", metavar="NAME", help="One of their contexts."),
+        click.option("--context", default="", metavar="NAME", help="A context in the kubeconfig."),
     )(verb)
 
 
@@ -96,9 +96,9 @@ from_option = click.option(
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file of 'proa-scheduler snapshot' instead of the live cluster.",
+    help="Read a file of 'proa-scheduler snapshot' instead of the live cluster.",
 )
-all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many they are.")
+all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many there are.")
 
 
 def show(report: Report, as_json: bool, text: Callable[[], str]) -> None:

@@ -76,13 +76,13 @@ class Finder:
                 release = release_artifact.inspect_release(source)
                 count = sum(1 for _ in signatures.bundles(source, release.manifest_digest))
                 if count == 0:
-                    hint = "Sign it: 'proa-build push OUT REF --keys DIR'. No node would install it as it is."
+                    hint = "Sign it with 'proa-build push OUT REF --keys DIR'; nodes refuse it without a signature."
                     raise ProaError(Code.UNSIGNED, at=text, hint=hint)
             return Found(str(reference.pinned(release.manifest_digest)), release.release.version, count)
 
 
 def _as_it_is(reference: Reference, text: str) -> Found:
     if not reference.digest:
-        hint = "Write HOST/NAME@sha256:..., or leave --offline out."
-        raise ProaError(Code.REFERENCE, "without the registry nobody knows the digest of a tag", at=text, hint=hint)
+        hint = "Write HOST/NAME@sha256:..., or leave out --offline."
+        raise ProaError(Code.REFERENCE, "the digest of a tag is unknown without the registry", at=text, hint=hint)
     return Found(str(reference))

@@ -29,8 +29,10 @@ def find(api: Server, name: str) -> RolloutView | None:
         if error.status != 404:
             raise
         if error.reason != "NotFound" or not _is_about(error, name):
-            hint = "Install it: proa-scheduler manifests | kubectl apply -f -"
-            raise ProaError(Code.CLUSTER_MISSING, "the cluster knows no OSRollouts", at=error.at, hint=hint) from error
+            hint = "Install Proa: proa-scheduler manifests | kubectl apply -f -"
+            raise ProaError(
+                Code.CLUSTER_MISSING, "the cluster does not know OSRollouts", at=error.at, hint=hint
+            ) from error
         return None
 
 
@@ -42,7 +44,7 @@ def need(api: Server, name: str) -> RolloutView:
     """
     found = find(api, name)
     if found is None:
-        hint = "'kubectl proa status' shows which there are; 'kubectl proa start' makes one."
+        hint = "List rollouts with 'kubectl proa status', or create one with 'kubectl proa start'."
         raise ProaError(Code.CLUSTER_MISSING, f"there is no OSRollout {name!r}", at=name, hint=hint)
     return found
 

@@ -24,16 +24,21 @@ _PUT_SECONDS: Final = 10.0
 
 @click.command(epilog="Example: proa-scheduler run --namespace proa-system --listen :8080")
 @cluster_options
-@click.option("--namespace", default="", metavar="NS", help="Where its lease is; the pod's own by default.")
-@click.option("--own-node", default="", metavar="NAME", help="The node that it runs on: that one has its turn last.")
+@click.option("--namespace", default="", metavar="NS", help="The namespace of the lease.  [default: the pod's own]")
+@click.option(
+    "--own-node", default="", metavar="NAME", help=("The node that this scheduler runs on; its turn comes last.")
+)
 @click.option(
     "--own-pod",
     default="",
     metavar="NAME",
-    help="The pod that it runs in, of that namespace: it is not evicted when its node is drained.",
+    help="The pod that this scheduler runs in, in that namespace; it is not evicted when its node is drained.",
 )
 @click.option(
-    "--listen", default="", metavar="HOST:PORT", help="Where /healthz, /readyz and /metrics are; nowhere by default."
+    "--listen",
+    default="",
+    metavar="HOST:PORT",
+    help=("The address for /healthz, /readyz and /metrics.  [default: none]"),
 )
 def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: str) -> None:
     """Take the nodes of the cluster from one release to the next, until SIGTERM."""
@@ -44,25 +49,27 @@ def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: s
     log.to_stderr()
     found = namespace or access.own_namespace()
     if not found:
-        raise ProaError(Code.USAGE, "no namespace for the lease", at="--namespace", hint="Give one: --namespace NS.")
+        raise ProaError(
+            Code.USAGE, "there is no namespace for the lease", at="--namespace", hint="Name one: --namespace NS."
+        )
     serve(Settings(cluster.load, found, own_node, own_pod, listen))
 
 
 @click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")
-@click.option("--node", required=True, metavar="NAME", help="The node that this runs on.")
+@click.option("--node", required=True, metavar="NAME", help="The node that this proxy runs on.")
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),
     default=SOCKET,
     show_default=True,
-    help="Where the node's agent takes orders.",
+    help="The socket on which the node's agent takes orders.",
 )
 @click.option(
     "--account",
     type=click.Path(path_type=Path),
     default=None,
     metavar="DIR",
-    help="Where a pod has its token and ca.crt; where Kubernetes puts them by default.",
+    help="The folder with the pod's token and ca.crt.  [default: where Kubernetes puts them]",
 )
 @cluster_options
 def proxy(node: str, socket: Path, account: Path | None, cluster: Cluster) -> None:

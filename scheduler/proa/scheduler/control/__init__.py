@@ -1,1 +1,1 @@
-"""The controller: looks, plans, writes, and tells what it did."""
+"""The controller: looks, plans, writes, and reports what it did."""

@@ -256,7 +256,7 @@ class Controller:
 
     def _patience(self, error: ProaError | None) -> float:
         """The API server is in trouble: how long to wait."""
-        log.warning("the API server is away", why=error.message if error else "")
+        log.warning("the API server is unavailable", why=error.message if error else "")
         pause = self._away.next(error.retry_after if isinstance(error, ApiError) else None)
         self._rests_until = self.clock.monotonic() + pause
         return pause
@@ -284,7 +284,7 @@ class Controller:
         self._forget()
         self.last = None
         self.drainer.want({})
-        log.info("leading no more")
+        log.info("no longer the leader")
 
     def _forget(self) -> None:
         self._wanted = {}

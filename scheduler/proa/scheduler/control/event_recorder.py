@@ -42,15 +42,17 @@ def words(action: Action) -> Said | None:
         case Cordon():
             return Said("UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
         case Uncordon(reason="Done"):
-            return Said("UpdateDone", "it runs the release, committed, and takes pods again", "Uncordon")
+            return Said("UpdateDone", "the node runs the release, committed, and takes pods again", "Uncordon")
         case Uncordon():
             return Said("Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
         case Note():
             return Said(action.reason, action.message, "Update", warning=True)
         case Give(verb=Verb.NONE):
-            return Said("RebootTakenBack", "the node has not taken its order to reboot up; it is taken back", "Order")
+            return Said(
+                "RebootTakenBack", "the node has not accepted its order to reboot, which is now withdrawn", "Order"
+            )
         case Give(verb=Verb.ROLLBACK):
-            return Said("RollbackOrdered", f"ordered back from {action.release}", "Order")
+            return Said("RollbackOrdered", f"ordered to roll back from {action.release}", "Order")
         case _:
             return None
 

@@ -41,7 +41,7 @@ class Health:
         """
         host, _, port = self.address.rpartition(":")
         if not (port.isascii() and port.isdigit() and int(port) < 65536):
-            raise ProaError(Code.USAGE, "this is not HOST:PORT or :PORT", at=self.address)
+            raise ProaError(Code.USAGE, "the address must be HOST:PORT or :PORT", at=self.address)
         try:
             self._server = _listening(host, int(port), _handler(self))
         except OSError as error:

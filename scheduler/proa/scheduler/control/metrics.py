@@ -51,13 +51,16 @@ class Metrics(Collector):
         self._last: Pass | None = None
         self._staging: dict[str, tuple[int, datetime]] = {}
         told = self.registry
-        self._passes = Histogram("proa_plan_seconds", "One planning pass.", buckets=_PASSES, registry=told)
+        self._passes = Histogram("proa_plan_seconds", "Duration of a planning pass.", buckets=_PASSES, registry=told)
         self._updates = Histogram(
-            "proa_node_update_seconds", "One node, from its cordon to its uncordon.", buckets=_MINUTES, registry=told
+            "proa_node_update_seconds",
+            "Duration of one node's turn, from cordon to uncordon.",
+            buckets=_MINUTES,
+            registry=told,
         )
         self._stagings = Histogram(
             "proa_stage_seconds",
-            "One node, from the order to fetch a release to its end.",
+            "Duration of fetching a release on one node, from the order to its end.",
             buckets=_MINUTES,
             registry=told,
         )
@@ -95,7 +98,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily("proa_leader", "Whether this scheduler leads.", value=int(leading))
         now, since = self._clock.monotonic(), {(one.path.rpartition("/")[2],): one.stale_since for one in self._sources}
         stale = {path: 0.0 if when is None else now - when for path, when in since.items()}
-        what = "For how long a collection has not been known."
+        what = "How long ago a collection was last known."
         yield _gauge("proa_reflector_stale_seconds", what, "resource", stale)
         asked = CounterMetricFamily(
             "proa_api_requests", "Requests to the API server.", labels=["verb", "resource", "code"]
@@ -103,7 +106,7 @@ class Metrics(Collector):
         for call, count in sorted(self._tally.counts().items()):
             asked.add_metric([call.verb, call.resource, str(call.status)], count)
         yield asked
-        yield CounterMetricFamily("proa_events_dropped", "Events that were given up.", value=self._dropped())
+        yield CounterMetricFamily("proa_events_dropped", "Events that were dropped.", value=self._dropped())
         yield from _rollouts(self._last if leading else None, self._clock.now())
 
 
@@ -119,15 +122,15 @@ def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
         os = last.snapshot.oses.get(name) if last else None
         booted = os.status.booted if os is not None and os.status is not None else None
         running[rollout, booted.version if booted else ""] += 1
-    yield _gauge("proa_nodes", "Nodes by why they do or do not move.", "rollout state", states)
-    yield _gauge("proa_nodes_by_version", "Nodes by what runs.", "rollout version", running)
+    yield _gauge("proa_nodes", "Nodes by the reason why they do or do not move.", "rollout state", states)
+    yield _gauge("proa_nodes_by_version", "Nodes by the version that runs.", "rollout version", running)
     phases = {(name, phase): phase == status.phase for name, status in statuses for phase in PHASES}
-    yield _gauge("proa_rollout_phase", "1 for the phase that it is in.", "rollout phase", phases)
+    yield _gauge("proa_rollout_phase", "1 for the current phase of the rollout.", "rollout phase", phases)
     failed = {(name,): status.counts.failed for name, status in statuses}
     yield _gauge("proa_rollout_failed_nodes", "Nodes on which the release failed.", "rollout", failed)
     windows = {(name,): not status.next_window for name, status in statuses}
-    yield _gauge("proa_window_open", "Whether nodes may be started now.", "rollout", windows)
-    what = "For how long something has kept a node from being drained."
+    yield _gauge("proa_window_open", "Whether nodes may start now.", "rollout", windows)
+    what = "How long something has kept a node from being drained."
     yield _gauge("proa_drain_blocked_seconds", what, "node kind", blocked)
 
 

@@ -1,1 +1,1 @@
-"""Moves pods away from nodes before they reboot: who goes, who stays, who is in the way, and for how long."""
+"""Moves pods away from nodes before they reboot: which pods go, which stay, which block it, and for how long."""

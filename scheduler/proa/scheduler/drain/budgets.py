@@ -63,5 +63,5 @@ def _never(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         return f"maxUnavailable is {most}"
     expected, desired = status.get("expectedPods"), status.get("desiredHealthy")
     if isinstance(expected, int) and isinstance(desired, int) and 0 < expected <= desired:
-        return f"{desired} pods must be healthy, and there are {expected}"
+        return f"{desired} pods must be healthy, and there are only {expected}"
     return f"minAvailable is {least}" if least == "100%" else ""

@@ -101,7 +101,7 @@ class Drainer:
             ProaError: ``INTERNAL`` when a defect has ended the thread.
         """
         if self._defect is not None:
-            raise ProaError(Code.INTERNAL, "nobody drains nodes any more") from self._defect
+            raise ProaError(Code.INTERNAL, "the drainer has stopped") from self._defect
         with self._lock:
             if wanted == self._wanted:
                 return

@@ -186,7 +186,7 @@ class NodeDrain:
                 late = rest <= timedelta(0)
                 left += not (late and request.forced)
                 if late:
-                    blockers.append(self._blocker(key, "", "", "it was asked to end, and does not", when))
+                    blockers.append(self._blocker(key, "", "", "it was asked to end, but still runs", when))
                 else:
                     wakes.append(rest.total_seconds())
                 continue
@@ -228,10 +228,10 @@ def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str
             return names, "", f"disruption budget {names} allows no disruption" if names else tries.message
         case Answer.BUDGETS:
             names = ", ".join(budget.key for budget in over(pod, budgets))
-            return names, "", f"it is under several disruption budgets: {names}"
+            return names, "", f"several disruption budgets cover it: {names}"
         case Answer.REFUSED | Answer.AWAY:
             return "", "", tries.message
         case Answer.ACCEPTED if tries.number > 1:
-            return "", "", "its eviction was accepted, and it does not end"
+            return "", "", "its eviction was accepted, but it still runs"
         case _:
             return None

@@ -99,7 +99,7 @@ def fate(pod: PodView, policy: Drain) -> tuple[Fate, str]:
     if pod.deleting is not None:
         return Fate.GOES, ""
     if pod.owner[0] == "" and policy.unmanaged_pods is UnmanagedPods.BLOCK:
-        return Fate.BLOCKED, "no controller would make it anew (drain.unmanagedPods)"
+        return Fate.BLOCKED, "no controller would recreate it (drain.unmanagedPods)"
     if pod.empty_dir and not policy.delete_empty_dir:
         return Fate.BLOCKED, "its emptyDir would be lost (drain.deleteEmptyDir)"
     return Fate.GOES, ""

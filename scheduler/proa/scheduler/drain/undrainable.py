@@ -37,9 +37,13 @@ MOST_AHEAD: Final = 200
 """Nodes whose pods are looked at, in the order of their turns: more would load a big cluster for a mere question."""
 WORKERS: Final = 8
 """Nodes that are asked about at a time."""
-NO_PODS: Final = "Pods may not be read here: what could never be drained is known only as far as the scheduler told it."
+NO_PODS: Final = (
+    "You may not list pods here, so nodes that can never be drained are known only as far as the "
+    "scheduler reported them."
+)
 NO_BUDGETS: Final = (
-    "Disruption budgets may not be read here: that one never lets a pod go is only known from the scheduler."
+    "You may not list disruption budgets here, so only the scheduler's report says which of them "
+    "never allow an eviction."
 )
 _FORBIDDEN: Final = 403
 _BEFORE: Final = (Step.TO_STAGE, Step.STAGING, Step.READY)
@@ -74,11 +78,11 @@ def undrainable(
             above = over(pod, known)
             for budget in above:
                 if budget.never:
-                    why = f"disruption budget {budget.key} never lets one go: {budget.never}"
+                    why = f"disruption budget {budget.key} never allows an eviction: {budget.never}"
                     found.append((pod.key, budget.key, why))
             if len(above) > 1:
                 names = ", ".join(budget.key for budget in above)
-                found.append((pod.key, names[:320], f"under several budgets: {names}"))
+                found.append((pod.key, names[:320], f"several disruption budgets cover it: {names}"))
     return tuple(Blocker(node, pod, budget, reason=f"pod {pod}: {why}"[:256]) for pod, budget, why in sorted(found))
 
 
@@ -187,7 +191,7 @@ def look_ahead(
     if (left := len(asked) - len(policies)) > 0:
         notes = (
             *notes,
-            f"The pods of the next {MOST_AHEAD} nodes were looked at: {left} more may prove to be undrainable.",
+            f"The pods of the next {MOST_AHEAD} nodes were checked: {left} more nodes may prove undrainable.",
         )
     told = {name: why for name, why in snapshot.undrainable.items() if NO_BUDGETS in notes or name not in policies}
     stuck = {name: why for name, why in found.items() if why}

@@ -1,1 +1,1 @@
-"""What stands in a cluster for Proa to work there: how it is made, and how it is taken away."""
+"""What Proa needs in a cluster: how it is installed, and how it is removed."""

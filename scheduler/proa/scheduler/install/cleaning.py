@@ -55,7 +55,7 @@ def _clean(api: Server, node: Object) -> str:
     if changes:
         changes["metadata"] = {**changes.get("metadata", {}), "uid": metadata["uid"]}
         left = api.merge(path, changes)
-    return f"stays cordoned: {', '.join(others)} did so, too" if ours and _is_cordoned(left) else ""
+    return f"stays cordoned, because of {', '.join(others)}" if ours and _is_cordoned(left) else ""
 
 
 def _is_cordon_ours(node: Object) -> bool:

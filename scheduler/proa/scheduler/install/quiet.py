@@ -44,7 +44,7 @@ def wait(api: Server, namespace: str, clock: Clock, seconds: float) -> None:
             return
         if now - began >= seconds:
             what = f"{holder} still holds the lease" if not free else f"{', '.join(left[:5])} still there"
-            hint = "Stop that scheduler, then run this again: it goes on where it was."
+            hint = "Stop that scheduler, then run this command again: it continues where it stopped."
             raise ProaError(Code.TIMEOUT, f"{what} after {seconds:.0f} s", at=f"namespace {namespace}", hint=hint)
         clock.sleep(_PAUSE)
 

@@ -166,7 +166,7 @@ class Removal:
                 if error.status != 404:
                     raise
             if path.startswith(DEFINITIONS):
-                self._wait(path, "Objects of it have finalizers of others: see what holds them.")
+                self._wait(path, "Find out which program's finalizers hold its objects.")
             if kind == "Lease":
                 self.clock.sleep(_SEEN)
         metadata = document["metadata"]

@@ -48,13 +48,13 @@ class Resources:
         for part, chosen in (("requests", self.requests), ("limits", self.limits)):
             for name, said in chosen.items():
                 if name not in NAMES:
-                    yield part, f"{name!r} is none of {', '.join(NAMES)}"
+                    yield part, f"{name!r} is not one of {', '.join(NAMES)}"
                 elif not quantity(said):
-                    yield part, f"{name}={said} is no quantity of more than nothing"
+                    yield part, f"{name}={said} is not a quantity above zero"
         for name, said in self.requests.items():
             wanted, most = quantity(said), quantity(self.limits.get(name, ""))
             if wanted and most and wanted > most:
-                yield "requests", f"{name}: {said} is asked for, and {self.limits[name]} is the limit"
+                yield "requests", f"{name}: the request {said} is above the limit {self.limits[name]}"
 
 
 SCHEDULER: Final = Resources({"cpu": "100m", "memory": "128Mi"}, {"memory": "512Mi"})

@@ -105,27 +105,27 @@ def check(settings: Settings) -> None:
     """
     found = []
     if not _IMAGE.fullmatch(settings.image):
-        found.append(_wrong("--image", f"{settings.image!r} is no reference of an image"))
+        found.append(_wrong("--image", f"{settings.image!r} is not a reference of an image"))
     for option, name in (("--namespace", settings.namespace), ("--proxy-namespace", settings.proxy_namespace)):
         if not _LABEL.fullmatch(name):
-            found.append(_wrong(option, f"{name!r} is no name of a namespace"))
+            found.append(_wrong(option, f"{name!r} is not a name of a namespace"))
         elif is_reserved(name):
-            hint = "Give one that is Proa's alone: it is removed with Proa."
+            hint = "Use a namespace for Proa alone: uninstalling removes it."
             found.append(_wrong(option, f"the namespace {name!r} belongs to the cluster", hint))
     if settings.namespace == settings.proxy_namespace:
-        hint = "Proxies mount a folder of their host, which the scheduler's namespace does not allow."
+        hint = "Use two namespaces: proxies mount a folder of their host, which the scheduler's namespace forbids."
         found.append(_wrong("--proxy-namespace", "both namespaces are the same", hint))
     for option, chosen in (("--node-selector", settings.node_selector), ("--proxy-selector", settings.proxy_selector)):
         for key, value in chosen.items():
             if not is_key(key) or not is_value(value):
-                found.append(_wrong(option, f"{key}={value} is no label"))
+                found.append(_wrong(option, f"{key}={value} is not a label"))
     found += [_no_toleration(one) for one in settings.tolerations if not _is_toleration(one)]
     scheduler = resources.SCHEDULER.but(settings.requests, settings.limits)
     proxy = resources.PROXY.but(settings.proxy_requests, settings.proxy_limits)
     found += [_wrong(f"--{part}", what) for part, what in scheduler.problems()]
     found += [_wrong(f"--proxy-{part}", what) for part, what in proxy.problems()]
     if settings.pull_secret and not all(_LABEL.fullmatch(part) for part in settings.pull_secret.split(".")):
-        found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is no name of a secret"))
+        found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is not a name of a secret"))
     if found:
         raise ProaErrors(found)
 
@@ -141,8 +141,8 @@ def _is_toleration(said: Toleration) -> bool:
 
 
 def _no_toleration(said: Toleration) -> ProaError:
-    hint = f"KEY[=VALUE][:EFFECT], as for 'kubectl taint'; effects are {', '.join(EFFECTS)}."
-    return _wrong("--toleration", f"{str(said)!r} is no toleration", hint)
+    hint = f"Write KEY[=VALUE][:EFFECT], as for 'kubectl taint'; effects are {', '.join(EFFECTS)}."
+    return _wrong("--toleration", f"{str(said)!r} is not a toleration", hint)
 
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:

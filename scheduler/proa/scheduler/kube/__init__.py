@@ -1,1 +1,1 @@
-"""The API server: read, write, lead and tell."""
+"""The API server: read, write, lead, send events."""

@@ -88,7 +88,7 @@ def _new() -> Configuration:
 
 def _unusable(error: Exception, at: str) -> ProaError:
     told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
-    return ProaError(Code.KUBECONFIG, f"no access to a cluster: {told}", at=at)
+    return ProaError(Code.KUBECONFIG, f"there is no access to a cluster: {told}", at=at)
 
 
 class Session:

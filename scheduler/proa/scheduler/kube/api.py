@@ -243,9 +243,9 @@ class Api:
         except (HTTPError, OSError) as error:
             raise of_failure(error, call.at) from error
         except (ValueError, RecursionError) as error:
-            raise ApiError(0, "it answered with what is no JSON", at=call.at) from error
+            raise ApiError(0, "its answer is not JSON", at=call.at) from error
         if not isinstance(document, dict):
-            raise ApiError(0, "it answered with what is no object", at=call.at)
+            raise ApiError(0, "its answer is not an object", at=call.at)
         return document
 
     def _request(self, call: _Call, silence: float) -> urllib3.BaseHTTPResponse:

@@ -96,8 +96,8 @@ def of_response(status: int, headers: Mapping[str, str], body: bytes, at: str, n
     if document is not None:
         return of_status(document, at, status, after)
     said = f": {one_line(body.decode(errors='replace'), 200)}" if kind == "text/plain" and body else ""
-    what = "what asked for another address" if 300 <= status < 400 else "no word of an API server"
-    return ApiError(status, f"answered {status}{said or f' with {what}'}", retry_after=after, at=at)
+    what = "a redirect to another address" if 300 <= status < 400 else "but not as an API server does"
+    return ApiError(status, f"answered {status}{said or f', {what}'}", retry_after=after, at=at)
 
 
 def of_status(document: Mapping[str, Any], at: str, status: int = 0, after: float | None = None) -> ApiError:
@@ -132,7 +132,7 @@ def of_failure(error: Exception, at: str) -> ApiError:
     chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return ApiError(0, f"its certificate is not accepted: {cause.verify_message}", at=at)
+            return ApiError(0, f"its certificate is not trusted: {cause.verify_message}", at=at)
         if isinstance(cause, ssl.SSLError):
             return ApiError(0, f"TLS failed: {one_line(cause.reason or 'no reason given', 80)}", at=at)
     return ApiError(0, words(chain), at=at)

@@ -97,7 +97,7 @@ class LeaderElector:
         if self._stop.is_set():
             return Role.STOPPED
         if self._defect is not None:
-            raise ProaError(Code.INTERNAL, "nobody renews the lease any more") from self._defect
+            raise ProaError(Code.INTERNAL, "the elector has stopped renewing the lease") from self._defect
         term, now = self._term, self.clock.monotonic()
         if term is None or now >= term.until:
             return Role.CANDIDATE

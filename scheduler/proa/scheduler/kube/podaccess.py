@@ -38,12 +38,12 @@ class PodConnection:
 
     def __init__(self, folder: Path = FOLDER, environ: Mapping[str, str] = os.environ, clock: Clock = SYSTEM) -> None:
         if not is_pod(environ):
-            raise ProaError(Code.KUBECONFIG, f"this is no pod: {_HOST} and {_PORT} are not set")
+            raise ProaError(Code.KUBECONFIG, f"this is not a pod: {_HOST} and {_PORT} are not set")
         host = environ[_HOST]
         self.host = f"https://{f'[{host}]' if ':' in host else host}:{environ[_PORT]}"
         authority = folder / "ca.crt"
         if not authority.is_file():
-            raise ProaError(Code.KUBECONFIG, "the authority of the API server is not there", at=authority)
+            raise ProaError(Code.KUBECONFIG, "the API server's CA certificate is missing", at=authority)
         self.pool = urllib3.PoolManager(num_pools=1, maxsize=_CONNECTIONS, ca_certs=str(authority))
         self._token = folder / "token"
         self._clock = clock

@@ -84,7 +84,7 @@ class Reflector(Generic[V]):
             ProaError: ``INTERNAL`` when a defect has ended the thread.
         """
         if self._defect is not None:
-            raise ProaError(Code.INTERNAL, f"nobody follows {self.path} any more") from self._defect
+            raise ProaError(Code.INTERNAL, f"the watch of {self.path} has stopped") from self._defect
         return self._cache.all()
 
     @property
@@ -187,7 +187,7 @@ class Reflector(Generic[V]):
                 elif self._gather(event, initial):
                     initial = None
         if initial is not None and not self._stop.is_set():
-            raise ApiError(0, "the list ended before its end", at=self.path)
+            raise ApiError(0, "the list is incomplete", at=self.path)
 
     def _list(self, query: Mapping[str, str]) -> None:
         """All of it, page by page; a server that refuses that is asked for a stream the next time."""

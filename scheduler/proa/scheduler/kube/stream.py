@@ -84,7 +84,7 @@ class Stream:
                 head, newline, rest = rest.partition(b"\n")
                 parts, size = [head], len(head)
         if any(parts) and not self._stopped:
-            raise ApiError(0, "the connection was cut within an event", at=self._at)
+            raise ApiError(0, "the connection was interrupted within an event", at=self._at)
 
     def stop(self) -> None:
         """End it, from any thread, also while another one waits for the next event."""
@@ -110,5 +110,5 @@ class Stream:
             if not isinstance(found["metadata"], dict):
                 raise TypeError
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ApiError(0, "it sent what is no event", at=self._at) from error
+            raise ApiError(0, "it sent something that is not an event", at=self._at) from error
         return Event(kind, found)

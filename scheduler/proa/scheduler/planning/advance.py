@@ -17,7 +17,7 @@ from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"
-UNMARKED: Final = "the release is left, and without our mark no node is rebooted: it returns by itself"
+UNMARKED: Final = "the node no longer runs the release, and does not reboot without Proa's mark: it returns by itself"
 
 
 def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -62,7 +62,7 @@ def _overdue(rollout_pass: RolloutPass, progress: NodeProgress, deadline: dateti
         case OnTimeout.FORCE:
             rollout_pass.drains[progress.node.name] = deadline
             rollout_pass.forced.add(progress.node.name)
-            rollout_pass.say(progress, Reason.Draining, f"{message}; what is left is deleted")
+            rollout_pass.say(progress, Reason.Draining, f"{message}; the remaining pods are deleted")
     return None
 
 
@@ -100,14 +100,14 @@ def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if evidence.complete and not (order and order.action is Verb.COMMIT and order.trial == proof):
         _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
         return rollout_pass.say(progress, Reason.Committing)
-    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not come to an end: {evidence.missing}")
+    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not finished: {evidence.missing}")
     return rollout_pass.say(progress, Reason.Proving, evidence.missing)
 
 
 def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.Committing)
     _blame_if_late(
-        rollout_pass, progress, "CommitTimeout", "the node was ordered to commit, and has not said that it did"
+        rollout_pass, progress, "CommitTimeout", "the node was ordered to commit, and has not reported that it did"
     )
 
 
@@ -123,7 +123,7 @@ def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
             rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
         return _release(rollout_pass, progress, "Done", Reason.Finishing)
-    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not well: {evidence.missing}")
+    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not healthy: {evidence.missing}")
     return rollout_pass.say(progress, Reason.Finishing, evidence.missing)
 
 
@@ -152,7 +152,7 @@ def _failed_boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 
 def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    code, message = _error(progress, "the node came back from its trial")
+    code, message = _error(progress, "the trial returned")
     rollout_pass.fail(progress, "RolledBack", message, fault=code != AWAY)
     rollout_pass.say(progress, Reason.BackingOff, message)
 

@@ -50,7 +50,11 @@ def examine(progress: NodeProgress, health: Health, daemon_set: str | None, now:
         if now < until:
             return Evidence(f"the node has been Ready for {max(0, int((now - since).total_seconds()))} s", until)
     if health.daemon_sets and daemon_set != "":
-        return Evidence(f"the pod of DaemonSet {daemon_set} is not ready" if daemon_set else "DaemonSets are looked at")
+        return Evidence(
+            f"the pod of DaemonSet {daemon_set} is not ready"
+            if daemon_set
+            else ("the pods of DaemonSets have yet to be checked")
+        )
     return _agent(progress)
 
 
@@ -61,7 +65,7 @@ def _boot(progress: NodeProgress, booted: Booted | None) -> str:
     if progress.mark is not None and booted.boot_id == progress.mark.boot_id:
         return "the node has not rebooted"
     if progress.mark is not None and progress.mark.root_hash not in ("", booted.root_hash):
-        return "what runs has another root hash than what was staged"
+        return "the running root hash differs from the staged one"
     if progress.node.boot_id != booted.boot_id:
         return "the kubelet still reports another boot"
     return ""
@@ -75,4 +79,4 @@ def _agent(progress: NodeProgress) -> Evidence:
     for condition in status.conditions:
         if condition.type == "Healthy":
             return Evidence() if condition.status == "True" else Evidence(f"health checks: {condition.message}")
-    return Evidence("the agent has not told of its health checks")
+    return Evidence("the agent has not reported its health checks")

@@ -107,8 +107,10 @@ def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[s
 def no_slot(rollout_pass: RolloutPass, context: GateContext) -> Verdict:
     """What is said of a node when as many are away as may be."""
     allowance = rollout_pass.allowance
-    until = f": no more in the window that opens at {text(allowance.narrows)}" if allowance.narrows else ""
-    return Verdict(Reason.NoFreeSlot, f"{context.precedence.away} of {allowance.unavailable} are away{until}")
+    until = f", and no more in the window that opens at {text(allowance.narrows)}" if allowance.narrows else ""
+    return Verdict(
+        Reason.NoFreeSlot, f"{context.precedence.away} of at most {allowance.unavailable} are unavailable{until}"
+    )
 
 
 def _mark(rollout_pass: RolloutPass, progress: NodeProgress) -> Mark:
@@ -146,13 +148,18 @@ def closed_by(rollout_pass: RolloutPass) -> Verdict | None:
     if allowance.turns:
         rollout_pass.wakes.append(allowance.turns)
     if allowance.closed:
-        return Verdict(Reason.WindowClosed, f"the next opens at {text(allowance.opens)}" if allowance.opens else "")
+        return Verdict(
+            Reason.WindowClosed, f"the next window opens at {text(allowance.opens)}" if allowance.opens else ""
+        )
     if allowance.unavailable == 0 and allowance.narrows:
         opens = text(allowance.narrows)
-        return Verdict(Reason.WindowTooShort, f"none may be away from {opens} on, a node takes {rollout_pass.expected}")
+        return Verdict(
+            Reason.WindowTooShort,
+            f"no node may be unavailable from {opens} on, and a node takes {rollout_pass.expected}",
+        )
     if allowance.unavailable == 0:
         return Verdict(Reason.NoBudget)
     if not allowance.fits(rollout_pass.now, rollout_pass.expected):
         closes = text(allowance.closes) if allowance.closes else ""
-        return Verdict(Reason.WindowTooShort, f"it closes at {closes}, a node takes {rollout_pass.expected}")
+        return Verdict(Reason.WindowTooShort, f"it closes at {closes}, and a node takes {rollout_pass.expected}")
     return None

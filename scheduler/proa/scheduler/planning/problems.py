@@ -88,8 +88,8 @@ def _never_started(spec: RolloutSpec) -> Iterator[str]:
     if not schedules or duration.parse(spec.expected_duration) <= whole or any(_meet(one, whole) for one in schedules):
         return
     yield (
-        f"spec.expectedDuration: {spec.expected_duration} is longer than the windows, so that no node would ever be"
-        " started: write a shorter one, or a longer duration in budgets"
+        f"spec.expectedDuration: {spec.expected_duration} is longer than all windows, so no node would"
+        " ever start: write a shorter time, or a longer duration in budgets"
     )
 
 

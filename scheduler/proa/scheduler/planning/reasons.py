@@ -33,58 +33,66 @@ class Reason(enum.Enum):
     """Every reason. Names never change their meaning; new ones are only added."""
 
     # done
-    UpToDate = Why("It runs the release, committed.", "-")
-    BackOnOld = Why("It runs the release before, as the rollout was rolled back.", "-")
+    UpToDate = Why("The node runs the release, committed.", "-")
+    BackOnOld = Why("The node runs the previous release, because the rollout was rolled back.", "-")
     # under way
-    Staging = Why("The node fetches the release into its standby slot.", _NODE)
-    Draining = Why("Its pods are moved away.", _SCHEDULER)
-    Booting = Why("It was ordered to reboot, and has not come back yet.", _NODE)
-    Proving = Why("It runs the release on trial; what is demanded of it has not been seen for long enough yet.", _NODE)
-    Committing = Why("It was ordered to commit.", _NODE)
-    Finishing = Why("It runs the release, committed, and is about to be uncordoned.", _SCHEDULER)
-    TakingBack = Why("An order to reboot that it has not taken up is taken back, then it is given back.", _SCHEDULER)
-    LetGo = Why("Its rollout is gone, or does not select it any more: it is given back.", _SCHEDULER)
+    Staging = Why("The node is fetching the release into its standby slot.", _NODE)
+    Draining = Why("The node's pods are being evicted.", _SCHEDULER)
+    Booting = Why("The node has the order to reboot, and has not come back yet.", _NODE)
+    Proving = Why("The node runs the release on trial, and has not been healthy for long enough yet.", _NODE)
+    Committing = Why("The node has the order to commit.", _NODE)
+    Finishing = Why("The node runs the release, committed, and is about to be uncordoned.", _SCHEDULER)
+    TakingBack = Why(
+        "The node has not accepted its order to reboot; the order is withdrawn, and then the node is uncordoned.",
+        _SCHEDULER,
+    )
+    LetGo = Why("No rollout selects the node any more, so it is uncordoned.", _SCHEDULER)
     # its turn
-    Next = Why("It is started now.", "-")
-    StageNext = Why("It is ordered to fetch the release now.", "-")
+    Next = Why("The node starts now.", "-")
+    StageNext = Why("The node gets the order to fetch the release now.", "-")
     # a person, or another, holds it back
     Paused = Why("The rollout is paused.", f"{_PERSON}: kubectl proa resume")
     Held = Why("A person holds the node.", f"{_PERSON}: remove the annotation proa.dev/hold")
     Excluded = Why("A person has excluded the node.", f"{_PERSON}: remove the annotation proa.dev/exclude")
-    ControlPlaneExcluded = Why("Nodes of the control plane are excluded.", f"{_PERSON}: spec.order.controlPlane")
-    Conflict = Why("Several rollouts select the node; none of them acts.", f"{_PERSON}: change a nodeSelector")
-    Halted = Why("The rollout was halted.", f"{_PERSON}: kubectl proa resume, or another release")
-    ForeignTrial = Why("A trial runs there that no order of ours began.", f"{_PERSON}: commit it or roll it back")
+    ControlPlaneExcluded = Why("Control-plane nodes are excluded.", f"{_PERSON}: spec.order.controlPlane")
+    Conflict = Why("Several rollouts select the node, so none of them acts.", f"{_PERSON}: change a nodeSelector")
+    Halted = Why("The rollout halted.", f"{_PERSON}: kubectl proa resume, or another release")
+    ForeignTrial = Why("The node runs a trial that Proa did not order.", f"{_PERSON}: commit it or roll it back")
     ForeignMark = Why(
-        "It has a mark for which no rollout can answer.", f"{_PERSON}: mend the rollout, or remove proa.dev/mark"
+        "The node has a mark that belongs to no readable rollout.",
+        f"{_PERSON}: correct the rollout, or remove proa.dev/mark",
     )
-    NothingToReturnTo = Why("Its other slot holds nothing to go back to.", f"{_PERSON}: install a release there")
+    NothingToReturnTo = Why("The node's other slot holds nothing to go back to.", f"{_PERSON}: install a release there")
     # the node itself
     New = Why("The node has just joined.", _SCHEDULER)
-    Recreated = Why("The node was made anew under its old name; its old object goes first.", _SCHEDULER)
-    AgentSilent = Why("Its agent has never reported.", f"{_PERSON}: look at the proxy's pod on the node")
+    Recreated = Why("The node was recreated under its old name; its old NodeOS has to go first.", _SCHEDULER)
+    AgentSilent = Why("The node's agent has never reported.", f"{_PERSON}: look at the proxy's pod on the node")
     NotReady = Why("The node is not Ready.", _NODE)
-    BackingOff = Why("Something failed there; it has another turn later.", _TIME)
-    Parked = Why("Its drain took too long, or its cordon was taken away; it has another turn later.", _TIME)
-    GivenUp = Why("It failed as often as is borne.", f"{_PERSON}: mend the node, then kubectl proa resume")
+    BackingOff = Why("An attempt failed on the node; it has another turn later.", _TIME)
+    Parked = Why("The node's drain took too long, or somebody removed its cordon; it has another turn later.", _TIME)
+    GivenUp = Why("The node has failed as often as allowed.", f"{_PERSON}: fix the node, then kubectl proa resume")
     # others go first
-    NoFreeSlot = Why("As many nodes are away as may be.", _SCHEDULER)
-    NoBudget = Why("No node may be away: maxUnavailable is 0.", f"{_PERSON}: spec.maxUnavailable or a budget")
+    NoFreeSlot = Why("As many nodes are unavailable as allowed.", _SCHEDULER)
+    NoBudget = Why("No node may be unavailable: maxUnavailable is 0.", f"{_PERSON}: spec.maxUnavailable or a budget")
     WindowClosed = Why("No window is open.", _TIME)
-    WindowTooShort = Why("It would not be done when the windows close, or when no node may be away any more.", _TIME)
+    WindowTooShort = Why(
+        "The node would not finish before the windows close, or before no node may be unavailable.", _TIME
+    )
     AwaitingCanary = Why("The canaries have not proved the release yet.", _SCHEDULER)
-    Soaking = Why("The canaries run the release, but not for long enough yet.", _TIME)
-    StagingOthers = Why("Other nodes still fetch the release; none is disturbed before all have it.", _SCHEDULER)
-    StagingFull = Why("As many nodes fetch the release as may at a time.", _SCHEDULER)
-    OtherZone = Why("Nodes of another zone have their turn.", _SCHEDULER)
-    ControlPlaneLater = Why("Nodes of the control plane have their turn later.", _SCHEDULER)
-    ControlPlaneFirst = Why("Nodes of the control plane have their turn first.", _SCHEDULER)
-    ControlPlaneBusy = Why("Another node of the control plane is away or not Ready.", _SCHEDULER)
+    Soaking = Why("The canaries have not run the release for long enough yet.", _TIME)
+    StagingOthers = Why(
+        "Other nodes are still fetching the release; no node is disrupted before all have it.", _SCHEDULER
+    )
+    StagingFull = Why("As many nodes are fetching the release as allowed.", _SCHEDULER)
+    OtherZone = Why("Nodes of another zone go first.", _SCHEDULER)
+    ControlPlaneLater = Why("Control-plane nodes go last.", _SCHEDULER)
+    ControlPlaneFirst = Why("Control-plane nodes go first.", _SCHEDULER)
+    ControlPlaneBusy = Why("Another control-plane node is unavailable or not Ready.", _SCHEDULER)
     Undrainable = Why(
-        "Something would keep it from being drained for ever, so it is not even cordoned.",
+        "Something would block the node's drain forever, so it is not cordoned.",
         f"{_PERSON}: change the pod or its budget, or spec.drain",
     )
-    OwnNodeLast = Why("The scheduler runs there: it has its turn last.", _SCHEDULER)
+    OwnNodeLast = Why("The scheduler runs on the node, so it goes last.", _SCHEDULER)
 
     @property
     def text(self) -> str:

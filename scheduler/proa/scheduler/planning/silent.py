@@ -39,7 +39,7 @@ def _without_object(rollout_pass: RolloutPass, progress: NodeProgress, reason: R
 
 def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if _is_overdue(rollout_pass, progress):
-        message = "the node has our mark, and its agent has told nothing since its object was made"
+        message = "the node has Proa's mark, and its agent has been silent since its NodeOS was created"
         rollout_pass.fail(progress, Reason.AgentSilent.name, message)
     rollout_pass.say(progress, Reason.AgentSilent)
 

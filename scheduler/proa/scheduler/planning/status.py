@@ -32,7 +32,7 @@ def judge(rollout_pass: RolloutPass) -> None:
     if rollout_pass.halted or len(failed) <= rollout_pass.borne():
         return
     names = ", ".join(f"{one.node.name} ({one.record.reason})" for one in failed[:5] if one.record)
-    what = f"failed on {len(failed)} nodes, {rollout_pass.borne()} are borne: {names}"
+    what = f"failed on {len(failed)} nodes, {rollout_pass.borne()} allowed: {names}"
     digests = tuple(dict.fromkeys((rollout_pass.aim.digest, *rollout_pass.status.failed_digests)))[:MAX_DIGESTS]
     rollout_pass.halted = True
     rollout_pass.change(halted=what[:MAX_HALTED], failed_digests=digests)

@@ -151,7 +151,7 @@ class NodeProxy:
     def _offer(self, order: Order, key: tuple[Mapping[str, Any], int]) -> float | None:
         try:
             if order.action in _REBOOTS and not self._stands(key[0]):
-                return self._later(order, Code.STALE_ORDER, "another one has taken its place")
+                return self._later(order, Code.STALE_ORDER, "another order has replaced it")
         except ProaError as error:
             after = error.retry_after if isinstance(error, ApiError) else None
             return self._later(order, error.code, error.message, after)
@@ -181,7 +181,7 @@ class NodeProxy:
     def _later(self, order: Order, code: Code, why: str, after: float | None = None) -> float:
         """It could not be given; how long to wait before it is tried again."""
         pause = self._offers.next(after)
-        self.tell("an order could not be given", order=order.id, code=code.name, why=why)
+        self.tell("could not give an order", order=order.id, code=code.name, why=why)
         self._offer_due = self.clock.monotonic() + pause
         return pause
 
@@ -189,7 +189,7 @@ class NodeProxy:
         """The agent will not take this one."""
         refusal = Refusal.of(key[0], error)
         if refusal != self._refusal:
-            self.tell("an order is refused", order=key[0].get("id"), code=refusal.code, why=refusal.message)
+            self.tell("the agent refuses an order", order=key[0].get("id"), code=refusal.code, why=refusal.message)
         self._settled, self._refusal = key, refusal
 
     # status
@@ -201,7 +201,7 @@ class NodeProxy:
         silent = told.since + SILENT_SECONDS - now if not told.answering else None
         if told.status is None and (silent is None or silent > 0):
             return silent
-        silence = told.problem or "it says nothing" if silent is not None and silent <= 0 else ""
+        silence = told.problem or "it is silent" if silent is not None and silent <= 0 else ""
         own = own_conditions(self._refusal, silence)
         number = (seen.order or {}).get("id")
         order_id = number if isinstance(number, int) else 0
@@ -242,7 +242,7 @@ class NodeProxy:
             self._write_due = self.clock.monotonic() + pause
             if error.message != self._problem:
                 self._problem = error.message
-                self.tell("the status could not be written", code=error.code.name, why=error.message)
+                self.tell("could not write the status", code=error.code.name, why=error.message)
             return pause
         self._written = _Written(seen.uid, number_of(version_of(answer)), status)
         self._recent.append(self.clock.monotonic())

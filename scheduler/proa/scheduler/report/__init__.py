@@ -1,1 +1,1 @@
-"""What people are told of a cluster, from one look at it."""
+"""Reports about a cluster, made from one look at it."""

@@ -65,14 +65,19 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
         ProaError: ``CONFIG_VALUE`` for what is none.
     """
     if not isinstance(found, Mapping) or found.get("schema") != SCHEMA:
-        raise ProaError(Code.CONFIG_VALUE, f"not a snapshot ({SCHEMA})", at=at, hint="'snapshot -o FILE' writes one.")
+        raise ProaError(
+            Code.CONFIG_VALUE,
+            f"not a snapshot ({SCHEMA})",
+            at=at,
+            hint=("Write a snapshot with 'proa-scheduler snapshot -o FILE'."),
+        )
     try:
         told = parse(SnapshotReport, found)
     except ProaError as error:
-        raise ProaError(Code.CONFIG_VALUE, f"a snapshot that is not whole: {error.message}", at=at) from error
+        raise ProaError(Code.CONFIG_VALUE, f"the snapshot is incomplete: {error}", at=at) from error
     now = read_time(told.at)
     if now is None:
-        raise ProaError(Code.CONFIG_VALUE, "a snapshot that is not whole: at", at=at)
+        raise ProaError(Code.CONFIG_VALUE, "the snapshot is incomplete: at", at=at)
     rollouts = {one.name: _read_rollout(one) for one in told.rollouts}
     nodes = {one.name: _read_node(one) for one in told.nodes}
     oses = {one.name: _read_node_os(one) for one in told.nodeoses}
@@ -94,7 +99,9 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
     except OSError as error:
         raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
     except (ValueError, RecursionError) as error:
-        raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint="'snapshot -o FILE' writes one.") from error
+        raise ProaError(
+            Code.CONFIG_VALUE, "not JSON", at=path, hint=("Write a snapshot with 'proa-scheduler snapshot -o FILE'.")
+        ) from error
     return read(found, str(path))
 
 

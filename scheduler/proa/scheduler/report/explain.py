@@ -81,7 +81,9 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
     """
     node = snapshot.nodes.get(name)
     if node is None:
-        raise ProaError(Code.CLUSTER_MISSING, f"there is no node {name!r}", at=name, hint="See 'kubectl get nodes'.")
+        raise ProaError(
+            Code.CLUSTER_MISSING, f"there is no node {name!r}", at=name, hint=("List nodes with 'kubectl get nodes'.")
+        )
     os = snapshot.oses.get(name)
     planner = Planner()
     plan = planner.plan(snapshot, now)

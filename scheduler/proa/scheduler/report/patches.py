@@ -76,7 +76,7 @@ def pause(before: RolloutView) -> Change:
     if before.spec.paused:
         return Change(said="paused already")
     busy = before.status.counts.updating
-    notes = (f"{busy} nodes are under way, and finish.",) if busy else ()
+    notes = (f"{busy} nodes are under way, and will finish.",) if busy else ()
     return Change({"paused": True}, "paused", notes)
 
 
@@ -91,8 +91,11 @@ def resume(before: RolloutView, *, attempt: bool) -> Change:
         spec["attempt"] = before.spec.attempt + 1
         return Change(spec, f"resumed, as attempt {spec['attempt']}")
     if is_halted(before):
-        hint = "'kubectl proa resume ROLLOUT --attempt' tries the release again; 'kubectl proa rollback' takes it back."
-        raise ProaError(Code.HALTED, f"it was halted: {before.status.halted}", at=before.name, hint=hint)
+        hint = (
+            "Use 'kubectl proa resume ROLLOUT --attempt' to try the release again, or 'kubectl proa "
+            "rollback' to roll back."
+        )
+        raise ProaError(Code.HALTED, f"it halted: {before.status.halted}", at=before.name, hint=hint)
     return Change(spec, "resumed" if spec else "not paused, and not halted")
 
 
@@ -112,16 +115,19 @@ def rollback(before: RolloutView, release: str = "") -> Change:
     """
     if not release and is_halted(before):
         if before.spec.failure.action is OnFailure.ROLLBACK:
-            said = "being rolled back already" if before.status.phase in _BACK else "to be rolled back already"
+            said = "already rolling back" if before.status.phase in _BACK else "already set to roll back"
             return Change(said=said, notes=_paused(before))
         spec = {"failure": {"action": OnFailure.ROLLBACK.value}}
-        note = "From now on failure.action is Rollback: it goes back by itself; 'start --on-failure Halt' changes that."
-        said = "being rolled back: each updated node goes back to its other slot"
+        note = (
+            "From now on, failure.action is Rollback: the rollout rolls back by itself. Change that with "
+            "'start --on-failure Halt'."
+        )
+        said = "rolling back: each updated node goes back to its other slot"
         return Change(spec, said, (note, *_paused(before)))
     target = release or _previous(before)
     if digest_of(target) == before.digest:
         return Change(said=f"on {target} already")
-    return Change({"release": target}, f"taken back to {target}", (*_failed_before(before, target), *_paused(before)))
+    return Change({"release": target}, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before)))
 
 
 def _previous(before: RolloutView) -> str:
@@ -146,16 +152,18 @@ def _told(past: PastRollout) -> str:
 
 
 def _paused(before: RolloutView) -> tuple[str, ...]:
-    return ("It is paused: 'kubectl proa resume' lets it go on.",) if before.spec.paused else ()
+    return ("It is paused: continue with 'kubectl proa resume'.",) if before.spec.paused else ()
 
 
 def _again(before: RolloutView) -> tuple[str, ...]:
     if is_halted(before):
-        return (f"It was halted: {before.status.halted}. 'kubectl proa resume --attempt' tries it again.",)
+        return (f"It halted: {before.status.halted}. Try it again with 'kubectl proa resume --attempt'.",)
     return ()
 
 
 def _failed_before(before: RolloutView, release: str) -> tuple[str, ...]:
     if digest_of(release) in before.status.failed_digests:
-        return ("This release failed before: it is halted at once, until 'kubectl proa resume --attempt'.",)
+        return (
+            "This release failed before, so the rollout halts at once, until you run 'kubectl proa resume --attempt'.",
+        )
     return ()

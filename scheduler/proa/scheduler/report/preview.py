@@ -118,7 +118,7 @@ def find(snapshot: Snapshot, rollout: str) -> RolloutView:
     if (view := snapshot.rollouts.get(rollout)) is not None:
         return view
     known = ", ".join(sorted(snapshot.rollouts))
-    hint = f"There are: {known}." if known else "There is none at all: 'kubectl proa start' makes one."
+    hint = f"There are: {known}." if known else "There is none: create one with 'kubectl proa start'."
     raise ProaError(Code.CLUSTER_MISSING, f"there is no OSRollout {rollout!r}", at=rollout, hint=hint)
 
 

@@ -123,8 +123,8 @@ def _end(preview: Preview) -> str:
     if preview.ends:
         return f"about done {_in(preview.ends, preview.now)}"
     if course.came_to_an_end or not course.ways:
-        return "no end in sight: only a person can move what is left"
-    return f"{course.per_hour:.0f} nodes an hour; no further ahead was looked than {span(course.took)}"
+        return "no end in sight: only a person can help the remaining nodes"
+    return f"{course.per_hour:.0f} nodes an hour; the preview ends after {span(course.took)}"
 
 
 def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
@@ -168,7 +168,7 @@ def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
         ]
     )
     if found.deadline:
-        yield f"to be drained {_in(found.deadline, now)}"
+        yield f"drain deadline {_in(found.deadline, now)}"
     for blocker in found.blockers:
         what = blocker.pod or blocker.volume
         since = f", since {blocker.since}" if blocker.since else ""

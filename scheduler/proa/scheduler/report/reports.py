@@ -26,9 +26,9 @@ Fence = Annotated[int, limits(minimum=-1)]
 class Because(Part):
     """Why a node does or does not move."""
 
-    reason: str = field("Why, in a word (docs/reference/reasons.md).")
-    text: str = field("The reason in a sentence.")
-    detail: str = field("What exactly; empty if there is no more to say.")
+    reason: str = field("The reason, in one word (docs/reference/reasons.md).")
+    text: str = field("The reason, in a sentence.")
+    detail: str = field("Details; empty if there are none.")
     who: str = field("Who can change it; `-` if there is nothing to change.")
 
 
@@ -45,23 +45,23 @@ class RolloutReport(Part):
     """A rollout."""
 
     name: str = field("Its name.")
-    release: str = field("What is wanted, by digest.")
-    phase: str = field("What it is doing; empty as long as no scheduler has looked.")
-    observed: bool = field("Whether all that is told here is about the spec as it is now.")
+    release: str = field("The target release, by digest.")
+    phase: str = field("What it is doing; empty until a scheduler has seen it.")
+    observed: bool = field("Whether this report reflects the current spec.")
     problem: str = field("Why its spec cannot be read; empty if it can.")
     paused: bool = field("Whether it is paused.")
-    attempt: Count = field("Which attempt is wanted.")
+    attempt: Count = field("The attempt in the spec.")
     progress: str = field("Nodes up to date, of all: `3/12`.")
-    counts: Mapping[str, int] = field("Nodes by what they are.", keys=keys(Counts))
-    wave: str = field("Whose turn it is; empty if nobody is under way.")
-    halted: str = field("Why it was halted; empty if it was not.")
+    counts: Mapping[str, int] = field("Numbers of nodes by state.", keys=keys(Counts))
+    wave: str = field("Whose turn it is; empty if no node is under way.")
+    halted: str = field("Why it halted; empty if it did not.")
     next_window: str = field("When the next window opens (RFC 3339, UTC); empty while one is open.")
-    started_at: str = field("When it began (RFC 3339, UTC); empty if it has not.")
+    started_at: str = field("When it started (RFC 3339, UTC); empty if it has not.")
     completed_at: str = field("When all were up to date (RFC 3339, UTC); empty if they are not.")
     failed_digests: tuple[str, ...] = field("Releases that failed too often.")
     blockers: tuple[Blocker, ...] = field("What keeps nodes from being drained.")
     conditions: tuple[Condition, ...] = field("Its conditions.")
-    history: tuple[PastRollout, ...] = field("Earlier targets, the last first.")
+    history: tuple[PastRollout, ...] = field("Earlier targets, the latest first.")
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,22 @@ class NodeReport(Part):
     name: str = field("Its name.")
     zone: str = field("Its zone; empty if it has none.")
     ready: bool = field("Whether it is Ready.")
-    cordoned: bool = field("Whether it takes no pods.")
-    rollouts: tuple[str, ...] = field("Those that select it.")
+    cordoned: bool = field("Whether it is cordoned.")
+    rollouts: tuple[str, ...] = field("Rollouts that select it.")
     reason: str = field("Why it does or does not move; empty if no rollout selects it.")
-    detail: str = field("The same in a sentence.")
+    detail: str = field("The same, in a sentence.")
     order: Order | None = field("Its order; null if it has none.")
-    status: NodeStatus | None = field("What it says of itself; null if it has not said anything.")
+    status: NodeStatus | None = field("What it reports; null if it has not reported yet.")
 
 
 @dataclass(frozen=True)
 class Rollouts(Report, schema="proa.rollouts/v1"):
     """`kubectl proa status`."""
 
-    rollouts: tuple[RolloutReport, ...] = field("The rollout that was asked for, or all.")
-    versions: Mapping[str, Positive] = field("How many nodes run what, by version.")
-    nodes: tuple[NodeReport, ...] = field("Nodes, those with something to do first.")
-    notes: tuple[str, ...] = field("What is not known, and why; empty if all is.")
+    rollouts: tuple[RolloutReport, ...] = field("The requested rollout, or all.")
+    versions: Mapping[str, Positive] = field("How many nodes run each version.")
+    nodes: tuple[NodeReport, ...] = field("Nodes; those with something to do come first.")
+    notes: tuple[str, ...] = field("What is unknown, and why; empty if nothing is.")
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Changed(Report, schema="proa.rollout/v1"):
     name: str = field("The rollout's name.")
     changed: bool = field("Whether anything was written.")
     said: str = field("What was done, or would be, without its subject.")
-    notes: tuple[str, ...] = field("What a person should know besides.")
-    request: Mapping[str, Any] | None = field("The object, or the merge patch; null if nothing is to do.")
-    rollout: RolloutReport | None = field("The rollout as it is then; null if there is none.")
+    notes: tuple[str, ...] = field("What else you should know.")
+    request: Mapping[str, Any] | None = field("The object, or the merge patch; null if there is nothing to do.")
+    rollout: RolloutReport | None = field("The rollout afterwards; null if there is none.")
 
 
 # proa-scheduler plan, explain, simulate
@@ -110,7 +110,7 @@ class PlannedWave(Part):
 
     name: str = field("`Canary`, `ControlPlane`, or a zone.")
     nodes: Count = field("Nodes in it.")
-    begins: str = field("When it begins (RFC 3339, UTC).")
+    begins: str = field("When it starts (RFC 3339, UTC).")
     ends: str = field("When it ends (RFC 3339, UTC).")
 
 
@@ -118,12 +118,12 @@ class PlannedWave(Part):
 class PlannedNode(Because):
     """A node."""
 
-    position: Count = field("Whose turn it is, from 1; 0 for one that has none.")
+    position: Count = field("Its position, from 1; 0 if it has no turn.")
     name: str = field("Its name.")
     zone: str = field("Its zone; empty if it has none.")
     wave: str = field("Its wave.")
-    starts: str | None = field("When it is cordoned, as estimated (RFC 3339, UTC); null if it is not.")
-    ends: str | None = field("When it is uncordoned, as estimated (RFC 3339, UTC); null if it is not.")
+    starts: str | None = field("The estimated time of its cordon (RFC 3339, UTC); null if there is none.")
+    ends: str | None = field("The estimated time of its uncordon (RFC 3339, UTC); null if there is none.")
 
 
 @dataclass(frozen=True)
@@ -131,25 +131,25 @@ class PlanReport(Report, schema="proa.plan/v1"):
     """`proa-scheduler plan` and `kubectl proa plan`."""
 
     rollout: str = field("The rollout's name.")
-    release: str = field("What is wanted, by digest.")
-    at: str = field("Of which moment this is (RFC 3339, UTC).")
+    release: str = field("The target release, by digest.")
+    at: str = field("The time of the preview (RFC 3339, UTC).")
     phase: str = field("What the rollout is doing.")
-    counts: Counts = field("Nodes by what they are; what is 0 may be missing.")
-    halted: str = field("Why it was halted; empty if it was not.")
+    counts: Counts = field("Numbers of nodes by state; zeros may be missing.")
+    halted: str = field("Why it halted; empty if it did not.")
     next_window: str = field("When the next window opens (RFC 3339, UTC); empty while one is open.")
-    ends: str | None = field("When all are done, as estimated (RFC 3339, UTC); null if no end is in sight.")
-    notes: tuple[str, ...] = field("What is not known, and why; empty if all is.")
-    waves: tuple[PlannedWave, ...] = field("In order, as estimated.")
+    ends: str | None = field("The estimated time when all nodes are done (RFC 3339, UTC); null if no end is in sight.")
+    notes: tuple[str, ...] = field("What is unknown, and why; empty if nothing is.")
+    waves: tuple[PlannedWave, ...] = field("In the estimated order.")
     nodes: tuple[PlannedNode, ...] = field(
-        "Those under way, those to come, those that are done, those that have no turn."
+        "Nodes under way, then those to come, those that are done, and those without a turn."
     )
 
 
 @dataclass(frozen=True)
 class ShutGate(Because):
-    """A gate that is shut."""
+    """A gate that is closed."""
 
-    since: str | None = field("Since when (RFC 3339, UTC); null where nobody has written that down.")
+    since: str | None = field("Since when (RFC 3339, UTC); null if that is not recorded.")
 
 
 @dataclass(frozen=True)
@@ -157,17 +157,17 @@ class ExplanationReport(Report, schema="proa.explain/v1"):
     """`proa-scheduler explain` and `kubectl proa explain`."""
 
     node: str = field("The node's name.")
-    rollouts: tuple[str, ...] = field("Those that select it; more than one is a conflict.")
-    release: str = field("What the rollout wants there; empty if none acts.")
-    step: str = field("Where it stands, in a word; empty if no rollout counts it.")
+    rollouts: tuple[str, ...] = field("Rollouts that select it; more than one is a conflict.")
+    release: str = field("The release that the rollout wants there; empty if none acts.")
+    step: str = field("The node's step, in one word; empty if no rollout counts it.")
     reason: Because | None = field("Why it does or does not move; null if no rollout selects it.")
-    gates: tuple[ShutGate, ...] = field("All that holds it back, what counts first.")
+    gates: tuple[ShutGate, ...] = field("Everything that holds it back; the effective gate comes first.")
     blockers: tuple[Blocker, ...] = field("What keeps it from being drained.")
-    drain_until: str | None = field("By when it must be drained (RFC 3339, UTC); null if it is not being drained.")
-    next: tuple[str, ...] = field("What would be done with it now.")
-    notes: tuple[str, ...] = field("What is not known, and why; empty if all is.")
+    drain_until: str | None = field("The deadline of its drain (RFC 3339, UTC); null if it is not being drained.")
+    next: tuple[str, ...] = field("What the scheduler would do with it now.")
+    notes: tuple[str, ...] = field("What is unknown, and why; empty if nothing is.")
     order: Order | None = field("Its order; null if it has none.")
-    status: NodeStatus | None = field("What it says of itself; null if it has not said anything.")
+    status: NodeStatus | None = field("What it reports; null if it has not reported yet.")
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,8 @@ class SimulatedRollout(Part):
 
     name: str = field("Its name.")
     phase: str = field("How it ended.")
-    halted: str = field("Why it was halted; empty if it was not.")
-    counts: Counts = field("Nodes by what they are; what is 0 may be missing.")
+    halted: str = field("Why it halted; empty if it did not.")
+    counts: Counts = field("Numbers of nodes by state; zeros may be missing.")
 
 
 @dataclass(frozen=True)
@@ -186,19 +186,19 @@ class SimulatedWave(Part):
 
     name: str = field("`Canary`, `ControlPlane`, or a zone.")
     nodes: Count = field("Nodes in it.")
-    done: Count = field("Those of them that were done.")
-    began_at: str = field("When it began (RFC 3339, UTC).")
+    done: Count = field("Nodes in it that were done.")
+    began_at: str = field("When it started (RFC 3339, UTC).")
     ended_at: str = field("When it ended (RFC 3339, UTC).")
 
 
 @dataclass(frozen=True)
 class SimulatedTrouble(Part):
-    """A trouble."""
+    """A problem."""
 
     at: str = field("When (RFC 3339, UTC).")
-    node: str = field("Where.")
-    reason: str = field("What, in a word.")
-    message: str = field("What, in a sentence.")
+    node: str = field("The node.")
+    reason: str = field("What happened, in one word.")
+    message: str = field("What happened, in a sentence.")
 
 
 @dataclass(frozen=True)
@@ -206,20 +206,20 @@ class SimulationReport(Report, schema="proa.simulation/v1"):
     """`proa-scheduler simulate`."""
 
     nodes: Count = field("Nodes of the cluster.")
-    ended: bool = field("Whether all rollouts came to an end.")
-    began_at: str = field("When it began, in virtual time (RFC 3339, UTC).")
+    ended: bool = field("Whether all rollouts ended.")
+    began_at: str = field("When it started, in virtual time (RFC 3339, UTC).")
     ended_at: str = field("When it ended, in virtual time (RFC 3339, UTC).")
-    took_seconds: Count = field("Virtual seconds from beginning to end.")
-    nodes_per_hour: Seconds = field("Nodes that were done in an hour of it.")
+    took_seconds: Count = field("Virtual seconds from start to end.")
+    nodes_per_hour: Seconds = field("Nodes done per virtual hour.")
     done: Count = field("Nodes that were done.")
     boots: Count = field("Reboots.")
-    most_away: Count = field("Nodes that were away at once, at most.")
+    most_away: Count = field("The most nodes that were unavailable at once.")
     passes: Count = field("Passes of the planner.")
-    seconds: Seconds = field("How long it took to find out.")
+    seconds: Seconds = field("Duration of the simulation.")
     rollouts: tuple[SimulatedRollout, ...] = field("How they ended.")
     waves: tuple[SimulatedWave, ...] = field("In order.")
     troubles: tuple[SimulatedTrouble, ...] = field("What went wrong.")
-    left: tuple[str, ...] = field("Nodes that are left cordoned, or not Ready.")
+    left: tuple[str, ...] = field("Nodes that stay cordoned, or are not Ready.")
 
 
 # proa-scheduler snapshot
@@ -232,8 +232,8 @@ class SeenRollout(Part):
     name: str = field("Its name.")
     uid: str = field("Its UID.")
     generation: Count = field("Its generation.")
-    spec: RolloutSpec = field("What is wanted.")
-    status: RolloutStatus = field("What became of it so far.")
+    spec: RolloutSpec = field("The desired state.")
+    status: RolloutStatus = field("The observed state.")
     problem: str = field("Why its spec cannot be read; empty if it can.")
 
 
@@ -245,11 +245,11 @@ class SeenNode(Part):
     uid: str = field("Its UID.")
     labels: Mapping[str, str] = field("Its labels.")
     ready: bool = field("Whether it is Ready.")
-    ready_since: str = field("Since when it is or is not (RFC 3339, UTC); empty where that is not known.")
+    ready_since: str = field("Since when it is or is not Ready (RFC 3339, UTC); empty if that is unknown.")
     unschedulable: bool = field("Whether it is cordoned.")
     boot_id: str = field("The boot that its kubelet reports.")
-    mark: str = field("Our mark on it, as it stands in the annotation; empty if it has none.")
-    fence: Fence = field("Of the leader that set the mark; -1 if there is none.")
+    mark: str = field("Proa's mark on it, as in the annotation; empty if it has none.")
+    fence: Fence = field("The fence of the leader that set the mark; -1 if there is none.")
     hold: str | None = field("Why a person holds it; null if nobody does.")
     excluded: bool = field("Whether a person has excluded it.")
 
@@ -262,8 +262,8 @@ class SeenNodeOS(Part):
     uid: str = field("Its UID.")
     owner: str = field("The UID of its node.")
     order: Order | None = field("Its order; null if it has none.")
-    status: NodeStatus | None = field("What the node says of itself; null if it has not said anything.")
-    record: str = field("What went wrong there, as it stands in the annotation; empty if nothing.")
+    status: NodeStatus | None = field("What the node reports; null if it has not reported yet.")
+    record: str = field("What went wrong on it, as in the annotation; empty if nothing did.")
     fence: Fence = field("The highest fence on it; -1 if there is none.")
 
 
@@ -272,11 +272,11 @@ class SnapshotReport(Report, schema="proa.snapshot/v1"):
     """`proa-scheduler snapshot`: what the planner sees of a cluster; `plan`, `explain` and `simulate` read it."""
 
     at: str = field("When it was taken (RFC 3339, UTC).")
-    own_node: str = field("Where the scheduler runs; empty where that is not known.")
+    own_node: str = field("The node that the scheduler runs on; empty if that is unknown.")
     rollouts: tuple[SeenRollout, ...] = field("All rollouts.")
     nodes: tuple[SeenNode, ...] = field("All nodes.")
     nodeoses: tuple[SeenNodeOS, ...] = field("The NodeOS of all nodes.")
-    hopeless: tuple[Blocker, ...] = field("What would keep nodes from being drained for ever.", default=())
+    hopeless: tuple[Blocker, ...] = field("What would block drains forever.", default=())
 
 
 _REPORTS: Final[tuple[type[Report], ...]] = (

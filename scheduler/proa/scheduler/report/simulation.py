@@ -94,11 +94,9 @@ def _lines(course: Course, world: World, seconds: float) -> Iterator[str]:
         yield f"{name}: {status.phase}, {counts.up_to_date} of {counts.nodes} nodes are done, {counts.failed} failed"
         if status.halted:
             yield f"halted: {status.halted}"
-    took = (
-        f"{span(course.took)} from beginning to end" if course.came_to_an_end else f"given up after {span(course.took)}"
-    )
+    took = f"{span(course.took)} from start to end" if course.came_to_an_end else f"given up after {span(course.took)}"
     yield f"{took}, {course.per_hour:.0f} nodes an hour, {sum(world.boots.values())} boots"
-    yield f"away at once: {course.most_away} at most"
+    yield f"unavailable at once: {course.most_away} at most"
     if course.waves:
         yield ""
         rows = [("WAVE", "NODES", "DONE", "BEGINS AFTER", "TAKES")]

@@ -131,7 +131,7 @@ def status_text(views: Sequence[RolloutView], found: Sequence[Row], *, alone: bo
 
 def _lines(views: Sequence[RolloutView], found: Sequence[Row], alone: bool, most: int) -> Iterator[str]:
     if not views:
-        yield "There is no rollout: 'kubectl proa start ROLLOUT REF' makes one."
+        yield "There is no rollout: create one with 'kubectl proa start ROLLOUT REF'."
     else:
         headings = (
             "ROLLOUT",
@@ -165,7 +165,7 @@ def _rollout_row(view: RolloutView) -> tuple[str, ...]:
     seen = status.observed_generation == view.generation
     return (
         view.name,
-        (status.phase or "-") if seen else f"{status.phase or '-'} (not looked at yet)",
+        (status.phase or "-") if seen else f"{status.phase or '-'} (not seen by a scheduler yet)",
         status.progress or "-",
         str(counts.staged),
         str(counts.updating),
@@ -181,7 +181,7 @@ def _remarks(view: RolloutView, alone: bool) -> Iterator[str]:
     """What a person should know of a rollout."""
     status, name = view.status, view.name
     if view.problem:
-        yield f"{name}: it cannot be read: {view.problem}"
+        yield f"{name}: the spec cannot be read: {view.problem}"
     if status.halted:
         yield f"{name}: halted: {status.halted}"
     for condition in status.conditions:

@@ -131,7 +131,7 @@ class Machines:
             return
         digest = digest_of(order.release)
         if self._fate(name, digest) is Fate.UNFETCHED:
-            error = LastError(Code.NOT_FOUND.name, "the registry does not have it")
+            error = LastError(Code.NOT_FOUND.name, "the registry does not have the release")
             self._end(name, Result.FAILED, phase=Phase.FAILED, last_error=error)
             return
         standby = self._status(name).standby

@@ -63,7 +63,7 @@ def _selection(spec: RolloutSpec) -> Found:
     keys = dict.fromkeys((*selector.match_labels, *(one.key for one in selector.match_expressions)))
     for key in keys:
         if not _can_be_met(selector, key):
-            yield ".nodeSelector", f"no label {key} meets all that is asked of it: no node would be selected"
+            yield ".nodeSelector", f"no value of the label {key} meets all requirements, so no node would be selected"
 
 
 def _can_be_met(selector: Selector, key: str) -> bool:
@@ -125,7 +125,7 @@ def _daemon_sets(spec: RolloutSpec) -> Found:
         if not re.fullmatch(SUBDOMAIN, one.name):
             yield f"{at}[{number}].name", rules.OBJECT_NAME["message"]
     if any(count > 1 for count in Counter(spec.health.daemon_sets).values()):
-        yield at, "a DaemonSet stands here twice: leave one of them out"
+        yield at, "a DaemonSet is listed twice: leave out one of them"
 
 
 _LOOKS: Final[tuple[Callable[[RolloutSpec], Found], ...]] = (

@@ -18,8 +18,8 @@ VERSION: Final = "v1alpha1"
 class Rollout:
     """The long-lived desired state of a group of nodes: a node that joins later follows it."""
 
-    spec: RolloutSpec = field("What is wanted.")
-    status: RolloutStatus | None = field("What became of it so far.", default=None)
+    spec: RolloutSpec = field("The desired state.")
+    status: RolloutStatus | None = field("The observed state.", default=None)
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NodeOSSpec:
     """What the scheduler asks of the node."""
 
     VALIDATIONS = (
-        {"rule": "!has(oldSelf.order) || has(self.order)", "message": "an order is replaced, never taken away"},
+        {"rule": "!has(oldSelf.order) || has(self.order)", "message": "an order can be replaced, but not removed"},
     )
 
     order: Order | None = field("The order.", default=None)
@@ -38,8 +38,8 @@ class NodeOS:
     """One node: the order to it, by the scheduler alone, and what it says of itself, by that node alone."""
 
     VALIDATIONS = (
-        {"rule": "!has(oldSelf.status) || has(self.status)", "message": "the status may not vanish once it is set"},
-        {"rule": "!has(oldSelf.spec) || has(self.spec)", "message": "the spec may not vanish once it is set"},
+        {"rule": "!has(oldSelf.status) || has(self.status)", "message": "the status cannot be removed once it is set"},
+        {"rule": "!has(oldSelf.spec) || has(self.spec)", "message": "the spec cannot be removed once it is set"},
         {
             "rule": "!has(self.status) || !has(self.status.observedOrder) || self.status.observedOrder.id"
             " <= (has(self.spec) && has(self.spec.order) ? self.spec.order.id : 0)",
@@ -47,5 +47,5 @@ class NodeOS:
         },
     )
 
-    spec: NodeOSSpec = field("What the scheduler asks.", default=NodeOSSpec())
-    status: NodeStatus | None = field("What the node says of itself.", default=None)
+    spec: NodeOSSpec = field("What the scheduler orders.", default=NodeOSSpec())
+    status: NodeStatus | None = field("What the node reports.", default=None)

@@ -77,7 +77,7 @@ class Requirement:
     VALIDATIONS = (rules.VALUES_MISSING, rules.VALUES_UNUSED)
 
     key: str = field("The label.", maxLength=317, x_kubernetes_validations=[rules.LABEL_KEY])
-    operator: Operator = field("How it is looked at.")
+    operator: Operator = field("How to compare its value.")
     values: tuple[str, ...] = field("Values, for In and NotIn.", default=(), maxItems=MAX_LIST, items=_LABEL_VALUE)
 
 
@@ -113,7 +113,7 @@ class Budget:
             }
         ],
     )
-    duration: str = field("How long it stays open, such as '6h'.", **_SPAN)
+    duration: str = field("How long the window stays open, such as '6h'.", **_SPAN)
     time_zone: str = field(
         "The IANA time zone of the schedule, such as 'Europe/Berlin'.",
         default="UTC",
@@ -126,17 +126,17 @@ class Budget:
             }
         ],
     )
-    max_unavailable: Amount = field("How many nodes may be away in this window.", default=1, **_AMOUNT)
-    reason: str = field("Why, for people.", default="", maxLength=128)
+    max_unavailable: Amount = field("How many nodes may be unavailable in this window.", default=1, **_AMOUNT)
+    reason: str = field("The purpose of the window, for people.", default="", maxLength=128)
 
 
 @dataclass(frozen=True)
 class Turns:
     """Whose turn comes when."""
 
-    zones: Zones = field("Whether nodes of two zones may be away at once.", default=Zones.ONE_AT_A_TIME)
+    zones: Zones = field("Whether nodes of two zones may be unavailable at once.", default=Zones.ONE_AT_A_TIME)
     control_plane: ControlPlane = field(
-        "When nodes of the control plane have their turn: one at a time, and only while all others are Ready.",
+        "When control-plane nodes have their turn: one at a time, and only while all others are Ready.",
         default=ControlPlane.LAST,
     )
 
@@ -148,11 +148,11 @@ class Canary:
     VALIDATIONS = (rules.SOAK,)
 
     nodes: Amount = field(
-        f"How many, {MAX_CANARIES} at most, also of a percentage; 0 for none.",
+        f"How many, or a percentage, but {MAX_CANARIES} at most; 0 for none.",
         default=0,
         **dict(_AMOUNT) | {"maximum": MAX_CANARIES},
     )
-    soak: str = field("How long they must run well before the others follow.", default="10m", **_SPAN)
+    soak: str = field("How long they must stay healthy before the others follow.", default="10m", **_SPAN)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ class Staging:
 
     VALIDATIONS = (rules.STAGING_OF_NOTHING,)
 
-    max_concurrent: int = field("How many nodes fetch it at a time.", default=10, minimum=1, maximum=MAX_NODES)
+    max_concurrent: int = field(
+        "How many nodes may fetch the release at a time.", default=10, minimum=1, maximum=MAX_NODES
+    )
     timeout: str = field("How long one node may take.", default="1h", **_SPAN)
 
 
@@ -171,15 +173,13 @@ class Drain:
 
     VALIDATIONS = (rules.DRAIN_OF_NOTHING,)
 
-    timeout: str = field("How long it may take.", default="15m", **_SPAN)
+    timeout: str = field("How long a drain may take.", default="15m", **_SPAN)
     grace_period_seconds: int | None = field(
-        "Overrides the pods' own time to end.", default=None, minimum=0, maximum=86400
+        "Overrides the pods' own grace periods.", default=None, minimum=0, maximum=86400
     )
-    on_timeout: OnTimeout = field("What becomes of a node that takes longer.", default=OnTimeout.PARK)
-    delete_empty_dir: bool = field(
-        "Whether pods with emptyDir volumes, whose content is lost, are evicted.", default=True
-    )
-    unmanaged_pods: UnmanagedPods = field("What becomes of pods without a controller.", default=UnmanagedPods.BLOCK)
+    on_timeout: OnTimeout = field("What to do with a node whose drain takes longer.", default=OnTimeout.PARK)
+    delete_empty_dir: bool = field("Whether to evict pods with emptyDir volumes, whose content is lost.", default=True)
+    unmanaged_pods: UnmanagedPods = field("What to do with pods without a controller.", default=UnmanagedPods.BLOCK)
 
 
 @dataclass(frozen=True)
@@ -196,8 +196,8 @@ class Health:
 
     VALIDATIONS = (rules.READY_TOO_LATE,)
 
-    ready_seconds: int = field("How long it must be Ready.", default=60, minimum=0, maximum=86400)
-    timeout: str = field("How long it may take from the order to reboot.", default="20m", **_SPAN)
+    ready_seconds: int = field("How long the node must be Ready.", default=60, minimum=0, maximum=86400)
+    timeout: str = field("How long the node may take after its order to reboot.", default="20m", **_SPAN)
     daemon_sets: tuple[DaemonSet, ...] = field(
         "DaemonSets whose pods must be ready.",
         default=(),
@@ -213,17 +213,17 @@ class Failure:
 
     VALIDATIONS = (rules.NEVER_BACK,)
 
-    max: Amount = field("Failed nodes that are borne; one more ends the rollout.", default=0, **_AMOUNT)
-    action: OnFailure = field("What becomes of the rollout then.", default=OnFailure.HALT)
+    max: Amount = field("How many nodes may fail; one more ends the rollout.", default=0, **_AMOUNT)
+    action: OnFailure = field("What to do then.", default=OnFailure.HALT)
 
 
 @dataclass(frozen=True)
 class Retry:
     """Nodes on which something failed have other turns, behind all others."""
 
-    limit: int = field("How many more.", default=2, minimum=0, maximum=20)
+    limit: int = field("How many more attempts.", default=2, minimum=0, maximum=20)
     backoff: str = field(
-        "How long after the first failure; twice as long after each further one.", default="5m", **_SPAN
+        "How long to wait after the first failure; the wait doubles with each further one.", default="5m", **_SPAN
     )
 
 
@@ -244,27 +244,27 @@ class RolloutSpec:
     )
     node_selector: Selector = field("Which nodes follow this rollout; all if it is empty.", default=Selector())
     max_unavailable: Amount = field(
-        "How many nodes may be away at a time, NotReady and cordoned ones included; a percentage is rounded down, but"
-        " to 1 at least; 0 starts none.",
+        "How many nodes may be unavailable at a time, including NotReady and cordoned ones; a "
+        "percentage is rounded down, but to 1 at least; 0 starts none.",
         default=1,
         **_AMOUNT,
     )
     budgets: tuple[Budget, ...] = field(
-        "When nodes may be started; always if there are none.", default=(), maxItems=MAX_LIST
+        "When nodes may start; at any time if there are none.", default=(), maxItems=MAX_LIST
     )
-    order: Turns = field("Whose turn comes when.", default=Turns())
+    order: Turns = field("The order of the nodes.", default=Turns())
     canary: Canary = field("The first nodes.", default=Canary())
-    staging: Staging = field("How the release is brought to the standby slots.", default=Staging())
-    drain: Drain = field("How pods are moved away.", default=Drain())
+    staging: Staging = field("How the release gets to the standby slots.", default=Staging())
+    drain: Drain = field("How pods are evicted.", default=Drain())
     health: Health = field("What a node must prove.", default=Health())
-    failure: Failure = field("How much may go wrong.", default=Failure())
-    retry: Retry = field("Other turns for nodes on which something failed.", default=Retry())
+    failure: Failure = field("How many failures to accept, and what to do then.", default=Failure())
+    retry: Retry = field("Further attempts for nodes on which something failed.", default=Retry())
     expected_duration: str = field(
-        "How long one node takes from its cordon to its uncordon, until enough have been measured: none is started that"
-        " would not be done when its window closes.",
+        "How long one node takes from cordon to uncordon, until enough nodes have been measured. No "
+        "node starts that would not finish before its window closes.",
         default="15m",
         x_kubernetes_validations=[rules.NO_WEEKS],
         **_SPAN,
     )
-    paused: bool = field("Whether no node is started; those under way finish.", default=False)
+    paused: bool = field("Whether to start no more nodes; nodes under way finish.", default=False)
     attempt: int = field("Raise it to resume after a halt.", default=0, minimum=0)

@@ -42,26 +42,26 @@ class RolloutPhase:
 class Counts:
     """Nodes by what they are."""
 
-    nodes: int = field("All that follow the rollout.", default=0)
-    up_to_date: int = field("On the release, committed.", default=0)
-    staged: int = field("With the release in the standby slot.", default=0)
+    nodes: int = field("Nodes that follow the rollout.", default=0)
+    up_to_date: int = field("Nodes that run the release, committed.", default=0)
+    staged: int = field("Nodes with the release in the standby slot.", default=0)
     staging: int = field("Fetching it.", default=0)
-    updating: int = field("Between cordon and uncordon.", default=0)
-    failed: int = field("On which it failed.", default=0)
-    parked: int = field("Waiting for another turn after a drain that took too long.", default=0)
-    held: int = field("Held by a person, whatever else they are.", default=0)
-    unavailable: int = field("Away, for whatever reason.", default=0)
+    updating: int = field("Nodes between cordon and uncordon.", default=0)
+    failed: int = field("Nodes on which the release failed.", default=0)
+    parked: int = field("Nodes that wait for another turn after a drain that took too long.", default=0)
+    held: int = field("Nodes that a person holds, whatever else they are.", default=0)
+    unavailable: int = field("Nodes that are unavailable, for whatever reason.", default=0)
 
 
 @dataclass(frozen=True)
 class CanaryStatus:
     """How the canaries did."""
 
-    release: str = field("The digest that they are to prove.", default="", maxLength=71)
+    release: str = field("The digest that the canaries have to prove.", default="", maxLength=71)
     nodes: tuple[str, ...] = field("Their names.", default=(), maxItems=MAX_CANARIES, items={"maxLength": 253})
-    proved_at: str = field("Since when all of them run it well.", default="", **_TIME)
+    proved_at: str = field("Since when all of them have been healthy on it.", default="", **_TIME)
     soaked_at: str = field(
-        "When they had done so for long enough: the release is proved, whatever becomes of them later.",
+        "When they had been healthy for long enough: the release is proved, whatever happens to them later.",
         default="",
         **_TIME,
     )
@@ -89,39 +89,39 @@ class PastRollout:
     started_at: str = field("When it began.", default="", **_TIME)
     ended_at: str = field("When it ended.", default="", **_TIME)
     nodes: int = field("How many nodes were up to date then.", default=0)
-    failed: int = field("On how many it had failed.", default=0)
+    failed: int = field("On how many nodes it had failed.", default=0)
 
 
 @dataclass(frozen=True)
 class RolloutStatus:
     """What became of it so far."""
 
-    observed_generation: int = field("Of which generation of the object this is told.", default=0, minimum=0)
+    observed_generation: int = field("The generation of the object that this status describes.", default=0, minimum=0)
     phase: str = field("What the rollout is doing.", default="", maxLength=32)
-    progress: str = field("Nodes up to date, of all.", default="", maxLength=32)
-    release: str = field("The release that this is about.", default="", maxLength=MAX_RELEASE)
-    attempt: int = field("Which attempt this is about.", default=0, minimum=0)
+    progress: str = field("Nodes up to date, of all nodes.", default="", maxLength=32)
+    release: str = field("The release that this status is about.", default="", maxLength=MAX_RELEASE)
+    attempt: int = field("The attempt that this status is about.", default=0, minimum=0)
     wave: str = field("Whose turn it is: Canary, a zone, or ControlPlane.", default="", maxLength=128)
     started_at: str = field("When it began.", default="", **_TIME)
     completed_at: str = field("When all were up to date.", default="", **_TIME)
-    counts: Counts = field("Nodes by what they are.", default=Counts())
-    canary: CanaryStatus | None = field("How the canaries did.", default=None)
+    counts: Counts = field("Numbers of nodes by state.", default=Counts())
+    canary: CanaryStatus | None = field("How the canaries are doing.", default=None)
     failed_digests: tuple[str, ...] = field(
-        "Releases that failed too often: they are not tried again before 'attempt' is raised.",
+        "Releases that failed too often; they are not tried again before 'attempt' is raised.",
         default=(),
         maxItems=MAX_DIGESTS,
         items={"maxLength": 71},
     )
-    halted: str = field("Why it was halted.", default="", maxLength=MAX_HALTED)
+    halted: str = field("Why the rollout halted.", default="", maxLength=MAX_HALTED)
     blockers: tuple[Blocker, ...] = field("What keeps nodes from being drained.", default=(), maxItems=MAX_BLOCKERS)
     next_window: str = field("When the next window opens.", default="", **_TIME)
     scheduler_node: str = field(
-        "The node that the leading scheduler runs on, which has its turn last; empty if it runs elsewhere.",
+        "The node that the leading scheduler runs on, which goes last; empty if it runs elsewhere.",
         default="",
         **_NAME,
     )
     recent_seconds: tuple[int, ...] = field(
-        "How long the last nodes took, each from its cordon to its uncordon.", default=(), maxItems=MAX_RECENT
+        "How long the last nodes took, from cordon to uncordon.", default=(), maxItems=MAX_RECENT
     )
     conditions: tuple[Condition, ...] = field("Conditions.", default=(), maxItems=8)
-    history: tuple[PastRollout, ...] = field("Earlier targets, the last first.", default=(), maxItems=MAX_HISTORY)
+    history: tuple[PastRollout, ...] = field("Earlier targets, the latest first.", default=(), maxItems=MAX_HISTORY)

@@ -27,52 +27,52 @@ LABEL_KEY: Final = _rule(f"self.matches(r'{KEY}')", "a label's key is a name suc
 LABEL_KEYS: Final = _rule(f"self.all(key, key.matches(r'{KEY}'))", LABEL_KEY["message"])
 LABEL_VALUE: Final = _rule(
     f"self.matches(r'{VALUE}')",
-    "a label's value has letters, digits, '-', '_' and '.' alone, and begins and ends with a letter or digit",
+    "a label's value has only letters, digits, '-', '_' and '.', and starts and ends with a letter or digit",
 )
-NAMESPACE: Final = _rule(f"self.matches(r'^{NAME}$')", "namespace must be the name of one, such as kube-system")
-OBJECT_NAME: Final = _rule(f"self.matches(r'^{SUBDOMAIN}$')", "name must be one of an object, such as kube-proxy")
+NAMESPACE: Final = _rule(f"self.matches(r'^{NAME}$')", "namespace must be a name such as kube-system")
+OBJECT_NAME: Final = _rule(f"self.matches(r'^{SUBDOMAIN}$')", "name must be a name such as kube-proxy")
 NO_WEEKS: Final = _rule("duration(self) <= duration('168h')", "expectedDuration must be at most a week: 168h")
 
 # fields that do not go together
 
 VALUES_MISSING: Final = _rule(
     "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-    "In and NotIn need values: write them, or the operator Exists or DoesNotExist",
+    "In and NotIn need values: add them, or use the operator Exists or DoesNotExist",
 )
 VALUES_UNUSED: Final = _rule(
     "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
-    "Exists and DoesNotExist take no values: leave them out, or write the operator In or NotIn",
+    "Exists and DoesNotExist take no values: leave them out, or use the operator In or NotIn",
 )
-WINDOW_OF_NOTHING: Final = _rule("duration(self.duration) > duration('0s')", "duration must be more than nothing")
+WINDOW_OF_NOTHING: Final = _rule("duration(self.duration) > duration('0s')", "duration must be more than 0s")
 WINDOW_OF_WEEKS: Final = _rule("duration(self.duration) <= duration('168h')", "duration must be at most a week: 168h")
 SOAK: Final = _rule(
     "(self.nodes != 0 && self.nodes != '0%') || duration(self.soak) == duration('10m')",
-    "there are no canaries that could soak: write how many in nodes, or leave soak out (it is 10m then)",
+    "there are no canaries that could soak: set nodes, or leave out soak (it is then 10m)",
 )
 STAGING_OF_NOTHING: Final = _rule(
-    "duration(self.timeout) > duration('0s')", "no node fetches a release within no time: write a timeout such as 1h"
+    "duration(self.timeout) > duration('0s')", "a node cannot fetch a release in no time: write a timeout such as 1h"
 )
 DRAIN_OF_NOTHING: Final = _rule(
     "self.onTimeout == 'Force' || duration(self.timeout) > duration('0s')",
-    "no pod moves within no time: write a timeout such as 15m, or onTimeout: Force",
+    "a pod cannot move in no time: write a timeout such as 15m, or onTimeout: Force",
 )
 READY_TOO_LATE: Final = _rule(
     "self.readySeconds < duration(self.timeout).getSeconds()",
-    "a node cannot be Ready for readySeconds within timeout, which begins before its reboot: write a longer timeout",
+    "a node cannot be Ready for readySeconds within timeout, which starts before its reboot: write a longer timeout",
 )
 NEVER_BACK: Final = _rule(
     "self.action != 'Rollback' || self.max != '100%'",
-    "nothing goes back while all nodes may fail: write a max below 100%, or leave the action out",
+    "nothing rolls back while all nodes may fail: write a max below 100%, or leave out the action",
 )
 ALL_SHUT: Final = _rule(
     "!has(self.budgets) || size(self.budgets) == 0"
     " || self.budgets.exists(one, one.maxUnavailable != 0 && one.maxUnavailable != '0%')",
-    "no window lets a node be away, and outside of windows none is started: add a budget in which nodes may be away",
+    "no window allows an unavailable node, and outside of windows no node starts: add a budget that allows some",
 )
 NONE_LEFT: Final = _rule(
     "self.order.controlPlane != 'Exclude' || !("
     f"(has(self.nodeSelector.matchLabels) && '{CONTROL_PLANE}' in self.nodeSelector.matchLabels)"
     " || (has(self.nodeSelector.matchExpressions) && self.nodeSelector.matchExpressions.exists(one,"
     f" one.key == '{CONTROL_PLANE}' && one.operator in ['In', 'Exists'])))",
-    "nodeSelector asks for nodes of the control plane, and order.controlPlane excludes them: write First or Last",
+    "nodeSelector selects control-plane nodes, but order.controlPlane excludes them: write First or Last",
 )

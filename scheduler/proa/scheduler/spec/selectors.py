@@ -62,10 +62,10 @@ def parse(text: str) -> Selector:
             absent, key = match.groups()
             requirements.append(Requirement(key, Operator.DOES_NOT_EXIST if absent else Operator.EXISTS))
         else:
-            raise _wrong(part, f"{part!r} is no requirement")
+            raise _wrong(part, f"{part!r} is not a requirement")
     return Selector(labels, tuple(requirements))
 
 
 def _wrong(part: str, what: str) -> ProaError:
     hint = "Write it as for 'kubectl get -l': key=value,key2!=value,key3 in (a,b),key4,!key5."
-    return ProaError(Code.USAGE, f"the selector is not right: {what}", at="--selector", hint=hint)
+    return ProaError(Code.USAGE, f"the selector is invalid: {what}", at="--selector", hint=hint)

@@ -52,7 +52,9 @@ EMPTY = Standby("b")
 HAS_NEW = Standby("b", "2", NEW, "2" * 64, "staged", True, False)
 HAS_OLD = Standby("a", "1", OLD, "1" * 64, "fallback", True, True)
 WELL = (Condition("Healthy", "True"),)
-STUCK = Blocker("n1", "shop/web", "shop/all", reason="pod shop/web: disruption budget shop/all never lets one go")
+STUCK = Blocker(
+    "n1", "shop/web", "shop/all", reason="pod shop/web: disruption budget shop/all never allows an eviction"
+)
 MARK = Mark("workers", NEW, NOW - timedelta(minutes=5), True, "boot-1")
 Part = tuple[NodeView, NodeOSView | None]
 

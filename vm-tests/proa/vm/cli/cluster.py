@@ -22,16 +22,18 @@ _MOST: Final = 9
 @click.command("cluster", epilog="Example: proa-vm cluster out/1.0.0 out/2.0.0 --broken out/3.0.0 --keys keys")
 @click.argument("first", type=_PATH)
 @click.argument("good", type=_PATH)
-@click.option("--broken", multiple=True, type=_PATH, help="A build that no node commits; repeatable.")
-@click.option("--keys", type=_PATH, help="Keys folder: Secure Boot with its keys.")
-@click.option("--nodes", type=click.IntRange(2, _MOST), default=3, show_default=True, help="How many nodes.")
-@click.option("--memory", type=click.IntRange(512), default=MEMORY, show_default=True, help="MiB of each node.")
+@click.option("--broken", multiple=True, type=_PATH, help="A build that no node commits; may be repeated.")
+@click.option("--keys", type=_PATH, help="The folder of keys; enables Secure Boot with them.")
+@click.option("--nodes", type=click.IntRange(2, _MOST), default=3, show_default=True, help="Number of nodes.")
+@click.option(
+    "--memory", type=click.IntRange(512), default=MEMORY, show_default=True, help=("Memory of each node in MiB.")
+)
 @click.option(
     "--report",
     type=_PATH,
     default=Path("proof"),
     show_default=True,
-    help="Folder for report.json, report.html, consoles, and all of the cluster's files; a new one.",
+    help="A new folder for report.json, report.html, consoles, and the cluster's files.",
 )
 @dry_run_option
 @json_option
@@ -46,10 +48,10 @@ def cluster_command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Make a cluster of nodes of the build FIRST, bring it to GOOD, back and there again; halt at what is broken.
+    """Run a cluster of nodes from the build FIRST; roll it to GOOD, back and forward; halt at broken builds.
 
     The builds are output folders of proa-build image, made from the profile kubernetes-node. Control plane and registry
-    run on this machine, from a checkout of Proa's repository. Ends with status 0 only if all came out as promised.
+    run on this machine, from a checkout of Proa's repository. Exits with 0 only if everything went as promised.
     """
     names = tuple(f"node-{number}" for number in range(1, nodes + 1))
     cast = Cast(
@@ -65,7 +67,9 @@ def cluster_command(
     if not (first / "disk.raw").exists():
         raise ProaError(Code.FILE_MISSING, "the first build has no disk image", at=first / "disk.raw")
     if report.exists() and not (report.is_dir() and not any(report.iterdir())):
-        raise ProaError(Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint="Give a new one.")
+        raise ProaError(
+            Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint=("Choose a new folder.")
+        )
     if dry_run:
         story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
         click.echo(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")

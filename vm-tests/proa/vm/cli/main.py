@@ -46,9 +46,9 @@ cli.add_command(cluster_command)
 
 @cli.command("accel")
 @json_option
-@click.option("--fresh", is_flag=True, help="Try again, whatever was found before.")
+@click.option("--fresh", is_flag=True, help="Try again, even if there is an earlier result.")
 def accel_command(as_json: bool, fresh: bool) -> None:
-    """Say which acceleration truly works here, found by booting, and how fast guests run."""
+    """Find out, by booting, which acceleration works here and how fast guests run."""
     verdict = accel.find() if fresh else accel.choose()
     tell(verdict.report(calibration.factor()), as_json, _accel_text)
 
@@ -58,7 +58,7 @@ def _accel_text(found: AccelReport) -> str:
         f"{probe.name:4} {'works' if probe.works else 'does not work: ' + probe.why} ({probe.seconds:.2f} s)"
         for probe in found.probes
     ]
-    used = f"{found.accel} is used; a guest takes {found.factor:.1f} times as long as on the reference machine"
+    used = f"using {found.accel}; a guest takes {found.factor:.1f} times as long as on the reference machine"
     return "\n".join([*tried, used])
 
 
@@ -84,7 +84,9 @@ class RunOptions:
             ProaError: ``USAGE`` for Secure Boot with no keys.
         """
         if self.secure_boot and self.keys is None:
-            raise ProaError(Code.USAGE, "--secure-boot needs --keys", hint="proa-build keys init makes a keys folder.")
+            raise ProaError(
+                Code.USAGE, "--secure-boot needs --keys", hint=("Create a folder of keys with: proa-build keys init")
+            )
         cache = DiskCache[self.cache.upper()]
         disks = tuple(Disk(path, sector_size=self.sector_size, cache=cache) for path in (self.disk, *self.more))
         keys = self.keys if self.secure_boot else None
@@ -94,30 +96,34 @@ class RunOptions:
 @cli.command(epilog="Example: proa-vm run OUT/disk.raw --ssh")
 @click.argument("disk", type=click.Path(path_type=Path))
 @click.option("--secure-boot", is_flag=True, help="Enforce Secure Boot, with the keys of --keys.")
-@click.option("--keys", type=click.Path(path_type=Path), help="Keys folder, as proa-build keys init makes it.")
-@click.option("--ssh", is_flag=True, help="Log in by SSH as root when the guest is up; the console goes to a file.")
+@click.option("--keys", type=click.Path(path_type=Path), help="The folder of keys, from proa-build keys init.")
+@click.option(
+    "--ssh", is_flag=True, help=("Log in over SSH as root when the guest is up; the console then goes to a file.")
+)
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the machine's files in this new folder.")
 @click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
-@click.option("--cpus", type=click.IntRange(1), help="Processors; if not said, 2, or 1 where guests are emulated.")
+@click.option("--cpus", type=click.IntRange(1), help="Number of processors.  [default: 2, or 1 in emulation]")
 @click.option("--sector-size", type=click.Choice(["512", "4096"]), default="512", show_default=True)
 @click.option(
     "--cache",
     type=click.Choice([mode.name.lower() for mode in DiskCache]),
     default=DiskCache.UNSAFE.name.lower(),
     show_default=True,
-    help="What a power cut leaves of the guest's writes.",
+    help="What survives a power cut of the guest's unflushed writes.",
 )
-@click.option("--disk", "more", multiple=True, type=click.Path(path_type=Path), help="A further disk; repeatable.")
+@click.option(
+    "--disk", "more", multiple=True, type=click.Path(path_type=Path), help=("A further disk; may be repeated.")
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
 def run(dry_run: bool, sector_size: str, **given: object) -> int:
-    """Boot an overlay of DISK, which itself is never written to. The console is this terminal; Ctrl-] quits.
+    """Boot an overlay of DISK, which itself is never written. The console is this terminal; Ctrl-] quits.
 
-    With --ssh it ends as the shell that was logged in to does.
+    With --ssh, it exits with the status of the remote shell.
     """
     options = RunOptions(sector_size=int(sector_size), **given)  # type: ignore[arg-type] # click gives the types
     hardware = options.hardware()
     if options.keep is not None and options.keep.exists():
-        raise ProaError(Code.FILE_EXISTS, "the folder to keep the machine in is there already", at=options.keep)
+        raise ProaError(Code.FILE_EXISTS, "the folder for the machine exists already", at=options.keep)
     if dry_run:
         click.echo(plan(hardware))
         return 0
@@ -133,20 +139,20 @@ def _breaks(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> li
     names = [name.strip() for text in given for name in text.split(",") if name.strip()]
     known = {fault.option: fault for fault in Break}
     if unknown := sorted(set(names) - set(known)):
-        raise click.BadParameter(f"{unknown[0]!r} is none; there are: {', '.join(known)}")
+        raise click.BadParameter(f"{unknown[0]!r} is not one of: {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)]
 
 
 @cli.command("rehearse", epilog="Example: proa-vm rehearse out/1.0.0 out/2.0.0 --keys keys --break panic,unhealthy")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--keys", type=click.Path(path_type=Path), help="Keys folder: Secure Boot with its keys.")
+@click.option("--keys", type=click.Path(path_type=Path), help="The folder of keys; enables Secure Boot with them.")
 @click.option(
     "--report",
     type=click.Path(path_type=Path),
     default=Path("rehearsal"),
     show_default=True,
-    help="Folder for report.json, report.html and the console.",
+    help="The folder for report.json, report.html and the console.",
 )
 @click.option(
     "--break",
@@ -154,16 +160,16 @@ def _breaks(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> li
     metavar="NAME,...",
     multiple=True,
     callback=_breaks,
-    help=f"Break NEW in these ways afterwards, and watch it return: {', '.join(fault.option for fault in Break)}.",
+    help=f"Then break NEW in these ways, and watch the node return: {', '.join(fault.option for fault in Break)}.",
 )
 @click.option("--memory", type=click.IntRange(64), default=1024, show_default=True, help="MiB.")
 @dry_run_option
 @json_option
 @progress_option
 def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) -> None:
-    """Boot the build OLD, upgrade it to the build NEW by its own agent, and break NEW to see the node return.
+    """Boot the build OLD, let its agent upgrade it to the build NEW, and break NEW to see the node return.
 
-    OLD and NEW are output folders of proa-build image. Ends with status 0 only if all came out as promised.
+    OLD and NEW are output folders of proa-build image. Exits with 0 only if everything went as promised.
     """
     request = Request(**given)
     if dry_run:
@@ -208,7 +214,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 def _log_in(machine: Machine) -> int:
     click.echo(f"booting; the console goes to {machine.folder / 'console.log'}", err=True)
     machine.wait_for_boot()
-    click.echo(f"up. From elsewhere: {machine.ssh.command}", err=True)
+    click.echo(f"up. To log in from elsewhere: {machine.ssh.command}", err=True)
     return machine.ssh.interact()
 
 

@@ -74,7 +74,7 @@ def disk(request: pytest.FixtureRequest) -> Path:
     """The disk image of ``--proa-disk``."""
     given: Path | None = request.config.getoption("--proa-disk")
     if given is None:
-        pytest.fail("this test boots a disk image: give --proa-disk", pytrace=False)
+        pytest.fail("this test boots a disk image: pass --proa-disk", pytrace=False)
     return given
 
 

@@ -31,7 +31,7 @@ def power_while_staging(proof: Proof, step: str) -> None:
     node, _ = _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
     time.sleep(_MIDDLE)
     if proof.sights()[node].result != "Running":
-        raise ProaError(Code.REHEARSAL, f"{node} had staged before its power was cut", at=step)
+        raise ProaError(Code.REHEARSAL, f"{node} had finished staging before its power was cut", at=step)
     _cut(proof, node, step)
 
 
@@ -65,7 +65,7 @@ def leader_in_a_drain(proof: Proof, step: str) -> None:
 def api_server_away(proof: Proof, step: str) -> None:
     """The API server is away for three minutes while a node reboots."""
     node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and one.result == "Running", "a reboot")
-    _say(step, f"{node} reboots; the API server goes for {AWAY_SECONDS:.0f} s")
+    _say(step, f"{node} reboots; the API server stops for {AWAY_SECONDS:.0f} s")
     proof.cluster.plane.kill_apiserver()
     try:
         time.sleep(AWAY_SECONDS)

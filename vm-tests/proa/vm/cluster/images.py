@@ -71,7 +71,7 @@ class Recipe:
 RECIPES: Final[Mapping[str, Recipe]] = {
     "v1": Recipe("1.0.0", disk=True),
     "v2": Recipe("2.0.0"),
-    "mute": Recipe("3.0.0", mute=True, says="^NO_COMMIT_ORDER healthy, but nobody ordered its commit"),
+    "mute": Recipe("3.0.0", mute=True, says="^NO_COMMIT_ORDER healthy, but no order to commit came"),
     "panic": Recipe("3.0.1", panics=True, says="^TRIAL_RETURNED the kernel panicked: sysrq triggered crash"),
 }
 """The releases by the name of their folder, in the order in which they are built."""

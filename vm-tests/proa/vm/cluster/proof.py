@@ -78,8 +78,8 @@ class Release:
         try:
             version = str(json.loads((out / "build.json").read_bytes())["version"])
         except (OSError, ValueError, KeyError) as error:
-            hint = "Give the output folder of proa-build image."
-            raise ProaError(Code.FILE_MISSING, "this is not what a build leaves", at=out, hint=hint) from error
+            hint = "Name the output folder of proa-build image."
+            raise ProaError(Code.FILE_MISSING, "the folder is not the output of a build", at=out, hint=hint) from error
         return cls(name, out, version, says)
 
 
@@ -178,7 +178,7 @@ class Proof:
 
     def _live(self) -> None:
         cluster = self.cluster
-        with self._step("images of pods, and releases") as record:
+        with self._step("pod images, and releases") as record:
             workloads.deliver(cluster)
             for one in (self.cast.first, self.cast.good, *self.cast.broken):
                 pushed = push(one.out, cluster.registry, REPOSITORY)
@@ -190,7 +190,7 @@ class Proof:
                 for machine in cluster.machines.values():
                     machine.start()
                 self._until(self._joined, "all nodes to be Ready", 900)
-            with self._step("Proa from its image"):
+            with self._step("Proa starts from its image"):
                 self._install()
             with self._step("a web service with a disruption budget"):
                 cluster.plane.apply(workloads.workload(len(self.cast.names)))
@@ -219,7 +219,9 @@ class Proof:
         before = {name: sight.slot for name, sight in self._followers().items()}
         self.during(self, record.name)
         self._until(lambda: self._ends("Complete"), f"{release.version} everywhere", 3600)
-        self._until(lambda: not self._wrong(release, before), f"{release.version} everywhere and at rest", 180)
+        self._until(
+            lambda: not self._wrong(release, before), f"{release.version} on all nodes, and nothing under way", 180
+        )
 
     def _broken(self, broken: Release, record: StepRecord) -> None:
         """The rollout halts at one node, which comes back by itself; the others are as they were."""
@@ -242,7 +244,7 @@ class Proof:
         record.details |= {"canary": canary_node, "halted": status["halted"], "node_says": said}
         check_return(broken, said)
         self._target(good)
-        self._until(lambda: self._ends("Complete"), "the way back to the good release", 600)
+        self._until(lambda: self._ends("Complete"), "the rollback to the good release", 600)
 
     # acting
 
@@ -352,7 +354,7 @@ class Proof:
         """
         prober, timeline, cluster = self.prober, self.timeline, self.cluster
         if prober is None or timeline is None:
-            raise AssertionError("nobody watches yet")
+            raise AssertionError("the watch has not started")
         began, probes, (_, log) = timeline.now, prober.mark(), cluster.fetched([])
         with self._step(name) as record:
             try:
@@ -363,7 +365,7 @@ class Proof:
                 record.details["bytes_fetched"], _ = cluster.fetched([REPOSITORY], log)
                 record.details["bytes_of_pods"], _ = cluster.fetched(workloads.REPOSITORIES, log)
             if self.cast.answers and record.details["probes"]["failures"]:
-                raise ProaError(Code.REHEARSAL, f"{name}: the service did not always answer", at=self.folder)
+                raise ProaError(Code.REHEARSAL, f"{name}: the service failed to answer", at=self.folder)
             if not fetches and max(record.details["bytes_fetched"].values()) > _SMALL:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
 

@@ -25,13 +25,13 @@ NAMES: Final = ("node-1", "node-2", "node-3")
 
 
 @click.command()
-@click.option("--short", is_flag=True, help="The story of CI: two nodes, of which one is upgraded; no way back.")
+@click.option("--short", is_flag=True, help="The story of CI: two nodes, one of which is upgraded; no rollback.")
 @click.option(
     "--fault", type=click.Choice(sorted(FAULTS)), help="What happens meanwhile; the broken releases are left out."
 )
-@click.option("--memory", default=MEMORY, show_default=True, help="MiB of each node.")
+@click.option("--memory", default=MEMORY, show_default=True, help="Memory of each node in MiB.")
 def cli(short: bool, fault: str | None, memory: int) -> None:
-    """Prove it: a cluster of real nodes in QEMU rolls to a release, back and forth, and undoes two bad ones."""
+    """Run the proof: a cluster of real nodes in QEMU rolls to a release, back and forward, and undoes two bad ones."""
     story = fault or ("short" if short else "")
     folder = FOLDER.resolve() / story
     shutil.rmtree(folder / CLUSTER, ignore_errors=True)

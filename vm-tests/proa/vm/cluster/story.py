@@ -26,8 +26,8 @@ _COLOURS: Final = {
 class FailedProbe(Part):
     """A failure."""
 
-    at: Seconds = field("From the boot of the nodes.")
-    node: str = field("Who was asked; empty if there was nobody.")
+    at: Seconds = field("Seconds since the boot of the nodes.")
+    node: str = field("The node that was asked; empty if there was none.")
     why: str = field("What happened.")
 
 
@@ -35,8 +35,8 @@ class FailedProbe(Part):
 class Probes(Part):
     """What the service answered, from its first probe to the last."""
 
-    answers: Count = field("Answers that came.")
-    failures: Count = field("Answers that did not.")
+    answers: Count = field("Answers that arrived.")
+    failures: Count = field("Answers that failed.")
     slowest: Seconds = field("The slowest answer.")
     by_node: Mapping[str, Count] = field("Answers. By node.")
     failed: tuple[FailedProbe, ...] = field("The first 1000 failures.")
@@ -46,8 +46,8 @@ class Probes(Part):
 class NodeChange(Part):
     """A change."""
 
-    at: Seconds = field("From the boot of the nodes.")
-    what: str = field("In one line.")
+    at: Seconds = field("Seconds since the boot of the nodes.")
+    what: str = field("The change, in one line.")
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class ProofReport(StoryReport, schema="proa.proof/v1"):
     (`probes`), and how many bytes of releases and of pods' images each node fetched (`bytes_fetched`, `bytes_of_pods`).
     """
 
-    nodes: Count = field("How many nodes.")
-    memory: Count = field("MiB of each.")
+    nodes: Count = field("Number of nodes.")
+    memory: Count = field("Memory of each node in MiB.")
     memory_of_kernel: Mapping[str, Count] = field("MiB that a node's kernel has. By node.")
     memory_used: Mapping[str, Count] = field("The most MiB that a node was seen to use. By node.")
     probes: Probes = field("What the service answered, from its first probe to the last.")
-    timeline: Mapping[str, tuple[NodeChange, ...]] = field("What the API server told of each node: every change.")
+    timeline: Mapping[str, tuple[NodeChange, ...]] = field("Every change that the API server reported of each node.")
 
 
 class ProofStory(Story):
@@ -76,7 +76,7 @@ class ProofStory(Story):
         legend = " ".join(f'<span style="color:{colour}">&#9632;</span> {part}' for part, colour in _COLOURS.items())
         rows = "".join(_rollout(name, turns, max(longest, 1.0)) for name, turns in told)
         failed = "".join(_failed(one) for one in more.get("probes", {}).get("failed", ()))
-        missed = f"<h2>Answers that did not come</h2><table>{failed}</table>" if failed else ""
+        missed = f"<h2>Failed answers</h2><table>{failed}</table>" if failed else ""
         nodes = "".join(_changes(name, changes) for name, changes in more.get("timeline", {}).items())
         return f"<h2>Nodes</h2><p>{legend}; seconds</p><table>{rows}</table>{missed}{nodes}"
 

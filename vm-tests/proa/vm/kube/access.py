@@ -75,5 +75,5 @@ class Access:
         except OSError as error:
             raise ProaError(Code.FILE_MISSING, "the kubeconfig cannot be read", at=path) from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            hint = "Give one that a control plane of proa.vm has written."
-            raise ProaError(Code.CONFIG_SYNTAX, "not a kubeconfig of ours", at=path, hint=hint) from error
+            hint = "Use a kubeconfig that a control plane of proa.vm has written."
+            raise ProaError(Code.CONFIG_SYNTAX, "it is not a kubeconfig of proa.vm", at=path, hint=hint) from error

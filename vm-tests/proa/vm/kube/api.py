@@ -279,4 +279,6 @@ def _document(data: bytes) -> Object:
 
 
 def _lost(error: Exception, what: str) -> ProaError:
-    return ProaError(Code.NETWORK, f"the API server cannot be reached: {error}", at=what, hint="Look at its log.")
+    return ProaError(
+        Code.NETWORK, f"the API server cannot be reached: {error}", at=what, hint=("Read the API server's log.")
+    )

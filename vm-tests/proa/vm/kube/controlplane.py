@@ -266,7 +266,7 @@ def _account(namespace: str) -> Object:
 
 def _copy(source: Path, target: Path) -> None:
     if target.exists():
-        raise ProaError(Code.FILE_EXISTS, "an etcd data directory is there already", at=target)
+        raise ProaError(Code.FILE_EXISTS, "an etcd data directory exists already", at=target)
     if not (source / "member").is_dir():
-        raise ProaError(Code.FILE_MISSING, "not an etcd data directory", at=source)
+        raise ProaError(Code.FILE_MISSING, "it is not an etcd data directory", at=source)
     shutil.copytree(source, target)

@@ -56,7 +56,7 @@ class Probe(Part):
 
     name: str = field("Its name.", enum=["kvm", "tcg"])
     works: bool = field("Whether a guest ran.")
-    seconds: Seconds = field("What trying took.")
+    seconds: Seconds = field("Duration of the attempt.")
     why: str = field("Why it does not work; empty if it does.")
 
 
@@ -64,7 +64,7 @@ class Probe(Part):
 class AccelReport(Report, schema="proa.accel/v1"):
     """`proa-vm accel`: what truly runs guests on this machine."""
 
-    accel: str = field("What is used.", enum=["kvm", "tcg"])
+    accel: str = field("The acceleration in use.", enum=["kvm", "tcg"])
     factor: Seconds = field("How many times as long a guest takes as on the reference machine.")
     probes: tuple[Probe, ...] = field("What was tried, in order.")
 
@@ -103,7 +103,7 @@ def probe(accel: Accel, seconds: float = PROBE_SECONDS) -> Probe:
             return Probe(accel.name, False, seconds, f"the guest did not run within {seconds:.0f} s")
     works = result.status == PROOF * 2 + 1
     said = result.stderr.decode(errors="replace").strip().splitlines()
-    why = "" if works else (said[-1] if said else f"QEMU ended with status {result.status}")
+    why = "" if works else (said[-1] if said else f"QEMU exited with status {result.status}")
     return Probe(accel.name, works, round(result.seconds, 3), why)
 
 

@@ -203,7 +203,7 @@ class Console:
                     return found
                 since = max(since, len(self._transcript.lines))
                 if not alive():
-                    raise ProaError(Code.CONSOLE, f"the machine ended without saying /{pattern}/", hint=self.tail())
+                    raise ProaError(Code.CONSOLE, f"the machine ended without printing /{pattern}/", hint=self.tail())
                 if deadline.passed:
                     raise ProaError(
                         Code.TIMEOUT, f"{deadline.what}: not within {deadline.seconds:.0f} s", hint=self.tail()
@@ -272,7 +272,7 @@ def check_names(names: Iterable[str]) -> frozenset[str]:
     known = {sign.name for sign in BAD_SIGNS}
     if unknown := set(names) - known:
         hint = f"There are: {', '.join(sorted(known))}."
-        raise ProaError(Code.USAGE, f"no such bad sign: {', '.join(sorted(unknown))}", hint=hint)
+        raise ProaError(Code.USAGE, f"there is no bad sign {', '.join(sorted(unknown))}", hint=hint)
     return frozenset(names)
 
 

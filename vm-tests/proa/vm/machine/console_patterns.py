@@ -31,17 +31,23 @@ BAD_SIGNS: tuple[BadSign, ...] = (
     BadSign(
         "kernel-warning",
         r"\bWARNING: CPU: \d+ PID: \d+",
-        "The kernel met a state that it does not expect.",
+        "The kernel reached a state that it does not expect.",
         but=r"tsc|clocksource",
     ),
     BadSign("soft-lockup", r"soft lockup - CPU#|watchdog: BUG: soft|hard LOCKUP", "A processor was stuck."),
     BadSign("rcu-stall", r"rcu.*(detected stalls|self-detected stall)", "A processor was stuck in the kernel."),
-    BadSign("hung-task", r"task \S+ blocked for more than \d+ seconds", "A process waits for I/O that never ends."),
-    BadSign("out-of-memory", r"Out of memory: Kill|oom-kill:|invoked oom-killer", "A process was killed for memory."),
+    BadSign(
+        "hung-task", r"task \S+ blocked for more than \d+ seconds", "A process waits for I/O that does not finish."
+    ),
+    BadSign(
+        "out-of-memory",
+        r"Out of memory: Kill|oom-kill:|invoked oom-killer",
+        "A process was killed because memory ran out.",
+    ),
     BadSign("segfault", r"segfault at [0-9a-f]+|traps: \S+\[\d+\] ", "A program crashed."),
     BadSign("io-error", r"(blk_update_request: )?I/O error, dev \S+|Buffer I/O error on dev", "A disk failed."),
     BadSign("ext4-error", r"EXT4-fs (error|\(\S+\): (error|.*Corrupt))|JBD2: .*(error|abort)", "PERSIST is damaged."),
-    BadSign("fat-error", r"FAT-fs \(\S+\): (error|Volume was not properly unmounted)", "A FAT is damaged."),
+    BadSign("fat-error", r"FAT-fs \(\S+\): (error|Volume was not properly unmounted)", "A FAT file system is damaged."),
     BadSign("erofs-error", r"\berofs(?::| \()(?!.*mounted).*(error|failed|corrupt|bogus)", "The root is damaged."),
     BadSign(
         "verity-error",
@@ -49,7 +55,7 @@ BAD_SIGNS: tuple[BadSign, ...] = (
         r"|Verification failed at position \d+|Verification of \w+( \w+)* failed",
         "A block does not match its signed hash.",
     ),
-    BadSign("panic-on-verity", r"dm-verity device corrupted", "The root was found altered."),
+    BadSign("panic-on-verity", r"dm-verity device corrupted", "The root was altered."),
     BadSign(
         "emergency-mode",
         r"You are in (emergency|rescue) mode|Entering emergency mode|Started .*[Ee]mergency Shell",
@@ -58,22 +64,22 @@ BAD_SIGNS: tuple[BadSign, ...] = (
     BadSign(
         "ordering-cycle",
         r"Found ordering cycle|ordering cycle, deleting|deleted to break ordering cycle",
-        "systemd left a unit out.",
+        "systemd left out a unit.",
     ),
     BadSign("failed-unit", r"\[FAILED\] Failed to \w+|systemd\[1\]: Failed to start ", "A unit failed."),
     BadSign(
         "dependency-failed", r"\[DEPEND\] Dependency failed|systemd\[1\]: Dependency failed", "A unit was left out."
     ),
-    BadSign("unit-crash-loop", r"Start request repeated too quickly", "A unit failed again and again."),
+    BadSign("unit-crash-loop", r"Start request repeated too quickly", "A unit kept failing."),
     BadSign("init-died", r"Attempted to kill init|systemd\[1\]: (Caught <|Freezing execution)", "PID 1 crashed."),
-    BadSign("python-traceback", r"Traceback \(most recent call last\)", "A program of ours crashed."),
+    BadSign("python-traceback", r"Traceback \(most recent call last\)", "A program of Proa crashed."),
     BadSign("missing-module", r"Kernel module .* not found|Failed to find module", "The image lacks a driver."),
     BadSign("grub-error", r"^error: |grub rescue>|Minimal BASH-like line editing", "The boot loader failed."),
     BadSign(
         "signature-refused",
         r"[Ss]ecurity [Vv]iolation|bad shim signature|Verification failed(?! at position)|Access Denied"
         r"|secure boot policy",
-        "Something with a wrong signature was met under Secure Boot.",
+        "Secure Boot found a wrong signature.",
     ),
 )
 """All of them; names are unique."""

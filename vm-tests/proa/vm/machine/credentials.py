@@ -31,9 +31,9 @@ def encode(name: str, value: str | bytes) -> str:
     """
     data = value.encode() if isinstance(value, str) else value
     if not _NAME.fullmatch(name) or name in (".", ".."):
-        raise ProaError(Code.USAGE, f"not a credential name: {name!r}")
+        raise ProaError(Code.USAGE, f"{name!r} is not a credential name")
     if len(data) > LARGEST:
-        raise ProaError(Code.USAGE, f"credential {name} has {len(data)} bytes, {LARGEST} are possible")
+        raise ProaError(Code.USAGE, f"credential {name} has {len(data)} bytes, but may have at most {LARGEST}")
     return f"io.systemd.credential.binary:{name}={base64.b64encode(data).decode()}"
 
 

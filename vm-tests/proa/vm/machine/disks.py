@@ -78,7 +78,7 @@ class Disk:
             ProaError: ``USAGE``.
         """
         if self.bus is DiskBus.SATA and self.sector_size != 512:
-            raise ProaError(Code.USAGE, "QEMU's SATA disks have sectors of 512 bytes only", at=self.path)
+            raise ProaError(Code.USAGE, "QEMU's SATA disks support only sectors of 512 bytes", at=self.path)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Overlay:
                 ``TOOL`` when it is not of its format.
         """
         if not disk.path.exists():
-            raise ProaError(Code.FILE_MISSING, "there is no such disk image", at=disk.path)
+            raise ProaError(Code.FILE_MISSING, "the disk image does not exist", at=disk.path)
         check_storage(disk.path)
         process.find("qemu-img", _PACKAGE)
         argv: list[str | Path] = [

@@ -37,7 +37,7 @@ def find(secure: bool, folders: tuple[Path, ...] = FOLDERS) -> Firmware:
         firmware = Firmware(folder / name, folder / "OVMF_VARS_4M.fd", secure)
         if firmware.code.exists() and firmware.variables.exists():
             return firmware
-    raise ProaError(Code.NO_FIRMWARE, f"{name} is nowhere in {', '.join(map(str, folders))}")
+    raise ProaError(Code.NO_FIRMWARE, f"{name} is in none of {', '.join(map(str, folders))}")
 
 
 def make_variables(firmware: Firmware, target: Path, keys: Path | None) -> None:

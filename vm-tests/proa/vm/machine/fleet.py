@@ -152,7 +152,7 @@ class Factory:
         """
         chosen = disks or ((self.disk,) if self.disk else ())
         if not chosen:
-            raise ProaError(Code.USAGE, "no disk to boot", hint="Give one to vm(), or --proa-disk to pytest.")
+            raise ProaError(Code.USAGE, "there is no disk to boot", hint="Pass one to vm(), or --proa-disk to pytest.")
         attached = tuple(disk if isinstance(disk, Disk) else Disk(disk) for disk in chosen)
         parts, folder = Hardware(disks=attached, **({"keys": self.keys} | hardware)), self.new_folder(name)
 
@@ -178,7 +178,7 @@ def bad_signs(found: list[tuple[Watched, Finding]]) -> ProaError:
     ]
     names = ", ".join(sorted({finding.sign.name for _, finding in found}))
     what = f"{len(found)} bad sign{'s' if len(found) > 1 else ''} on the console:\n    " + "\n    ".join(lines)
-    hint = f'If the test expects it: @pytest.mark.bad_signs("...") with {names}.'
+    hint = f'If the test expects it, mark it with @pytest.mark.bad_signs("...") and {names}.'
     return ProaError(Code.CONSOLE, what, at=found[0][0].folder, hint=hint)
 
 

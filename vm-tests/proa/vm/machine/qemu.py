@@ -226,7 +226,7 @@ class Running:
 
     def failure(self, what: str) -> ProaError:
         """The error for a QEMU that ended or does not answer."""
-        tail = "\n    ".join(self.said().splitlines()[-8:]) or "(it said nothing)"
+        tail = "\n    ".join(self.said().splitlines()[-8:]) or "(no output)"
         return ProaError(Code.TOOL, f"{what}:\n    {tail}", at=self.command)
 
 

@@ -66,7 +66,7 @@ class Events:
                     if event.name == name:
                         return event
                 if not going:
-                    raise ProaError(Code.CONSOLE, f"{deadline.what}: the machine ended without it")
+                    raise ProaError(Code.CONSOLE, f"{deadline.what}: the machine ended before that")
                 deadline.check()
                 self._news.wait(min(deadline.remaining, 1.0))
 

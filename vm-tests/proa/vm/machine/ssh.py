@@ -183,10 +183,10 @@ def check(result: Result, command: str) -> str:
     if result.status == 0:
         return result.text
     said = (result.stderr + result.stdout).decode(errors="replace").strip().splitlines()
-    tail = "\n    ".join(said[-15:]) or "(it said nothing)"
+    tail = "\n    ".join(said[-15:]) or "(no output)"
     if result.status == LOST:
         raise ProaError(Code.NETWORK, f"the connection to the guest was lost: {tail}", at=command)
-    raise ProaError(Code.TOOL, f"in the guest it ended with status {result.status}:\n    {tail}", at=command)
+    raise ProaError(Code.TOOL, f"in the guest it exited with status {result.status}:\n    {tail}", at=command)
 
 
 def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:

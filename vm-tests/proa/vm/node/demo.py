@@ -71,7 +71,7 @@ class Demo:
         """
         self.slowness = calibration.now()
         say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {self.folder}/.")
-        say(f"   Guests take {self.slowness:.1f} times as long here as on the reference; deadlines are made to fit.")
+        say(f"   Guests take {self.slowness:.1f} times as long here as on the reference machine; deadlines are scaled.")
         with self.story.written(self.folder, self.consoles, say):
             self._keys()
             for version in ("1.0.0", "2.0.0", "3.0.0"):
@@ -90,16 +90,16 @@ class Demo:
     # build
 
     def _keys(self) -> None:
-        say("1. Keys: one pair signs releases, three certificates become the firmware's own Secure Boot keys.")
+        say("1. Keys: one pair signs releases; three certificates become the firmware's own Secure Boot keys.")
         if not self.keys.exists():
             self._command("make keys", "proa-build", "keys", "init", str(self.keys))
         else:
-            say(f"   {self.keys} is there from an earlier run.")
+            say(f"   {self.keys} exists from an earlier run.")
 
     def _build(self, version: str) -> None:
         config = self.folder / "node" / "proa.toml"
         if version == "1.0.0":
-            say("2. A node image from a package list. Later releases reuse what is equal.")
+            say("2. A node image from a package list. Later releases reuse every step whose inputs are the same.")
             shutil.rmtree(config.parent, ignore_errors=True)
             self._command("write proa.toml", "proa-build", "init", str(config.parent))
         if version == "3.0.0":
@@ -127,9 +127,9 @@ class Demo:
 
     def _live(self, registry: LocalRegistry, machine: Machine) -> None:
         node = Node(machine)
-        say("3. A real registry, with TLS and a login; the releases go there with their signatures.")
+        say("3. A real registry, with TLS and a login, gets the releases with their signatures.")
         references = {version: self._push(registry, version) for version in ("2.0.0", "3.0.0")}
-        say("4. The disk boots in QEMU: firmware with our keys only, shim, GRUB, kernel image, verified root.")
+        say("4. The disk boots in QEMU: firmware with only our keys, shim, GRUB, kernel image, verified root.")
         with self._step("first boot") as record:
             machine.wait_for_boot()
             first = node.booted()
@@ -141,9 +141,9 @@ class Demo:
             self._reboot_into_trial(node)
             second = node.wait_for_slot(first.slot.other, after=first.boot_id)
             record.details |= slots(node.status())
-        say("6. A broken release: its health check fails, so nobody commits it, and the node comes back by itself.")
+        say("6. A broken release: its health check fails, so nothing commits it, and the node returns by itself.")
         self._install(node, "3.0.0", references)
-        with self._step("try 3.0.0 and come back") as record:
+        with self._step("try 3.0.0 and return") as record:
             self._reboot_into_trial(node)
             node.wait_for_slot(second.slot, after=second.boot_id)
             status = node.status()
@@ -203,7 +203,7 @@ def check_return(status: dict[str, Any], slowness: float) -> None:
     """
     returned = status["returned"]
     if not returned:
-        raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
+        raise ProaError(Code.REHEARSAL, "the node runs the good slot, but knows of no trial that returned")
     if problem := Break.UNHEALTHY.value.cause.problem(returned, Witness()):
         raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, slowness))
 

@@ -79,7 +79,7 @@ class Expected:
         if self.failures is not None and failures != self.failures:
             return f"{OTHER_REASON}: it found {', '.join(failures) or 'nothing'} wrong: {returned['reason']}"
         if self.mark != witness.mark:
-            seen = f"it was {witness.mark!r} that acted" if witness.mark else "the break had not begun to act"
+            seen = f"{witness.mark!r} acted instead" if witness.mark else "the break had not started to act"
             return f"{OTHER_REASON}: {seen}: {returned['reason']}"
         if self.event and self.event not in witness.events:
             return f"{OTHER_REASON}: the machine saw no {self.event}: {returned['reason']}"

@@ -117,8 +117,8 @@ class Break(enum.Enum):
         ("kernel-panic",),
     )
     HANG = Fault(
-        "the system hangs and only the hardware watchdog is left",
-        _unit("hang", "PID 1 gets no time", _STARVE),
+        "the system hangs, so that only the hardware watchdog can act",
+        _unit("hang", "PID 1 gets no CPU time", _STARVE),
         # An emulated reset is a new QEMU, whose watchdog knows of no other: there the node only sees silence.
         Expected((Cause.WATCHDOG, Cause.CUT_OFF), mark="hang", event="WATCHDOG"),
         ("rcu-stall", "soft-lockup"),
@@ -128,7 +128,7 @@ class Break(enum.Enum):
         _unhealthy,
         Expected(
             (Cause.UNHEALTHY,),
-            says=f"check {BROKEN_CHECK}: ended with status {BROKEN_CHECK_STATUS}\\b",
+            says=f"check {BROKEN_CHECK}: exited with status {BROKEN_CHECK_STATUS}\\b",
             failures=(f"check {BROKEN_CHECK}",),
         ),
     )
@@ -145,7 +145,7 @@ class Break(enum.Enum):
     NO_AGENT = Fault(
         "the agent never starts",
         _no_agent,
-        Expected((Cause.DEADLINE,), says="never came as far as its agent", mark="no-agent"),
+        Expected((Cause.DEADLINE,), says="never reached its agent", mark="no-agent"),
     )
     CORRUPT = Fault(
         "a byte of the root is altered",
@@ -213,7 +213,7 @@ def break_trial(node: Node, spoil: Callable[[Node, Slot], object], deadline: flo
     node.wait_for_slot(before.slot, after=before.boot_id, seconds=seconds)
     status = node.status()
     if not status["returned"]:
-        raise ProaError(Code.REHEARSAL, "the node runs the good slot but knows of no trial that came back")
+        raise ProaError(Code.REHEARSAL, "the node runs the good slot, but knows of no trial that returned")
     acted = machine.succeed(f"cat {MARK} 2>/dev/null || true").strip()
     witness = Witness(acted, frozenset(event.name for event in machine.events[events:]))
     return Broken(status, witness, tuple(line.text for line in machine.console.lines[mark:]))

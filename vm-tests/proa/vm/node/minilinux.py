@@ -92,7 +92,7 @@ def _kernel_package() -> str:
     said = process.run(["apt-cache", "depends", KERNEL]).text
     names = [line.split()[-1] for line in said.splitlines() if line.strip().startswith("Depends: linux-image-")]
     if not names:
-        raise ProaError(Code.TOOL, f"no such package: {KERNEL}", hint="Run apt-get update.")
+        raise ProaError(Code.TOOL, f"apt has no package {KERNEL}", hint="Run apt-get update.")
     return names[0]
 
 

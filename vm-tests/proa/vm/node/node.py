@@ -75,7 +75,7 @@ class Node:
             document = json.loads(result.text)
         except ValueError:
             said = (result.stdout + result.stderr).decode(errors="replace")[-2000:]
-            raise ProaError(Code.TOOL, f"status {result.status}, and no document:\n{said}", at=command) from None
+            raise ProaError(Code.TOOL, f"status {result.status}, and no JSON document:\n{said}", at=command) from None
         if result.status != 0:
             raise ProaError(Code[document["code"]], document["message"], at=command, hint=document["hint"])
         return dict(document)

@@ -35,7 +35,7 @@ class RehearsalReport(StoryReport, schema="proa.rehearsal/v1"):
     """`proa-vm rehearse`, and `report.json` in its report folder."""
 
     old: str = field("The output folder of the build that the node ran.")
-    new: str = field("The output folder of the build that it was upgraded to.")
+    new: str = field("The output folder of the build that the node was upgraded to.")
     secure_boot: bool = field("Whether Secure Boot was enforced.")
     breaks: tuple[str, ...] = field("How the new release was broken.", items={"enum": _BREAKS})
 
@@ -45,7 +45,7 @@ class RehearsalPlan(Report, schema="proa.rehearsal-plan/v1"):
     """`proa-vm rehearse --dry-run`: what would be done; what can be checked before has been."""
 
     old: str = field("The output folder of the build that the node would run.")
-    new: str = field("The output folder of the build that it would be upgraded to.")
+    new: str = field("The output folder of the build that the node would be upgraded to.")
     breaks: tuple[str, ...] = field("How the new release would be broken.", items={"enum": _BREAKS})
 
 
@@ -77,7 +77,9 @@ class Request:
         """
         for path in (self.old / "disk.raw", self.new / "release"):
             if not path.exists():
-                raise ProaError(Code.FILE_MISSING, f"{path} is not there: is it the output folder of a build?", at=path)
+                raise ProaError(
+                    Code.FILE_MISSING, f"{path} does not exist: is this the output folder of a build?", at=path
+                )
         if self.keys is not None:
             firmware.check_keys(self.keys)
 
@@ -151,7 +153,7 @@ class Rehearsal:
             took, deadline = machine.clock.monotonic() - began, node.trial_deadline()
             record.details |= {"slots": _slots(node.status()), "trial": {"seconds": round(took), "deadline": deadline}}
             if took > deadline / 2:
-                self._warn(f"the trial took {took:.0f} s of its {deadline:.0f} s: on a busier machine it comes back")
+                self._warn(f"the trial took {took:.0f} s of its {deadline:.0f} s: on a busier machine it will return")
         if self.request.breaks:
             with self._step("roll back by order") as record:
                 node.agent("rollback")

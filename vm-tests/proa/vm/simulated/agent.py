@@ -134,7 +134,7 @@ class SimAgent:
     def _check_new(self, order: Order) -> None:
         seen = self.status.observed_order
         if (self.order and order.fence < self.order.fence) or (seen and order.id <= seen.id):
-            what = f"order {order.id} with fence {order.fence} is older than what was seen"
+            what = f"order {order.id} with fence {order.fence} is older than one that the node has seen"
             raise ProaError(Code.STALE_ORDER, what)
 
     def _begin(self, order: Order) -> None:
@@ -196,9 +196,9 @@ class SimAgent:
         if self.booted.committed and meant:
             self._done(Phase.GOOD)
         elif self.booted.committed:
-            self._refuse(Code.NO_TRIAL, "no trial runs that could be committed")
+            self._refuse(Code.NO_TRIAL, "no trial is running")
         elif not meant:
-            self._refuse(Code.STALE_ORDER, "another trial runs than the order means")
+            self._refuse(Code.STALE_ORDER, "another trial runs than the order is about")
         else:
             until = self._clock.monotonic() + wording.limit(order)
             self._at(self.timing.commit + self.faults.slow_seconds, lambda: self._committed(order, until))
@@ -209,7 +209,7 @@ class SimAgent:
             return  # it was taken back
         if not wording.is_healthy(self.status):
             if self._clock.monotonic() >= until:
-                self._fail(Code.TIMEOUT, "not done in time", Phase.TRIAL)
+                self._fail(Code.TIMEOUT, "it did not finish in time", Phase.TRIAL)
             else:
                 self._at(max(self.timing.healthy, 0.01), lambda: self._committed(order, until))
             return

@@ -80,7 +80,7 @@ class Demo:
         say("1. A control plane: etcd, API server and controllers. They are built from source once (10 minutes).")
         with self.story.step("control plane"):
             plane = stack.enter_context(ControlPlane(self.folder / "cluster", monitor=monitor("auto")))
-        say("2. Proa's objects, rights and admission policies: proa-scheduler manifests | kubectl apply -f -")
+        say("2. Proa's objects, roles and admission policies: proa-scheduler manifests | kubectl apply -f -")
         with self.story.step("install"):
             install(plane)
         say(f"3. Twelve nodes in three zones, and {REPLICAS} pods of which {LEAST} must be Ready at any time.")
@@ -88,7 +88,7 @@ class Demo:
             nodes = stack.enter_context(run_nodes(plane, 12, zones=3, timing=TIMING))
             plane.apply(workload(plane))
             self._wait(plane, lambda sight: sight.available == REPLICAS, "the pods of the workload")
-        say("4. Two schedulers; one of them leads, the other one waits.")
+        say("4. Two schedulers: one leads, the other waits.")
         with self.story.step("schedulers") as record:
             access = plane.kubeconfig_for(ACCOUNT, NAMESPACE)
             leader, other = (Scheduler(plane, kubeconfig=access) for _ in range(2))
@@ -98,15 +98,18 @@ class Demo:
             leader.wait_leading()
             other.start()
             record.details["leader"] = leader.name
-        say("5. Release v2: fetched everywhere first, tried on one node, then zone by zone, three nodes at a time.")
+        say(
+            "5. Release v2: all nodes fetch it first; one tries it, then the others follow zone by zone, "
+            "three at a time."
+        )
         with self._step("v2 everywhere", nodes):
             start(plane, "v2")
             self._wait(plane, lambda sight: sight.status.get("counts", {}).get("upToDate", 0) >= 4, "the first nodes")
-            say("   The leader is killed in the middle. The other one takes over once the lease has run out.")
+            say("   The leader is killed in the middle. The other scheduler takes over when the lease expires.")
             leader.kill()
             self._wait(plane, lambda sight: is_done(sight, "Complete"), "v2 on all nodes")
-        say("6. Release v3 fails on the nodes of zone-1: more than one failure is too many, all that has it goes back.")
-        with self._step("v3 halts and is put back", nodes) as record:
+        say("6. Release v3 fails on the nodes of zone-1: more than one failure is too many, so every node rolls back.")
+        with self._step("v3 halts and is rolled back", nodes) as record:
             nodes.fault(*(name for name, one in nodes.machines.items() if one.shape.zone == "zone-1"), **BAD)
             start(plane, "v3")
             self._wait(plane, lambda sight: is_done(sight, "RolledBack"), "everything on v2 again")
@@ -149,7 +152,7 @@ class Demo:
         """
         wrong = [row.text for row in sight.rows if row.runs != "v2" or row.cordoned or not row.ready]
         if wrong:
-            raise ProaError(Code.TOOL, "nodes are not as they should be:\n  " + "\n  ".join(wrong), at="cluster")
+            raise ProaError(Code.TOOL, "these nodes are in the wrong state:\n  " + "\n  ".join(wrong), at="cluster")
 
 
 def is_done(sight: Sight, phase: str) -> bool:
@@ -210,7 +213,7 @@ def table(story: Story) -> str:
         details = record.details
         what = ""
         if "reboots" in details:
-            what = f"{details['reboots']} reboots, at most {details['most_away']} nodes away, "
+            what = f"{details['reboots']} reboots, at most {details['most_away']} nodes unavailable, "
             what += f"at least {details['least_ready']} of {REPLICAS} pods Ready"
         rows.append(f"{record.name:<28} {record.seconds:>8.1f}  {what if record.ok else 'FAILED'}".rstrip())
     return "\n".join([*rows, f"{'in all':<28} {story.seconds:>8.1f}"])

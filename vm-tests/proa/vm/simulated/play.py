@@ -79,8 +79,8 @@ def main() -> None:
         with playing(folder / "cluster", monitor("auto")) as words:
             lines = [f"export KUBECONFIG='{words['KUBECONFIG']}'", f"export PATH='{words['PATH']}':\"$PATH\""]
             replace(folder / "env", ("\n".join(lines) + "\n").encode())
-            say(f"{NODES} nodes in {ZONES} zones are there. In another terminal: . {FOLDER / 'env'}")
-            say("Ctrl-C ends all of it.")
+            say(f"{NODES} nodes in {ZONES} zones are up. In another terminal, run: . {FOLDER / 'env'}")
+            say("Press Ctrl-C to end all of it.")
             ends.wait()
     except ProaError as error:
         click.echo(error.text("play-cluster"), err=True)

@@ -36,14 +36,16 @@ _END_SECONDS: Final = 60.0
 
 
 @click.command(help=__doc__)
-@click.option("--kubeconfig", type=click.Path(path_type=Path), required=True, help="One that proa.vm has written.")
-@click.option("--nodes", default=0, help="Nodes that come into being.")
-@click.option("--control-planes", default=0, help="The same, of the control plane.")
-@click.option("--zones", default=3, help="Over how many zones they are spread.")
-@click.option("--adopt", is_flag=True, help="Go on with the simulated nodes that are there already.")
+@click.option(
+    "--kubeconfig", type=click.Path(path_type=Path), required=True, help=("A kubeconfig that proa.vm has written.")
+)
+@click.option("--nodes", default=0, help="Number of nodes to create.")
+@click.option("--control-planes", default=0, help="Number of control-plane nodes to create.")
+@click.option("--zones", default=3, help="Number of zones to spread them over.")
+@click.option("--adopt", is_flag=True, help="Continue with the simulated nodes that exist already.")
 @click.option("--proxy/--no-proxy", default=True, help="Carry orders between NodeOS objects and agents.")
 @click.option("--pods/--no-pods", default=True, help="Bind, start and end pods.")
-@click.option("--all-pods/--new-pods", default=True, help="Look at the pods that are there at first, too.")
+@click.option("--all-pods/--new-pods", default=True, help="Also look at the pods that exist at the start.")
 @click.option("--heartbeat", default=0.0, help="Seconds between two renewals of a node's lease; 0 for none.")
 @click.option("--timing", multiple=True, metavar="NAME=SECONDS", help="How long things take, such as boot=2.5.")
 @click.option("--faults", type=click.Path(path_type=Path), help='JSON: {"NODE": {"never_returns": true}}.')

@@ -66,7 +66,7 @@ class Sight:
         counts = self.status.get("counts", {})
         return (
             f"{self.status.get('phase', ''):<12} {self.status.get('progress', ''):>7} up to date,"
-            f" {counts.get('staged', 0)} staged, {self.away} away, {counts.get('failed', 0)} failed,"
+            f" {counts.get('staged', 0)} staged, {self.away} unavailable, {counts.get('failed', 0)} failed,"
             f" web: {self.available} pods Ready"
         )
 

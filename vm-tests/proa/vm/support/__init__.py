@@ -1,1 +1,1 @@
-"""What tests and machines need beside them: registry, tools, reports."""
+"""What tests and machines need: registry, tools, reports."""

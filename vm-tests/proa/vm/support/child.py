@@ -106,7 +106,7 @@ class Child:
     def failure(self, what: str, code: Code = Code.TOOL) -> ProaError:
         """An error with the program's last words."""
         tail = "\n    ".join(line[:400] for line in self.said.strip().splitlines()[-_TAIL_LINES:])
-        hint = f"All that it wrote is in {self.log}."
+        hint = f"Its whole output is in {self.log}."
         return ProaError(
             code, f"{what}:\n    {tail or '(it said nothing)'}", at=process.pasteable(self.argv), hint=hint
         )

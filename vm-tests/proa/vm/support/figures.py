@@ -62,9 +62,9 @@ class BenchRow(Part):
     figure: str = field("What was measured.")
     value: float = field("The result.")
     unit: str = field("Of value and floor.")
-    floor: float | None = field("The peer or the limit that was measured in the same run; null if there is none.")
+    floor: float | None = field("The peer or limit measured in the same run; null if there is none.")
     ratio: float | None = field("value / floor.")
-    goal: str = field("What it should be; empty if there is no goal.")
+    goal: str = field("What the value should be; empty if there is no goal.")
     ok: bool = field("Whether the goal is met.")
 
 
@@ -72,7 +72,7 @@ class BenchRow(Part):
 class BenchReport(Report, schema="proa.bench/v1"):
     """`build/bench/NAME.json` of `make bench-NAME`."""
 
-    machine: Mapping[str, Any] = field("The machine that it was measured on.")
+    machine: Mapping[str, Any] = field("The machine of the measurement.")
     rows: tuple[BenchRow, ...] = field("One figure each.")
 
 

@@ -46,7 +46,7 @@ def _fetch(program: Path) -> None:
         done = process.run(["apt-get", "download", "-q", _PACKAGE], cwd=work, check=False)
         debs = list(work.glob("*.deb"))
         if done.status != 0 or len(debs) != 1:
-            raise ProaError(Code.MIRROR, f"apt does not have {_PACKAGE}", hint="As root: apt-get update.")
+            raise ProaError(Code.MIRROR, f"apt has no package {_PACKAGE}", hint="As root, run apt-get update.")
         process.run(["dpkg-deb", "--extract", debs[0], work / "tree"])
         (work / "tree" / _MEMBER).replace(program)
         fsync_folder(program.parent)

@@ -53,10 +53,10 @@ class StepRecord:
 class StoryStep(Part):
     """A step; further keys say what it found: versions, slots, bytes, reasons."""
 
-    name: str = field("What was done.")
-    ok: bool = field("Whether it came out as promised.")
-    started: Seconds = field("From the start of all.")
-    seconds: Seconds = field("What it took.")
+    name: str = field("What the step did.")
+    ok: bool = field("Whether it went as promised.")
+    started: Seconds = field("Seconds from the start.")
+    seconds: Seconds = field("Duration of the step.")
     error: Mapping[str, Any] = field("Why not (`proa.error/v1`).", default={}, left_out=True)
     found: Mapping[str, Any] = field("What it found.", default={}, others=True)
 
@@ -65,7 +65,7 @@ class StoryStep(Part):
 class StoryReport(Report):
     """What every story reports."""
 
-    ok: bool = field("Whether every step came out as promised.")
+    ok: bool = field("Whether every step went as promised.")
     seconds: Seconds = field("From start to end.")
     steps: tuple[StoryStep, ...] = field("In order.")
 

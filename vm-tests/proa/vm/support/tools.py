@@ -100,7 +100,7 @@ def go_tool(name: str, monitor: Monitor = SILENT) -> Path:
     tool = TOOLS[name]
     if tool.source is not None and not tool.source.is_dir():
         hint = "Work in a checkout of Proa's repository."
-        raise ProaError(Code.TOOL_MISSING, f"the source of {name} is not here", at=tool.source, hint=hint)
+        raise ProaError(Code.TOOL_MISSING, f"the source of {name} is missing", at=tool.source, hint=hint)
     go = _go()
     folder = cache_folder() / "tools" / f"{name}-{tool.version or 'own'}-{_identity(tool, go)}"
     program = folder / name
