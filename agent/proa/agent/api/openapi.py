@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from proa.core.runtime.errors import ErrorReport
-from proa.core.schema.json_schema import components
 
 PATH: Final = "/v1/openapi.json"
 _JSON: Final = "application/json"
@@ -75,6 +74,8 @@ def describe(title: str, what: str, socket: str, operations: Sequence[Operation]
         socket: The path of the socket.
         operations: What it serves.
     """
+    from proa.core.schema.json_schema import components  # seldom needed: not before somebody asks
+
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
         paths.setdefault(one.path, {})[one.method.lower()] = one.described()
