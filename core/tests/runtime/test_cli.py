@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,15 @@ import pytest
 
 from proa.core.runtime import cli, process
 from proa.core.runtime.errors import Code, Exit, ProaError
+from proa.core.schema.model import Report, field
+from proa.core.schema.output import tell
+
+
+@dataclass(frozen=True)
+class Toy(Report, schema="proa.toy/v1"):
+    """What the command for tests reports."""
+
+    facts: Mapping[str, Any] = field("What it was told.", others=True)
 
 
 @click.group()
@@ -28,7 +37,7 @@ def toy() -> None:
 def install(as_json: bool, progress: str, dry_run: bool, tries: int) -> None:
     """Do as if."""
     if as_json:
-        cli.show("proa.toy/v1", {"progress": progress, "dry_run": dry_run, "tries": tries})
+        tell(Toy({"progress": progress, "dry_run": dry_run, "tries": tries}), as_json, str)
 
 
 @toy.command()
@@ -53,7 +62,7 @@ def fail(how: str, as_json: bool) -> int:
 @click.option("--version", default="none", help="A value, no question.")
 def build(version: str) -> None:
     """Say which version."""
-    cli.show("proa.toy/v1", {"version": version})
+    tell(Toy({"version": version}), True, str)
 
 
 @dataclass

@@ -17,7 +17,6 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from proa.core import VERSION
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Monitor, monitor
 from proa.core.runtime.files import user_error
@@ -52,11 +51,6 @@ progress_option = click.option(
     help="How to show progress on standard error.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Print the plan and change nothing.")
-
-
-def show(schema: str, document: dict[str, Any]) -> None:
-    """Print a report: ``schema`` (as ``proa.status/v1``) and the version first, then the document."""
-    click.echo(json.dumps({"schema": schema, "proa": VERSION} | document, indent=2))
 
 
 def progress(kind: str) -> Monitor:
