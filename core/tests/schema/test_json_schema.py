@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jsonschema
@@ -230,6 +231,23 @@ def test_keys_that_no_field_has_may_be_kept_together() -> None:
     assert parse(Loose, document(thing), strict=True) == thing
     assert json_schema(Loose)["additionalProperties"] is True
     assert list(closed(json_schema(Loose))["properties"]) == ["name"]
+
+
+@dataclass(frozen=True)
+class Files(Part):
+    """Files."""
+
+    must: Path = field("One that must be named.")
+    may: Path | None = field("One that may be.", default=None)
+
+
+def test_an_empty_text_is_no_path() -> None:
+    assert parse(Files, {"must": "/a", "may": ""}) == Files(Path("/a"))
+    assert document(Files(Path("/a"), Path("/b"))) == {"must": "/a", "may": "/b"}
+    assert parse(Files, {"must": "/a", "may": "/b"}) == Files(Path("/a"), Path("/b"))
+    for wrong in ("", 1, None):
+        with pytest.raises(ProaError, match="must is not a path"):
+            parse(Files, {"must": wrong})
 
 
 def test_a_request_may_leave_out_what_has_a_default_and_has_nothing_that_is_not_known() -> None:

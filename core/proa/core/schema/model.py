@@ -195,7 +195,7 @@ class _Reader:
         if typing.get_origin(kind) in (types.UnionType, typing.Union):
             if type(value) not in typing.get_args(kind):
                 raise self._refused(at, "is neither an integer nor a string")
-        elif kind is Path and isinstance(value, str):
+        elif kind is Path and value and isinstance(value, str):
             return Path(value)
         elif type(value) is not kind and not (kind is float and type(value) is int):
             words = _WORDS.get(kind) or f"one of {', '.join(map(str, _choices(kind)))}"
