@@ -45,7 +45,7 @@ CASES = {
     "taken back, no notes": (
         dataclasses.replace(SILENT, state=BootState(8, Slot.A, None, 0, alt=True)),
         Cause.UNKNOWN,
-        "nothing could be written down",
+        "nothing could be recorded",
     ),
     "refused": (
         dataclasses.replace(SILENT, refused=True, kernel=PANIC, watchdog=True),
@@ -66,7 +66,7 @@ CASES = {
     "watchdog later": (
         dataclasses.replace(SILENT, notes=watched(failures=(BAD,)), watchdog=True),
         Cause.WATCHDOG,
-        "reset the machine, its last look found: unit bad.service",
+        "reset the machine; its last check found: unit bad.service",
     ),
     "cut off early": (dataclasses.replace(SILENT, last_try=STARTED), Cause.CUT_OFF, "never reached its agent"),
     "cut off late": (
@@ -95,7 +95,7 @@ CASES = {
     "deadline with an agent": (
         dataclasses.replace(SILENT, last_try=ended("deadline"), notes=watched(failures=(BAD,))),
         Cause.DEADLINE,
-        "not committed in time, its last look found: unit bad.service",
+        "not committed in time; its last check found: unit bad.service",
     ),
     "unhealthy": (
         dataclasses.replace(SILENT, notes=watched("not healthy within 9 s: x", "unhealthy"), kernel=PANIC),
@@ -106,12 +106,12 @@ CASES = {
     "another try's note": (
         dataclasses.replace(SILENT, last_try=ended("deadline", left=1)),
         Cause.SILENT,
-        "its initrd left no word",
+        "its initrd left no record",
     ),
     "another trial's note": (
         dataclasses.replace(SILENT, last_try=ended("deadline", seq=5)),
         Cause.SILENT,
-        "not as an API server does",
+        "left no record",
     ),
 }
 
