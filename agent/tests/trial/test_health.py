@@ -137,7 +137,7 @@ def test_f44_a_check_that_hangs_is_ended_with_all_it_started(paths: Paths, tmp_p
         health = check_health(paths, HealthSettings(check_limit=limit))
         (failure,) = health.failures
         assert failure.what == "check check"
-        assert f"did not end within {limit:g} s" in failure.why
+        assert f"did not finish within {limit:g} s" in failure.why
         assert health.waiting, "a limit that passed is no verdict: the machine may be slow"
     assert has_ended(int((tmp_path / "child").read_text()))
 

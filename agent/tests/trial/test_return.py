@@ -125,7 +125,7 @@ class TestReturn:
         trial.reboot(agent=False)
         trial.reboot()
         returned = trial.returned
-        assert "cut off before it was committed, its last look found: system: is still starting" in returned.reason
+        assert "cut off before it was committed; its last check found: system: is still starting" in returned.reason
         assert returned.used == 2
 
     def test_kernel_messages_of_a_crash_are_told(self, trial: Node) -> None:
@@ -186,7 +186,7 @@ class TestReturn:
         watch(trial)
         assert not trial.state.on_trial
         trial.reboot()
-        assert "1 tries were left before this boot, 1 now" in trial.returned.reason
+        assert "1 attempts were left before this boot, 1 are left now" in trial.returned.reason
 
     @pytest.mark.parametrize("seq", [1, SEQ_MAX - 1, SEQ_MAX])
     def test_a_trial_that_could_write_nothing_is_told_of(
@@ -203,7 +203,7 @@ class TestReturn:
             unhealthy(node, systemctl)
         assert load_notes(node.paths) is None
         assert node.reboot() is Slot.A
-        assert "nothing could be written down about it; 1 of 3 tries" in node.returned.reason
+        assert "nothing could be recorded about it; 1 of 3 attempts" in node.returned.reason
         assert node.view.node_state() is NodeState.RETURNED
 
     def test_a_state_that_is_lost_leaves_a_trial_one(self, trial: Node, systemctl: Systemctl) -> None:

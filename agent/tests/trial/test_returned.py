@@ -45,7 +45,7 @@ CASES = {
     "taken back, no notes": (
         dataclasses.replace(SILENT, state=BootState(8, Slot.A, None, 0, alt=True)),
         Cause.UNKNOWN,
-        "nothing could be written down",
+        "nothing could be recorded",
     ),
     "refused": (
         dataclasses.replace(SILENT, refused=True, kernel=PANIC, watchdog=True),
@@ -66,7 +66,7 @@ CASES = {
     "watchdog later": (
         dataclasses.replace(SILENT, notes=watched(failures=(BAD,)), watchdog=True),
         Cause.WATCHDOG,
-        "reset the machine, its last look found: unit bad.service",
+        "reset the machine; its last check found: unit bad.service",
     ),
     "cut off early": (dataclasses.replace(SILENT, last_try=STARTED), Cause.CUT_OFF, "never reached its agent"),
     "cut off late": (
@@ -95,7 +95,7 @@ CASES = {
     "deadline with an agent": (
         dataclasses.replace(SILENT, last_try=ended("deadline"), notes=watched(failures=(BAD,))),
         Cause.DEADLINE,
-        "not committed in time, its last look found: unit bad.service",
+        "not committed in time; its last check found: unit bad.service",
     ),
     "unhealthy": (
         dataclasses.replace(SILENT, notes=watched("not healthy within 9 s: x", "unhealthy"), kernel=PANIC),
@@ -106,12 +106,12 @@ CASES = {
     "another try's note": (
         dataclasses.replace(SILENT, last_try=ended("deadline", left=1)),
         Cause.SILENT,
-        "its initrd left no word",
+        "its initrd left no record",
     ),
     "another trial's note": (
         dataclasses.replace(SILENT, last_try=ended("deadline", seq=5)),
         Cause.SILENT,
-        "not as an API server does",
+        "left no record",
     ),
 }
 
@@ -166,3 +166,39 @@ def test_kernel_messages_of_an_earlier_trial_are_no_trace(tmp_path: Path) -> Non
     log.write_text("[ 1.0] Kernel panic - not syncing: old\n")
     os.utime(log, (1_000_000_000, 1_000_000_000))
     assert kernel_messages(Paths(tmp_path), NOW) == ()
+
+
+def put(path: Path, text: str, written: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (written, written))
+
+
+OLD, PANICKED = "<6>[    9.1] old\n", "<0>[   10.2] Kernel panic - not syncing: broken\n"
+LATER = 1_796_043_579
+"""Of a dump; what follows a second later has another folder (seen: systemd 252 cuts off the last digit)."""
+
+
+def test_a_log_that_lies_in_two_folders_is_one(tmp_path: Path) -> None:
+    """The kernel writes the newest part first."""
+    root = tmp_path / "var/lib/systemd/pstore"
+    for name, time, text in (("179604357", LATER, PANICKED), ("179604358", LATER + 1, OLD)):
+        put(root / name / f"dmesg-efi-{time}01001", f"Panic#1 Part1\n{text}", time)
+        put(root / name / "dmesg.txt", f"dmesg-efi-{time}01001:\nPanic#1 Part1\n{text}", LATER + 300)
+    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(), PANICKED.strip())
+
+
+def test_of_two_logs_that_were_found_together_the_newest_counts(tmp_path: Path) -> None:
+    root = tmp_path / "var/lib/systemd/pstore"
+    for time, text in ((LATER, PANICKED), (LATER + 60, OLD)):
+        put(root / f"{time}/001/dmesg-efi_pstore-{time}01001", text, time)
+        put(root / f"{time}/001/dmesg.txt", text, LATER + 300)
+    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(),)
+
+
+def test_pieces_that_nobody_put_together_are_a_log(tmp_path: Path) -> None:
+    root = tmp_path / "sys/fs/pstore"
+    put(root / "dmesg-efi_pstore-1", f"Panic#1 Part1\n{PANICKED} and more\n", LATER)
+    put(root / "dmesg-efi_pstore-2", f"Panic#1 Part2\n{OLD}", LATER + 2)
+    put(root / "dmesg-efi_pstore-3.enc.z", "no text", LATER + 2)
+    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(), PANICKED.strip(), " and more")

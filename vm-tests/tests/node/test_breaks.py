@@ -26,7 +26,7 @@ from proa.vm.support.limits import Limits
 from proa.vm.support.report import StepRecord
 
 DEADLINE = 150.0
-BROKEN = {"what": f"check {BROKEN_CHECK}", "why": "ended with status 1", "output": "", "waiting": False}
+BROKEN = {"what": f"check {BROKEN_CHECK}", "why": "exited with status 1", "output": "", "waiting": False}
 STARTING = {"what": "system", "why": "is still starting", "output": "", "waiting": True}
 
 
@@ -51,7 +51,7 @@ def end(cause: Cause, what: str, *failures: Mapping[str, Any], mark: str = "", e
     return End(returned(cause, what, *failures), Witness(mark, frozenset({event} - {""})))
 
 
-UNHEALTHY = end(Cause.UNHEALTHY, f"not healthy within 135 s: check {BROKEN_CHECK}: ended with status 1", BROKEN)
+UNHEALTHY = end(Cause.UNHEALTHY, f"not healthy within 135 s: check {BROKEN_CHECK}: exited with status 1", BROKEN)
 AS_ORDERED = {
     Break.PANIC: [end(Cause.PANIC, "the kernel panicked: sysrq triggered crash", mark="panic")],
     Break.HANG: [
@@ -72,12 +72,12 @@ BY_ITSELF = {
     "a slow system": end(Cause.DEADLINE, "not healthy within 135 s: system: is still starting", STARTING),
     "another check": end(
         Cause.UNHEALTHY,
-        "not healthy within 135 s: check 10-net: ended with status 1",
+        "not healthy within 135 s: check 10-net: exited with status 1",
         BROKEN | {"what": "check 10-net"},
     ),
     "another check too": end(
         Cause.UNHEALTHY,
-        f"not healthy: check 10-net: ended with status 1; check {BROKEN_CHECK}: ended with status 1",
+        f"not healthy: check 10-net: exited with status 1; check {BROKEN_CHECK}: exited with status 1",
         BROKEN | {"what": "check 10-net"},
         BROKEN,
     ),
@@ -92,7 +92,7 @@ BY_ITSELF = {
     "a shell of its own": end(Cause.EMERGENCY, "the trial ended in an emergency shell"),
     "an early death": end(Cause.SILENT, "its initrd left no record, and the trial never reached its agent"),
     "an order": end(Cause.ORDERED, "taken back by order"),
-    "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: ended with status 1", BROKEN)),
+    "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: exited with status 1", BROKEN)),
 }
 """What comes back without any break, or for another one than was meant."""
 
@@ -213,7 +213,7 @@ def test_a_return_that_the_node_knows_nothing_of() -> None:
 
 def test_a_trial_that_comes_back_instead_of_being_committed_says_why() -> None:
     guest = Guest(BY_ITSELF["a slow machine"], boots=2)
-    with pytest.raises(ProaError, match="slot a runs, the trial returned: deadline: the trial was not committed"):
+    with pytest.raises(ProaError, match="slot a runs, the trial came back: deadline: the trial was not committed"):
         node_in(guest).wait_for_slot(Slot.B, after="boot-1")
 
 

@@ -107,6 +107,11 @@ def _folder_failures(folder: Path, limit: float) -> list[Failure]:
     return [failure for check in checks if (failure := _check_failure(check, limit))]
 
 
+def exited(status: int) -> str:
+    """How a check failed that ended by itself; the proofs look for it."""
+    return f"exited with status {status}"
+
+
 def _check_failure(check: Path, limit: float) -> Failure | None:
     if not os.access(check, os.X_OK):
         return Failure(f"check {check.name}", "is not an executable file")
@@ -116,5 +121,5 @@ def _check_failure(check: Path, limit: float) -> Failure | None:
         return Failure(f"check {check.name}", error.message, waiting=error.code is Code.TIMEOUT)
     if done.status == 0:
         return None
-    how = f"exited with status {done.status}" if done.status > 0 else f"was killed by signal {-done.status}"
+    how = exited(done.status) if done.status > 0 else f"was killed by signal {-done.status}"
     return Failure(f"check {check.name}", how, (done.stdout + done.stderr).decode(errors="replace").strip())

@@ -14,6 +14,8 @@ from proa.agent.trial.trial import TrialBoot, TrialNotes
 from proa.core.runtime.errors import Code
 from proa.partition.boot.bootstate import BootState, Slot, is_before
 
+NO_AGENT: Final = "it never reached its agent"
+"""What is told of a trial that ended before its agent began to watch; the proofs look for it."""
 _PANIC: Final = "Kernel panic - not syncing: "
 _ENDS: Final = {
     Cause.DEADLINE: "the trial was not committed in time",
@@ -140,7 +142,7 @@ def _sentence(what: str, traces: Traces) -> str:
     """What ended a trial from outside, with what was known of it by then."""
     what = what.removesuffix("; rebooting")
     if not traces.boots:
-        return f"{what}; it never reached its agent"
+        return f"{what}; {NO_AGENT}"
     failures = "; ".join(f"{failure.what}: {failure.why}" for failure in traces.boots[-1].failures)
     return f"{what}; its last check found: {failures}" if failures else what
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,11 @@ CARD_RESET: Final = 0x20
 """``WDIOF_CARDRESET`` of ``linux/watchdog.h``: the watchdog reset the machine before this boot."""
 _LINE: Final = 300
 _READ: Final = 1 << 16
-_STAMP: Final = re.compile(r"^(<\d+>)?\[ *\d+\.\d+\](\[ *[CT]\d+\])? ?")
+_ONE_LOG: Final = 10.0
+"""Seconds within which all pieces of one log are written. After a panic the kernel waits that long (``panic=10``)."""
+_HEADING: Final = re.compile(r"dmesg-\S+:|\w+#\d+ Part\d+")
+"""What pstore and systemd-pstore put before each piece."""
+_STAMP: Final = re.compile(r"^(<\d+>)?\[ *(?P<time>\d+\.\d+)\](\[ *[CT]\d+\])? ?")
 """Level, time and, with ``CONFIG_PRINTK_CALLER``, who says it."""
 
 
@@ -57,19 +62,22 @@ def _flags(path: Path) -> int:
 
 
 def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
-    """The newest kernel log that a trial left in pstore since then; empty where there is none.
+    """The newest kernel log that a trial left in pstore since then, in order of time; empty where there is none.
 
     The kernel leaves one when it panics, and when a trial's deadline or emergency shell reboots it. systemd-pstore
-    moves records from pstore to /var/lib/systemd/pstore (systemd-pstore.service(8)).
+    moves records from pstore to /var/lib/systemd/pstore (systemd-pstore.service(8)) and puts the pieces together as
+    dmesg.txt, by the second or the ten seconds in which each was written: a log may lie in two folders.
     """
     start = datetime.fromisoformat(since).timestamp()
     try:
-        logs = [path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path, start)]
-        # systemd-pstore puts the pieces together as dmesg.txt and keeps them beside it.
-        newest = max(logs, key=lambda path: (path.name == "dmesg.txt", path.stat().st_mtime), default=None)
-        return _lines(newest) if newest else ()
+        found = [path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path, start)]
+        whole = [path for path in found if path.name == "dmesg.txt"]
+        times = {path: _written(path) for path in whole or found}
+        newest = max(times.values(), default=0.0)
+        lines = [line for path, time in times.items() if newest - time <= _ONE_LOG for line in _lines(path)]
     except OSError:
         return ()
+    return tuple(text for _, text in sorted(lines, key=lambda line: line[0]))
 
 
 def said(kernel: tuple[str, ...], pattern: str) -> str:
@@ -82,8 +90,19 @@ def _is_log(path: Path, start: float) -> bool:
     return path.is_file() and not path.name.endswith(".z") and path.stat().st_mtime >= start
 
 
-def _lines(path: Path) -> tuple[str, ...]:
+def _written(path: Path) -> float:
+    """When the kernel wrote it: the pieces keep the time that pstore gave them, what is made of them does not."""
+    pieces = path.parent.glob("dmesg-*") if path.name == "dmesg.txt" else [path]
+    return min((piece.stat().st_mtime for piece in pieces), default=path.stat().st_mtime)
+
+
+def _lines(path: Path) -> Iterator[tuple[float, str]]:
+    """The messages, each with the kernel's time; one without has that of the message before."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _READ))
-        lines = file.read(_READ).decode(errors="replace").splitlines()
-    return tuple(printable(line)[:_LINE] for line in lines if line.strip())
+        text = file.read(_READ).decode(errors="replace")
+    time = 0.0
+    for line in text.splitlines():
+        if line.strip() and not _HEADING.fullmatch(line):
+            time = float(stamp["time"]) if (stamp := _STAMP.match(line)) else time
+            yield time, printable(line)[:_LINE]

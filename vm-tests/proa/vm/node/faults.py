@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.agent.node.cause import Cause
+from proa.agent.trial.health import exited
+from proa.agent.trial.returned import NO_AGENT
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 from proa.vm.node.expectation import Expected, Witness
@@ -128,7 +130,7 @@ class Break(enum.Enum):
         _unhealthy,
         Expected(
             (Cause.UNHEALTHY,),
-            says=f"check {BROKEN_CHECK}: exited with status {BROKEN_CHECK_STATUS}\\b",
+            says=rf"check {BROKEN_CHECK}: {exited(BROKEN_CHECK_STATUS)}\b",
             failures=(f"check {BROKEN_CHECK}",),
         ),
     )
@@ -145,7 +147,7 @@ class Break(enum.Enum):
     NO_AGENT = Fault(
         "the agent never starts",
         _no_agent,
-        Expected((Cause.DEADLINE,), says="never reached its agent", mark="no-agent"),
+        Expected((Cause.DEADLINE,), says=NO_AGENT, mark="no-agent"),
     )
     CORRUPT = Fault(
         "a byte of the root is altered",
