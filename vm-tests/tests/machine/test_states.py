@@ -16,7 +16,8 @@ from proa.core.runtime.files import sha256
 from proa.vm.machine.disks import Disk, DiskCache
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware, Network
-from proa.vm.machine.states import States, content, identity, is_whole
+from proa.vm.machine.qmp import Event
+from proa.vm.machine.states import States, content, identity, is_first_boot, is_whole
 
 MIB = 2**20
 
@@ -133,6 +134,11 @@ def test_a_list_of_files_that_is_none_is_not_whole(tmp_path: Path, text: str) ->
     state = a_state(tmp_path / "state")
     (state / "state.json").write_text(text)
     assert not is_whole(state)
+
+
+def test_a_boot_that_a_watchdog_began_is_not_kept() -> None:
+    assert is_first_boot([Event("RESUME", {}), Event("RESET", {})])
+    assert not is_first_boot([Event("WATCHDOG", {"action": "reset"}), Event("RESET", {})])
 
 
 def test_what_was_not_used_for_longest_goes_first_and_what_is_in_use_stays(tmp_path: Path) -> None:

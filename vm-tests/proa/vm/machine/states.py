@@ -22,7 +22,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from proa.vm.machine import accel, firmware, qemu
 from proa.vm.machine.disks import Overlay
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware, Parts
+from proa.vm.machine.qmp import Event
 from proa.vm.support.tools import cache_folder
 
 LIMIT: Final = 6 << 30
@@ -110,7 +111,7 @@ class States:
         machine.start()
         machine.wait_for_boot()
         machine.wait_until(ready, machine.limits.boot)
-        if not machine.findings():  # what has begun badly is no place to begin from
+        if not machine.findings() and is_first_boot(machine.events):  # what began badly is no place to begin from
             with files.new_folder(state) as work:
                 machine.save(work)
                 names = sorted(path.name for path in work.iterdir())
@@ -141,6 +142,11 @@ class States:
                 yield False
             else:
                 yield True
+
+
+def is_first_boot(events: Iterable[Event]) -> bool:
+    """Whether no watchdog has come in between, as it does on a host that is far too busy: the next boot is another."""
+    return all(event.name != "WATCHDOG" for event in events)
 
 
 def is_whole(state: Path) -> bool:

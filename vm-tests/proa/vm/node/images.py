@@ -62,7 +62,8 @@ DHCP=yes
 [units]
 enable = ["systemd-networkd.service"]
 disable = ["systemd-resolved.service", "systemd-timesyncd.service"]
-mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service"]
+# Nobody needs root's own service manager, which each first login would start.
+mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service", "user@.service"]
 
 [kernel]
 arguments = ["console=ttyS0"]
