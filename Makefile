@@ -23,10 +23,10 @@ play-cluster: setup ## a cluster to try things on, until Ctrl-C: docs/tutorials/
 	@.venv/bin/python -m proa.vm.simulated.play
 
 test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
-	@scripts/test lint unit rollouts contract vm
+	@scripts/test lint unit coverage rollouts contract vm
 
 test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder
-	@scripts/test unit
+	@scripts/test unit coverage
 
 test-rollouts: setup ## random schedules of the planner, SCHEDULES (1000) of each kind: none breaks a promise
 	@PROA_SCHEDULES=$(or $(SCHEDULES),1000) scripts/test rollouts

@@ -196,7 +196,7 @@ def test_a_report_that_is_not_there_has_no_tests(tmp_path: Path) -> None:
 
 def test_an_unknown_tier_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert tiers.main(["unit", "units"]) == 2
-    assert "no such tier: units; there are: lint, unit, rollouts, contract, vm" in capsys.readouterr().err
+    assert "no such tier: units; there are: lint, unit, coverage, rollouts, contract, vm" in capsys.readouterr().err
 
 
 def test_every_folder_with_tests_is_in_the_unit_tier() -> None:

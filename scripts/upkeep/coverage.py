@@ -8,6 +8,7 @@ does once its unit tests have run.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -54,8 +55,12 @@ class Part:
 
 def options(folder: str) -> tuple[str, ...]:
     """What pytest is called with, so that it measures a folder."""
-    report = REPORTS / f"{folder}.json"
-    return f"--cov={folder}/proa", "--cov-branch", f"--cov-report=json:{report}", "--cov-config=pyproject.toml"
+    return f"--cov={folder}/proa", f"--cov-report=json:{REPORTS / folder}.json", "--cov-config=pyproject.toml"
+
+
+def variables(folder: str) -> Mapping[str, str]:
+    """What stands in its environment, so that several runs do not write the same data."""
+    return {"COVERAGE_FILE": f"{REPORTS / folder}.data"}
 
 
 def read(root: Path, floors: Mapping[str, float]) -> tuple[Part, ...]:
@@ -122,7 +127,8 @@ def measure(root: Path, folder: str) -> None:
         ProaError: ``TOOL`` if they fail.
     """
     words = ["-m", "pytest", "-q", "-n", "2", "-m", "not contract and not vm", *options(folder), f"{folder}/tests"]
-    if subprocess.run([sys.executable, *words], cwd=root, check=False).returncode != 0:
+    env = os.environ | variables(folder)
+    if subprocess.run([sys.executable, *words], cwd=root, env=env, check=False).returncode != 0:
         raise ProaError(Code.TOOL, "the unit tests fail", at=folder)
 
 
@@ -130,14 +136,9 @@ def measure(root: Path, folder: str) -> None:
 @click.argument("folders", nargs=-1, type=click.Choice(FOLDERS))
 @click.option("--check", is_flag=True, help="Run nothing: read what a run has left.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--options", "as_options", is_flag=True, help="Run nothing: print pytest's options for these folders.")
-def cli(folders: tuple[str, ...], *, check: bool, as_json: bool, as_options: bool) -> int:
+def cli(folders: tuple[str, ...], *, check: bool, as_json: bool) -> int:
     """Measure the unit tests of FOLDERS, all if none is named. Exits with status 1 if one is below its floor."""
     chosen = folders or FOLDERS
-    if as_options:
-        for folder in chosen:
-            click.echo(" ".join(options(folder)))
-        return 0
     if not check:
         for folder in chosen:
             measure(ROOT, folder)

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from upkeep import coverage
+from upkeep.lines import FOLDERS
 from upkeep.summary import Case, Result, read, summary, table
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -85,7 +87,8 @@ def pytest(name: str, *words: str, env: Mapping[str, str] | None = None) -> Comm
 def _unit() -> Iterator[Command]:
     """Each folder in a process of its own, what takes longest first, so that both cores are busy to the end."""
     for folder in ("scheduler", "builder", "agent", "vm-tests", "partition", "core", "docs", "scripts"):
-        yield pytest(f"unit-{folder}", "-n", "0", "-m", "not contract and not vm", f"{folder}/tests")
+        words, env = (coverage.options(folder), coverage.variables(folder)) if folder in FOLDERS else ((), None)
+        yield pytest(f"unit-{folder}", "-n", "0", "-m", "not contract and not vm", *words, f"{folder}/tests", env=env)
 
 
 def _lint() -> Iterator[Command]:
@@ -106,6 +109,10 @@ _PROPERTIES: Final = "scheduler/tests/planning/test_planner_properties.py"
 TIERS: Final[Mapping[str, Tier]] = {
     "lint": Tier("ruff, mypy --strict, import-linter", tuple(_lint()), at_once=2),
     "unit": Tier("no network, no sleep, folder by folder", tuple(_unit()), at_once=2),
+    "coverage": Tier(
+        "what the unit tests have run of each folder, against the floors",
+        (Command("coverage", ("python", "-m", "upkeep.coverage", "--check")),),
+    ),
     "rollouts": Tier(
         f"random schedules of the planner, {_SCHEDULES['PROA_SCHEDULES']} of each kind",
         (pytest("rollouts", "-n", "2", "--timeout=0", _PROPERTIES, env=_SCHEDULES),),

@@ -426,3 +426,16 @@ class TestNotify:
     def test_that_nobody_listens_is_no_error(self, tmp_path: Path) -> None:
         Notifier.of({"NOTIFY_SOCKET": str(tmp_path / "none"), "WATCHDOG_USEC": "x"}).send("READY=1")
         Notifier.of({}).send("READY=1")
+
+
+@pytest.mark.parametrize("caller", [Peer(0, 0), Peer(0, 100), Peer(1000, 4711)])
+def test_root_and_the_group_may_ask(caller: Peer) -> None:
+    Gate(group=4711).check(caller)
+
+
+@pytest.mark.parametrize(("group", "told"), [(4711, "only root and group 4711 may ask"), (None, "only root may ask")])
+@pytest.mark.parametrize("caller", [Peer(1000, 0), Peer(1000, 100), Peer(4711, 1000)])
+def test_nobody_else_may_ask(caller: Peer, group: int | None, told: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        Gate(group=group).check(caller)
+    assert (caught.value.code, caught.value.message) == (Code.NOT_ALLOWED, told)

@@ -10,6 +10,7 @@ import pytest
 
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.orders.plan import OrderStep
+from proa.agent.orders.worker import OrderWorker
 from proa.agent.testing.node import known
 from proa.agent.testing.orders import Site
 from proa.agent.testing.results import done, refused, result
@@ -97,6 +98,22 @@ class TestTakingIn:
         site.reboot()
         assert refused(lambda: site.agent().worker.put(site.order(2, "None"))).code is Code.STALE_ORDER
         assert refused(lambda: site.agent().worker.put(site.order(3, "None", fence=0))).code is Code.STALE_ORDER
+
+    def test_one_that_comes_while_another_ends_is_not_ended_with_it(self, site: Site) -> None:
+        agent = site.agent()
+        newer = [site.order(2, "Stage", site.new)]
+
+        def meanwhile() -> bool:
+            if newer:
+                worker.put(newer.pop())
+            return True
+
+        worker = OrderWorker(agent.worker.feed, settled=meanwhile, install=agent.install)
+        worker.put(site.order(1, "None"))
+        worker.step()
+        kept = site.node.record.order
+        assert kept
+        assert (kept.order.id, kept.running) == (2, True)
 
     @pytest.mark.parametrize(
         "changes",

@@ -114,6 +114,15 @@ def test_a_hooks_account_may_not_take_a_number_of_an_old_one() -> None:
     assert raised.value.message == "user hooked would be 500, which belongs to gone"
 
 
+@pytest.mark.parametrize("number", [99, 101])
+def test_a_hook_may_renumber_nobody(number: int) -> None:
+    numbers = assign(TREE, [], NO_LOCK)
+    final = Numbers({**numbers.users, "sshd": (number, 65534)}, dict(numbers.groups))
+    with pytest.raises(ProaError) as raised:
+        accounts.check(final, numbers, NO_LOCK)
+    assert raised.value.message == f"user sshd was 100 and is now {number}"
+
+
 def test_another_owner_takes_neither_bits_nor_capabilities_away(tree: Tree) -> None:
     """As root of a user namespace where the tests do not run as root."""
     program = tree.root / "program"

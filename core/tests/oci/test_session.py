@@ -1,12 +1,14 @@
-"""How a registry may be reached: the files of TLS."""
+"""How a registry may be reached: the files of TLS, and who sees them."""
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 
 from proa.core.oci.access import Access
+from proa.core.oci.session import Call, Session
 from proa.core.runtime.errors import Code, ProaError
 
 
@@ -34,3 +36,19 @@ def test_files_that_are_no_pem_are_named(tmp_path: Path) -> None:
         Access(cert_file=cert, key_file=key).context(client=True)
     assert (caught.value.code, caught.value.at) == (Code.NETWORK, f"{cert}, {key}")
     assert "None" not in caught.value.message
+
+
+class Refused(Access):
+    """Says for whom TLS is set up, before anything is connected."""
+
+    def context(self, *, client: bool) -> ssl.SSLContext:
+        raise ProaError(Code.USAGE, "with the client's certificate" if client else "without it")
+
+
+@pytest.mark.parametrize(
+    ("host", "told"), [("registry.example", "with the client's certificate"), ("storage.example", "without it")]
+)
+def test_the_clients_certificate_is_for_the_registry_alone(host: str, told: str) -> None:
+    session = Session("registry.example", "node", Refused())
+    with pytest.raises(ProaError, match=told):
+        session.exchange(Call("GET", f"https://{host}/v2/"))

@@ -316,8 +316,7 @@ def test_what_waits_is_not_asked_for_a_node_that_is_given_back(case: Case) -> No
     case.want()
     case.drainer.step()
     held.set()
-    assert case.drainer.stop()
-    case.drainer._evictor._pool.shutdown(wait=True)
+    case.until(lambda: not case.drainer._evictor._under_way)
     assert len(case.server.calls) == WORKERS
 
 

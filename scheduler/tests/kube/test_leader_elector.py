@@ -65,6 +65,19 @@ def test_what_it_asked_for_counts_from_when_it_asked(contest: Contest) -> None:
     assert [*roles, one.role] == [Role.SETTLING, Role.CANDIDATE]
 
 
+def test_a_renewal_counts_from_when_it_was_asked_for(contest: Contest) -> None:
+    one = contest.join()
+    contest.run(2)
+    contest.clock.sleep(4)
+    asked, contest.leases.seconds = contest.clock.monotonic(), 4
+    one.step()
+    assert contest.clock.monotonic() == asked + 4
+    contest.clock.sleep(9.9)
+    assert one.leading
+    contest.clock.sleep(0.2)
+    assert not one.leading
+
+
 def test_a_server_that_takes_five_seconds_is_borne(contest: Contest) -> None:
     contest.leases.seconds = 5
     one = contest.join()

@@ -180,6 +180,21 @@ def test_a_heartbeat_wakes_nobody(case: Case) -> None:
     assert (case.changed.count, case.reflector.reached) == (1, 20)
 
 
+def test_what_was_written_counts_as_seen_only_once_it_shows() -> None:
+    reached: list[int] = []
+
+    def look(found: Mapping[str, Any], before: object) -> object:
+        reached.append(reflector.reached)
+        return project(found, before)
+
+    first, second = [*added(item("n1", 5)), bookmark(9, end=True)], [Event("MODIFIED", item("n1", 10, 1))]
+    source = FakeSource(watches=[first, list[Step](second)])
+    reflector: Reflector[object] = Reflector(source, NODES, look, ChangeSignal(), clock=VirtualClock())
+    reflector.cycle()
+    reflector.cycle()
+    assert (reached, reflector.reached, dict(reflector.objects)) == ([0, 9], 10, {"n1": 1})
+
+
 def test_a_mapping_that_was_given_does_not_change(case: Case) -> None:
     case.go([*added(item("n1", 5)), bookmark(9, end=True)])
     before = case.reflector.objects
@@ -259,6 +274,15 @@ def test_a_watch_that_breaks_off_after_its_list_says_nothing_against_streams(cas
 
 
 # a server that cannot stream lists
+
+
+def test_a_stream_that_ends_before_its_list_is_told_of_and_followed_by_pages(case: Case) -> None:
+    case.source.lists = [[{"metadata": {"resourceVersion": "9"}, "items": [item("n1", 5)]}]]
+    case.go(added(item("n1", 5)))
+    assert (case.reflector.problem, case.reflector.synced) == ("the list ended before its end", False)
+    case.go([])
+    assert [verb for verb, _ in case.source.asked] == ["watch", "list", "watch"]
+    assert case.shown == {"n1": 0}
 
 
 @pytest.mark.parametrize("status", [400, 422])

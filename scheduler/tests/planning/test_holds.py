@@ -47,11 +47,11 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
     assert {"", "Held", "NotReady"} <= told
 
 
-@pytest.mark.parametrize("hold", ["debugging", ""])
-def test_a_person_who_holds_a_node_need_not_say_why(hold: str) -> None:
-    world = a_world(2, RolloutSpec(FIRST))
+@pytest.mark.parametrize(("hold", "boots"), [("debugging", 0), ("", 0), (None, 1)])
+def test_a_person_who_holds_a_node_need_not_say_why(hold: str | None, boots: int) -> None:
+    world = a_world(1, RolloutSpec(FIRST))
     world.nodes["node-0000"] = dataclasses.replace(world.nodes["node-0000"], hold=hold)
     simulation = Run(world)
     for _ in range(60):
         simulation.step()
-    assert set(world.boots) == {"node-0001"}
+    assert world.boots.get("node-0000", 0) == boots
