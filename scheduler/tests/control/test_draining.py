@@ -68,7 +68,7 @@ def test_without_a_look_ahead_no_node_is_begun(case: Case, problem: ProaError) -
 
 def test_a_defect_of_a_part_ends_the_controller(case: Case) -> None:
     case.drains.problem = ProaError(Code.INTERNAL, "nobody follows budgets any more")
-    with pytest.raises(ProaError, match="the watch of budgets"):
+    with pytest.raises(ProaError, match="nobody follows budgets"):
         case.until(lambda: False)
 
 
