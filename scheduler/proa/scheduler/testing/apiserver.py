@@ -7,7 +7,6 @@ or :attr:`ApiServer.after`. That it behaves as the real one is checked by runnin
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +18,7 @@ from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.rollout import Selector
 from proa.scheduler.spec.selectors import matches
-from proa.scheduler.testing.fields import Owners, leaves, merged, put, take, value_of
+from proa.scheduler.testing.fields import Owners, copied, leaves, merged, put, take, value_of
 from proa.scheduler.testing.objects import Objects, Place, Query
 from proa.scheduler.testing.watches import Watch, choice
 
@@ -143,13 +142,13 @@ class ApiServer(Objects):
             where = paths.named(path, body["metadata"]["name"])
             if where in self.items:
                 raise ApiError(409, f"{Place.of(where)} already exists", reason="AlreadyExists")
-            item = copy.deepcopy(body)
+            item = copied(body)
             if self._has_status(where):
                 item.pop("status", None)
             item["metadata"]["uid"] = f"uid-{self.version + 1}"
             return self._updated(where, {}, item)
 
-        return self._answer(Asked("create", path, copy.deepcopy(body)), made)
+        return self._answer(Asked("create", path, copied(body)), made)
 
     def merge(self, path: str, body: Object) -> Object:
         """See :meth:`proa.scheduler.kube.api.Api.merge`."""
@@ -157,7 +156,7 @@ class ApiServer(Objects):
         def changed() -> Object:
             where = Place.of(path)
             main = path.removesuffix(f"/{where.subresource}") if where.subresource else path
-            item, patch = self._of(main), copy.deepcopy(body)
+            item, patch = self._of(main), copied(body)
             wanted = patch.get("metadata", {}).pop("resourceVersion", item["metadata"]["resourceVersion"])
             self._same(item, patch)
             if str(wanted) != item["metadata"]["resourceVersion"]:
@@ -168,7 +167,7 @@ class ApiServer(Objects):
                 patch.pop("status", None)
             return self._updated(main, item, merged(item, patch))
 
-        return self._answer(Asked("merge", path, copy.deepcopy(body)), changed)
+        return self._answer(Asked("merge", path, copied(body)), changed)
 
     def apply(self, path: str, body: Object, *, force: bool) -> Object:
         """See :meth:`proa.scheduler.kube.api.Api.apply`."""
@@ -182,11 +181,11 @@ class ApiServer(Objects):
                 fresh: Object = {key: body[key] for key in ("apiVersion", "kind") if key in body}
                 fresh["metadata"] = {"name": Place.of(path).name, "uid": f"uid-{self.version + 1}"}
                 return self._applied(path, fresh, body, force)
-            item = copy.deepcopy(self._of(path))
+            item = copied(self._of(path))
             self._same(item, body)
             return self._applied(path, item, body, force)
 
-        return self._answer(Asked("apply", path, copy.deepcopy(body), {"force": str(force).lower()}), applied)
+        return self._answer(Asked("apply", path, copied(body), {"force": str(force).lower()}), applied)
 
     def delete(self, path: str, *, uid: str = "", **options: Any) -> None:
         """See :meth:`proa.scheduler.kube.api.Api.delete`."""
@@ -218,7 +217,7 @@ class ApiServer(Objects):
     def _answer(self, asked: Asked, work: Callable[[], Object]) -> Object:
         self._begin(asked)
         with self._lock:
-            found = copy.deepcopy(work())
+            found = copied(work())
         self.after(asked)
         return found
 

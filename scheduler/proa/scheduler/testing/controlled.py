@@ -6,7 +6,6 @@ drainer. The nodes' agents do at once what they are ordered to.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -36,6 +35,7 @@ from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.apiserver import ApiServer
+from proa.scheduler.testing.fields import copied
 
 RELEASE = "registry.example/node:2@sha256:" + "b" * 64
 NODE_RELEASE = "sha256:" + "a" * 64
@@ -68,7 +68,7 @@ class Followed:
         items = {path.removeprefix(prefix): one for path, one in self.server.items.items() if path.startswith(prefix)}
         self.reached = self.server.version
         return self.cache.replace(
-            {name: self.project(copy.deepcopy(one), self.cache.get(name)) for name, one in items.items()}
+            {name: self.project(copied(one), self.cache.get(name)) for name, one in items.items()}
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import functools
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Any, Final
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import PODS
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.testing.fields import merged
+from proa.scheduler.testing.fields import copied, merged
 from proa.scheduler.testing.watches import Watch, choice
 
 Query = Mapping[str, str]
@@ -37,6 +37,7 @@ class Place:
     subresource: str
 
     @classmethod
+    @functools.cache
     def of(cls, path: str) -> Place:
         """Take a path apart."""
         parts = path.strip("/").split("/")
@@ -85,15 +86,15 @@ class Objects:
     def add(self, path: str, item: Mapping[str, Any]) -> Object:
         """Somebody makes an object, or replaces it; as it is now."""
         with self._lock:
-            made = copy.deepcopy(dict(item))
+            made = copied(dict(item))
             made.setdefault("metadata", {}).setdefault("name", Place.of(path).name)
             made["metadata"].setdefault("uid", f"uid-{self.version + 1}")
-            return copy.deepcopy(self._put(path, made))
+            return copied(self._put(path, made))
 
     def change(self, path: str, **parts: Any) -> Object:
         """Somebody changes parts of an object, by a merge patch; as it is now."""
         with self._lock:
-            return copy.deepcopy(self._put(path, merged(self._of(path), parts)))
+            return copied(self._put(path, merged(self._of(path), parts)))
 
     def remove(self, path: str) -> None:
         """Somebody deletes an object, and it is gone."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.proxy.proxy import NodeProxy
 from proa.scheduler.proxy.views import Seen, Told, seen
 from proa.scheduler.testing.apiserver import ApiServer, Asked
-from proa.scheduler.testing.fields import merged
+from proa.scheduler.testing.fields import copied, merged
 
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
 PATH = "/apis/proa.dev/v1alpha1/nodeoses/n1"
@@ -62,7 +61,7 @@ class World:
 
     def _seen(self) -> Seen | None:
         if not self.lag:
-            self._shown = seen(copy.deepcopy(self.item)) if self.item else None
+            self._shown = seen(copied(self.item)) if self.item else None
         return self._shown
 
     # the API server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import queue
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self
@@ -10,6 +9,7 @@ from typing import Any, Final, Self
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Event, Object
 from proa.scheduler.spec.selectors import matches, parse
+from proa.scheduler.testing.fields import copied
 
 END: Final = {"k8s.io/initial-events-end": "true"}
 """The annotation of the bookmark behind what was there in the beginning."""
@@ -84,7 +84,7 @@ class Watch:
             return
         (self._known.add if chosen else self._known.discard)(path)
         kind = "DELETED" if not chosen else "MODIFIED" if known else "ADDED"
-        self._events.put(Event(kind, copy.deepcopy(item)))
+        self._events.put(Event(kind, copied(item)))
 
     def know(self, path: str, item: Mapping[str, Any]) -> None:
         """Whoever watches knows of an object already."""
