@@ -138,7 +138,7 @@ class TestDevices:
             number = "7:9"
 
         error = refused(node, release2, Code.AMBIGUOUS, opener=lambda path, writable: Other(path, writable=writable))
-        assert "7:9 now, the partition is 254:6" in error.message
+        assert "7:9, but the partition is 254:6" in error.message
 
     def test_f40_a_state_folder_that_cannot_be_written(self, node: Node, release2: str) -> None:
         before = node.states.read()

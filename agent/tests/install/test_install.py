@@ -154,7 +154,7 @@ def test_the_good_release_activated_takes_back_the_arming_of_another(node: Node,
     assert (report["unchanged"], report["taken_back"], report["activated"]) == (True, True, False)
     assert (node.state.trial, node.record.trial) == (None, None)
     assert node.view.node_state() is NodeState.STAGED, "the other release is still there"
-    assert "taken back" in describe_install(parse(Installed, report))
+    assert "disarmed" in describe_install(parse(Installed, report))
 
 
 def test_a_release_that_was_good_by_its_record_is_unchanged(trial: Node, release2: str, systemctl: Any) -> None:

@@ -115,8 +115,8 @@ def test_what_cannot_be_imported_there_is_left_out(write: Write, lock: Path) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import proa.sample.low", "proa.sample.main imports pytest, which some.lock does not have"),
-        ("import pytest", "proa.sample.main imports pytest, which some.lock does not have"),
+        ("import proa.sample.low", "proa.sample.main imports pytest, which is not in some.lock"),
+        ("import pytest", "proa.sample.main imports pytest, which is not in some.lock"),
         ("import no_such_distribution.part", "no_such_distribution is not installed"),
     ],
 )

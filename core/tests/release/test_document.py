@@ -115,7 +115,7 @@ OPTIONAL = ("critical", "expires")
 @pytest.mark.parametrize("path", [path for path in paths(document()) if path not in OPTIONAL])
 def test_every_field_is_required(path: str) -> None:
     error = refusal(changed(path, ...))
-    assert (error.at, error.message) == (path, f"{path} is not {'proa.release/v1' if path == 'schema' else 'there'}")
+    assert (error.at, error.message) == (path, f"{path} is {'not proa.release/v1' if path == 'schema' else 'missing'}")
 
 
 @pytest.mark.parametrize("path", OPTIONAL)

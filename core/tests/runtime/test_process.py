@@ -46,7 +46,7 @@ def cut_off(script: str, note: Path) -> tuple[ProaError, list[int]]:
     limit = 0.1
     while not note.exists():
         limit *= 2
-        with pytest.raises(ProaError, match=re.escape(f"did not end within {limit:g} s")) as caught:
+        with pytest.raises(ProaError, match=re.escape(f"did not finish within {limit:g} s")) as caught:
             shell(script, timeout=limit)
     return caught.value, [int(pid) for pid in note.read_text().split()]
 
@@ -82,7 +82,7 @@ def test_a_failure_shows_the_last_lines_and_a_command_to_paste() -> None:
         process.run(["sh", "-c", "seq 30 >&2; exit 4"])
     assert caught.value.code is Code.TOOL
     assert caught.value.at == "sh -c 'seq 30 >&2; exit 4'"
-    assert "ended with status 4" in caught.value.message
+    assert "exited with status 4" in caught.value.message
     assert caught.value.message.endswith("\n    30")
     assert "\n    15\n" not in caught.value.message
 
@@ -90,7 +90,7 @@ def test_a_failure_shows_the_last_lines_and_a_command_to_paste() -> None:
 def test_a_failure_on_standard_output_is_shown_too() -> None:
     with pytest.raises(ProaError, match="said here"):
         shell("echo said here; exit 1")
-    with pytest.raises(ProaError, match="it said nothing"):
+    with pytest.raises(ProaError, match="no output"):
         shell("exit 1")
 
 
@@ -101,11 +101,11 @@ def test_a_program_without_room_is_a_full_disk(said: str, stream: int, code: Cod
     result = process.run(["sh", "-c", f'echo "$0" >&{stream}; echo more >&2; exit 1', said], check=False)
     error = process.failure(result, code)
     assert (error.code, error.exit) == (Code.DISK_FULL, Exit.DEVICE)
-    assert "ended with status 1" in error.message
+    assert "exited with status 1" in error.message
 
 
 def test_a_signal_is_named() -> None:
-    with pytest.raises(ProaError, match="was ended by SIGSEGV"):
+    with pytest.raises(ProaError, match="was killed by SIGSEGV"):
         shell("kill -SEGV $$")
 
 

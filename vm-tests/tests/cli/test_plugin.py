@@ -165,7 +165,7 @@ def test_no_disk_is_told_before_anything_boots(project: pytest.Pytester) -> None
     )
     result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1, errors=1)
-    result.stdout.fnmatch_lines(["*give --proa-disk*", "*no disk to boot*"])
+    result.stdout.fnmatch_lines(["*pass --proa-disk*", "*no disk to boot*"])
 
 
 def test_options_reach_the_factory(project: pytest.Pytester) -> None:

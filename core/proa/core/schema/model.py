@@ -245,7 +245,7 @@ def _beyond(value: object, limit: Mapping[str, Any]) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         low, high, step = limit.get("minimum", value), limit.get("maximum", value), limit.get("multipleOf", 1)
         if not low <= value <= high:
-            return f"{value} is not between {limit.get('minimum', 'any')} and {limit.get('maximum', 'any')}"
+            return f"{str(value)[:80]} is not between {limit.get('minimum', 'any')} and {limit.get('maximum', 'any')}"
         return f"{value} is not a multiple of {step}" if step > 1 and value % step else ""
     return ""
 
