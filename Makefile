@@ -22,7 +22,7 @@ proof: setup ## three real nodes in QEMU roll to a release, back and forth, and 
 play-cluster: setup ## a cluster to try things on, until Ctrl-C: docs/tutorials/first-rollout.md
 	@.venv/bin/python -m proa.vm.simulated.play
 
-test: setup ## everything: lint, unit, rollouts, contract and vm tests, with a summary by tier
+test: setup ## everything: lint, unit tests and their coverage, rollouts, contract and vm tests, with a summary by tier
 	@scripts/test lint unit coverage rollouts contract vm
 
 test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder

@@ -94,8 +94,6 @@ def test_no_notes_without_changes(version: str) -> None:
 
 
 def test_a_version_without_changes_has_no_notes() -> None:
-    text = (
-        "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-02-01\n\n## [0.1.0] - 2026-01-01\n\n### Added\n\n- One.\n"
-    )
+    text = "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-02-01\n\n## [0.1.0] - 2026-01-01\n"
     with pytest.raises(changelog.ChangelogError, match=r"no changes of version 0\.2\.0"):
         changelog.notes(text, "0.2.0")
