@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proa.scheduler.kube.lease_timings import Role
 from proa.scheduler.testing.contest import Contest
 
@@ -24,18 +26,19 @@ def test_nothing_is_done_before_all_fences_have_been_seen(contest: Contest) -> N
     assert (one.leading, one.fence) == (True, 1)
 
 
-def test_a_fence_that_turns_out_to_be_too_low_is_raised(contest: Contest) -> None:
+@pytest.mark.parametrize("lowest", [0, 40])
+def test_a_fence_that_turns_out_to_be_too_low_is_raised(contest: Contest, lowest: int) -> None:
     """As after somebody has deleted the lease: the orders that are out have higher ones."""
     seen: list[int | None] = [None]
     one = contest.join(floor=lambda: seen[0])
     contest.run(5)
-    seen[0] = 40
+    seen[0] = floor = max(one.fence, lowest)
     contest.run(0.9)
-    assert (one.leading, one.fence) == (False, 41)
+    assert (one.leading, one.fence) == (False, floor + 1)
     contest.run(1.3)
-    assert (one.leading, one.fence) == (True, 41)
+    assert (one.leading, one.fence) == (True, floor + 1)
     assert contest.leases.spec is not None
-    assert contest.leases.spec["leaseTransitions"] == 41
+    assert contest.leases.spec["leaseTransitions"] == floor + 1
 
 
 def test_a_lease_that_is_deleted_is_made_again_with_a_higher_fence(contest: Contest) -> None:

@@ -51,7 +51,8 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
 def test_a_person_who_holds_a_node_need_not_say_why(hold: str | None, boots: int) -> None:
     world = a_world(1, RolloutSpec(FIRST))
     world.nodes["node-0000"] = dataclasses.replace(world.nodes["node-0000"], hold=hold)
-    simulation = Run(world)
+    simulation, marked = Run(world), False
     for _ in range(60):
         simulation.step()
-    assert world.boots.get("node-0000", 0) == boots
+        marked |= world.nodes["node-0000"].mark is not None
+    assert (world.boots.get("node-0000", 0), marked) == (boots, bool(boots))
