@@ -126,7 +126,7 @@ def measure(root: Path, folder: str) -> None:
     Raises:
         ProaError: ``TOOL`` if they fail.
     """
-    words = ["-m", "pytest", "-q", "-n", "2", "-m", "not contract and not vm", *options(folder), f"{folder}/tests"]
+    words = ["-m", "pytest", "-q", "-n", "0", "-m", "not contract and not vm", *options(folder), f"{folder}/tests"]
     env = os.environ | variables(folder)
     if subprocess.run([sys.executable, *words], cwd=root, env=env, check=False).returncode != 0:
         raise ProaError(Code.TOOL, "the unit tests fail", at=folder)

@@ -388,3 +388,11 @@ def test_a_status_says_that_another_process_works(node: Any) -> None:
     with held(node.paths.lock):
         assert "holds the lock" in status(node.context).warnings[0]
     assert status(node.context).warnings == ()
+
+
+def test_a_number_in_the_lock_file_that_is_not_its_holders_names_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held(path):
+        path.write_text("1\n")
+        assert owner(path) is None
+        assert stop_owner(path) == 0
