@@ -433,9 +433,9 @@ def test_root_and_the_group_may_ask(caller: Peer) -> None:
     Gate(group=4711).check(caller)
 
 
-@pytest.mark.parametrize(("group", "told"), [(4711, "only root and group 4711 may ask"), (None, "only root may ask")])
+@pytest.mark.parametrize("group", [4711, None])
 @pytest.mark.parametrize("caller", [Peer(1000, 0), Peer(1000, 100), Peer(4711, 1000)])
-def test_nobody_else_may_ask(caller: Peer, group: int | None, told: str) -> None:
+def test_nobody_else_may_ask(caller: Peer, group: int | None) -> None:
     with pytest.raises(ProaError) as caught:
         Gate(group=group).check(caller)
-    assert (caught.value.code, caught.value.message) == (Code.NOT_ALLOWED, told)
+    assert caught.value.code is Code.NOT_ALLOWED
