@@ -205,6 +205,15 @@ def test_every_folder_with_tests_is_in_the_unit_tier() -> None:
     assert {one.argv[-1] for one in TIERS["lint"].commands if one.argv[0] == "mypy"} == folders - {"docs"}
 
 
+def test_only_files_that_speak_of_a_marker_are_collected(tmp_path: Path) -> None:
+    for name, text in (("a/tests/x/test_one.py", "@pytest.mark.vm"), ("b/tests/test_two.py", "pytest.mark.contract")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    assert tiers.marked("vm", tmp_path) == ("a/tests/x/test_one.py",)
+    assert tiers.marked("contract", tmp_path) == ("b/tests/test_two.py",)
+    assert {"docs/tests/test_pages.py", "vm-tests/tests/node/test_node_return.py"} <= set(tiers.marked("vm"))
+
+
 def test_every_report_of_the_tiers_has_a_name_of_its_own() -> None:
     reports = [one.report for tier in TIERS.values() for one in tier.commands if one.report]
     assert len(reports) == len(set(reports))
