@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,23 @@ def test_every_folder_with_tests_is_in_the_unit_tier() -> None:
     folders = {path.parent.name for path in tiers.ROOT.glob("*/tests") if path.is_dir()}
     assert {one.argv[-1].removesuffix("/tests") for one in TIERS["unit"].commands} == folders
     assert {one.argv[-1] for one in TIERS["lint"].commands if one.argv[0] == "mypy"} == folders - {"docs"}
+
+
+def test_no_folder_of_tests_is_passed_over(pytestconfig: pytest.Config) -> None:
+    """By default pytest never looks into folders called `build`, and says nothing of it."""
+    skipped = pytestconfig.getini("norecursedirs")
+    folders = {file.parent.relative_to(tiers.ROOT) for file in tiers.ROOT.glob("*/tests/**/test_*.py")}
+    assert Path("builder/tests/build") in folders
+    assert [folder for folder in folders if any(fnmatch(part, one) for part in folder.parts for one in skipped)] == []
+
+
+def test_only_files_that_speak_of_a_marker_are_collected(tmp_path: Path) -> None:
+    for name, text in (("a/tests/x/test_one.py", "@pytest.mark.vm"), ("b/tests/test_two.py", "pytest.mark.contract")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text)
+    assert tiers.marked("vm", tmp_path) == ("a/tests/x/test_one.py",)
+    assert tiers.marked("contract", tmp_path) == ("b/tests/test_two.py",)
+    assert {"docs/tests/test_pages.py", "vm-tests/tests/node/test_node_return.py"} <= set(tiers.marked("vm"))
 
 
 def test_every_report_of_the_tiers_has_a_name_of_its_own() -> None:
