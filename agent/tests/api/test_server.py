@@ -433,7 +433,9 @@ def test_root_and_the_group_may_ask(caller: Peer) -> None:
     Gate(group=4711).check(caller)
 
 
-@pytest.mark.parametrize(("group", "told"), [(4711, "only root and group 4711 may ask"), (None, "only root may ask")])
+@pytest.mark.parametrize(
+    ("group", "told"), [(4711, "only root and group 4711 may use this API"), (None, "only root may use this API")]
+)
 @pytest.mark.parametrize("caller", [Peer(1000, 0), Peer(1000, 100), Peer(4711, 1000)])
 def test_nobody_else_may_ask(caller: Peer, group: int | None, told: str) -> None:
     with pytest.raises(ProaError) as caught:

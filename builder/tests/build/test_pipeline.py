@@ -139,7 +139,7 @@ def test_inputs_that_change_while_they_are_read_are_not_kept(tmp_path: Path) -> 
     one.during = lambda context: one.given.update(x=one.runs)
     with pytest.raises(ProaError) as raised:
         build(order_of(tmp_path, (one,)))
-    assert "changed while it ran" in raised.value.message
+    assert "changed while the step ran" in raised.value.message
     one.during = lambda context: None
     build(order_of(tmp_path, (one,)))
     assert one.runs == 2
@@ -162,7 +162,7 @@ def test_one_build_at_a_time_writes_an_output(tmp_path: Path, monkeypatch: pytes
 def test_a_plan_says_what_is_kept_and_why_not(tmp_path: Path) -> None:
     steps = (Fake("one"), Fake("two", ("one",)), Fake("three", keep=False))
     assert [step.plan for step in plan(order_of(tmp_path, steps)).steps] == [
-        "made: never made before",
+        "made: for the first time",
         "made",
         "made",
     ]
@@ -170,7 +170,7 @@ def test_a_plan_says_what_is_kept_and_why_not(tmp_path: Path) -> None:
     assert [step.plan for step in plan(order_of(tmp_path, steps)).steps] == ["kept", "kept", "made"]
     steps[0].given["x"] = 1
     plans = [step.plan for step in plan(order_of(tmp_path, steps)).steps]
-    assert plans == ["made: inputs.x differs from the last time", "made", "made"]
+    assert plans == ["made: inputs.x differs from last time", "made", "made"]
     assert runs(*steps) == [1, 1, 1]
 
 
@@ -207,7 +207,7 @@ def test_a_build_that_no_node_will_trust_says_so(tmp_path: Path) -> None:
     build(order)
     assert isinstance(order.monitor, Recorder)
     assert [event.text for event in order.monitor.events if isinstance(event, Note)] == [
-        "no trusted key: nodes of this image refuse every release; give --keys, or set trust.keys"
+        "no trusted key: nodes with this image will refuse every release; pass --keys, or set trust.keys"
     ]
 
 
