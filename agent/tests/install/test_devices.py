@@ -104,7 +104,7 @@ class TestDevices:
             """What a block device says to a write behind its end."""
             written.append(offset)
             if offset + len(data) > MIB // 2:
-                raise ProaError(Code.DISK_FULL, "no room at the end", at=device.path)
+                raise ProaError(Code.DISK_FULL, "there is no space left at the end", at=device.path)
             return False
 
         refused(node, release2, Code.DISK_FULL, opener=faulty(ends))

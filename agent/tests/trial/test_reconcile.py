@@ -60,7 +60,7 @@ class TestSettle:
         verbs.deactivate(node.context)
         shutil.rmtree(node.paths.etc_upper(Slot.B))
         node.reconcile()
-        assert not node.paths.etc_upper(Slot.B).exists(), "nothing boots it"
+        assert not node.paths.etc_upper(Slot.B).exists(), "not armed yet"
 
     def test_a_good_slot_that_grub_cannot_load_is_given_up(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)
