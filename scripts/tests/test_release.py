@@ -115,7 +115,7 @@ def test_builds_that_differ_are_no_release(tree: Path) -> None:
 
 def test_what_is_not_committed_is_never_signed(tree: Path, key: PrivateKey) -> None:
     (tree / "boat.py").write_text('VERSION = "1.2.3"\nBAD = True\n')
-    with refused(Code.USAGE, match="not committed"):
+    with refused(Code.USAGE, match="uncommitted changes"):
         release.make(Order(tree, tree / "dist", key))
 
 
