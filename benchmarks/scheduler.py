@@ -30,12 +30,12 @@ from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.report import source
 from proa.scheduler.report.simulation import Synthetic
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.simulate import resume, run
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
 from proa.vm.kube import wipe
 from proa.vm.kube.audit import Request

@@ -10,8 +10,8 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.controller import BLIND, GATHER, LONGEST_WAIT
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.planning.actions import Uncordon
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.testing.controlled import Case, assert_all_is_well, since
 
 

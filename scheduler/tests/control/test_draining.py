@@ -7,7 +7,7 @@ import pytest
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.times import text
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.controlled import Case, assert_all_is_well
 

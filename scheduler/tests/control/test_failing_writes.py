@@ -5,8 +5,8 @@ from __future__ import annotations
 from proa.scheduler.control.controller import LONGEST_WAIT
 from proa.scheduler.control.pending import REST
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import POLICY
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.testing.controlled import Case, assert_all_is_well
 
 

@@ -9,10 +9,10 @@ from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collecti
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
 from proa.scheduler.kube.times import FIRST
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import Mark, Record
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.testing.apiserver import ApiServer
 
 CORDON = Cordon("n1", Mark("workers", "d", FIRST, True, "b"))

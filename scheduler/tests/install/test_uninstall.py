@@ -23,9 +23,9 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark
 from proa.scheduler.report.reports import SCHEMAS
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.testing.apiserver import ApiServer, Asked
 from proa.scheduler.testing.served import HttpServer, behind
 

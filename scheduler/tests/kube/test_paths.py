@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.spec.crd import NODE_OSES
 
 
 def test_an_object_has_its_place() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proa.scheduler.kube.versions import number_of, version_of
+from proa.scheduler.kube.stream import number_of, version_of
 
 
 @pytest.mark.parametrize(

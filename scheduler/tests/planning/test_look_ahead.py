@@ -11,7 +11,6 @@ from proa.core.schema.model import document
 from proa.scheduler.drain.undrainable import MOST_AHEAD, NO_BUDGETS, NO_PODS, look_ahead
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView, Snapshot
@@ -20,6 +19,7 @@ from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import preview
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.apiserver import ApiServer

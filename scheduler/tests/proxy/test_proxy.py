@@ -13,8 +13,8 @@ from proa.core.orders.messages import Action, Observed, Phase, Progress
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS
-from proa.scheduler.proxy.views import Seen, Told, seen
+from proa.scheduler.proxy.follower import Told
+from proa.scheduler.proxy.proxy import BURST, BURST_SECONDS, PROGRESS_SECONDS, SILENT_SECONDS, Seen, seen
 from proa.scheduler.testing.proxied import GOOD, PATH, World
 
 

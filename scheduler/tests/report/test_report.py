@@ -20,7 +20,6 @@ from proa.scheduler.cli.main import cli
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
@@ -33,6 +32,7 @@ from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.simulation.behaviour import Behaviour, Chances, Fate
 from proa.scheduler.simulation.simulate import Patience, Run, resume, run
 from proa.scheduler.simulation.world import World
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,

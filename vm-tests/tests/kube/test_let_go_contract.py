@@ -8,8 +8,8 @@ from typing import Any, Final
 import pytest
 
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.scheduler.planning.views import EXCLUDE, MARK
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.nodes import SimNodes

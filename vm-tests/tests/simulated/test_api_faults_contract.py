@@ -18,7 +18,7 @@ import pytest
 from proa.core.orders.messages import Phase
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import MERGE
 from proa.vm.kube.apifate import LOST, UNANSWERED, Ask, Fate, plain, refusal
 from proa.vm.kube.apiproxy import ApiProxy

@@ -15,7 +15,7 @@ import pytest
 
 from proa.core.orders.messages import Phase
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, STRATEGIC
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.drains import NAMESPACE

@@ -20,7 +20,7 @@ from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Roo
 from proa.core.runtime.errors import Exit
 from proa.core.runtime.process import Result
 from proa.core.signing.keys import Algorithm
-from proa.scheduler.objects.paths import OS_ROLLOUTS
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.nodes import SimNodes

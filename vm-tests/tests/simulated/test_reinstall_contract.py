@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proa.scheduler.kube.paths import leases, named
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.nodes import SimNodes

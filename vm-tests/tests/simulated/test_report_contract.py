@@ -13,7 +13,7 @@ import pytest
 from proa.core.runtime import process
 from proa.core.schema.model import document
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.vm.kube.control_flags import ADMINS
 from proa.vm.kube.controlplane import ControlPlane

@@ -18,10 +18,10 @@ from proa.scheduler.install.removal import Change, Removal
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark, NodeView, Snapshot
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.vm.kube.api import APPLY, KubeApi, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.kube.wipe import definitions

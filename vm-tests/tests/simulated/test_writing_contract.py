@@ -19,11 +19,11 @@ from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import Outcome, Writer
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, Record, Snapshot
 from proa.scheduler.report import source
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
 from proa.vm.kube.controlplane import ControlPlane

@@ -10,11 +10,9 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
-from proa.scheduler.objects.paths import OS_ROLLOUTS
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report.patches import Change
-from proa.scheduler.spec.crd import ROLLOUTS
-from proa.scheduler.spec.objects import GROUP, VERSION
+from proa.scheduler.spec.crd import GROUP, OS_ROLLOUTS, ROLLOUTS, VERSION
 
 
 def find(api: Server, name: str) -> RolloutView | None:

@@ -11,8 +11,7 @@ from proa.scheduler.kube.emit import About
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.views import NodeView, RolloutView
-from proa.scheduler.spec.crd import ROLLOUTS
-from proa.scheduler.spec.objects import GROUP, VERSION
+from proa.scheduler.spec.crd import GROUP, ROLLOUTS, VERSION
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
 
 _BAD: Final = frozenset({RolloutPhase.HALTED, RolloutPhase.ROLLING_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID})

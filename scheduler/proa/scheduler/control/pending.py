@@ -13,10 +13,10 @@ from typing import Final
 from proa.core.runtime.backoff import Backoff
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.server import Server, find
-from proa.scheduler.kube.versions import number_of, version_of
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.kube.stream import number_of, version_of
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Uncordon
+from proa.scheduler.spec.crd import NODE_OSES
 
 REST: Final = 60.0
 """Seconds for which a node is left alone whose write the cluster does not accept; doubled each time, up to:"""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proa.scheduler.kube.versions import number_of
+from proa.scheduler.kube.stream import number_of
 from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.spec.rolloutstatus import RolloutStatus

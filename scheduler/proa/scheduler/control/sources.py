@@ -14,8 +14,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
 from proa.scheduler.objects import reading
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 
 
 @dataclass(frozen=True, eq=False)

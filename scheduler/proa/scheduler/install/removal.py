@@ -24,8 +24,7 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, find, items
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.spec.crd import RESOURCES
-from proa.scheduler.spec.objects import GROUP
+from proa.scheduler.spec.crd import GROUP, RESOURCES
 
 _ORDER: Final = (
     "Lease",

@@ -22,9 +22,8 @@ from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
 from proa.scheduler.kube.server import Server, find
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, version_of
 from proa.scheduler.kube.times import FIRST
-from proa.scheduler.kube.versions import version_of
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 _LONG_TERM: Final = 60.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 
 from proa.core.runtime.backoff import Backoff, jitter
@@ -16,10 +17,8 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.server import Server, Watching
-from proa.scheduler.kube.stream import Event, Object
-from proa.scheduler.kube.versions import number_of, version_of
+from proa.scheduler.kube.stream import Event, Object, number_of, version_of
 
 V = TypeVar("V")
 Project = Callable[[Object, V | None], V | None]
@@ -32,6 +31,52 @@ _SILENT_SECONDS: Final = 75.0
 """Bookmarks come once a minute; without one for so long, nobody knows whether the watch still works."""
 _END_OF_INITIAL: Final = "k8s.io/initial-events-end"
 _REFUSED: Final = frozenset({400, 422})
+
+
+class Cache(Generic[V]):
+    """Views by name. One thread writes; whoever reads gets a mapping that does not change any more.
+
+    A view that is equal to the one before is that one: readers find what has changed by identity.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._views: dict[str, V] = {}
+        self._shown: Mapping[str, V] | None = None
+
+    def get(self, name: str) -> V | None:
+        """One view."""
+        return self._views.get(name)
+
+    def all(self) -> Mapping[str, V]:
+        """All views, as of now; the same mapping again as long as nothing has changed."""
+        with self._lock:
+            if self._shown is None:
+                self._shown = MappingProxyType(dict(self._views))
+            return self._shown
+
+    def put(self, name: str, view: V | None) -> bool:
+        """Keep a view, or none of that name any more; whether that has changed anything."""
+        before = self._views.get(name)
+        if view == before:
+            return False
+        with self._lock:
+            self._shown = None
+            if view is None:
+                del self._views[name]
+            else:
+                self._views[name] = view
+        return True
+
+    def replace(self, views: Mapping[str, V]) -> bool:
+        """Keep these and no others; whether that has changed anything."""
+        old = self._views
+        new = {name: old[name] if old.get(name) == view else view for name, view in views.items()}
+        if len(new) == len(old) and all(view is old.get(name) for name, view in new.items()):
+            return False
+        with self._lock:
+            self._shown, self._views = None, new
+        return True
 
 
 @dataclass(eq=False)

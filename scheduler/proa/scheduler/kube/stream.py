@@ -1,13 +1,18 @@
-"""A watch under way: events as they come, one line of JSON each (Kubernetes, "API Concepts", "Efficient detection").
+"""Objects as plain JSON, and a watch of them: events as they come, one line of JSON each.
 
 It is read by ``read1``, which gives what is there: a reader that fills its buffer first would keep the last event back
-until the next one comes.
+until the next one comes (Kubernetes, "API Concepts", "Efficient detection of changes").
+
+Resource versions are handed back as they came, and compared where they are what Kubernetes has promised since 1.35: of
+one resource, a higher number is a later state (KEP-5504, "Comparable Resource Version"), a decimal number without
+leading zeros. What is anything else, as an older or a foreign API server may have it, is compared with nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,6 +24,8 @@ from proa.scheduler.kube.apierror import ApiError, of_failure, of_status
 MAX_LINE: Final = 16 * 1024 * 1024
 """Bytes of one event; etcd takes objects of 1.5 MiB."""
 Object = dict[str, Any]
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,38}")
+"""Up to 128 bits."""
 
 
 class Event(NamedTuple):
@@ -43,6 +50,17 @@ def parts(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     """A list of objects within an object; empty if there is none."""
     found = item.get(key)
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def version_of(item: Mapping[str, Any]) -> str:
+    """The resource version of an object or a list, as it is handed back; empty where there is none."""
+    metadata = item.get("metadata")
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, Mapping) else ""
+
+
+def number_of(version: str) -> int:
+    """What two versions are compared by; 0 for one that cannot be."""
+    return int(version) if _NUMBER.fullmatch(version) else 0
 
 
 class Stream:

@@ -14,8 +14,7 @@ from typing import Any, Final, TypeVar
 from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
-from proa.scheduler.kube.stream import Object, part, parts
-from proa.scheduler.kube.versions import version_of
+from proa.scheduler.kube.stream import Object, part, parts, version_of
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec

@@ -19,15 +19,12 @@ from proa.core.schema.model import document, keys
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, number_of, version_of
 from proa.scheduler.kube.times import text
-from proa.scheduler.kube.versions import number_of, version_of
 from proa.scheduler.objects.annotations import mark_text, record_text
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import FENCE, MARK, RECORD, NodeOSView, NodeView, RolloutView, Snapshot
-from proa.scheduler.spec.crd import NODES
-from proa.scheduler.spec.objects import GROUP, VERSION
+from proa.scheduler.spec.crd import GROUP, NODE_OSES, NODES, OS_ROLLOUTS, VERSION
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
 POLICY: Final = "proa-fence"

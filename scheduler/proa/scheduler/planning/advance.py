@@ -1,7 +1,13 @@
-"""What comes next for a node between its cordon and its uncordon. Nothing here asks whose turn it is."""
+"""What comes next for a node between its cordon and its uncordon. Nothing here asks whose turn it is.
+
+A node whose object says nothing of it is new, or was recreated, or its agent has never reported. One that has our mark
+may come to that when its object is deleted in the middle: it has as long as a node may take from its mark to its trial;
+then it is given back, so that it holds no place for ever.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -9,11 +15,13 @@ from typing import Final
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
-from proa.scheduler.planning.actions import Give, Uncordon, recall
+from proa.scheduler.kube.times import read
+from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
 from proa.scheduler.planning.evidence import Evidence, examine
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
+from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.rollout import OnTimeout
 
 COMMIT_TIMEOUT: Final = "5m"
@@ -157,6 +165,49 @@ def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.BackingOff, message)
 
 
+def _new(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    rollout_pass.actions.append(Create(progress.node.name))
+    _without_object(rollout_pass, progress, Reason.New)
+
+
+def _recreated(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    if progress.os is not None:
+        rollout_pass.actions.append(Forget(progress.node.name, progress.os.uid))
+    _without_object(rollout_pass, dataclasses.replace(progress, os=None), Reason.Recreated)
+
+
+def _without_object(rollout_pass: RolloutPass, progress: NodeProgress, reason: Reason) -> None:
+    """There is nothing of its own to write a failure down in."""
+    if _is_overdue(rollout_pass, progress):
+        rollout_pass.actions.append(Uncordon(progress.node.name, Reason.AgentSilent.name))
+    rollout_pass.say(progress, reason)
+
+
+def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    if _is_overdue(rollout_pass, progress):
+        message = "the node has Proa's mark, and its agent has been silent since its NodeOS was created"
+        rollout_pass.fail(progress, Reason.AgentSilent.name, message)
+    rollout_pass.say(progress, Reason.AgentSilent)
+
+
+def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
+    """Whether a marked node has had its time: from its last order on, or to be drained first where it got none."""
+    if progress.mark is None:
+        return False
+    limit = duration.parse(rollout_pass.spec.health.timeout)
+    if not _is_ordered(progress, progress.mark):
+        limit += duration.parse(rollout_pass.spec.drain.timeout)
+        progress = dataclasses.replace(progress, os=None)
+    return rollout_pass.is_late(progress, limit)
+
+
+def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:
+    """Whether it was given an order under its mark."""
+    order = progress.order
+    issued = read(order.issued) if order else None
+    return issued is not None and issued >= mark.since
+
+
 BY_STEP: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.FINISHING: _finishing,
     Step.RECALL: _recall,
@@ -168,6 +219,9 @@ BY_STEP: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.TRIAL: _trial,
     Step.BOOTING: _booting,
     Step.DRAINING: _draining,
+    Step.NEW: _new,
+    Step.RECREATED: _recreated,
+    Step.SILENT: _silent,
 }
 """What is done at each of these steps, those first that give a place back."""
 

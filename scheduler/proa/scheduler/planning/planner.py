@@ -22,7 +22,6 @@ from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
-from proa.scheduler.planning.silent import BY_SILENCE
 from proa.scheduler.planning.views import NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.rollout import ControlPlane, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
@@ -212,7 +211,7 @@ _AT_REST: Final = ((Step.FOREIGN, Reason.ForeignTrial), (Step.NOWHERE, Reason.No
 def _run(rollout_pass: RolloutPass, cluster: Cluster) -> GateContext:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
     status.judge(rollout_pass)
-    for step, act in (BY_STEP | BY_SILENCE).items():
+    for step, act in BY_STEP.items():
         for progress in rollout_pass.at_rest(step):
             act(rollout_pass, progress)
     reached = Reason.BackOnOld if rollout_pass.aim.back else Reason.UpToDate

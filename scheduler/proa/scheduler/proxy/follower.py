@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proa.core.orders.client import OrderClient
@@ -13,11 +13,29 @@ from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
-from proa.scheduler.proxy.views import Told
 
 _FIRST: Final = 0.2
 _LONGEST: Final = 5.0
 """Seconds between two looks for an agent that is away: it is on this very machine, and its socket says no at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the agent has told of the node.
+
+    Attributes:
+        status: Its last word; none if it has not said any yet.
+        answering: Whether it is listened to now.
+        since: Since when it is, or is not, by the clock's monotonic reading.
+        connection: How often it was listened to anew: it may be another agent each time.
+        problem: Why it is not listened to.
+    """
+
+    status: NodeStatus | None = None
+    answering: bool = False
+    since: float = 0.0
+    connection: int = 0
+    problem: str = ""
 
 
 class Follower:

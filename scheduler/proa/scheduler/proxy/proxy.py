@@ -18,13 +18,12 @@ from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.stream import Object, number_of, part, version_of
 from proa.scheduler.kube.times import text
-from proa.scheduler.kube.versions import number_of, version_of
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.objects.writing import difference
-from proa.scheduler.proxy.views import Seen, Told
-from proa.scheduler.proxy.views import seen as view
+from proa.scheduler.proxy.follower import Told
 from proa.scheduler.proxy.wording import Refusal, is_progress, own_conditions, wanted
+from proa.scheduler.spec.crd import NODE_OSES
 
 PROGRESS_SECONDS: Final = 10.0
 """Between two writes of nothing but progress, at least."""
@@ -37,6 +36,29 @@ HURRY_SECONDS: Final = 5.0
 """Within so much time all proxies write what they could not write while the API server was away."""
 _FINAL: Final = frozenset({Code.STALE_ORDER, Code.CONFIG_VALUE})
 """With these the agent says no to the order itself: it is not asked again until something else is as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The node's NodeOS, as the API server has it.
+
+    Attributes:
+        uid: Another one is another object, although it has the same name.
+        version: Its resource version; 0 for one that is no number.
+        order: ``spec.order`` as it stands there; none if it was never given one.
+        status: ``status`` as it stands there; empty if it has none.
+    """
+
+    uid: str
+    version: int
+    order: Mapping[str, Any] | None
+    status: Mapping[str, Any]
+
+
+def seen(item: Object, _: Seen | None = None) -> Seen:
+    """What is kept of a NodeOS, whatever stands in it."""
+    order = part(part(item, "spec"), "order")
+    return Seen(str(item["metadata"].get("uid", "")), number_of(version_of(item)), order or None, part(item, "status"))
 
 
 class Tell(Protocol):
@@ -175,7 +197,7 @@ class NodeProxy:
         Raises:
             ApiError: When that cannot be known now.
         """
-        now = view(self.api.get(paths.named(NODE_OSES, self.node)))
+        now = seen(self.api.get(paths.named(NODE_OSES, self.node)))
         return (now.uid, now.order) == (self._uid, said)
 
     def _later(self, order: Order, code: Code, why: str, after: float | None = None) -> float:

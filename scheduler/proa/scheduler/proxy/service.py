@@ -13,10 +13,9 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
-from proa.scheduler.objects.paths import NODE_OSES
 from proa.scheduler.proxy.follower import Follower
-from proa.scheduler.proxy.proxy import NodeProxy, Tell
-from proa.scheduler.proxy.views import Seen, seen
+from proa.scheduler.proxy.proxy import NodeProxy, Seen, Tell, seen
+from proa.scheduler.spec.crd import NODE_OSES
 
 _LAST_SECONDS: Final = 1.5
 """For what is under way when it ends; kubelet waits for 30 s, a node that shuts down for less."""

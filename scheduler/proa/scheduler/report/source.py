@@ -13,8 +13,8 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.server import Server, items
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 

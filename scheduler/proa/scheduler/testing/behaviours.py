@@ -13,9 +13,8 @@ import pytest
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import named
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Event, Object
-from proa.scheduler.kube.versions import number_of, version_of
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.kube.stream import Event, Object, number_of, version_of
+from proa.scheduler.spec.crd import NODE_OSES
 
 
 def maps(space: str) -> str:

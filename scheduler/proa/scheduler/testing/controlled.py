@@ -24,14 +24,14 @@ from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain import budgets
 from proa.scheduler.drain.drainer import Wanted
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.cache import Cache
 from proa.scheduler.kube.emit import About
+from proa.scheduler.kube.reflector import Cache
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Action
 from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.apiserver import ApiServer

@@ -10,8 +10,8 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.proxy.proxy import NodeProxy
-from proa.scheduler.proxy.views import Seen, Told, seen
+from proa.scheduler.proxy.follower import Told
+from proa.scheduler.proxy.proxy import NodeProxy, Seen, seen
 from proa.scheduler.testing.apiserver import ApiServer, Asked
 from proa.scheduler.testing.fields import copied, merged
 

@@ -23,7 +23,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import OS_ROLLOUTS
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.cluster import workloads
 from proa.vm.cluster.machines import MEMORY, PORT, REGISTRY, Cluster, Plan
 from proa.vm.cluster.prober import Prober

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES
+from proa.scheduler.spec.crd import NODE_OSES
 from proa.vm.kube.api import KubeApi, Object
 
 _PERIOD: Final = 0.5

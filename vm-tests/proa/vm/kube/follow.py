@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.kube.versions import version_of
+from proa.scheduler.kube.stream import version_of
 from proa.vm.kube.api import KubeApi, Object, Query, Watch
 
 ADDED: Final = "ADDED"

@@ -21,7 +21,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import monitor
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import OS_ROLLOUTS
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.faults import Timing

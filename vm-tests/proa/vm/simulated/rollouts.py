@@ -9,8 +9,8 @@ from typing import Any, Final, Self
 
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import MARK, RECORD
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.kube.follow import DELETED, LISTED, Follower

@@ -14,7 +14,7 @@ from typing import Any, Final
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import Settings
-from proa.scheduler.objects.paths import OS_ROLLOUTS
+from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube import wipe
 from proa.vm.kube.api import Object
 from proa.vm.kube.apiproxy import ApiProxy

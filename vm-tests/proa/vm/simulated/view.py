@@ -10,8 +10,8 @@ from typing import Any, Final, TextIO
 import click
 
 from proa.scheduler.kube import paths
-from proa.scheduler.objects.paths import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.planning.views import ZONE
+from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import KubeApi, Object
 
 _COLORS: Final = {"Good": "green", "Trial": "yellow", "Booting": "yellow", "RolledBack": "red", "Failed": "red"}
