@@ -13,7 +13,6 @@ from typing import Final
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.drain import pods
 from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.evictor import Ask, Evictor
@@ -23,6 +22,7 @@ from proa.scheduler.drain.undrainable import foresee
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.worker import Worker
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -60,7 +60,7 @@ class _Followed:
 
 
 @dataclass(eq=False)
-class Drainer:
+class Drainer(Worker):
     """Drains the nodes that it is told to, in threads of its own.
 
     Attributes:
@@ -81,16 +81,15 @@ class Drainer:
     own_pod: str = ""
 
     def __post_init__(self) -> None:
+        super().__init__("drainer", self._step_and_wait, self.changed)
         self._news = ChangeSignal()
         self._lock = threading.Lock()
         self._wanted: Mapping[str, Wanted] = {}
         self._followed: dict[str, _Followed] = {}
         self._views: Mapping[str, DrainView] = {}
         self._daemon_sets: Mapping[str, str] = {}
-        self._stop = threading.Event()
-        self._defect: Exception | None = None
         self._evictor = Evictor(self.api, lambda: self.may_act(), self._news)
-        self._thread = threading.Thread(target=self._run, name="drainer", daemon=True)
+        self._heard = 0
 
     # what others see
 
@@ -100,8 +99,7 @@ class Drainer:
         Raises:
             ProaError: ``INTERNAL`` when a defect has ended the thread.
         """
-        if self._defect is not None:
-            raise ProaError(Code.INTERNAL, "the drainer has stopped") from self._defect
+        self.check("the drainer has stopped")
         with self._lock:
             if wanted == self._wanted:
                 return
@@ -133,32 +131,21 @@ class Drainer:
 
     # life
 
-    def start(self) -> None:
-        """Start."""
-        self._thread.start()
-
     def stop(self, seconds: float = 3.0) -> bool:
         """Stop, soon; whether all has ended."""
         self._stop.set()
         self._news.notify()
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
+        ended = self.join(seconds)
         self._evictor.stop()
-        return not self._thread.is_alive()
+        return ended
 
-    def _run(self) -> None:
-        heard = 0
-        try:
-            while not self._stop.is_set():
-                pause = self.step()
-                heard = self._news.wait(heard, pause)
-                self._stop.wait(_GATHER)
-        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever wants something
-            self._defect = error
-            self.changed.notify()
-        finally:
-            for followed in self._followed.values():
-                followed.reflector.stop()
+    def _step_and_wait(self) -> float:
+        self._heard = self._news.wait(self._heard, self.step())
+        return _GATHER
+
+    def _ended(self) -> None:
+        for followed in self._followed.values():
+            followed.reflector.stop()
 
     # inside
 

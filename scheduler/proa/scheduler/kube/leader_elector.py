@@ -17,13 +17,14 @@ from typing import Any, Final
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Clock
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object, version_of
 from proa.scheduler.kube.times import FIRST
+from proa.scheduler.kube.worker import Worker
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 _LONG_TERM: Final = 60.0
@@ -33,7 +34,7 @@ _TICK: Final = 0.2
 
 
 @dataclass(eq=False)
-class LeaderElector:
+class LeaderElector(Worker):
     """Competes for a lease in a thread of its own, until it is stopped.
 
     Attributes:
@@ -63,6 +64,7 @@ class LeaderElector:
     problem: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
+        super().__init__("elector", self.step, self.changed)
         self._term: Term | None = None
         self._seen: Seen | None = None
         self._highest = -1
@@ -70,10 +72,7 @@ class LeaderElector:
         self._resigned = Backoff(first=self.terms.retry, longest=60.0, random=self.random)
         self._backoff = Backoff(first=self.terms.retry / 2, longest=self.terms.retry * 2, random=self.random)
         self._lock = threading.Lock()
-        self._stop = threading.Event()
         self._told = Role.CANDIDATE
-        self._defect: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
 
     # what others see
 
@@ -95,8 +94,7 @@ class LeaderElector:
         """
         if self._stop.is_set():
             return Role.STOPPED
-        if self._defect is not None:
-            raise ProaError(Code.INTERNAL, "the elector has stopped renewing the lease") from self._defect
+        self.check("the elector has stopped renewing the lease")
         term, now = self._term, self.clock.monotonic()
         if term is None or now >= term.until:
             return Role.CANDIDATE
@@ -117,22 +115,13 @@ class LeaderElector:
 
     # life
 
-    def start(self) -> None:
-        """Start competing."""
-        self._thread.start()
-
     def stop(self, seconds: float = 10.0) -> bool:
         """Stop leading at once, and give the lease back so that another one need not wait; whether that was possible.
 
         Args:
             seconds: How long the thread may take to end.
         """
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-            if self._thread.is_alive():
-                return False
-        return self.release()
+        return super().stop(seconds) and self.release()
 
     def release(self) -> bool:
         """Give the lease back, if it is ours; whether it is not ours now. For who calls :meth:`step` himself."""
@@ -147,13 +136,9 @@ class LeaderElector:
             return False
         return True
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._stop.wait(self.step())
-        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever asks
-            self._defect, self._term = error, None
-            self.changed.notify()
+    def _ended(self) -> None:
+        if self.defect is not None:
+            self._term = None
 
     # inside
 

@@ -15,10 +15,11 @@ from typing import Any, Final, Generic, TypeVar
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, Watching
 from proa.scheduler.kube.stream import Event, Object, number_of, version_of
+from proa.scheduler.kube.worker import Worker
 
 V = TypeVar("V")
 Project = Callable[[Object, V | None], V | None]
@@ -80,7 +81,7 @@ class Cache(Generic[V]):
 
 
 @dataclass(eq=False)
-class Reflector(Generic[V]):
+class Reflector(Worker, Generic[V]):
     """Follows a collection in a thread of its own, for ever.
 
     Attributes:
@@ -106,6 +107,7 @@ class Reflector(Generic[V]):
     problem: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
+        super().__init__(f"reflector {self.path}", self.cycle, self.changed)
         self._cache: Cache[V] = Cache()
         self._backoff = Backoff(random=self.random)
         self._version = ""
@@ -114,10 +116,7 @@ class Reflector(Generic[V]):
         self._paged = False
         self._heard = self._since = self.clock.monotonic()
         self._open = False
-        self._stop = threading.Event()
         self._watching: Watching | None = None
-        self._defect: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name=f"reflector {self.path}", daemon=True)
 
     # what others see
 
@@ -128,8 +127,7 @@ class Reflector(Generic[V]):
         Raises:
             ProaError: ``INTERNAL`` when a defect has ended the thread.
         """
-        if self._defect is not None:
-            raise ProaError(Code.INTERNAL, f"the watch of {self.path} has stopped") from self._defect
+        self.check(f"the watch of {self.path} has stopped")
         return self._cache.all()
 
     @property
@@ -152,30 +150,13 @@ class Reflector(Generic[V]):
 
     # life
 
-    def start(self) -> None:
-        """Start following."""
-        self._thread.start()
-
-    def stop(self) -> None:
+    def stop(self, seconds: float = 0.0) -> bool:
         """Stop following, soon; a request whose answer has not begun is not waited for by anybody but the thread."""
         self._stop.set()
         watching = self._watching
         if watching is not None:
             watching.stop()
-
-    def join(self, seconds: float = 5.0) -> bool:
-        """Wait for the thread's end; whether it has ended."""
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._stop.wait(self.cycle())
-        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever reads the views
-            self._defect = error
-            self.changed.notify()
+        return self.join(seconds)
 
     def cycle(self) -> float:
         """One watch, and a list before it where one is needed; how many seconds to wait before the next one."""

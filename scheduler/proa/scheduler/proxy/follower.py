@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -13,6 +12,7 @@ from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import ProaError
+from proa.scheduler.kube.worker import Worker
 
 _FIRST: Final = 0.2
 _LONGEST: Final = 5.0
@@ -38,8 +38,8 @@ class Told:
     problem: str = ""
 
 
-class Follower:
-    """Keeps the agent's last word.
+class Follower(Worker):
+    """Keeps the agent's last word. A stream that is silent when it is stopped is left to the end of the process.
 
     Args:
         agent: The agent.
@@ -51,28 +51,16 @@ class Follower:
     def __init__(
         self, agent: OrderClient, changed: ChangeSignal, clock: Clock = SYSTEM, random: Callable[[], float] = jitter
     ) -> None:
+        super().__init__("agent", self.cycle, changed)
         self._agent = agent
-        self._changed = changed
         self._clock = clock
         self._backoff = Backoff(_FIRST, _LONGEST, random)
         self._told = Told(since=clock.monotonic())
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
-        self.defect: Exception | None = None
-        """What has ended the thread, if that was not :meth:`stop`."""
 
     @property
     def told(self) -> Told:
         """What the agent has told."""
         return self._told
-
-    def start(self) -> None:
-        """Start listening."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Listen to nothing new; a stream that is silent is left to the end of the process."""
-        self._stop.set()
 
     def cycle(self) -> float:
         """Listen as long as the agent speaks; how many seconds to wait before the next try."""
@@ -101,11 +89,3 @@ class Follower:
         else:
             self._told = Told(status, True, self._clock.monotonic(), told.connection + 1)
         self._changed.notify()
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._stop.wait(self.cycle())
-        except Exception as error:  # noqa: BLE001 -- it is raised again where the proxy is waited for
-            self.defect = error
-            self._changed.notify()
