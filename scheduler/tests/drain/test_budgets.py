@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.scheduler.drain.budgets import over, project
-from proa.scheduler.drain.pods import PodView
+from proa.scheduler.drain.pods import PodView, over
+from proa.scheduler.drain.pods import budget as view
 
 POD = PodView("shop/web-1", "p1", {"app": "web", "tier": "front"})
 JSON = st.recursive(
@@ -39,11 +39,11 @@ def a_budget(name: str = "web", namespace: str = "shop", status: Any = None, **s
     ],
 )
 def test_which_pods_are_under_it(budget: dict[str, Any], is_over: bool) -> None:
-    assert bool(over(POD, [project(budget)])) is is_over
+    assert bool(over(POD, [view(budget)])) is is_over
 
 
 def test_they_are_told_by_their_names() -> None:
-    assert [one.key for one in over(POD, [project(a_budget("b")), project(a_budget("a"))])] == ["shop/a", "shop/b"]
+    assert [one.key for one in over(POD, [view(a_budget("b")), view(a_budget("a"))])] == ["shop/a", "shop/b"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_they_are_told_by_their_names() -> None:
     ],
 )
 def test_which_never_let_one_go(budget: dict[str, Any], never: bool) -> None:
-    assert bool(project(budget).never) is never
+    assert bool(view(budget).never) is never
 
 
 PARTS = st.fixed_dictionaries(
@@ -76,6 +76,6 @@ PARTS = st.fixed_dictionaries(
 @given(JSON | PARTS, JSON | PARTS)
 def test_no_budget_is_too_strange(spec: object, status: object) -> None:
     item = {"metadata": {"namespace": "shop", "name": "web"}, "spec": spec, "status": status}
-    found = project(item)
+    found = view(item)
     assert over(POD, [found]) in ([], [found])
     assert isinstance(found.never, str)

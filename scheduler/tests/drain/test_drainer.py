@@ -15,10 +15,10 @@ import pytest
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.drainer import SETTLE, Drainer, Wanted
 from proa.scheduler.drain.evictor import WORKERS
 from proa.scheduler.drain.nodedrain import SOON, DrainRequest
+from proa.scheduler.drain.pods import BudgetView
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.views import DrainView
 from proa.scheduler.spec.rollout import DaemonSet, Drain, Selector

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.scheduler.drain.budgets import BudgetView
 from proa.scheduler.drain.nodedrain import LATE, PATIENCE, SOON, DrainRequest, Look, NodeDrain
-from proa.scheduler.drain.pods import Fate, PodView, fate
+from proa.scheduler.drain.pods import BudgetView, Fate, PodView, fate
 from proa.scheduler.drain.undrainable import undrainable
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods

@@ -11,8 +11,8 @@ from proa.core.schema.model import parse
 from proa.scheduler.planning.problems import INVALID_SCHEDULE, INVALID_SPEC, Problem, problem_of
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.contradictions import contradictions
-from proa.scheduler.spec.labels import CONTROL_PLANE, is_key, is_value
 from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
+from proa.scheduler.spec.rules import CONTROL_PLANE, is_key, is_value
 
 RELEASE = "registry.example/node@sha256:" + "1" * 64
 NIGHT = {"schedule": "0 22 * * *", "duration": "2h"}

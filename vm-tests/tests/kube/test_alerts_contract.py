@@ -11,9 +11,9 @@ import pytest
 from proa.core.runtime import process
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.scheduler.control.controller import Pass
-from proa.scheduler.control.draining import blockers_of
 from proa.scheduler.control.metrics import PHASES, Metrics
 from proa.scheduler.control.sources import Sources
+from proa.scheduler.drain.drainer import blockers_of
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView

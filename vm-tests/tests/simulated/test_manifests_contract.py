@@ -17,7 +17,7 @@ from proa.scheduler.install import render
 from proa.scheduler.install.names import NAMESPACES, PROXY, SCHEDULER, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
 from proa.scheduler.spec.crd import RESOURCES
-from proa.scheduler.spec.labels import CONTROL_PLANE
+from proa.scheduler.spec.rules import CONTROL_PLANE
 from proa.vm.kube.api import Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.support.waiting import until

@@ -17,13 +17,12 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.control import log
-from proa.scheduler.control.draining import blockers_of, undrainable, wanted
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.fair_turns import Stints
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.reports import Reports
 from proa.scheduler.control.sources import Sources
-from proa.scheduler.drain.drainer import Drainer, Wanted
+from proa.scheduler.drain.drainer import Drainer, Wanted, blockers_of, undrainable, wanted
 from proa.scheduler.drain.undrainable import DrainPrecheck
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.leader_elector import LeaderElector

@@ -8,8 +8,8 @@ from typing import Any
 
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.scheduler.drain import budgets
-from proa.scheduler.drain.budgets import BudgetView
+from proa.scheduler.drain import pods
+from proa.scheduler.drain.pods import BudgetView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
@@ -36,7 +36,7 @@ class Sources:
             ),
             Reflector(api, NODE_OSES, reading.node_os, changed, clock=clock),
             Reflector(api, OS_ROLLOUTS, reading.rollout, changed, clock=clock),
-            Reflector(api, paths.BUDGETS, budgets.project, changed, clock=clock),
+            Reflector(api, paths.BUDGETS, pods.budget, changed, clock=clock),
         )
 
     def __iter__(self) -> Iterator[Reflector[Any]]:

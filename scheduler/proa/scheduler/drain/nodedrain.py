@@ -13,8 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.runtime.backoff import Backoff, jitter
-from proa.scheduler.drain.budgets import BudgetView, over
-from proa.scheduler.drain.pods import Fate, PodView, ends_by, fate
+from proa.scheduler.drain.pods import BudgetView, Fate, PodView, ends_by, fate, over
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.times import text
 from proa.scheduler.spec.rollout import Drain

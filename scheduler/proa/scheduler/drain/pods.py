@@ -1,4 +1,4 @@
-"""What of a pod decides whether, and how, it is moved away."""
+"""What of a pod, and of the disruption budgets over it (``policy/v1``), decides whether and how it is moved away."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
 
+from proa.core.runtime.errors import ProaError
+from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_time
-from proa.scheduler.spec.rollout import Drain, UnmanagedPods
+from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods
+from proa.scheduler.spec.selectors import matches
 
 _MIRROR: Final = "kubernetes.io/config.mirror"
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
@@ -129,3 +132,59 @@ def _controller(metadata: Mapping[str, Any]) -> tuple[str, str]:
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in parts(status, "conditions"))
+
+
+# disruption budgets
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """A PodDisruptionBudget.
+
+    Attributes:
+        key: ``NAMESPACE/NAME``.
+        selector: Its pods; none if it cannot be read, then nobody is told to be under it.
+        never: Whether it lets no pod go even when all of them are well; the wording of why.
+    """
+
+    key: str
+    selector: Selector | None
+    never: str = ""
+
+
+def budget(item: Object, _: BudgetView | None = None) -> BudgetView:
+    """What is kept of a budget."""
+    metadata, spec, status = item["metadata"], part(item, "spec"), part(item, "status")
+    return BudgetView(f"{metadata.get('namespace', '')}/{metadata['name']}", _selector(spec), _never(spec, status))
+
+
+def over(pod: PodView, budgets: Iterable[BudgetView]) -> list[BudgetView]:
+    """The budgets that a pod is under, by their names."""
+    prefix = f"{pod.namespace}/"
+    found = [
+        one
+        for one in budgets
+        if one.key.startswith(prefix) and one.selector is not None and matches(one.selector, pod.labels)
+    ]
+    return sorted(found, key=lambda one: one.key)
+
+
+def _selector(spec: Mapping[str, Any]) -> Selector | None:
+    """An empty selector means all pods of the namespace, none at all means no pod."""
+    if not isinstance(spec.get("selector"), Mapping):
+        return None
+    try:
+        return parse(Selector, spec["selector"], "selector")
+    except ProaError:
+        return None
+
+
+def _never(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """Whether it can never let a pod go: as many must be healthy as there are."""
+    most, least = spec.get("maxUnavailable"), spec.get("minAvailable")
+    if most in (0, "0%"):
+        return f"maxUnavailable is {most}"
+    expected, desired = status.get("expectedPods"), status.get("desiredHealthy")
+    if isinstance(expected, int) and isinstance(desired, int) and 0 < expected <= desired:
+        return f"{desired} pods must be healthy, and there are only {expected}"
+    return f"minAvailable is {least}" if least == "100%" else ""

@@ -15,9 +15,8 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
-from proa.scheduler.drain import budgets, pods
-from proa.scheduler.drain.budgets import BudgetView, over
-from proa.scheduler.drain.pods import Fate, PodView, fate
+from proa.scheduler.drain import pods
+from proa.scheduler.drain.pods import BudgetView, Fate, PodView, fate, over
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, items
@@ -215,7 +214,7 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
 def _budgets(api: Server) -> tuple[list[BudgetView], tuple[str, ...]]:
     """The disruption budgets of the cluster, and a note if nobody may tell."""
     try:
-        return list(map(budgets.project, items(api, paths.BUDGETS, {"resourceVersion": "0"}))), ()
+        return list(map(pods.budget, items(api, paths.BUDGETS, {"resourceVersion": "0"}))), ()
     except ApiError as error:
         if error.status != _FORBIDDEN:
             raise

@@ -11,7 +11,7 @@ from proa.core import VERSION
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.install import resources
 from proa.scheduler.kube.stream import Object
-from proa.scheduler.spec.labels import is_key, is_value
+from proa.scheduler.spec.rules import is_key, is_value
 
 IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
 """Nobody's registry: an image that was brought to the nodes by hand."""

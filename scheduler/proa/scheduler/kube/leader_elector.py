@@ -104,7 +104,7 @@ class LeaderElector(Worker):
     def fence(self) -> int:
         """The transitions of our lease; -1 while it is not ours."""
         term = self._term
-        return term.fence if term is not None else -1
+        return term.fence if term is not None and self.defect is None else -1
 
     def resign(self) -> None:
         """Stop leading at once: the API server has refused our fence. The next term, if it comes, has another one."""
@@ -135,10 +135,6 @@ class LeaderElector(Worker):
             self.problem = error.message
             return False
         return True
-
-    def _ended(self) -> None:
-        if self.defect is not None:
-            self._term = None
 
     # inside
 

@@ -52,12 +52,13 @@ class Worker:
 
     def _run(self) -> None:
         try:
-            while not self._stop.is_set():
-                self._stop.wait(self._turn())
+            try:
+                while not self._stop.is_set():
+                    self._stop.wait(self._turn())
+            finally:
+                self._ended()
         except Exception as error:  # noqa: BLE001 -- it is raised again in whoever asks
             self.defect = error
-        self._ended()
-        if self.defect is not None:
             self._changed.notify()
 
     def _ended(self) -> None:

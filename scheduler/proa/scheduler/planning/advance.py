@@ -147,22 +147,22 @@ def _recall(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.TakingBack)
 
 
-def _failed_staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    code, message = _error(progress, "the node could not fetch the release")
-    rollout_pass.fail(progress, code or "StageFailed", message)
+def _failed(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    """A trial that came back counts against the release at once, unless it only had no order to commit in time."""
+    reason, message = _FAILURES[progress.step]
+    returned = progress.step is Step.RETURNED
+    error = progress.status.last_error if progress.status else None
+    code = error.code if error else ""
+    message = (error.message if error else "") or message
+    rollout_pass.fail(progress, reason if returned else code or reason, message, fault=returned and code != AWAY)
     rollout_pass.say(progress, Reason.BackingOff, message)
 
 
-def _failed_boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    code, message = _error(progress, "the node did not reboot as ordered")
-    rollout_pass.fail(progress, code or "BootFailed", message)
-    rollout_pass.say(progress, Reason.BackingOff, message)
-
-
-def _returned(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    code, message = _error(progress, "the trial returned")
-    rollout_pass.fail(progress, "RolledBack", message, fault=code != AWAY)
-    rollout_pass.say(progress, Reason.BackingOff, message)
+_FAILURES: Final = {
+    Step.FAILED_STAGING: ("StageFailed", "the node could not fetch the release"),
+    Step.FAILED_BOOT: ("BootFailed", "the node did not reboot as ordered"),
+    Step.RETURNED: ("RolledBack", "the trial returned"),
+}
 
 
 def _new(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -212,9 +212,9 @@ BY_STEP: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
     Step.FINISHING: _finishing,
     Step.RECALL: _recall,
     Step.LEFT: _left,
-    Step.RETURNED: _returned,
-    Step.FAILED_BOOT: _failed_boot,
-    Step.FAILED_STAGING: _failed_staging,
+    Step.RETURNED: _failed,
+    Step.FAILED_BOOT: _failed,
+    Step.FAILED_STAGING: _failed,
     Step.COMMITTING: _committing,
     Step.TRIAL: _trial,
     Step.BOOTING: _booting,
@@ -254,9 +254,3 @@ def _examine(rollout_pass: RolloutPass, progress: NodeProgress) -> Evidence:
     if evidence.until:
         rollout_pass.wakes.append(evidence.until)
     return evidence
-
-
-def _error(progress: NodeProgress, otherwise: str) -> tuple[str, str]:
-    status = progress.status
-    error = status.last_error if status else None
-    return (error.code, error.message or otherwise) if error else ("", otherwise)

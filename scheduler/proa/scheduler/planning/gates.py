@@ -80,7 +80,7 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
     chosen = _first(rollout_pass, candidates, max(free, 0), lambda progress: progress.away and free >= 0)
     if rollout_pass.aim.back and free < 0:
         chosen = _ill(rollout_pass, candidates)
-    control_plane = set(context.cluster.control_plane_away)
+    control_plane = set(context.control_plane_away)
     for progress in sorted((one for one in candidates if one.node.name in chosen), key=rollout_pass.turn):
         if progress.node.control_plane and control_plane - {progress.node.name}:
             rollout_pass.say(progress, Reason.ControlPlaneBusy, f"away: {', '.join(sorted(control_plane))}")

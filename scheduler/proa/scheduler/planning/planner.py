@@ -13,12 +13,11 @@ from datetime import datetime
 from typing import Final
 
 from proa.scheduler.planning import canary, gates, orphans, status
-from proa.scheduler.planning.actions import Action
+from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
-from proa.scheduler.planning.holds import Cluster, GateContext
+from proa.scheduler.planning.holds import GateContext, look
 from proa.scheduler.planning.node_progress import Aim, NodeProgress, Step, is_reboot_out, stand
-from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
@@ -86,7 +85,7 @@ class Planner:
             refused = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
             counts = dataclasses.replace(refused.counts, held=self._held(name))
             statuses[name] = dataclasses.replace(refused, counts=counts)
-        cluster = Cluster(_control_plane_away(snapshot))
+        away = _control_plane_away(snapshot)
         found = self._strays(snapshot, acting)
         given_back, wakes = orphans.give_back(snapshot, found, now)
         if found:
@@ -97,8 +96,9 @@ class Planner:
         for name, view in acting.items():
             if name not in statuses:
                 rollout_pass = self._rollout_pass(view, aims[name], groups[name], snapshot, now)
-                self._sights[name] = _run(rollout_pass, cluster)
-                cluster = cluster.after(rollout_pass)
+                self._sights[name] = _run(rollout_pass, away)
+                cordoned = (one.node for one in rollout_pass.actions if isinstance(one, Cordon))
+                away |= {node for node in cordoned if snapshot.nodes[node].control_plane}
                 campaigns.append(rollout_pass)
                 statuses[name] = status.finish(rollout_pass)
                 verdicts.update(rollout_pass.verdicts)
@@ -208,7 +208,7 @@ _AT_REST: Final = ((Step.FOREIGN, Reason.ForeignTrial), (Step.NOWHERE, Reason.No
 """What is said of nodes with which nothing is done."""
 
 
-def _run(rollout_pass: RolloutPass, cluster: Cluster) -> GateContext:
+def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateContext:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
     status.judge(rollout_pass)
     for step, act in BY_STEP.items():
@@ -220,7 +220,7 @@ def _run(rollout_pass: RolloutPass, cluster: Cluster) -> GateContext:
         for progress in rollout_pass.at_rest(step):
             rollout_pass.verdicts[progress.node.name] = verdict
     canaries = canary.choose(rollout_pass)
-    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries), cluster)
+    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries), control_plane_away)
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
     return context

@@ -9,7 +9,7 @@ from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
 from proa.scheduler.kube.times import FIRST
-from proa.scheduler.spec import labels
+from proa.scheduler.spec import rules
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
 
@@ -24,7 +24,7 @@ EXCLUDE: Final = "proa.dev/exclude"
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
 ZONE: Final = "topology.kubernetes.io/zone"
-CONTROL_PLANE: Final = labels.CONTROL_PLANE
+CONTROL_PLANE: Final = rules.CONTROL_PLANE
 
 
 @dataclass(frozen=True, slots=True)

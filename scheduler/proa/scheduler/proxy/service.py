@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from proa.core.orders.client import OrderClient
@@ -13,6 +12,7 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.worker import Worker
 from proa.scheduler.proxy.follower import Follower
 from proa.scheduler.proxy.proxy import NodeProxy, Seen, Tell, seen
 from proa.scheduler.spec.crd import NODE_OSES
@@ -24,8 +24,8 @@ _LOOK_SECONDS: Final = 2.0
 """How often is looked whether an API server that was lost is there again: nobody rings for that."""
 
 
-@dataclass
-class Service:
+@dataclass(eq=False)
+class Service(Worker):
     """Everything that runs on a node.
 
     Attributes:
@@ -41,11 +41,11 @@ class Service:
     agent: OrderClient
     tell: Tell
     clock: Clock = SYSTEM
-    _defect: BaseException | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._changed = ChangeSignal()
-        self._ended = threading.Event()
+        super().__init__("proxy", self._step_and_wait, self._changed)
+        self._heard = 0
         self._reflector: Reflector[Seen] = Reflector(
             self.api, NODE_OSES, seen, self._changed, f"metadata.name={self.node}", self.clock
         )
@@ -67,36 +67,34 @@ class Service:
         Raises:
             ProaError: ``INTERNAL``, and whatever else a defect raises.
         """
-        worker = threading.Thread(target=self._work, name="proxy", daemon=True)
         self._reflector.start()
         self._follower.start()
-        worker.start()
-        self._ended.wait()
+        self.start()
+        self._stop.wait()
         self._changed.notify()
-        worker.join(_LAST_SECONDS)
+        self.join(_LAST_SECONDS)
         self._follower.stop()
         self._reflector.stop()
-        if self._defect is not None:
-            raise self._defect
+        if self.defect is not None:
+            raise self.defect
         self.tell("ended")
 
     def end(self, *_: object) -> None:
         """End soon; also as a handler of signals."""
-        self._ended.set()
+        self._stop.set()
 
     def end_on_signals(self, install: Callable[[int, Callable[..., None]], object] = signal.signal) -> None:
         """Let SIGTERM end it."""
         install(signal.SIGTERM, self.end)
 
-    def _work(self) -> None:
-        try:
-            heard = 0
-            while not self._ended.is_set():
-                heard = self._changed.wait(heard, self._proxy_step())
+    def _step_and_wait(self) -> float:
+        self._heard = self._changed.wait(self._heard, self._proxy_step())
+        return 0.0
+
+    def _ended(self) -> None:
+        if self._stop.is_set():
             self._proxy.step(ending=True)
-        except BaseException as error:  # noqa: BLE001 -- raised again in the main thread
-            self._defect = error
-            self._ended.set()
+        self._stop.set()
 
     def _proxy_step(self) -> float | None:
         self._look_at_agent()

@@ -5,11 +5,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from proa.core.orders.messages import RELEASE
-from proa.scheduler.spec.labels import CONTROL_PLANE, KEY, NAME, SUBDOMAIN, VALUE
 
+CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
+"""The label of nodes of the control plane."""
+NAME: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""A label of a DNS name (RFC 1123), as names of objects are made of."""
+SUBDOMAIN: Final = rf"{NAME}(\.{NAME})*"
+"""Several of them, with dots between."""
+KEY: Final = rf"^({SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+"""A key: a name, with the domain of its owner before it or without."""
+VALUE: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
+"""A value; it may be empty."""
+_MAX_DOMAIN: Final = 253
 Rule = dict[str, str]
 
 
@@ -76,3 +87,13 @@ NONE_LEFT: Final = _rule(
     f" one.key == '{CONTROL_PLANE}' && one.operator in ['In', 'Exists'])))",
     "nodeSelector selects control-plane nodes, but order.controlPlane excludes them: write First or Last",
 )
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can be the key of a label."""
+    return re.fullmatch(KEY, text) is not None and len(text.rpartition("/")[0]) <= _MAX_DOMAIN
+
+
+def is_value(text: str) -> bool:
+    """Whether a text can be the value of a label."""
+    return re.fullmatch(VALUE, text) is not None

@@ -21,7 +21,7 @@ from proa.scheduler.control.controller import Controller, Pass
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.sources import Sources
-from proa.scheduler.drain import budgets
+from proa.scheduler.drain import pods
 from proa.scheduler.drain.drainer import Wanted
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.emit import About
@@ -160,7 +160,7 @@ class Case:
             Followed(self.server, paths.NODES, lambda item, before: reading.node(item, before, self.clock.now())),
             Followed(self.server, NODE_OSES, reading.node_os),
             Followed(self.server, OS_ROLLOUTS, reading.rollout),
-            Followed(self.server, paths.BUDGETS, budgets.project),
+            Followed(self.server, paths.BUDGETS, pods.budget),
         ]
         self.ears = Ears()
         self.boots: dict[str, int] = {}
