@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,12 +49,7 @@ def in_cluster() -> Configuration:
     Raises:
         ProaError: ``KUBECONFIG``.
     """
-    found = _new()
-    try:
-        load_incluster_config(found)  # type: ignore[no-untyped-call]  # it has no types
-    except (ConfigException, OSError, ValueError) as error:
-        raise _unusable(error, "the service account of this pod") from error
-    return found
+    return _loaded(load_incluster_config, "the service account of this pod")
 
 
 def from_kubeconfig(path: str, context: str = "") -> Configuration:
@@ -62,14 +58,7 @@ def from_kubeconfig(path: str, context: str = "") -> Configuration:
     Raises:
         ProaError: ``KUBECONFIG``.
     """
-    found = _new()
-    try:
-        load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
-            path, context or None, found, persist_config=False
-        )
-    except Exception as error:  # a malformed file makes its parsers raise anything
-        raise _unusable(error, path) from error
-    return found
+    return _loaded(partial(load_kube_config, path, context or None, persist_config=False), path)
 
 
 def own_namespace(path: Path = _NAMESPACE) -> str:
@@ -80,15 +69,15 @@ def own_namespace(path: Path = _NAMESPACE) -> str:
         return ""
 
 
-def _new() -> Configuration:
+def _loaded(load: Callable[..., object], at: str) -> Configuration:
     found = Configuration()
     found.keep_alive = True
+    try:
+        load(client_configuration=found)
+    except Exception as error:  # a malformed file makes its parsers raise anything
+        told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
+        raise ProaError(Code.KUBECONFIG, f"there is no access to a cluster: {told}", at=at) from error
     return found
-
-
-def _unusable(error: Exception, at: str) -> ProaError:
-    told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
-    return ProaError(Code.KUBECONFIG, f"there is no access to a cluster: {told}", at=at)
 
 
 class Session:

@@ -22,7 +22,7 @@ from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
 from proa.scheduler.kube.server import Server, find
-from proa.scheduler.kube.stream import Object, version_of
+from proa.scheduler.kube.stream import Object, version_of, whole
 from proa.scheduler.kube.times import FIRST
 from proa.scheduler.kube.worker import Worker
 
@@ -180,44 +180,35 @@ class LeaderElector(Worker):
         path = paths.named(paths.leases(self.namespace), self.name)
         lease = find(self.api, path)
         if lease is None:
-            self._create()
+            self._take(None)
             return
         spec = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
         said = (lease["metadata"].get("uid"), self.holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if self._seen is None or self._seen.said != said:
             self._seen = Seen(said, self.clock.monotonic())
-        self._highest = max(self._highest, _whole(spec.get("leaseTransitions"), 0))
-        patience = _whole(spec.get("leaseDurationSeconds"), 0) or self.terms.lease
+        self._highest = max(self._highest, whole(spec.get("leaseTransitions")))
+        patience = whole(spec.get("leaseDurationSeconds")) or self.terms.lease
         if self.holder in ("", self.me) or self.clock.monotonic() >= self._seen.since + patience:
-            self._take(lease, spec)
+            self._take(lease)
 
-    def _create(self) -> None:
-        """There is no lease. If there was one, somebody has deleted it, and a leader may not know that yet.
+    def _take(self, lease: Object | None) -> None:
+        """Take the lease, or create it. If there was one, somebody has deleted it, and a leader may not know that yet.
 
         Where Proa was removed and is installed again nothing in the cluster tells of fences, but each node knows the
         highest one that it has seen, and takes no lower one. So the first one is the time, in seconds: leaders change
         seldom enough for that to be ahead of all before. The lease has room for it until 2094.
         """
-        deleted = self._highest >= 0
-        passed = 0 if deleted else int((self.clock.now() - FIRST).total_seconds())
+        known = lease is not None or self._highest >= 0
+        passed = 0 if known else int((self.clock.now() - FIRST).total_seconds())
         fence = max(0, self._highest, self.floor() or 0, passed) + 1
         sent, now = self.clock.monotonic(), self._now()
-        body = {
-            **_KIND,
-            "metadata": {"name": self.name, "namespace": self.namespace},
-            "spec": {**self._ours(now), "acquireTime": now, "leaseTransitions": fence},
-        }
-        lease = self.api.create(paths.leases(self.namespace), body)
-        self._begin(lease, fence, sent, self.terms.stop if deleted else self.terms.settle)
-
-    def _take(self, lease: Object, spec: dict[str, Any]) -> None:
-        floor = self.floor()
-        fence = max(0, self._highest, -1 if floor is None else floor) + 1
-        sent, now = self.clock.monotonic(), self._now()
-        changes = {**self._ours(now), "acquireTime": now, "leaseTransitions": fence}
-        lease = self._write(version_of(lease), changes)
-        self._begin(lease, fence, sent, self.terms.settle)
+        spec = {**self._ours(now), "acquireTime": now, "leaseTransitions": fence}
+        if lease is not None:
+            return self._begin(self._write(version_of(lease), spec), fence, sent, self.terms.settle)
+        body = {**_KIND, "metadata": {"name": self.name, "namespace": self.namespace}, "spec": spec}
+        created = self.api.create(paths.leases(self.namespace), body)
+        return self._begin(created, fence, sent, self.terms.stop if known else self.terms.settle)
 
     def _begin(self, lease: Object, fence: int, sent: float, settle: float) -> None:
         """The lease is ours; nothing is done yet."""
@@ -288,7 +279,3 @@ class LeaderElector(Worker):
         if role is not self._told:
             self._told = role
             self.changed.notify()
-
-
-def _whole(value: object, otherwise: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise

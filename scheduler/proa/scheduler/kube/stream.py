@@ -52,6 +52,11 @@ def parts(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
+def whole(value: object, otherwise: int = 0) -> int:
+    """A whole number that is not negative; ``otherwise`` for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+
+
 def version_of(item: Mapping[str, Any]) -> str:
     """The resource version of an object or a list, as it is handed back; empty where there is none."""
     metadata = item.get("metadata")

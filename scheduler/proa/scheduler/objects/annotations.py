@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
 
+from proa.core.schema.model import fields_of
+from proa.scheduler.kube.stream import whole
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.views import Mark, Record
 
-_Key = tuple[str, Callable[[object], Any]]
-"""A field, and how its value is read."""
 UNREADABLE: Final = Mark("", "", datetime.fromtimestamp(0, UTC), cordoned=False, boot_id="")
 """What a mark that cannot be read counts as: no rollout has an empty name."""
 _LAST_YEAR: Final = 2999
@@ -28,24 +28,24 @@ MAX_MESSAGE: Final = 1024
 
 def mark_text(mark: Mark) -> str:
     """A mark as a text."""
-    return _text(mark, _MARK, always=("since", "cordoned", "bootID"))
+    return _text(mark)
 
 
 def read_mark(said: str) -> Mark:
     """The mark that a text stands for; :data:`UNREADABLE` for what is none."""
-    found = _read(said, _MARK)
-    is_one = found["rollout"] and found["since"] and found["cordoned"] is not None
+    found = _read(Mark, said)
+    is_one = found["rollout"] and "since" in found and "cordoned" in found
     return Mark(**found) if is_one else UNREADABLE
 
 
 def record_text(record: Record) -> str:
     """A record as a text; of a long message the beginning."""
-    return _text(dataclasses.replace(record, message=record.message[:MAX_MESSAGE]), _RECORD)
+    return _text(dataclasses.replace(record, message=record.message[:MAX_MESSAGE]))
 
 
 def read_record(said: str) -> Record | None:
     """The record that a text stands for; none for what is none."""
-    found = _read(said, _RECORD)
+    found = _read(Record, said)
     return Record(**found) if found["rollout"] and found["release"] else None
 
 
@@ -67,54 +67,37 @@ def read_wish(said: object) -> str | None:
     return said.strip()[:MAX_MESSAGE]
 
 
-def _text(thing: Mark | Record, keys: Mapping[str, _Key], always: Collection[str] = ()) -> str:
-    """What is written of a thing: what is there, and what is always written."""
-    values = {key: getattr(thing, field) for key, (field, _) in keys.items()}
-    told = {key: text(one) if isinstance(one, datetime) else one for key, one in values.items() if one or key in always}
+def _text(thing: Mark | Record) -> str:
+    """What is written of a thing: what is there, and what a thing of its kind must have."""
+    values = {
+        one.json: getattr(thing, one.name) for one in fields_of(type(thing)) if one.required or getattr(thing, one.name)
+    }
+    told = {key: text(one) if isinstance(one, datetime) else one for key, one in values.items()}
     return json.dumps(told, separators=(",", ":"))
 
 
-def _read(said: str, keys: Mapping[str, _Key]) -> dict[str, Any]:
-    """What a text holds, by field: each as what it must be, or nothing."""
+def _read(kind: type[Mark | Record], said: str) -> dict[str, Any]:
+    """What a text holds, by field: each as what it must be, or not at all."""
     try:
         values = json.loads(said)
     except (ValueError, RecursionError):
         values = None
     known = values if isinstance(values, dict) else {}
-    return {field: read_value(known.get(key)) for key, (field, read_value) in keys.items()}
+    found = {one.name: _READERS[one.type](known.get(one.json)) for one in fields_of(kind)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _word(value: object) -> str:
     return intern(value) if isinstance(value, str) else ""
 
 
-def _number(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
 def _flag(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-_MARK: Final[Mapping[str, _Key]] = {
-    "rollout": ("rollout", _word),
-    "release": ("release", _word),
-    "since": ("since", read_time),
-    "cordoned": ("cordoned", _flag),
-    "bootID": ("boot_id", _word),
-    "rootHash": ("root_hash", _word),
-}
-_RECORD: Final[Mapping[str, _Key]] = {
-    "rollout": ("rollout", _word),
-    "release": ("release", _word),
-    "attempt": ("attempt", _number),
-    "back": ("back", lambda value: value is True),
-    "failures": ("failures", _number),
-    "parks": ("parks", _number),
-    "notBefore": ("not_before", read_time),
-    "failed": ("failed", lambda value: value is True),
-    "order": ("order", _number),
-    "mark": ("mark", read_time),
-    "reason": ("reason", _word),
-    "message": ("message", _word),
+_READERS: Final[Mapping[type, Callable[[object], Any]]] = {
+    str: _word,
+    int: whole,
+    bool: _flag,
+    datetime: read_time,
 }

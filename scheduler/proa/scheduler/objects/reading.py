@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
-from proa.scheduler.kube.stream import Object, part, parts, version_of
+from proa.scheduler.kube.stream import Object, part, parts, version_of, whole
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -92,7 +92,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
 
     A status that cannot be read is one as well: it might say that the rollout was halted.
     """
-    metadata, generation = item["metadata"], item["metadata"].get("generation")
+    metadata = item["metadata"]
     spec, status, problem = _NOWHERE, RolloutStatus(), ""
     try:
         spec = parse(RolloutSpec, item.get("spec"), "spec")
@@ -104,7 +104,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
     return RolloutView(
         name=str(metadata["name"]),
         uid=str(metadata.get("uid", "")),
-        generation=generation if isinstance(generation, int) else 0,
+        generation=whole(metadata.get("generation")),
         spec=spec,
         status=status,
         problem=problem,
@@ -140,14 +140,8 @@ def _order(said: object) -> Order | None:
     found = _parsed(Order, said)
     if found is not None or not isinstance(said, Mapping):
         return found
-    number, fence = said.get("id"), said.get("fence")
-    if not _is_count(number) or not _is_count(fence):
-        return None
-    return Order(number, Action.NONE, fence)  # type: ignore[arg-type]  # both were looked at
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    number, fence = whole(said.get("id"), -1), whole(said.get("fence"), -1)
+    return Order(number, Action.NONE, fence) if number >= 0 and fence >= 0 else None
 
 
 def _parsed(kind: type[Kind], said: object) -> Kind | None:

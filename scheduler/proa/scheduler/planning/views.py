@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
+from proa.core.schema import model
 from proa.scheduler.kube.times import FIRST
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -29,23 +30,14 @@ CONTROL_PLANE: Final = rules.CONTROL_PLANE
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Our mark on a node.
+    """Our mark on a node."""
 
-    Attributes:
-        rollout: Whose turn it is.
-        release: The digest that the node is taken to; in a rollback, the one that it is taken from.
-        since: When it was set.
-        cordoned: Whether the cordon is ours; not where a person had set one before.
-        boot_id: The boot that ran then.
-        root_hash: Of what the node is to boot; empty if its agent did not say.
-    """
-
-    rollout: str
-    release: str
-    since: datetime
-    cordoned: bool
-    boot_id: str
-    root_hash: str = ""
+    rollout: str = model.field("Whose turn it is.")
+    release: str = model.field("The digest that the node is taken to; in a rollback, the one that it is taken from.")
+    since: datetime = model.field("When it was set.")
+    cordoned: bool = model.field("Whether the cordon is ours; not where a person had set one before.")
+    boot_id: str = model.field("The boot that ran then.", name="bootID")
+    root_hash: str = model.field("Of what the node is to boot; empty if its agent did not say.", default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +79,20 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What went wrong on a node on the way to one release.
+    """What went wrong on a node on the way to one release."""
 
-    Attributes:
-        rollout: Whose release it was.
-        release: Its digest.
-        attempt: In which attempt.
-        failures: Orders that did not come out well.
-        parks: Drains that took too long, and cordons that a person took away.
-        not_before: When it has its next turn.
-        failed: Whether it counts against the release.
-        order: The id of the last order that was counted.
-        mark: When the mark was set under which the last try was counted: that try is over.
-        reason: The last reason, in one word.
-        message: The same in a sentence.
-        back: Whether the tries are those of the way back.
-    """
-
-    rollout: str
-    release: str
-    attempt: int = 0
-    failures: int = 0
-    parks: int = 0
-    not_before: datetime | None = None
-    failed: bool = False
-    order: int = 0
-    mark: datetime | None = None
-    reason: str = ""
-    message: str = ""
-    back: bool = False
+    rollout: str = model.field("Whose release it was.")
+    release: str = model.field("Its digest.")
+    attempt: int = model.field("In which attempt.", default=0)
+    failures: int = model.field("Orders that did not come out well.", default=0)
+    parks: int = model.field("Drains that took too long, and cordons that a person took away.", default=0)
+    not_before: datetime | None = model.field("When it has its next turn.", default=None)
+    failed: bool = model.field("Whether it counts against the release.", default=False)
+    order: int = model.field("The id of the last order that was counted.", default=0)
+    mark: datetime | None = model.field("The mark under which the last try was counted: it is over.", default=None)
+    reason: str = model.field("The last reason, in one word.", default="")
+    message: str = model.field("The same in a sentence.", default="")
+    back: bool = model.field("Whether the tries are those of the way back.", default=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from proa.core.schema.model import parse
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object, number_of, part, version_of
+from proa.scheduler.kube.stream import Object, number_of, part, version_of, whole
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.writing import difference
 from proa.scheduler.proxy.follower import Told
@@ -225,8 +225,7 @@ class NodeProxy:
             return silent
         silence = told.problem or "it is silent" if silent is not None and silent <= 0 else ""
         own = own_conditions(self._refusal, silence)
-        number = (seen.order or {}).get("id")
-        order_id = number if isinstance(number, int) else 0
+        order_id = whole((seen.order or {}).get("id"))
         status = wanted(told.status, there, order_id, own, text(self.clock.now()))
         patch = difference(there, status)
         later = silent if silent is not None and silent > 0 else None

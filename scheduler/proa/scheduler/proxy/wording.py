@@ -9,7 +9,7 @@ from typing import Any, Final
 from proa.core.orders.messages import MAX_CONDITIONS, Condition, NodeStatus
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import document
-from proa.scheduler.kube.stream import parts
+from proa.scheduler.kube.stream import parts, whole
 
 DELIVERED: Final = "Delivered"
 """Condition, there only when it is False: the agent does not take the order; reason and message are its own."""
@@ -99,5 +99,4 @@ def _name(condition: Mapping[str, Any]) -> str:
 
 
 def _id(observed: object) -> int:
-    found = observed.get("id") if isinstance(observed, Mapping) else None
-    return found if isinstance(found, int) else 0
+    return whole(observed.get("id")) if isinstance(observed, Mapping) else 0

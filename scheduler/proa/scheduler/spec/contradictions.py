@@ -18,7 +18,7 @@ from proa.scheduler.spec.rollout import Canary, ControlPlane, OnFailure, OnTimeo
 from proa.scheduler.spec.rules import CONTROL_PLANE, NAME, SUBDOMAIN, is_key, is_value
 
 Found = Iterator[tuple[str, str, bool]]
-"""Places and messages."""
+"""Places and messages, and whether each is so."""
 _NOTHING: Final = timedelta(0)
 _WEEK: Final = timedelta(hours=168)
 _BY_VALUE: Final = frozenset({Operator.IN, Operator.NOT_IN})
