@@ -168,7 +168,6 @@ def test_each_pod_is_evicted_once_by_its_uid(case: Case) -> None:
         Asked("evict", f"{SHOP}/web-{number}", {"gracePeriodSeconds": 7, "uid": f"uid-web-{number}"})
         for number in (1, 2)
     ]
-    assert case.drainer.evicted == 2
 
 
 def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
@@ -205,7 +204,6 @@ def test_who_does_not_lead_evicts_nobody(case: Case) -> None:
     case.want(n1=WISH)
     case.until(lambda: any(one.number for one in case.drainer._followed["n1"].drain.tries.values()))
     assert case.server.calls == []
-    assert case.drainer.evicted == 0
 
 
 def test_a_defect_of_the_elector_is_an_answer_too(case: Case) -> None:

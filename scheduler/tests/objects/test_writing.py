@@ -269,12 +269,6 @@ def test_each_refusal_has_its_meaning(error: ProaError, outcome: Outcome) -> Non
     assert outcome_of(error) is outcome
 
 
-def test_a_wish_to_be_left_alone_is_passed_on() -> None:
-    assert Written(Outcome.AWAY, error=ApiError(429, "busy", retry_after=3)).retry_after == 3
-    assert Written(Outcome.AWAY, error=ProaError(Code.KUBECONFIG)).retry_after is None
-    assert Written(Outcome.DONE).retry_after is None
-
-
 # the status of a rollout
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from proa.scheduler.planning.holds import REST, START, Keeper, shut
+from proa.scheduler.planning.holds import Keeper, at_rest, before_start
 from proa.scheduler.simulation.behaviour import Behaviour, Chances
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.spec.rollout import Canary, ControlPlane, Failure, RolloutSpec, Staging, Turns, Zones
@@ -38,11 +38,11 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
         simulation.planner.plan(dataclasses.replace(world.snapshot(), undrainable=stuck), world.now)
         context = simulation.planner.context("workers")
         assert context is not None
-        for gates in (REST, START):
+        for gates in (at_rest, before_start):
             keeper = Keeper(gates, context)
             for progress in context.rollout_pass.progresses:
                 found = keeper.verdict(progress)
-                assert found == next(shut(gates, context, progress), None)
+                assert found == next(gates(context, progress), None)
                 told.add(found.reason.name if found else "")
     assert {"", "Held", "NotReady"} <= told
 

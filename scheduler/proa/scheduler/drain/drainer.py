@@ -109,11 +109,6 @@ class Drainer(Worker):
         self._news.notify()
 
     @property
-    def evicted(self) -> int:
-        """Evictions that were accepted."""
-        return self._evictor.evicted
-
-    @property
     def views(self) -> Mapping[str, DrainView]:
         """How the drains stand; the mapping does not change, the next one may differ."""
         return self._views

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from proa.core.runtime.change_signal import ChangeSignal
@@ -58,13 +58,11 @@ class Evictor:
         api: The API server.
         may_act: Whether we lead, asked before each eviction.
         news: Rung when there is an answer.
-        evicted: Evictions that were accepted.
     """
 
     api: Server
     may_act: Callable[[], bool]
     news: ChangeSignal
-    evicted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(WORKERS, "evict")
@@ -136,7 +134,6 @@ class Evictor:
             self.api.delete(paths.named(paths.within(paths.PODS, pod.namespace), pod.name), uid=pod.uid, **options)
         else:
             self.api.evict(pod.namespace, pod.name, uid=pod.uid, **options)
-            self.evicted += 1
 
 
 def volume_of(api: Server, claim: str) -> str:

@@ -80,11 +80,6 @@ class Written:
     version: int = 0
     error: ProaError | None = None
 
-    @property
-    def retry_after(self) -> float | None:
-        """How many seconds the API server wants to be left alone; none if it does not say."""
-        return self.error.retry_after if isinstance(self.error, ApiError) else None
-
 
 class _NotLeading(Exception):  # noqa: N818 -- it never leaves this module
     """It is not our turn."""

@@ -17,7 +17,7 @@ from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
-from proa.scheduler.planning.evidence import Evidence, examine
+from proa.scheduler.planning.evidence import NOTHING, missing
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
@@ -102,14 +102,14 @@ def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         if progress.mark is None:
             return rollout_pass.say(progress, Reason.Proving, UNMARKED)
         return _give(rollout_pass, progress, Verb.ROLLBACK, rollout_pass.spec.health.timeout)
-    evidence = _examine(rollout_pass, progress)
+    lacks = _lacks(rollout_pass, progress)
     proof = Proof(status.booted.boot_id, status.booted.root_hash)
     order = progress.os.order
-    if evidence.complete and not (order and order.action is Verb.COMMIT and order.trial == proof):
+    if not lacks and not (order and order.action is Verb.COMMIT and order.trial == proof):
         _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
         return rollout_pass.say(progress, Reason.Committing)
-    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not finished: {evidence.missing}")
-    return rollout_pass.say(progress, Reason.Proving, evidence.missing)
+    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not finished: {lacks}")
+    return rollout_pass.say(progress, Reason.Proving, lacks)
 
 
 def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -126,13 +126,13 @@ def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         return None
     if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is
         return _release(rollout_pass, progress, "NotNeeded", Reason.UpToDate)
-    evidence = _examine(rollout_pass, progress)
-    if evidence.complete:
+    lacks = _lacks(rollout_pass, progress)
+    if not lacks:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
             rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
         return _release(rollout_pass, progress, "Done", Reason.Finishing)
-    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not healthy: {evidence.missing}")
-    return rollout_pass.say(progress, Reason.Finishing, evidence.missing)
+    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not healthy: {lacks}")
+    return rollout_pass.say(progress, Reason.Finishing, lacks)
 
 
 def _left(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -248,9 +248,9 @@ def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: st
         rollout_pass.fail(progress, reason, message, fault=True)
 
 
-def _examine(rollout_pass: RolloutPass, progress: NodeProgress) -> Evidence:
+def _lacks(rollout_pass: RolloutPass, progress: NodeProgress) -> str:
     daemon_set = rollout_pass.snapshot.daemon_sets.get(progress.node.name)
-    evidence = examine(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now)
-    if evidence.until:
-        rollout_pass.wakes.append(evidence.until)
-    return evidence
+    said, until = next(missing(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now), NOTHING)
+    if until:
+        rollout_pass.wakes.append(until)
+    return said

@@ -10,7 +10,7 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
-from proa.scheduler.planning.holds import REST, START, GateContext, Keeper
+from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
@@ -24,7 +24,7 @@ def stage(rollout_pass: RolloutPass, context: GateContext) -> None:
     """Let nodes fetch the release, as many as may at a time."""
     for progress in rollout_pass.at_rest(Step.STAGING):
         _staging(rollout_pass, progress)
-    candidates = _open(rollout_pass, Step.TO_STAGE, Keeper(REST, context))
+    candidates = _open(rollout_pass, Step.TO_STAGE, Keeper(at_rest, context))
     free = (
         rollout_pass.spec.staging.max_concurrent - len(rollout_pass.by_step[Step.STAGING]) - context.precedence.ordered
     )
@@ -52,7 +52,7 @@ def _staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def start(rollout_pass: RolloutPass, context: GateContext) -> None:
     """Start nodes: as many as are free, in their order."""
-    candidates = _open(rollout_pass, Step.READY, Keeper(START, context))
+    candidates = _open(rollout_pass, Step.READY, Keeper(before_start, context))
     if not candidates:
         return
     if (closed := closed_by(rollout_pass)) is not None:
@@ -148,15 +148,11 @@ def closed_by(rollout_pass: RolloutPass) -> Verdict | None:
     if allowance.turns:
         rollout_pass.wakes.append(allowance.turns)
     if allowance.closed:
-        return Verdict(
-            Reason.WindowClosed, f"the next window opens at {text(allowance.opens)}" if allowance.opens else ""
-        )
+        opens = f"the next window opens at {text(allowance.opens)}" if allowance.opens else ""
+        return Verdict(Reason.WindowClosed, opens)
     if allowance.unavailable == 0 and allowance.narrows:
-        opens = text(allowance.narrows)
-        return Verdict(
-            Reason.WindowTooShort,
-            f"no node may be unavailable from {opens} on, and a node takes {rollout_pass.expected}",
-        )
+        shut = f"no node may be unavailable from {text(allowance.narrows)} on"
+        return Verdict(Reason.WindowTooShort, f"{shut}, and a node takes {rollout_pass.expected}")
     if allowance.unavailable == 0:
         return Verdict(Reason.NoBudget)
     if not allowance.fits(rollout_pass.now, rollout_pass.expected):

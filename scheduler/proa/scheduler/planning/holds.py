@@ -1,4 +1,4 @@
-"""What holds a node back that could fetch the release, or be started: a table of gates, the first shut one counts.
+"""What holds a node back that could fetch the release, or be started: gate after gate, the first shut one counts.
 
 ``explain`` asks all of them. What has nothing of its own to hold it back gets the verdict of its group, so that 5,000
 nodes are a few questions.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.canary import is_soaking
+from proa.scheduler.planning.canary import is_soaking, is_stopped
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
+from proa.scheduler.planning.views import NodeView
 from proa.scheduler.spec.rollout import ControlPlane, Zones
 
 
@@ -87,9 +87,7 @@ def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozen
     """Whether a node that is at rest can move on without anybody doing something about it."""
     if canaries is not None and progress.node.name not in canaries:
         return False
-    if progress.node.name in rollout_pass.snapshot.resting:
-        return False
-    if progress.step is Step.READY and progress.node.name in rollout_pass.snapshot.undrainable:
+    if is_stopped(rollout_pass, progress):
         return False
     if progress.plain:
         return True
@@ -118,116 +116,62 @@ class GateContext:
     control_plane_away: frozenset[str]
 
 
-Gate = Callable[[GateContext, NodeProgress], Verdict | None]
+Gates = Callable[[GateContext, NodeProgress], Iterator[Verdict]]
+"""The verdict of every gate that is shut for a node, one after the other."""
 
 
-def _halted(context: GateContext, _: NodeProgress) -> Verdict | None:
-    rollout_pass = context.rollout_pass
-    return (
-        Verdict(Reason.Halted, rollout_pass.status.halted)
-        if rollout_pass.halted and not rollout_pass.aim.back
-        else None
-    )
+def at_rest(context: GateContext, progress: NodeProgress) -> Iterator[Verdict]:
+    """What holds back staging and starting alike. A node that is ill may be cured by the way back."""
+    rollout_pass, canaries, node, record = context.rollout_pass, context.canaries, progress.node, progress.record
+    if rollout_pass.halted and not rollout_pass.aim.back:
+        yield Verdict(Reason.Halted, rollout_pass.status.halted)
+    if rollout_pass.spec.paused:
+        yield Verdict(Reason.Paused)
+    if node.hold is not None:
+        yield Verdict(Reason.Held, node.hold)
+    if not node.ready and not rollout_pass.aim.back:
+        yield Verdict(Reason.NotReady)
+    if record is not None and record.failures > rollout_pass.spec.retry.limit:
+        yield Verdict(Reason.GivenUp, record.message)
+    if record is not None and (until := waiting(progress, rollout_pass.now)):
+        rollout_pass.wakes.append(until)
+        parked = record.parks > 0 and not record.failures
+        yield Verdict(Reason.Parked if parked else Reason.BackingOff, f"until {text(until)}")
+    if canaries is not None and node.name not in canaries:
+        reason = Reason.Soaking if is_soaking(rollout_pass) else Reason.AwaitingCanary
+        yield Verdict(reason, ", ".join(sorted(canaries)))
 
 
-def _paused(context: GateContext, _: NodeProgress) -> Verdict | None:
-    return Verdict(Reason.Paused) if context.rollout_pass.spec.paused else None
+def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdict]:
+    """The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
+    yield from at_rest(context, progress)
+    rollout_pass, precedence, node = context.rollout_pass, context.precedence, progress.node
+    if never := undrainable(context, progress):
+        yield never
+    if precedence.fetching and not rollout_pass.aim.back:
+        yield Verdict(Reason.StagingOthers, f"{precedence.fetching} nodes do not have it yet")
+    yield from _control_plane(context, node)
+    one_zone, zone = rollout_pass.spec.order.zones is Zones.ONE_AT_A_TIME, precedence.zone
+    if one_zone and zone not in (None, node.zone):
+        yield Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
+    if node.name == rollout_pass.snapshot.own_node and precedence.workers + precedence.control_plane:
+        yield Verdict(Reason.OwnNodeLast)
 
 
-def _held(_: GateContext, progress: NodeProgress) -> Verdict | None:
-    hold = progress.node.hold
-    return Verdict(Reason.Held, hold) if hold is not None else None
-
-
-def _not_ready(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    """A node that is ill waits; but not for the way back, which may be what cures it."""
-    return None if progress.node.ready or context.rollout_pass.aim.back else Verdict(Reason.NotReady)
-
-
-def _given_up(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    record = progress.record
-    if record is None or record.failures <= context.rollout_pass.spec.retry.limit:
-        return None
-    return Verdict(Reason.GivenUp, record.message)
-
-
-def _waiting(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    until = waiting(progress, context.rollout_pass.now)
-    if until is None:
-        return None
-    context.rollout_pass.wakes.append(until)
-    parked = progress.record is not None and progress.record.parks > 0 and not progress.record.failures
-    return Verdict(Reason.Parked if parked else Reason.BackingOff, f"until {text(until)}")
-
-
-def _canary(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    canaries = context.canaries
-    if canaries is None or progress.node.name in canaries:
-        return None
-    reason = Reason.Soaking if is_soaking(context.rollout_pass) else Reason.AwaitingCanary
-    return Verdict(reason, ", ".join(sorted(canaries)))
-
-
-def _staging_others(context: GateContext, _: NodeProgress) -> Verdict | None:
-    if not context.precedence.fetching or context.rollout_pass.aim.back:
-        return None
-    return Verdict(Reason.StagingOthers, f"{context.precedence.fetching} nodes do not have it yet")
-
-
-def _control_plane_order(context: GateContext, progress: NodeProgress) -> Verdict | None:
+def _control_plane(context: GateContext, node: NodeView) -> Iterator[Verdict]:
     rule, precedence = context.rollout_pass.spec.order.control_plane, context.precedence
-    if rule is ControlPlane.FIRST and not progress.node.control_plane and precedence.control_plane:
-        return Verdict(Reason.ControlPlaneFirst)
-    if rule is ControlPlane.LAST and progress.node.control_plane and precedence.workers:
-        return Verdict(Reason.ControlPlaneLater)
-    return None
-
-
-def _control_plane_busy(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    away = context.control_plane_away
-    if not progress.node.control_plane or not away - {progress.node.name}:
-        return None
-    return Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(away))}")
-
-
-def _zone(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    zone = context.precedence.zone
-    if context.rollout_pass.spec.order.zones is not Zones.ONE_AT_A_TIME or zone in (None, progress.node.zone):
-        return None
-    return Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
+    if rule is ControlPlane.FIRST and not node.control_plane and precedence.control_plane:
+        yield Verdict(Reason.ControlPlaneFirst)
+    if rule is ControlPlane.LAST and node.control_plane and precedence.workers:
+        yield Verdict(Reason.ControlPlaneLater)
+    if node.control_plane and context.control_plane_away - {node.name}:
+        yield Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(context.control_plane_away))}")
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:
     """Whether a node could never be drained."""
     found = context.rollout_pass.snapshot.undrainable.get(progress.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None
-
-
-def _own_node(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    own = progress.node.name == context.rollout_pass.snapshot.own_node
-    waiting = context.precedence.workers + context.precedence.control_plane
-    return Verdict(Reason.OwnNodeLast) if own and waiting else None
-
-
-REST: Final[tuple[Gate, ...]] = (_halted, _paused, _held, _not_ready, _given_up, _waiting, _canary)
-"""What holds back staging and starting alike."""
-START: Final[tuple[Gate, ...]] = (
-    *REST,
-    undrainable,
-    _staging_others,
-    _control_plane_order,
-    _control_plane_busy,
-    _zone,
-    _own_node,
-)
-"""The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
-
-
-def shut(gates: tuple[Gate, ...], context: GateContext, progress: NodeProgress) -> Iterator[Verdict]:
-    """The verdict of every gate that is shut for a node."""
-    for gate in gates:
-        if verdict := gate(context, progress):
-            yield verdict
 
 
 @dataclass
@@ -239,7 +183,7 @@ class Keeper:
         sight: What they look at.
     """
 
-    gates: tuple[Gate, ...]
+    gates: Gates
     context: GateContext
     _known: dict[tuple[str, bool], Verdict | None] = field(default_factory=dict)
 
@@ -247,8 +191,8 @@ class Keeper:
         """The first gate that is shut; none if all are open."""
         node, canaries, snapshot = progress.node, self.context.canaries, self.context.rollout_pass.snapshot
         if not progress.plain or node.name == snapshot.own_node or node.name in snapshot.undrainable:
-            return next(shut(self.gates, self.context, progress), None)
+            return next(self.gates(self.context, progress), None)
         group = node.zone, canaries is None or node.name in canaries
         if group not in self._known:
-            self._known[group] = next(shut(self.gates, self.context, progress), None)
+            self._known[group] = next(self.gates(self.context, progress), None)
         return self._known[group]

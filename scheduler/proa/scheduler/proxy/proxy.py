@@ -173,10 +173,9 @@ class NodeProxy:
     def _offer(self, order: Order, key: tuple[Mapping[str, Any], int]) -> float | None:
         try:
             if order.action in _REBOOTS and not self._stands(key[0]):
-                return self._later(order, Code.STALE_ORDER, "another order has replaced it")
+                return self._later(order, ProaError(Code.STALE_ORDER, "another order has replaced it"))
         except ProaError as error:
-            after = error.retry_after if isinstance(error, ApiError) else None
-            return self._later(order, error.code, error.message, after)
+            return self._later(order, error)
         try:
             self.put(order)
         except ProaError as error:
@@ -185,7 +184,7 @@ class NodeProxy:
                 return None
             if error.code is not Code.DEVICE:  # it is there, and says no
                 self._refusal = Refusal.of(key[0], error)
-            return self._later(order, error.code, error.message)
+            return self._later(order, error)
         self._settled, self._refusal = key, None
         self._offers.reset()
         self.tell("gave an order", order=order.id, action=order.action.value, fence=order.fence)
@@ -200,10 +199,10 @@ class NodeProxy:
         now = seen(self.api.get(paths.named(NODE_OSES, self.node)))
         return (now.uid, now.order) == (self._uid, said)
 
-    def _later(self, order: Order, code: Code, why: str, after: float | None = None) -> float:
+    def _later(self, order: Order, error: ProaError) -> float:
         """It could not be given; how long to wait before it is tried again."""
-        pause = self._offers.next(after)
-        self.tell("could not give an order", order=order.id, code=code.name, why=why)
+        pause = self._offers.next(error.retry_after if isinstance(error, ApiError) else None)
+        self.tell("could not give an order", order=order.id, code=error.code.name, why=error.message)
         self._offer_due = self.clock.monotonic() + pause
         return pause
 

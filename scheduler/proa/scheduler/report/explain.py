@@ -126,7 +126,7 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
         return
     found = [verdict]
     if progress.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
-        found += holds.shut(holds.START, context, progress)
+        found += holds.before_start(context, progress)
         if (closed := gates.closed_by(rollout_pass)) is not None:
             found.append(closed)
         elif not progress.away and context.precedence.away >= rollout_pass.allowance.unavailable:
