@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -50,21 +50,15 @@ class Metrics(Collector):
         self._sources, self._tally, self._leading, self._dropped, self._clock = sources, tally, leading, dropped, clock
         self._last: Pass | None = None
         self._staging: dict[str, tuple[int, datetime]] = {}
-        told = self.registry
-        self._passes = Histogram("proa_plan_seconds", "Duration of a planning pass.", buckets=_PASSES, registry=told)
-        self._updates = Histogram(
-            "proa_node_update_seconds",
-            "Duration of one node's turn, from cordon to uncordon.",
-            buckets=_MINUTES,
-            registry=told,
-        )
-        self._stagings = Histogram(
-            "proa_stage_seconds",
-            "Duration of fetching a release on one node, from the order to its end.",
-            buckets=_MINUTES,
-            registry=told,
-        )
-        told.register(self)
+        self._passes = self._histogram("proa_plan_seconds", "Duration of a planning pass.", _PASSES)
+        what = "Duration of one node's turn, from cordon to uncordon."
+        self._updates = self._histogram("proa_node_update_seconds", what, _MINUTES)
+        what = "Duration of fetching a release on one node, from the order to its end."
+        self._stagings = self._histogram("proa_stage_seconds", what, _MINUTES)
+        self.registry.register(self)
+
+    def _histogram(self, name: str, what: str, buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, what, buckets=buckets, registry=self.registry)
 
     def saw(self, last: Pass) -> None:
         """See :class:`proa.scheduler.control.controller.Watcher`."""
@@ -100,12 +94,10 @@ class Metrics(Collector):
         stale = {path: 0.0 if when is None else now - when for path, when in since.items()}
         what = "How long ago a collection was last known."
         yield _gauge("proa_reflector_stale_seconds", what, "resource", stale)
-        asked = CounterMetricFamily(
-            "proa_api_requests", "Requests to the API server.", labels=["verb", "resource", "code"]
+        asked = {(one.verb, one.resource, str(one.status)): count for one, count in self._tally.counts().items()}
+        yield _told(
+            CounterMetricFamily, "proa_api_requests", "Requests to the API server.", "verb resource code", asked
         )
-        for call, count in sorted(self._tally.counts().items()):
-            asked.add_metric([call.verb, call.resource, str(call.status)], count)
-        yield asked
         yield CounterMetricFamily("proa_events_dropped", "Events that were dropped.", value=self._dropped())
         yield from _rollouts(self._last if leading else None, self._clock.now())
 
@@ -135,7 +127,13 @@ def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
 
 
 def _gauge(name: str, what: str, labels: str, values: Mapping[Any, float]) -> Metric:
-    found = GaugeMetricFamily(name, what, labels=labels.split())
+    return _told(GaugeMetricFamily, name, what, labels, values)
+
+
+def _told(
+    kind: type[GaugeMetricFamily | CounterMetricFamily], name: str, what: str, labels: str, values: Mapping[Any, float]
+) -> Metric:
+    found = kind(name, what, labels=labels.split())
     for key, value in sorted(values.items()):
         found.add_metric(key, value)
     return found

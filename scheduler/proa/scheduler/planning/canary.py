@@ -49,13 +49,13 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
     before = dict.fromkeys(names)
     here = {one.node.name: one for one in rollout_pass.progresses if one.node.name in before}
     able = [here[name] for name in before if name in here and _can_prove(rollout_pass, here[name])]
-    chosen = [one for one in able if not is_stopped(rollout_pass, one)]
+    chosen = [one for one in able if not _is_stopped(rollout_pass, one)]
     if len(chosen) < count:
         taken = {one.node.name for one in chosen}
 
         def rank(one: NodeProgress) -> tuple[object, ...]:
             return (
-                is_stopped(rollout_pass, one),
+                _is_stopped(rollout_pass, one),
                 one.node.name not in before,
                 not _touched(one),
                 rollout_pass.turn(one),
@@ -68,7 +68,7 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
     return chosen[:count]
 
 
-def is_stopped(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
+def _is_stopped(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     """Whether a node could never be drained, or the cluster does not accept what is written to it."""
     name, snapshot = progress.node.name, rollout_pass.snapshot
     if progress.under_way or progress.step is Step.REACHED:

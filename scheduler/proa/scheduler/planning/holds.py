@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.canary import is_soaking, is_stopped
+from proa.scheduler.planning.canary import is_soaking
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
@@ -87,7 +87,9 @@ def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozen
     """Whether a node that is at rest can move on without anybody doing something about it."""
     if canaries is not None and progress.node.name not in canaries:
         return False
-    if is_stopped(rollout_pass, progress):
+    if progress.node.name in rollout_pass.snapshot.resting:
+        return False
+    if progress.step is Step.READY and progress.node.name in rollout_pass.snapshot.undrainable:
         return False
     if progress.plain:
         return True

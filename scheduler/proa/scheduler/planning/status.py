@@ -154,23 +154,15 @@ def _conditions(rollout_pass: RolloutPass, phase: str) -> tuple[Condition, ...]:
 
 
 def _told(
-    view: RolloutView,
-    conditions: tuple[Condition, ...],
-    told: Iterable[tuple[str, bool, str, str]],
-    now: datetime,
+    view: RolloutView, conditions: Iterable[Condition], told: Iterable[tuple[str, bool, str, str]], now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions with some told anew: type, whether it holds, reason and message of each."""
+    """The conditions with some told anew: type, whether it holds, reason and message of each.
+
+    The time of a last transition stays as long as the status does.
+    """
+    found = {one.type: one for one in conditions}
     for name, true, reason, message in told:
-        condition = Condition(name, str(true), reason, message[:1024], observed_generation=view.generation)
-        conditions = _with(conditions, condition, now)
-    return conditions
-
-
-def _with(conditions: tuple[Condition, ...], new: Condition, now: datetime) -> tuple[Condition, ...]:
-    """The conditions with one changed; the time of its last transition stays as long as its status does."""
-    old = next((condition for condition in conditions if condition.type == new.type), None)
-    since = old.last_transition_time if old and old.status == new.status and old.last_transition_time else text(now)
-    new = dataclasses.replace(new, last_transition_time=since)
-    if old is None:
-        return (*conditions, new)
-    return tuple(new if condition.type == new.type else condition for condition in conditions)
+        old = found.get(name)
+        since = old.last_transition_time if old and old.status == str(true) else ""
+        found[name] = Condition(name, str(true), reason, message[:1024], since or text(now), view.generation)
+    return tuple(found.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,23 +39,21 @@ class Refusal:
         return cls(order, error.code.name, error.message)
 
 
-def own_conditions(refusal: Refusal | None, silence: str) -> Sequence[Condition]:
+def own_conditions(refusal: Refusal | None, silence: str) -> Iterator[Condition]:
     """What the proxy has to add.
 
     Args:
         refusal: The order that the agent does not take, if there is one.
         silence: Why the agent is not heard; empty if it is.
     """
-    found = []
     if refusal is not None:
-        found.append(Condition(DELIVERED, "False", refusal.code, refusal.message[:_MESSAGE]))
+        yield Condition(DELIVERED, "False", refusal.code, refusal.message[:_MESSAGE])
     if silence:
-        found.append(Condition(ANSWERS, "False", "Unreachable", silence[:_MESSAGE]))
-    return found
+        yield Condition(ANSWERS, "False", "Unreachable", silence[:_MESSAGE])
 
 
 def wanted(
-    status: NodeStatus | None, there: Mapping[str, Any], order_id: int, own: Sequence[Condition], now: str
+    status: NodeStatus | None, there: Mapping[str, Any], order_id: int, own: Iterable[Condition], now: str
 ) -> dict[str, Any]:
     """The status as it is to be.
 
