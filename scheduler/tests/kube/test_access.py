@@ -27,8 +27,8 @@ def kubeconfig(path: Path, server: str = "https://127.0.0.1:1") -> Path:
 def test_a_kubeconfig_says_where_and_who(tmp_path: Path) -> None:
     found = access.find(str(kubeconfig(tmp_path / "config")))()
     assert found.host == "https://127.0.0.1:1"
-    assert found.auth_settings()["BearerToken"]["value"] == "Bearer s3cr3t"
-    assert found.keep_alive
+    assert found.authorization() == {"Authorization": "Bearer s3cr3t"}
+    assert found.configuration.keep_alive
 
 
 def test_the_environment_names_one(tmp_path: Path) -> None:

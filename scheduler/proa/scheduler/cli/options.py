@@ -15,8 +15,7 @@ from proa.core.schema.model import Report
 from proa.core.schema.output import tell
 
 if TYPE_CHECKING:
-    from kubernetes.client import Configuration
-
+    from proa.scheduler.kube.access import Session
     from proa.scheduler.kube.api import Api
     from proa.scheduler.report.source import Seen
 
@@ -39,7 +38,7 @@ class Cluster:
         return bool(self.kubeconfig or self.context)
 
     @property
-    def load(self) -> Callable[[], Configuration]:
+    def load(self) -> Callable[[], Session]:
         """Reads the access to it."""
         from proa.scheduler.kube import access
 

@@ -15,8 +15,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.cli.options import Cluster, cluster_options
 
 if TYPE_CHECKING:
-    from kubernetes.client import Configuration
-
+    from proa.scheduler.kube.access import Session
     from proa.scheduler.kube.podaccess import PodConnection
 
 _PUT_SECONDS: Final = 10.0
@@ -85,7 +84,7 @@ def proxy(node: str, socket: Path, account: Path | None, cluster: Cluster) -> No
     service.run()
 
 
-def _access(account: Path | None, cluster: Cluster) -> Callable[[], Configuration | PodConnection]:
+def _access(account: Path | None, cluster: Cluster) -> Callable[[], Session | PodConnection]:
     """The access that is meant; the official client is not even loaded where a pod has its own."""
     from proa.scheduler.kube import podaccess
 

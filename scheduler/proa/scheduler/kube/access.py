@@ -23,10 +23,39 @@ from proa.core.runtime.printable import one_line
 DEFAULT: Final = Path("~/.kube/config")
 _IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
 _NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-Load = Callable[[], Configuration]
-"""Reads the access anew: what it gives may have changed since the last time."""
 _CONNECTIONS: Final = 16
 """Connections that are kept; more are made when they are needed."""
+
+
+class Session:
+    """An access and its connections. Threads may share it.
+
+    Args:
+        configuration: The access.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        configuration.connection_pool_maxsize = _CONNECTIONS
+        self.configuration = configuration
+        self.pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
+        self.host = configuration.host.rstrip("/")
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who we are; the official client has read the token again if it was time to.
+
+        Raises:
+            ProaError: ``KUBECONFIG`` when that is not possible.
+        """
+        try:
+            found = self.configuration.auth_settings().get("BearerToken")
+        except (ConfigException, OSError) as error:
+            raise ProaError(Code.KUBECONFIG, "the token cannot be read again") from error
+        value = found["value"] if found else None
+        return {"Authorization": value.strip()} if value else {}
+
+
+Load = Callable[[], Session]
+"""Reads the access anew: what it gives may have changed since the last time."""
 
 
 def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = os.environ) -> Load:
@@ -43,7 +72,7 @@ def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = o
     return (lambda: from_kubeconfig(named, context)) if named else in_cluster
 
 
-def in_cluster() -> Configuration:
+def in_cluster() -> Session:
     """The access of a pod; its token is read again once a minute.
 
     Raises:
@@ -52,7 +81,7 @@ def in_cluster() -> Configuration:
     return _loaded(load_incluster_config, "the service account of this pod")
 
 
-def from_kubeconfig(path: str, context: str = "") -> Configuration:
+def from_kubeconfig(path: str, context: str = "") -> Session:
     """The access that kubeconfig files give.
 
     Raises:
@@ -69,7 +98,7 @@ def own_namespace(path: Path = _NAMESPACE) -> str:
         return ""
 
 
-def _loaded(load: Callable[..., object], at: str) -> Configuration:
+def _loaded(load: Callable[..., object], at: str) -> Session:
     found = Configuration()
     found.keep_alive = True
     try:
@@ -77,31 +106,4 @@ def _loaded(load: Callable[..., object], at: str) -> Configuration:
     except Exception as error:  # a malformed file makes its parsers raise anything
         told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
         raise ProaError(Code.KUBECONFIG, f"there is no access to a cluster: {told}", at=at) from error
-    return found
-
-
-class Session:
-    """An access and its connections. Threads may share it.
-
-    Args:
-        configuration: The access.
-    """
-
-    def __init__(self, configuration: Configuration) -> None:
-        configuration.connection_pool_maxsize = _CONNECTIONS
-        self._configuration = configuration
-        self.pool: urllib3.PoolManager = RESTClientObject(configuration).pool_manager
-        self.host = configuration.host.rstrip("/")
-
-    def authorization(self) -> dict[str, str]:
-        """The header that says who we are; the official client has read the token again if it was time to.
-
-        Raises:
-            ProaError: ``KUBECONFIG`` when that is not possible.
-        """
-        try:
-            found = self._configuration.auth_settings().get("BearerToken")
-        except (ConfigException, OSError) as error:
-            raise ProaError(Code.KUBECONFIG, "the token cannot be read again") from error
-        value = found["value"] if found else None
-        return {"Authorization": value.strip()} if value else {}
+    return Session(found)

@@ -20,15 +20,13 @@ from proa.core import VERSION
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
-from proa.scheduler.kube.podaccess import PodConnection
 from proa.scheduler.kube.server import Query
 from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.kube.tally import Tally
 
 if TYPE_CHECKING:
-    from kubernetes.client import Configuration
-
     from proa.scheduler.kube.access import Session
+    from proa.scheduler.kube.podaccess import PodConnection
 
 MANAGER: Final = "proa-scheduler"
 """Who owns the fields that we set."""
@@ -101,7 +99,7 @@ class Api:
 
     def __init__(
         self,
-        load: Callable[[], Configuration | PodConnection],
+        load: Callable[[], Session | PodConnection],
         *,
         limits: Limits = Limits(),
         tally: Tally | None = None,
@@ -114,7 +112,7 @@ class Api:
         self._agent = agent
         self._clock = clock
         self._lock = threading.Lock()
-        self._session: Session | PodConnection | None = _open(load())
+        self._session: Session | PodConnection | None = load()
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -293,7 +291,7 @@ class Api:
     def _current(self) -> Session | PodConnection:
         with self._lock:
             if self._session is None:
-                self._session = _open(self._load())
+                self._session = self._load()
             return self._session
 
     def _forget(self, session: Session | PodConnection) -> None:
@@ -301,11 +299,3 @@ class Api:
         with self._lock:
             if self._session is session:
                 self._session = None
-
-
-def _open(access: Configuration | PodConnection) -> Session | PodConnection:
-    if isinstance(access, PodConnection):
-        return access
-    from proa.scheduler.kube.access import Session
-
-    return Session(access)

@@ -38,11 +38,3 @@ class Tally:
         """How often each was asked."""
         with self._lock:
             return dict(self._counts)
-
-    def total(self, verb: str = "", resource: str = "", status: int | None = None) -> int:
-        """How many requests there were that meet what is given."""
-        return sum(
-            count
-            for asked, count in self.counts().items()
-            if verb in ("", asked.verb) and resource in ("", asked.resource) and status in (None, asked.status)
-        )
