@@ -84,7 +84,7 @@ class Record:
     rollout: str = model.field("Whose release it was.")
     release: str = model.field("Its digest.")
     attempt: int = model.field("In which attempt.", default=0)
-    failures: int = model.field("Orders that did not come out well.", default=0)
+    failures: int = model.field("Orders that failed.", default=0)
     parks: int = model.field("Drains that took too long, and cordons that a person took away.", default=0)
     not_before: datetime | None = model.field("When it has its next turn.", default=None)
     failed: bool = model.field("Whether it counts against the release.", default=False)
@@ -92,7 +92,7 @@ class Record:
     mark: datetime | None = model.field("The mark under which the last try was counted: it is over.", default=None)
     reason: str = model.field("The last reason, in one word.", default="")
     message: str = model.field("The same in a sentence.", default="")
-    back: bool = model.field("Whether the tries are those of the way back.", default=False)
+    back: bool = model.field("Whether the tries are those of a rollback.", default=False)
 
 
 @dataclass(frozen=True, slots=True)
