@@ -14,11 +14,11 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Order, Proof, Standby
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.schema.model import document, parse
+from proa.core.schema.model import document, keys, parse
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (
@@ -37,6 +37,8 @@ from proa.scheduler.report.source import drains_of
 from proa.scheduler.spec.rollout import Budget, Health, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
 
+Kind = TypeVar("Kind")
+
 SCHEMA: Final = SnapshotReport.SCHEMA
 
 
@@ -46,9 +48,9 @@ def write(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         SnapshotReport(
             at=text(now),
             own_node=snapshot.own_node,
-            rollouts=tuple(_rollout(view) for _, view in sorted(snapshot.rollouts.items())),
-            nodes=tuple(_node(view) for _, view in sorted(snapshot.nodes.items())),
-            nodeoses=tuple(_node_os(view) for _, view in sorted(snapshot.oses.items())),
+            rollouts=tuple(_told(SeenRollout, view) for _, view in sorted(snapshot.rollouts.items())),
+            nodes=tuple(_told(SeenNode, view) for _, view in sorted(snapshot.nodes.items())),
+            nodeoses=tuple(_told(SeenNodeOS, view) for _, view in sorted(snapshot.oses.items())),
             hopeless=tuple(blocker for _, found in sorted(snapshot.undrainable.items()) for blocker in found),
         )
     )
@@ -78,9 +80,9 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     now = read_time(told.at)
     if now is None:
         raise ProaError(Code.CONFIG_VALUE, "the snapshot is incomplete: at", at=at)
-    rollouts = {one.name: _read_rollout(one) for one in told.rollouts}
-    nodes = {one.name: _read_node(one) for one in told.nodes}
-    oses = {one.name: _read_node_os(one) for one in told.nodeoses}
+    rollouts = {one.name: _seen(RolloutView, one) for one in told.rollouts}
+    nodes = {one.name: _seen(NodeView, one) for one in told.nodes}
+    oses = {one.name: _seen(NodeOSView, one) for one in told.nodeoses}
     undrainable: dict[str, tuple[Blocker, ...]] = {}
     for blocker in told.hopeless:
         undrainable[blocker.node] = (*undrainable.get(blocker.node, ()), blocker)
@@ -129,54 +131,27 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
 # to JSON, and back
 
 
-def _node(view: NodeView) -> SeenNode:
-    return SeenNode(
-        view.name,
-        view.uid,
-        view.labels,
-        view.ready,
-        text(view.ready_since) if view.ready_since else "",
-        view.unschedulable,
-        view.boot_id,
-        mark_text(view.mark) if view.mark else "",
-        view.fence,
-        view.hold,
-        view.excluded,
-    )
+_TEXTS: Final[Mapping[str, tuple[Callable[[Any], str], Callable[[str], object]]]] = {
+    "ready_since": (text, read_time),
+    "mark": (mark_text, read_mark),
+    "record": (record_text, read_record),
+}
+"""Fields that are texts in the document, empty where there is nothing: how they are written, and read."""
 
 
-def _read_node(told: SeenNode) -> NodeView:
-    return NodeView(
-        told.name,
-        told.uid,
-        told.labels,
-        told.ready,
-        read_time(told.ready_since),
-        told.unschedulable,
-        told.boot_id,
-        read_mark(told.mark) if told.mark else None,
-        told.fence,
-        told.hold,
-        told.excluded,
-    )
+def _told(kind: type[Kind], view: object) -> Kind:
+    """What the document holds of a view."""
+    values = {key: getattr(view, key) for key in keys(kind)}
+    texts = {key: write(values[key]) if values[key] else "" for key, (write, _) in _TEXTS.items() if key in values}
+    made: Callable[..., Kind] = kind
+    return made(**values | texts)
 
 
-def _node_os(view: NodeOSView) -> SeenNodeOS:
-    record = record_text(view.record) if view.record else ""
-    return SeenNodeOS(view.name, view.uid, view.owner, view.order, view.status, record, view.fence)
-
-
-def _read_node_os(told: SeenNodeOS) -> NodeOSView:
-    record = read_record(told.record) if told.record else None
-    return NodeOSView(told.name, told.uid, told.owner, told.order, told.status, record, told.fence)
-
-
-def _rollout(view: RolloutView) -> SeenRollout:
-    return SeenRollout(view.name, view.uid, view.generation, view.spec, view.status, view.problem)
-
-
-def _read_rollout(told: SeenRollout) -> RolloutView:
-    return RolloutView(told.name, told.uid, told.generation, told.spec, told.status, told.problem)
+def _seen(kind: Callable[..., Kind], told: SeenNode | SeenNodeOS | SeenRollout) -> Kind:
+    """The view that the document tells of."""
+    values = {key: getattr(told, key) for key in keys(type(told))}
+    read_ones = {key: read(values[key]) if values[key] else None for key, (_, read) in _TEXTS.items() if key in values}
+    return kind(**values | read_ones)
 
 
 # hashing
