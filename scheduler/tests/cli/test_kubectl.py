@@ -349,7 +349,7 @@ def test_an_order_that_is_not_taken_is_shown() -> None:
     said = Condition("Delivered", "False", "STALE_ORDER", "order 7 was seen")
     status = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True), conditions=(said,))
     snapshot = dataclasses.replace(a_cluster(), oses={"n1": node_os("n1", status)})
-    row = next(one for one in status_view.rows(snapshot, NOW) if one.node.name == "n1")
+    row = next(one for one in status_view.rows(snapshot, NOW) if one.name == "n1")
     assert "STALE_ORDER" in status_view.status_text([], [row], alone=False)
     assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_text(explain(snapshot, "n1", NOW), NOW)
 

@@ -73,16 +73,15 @@ def test_a_node_that_waits_for_its_turn_and_never_has_one_is_told_so() -> None:
     said = rendering.explain_text(explain(found, "node-0001", world.now), world.now)
     assert "Undrainable" in said
     assert "blocked by shop/web-1: pod shop/web-1: no controller would recreate it" in said
-    rows = {row.node.name: row.verdict for row in status_view.rows(found, world.now)}
-    assert rows["node-0000"]
-    assert rows["node-0000"].reason is Reason.Undrainable
+    rows = {row.name: row.reason for row in status_view.rows(found, world.now)}
+    assert rows["node-0000"] == "Undrainable"
 
 
 def test_a_plan_gives_it_no_turn_and_the_others_theirs() -> None:
     world, seen = a_staged_cluster()
     found, _ = look_ahead(Pods("node-0001"), seen, world.now, rollout="workers")
-    turns = {turn.node: turn for turn in preview(found, "workers", world.now).turns}
-    assert turns["node-0001"].verdict.reason is Reason.Undrainable
+    turns = {turn.name: turn for turn in preview(found, "workers", world.now).report.nodes}
+    assert turns["node-0001"].reason == "Undrainable"
     assert (turns["node-0001"].position, turns["node-0001"].starts) == (0, None)
     assert sorted(turn.position for name, turn in turns.items() if name != "node-0001") == [1, 2, 3]
     assert all(turn.ends for name, turn in turns.items() if name != "node-0001")
@@ -94,10 +93,10 @@ def test_it_is_told_before_the_node_has_fetched_the_release() -> None:
     while not any(one.reason is Reason.StageNext for one in plan(world.snapshot(), world.now).verdicts.values()):
         simulation.step()
     found, _ = look_ahead(Pods("node-0001"), world.snapshot(), world.now)
-    assert [shut.verdict.reason for shut in explain(found, "node-0001", world.now).shut] == [Reason.Undrainable]
-    turns = {turn.node: turn for turn in preview(found, "workers", world.now).turns}
-    assert turns["node-0001"].verdict.reason is Reason.Undrainable
-    assert turns["node-0000"].verdict.reason is Reason.StageNext
+    assert [gate.reason for gate in explain(found, "node-0001", world.now).gates] == ["Undrainable"]
+    turns = {turn.name: turn for turn in preview(found, "workers", world.now).report.nodes}
+    assert turns["node-0001"].reason == "Undrainable"
+    assert turns["node-0000"].reason == "StageNext"
 
 
 def test_budgets_that_never_let_a_pod_go_are_seen() -> None:
@@ -132,7 +131,7 @@ def test_who_may_not_read_pods_is_told_and_has_what_the_scheduler_says() -> None
     found, notes = look_ahead(Pods("node-0002", forbidden=(paths.BUDGETS,)), told, world.now)
     assert notes == (NO_BUDGETS,)
     assert set(found.undrainable) == {"node-0001", "node-0002"}
-    assert rendering.explain_report(explain(found, "node-0000", world.now), notes).notes == (NO_BUDGETS,)
+    assert explain(found, "node-0000", world.now, notes).notes == (NO_BUDGETS,)
 
 
 def test_what_was_looked_at_counts_more_than_what_was_told() -> None:

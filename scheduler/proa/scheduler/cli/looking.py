@@ -54,14 +54,14 @@ _chance_options = options(
 @cluster_options
 def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
     """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
-    from proa.scheduler.report import status_view
+    from proa.scheduler.report import rendering, status_view
     from proa.scheduler.report.preview import find
 
     seen = cluster.look(rollout=rollout)
     snapshot = seen.snapshot
     views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
     rows = status_view.rows(snapshot, seen.now, rollout)
-    most = 0 if whole else status_view.MOST
+    most = 0 if whole else rendering.MOST
     report = status_view.status_report(views, rows, seen.notes)
     show(report, as_json, lambda: status_view.status_text(views, rows, alone=bool(rollout), most=most))
 
@@ -78,9 +78,9 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
     from proa.scheduler.report.preview import preview
 
     seen = cluster.look(path, rollout=rollout)
-    found = preview(seen.snapshot, rollout, seen.now)
+    found = preview(seen.snapshot, rollout, seen.now, notes=seen.notes)
     most = 0 if whole else rendering.MOST
-    show(rendering.plan_report(found, seen.notes), as_json, lambda: rendering.plan_text(found, most))
+    show(found.report, as_json, lambda: rendering.plan_text(found, most))
 
 
 @click.command(epilog="Example: proa-scheduler explain node-17")
@@ -94,8 +94,8 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
     from proa.scheduler.report.explain import explain as explained
 
     seen = cluster.look(path, node=node)
-    found = explained(seen.snapshot, node, seen.now)
-    show(rendering.explain_report(found, seen.notes), as_json, lambda: rendering.explain_text(found, seen.now))
+    found = explained(seen.snapshot, node, seen.now, seen.notes)
+    show(found, as_json, lambda: rendering.explain_text(found, seen.now))
 
 
 @click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")

@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.kube.times import read
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning import gates, holds
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass
-from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot
-from proa.scheduler.spec.rolloutstatus import Blocker
+from proa.scheduler.planning.views import NodeView, Snapshot
+from proa.scheduler.report.reports import Because, ExplanationReport, ShutGate, because
 from proa.scheduler.spec.selectors import matches
 
 
-@dataclass(frozen=True)
-class Shut:
-    """One gate that holds a node back.
-
-    Attributes:
-        verdict: Why.
-        since: Since when; none where nobody has written that down.
-    """
-
-    verdict: Verdict
-    since: datetime | None = None
-
-    @property
-    def who(self) -> str:
-        """Who can open it."""
-        return self.verdict.reason.who
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What there is to say of a node.
-
-    Attributes:
-        node: Its view.
-        os: Its object's; none if it has none.
-        rollouts: Those that select it, by name; more than one is a conflict.
-        release: What the rollout wants there; empty if none acts.
-        step: Where it stands, in a word; empty if no rollout counts it.
-        progress: The same in a sentence.
-        verdict: What the planner says of it; none if no rollout selects it.
-        shut: Every gate that holds it back, the one that counts first.
-        blockers: What keeps it from being drained.
-        deadline: By when it must be drained; none if it is not being drained.
-        next: What the planner would do with it now, in its words; empty if nothing.
-    """
-
-    node: NodeView
-    os: NodeOSView | None
-    rollouts: tuple[str, ...]
-    release: str = ""
-    step: str = ""
-    progress: str = ""
-    verdict: Verdict | None = None
-    shut: tuple[Shut, ...] = ()
-    blockers: tuple[Blocker, ...] = ()
-    deadline: datetime | None = None
-    next: tuple[str, ...] = ()
-
-
-def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
+def explain(snapshot: Snapshot, name: str, now: datetime, notes: Sequence[str] = ()) -> ExplanationReport:
     """Explain a node.
 
     Args:
         snapshot: What is known.
         name: The node's name.
         now: When that was.
+        notes: What is not known.
 
     Raises:
         ProaError: ``CLUSTER_MISSING`` when there is no such node.
@@ -84,36 +36,49 @@ def explain(snapshot: Snapshot, name: str, now: datetime) -> Explanation:
         raise ProaError(
             Code.CLUSTER_MISSING, f"there is no node {name!r}", at=name, hint=("List nodes with 'kubectl get nodes'.")
         )
-    os = snapshot.oses.get(name)
     planner = Planner()
     plan = planner.plan(snapshot, now)
-    chosen = tuple(
-        rollout
-        for rollout, view in sorted(snapshot.rollouts.items())
-        if not view.problem and matches(view.spec.node_selector, node.labels)
+    chosen, verdict = selecting(snapshot, node), plan.verdicts.get(name)
+    os, drain, deadline = snapshot.oses.get(name), snapshot.drains.get(name), plan.drains.get(name)
+    found = ExplanationReport(
+        node=name,
+        rollouts=chosen,
+        release="",
+        step="",
+        reason=Because(*because(verdict)) if verdict else None,
+        gates=(_gate(verdict),) if verdict else (),
+        blockers=(),
+        drain_until=None,
+        next=(),
+        notes=tuple(notes),
+        order=os.order if os else None,
+        status=os.status if os else None,
     )
-    verdict, progress = plan.verdicts.get(name), planner.progress(name)
-    context = planner.context(chosen[0]) if len(chosen) == 1 else None
+    context, progress = planner.context(chosen[0]) if len(chosen) == 1 else None, planner.progress(name)
     if context is None or progress is None:
-        shut = (Shut(verdict),) if verdict is not None else ()
-        return Explanation(node, os, chosen, verdict=verdict, shut=shut)
-    drain = snapshot.drains.get(name)
-    return Explanation(
-        node,
-        os,
-        chosen,
+        return found
+    return dataclasses.replace(
+        found,
         release=context.rollout_pass.spec.release,
         step=progress.step.name,
-        progress=progress.step.value,
-        verdict=verdict,
-        shut=tuple(_shut(plan, context, progress)),
+        gates=tuple(_shut(plan, context, progress)),
         blockers=(*(drain.blockers if drain else ()), *snapshot.undrainable.get(name, ())),
-        deadline=plan.drains.get(name),
+        drain_until=text(deadline) if deadline else None,
         next=tuple(type(action).__name__ for action in plan.actions if action.node == name),
     )
 
 
-def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Iterator[Shut]:
+def selecting(snapshot: Snapshot, node: NodeView) -> tuple[str, ...]:
+    """The rollouts that select a node, by name."""
+    views = sorted(snapshot.rollouts.items())
+    return tuple(name for name, view in views if not view.problem and matches(view.spec.node_selector, node.labels))
+
+
+def _gate(verdict: Verdict, since: datetime | None = None) -> ShutGate:
+    return ShutGate(*because(verdict), text(since) if since else None)
+
+
+def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Iterator[ShutGate]:
     """The gates that are shut; also those of a start of a node that has to fetch the release first.
 
     A node that fetches it next, and could never be started then, is told the latter.
@@ -122,7 +87,7 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
     if verdict.reason in _MOVES:
         never = holds.undrainable(context, progress) if verdict.reason is Reason.StageNext else None
         if never is not None:
-            yield Shut(never)
+            yield _gate(never)
         return
     found = [verdict]
     if progress.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
@@ -134,7 +99,7 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
     if progress.step is not Step.READY:
         found = [one for one in found if one.reason is not Reason.StagingOthers]
     for one in {one.reason: one for one in found}.values():
-        yield Shut(one, _since(one.reason, rollout_pass, progress))
+        yield _gate(one, _since(one.reason, rollout_pass, progress))
 
 
 _MOVES: Final = frozenset({Reason.UpToDate, Reason.BackOnOld, Reason.Next, Reason.StageNext})

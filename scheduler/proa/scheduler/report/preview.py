@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.holds import GateContext, undrainable
 from proa.scheduler.planning.node_progress import NodeProgress, Step
 from proa.scheduler.planning.planner import Plan, Planner
-from proa.scheduler.planning.reasons import Reason, Verdict
+from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.views import RolloutView, Snapshot
+from proa.scheduler.report.reports import PlannedNode, PlannedWave, PlanReport, because
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.simulate import ENDED, Course, Patience, Way, resume, run, wave_of
-from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.spec.selectors import matches
 
 _LONGEST: Final = timedelta(days=60)
@@ -35,48 +36,16 @@ _NONE: Final = Way()
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A node in a plan.
-
-    Attributes:
-        position: Whose turn it is, from 1; 0 for a node that is done, or that has none.
-        node: Its name.
-        zone: Its zone; empty if it has none.
-        wave: ``Canary``, ``ControlPlane``, or its zone.
-        verdict: Why it does or does not move now.
-        starts: When it is cordoned, as estimated; none if it is not, or later than was looked.
-        ends: When it is uncordoned as done, as estimated; none as above.
-    """
-
-    position: int
-    node: str
-    zone: str
-    wave: str
-    verdict: Verdict
-    starts: datetime | None = None
-    ends: datetime | None = None
-
-
-@dataclass(frozen=True)
 class Preview:
     """The plan of a rollout.
 
     Attributes:
-        rollout: Its name.
-        release: What is wanted.
-        now: Of which moment this is.
-        status: What the planner says of the rollout as a whole.
-        turns: Its nodes: those under way, those to come, those that are done, those that have no turn.
-        ends: When all are done, as estimated; none if they never are by themselves, or later than was looked.
+        report: It, for programs. Nodes that are never cordoned, or later than was looked, have no times, and neither
+            has the end of a rollout that never ends by itself, or later than was looked.
         course: How it goes on, as estimated.
     """
 
-    rollout: str
-    release: str
-    now: datetime
-    status: RolloutStatus
-    turns: tuple[Turn, ...]
-    ends: datetime | None
+    report: PlanReport
     course: Course
 
 
@@ -85,7 +54,9 @@ def patience_for(nodes: int) -> Patience:
     return Patience(_LONGEST, passes=min(_MOST, max(_FEWEST, _WORK // max(1, nodes))))
 
 
-def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience | None = None) -> Preview:
+def preview(
+    snapshot: Snapshot, rollout: str, now: datetime, patience: Patience | None = None, notes: Sequence[str] = ()
+) -> Preview:
     """Plan a rollout, and go on in virtual time as if all goes well from now on.
 
     Args:
@@ -93,6 +64,7 @@ def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience 
         rollout: The rollout's name.
         now: When that was.
         patience: How far is looked ahead; as far as takes some seconds if none.
+        notes: What is not known.
 
     Raises:
         ProaError: ``CLUSTER_MISSING`` when there is no such rollout.
@@ -100,13 +72,25 @@ def preview(snapshot: Snapshot, rollout: str, now: datetime, patience: Patience 
     view = find(snapshot, rollout)
     planner = Planner()
     plan = planner.plan(snapshot, now)
-    context = planner.context(rollout)
-    if context is None:  # it does not act at all
-        turns = _left_out(snapshot, view, plan, frozenset())
-        return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, None, Course(now, now))
-    course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
-    turns = (*_turns(context, plan, course), *_left_out(snapshot, view, plan, context.rollout_pass.verdicts))
-    return Preview(rollout, view.spec.release, now, plan.statuses[rollout], turns, _end(course, rollout), course)
+    context, status, course = planner.context(rollout), plan.statuses[rollout], Course(now, now)
+    nodes: tuple[PlannedNode, ...] = ()
+    if context is not None:  # it acts
+        course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
+        nodes = tuple(_nodes(context, plan, course))
+    report = PlanReport(
+        rollout=rollout,
+        release=view.spec.release,
+        at=text(now),
+        phase=status.phase,
+        counts=status.counts,
+        halted=status.halted,
+        next_window=status.next_window,
+        ends=_time(_end(course, rollout)),
+        notes=tuple(notes),
+        waves=tuple(PlannedWave(one.name, one.nodes, one.began_at, one.ended_at) for one in course.waves),
+        nodes=(*nodes, *_left_out(snapshot, view, plan, frozenset(node.name for node in nodes))),
+    )
+    return Preview(report, course)
 
 
 def find(snapshot: Snapshot, rollout: str) -> RolloutView:
@@ -131,7 +115,7 @@ def behaviour_of(view: RolloutView) -> Behaviour:
     return Behaviour(drain=moving * _DRAIN, boot=moving * (1 - _DRAIN), trial=3600.0 + view.spec.health.ready_seconds)
 
 
-def _turns(context: GateContext, plan: Plan, course: Course) -> Iterator[Turn]:
+def _nodes(context: GateContext, plan: Plan, course: Course) -> Iterator[PlannedNode]:
     """Those under way, those to come, those that are done or that nothing but a person can move."""
     rollout_pass = context.rollout_pass
 
@@ -148,7 +132,8 @@ def _turns(context: GateContext, plan: Plan, course: Course) -> Iterator[Turn]:
         wave, verdict = wave_of(node, rollout_pass.status), plan.verdicts[node.name]
         if verdict.reason is Reason.StageNext:
             verdict = undrainable(context, progress) or verdict
-        yield Turn(position if has_turn else 0, node.name, node.zone, wave, verdict, way.started, way.ended)
+        times = _time(way.started), _time(way.ended)
+        yield PlannedNode(*because(verdict), position if has_turn else 0, node.name, node.zone, wave, *times)
 
 
 def _has_turn(progress: NodeProgress, way: Way, course: Course) -> bool:
@@ -158,10 +143,10 @@ def _has_turn(progress: NodeProgress, way: Way, course: Course) -> bool:
     return not course.came_to_an_end and progress.step is not Step.REACHED
 
 
-def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[Turn, ...]:
+def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[PlannedNode, ...]:
     """Nodes that the rollout selects, and that it does not count."""
     return tuple(
-        Turn(0, name, node.zone, wave_of(node, view.status), plan.verdicts[name])
+        PlannedNode(*because(plan.verdicts[name]), 0, name, node.zone, wave_of(node, view.status), None, None)
         for name, node in sorted(snapshot.nodes.items())
         if name in plan.verdicts and name not in counted and matches(view.spec.node_selector, node.labels)
     )
@@ -169,3 +154,7 @@ def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Contai
 
 def _end(course: Course, rollout: str) -> datetime | None:
     return course.ended if course.came_to_an_end and course.statuses[rollout].phase in ENDED else None
+
+
+def _time(when: datetime | None) -> str | None:
+    return text(when) if when is not None else None

@@ -1,54 +1,25 @@
-"""Plans and explanations, as text for people and as JSON (``proa.plan/v1``, ``proa.explain/v1``)."""
+"""Plans and explanations as text for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from proa.scheduler.kube.times import text
-from proa.scheduler.report.explain import Explanation
-from proa.scheduler.report.preview import Preview, Turn
-from proa.scheduler.report.reports import (
-    Because,
-    ExplanationReport,
-    PlannedNode,
-    PlannedWave,
-    PlanReport,
-    ShutGate,
-    because,
-)
+from proa.core.orders.messages import NodeStatus, Order
+from proa.scheduler.kube.times import read
+from proa.scheduler.planning.node_progress import Step
+from proa.scheduler.report.preview import Preview
+from proa.scheduler.report.reports import ExplanationReport
+from proa.scheduler.simulation.simulate import Course
+from proa.scheduler.spec.rolloutstatus import Blocker
 
 MOST: Final = 60
-"""Lines of nodes that a plan's text has, unless all are asked for."""
-_HEADINGS: Final = ("#", "NODE", "WAVE", "STARTS", "DONE", "REASON")
-
-
-def plan_report(preview: Preview, notes: Sequence[str] = ()) -> PlanReport:
-    """A plan for programs; notes say what is not known."""
-    status = preview.status
-    return PlanReport(
-        rollout=preview.rollout,
-        release=preview.release,
-        at=text(preview.now),
-        phase=status.phase,
-        counts=status.counts,
-        halted=status.halted,
-        next_window=status.next_window,
-        ends=_time(preview.ends),
-        notes=tuple(notes),
-        waves=tuple(PlannedWave(one.name, one.nodes, text(one.began), text(one.ended)) for one in preview.course.waves),
-        nodes=tuple(map(_planned, preview.turns)),
-    )
-
-
-def _planned(turn: Turn) -> PlannedNode:
-    times = _time(turn.starts), _time(turn.ends)
-    return PlannedNode(*because(turn.verdict), turn.position, turn.node, turn.zone, turn.wave, *times)
+"""Lines of nodes that a text has, unless all are asked for."""
 
 
 def plan_text(preview: Preview, most: int = MOST) -> str:
-    """A plan for people.
+    """A plan.
 
     Args:
         preview: The plan.
@@ -57,26 +28,8 @@ def plan_text(preview: Preview, most: int = MOST) -> str:
     return "\n".join(_plan_lines(preview, most))
 
 
-def explain_report(found: Explanation, notes: Sequence[str] = ()) -> ExplanationReport:
-    """An explanation for programs; notes say what is not known."""
-    return ExplanationReport(
-        node=found.node.name,
-        rollouts=found.rollouts,
-        release=found.release,
-        step=found.step,
-        reason=Because(*because(found.verdict)) if found.verdict else None,
-        gates=tuple(ShutGate(*because(shut.verdict), _time(shut.since)) for shut in found.shut),
-        blockers=found.blockers,
-        drain_until=_time(found.deadline),
-        next=found.next,
-        notes=tuple(notes),
-        order=found.os.order if found.os else None,
-        status=found.os.status if found.os else None,
-    )
-
-
-def explain_text(found: Explanation, now: datetime) -> str:
-    """An explanation for people."""
+def explain_text(found: ExplanationReport, now: datetime) -> str:
+    """An explanation."""
     return "\n".join(_explain_lines(found, now))
 
 
@@ -84,103 +37,104 @@ def explain_text(found: Explanation, now: datetime) -> str:
 
 
 def _plan_lines(preview: Preview, most: int) -> Iterator[str]:
-    counts, status = preview.status.counts, preview.status
-    yield f"{preview.rollout}: {status.phase}, {counts.up_to_date} of {counts.nodes} nodes are done"
-    yield f"release: {preview.release}"
-    if status.halted:
-        yield f"halted: {status.halted}"
-    if status.next_window:
-        yield f"next window: {status.next_window}"
-    for wave in preview.course.waves:
-        name, begins, ends = wave.name or "(no zone)", _in(wave.began, preview.now), _in(wave.ended, preview.now)
-        yield f"wave {name}: {wave.nodes} nodes, {begins} to {ends}"
-    yield _end(preview)
+    found, now = preview.report, read(preview.report.at)
+    yield f"{found.rollout}: {found.phase}, {found.counts.up_to_date} of {found.counts.nodes} nodes are done"
+    yield f"release: {found.release}"
+    if found.halted:
+        yield f"halted: {found.halted}"
+    if found.next_window:
+        yield f"next window: {found.next_window}"
+    for wave in found.waves:
+        times = f"{_in(wave.begins, now)} to {_in(wave.ends, now)}"
+        yield f"wave {wave.name or '(no zone)'}: {wave.nodes} nodes, {times}"
+    yield f"about done {_in(found.ends, now)}" if found.ends else _no_end(preview.course)
     yield ""
-    shown = preview.turns[:most] if most else preview.turns
-    yield from table(
-        [
-            _HEADINGS,
-            *(
-                (
-                    str(turn.position or "-"),
-                    turn.node,
-                    turn.wave or "-",
-                    _in(turn.starts, preview.now),
-                    _in(turn.ends, preview.now),
-                    str(turn.verdict),
-                )
-                for turn in shown
-            ),
-        ]
-    )
-    if len(shown) < len(preview.turns):
-        yield f"... and {len(preview.turns) - len(shown)} more (--all shows them)"
+    rows = [
+        {
+            "#": str(node.position or ""),
+            "NODE": node.name,
+            "WAVE": node.wave,
+            "STARTS": _in(node.starts, now),
+            "DONE": _in(node.ends, now),
+            "REASON": str(node),
+        }
+        for node in found.nodes
+    ]
+    yield from table(rows, most)
 
 
-def _end(preview: Preview) -> str:
-    """When it is done, or why that is not known."""
-    course = preview.course
-    if preview.ends:
-        return f"about done {_in(preview.ends, preview.now)}"
+def _no_end(course: Course) -> str:
+    """Why it is not known when it is done."""
     if course.came_to_an_end or not course.ways:
         return "no end in sight: only a person can help the remaining nodes"
     return f"{course.per_hour:.0f} nodes an hour; the preview ends after {span(course.took)}"
 
 
-def _explain_lines(found: Explanation, now: datetime) -> Iterator[str]:
-    name = found.node.name
+def _explain_lines(found: ExplanationReport, now: datetime) -> Iterator[str]:
     if not found.rollouts:
-        yield f"{name}: no rollout selects it."
+        yield f"{found.node}: no rollout selects it."
         return
-    yield f"{name}: {found.progress or 'No rollout counts it.'}"
+    yield f"{found.node}: {Step[found.step].value if found.step else 'No rollout counts it.'}"
     yield f"rollout: {', '.join(found.rollouts)}"
-    os = found.os
-    booted = os.status.booted if os and os.status else None
-    if booted is not None:
+    order, status = found.order, found.status
+    if status and (booted := status.booted):
         state = "committed" if booted.committed else "on trial"
         yield f"runs: {booted.version or booted.release or 'unknown'} in slot {booted.slot or '?'}, {state}"
-    if os and os.order:
-        observed = os.status.observed_order if os.status else None
-        result = observed.result if observed and observed.id == os.order.id else "not seen yet"
-        yield f"order: {os.order.id} {os.order.action.value}, {result}"
-    if os and os.status and os.status.last_error:
-        yield f"last error: {os.status.last_error.code}: {os.status.last_error.message}"
-    for condition in os.status.conditions if os and os.status else ():
+    if order:
+        yield f"order: {order.id} {order.action.value}, {result_of(order, status) or 'not seen yet'}"
+    if status and status.last_error:
+        yield f"last error: {status.last_error.code}: {status.last_error.message}"
+    for condition in status.conditions if status else ():
         if condition.status == "False":
             yield f"{condition.type} is False: {condition.reason}: {condition.message}"
-    if not found.shut:
-        yield f"{found.verdict}" if found.verdict else "nothing holds it back"
+    if not found.gates:
+        yield str(found.reason or "nothing holds it back")
         return
     yield ""
-    headings = ("REASON", "SINCE", "WHO CAN CHANGE IT", "WHAT")
-    yield from table(
-        [
-            headings,
-            *(
-                (
-                    shut.verdict.reason.name,
-                    _ago(shut.since, now),
-                    shut.who,
-                    shut.verdict.detail or shut.verdict.reason.text,
-                )
-                for shut in found.shut
-            ),
-        ]
+    rows = [
+        {
+            "REASON": gate.reason,
+            "SINCE": _ago(gate.since, now),
+            "WHO CAN CHANGE IT": gate.who,
+            "WHAT": gate.detail or gate.text,
+        }
+        for gate in found.gates
+    ]
+    yield from table(rows)
+    if found.drain_until:
+        yield f"drain deadline {_in(found.drain_until, now)}"
+    yield from (f"blocked{why(blocker)}" for blocker in found.blockers)
+
+
+def result_of(order: Order, status: NodeStatus | None) -> str:
+    """What became of an order; empty as long as the node has not seen it."""
+    observed = status.observed_order if status else None
+    return observed.result if observed and observed.id == order.id else ""
+
+
+def why(blocker: Blocker) -> str:
+    """What is in the way of a drain, and since when."""
+    what = blocker.pod or blocker.volume
+    return (
+        (f" by {what}" if what else "") + f": {blocker.reason}" + (f", since {blocker.since}" if blocker.since else "")
     )
-    if found.deadline:
-        yield f"drain deadline {_in(found.deadline, now)}"
-    for blocker in found.blockers:
-        what = blocker.pod or blocker.volume
-        since = f", since {blocker.since}" if blocker.since else ""
-        yield f"blocked by {what}: {blocker.reason}{since}"
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Lines of a table whose columns are as wide as they need; the last one is not filled up."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)]
-        yield "  ".join((*cells, row[-1])).rstrip()
+def table(rows: Sequence[Mapping[str, str]], most: int = 0) -> Iterator[str]:
+    """Lines of a table whose columns are as wide as they need; the last one is not filled up, and no cell is empty.
+
+    Args:
+        rows: Cells by heading.
+        most: How many rows are shown at most; 0 for all.
+    """
+    shown = rows[:most] if most else rows
+    lines = [tuple(row) for row in shown[:1]] + [tuple(cell or "-" for cell in row.values()) for row in shown]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False)]
+        yield "  ".join((*cells, line[-1])).rstrip()
+    if len(shown) < len(rows):
+        yield f"... and {len(rows) - len(shown)} more (--all shows them)"
 
 
 def span(time: timedelta) -> str:
@@ -195,15 +149,13 @@ def span(time: timedelta) -> str:
     return "0s"
 
 
-def _time(when: datetime | None) -> str | None:
-    return text(when) if when is not None else None
-
-
-def _in(when: datetime | None, now: datetime) -> str:
-    if when is None:
-        return "-"
+def _in(said: str | None, now: datetime | None) -> str:
+    when = read(said or "")
+    if when is None or now is None:
+        return ""
     return f"in {span(when - now)}" if when > now else "now"
 
 
-def _ago(when: datetime | None, now: datetime) -> str:
-    return f"{span(now - when)} ago" if when is not None else "-"
+def _ago(said: str | None, now: datetime) -> str:
+    when = read(said or "")
+    return f"{span(now - when)} ago" if when is not None else ""

@@ -16,6 +16,7 @@ from proa.core.schema.values import Count, Positive, Seconds
 from proa.scheduler.install.removal import Uninstalled
 from proa.scheduler.install.render import Manifests
 from proa.scheduler.planning.reasons import Verdict
+from proa.scheduler.simulation.simulate import Trouble, Wave
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutStatus
 
@@ -30,6 +31,9 @@ class Because(Part):
     text: str = field("The reason, in a sentence.")
     detail: str = field("Details; empty if there are none.")
     who: str = field("Who can change it; `-` if there is nothing to change.")
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail or self.text}"
 
 
 def because(verdict: Verdict) -> tuple[str, str, str, str]:
@@ -181,27 +185,6 @@ class SimulatedRollout(Part):
 
 
 @dataclass(frozen=True)
-class SimulatedWave(Part):
-    """A wave."""
-
-    name: str = field("`Canary`, `ControlPlane`, or a zone.")
-    nodes: Count = field("Nodes in it.")
-    done: Count = field("Nodes in it that were done.")
-    began_at: str = field("When it started (RFC 3339, UTC).")
-    ended_at: str = field("When it ended (RFC 3339, UTC).")
-
-
-@dataclass(frozen=True)
-class SimulatedTrouble(Part):
-    """A problem."""
-
-    at: str = field("When (RFC 3339, UTC).")
-    node: str = field("The node.")
-    reason: str = field("What happened, in one word.")
-    message: str = field("What happened, in a sentence.")
-
-
-@dataclass(frozen=True)
 class SimulationReport(Report, schema="proa.simulation/v1"):
     """`proa-scheduler simulate`."""
 
@@ -217,8 +200,8 @@ class SimulationReport(Report, schema="proa.simulation/v1"):
     passes: Count = field("Passes of the planner.")
     seconds: Seconds = field("Duration of the simulation.")
     rollouts: tuple[SimulatedRollout, ...] = field("How they ended.")
-    waves: tuple[SimulatedWave, ...] = field("In order.")
-    troubles: tuple[SimulatedTrouble, ...] = field("What went wrong.")
+    waves: tuple[Wave, ...] = field("In order.")
+    troubles: tuple[Trouble, ...] = field("What went wrong.")
     left: tuple[str, ...] = field("Nodes that stay cordoned, or are not Ready.")
 
 

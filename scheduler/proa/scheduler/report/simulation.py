@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
 
-from proa.scheduler.kube.times import text
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.rendering import span, table
-from proa.scheduler.report.reports import SimulatedRollout, SimulatedTrouble, SimulatedWave, SimulationReport
+from proa.scheduler.report.reports import SimulatedRollout, SimulationReport
 from proa.scheduler.simulation.simulate import Course
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.amounts import Amount
@@ -70,10 +70,8 @@ def simulation_report(course: Course, world: World, seconds: float) -> Simulatio
         passes=course.passes,
         seconds=round(seconds, 3),
         rollouts=tuple(SimulatedRollout(name, one.phase, one.halted, one.counts) for name, one in statuses),
-        waves=tuple(
-            SimulatedWave(one.name, one.nodes, one.done, text(one.began), text(one.ended)) for one in course.waves
-        ),
-        troubles=tuple(SimulatedTrouble(text(one.when), one.node, one.reason, one.message) for one in course.troubles),
+        waves=tuple(course.waves),
+        troubles=tuple(course.troubles),
         left=tuple(left(world)),
     )
 
@@ -97,23 +95,34 @@ def _lines(course: Course, world: World, seconds: float) -> Iterator[str]:
     took = f"{span(course.took)} from start to end" if course.came_to_an_end else f"given up after {span(course.took)}"
     yield f"{took}, {course.per_hour:.0f} nodes an hour, {sum(world.boots.values())} boots"
     yield f"unavailable at once: {course.most_away} at most"
-    if course.waves:
+    rows = [
+        {
+            "WAVE": wave.name,
+            "NODES": str(wave.nodes),
+            "DONE": str(wave.done),
+            "BEGINS AFTER": _between(course.started, wave.began_at),
+            "TAKES": _between(read(wave.began_at), wave.ended_at),
+        }
+        for wave in course.waves
+    ]
+    if rows:
         yield ""
-        rows = [("WAVE", "NODES", "DONE", "BEGINS AFTER", "TAKES")]
-        for wave in course.waves:
-            begins, takes = span(wave.began - course.started), span(wave.ended - wave.began)
-            rows.append((wave.name or "-", str(wave.nodes), str(wave.done), begins, takes))
         yield from table(rows)
     if course.troubles:
         counts_by = Counter(trouble.reason for trouble in course.troubles)
         yield ""
         yield "went wrong: " + ", ".join(f"{reason} {count} x" for reason, count in counts_by.most_common())
         for trouble in course.troubles[:_MOST]:
-            after: timedelta = trouble.when - course.started
-            yield f"  after {span(after)}, {trouble.node}: {trouble.reason}: {trouble.message}"
+            after = _between(course.started, trouble.at)
+            yield f"  after {after}, {trouble.node}: {trouble.reason}: {trouble.message}"
         if len(course.troubles) > _MOST:
             yield f"  ... and {len(course.troubles) - _MOST} more (--json has all)"
     if names := left(world):
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         yield f"left cordoned or not Ready: {', '.join(names[:5])}{more}"
     yield f"simulated in {seconds:.1f} s, {course.passes} passes of the planner"
+
+
+def _between(began: datetime | None, ended: str) -> str:
+    end = read(ended)
+    return span(end - began) if began and end else ""

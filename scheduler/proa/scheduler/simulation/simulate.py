@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from proa.core.orders.messages import Action as Verb
+from proa.core.schema.model import Part
+from proa.core.schema.model import field as described
+from proa.core.schema.values import Count
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import NodeView, Snapshot
@@ -42,39 +46,24 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """Something that went wrong.
+class Trouble(Part):
+    """A problem."""
 
-    Attributes:
-        when: When.
-        node: Where.
-        reason: In a word.
-        message: In a sentence.
-    """
-
-    when: datetime
-    node: str
-    reason: str
-    message: str
+    at: str = described("When (RFC 3339, UTC).")
+    node: str = described("The node.")
+    reason: str = described("What happened, in one word.")
+    message: str = described("What happened, in a sentence.")
 
 
-@dataclass
-class Wave:
-    """Nodes that had their turn together.
+@dataclass(frozen=True)
+class Wave(Part):
+    """A wave."""
 
-    Attributes:
-        name: ``Canary``, ``ControlPlane``, or a zone; empty for nodes without one.
-        began: When the first of them was started.
-        ended: When the last of them was done.
-        nodes: How many were started.
-        done: How many were done.
-    """
-
-    name: str
-    began: datetime
-    ended: datetime
-    nodes: int = 0
-    done: int = 0
+    name: str = described("`Canary`, `ControlPlane`, or a zone.")
+    nodes: Count = described("Nodes in it.")
+    done: Count = described("Nodes in it that were done.")
+    began_at: str = described("When it started (RFC 3339, UTC).")
+    ended_at: str = described("When it ended (RFC 3339, UTC).")
 
 
 @dataclass
@@ -114,17 +103,11 @@ class Course:
     @property
     def waves(self) -> list[Wave]:
         """Waves in the order in which they began."""
-        found: dict[str, Wave] = {}
-        for way in sorted(
-            (way for way in self.ways.values() if way.started), key=lambda way: way.started or self.ended
-        ):
-            if way.started is None:
-                continue
-            wave = found.setdefault(way.wave, Wave(way.wave, way.started, way.started))
-            wave.nodes += 1
-            wave.done += way.ended is not None
-            wave.ended = max(wave.ended, way.ended or way.started)
-        return list(found.values())
+        started = [way for way in self.ways.values() if way.started is not None]
+        ways: dict[str, list[Way]] = {}
+        for way in sorted(started, key=lambda way: way.started or self.ended):
+            ways.setdefault(way.wave, []).append(way)
+        return [_wave(name, found) for name, found in ways.items()]
 
     @property
     def per_hour(self) -> float:
@@ -153,12 +136,18 @@ class Course:
                 case Uncordon(name, "Done"):
                     self._way(name).ended = world.now
                 case Note(name, _, reason, message):
-                    self.troubles.append(Trouble(world.now, name, reason, message))
+                    self.troubles.append(Trouble(text(world.now), name, reason, message))
                 case _:
                     pass
 
     def _way(self, name: str) -> Way:
         return self.ways.setdefault(name, Way())
+
+
+def _wave(name: str, ways: list[Way]) -> Wave:
+    times = [when for way in ways for when in (way.started, way.ended) if when is not None]
+    done = sum(way.ended is not None for way in ways)
+    return Wave(name, len(ways), done, text(min(times)), text(max(times)))
 
 
 def wave_of(node: NodeView, status: RolloutStatus) -> str:
