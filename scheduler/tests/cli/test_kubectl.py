@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proa.core.oci.access import Access
 from proa.core.orders.messages import (
     Action,
     Booted,
@@ -23,8 +24,8 @@ from proa.core.orders.messages import (
 )
 from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Code, Exit, ProaError
-from proa.core.schema.model import document, parse
-from proa.scheduler.cli.changing import _WISHES, _wishes, start
+from proa.core.schema.model import document, fields_of, parse
+from proa.scheduler.cli.changing import _wishes, start
 from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
 from proa.scheduler.cli.rollouts import body_of, find, need
@@ -92,7 +93,7 @@ def test_what_is_no_selector_is_refused(text: str) -> None:
 
 
 def test_a_release_by_its_digest_needs_no_registry() -> None:
-    assert Finder(offline=True).find(A).reference == A
+    assert Finder(offline=True).find(A) == A
 
 
 @pytest.mark.parametrize(
@@ -168,11 +169,14 @@ def test_what_a_person_should_know_is_said() -> None:
 
 def test_every_option_stands_in_the_spec() -> None:
     """With values that the dataclass takes."""
-    given: dict[str, Any] = dict.fromkeys(_WISHES, 1) | {"soak": "1m", "drain_timeout": "1m", "paused": True}
-    given |= {"zones": "Ignore", "on_drain_timeout": "Park", "on_failure": "Halt"}
+    how = {"rollout", "reference", "selector", "key_files", "threshold", "offline", "dry_run", "as_json"}
+    how |= {"kubeconfig", "context", *(one.name for one in fields_of(Access))}
+    names = {parameter.name or "" for parameter in start.params} - how
+    assert len(names) == 11
+    given: dict[str, Any] = dict.fromkeys(names, 1) | {"canary__soak": "1m", "drain__timeout": "1m", "paused": True}
+    given |= {"order__zones": "Ignore", "drain__onTimeout": "Park", "failure__action": "Halt"}
     parse(RolloutSpec, {"release": A, **_wishes(given)}, strict=True)
-    assert set(_WISHES) <= {parameter.name for parameter in start.params}
-    assert _wishes(dict.fromkeys(_WISHES)) == {}
+    assert _wishes(dict.fromkeys(names)) == {}
 
 
 # pause and resume

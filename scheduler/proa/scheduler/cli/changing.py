@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -15,31 +14,22 @@ from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import ProaError
-from proa.scheduler.cli.options import Cluster, cluster_options, remark, show
-from proa.scheduler.spec.amounts import Amount, resolve
+from proa.scheduler.cli import rollouts
+from proa.scheduler.cli.options import Cluster, amount, cluster_options, remark, show
+from proa.scheduler.kube.server import Server
+from proa.scheduler.planning.views import RolloutView
+from proa.scheduler.report import patches, status_view
+from proa.scheduler.report.patches import Change
+from proa.scheduler.report.reports import Changed
+from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
 
 if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
-    from proa.scheduler.kube.server import Server
-    from proa.scheduler.planning.views import RolloutView
-    from proa.scheduler.report.patches import Change
 
-View = TypeVar("View", bound="RolloutView | None")
+View = TypeVar("View", bound=RolloutView | None)
 
 _PATH: Final = click.Path(path_type=Path)
-
-
-def _amount(_: click.Context, __: click.Parameter, value: str | None) -> Amount | None:
-    """A number of nodes, or a percentage of them."""
-    if value is None:
-        return None
-    amount: Amount = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
-    try:
-        resolve(amount, 100)
-    except ProaError as error:
-        raise click.BadParameter(error.message) from error
-    return amount
 
 
 def _span(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -54,6 +44,15 @@ def _span(_: click.Context, __: click.Parameter, value: str | None) -> str | Non
 
 def _choice(kind: type[Any]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind], case_sensitive=False)
+
+
+_AMOUNT: Final = {"metavar": "N|P%", "callback": amount}
+_TIME: Final = {"metavar": "TIME", "callback": _span}
+
+
+def _wish(option: str, place: str, text: str, **kind: Any) -> Callable[[Any], Any]:
+    """An option that stands in the spec: its name says where."""
+    return click.option(option, place.replace(".", "__"), help=text, **kind)
 
 
 def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,20 +86,6 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _how_options = options(dry_run_option, json_option, cluster_options)
-_WISHES: Final = {
-    "max_unavailable": ("maxUnavailable",),
-    "canary": ("canary", "nodes"),
-    "soak": ("canary", "soak"),
-    "staging": ("staging", "maxConcurrent"),
-    "zones": ("order", "zones"),
-    "drain_timeout": ("drain", "timeout"),
-    "on_drain_timeout": ("drain", "onTimeout"),
-    "ready_seconds": ("health", "readySeconds"),
-    "max_failures": ("failure", "max"),
-    "on_failure": ("failure", "action"),
-    "paused": ("paused",),
-}
-"""Where in the spec an option of ``start`` stands."""
 
 
 @click.command(
@@ -109,18 +94,23 @@ _WISHES: Final = {
 @click.argument("rollout")
 @click.argument("reference", metavar="REF")
 @click.option("-l", "--selector", default=None, metavar="LABELS", help="Which nodes, as for 'kubectl get -l'.")
-@click.option(
-    "--max-unavailable", metavar="N|P%", callback=_amount, help=("How many nodes may be unavailable at a time.")
+@_wish("--max-unavailable", "maxUnavailable", "How many nodes may be unavailable at a time.", **_AMOUNT)
+@_wish("--canary", "canary.nodes", "How many nodes go first to prove the release.", **_AMOUNT)
+@_wish("--soak", "canary.soak", "How long the canaries must stay healthy, such as 30m.", **_TIME)
+@_wish(
+    "--staging",
+    "staging.maxConcurrent",
+    "How many nodes may fetch the release at a time.",
+    type=click.IntRange(1, 5000),
 )
-@click.option("--canary", metavar="N|P%", callback=_amount, help="How many nodes go first to prove the release.")
-@click.option("--soak", metavar="TIME", callback=_span, help="How long the canaries must stay healthy, such as 30m.")
-@click.option("--staging", type=click.IntRange(1, 5000), help="How many nodes may fetch the release at a time.")
-@click.option("--zones", type=_choice(Zones), help="Whether nodes of two zones may be unavailable at once.")
-@click.option("--drain-timeout", metavar="TIME", callback=_span, help="How long a drain may take.")
-@click.option("--on-drain-timeout", type=_choice(OnTimeout), help="What to do with a node whose drain takes longer.")
-@click.option("--ready-seconds", type=click.IntRange(0, 86400), help="How long a node must be Ready.")
-@click.option("--max-failures", metavar="N|P%", callback=_amount, help="How many nodes may fail.")
-@click.option("--on-failure", type=_choice(OnFailure), help="What to do when more nodes fail.")
+@_wish("--zones", "order.zones", "Whether nodes of two zones may be unavailable at once.", type=_choice(Zones))
+@_wish("--drain-timeout", "drain.timeout", "How long a drain may take.", **_TIME)
+@_wish(
+    "--on-drain-timeout", "drain.onTimeout", "What to do with a node whose drain takes longer.", type=_choice(OnTimeout)
+)
+@_wish("--ready-seconds", "health.readySeconds", "How long a node must be Ready.", type=click.IntRange(0, 86400))
+@_wish("--max-failures", "failure.max", "How many nodes may fail.", **_AMOUNT)
+@_wish("--on-failure", "failure.action", "What to do when more nodes fail.", type=_choice(OnFailure))
 @click.option("--paused/--not-paused", default=None, help="Whether the rollout starts, or continues, paused.")
 @_finder_options
 @_how_options
@@ -139,14 +129,9 @@ def start(
     This machine resolves REF in its registry: a tag becomes its current digest, and a reference that does not exist, is
     not a release, or is not signed is refused. Settings without an option stay as they are.
     """
-    from proa.scheduler.cli import rollouts
-    from proa.scheduler.report import patches
-    from proa.scheduler.spec import selectors
-
     wishes = _wishes(given)
     chosen = selectors.parse(selector) if selector is not None else None
-    found = finder.find(reference)
-    change = functools.partial(patches.start, release=found.reference, wishes=wishes, selector=chosen)
+    change = functools.partial(patches.start, release=finder.find(reference), wishes=wishes, selector=chosen)
     _change(rollout, rollouts.find, change, dry_run, as_json, cluster)
 
 
@@ -155,9 +140,6 @@ def start(
 @_how_options
 def pause(rollout: str, **how: Any) -> None:
     """Stop starting nodes; nodes under way finish."""
-    from proa.scheduler.cli import rollouts
-    from proa.scheduler.report import patches
-
     _change(rollout, rollouts.need, patches.pause, **how)
 
 
@@ -167,9 +149,6 @@ def pause(rollout: str, **how: Any) -> None:
 @_how_options
 def resume(rollout: str, attempt: bool, **how: Any) -> None:
     """Continue after a pause, or with --attempt after a halt."""
-    from proa.scheduler.cli import rollouts
-    from proa.scheduler.report import patches
-
     _change(rollout, rollouts.need, functools.partial(patches.resume, attempt=attempt), **how)
 
 
@@ -186,10 +165,7 @@ def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
     In a halted rollout, every updated node goes back to its other slot. Any other rollout gets the last release that it
     completed as its new target; nodes that still hold it fetch nothing.
     """
-    from proa.scheduler.cli import rollouts
-    from proa.scheduler.report import patches
-
-    to = finder.find(reference).reference if reference else ""
+    to = finder.find(reference) if reference else ""
     _change(rollout, rollouts.need, functools.partial(patches.rollback, release=to), **how)
 
 
@@ -199,12 +175,10 @@ def rollback(rollout: str, reference: str, finder: Finder, **how: Any) -> None:
 def _wishes(given: dict[str, Any]) -> dict[str, Any]:
     """The options of ``start`` that were given, as parts of a spec."""
     found: dict[str, Any] = {}
-    for option, path in _WISHES.items():
-        if given[option] is not None:
-            place = found
-            for key in path[:-1]:
-                place = place.setdefault(key, {})
-            place[path[-1]] = given[option]
+    for name, value in given.items():
+        *parts, key = name.split("__")
+        if value is not None:
+            functools.reduce(lambda place, part: place.setdefault(part, {}), parts, found)[key] = value
     return found
 
 
@@ -217,10 +191,6 @@ def _change(
     cluster: Cluster,
 ) -> None:
     """Find a rollout, change it, and tell."""
-    from proa.scheduler.cli import rollouts
-    from proa.scheduler.report import status_view
-    from proa.scheduler.report.reports import Changed
-
     api = cluster.connect()
     before = find(api, name)
     wanted = change(before)

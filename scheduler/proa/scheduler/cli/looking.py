@@ -11,8 +11,7 @@ from typing import Any
 import click
 
 from proa.core.runtime.cli import json_option, options
-from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.options import Cluster, all_option, cluster_options, from_option, remark, show
+from proa.scheduler.cli.options import Cluster, all_option, amount, cluster_options, from_option, remark, show
 
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
@@ -25,7 +24,11 @@ _synthetic_options = options(
         "--control-planes", type=click.IntRange(0), default=0, show_default=True, help=("Control-plane nodes in it.")
     ),
     click.option(
-        "--max-unavailable", default="5%", show_default=True, help=("How many of its nodes may be unavailable.")
+        "--max-unavailable",
+        default="5%",
+        show_default=True,
+        callback=amount,
+        help="How many of its nodes may be unavailable.",
     ),
 )
 _time_options = options(
@@ -116,8 +119,8 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
         snapshot, now = seen.snapshot, seen.now
         remark(seen.notes)
     else:
-        amount = _amount(given["max_unavailable"])
-        snapshot, now = simulation.Synthetic(given["nodes"], given["zones"], given["control_planes"], amount).snapshot()
+        made_up = (given[name] for name in ("nodes", "zones", "control_planes", "max_unavailable"))
+        snapshot, now = simulation.Synthetic(*made_up).snapshot()
     chances = Chances(*(given[name] for name in ("returns", "unfetched", "undrainable", "never_back", "seed")))
     behaviour = Behaviour(stage=given["stage"], drain=given["drain"], boot=given["boot"], fate=chances.fate)
     world = resume(snapshot, now, behaviour)
@@ -126,17 +129,6 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
     seconds = time.monotonic() - started
     report = simulation.simulation_report(course, world, seconds)
     show(report, as_json, lambda: simulation.simulation_text(course, world, seconds))
-
-
-def _amount(said: str) -> int | str:
-    from proa.scheduler.spec.amounts import resolve
-
-    amount = int(said) if said.isascii() and said.isdigit() else said
-    try:
-        resolve(amount, 0)
-    except ProaError as error:
-        raise ProaError(Code.USAGE, f"--max-unavailable: {error.message}") from error
-    return amount
 
 
 @click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from proa.core.runtime.cli import options
+from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import Report
 from proa.core.schema.output import tell
+from proa.scheduler.spec.amounts import Amount, resolve
 
 if TYPE_CHECKING:
     from proa.scheduler.kube.access import Session
@@ -98,6 +101,18 @@ from_option = click.option(
     help="Read a file of 'proa-scheduler snapshot' instead of the live cluster.",
 )
 all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many there are.")
+
+
+def amount(_: click.Context, __: click.Parameter, value: str | None) -> Amount | None:
+    """Reads an option that is a number of nodes, or a percentage of them."""
+    if value is None:
+        return None
+    found: Amount = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
+    try:
+        resolve(found, 100)
+    except ProaError as error:
+        raise click.BadParameter(error.message) from error
+    return found
 
 
 def show(report: Report, as_json: bool, text: Callable[[], str]) -> None:

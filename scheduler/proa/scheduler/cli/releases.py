@@ -17,21 +17,6 @@ from proa.core.signing.trust import Trust
 
 
 @dataclass(frozen=True)
-class Found:
-    """A release that is there.
-
-    Attributes:
-        reference: By its digest, ``HOST/NAME[:TAG]@sha256:...``.
-        version: Its version; empty if nobody has looked.
-        signatures: How many signatures it has, or how many of the given keys have signed it; 0 if nobody has looked.
-    """
-
-    reference: str
-    version: str = ""
-    signatures: int = 0
-
-
-@dataclass(frozen=True)
 class Finder:
     """Finds releases.
 
@@ -49,8 +34,8 @@ class Finder:
     access: Access = DEFAULT
     opened: Callable[..., Source] = open_source
 
-    def find(self, text: str) -> Found:
-        """The release that a reference names.
+    def find(self, text: str) -> str:
+        """The release that a reference names, by its digest: ``HOST/NAME[:TAG]@sha256:...``.
 
         It must be there, be a release, and be signed. Whether a node believes it is the node's own matter: its keys
         are in its image.
@@ -71,18 +56,16 @@ class Finder:
             if self.key_files:
                 keys = tuple(load_public(path) for path in self.key_files)
                 release = release_artifact.open_release(source, Trust(keys, self.threshold))
-                count = len(release.signers)
             else:
                 release = release_artifact.inspect_release(source)
-                count = sum(1 for _ in signatures.bundles(source, release.manifest_digest))
-                if count == 0:
+                if not any(signatures.bundles(source, release.manifest_digest)):
                     hint = "Sign it with 'proa-build push OUT REF --keys DIR'; nodes refuse it without a signature."
                     raise ProaError(Code.UNSIGNED, at=text, hint=hint)
-            return Found(str(reference.pinned(release.manifest_digest)), release.release.version, count)
+            return str(reference.pinned(release.manifest_digest))
 
 
-def _as_it_is(reference: Reference, text: str) -> Found:
+def _as_it_is(reference: Reference, text: str) -> str:
     if not reference.digest:
         hint = "Write HOST/NAME@sha256:..., or leave out --offline."
         raise ProaError(Code.REFERENCE, "the digest of a tag is unknown without the registry", at=text, hint=hint)
-    return Found(str(reference))
+    return str(reference)
