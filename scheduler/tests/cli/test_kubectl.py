@@ -34,7 +34,7 @@ from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutVie
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.patches import Change
-from proa.scheduler.report.rendering import explain_text
+from proa.scheduler.report.rendering import explain_lines
 from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
@@ -317,11 +317,8 @@ def a_cluster() -> Snapshot:
 
 
 def lines(rollout: str = "", **options: Any) -> Iterator[str]:
-    snapshot = a_cluster()
-    found = status_view.rows(snapshot, NOW, rollout)
-    return iter(
-        status_view.status_text(list(snapshot.rollouts.values()), found, alone=bool(rollout), **options).splitlines()
-    )
+    found = status_view.status_report(a_cluster(), NOW, rollout)
+    return status_view.status_lines(found, alone=bool(rollout), **options)
 
 
 def test_the_text_says_what_a_person_asks_for() -> None:
@@ -353,9 +350,9 @@ def test_an_order_that_is_not_taken_is_shown() -> None:
     said = Condition("Delivered", "False", "STALE_ORDER", "order 7 was seen")
     status = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True), conditions=(said,))
     snapshot = dataclasses.replace(a_cluster(), oses={"n1": node_os("n1", status)})
-    row = next(one for one in status_view.rows(snapshot, NOW) if one.name == "n1")
-    assert "STALE_ORDER" in status_view.status_text([], [row], alone=False)
-    assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_text(explain(snapshot, "n1", NOW), NOW)
+    found = status_view.status_lines(status_view.status_report(snapshot, NOW), alone=False)
+    assert any(line.startswith("n1 ") and "STALE_ORDER" in line for line in found)
+    assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_lines(explain(snapshot, "n1", NOW), NOW)
 
 
 def test_a_long_list_is_cut() -> None:
@@ -364,8 +361,7 @@ def test_a_long_list_is_cut() -> None:
 
 
 def test_versions_are_counted() -> None:
-    snapshot = a_cluster()
-    told = document(status_view.status_report(list(snapshot.rollouts.values()), status_view.rows(snapshot, NOW)))
+    told = document(status_view.status_report(a_cluster(), NOW))
     assert told["versions"] == {"1": 2, "2": 1, "unknown": 1}
     assert told["rollouts"][0]["counts"]["nodes"] == 3
     assert [one["name"] for one in told["nodes"]] == ["n2", "n3", "n4", "n1"]
@@ -375,7 +371,8 @@ def test_versions_are_counted() -> None:
 def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
     snapshot = a_cluster()
     changed = dataclasses.replace(snapshot.rollouts["workers"], generation=4)
-    assert "(not seen by a scheduler yet)" in status_view.status_text([changed], [], alone=False)
+    found = status_view.status_report(dataclasses.replace(snapshot, rollouts={"workers": changed}), NOW)
+    assert any("(not seen by a scheduler yet)" in line for line in status_view.status_lines(found, alone=False))
 
 
 # the command

@@ -70,10 +70,10 @@ def test_a_node_that_waits_for_its_turn_and_never_has_one_is_told_so() -> None:
     verdicts = plan(found, world.now).verdicts
     assert {name for name, one in verdicts.items() if one.reason is Reason.Undrainable} == {"node-0000", "node-0001"}
     assert explain(found, "node-0001", world.now).blockers == found.undrainable["node-0001"]
-    said = rendering.explain_text(explain(found, "node-0001", world.now), world.now)
+    said = "\n".join(rendering.explain_lines(explain(found, "node-0001", world.now), world.now))
     assert "Undrainable" in said
     assert "blocked by shop/web-1: pod shop/web-1: no controller would recreate it" in said
-    rows = {row.name: row.reason for row in status_view.rows(found, world.now)}
+    rows = {row.name: row.reason for row in status_view.status_report(found, world.now).nodes}
     assert rows["node-0000"] == "Undrainable"
 
 

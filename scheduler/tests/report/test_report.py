@@ -102,7 +102,7 @@ def test_a_node_that_only_a_person_can_move_has_no_turn() -> None:
     turns = preview(world.snapshot(), "workers", world.now).report.nodes
     assert [(turn.name, turn.position) for turn in turns] == [("node-0000", 1), ("node-0001", 0), ("node-0002", 0)]
     assert [turn.reason for turn in turns[1:]] == ["Held", "Excluded"]
-    said = rendering.plan_text(preview(world.snapshot(), "workers", world.now))
+    said = list(rendering.plan_lines(preview(world.snapshot(), "workers", world.now)))
     assert "no end in sight: only a person can help the remaining nodes" in said
 
 
@@ -112,7 +112,7 @@ def test_what_lies_behind_all_that_was_looked_at_has_a_turn_and_no_time() -> Non
     assert found.report.ends is None
     assert [turn.position for turn in found.report.nodes] == list(range(1, 31))
     assert found.report.nodes[-1].starts is None
-    assert "the preview ends after" in rendering.plan_text(found)
+    assert any("the preview ends after" in line for line in rendering.plan_lines(found))
 
 
 def test_rollouts_that_do_not_act_have_plans_too() -> None:
@@ -150,7 +150,7 @@ def test_every_gate_is_told_not_only_the_first_one() -> None:
     assert found.reason.reason == "Paused"
     assert gates["NotReady"].since == text(since)
     assert gates["Held"].who == "a person: remove the annotation proa.dev/hold"
-    said = rendering.explain_text(found, world.now)
+    said = "\n".join(rendering.explain_lines(found, world.now))
     assert "3m ago" in said
     assert "kubectl proa resume" in said
 
@@ -172,7 +172,7 @@ def test_a_node_that_nobody_selects_is_told_so() -> None:
     world = a_cluster(1, spec=dataclasses.replace(SPEC, node_selector=Selector({"a": "b"})))
     found = explain(world.snapshot(), "node-0000", world.now)
     assert found.reason is None
-    assert rendering.explain_text(found, world.now) == "node-0000: no rollout selects it."
+    assert list(rendering.explain_lines(found, world.now)) == ["node-0000: no rollout selects it."]
 
 
 def test_what_blocks_a_drain_is_told() -> None:
@@ -185,7 +185,7 @@ def test_what_blocks_a_drain_is_told() -> None:
     assert found.blockers == (stuck,)
     assert source.snapshot_of(a_server(world)).undrainable == {}
     assert found.drain_until
-    assert f"blocked by shop/web-1: {stuck.reason}" in rendering.explain_text(found, world.now)
+    assert f"blocked by shop/web-1: {stuck.reason}" in "\n".join(rendering.explain_lines(found, world.now))
 
 
 def a_node(view: NodeView) -> dict[str, Any]:
@@ -339,7 +339,7 @@ def test_what_goes_wrong_is_told() -> None:
         "node-0003": "BootTimeout",
     }
     assert rehearsal.left(world) == ["node-0003"]
-    said = rehearsal.simulation_text(course, world, 1.0)
+    said = "\n".join(rehearsal.simulation_lines(rehearsal.simulation_report(course, world, 1.0)))
     assert "left cordoned or not Ready: node-0003" in said
     assert "RolledBack" in said
 

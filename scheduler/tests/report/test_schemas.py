@@ -101,7 +101,7 @@ def test_plan_explain_and_simulate(say: Callable[..., dict[str, Any]]) -> None:
 def test_status_and_changes() -> None:
     snapshot = a_cluster()
     views = list(snapshot.rollouts.values())
-    found = validate(model.document(status_view.status_report(views, status_view.rows(snapshot, NOW))))
+    found = validate(model.document(status_view.status_report(snapshot, NOW)))
     assert set(found["rollouts"][0]["counts"]) == set(SCHEMAS["proa.plan/v1"]["properties"]["counts"]["properties"])
     for request, rollout in (({"spec": {}}, status_view.rollout_report(views[0])), (None, None)):
         validate(model.document(Changed("workers", True, "paused", ("It is paused.",), request, rollout)))

@@ -200,7 +200,7 @@ def _change(
     if as_json:
         told = status_view.rollout_report(after) if after else None
         done = bool(wanted.spec) and not dry_run
-        show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, str)
+        show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, ())
         return
     if dry_run and body is not None:
         click.echo(json.dumps(body, indent=2))

@@ -58,15 +58,11 @@ _chance_options = options(
 def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
     """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
     from proa.scheduler.report import rendering, status_view
-    from proa.scheduler.report.preview import find
 
     seen = cluster.look(rollout=rollout)
-    snapshot = seen.snapshot
-    views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
-    rows = status_view.rows(snapshot, seen.now, rollout)
+    report = status_view.status_report(seen.snapshot, seen.now, rollout, seen.notes)
     most = 0 if whole else rendering.MOST
-    report = status_view.status_report(views, rows, seen.notes)
-    show(report, as_json, lambda: status_view.status_text(views, rows, alone=bool(rollout), most=most))
+    show(report, as_json, status_view.status_lines(report, alone=bool(rollout), most=most))
 
 
 @click.command(epilog="Example: proa-scheduler plan workers")
@@ -83,7 +79,7 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
     seen = cluster.look(path, rollout=rollout)
     found = preview(seen.snapshot, rollout, seen.now, notes=seen.notes)
     most = 0 if whole else rendering.MOST
-    show(found.report, as_json, lambda: rendering.plan_text(found, most))
+    show(found.report, as_json, rendering.plan_lines(found, most))
 
 
 @click.command(epilog="Example: proa-scheduler explain node-17")
@@ -98,7 +94,7 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
 
     seen = cluster.look(path, node=node)
     found = explained(seen.snapshot, node, seen.now, seen.notes)
-    show(found, as_json, lambda: rendering.explain_text(found, seen.now))
+    show(found, as_json, rendering.explain_lines(found, seen.now))
 
 
 @click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")
@@ -126,9 +122,8 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
     world = resume(snapshot, now, behaviour)
     started = time.monotonic()
     course = run(world, Patience(timedelta(days=given["days"])))
-    seconds = time.monotonic() - started
-    report = simulation.simulation_report(course, world, seconds)
-    show(report, as_json, lambda: simulation.simulation_text(course, world, seconds))
+    report = simulation.simulation_report(course, world, time.monotonic() - started)
+    show(report, as_json, simulation.simulation_lines(report))
 
 
 @click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")

@@ -115,9 +115,9 @@ def amount(_: click.Context, __: click.Parameter, value: str | None) -> Amount |
     return found
 
 
-def show(report: Report, as_json: bool, text: Callable[[], str]) -> None:
-    """Print a report; what a person should know besides goes to standard error."""
-    tell(report, as_json, lambda _: text())
+def show(report: Report, as_json: bool, lines: Iterable[str]) -> None:
+    """Print a report, for people by its lines; what they should know besides goes to standard error."""
+    tell(report, as_json, lambda _: "\n".join(lines))
     if not as_json:
         remark(getattr(report, "notes", ()))
 

@@ -22,22 +22,23 @@ NAMESPACES: Final = "/api/v1/namespaces"
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
-_COLLECTIONS: Final[Mapping[str, str]] = {
-    "CustomResourceDefinition": DEFINITIONS,
-    "Namespace": NAMESPACES,
-    "ServiceAccount": "/api/v1/serviceaccounts",
-    "ClusterRole": f"{_RBAC}/clusterroles",
-    "ClusterRoleBinding": f"{_RBAC}/clusterrolebindings",
-    "Role": f"{_RBAC}/roles",
-    "RoleBinding": f"{_RBAC}/rolebindings",
-    "ValidatingAdmissionPolicy": f"{_ADMISSION}/validatingadmissionpolicies",
+COLLECTIONS: Final[Mapping[str, str]] = {
+    "Deployment": "/apis/apps/v1/deployments",
+    "Lease": "/apis/coordination.k8s.io/v1/leases",
     "ValidatingAdmissionPolicyBinding": f"{_ADMISSION}/validatingadmissionpolicybindings",
+    "ValidatingAdmissionPolicy": f"{_ADMISSION}/validatingadmissionpolicies",
+    "CustomResourceDefinition": DEFINITIONS,
+    "DaemonSet": paths.DAEMON_SETS,
     "PodDisruptionBudget": paths.BUDGETS,
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
-    "Deployment": "/apis/apps/v1/deployments",
-    "DaemonSet": paths.DAEMON_SETS,
-    "Lease": "/apis/coordination.k8s.io/v1/leases",
+    "ClusterRoleBinding": f"{_RBAC}/clusterrolebindings",
+    "ClusterRole": f"{_RBAC}/clusterroles",
+    "RoleBinding": f"{_RBAC}/rolebindings",
+    "Role": f"{_RBAC}/roles",
+    "ServiceAccount": "/api/v1/serviceaccounts",
+    "Namespace": NAMESPACES,
 }
+"""What is installed, by kind, in the order in which it is taken away."""
 
 
 def labels(component: str) -> dict[str, str]:
@@ -52,7 +53,7 @@ def about(kind: str, name: str, namespace: str) -> Object:
 
 def place(item: Object) -> str:
     """The path of the object that a document is about."""
-    collection, metadata = _COLLECTIONS[item["kind"]], item["metadata"]
+    collection, metadata = COLLECTIONS[item["kind"]], item["metadata"]
     if space := metadata.get("namespace"):
         collection = paths.within(collection, space)
     return paths.named(collection, metadata["name"])

@@ -18,7 +18,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import Part, Report
 from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, about, place
+from proa.scheduler.install.names import COLLECTIONS, COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, about, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
@@ -26,21 +26,8 @@ from proa.scheduler.kube.server import Server, find, items
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import GROUP, RESOURCES
 
-_ORDER: Final = (
-    "Lease",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingAdmissionPolicy",
-    "CustomResourceDefinition",
-    "DaemonSet",
-    "PodDisruptionBudget",
-    "NetworkPolicy",
-    "ClusterRoleBinding",
-    "ClusterRole",
-    "RoleBinding",
-    "Role",
-    "ServiceAccount",
-)
-"""What goes when, after the objects; the Deployment went first, and namespaces go last."""
+_APART: Final = frozenset({"Deployment", "Namespace"})
+"""The Deployment goes before all objects, and namespaces go after all else."""
 _PAUSE: Final = 0.2
 _SEEN: Final = 2.0
 """Seconds in which every API server sees that the lease is gone."""
@@ -104,7 +91,8 @@ class Removal:
             self._clean(node)
         for resource in RESOURCES.values():
             for one in self._all(resource.path):
-                self._delete_object(resource.kind, resource.path, one)
+                held = self._delete_object(paths.named(resource.path, one["metadata"]["name"]), one)
+                self._tell(resource.kind, one["metadata"]["name"], "deleted", held)
         for document in _rest(spaces):
             self._delete(document)
         for found in self._named_spaces():
@@ -137,11 +125,9 @@ class Removal:
         left = "" if self.dry_run else cleaning.clean(self.api, node)
         self._tell("Node", node["metadata"]["name"], f"rid of {', '.join(found)}", left)
 
-    def _delete_object(self, kind: str, collection: str, one: Object) -> None:
-        """Delete a NodeOS or a rollout; finalizers of ours, of whatever version, do not hold it up."""
-        name, uid = one["metadata"]["name"], one["metadata"]["uid"]
-        path = paths.named(collection, name)
-        finalizers = one["metadata"].get("finalizers") or []
+    def _delete_object(self, path: str, one: Object) -> str:
+        """Delete an object; finalizers of ours, of whatever version, do not hold it up. What else does, in words."""
+        finalizers, uid = one["metadata"].get("finalizers") or [], one["metadata"]["uid"]
         others = [name for name in finalizers if not name.startswith(f"{GROUP}/")]
         if not self.dry_run:
             try:
@@ -151,23 +137,18 @@ class Removal:
             except ApiError as error:
                 if error.status != 404:
                     raise
-        self._tell(kind, name, "deleted", f"held by {', '.join(others)}" if others else "")
+        return f"held by {', '.join(others)}" if others else ""
 
     def _delete(self, document: Object) -> None:
         """Delete what a document is about, if it is there, and see a definition's end."""
         kind, path = document["kind"], place(document)
-        if find(self.api, path) is None:
+        if (found := find(self.api, path)) is None:
             return
-        if not self.dry_run:
-            try:
-                self.api.delete(path, propagationPolicy="Background")
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-            if path.startswith(DEFINITIONS):
-                self._wait(path, "Find out which program's finalizers hold its objects.")
-            if kind == "Lease":
-                self.clock.sleep(_SEEN)
+        self._delete_object(path, found)
+        if not self.dry_run and path.startswith(DEFINITIONS):
+            self._wait(path, "Find out which program's finalizers hold its objects.")
+        if not self.dry_run and kind == "Lease":
+            self.clock.sleep(_SEEN)
         metadata = document["metadata"]
         space = f"{metadata['namespace']}/" if "namespace" in metadata else ""
         self._tell(kind, f"{space}{metadata['name']}", "deleted")
@@ -210,7 +191,7 @@ def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
     lease = about("Lease", SCHEDULER, NAMESPACE)
     known = [*render.documents(Settings()), lease]
     there = {NAMESPACE: spaces["scheduler"], PROXY_NAMESPACE: spaces["proxy"]}
-    for kind in _ORDER:
+    for kind in (kind for kind in COLLECTIONS if kind not in _APART):
         for document in known:
             if document["kind"] == kind:
                 metadata = document["metadata"]

@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]  # it has no types
 from proa.core.orders.client import SOCKET
 from proa.core.schema.model import Report, field
 from proa.scheduler.install.names import PORT
-from proa.scheduler.install.resources import PROXY, SCHEDULER
+from proa.scheduler.install.resources import PROXY, SCHEDULER, Resources
 from proa.scheduler.install.settings import GROUP, Settings, check
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
@@ -60,17 +60,7 @@ def part(name: str, settings: Settings) -> list[Object]:
         settings: What is chosen; it was checked.
     """
     template = Template(package.files(__package__).joinpath(name).read_text())
-    text = template.substitute(
-        namespace=settings.namespace,
-        proxy_namespace=settings.proxy_namespace,
-        image=settings.image,
-        replicas=settings.replicas,
-        user=GROUP,
-        group=settings.group,
-        port=PORT,
-        socket=SOCKET,
-        sockets=SOCKET.parent,
-    )
+    text = template.substitute(vars(settings), user=GROUP, port=PORT, socket=SOCKET, sockets=SOCKET.parent)
     found: list[Object] = [item for item in yaml.safe_load_all(text) if item]
     for item in found:
         _choose(item, settings)
@@ -83,21 +73,18 @@ def _choose(item: Object, settings: Settings) -> None:
         case "NetworkPolicy":
             item["spec"]["egress"][1]["ports"] = [{"protocol": "TCP", "port": port} for port in settings.api_ports]
         case "Deployment":
-            pod = _pod(item, settings)
-            chosen = SCHEDULER.but(settings.requests, settings.limits)
-            pod["containers"][0]["resources"] = chosen.document
-            pod["nodeSelector"] |= settings.node_selector
+            pod = _pod(item, settings, SCHEDULER.but(settings.requests, settings.limits), settings.node_selector)
             more = [one.document for one in dict.fromkeys(settings.tolerations)]
             pod["tolerations"] += [one for one in more if one not in pod["tolerations"]]
         case "DaemonSet":
-            pod = _pod(item, settings)
             chosen = PROXY.but(settings.proxy_requests, settings.proxy_limits)
-            pod["containers"][0]["resources"] = chosen.document
-            pod["nodeSelector"] |= settings.proxy_selector
+            _pod(item, settings, chosen, settings.proxy_selector)
 
 
-def _pod(item: Object, settings: Settings) -> Object:
+def _pod(item: Object, settings: Settings, chosen: Resources, selector: Mapping[str, str]) -> Object:
     pod: Object = item["spec"]["template"]["spec"]
+    pod["containers"][0]["resources"] = chosen.document
+    pod["nodeSelector"] |= selector
     if not settings.priority:
         del pod["priorityClassName"]
     if settings.pull_secret:

@@ -18,25 +18,13 @@ MOST: Final = 60
 """Lines of nodes that a text has, unless all are asked for."""
 
 
-def plan_text(preview: Preview, most: int = MOST) -> str:
+def plan_lines(preview: Preview, most: int = MOST) -> Iterator[str]:
     """A plan.
 
     Args:
         preview: The plan.
         most: How many nodes are shown at most; 0 for all.
     """
-    return "\n".join(_plan_lines(preview, most))
-
-
-def explain_text(found: ExplanationReport, now: datetime) -> str:
-    """An explanation."""
-    return "\n".join(_explain_lines(found, now))
-
-
-# inside
-
-
-def _plan_lines(preview: Preview, most: int) -> Iterator[str]:
     found, now = preview.report, read(preview.report.at)
     yield f"{found.rollout}: {found.phase}, {found.counts.up_to_date} of {found.counts.nodes} nodes are done"
     yield f"release: {found.release}"
@@ -70,7 +58,8 @@ def _no_end(course: Course) -> str:
     return f"{course.per_hour:.0f} nodes an hour; the preview ends after {span(course.took)}"
 
 
-def _explain_lines(found: ExplanationReport, now: datetime) -> Iterator[str]:
+def explain_lines(found: ExplanationReport, now: datetime) -> Iterator[str]:
+    """An explanation."""
     if not found.rollouts:
         yield f"{found.node}: no rollout selects it."
         return

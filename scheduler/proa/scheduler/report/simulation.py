@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.scheduler.kube.times import read, text
@@ -76,53 +76,50 @@ def simulation_report(course: Course, world: World, seconds: float) -> Simulatio
     )
 
 
-def simulation_text(course: Course, world: World, seconds: float) -> str:
-    """A simulation for people."""
-    return "\n".join(_lines(course, world, seconds))
-
-
 def left(world: World) -> list[str]:
     """Nodes that are left cordoned, or not Ready, in the end."""
     return sorted(name for name, node in world.nodes.items() if node.unschedulable or not node.ready)
 
 
-def _lines(course: Course, world: World, seconds: float) -> Iterator[str]:
-    for name, status in sorted(course.statuses.items()):
-        counts = status.counts
-        yield f"{name}: {status.phase}, {counts.up_to_date} of {counts.nodes} nodes are done, {counts.failed} failed"
-        if status.halted:
-            yield f"halted: {status.halted}"
-    took = f"{span(course.took)} from start to end" if course.came_to_an_end else f"given up after {span(course.took)}"
-    yield f"{took}, {course.per_hour:.0f} nodes an hour, {sum(world.boots.values())} boots"
-    yield f"unavailable at once: {course.most_away} at most"
+def simulation_lines(found: SimulationReport) -> Iterator[str]:
+    """A simulation for people."""
+    for rollout in found.rollouts:
+        done, failed = f"{rollout.counts.up_to_date} of {rollout.counts.nodes} nodes are done", rollout.counts.failed
+        yield f"{rollout.name}: {rollout.phase}, {done}, {failed} failed"
+        if rollout.halted:
+            yield f"halted: {rollout.halted}"
+    took = span(timedelta(seconds=found.took_seconds))
+    took = f"{took} from start to end" if found.ended else f"given up after {took}"
+    yield f"{took}, {found.nodes_per_hour:.0f} nodes an hour, {found.boots} boots"
+    yield f"unavailable at once: {found.most_away} at most"
     rows = [
         {
             "WAVE": wave.name,
             "NODES": str(wave.nodes),
             "DONE": str(wave.done),
-            "BEGINS AFTER": _between(course.started, wave.began_at),
-            "TAKES": _between(read(wave.began_at), wave.ended_at),
+            "BEGINS AFTER": _between(found.began_at, wave.began_at),
+            "TAKES": _between(wave.began_at, wave.ended_at),
         }
-        for wave in course.waves
+        for wave in found.waves
     ]
     if rows:
         yield ""
         yield from table(rows)
-    if course.troubles:
-        counts_by = Counter(trouble.reason for trouble in course.troubles)
+    if found.troubles:
+        counts_by = Counter(trouble.reason for trouble in found.troubles)
         yield ""
         yield "went wrong: " + ", ".join(f"{reason} {count} x" for reason, count in counts_by.most_common())
-        for trouble in course.troubles[:_MOST]:
-            after = _between(course.started, trouble.at)
+        for trouble in found.troubles[:_MOST]:
+            after = _between(found.began_at, trouble.at)
             yield f"  after {after}, {trouble.node}: {trouble.reason}: {trouble.message}"
-        if len(course.troubles) > _MOST:
-            yield f"  ... and {len(course.troubles) - _MOST} more (--json has all)"
-    if names := left(world):
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield f"left cordoned or not Ready: {', '.join(names[:5])}{more}"
-    yield f"simulated in {seconds:.1f} s, {course.passes} passes of the planner"
+        if len(found.troubles) > _MOST:
+            yield f"  ... and {len(found.troubles) - _MOST} more (--json has all)"
+    if found.left:
+        more = f" and {len(found.left) - 5} more" if len(found.left) > 5 else ""
+        yield f"left cordoned or not Ready: {', '.join(found.left[:5])}{more}"
+    yield f"simulated in {found.seconds:.1f} s, {found.passes} passes of the planner"
 
 
-def _between(began: datetime | None, ended: str) -> str:
-    end = read(ended)
-    return span(end - began) if began and end else ""
+def _between(began: str, ended: str) -> str:
+    start, end = read(began), read(ended)
+    return span(end - start) if start and end else ""

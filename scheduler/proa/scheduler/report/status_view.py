@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from proa.core.orders.messages import Booted, NodeStatus, Standby
 from proa.core.schema.model import document, keys
 from proa.scheduler.planning.planner import plan
-from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import RolloutView, Snapshot, digest_of
+from proa.scheduler.planning.reasons import Reason, Verdict
+from proa.scheduler.planning.views import NodeView, RolloutView, Snapshot, digest_of
 from proa.scheduler.report.explain import selecting
+from proa.scheduler.report.preview import find
 from proa.scheduler.report.rendering import MOST, result_of, table, why
 from proa.scheduler.report.reports import NodeReport, RolloutReport, Rollouts
 from proa.scheduler.spec.rolloutstatus import Counts
@@ -22,32 +23,39 @@ _DIGEST: Final = 19
 """Characters of a digest that people look at: the algorithm and twelve digits."""
 
 
-def rows(snapshot: Snapshot, now: datetime, rollout: str = "") -> list[NodeReport]:
-    """Nodes, those with something to do first.
+def status_report(snapshot: Snapshot, now: datetime, rollout: str = "", notes: Sequence[str] = ()) -> Rollouts:
+    """Rollouts, and nodes, those with something to do first.
 
     Args:
         snapshot: What is known.
         now: The time.
-        rollout: Only nodes that this one selects; all if empty.
+        rollout: Only this one, and nodes that it selects; all if empty.
+        notes: What is not known.
+
+    Raises:
+        ProaError: ``CLUSTER_MISSING`` when there is no such rollout.
     """
+    views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
     verdicts = plan(snapshot, now).verdicts
-    found = []
-    for name, node in sorted(snapshot.nodes.items()):
-        chosen, os, verdict = selecting(snapshot, node), snapshot.oses.get(name), verdicts.get(name)
-        row = NodeReport(
-            name=name,
-            zone=node.zone,
-            ready=node.ready,
-            cordoned=node.unschedulable,
-            rollouts=chosen,
-            reason=verdict.reason.name if verdict else "",
-            detail=(verdict.detail or verdict.reason.text) if verdict else "",
-            order=os.order if os else None,
-            status=os.status if os else None,
-        )
-        if not rollout or rollout in chosen:
-            found.append(row)
-    return sorted(found, key=_is_done)
+    nodes = [_node_report(snapshot, node, verdicts.get(name)) for name, node in sorted(snapshot.nodes.items())]
+    found = sorted((node for node in nodes if not rollout or rollout in node.rollouts), key=_is_done)
+    versions = Counter(_version_of(node.status.booted if node.status else None) or "unknown" for node in found)
+    return Rollouts(tuple(map(rollout_report, views)), dict(sorted(versions.items())), tuple(found), tuple(notes))
+
+
+def _node_report(snapshot: Snapshot, node: NodeView, verdict: Verdict | None) -> NodeReport:
+    os = snapshot.oses.get(node.name)
+    return NodeReport(
+        name=node.name,
+        zone=node.zone,
+        ready=node.ready,
+        cordoned=node.unschedulable,
+        rollouts=selecting(snapshot, node),
+        reason=verdict.reason.name if verdict else "",
+        detail=(verdict.detail or verdict.reason.text) if verdict else "",
+        order=os.order if os else None,
+        status=os.status if os else None,
+    )
 
 
 def _is_done(row: NodeReport) -> bool:
@@ -55,115 +63,89 @@ def _is_done(row: NodeReport) -> bool:
     return row.ready and row.reason in _DONE
 
 
-# for programs
-
-
-def status_report(views: Sequence[RolloutView], found: Sequence[NodeReport], notes: Sequence[str] = ()) -> Rollouts:
-    """The whole; notes say what is not known."""
-    versions = dict(sorted(_versions(found).items()))
-    return Rollouts(tuple(map(rollout_report, views)), versions, tuple(found), tuple(notes))
-
-
 def rollout_report(view: RolloutView) -> RolloutReport:
     """A rollout."""
-    status = view.status
-    return RolloutReport(
-        name=view.name,
-        release=view.spec.release,
-        phase=status.phase,
-        observed=status.observed_generation == view.generation,
-        problem=view.problem,
-        paused=view.spec.paused,
-        attempt=view.spec.attempt,
-        progress=status.progress,
-        counts=dict.fromkeys(keys(Counts), 0) | document(status.counts),
-        wave=status.wave,
-        halted=status.halted,
-        next_window=status.next_window,
-        started_at=status.started_at,
-        completed_at=status.completed_at,
-        failed_digests=status.failed_digests,
-        blockers=status.blockers,
-        conditions=status.conditions,
-        history=status.history,
-    )
+    own: dict[str, Any] = {
+        "name": view.name,
+        "release": view.spec.release,
+        "observed": view.status.observed_generation == view.generation,
+        "problem": view.problem,
+        "paused": view.spec.paused,
+        "attempt": view.spec.attempt,
+        "counts": dict.fromkeys(keys(Counts), 0) | document(view.status.counts),
+    }
+    return RolloutReport(**own, **{key: getattr(view.status, key) for key in keys(RolloutReport) if key not in own})
 
 
 # text
 
 
-def status_text(views: Sequence[RolloutView], found: Sequence[NodeReport], *, alone: bool, most: int = MOST) -> str:
+def status_lines(found: Rollouts, *, alone: bool, most: int = MOST) -> Iterator[str]:
     """The whole for people.
 
     Args:
-        views: Rollouts.
-        found: Nodes.
+        found: It.
         alone: Whether all there is to say of the rollouts is said.
         most: How many nodes are shown at most; 0 for all.
     """
-    return "\n".join(_lines(views, found, alone, most))
-
-
-def _lines(views: Sequence[RolloutView], found: Sequence[NodeReport], alone: bool, most: int) -> Iterator[str]:
-    if not views:
+    if not found.rollouts:
         yield "There is no rollout: create one with 'kubectl proa start ROLLOUT REF'."
-    yield from table([_rollout_row(view) for view in views])
-    for view in views:
-        yield from _remarks(view, alone)
-    if found:
+    yield from table([_rollout_row(rollout) for rollout in found.rollouts])
+    for rollout in found.rollouts:
+        yield from _remarks(rollout, alone)
+    if found.nodes:
+        versions = sorted(found.versions.items(), key=lambda one: -one[1])
         yield ""
-        yield from table([{"VERSION": name, "NODES": str(count)} for name, count in _versions(found).most_common()])
+        yield from table([{"VERSION": version, "NODES": str(count)} for version, count in versions])
         yield ""
-        yield from table([_node_row(row) for row in found], most)
+        yield from table([_node_row(node) for node in found.nodes], most)
 
 
-def _rollout_row(view: RolloutView) -> dict[str, str]:
-    status, counts = view.status, view.status.counts
-    seen = status.observed_generation == view.generation
+def _rollout_row(rollout: RolloutReport) -> dict[str, str]:
+    counts = rollout.counts
     return {
-        "ROLLOUT": view.name,
-        "PHASE": status.phase if seen else f"{status.phase or '-'} (not seen by a scheduler yet)",
-        "DONE": status.progress,
-        "STAGED": str(counts.staged),
-        "UPDATING": str(counts.updating),
-        "FAILED": str(counts.failed),
-        "HELD": str(counts.held),
-        "WAVE": status.wave,
-        "NEXT WINDOW": status.next_window,
-        "RELEASE": short(view.spec.release),
+        "ROLLOUT": rollout.name,
+        "PHASE": rollout.phase if rollout.observed else f"{rollout.phase or '-'} (not seen by a scheduler yet)",
+        "DONE": rollout.progress,
+        "STAGED": str(counts["staged"]),
+        "UPDATING": str(counts["updating"]),
+        "FAILED": str(counts["failed"]),
+        "HELD": str(counts["held"]),
+        "WAVE": rollout.wave,
+        "NEXT WINDOW": rollout.next_window,
+        "RELEASE": short(rollout.release),
     }
 
 
-def _remarks(view: RolloutView, alone: bool) -> Iterator[str]:
+def _remarks(rollout: RolloutReport, alone: bool) -> Iterator[str]:
     """What a person should know of a rollout."""
-    status, name = view.status, view.name
-    if view.problem:
-        yield f"{name}: the spec cannot be read: {view.problem}"
-    if status.halted:
-        yield f"{name}: halted: {status.halted}"
-    for condition in status.conditions:
+    name = rollout.name
+    if rollout.problem:
+        yield f"{name}: the spec cannot be read: {rollout.problem}"
+    if rollout.halted:
+        yield f"{name}: halted: {rollout.halted}"
+    for condition in rollout.conditions:
         if condition.type == "Valid" and condition.status == "False":
             yield f"{name}: {condition.reason}: {condition.message}"
-    for blocker in status.blockers:
+    for blocker in rollout.blockers:
         yield f"{name}: {blocker.node} is blocked{why(blocker)}"
     if alone:
-        yield f"{name}: release {view.spec.release}"
-        for past in status.history:
+        yield f"{name}: release {rollout.release}"
+        for past in rollout.history:
             ended = f"{past.phase or 'unknown'} on {past.nodes} nodes, until {past.ended_at}"
             yield f"{name}: before: {past.release}: {ended}"
 
 
 def _node_row(row: NodeReport) -> dict[str, str]:
     order, status = row.order, row.status or NodeStatus()
-    booted, standby = status.booted or Booted(), status.standby or Standby()
     return {
         "NODE": row.name,
         "ZONE": row.zone,
         "READY": ("yes" if row.ready else "no") + (", cordoned" if row.cordoned else ""),
         "PHASE": (status.phase or "-") + (f" {status.progress.percent}%" if status.progress else ""),
-        "SLOT": booted.slot,
-        "VERSION": _version_of(booted),
-        "STANDBY": _version_of(standby),
+        "SLOT": status.booted.slot if status.booted else "",
+        "VERSION": _version_of(status.booted),
+        "STANDBY": _version_of(status.standby),
         "ORDER": f"{order.action.value} {result_of(order, status) or 'not seen'}" if order else "",
         "ERROR": _trouble(status),
         "REASON": f"{row.reason}: {row.detail}" if row.reason else "no rollout selects it",
@@ -177,14 +159,8 @@ def _trouble(status: NodeStatus) -> str:
     return next((one.reason for one in status.conditions if one.status == "False"), "")
 
 
-def _versions(found: Sequence[NodeReport]) -> Counter[str]:
-    """How many nodes run what."""
-    booted = (row.status.booted if row.status else None for row in found)
-    return Counter((one and _version_of(one)) or "unknown" for one in booted)
-
-
-def _version_of(slot: Booted | Standby) -> str:
-    return slot.version or short(slot.release)
+def _version_of(slot: Booted | Standby | None) -> str:
+    return (slot.version or short(slot.release)) if slot else ""
 
 
 def short(release: str) -> str:

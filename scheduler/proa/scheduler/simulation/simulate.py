@@ -32,17 +32,13 @@ class Way:
 
     Attributes:
         wave: Of which wave it was when it was started for the first time.
-        staging: When it was ordered to fetch the release.
         started: When it was cordoned for the first time.
         ended: When it was uncordoned as done.
-        starts: How often it was cordoned.
     """
 
     wave: str = ""
-    staging: datetime | None = None
     started: datetime | None = None
     ended: datetime | None = None
-    starts: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,11 +122,9 @@ class Course:
         for action in plan.actions:
             match action:
                 case Give(name, _, Verb.STAGE):
-                    way = self._way(name)
-                    way.staging = way.staging or world.now
+                    self._way(name)
                 case Cordon(name, mark):
                     way = self._way(name)
-                    way.starts += 1
                     if way.started is None:
                         way.started, way.wave = world.now, wave_of(world.nodes[name], plan.statuses[mark.rollout])
                 case Uncordon(name, "Done"):
