@@ -32,7 +32,7 @@ from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.report import source
-from proa.scheduler.report.simulation import Synthetic
+from proa.scheduler.report.simulation import made_up
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.simulate import resume, run
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
@@ -374,7 +374,7 @@ def simulated(nodes: int) -> list[Figure]:
     """A whole rollout in virtual time."""
     rows = []
     for away, most in (("5%", 60), (10, None)):
-        snapshot, now = dataclasses.replace(Synthetic(nodes), max_unavailable=away).snapshot()
+        snapshot, now = made_up(nodes, max_unavailable=away)
         world = resume(snapshot, now, Behaviour())
         started = time.monotonic()
         course = run(world)

@@ -15,7 +15,7 @@ from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.cli import rollouts
-from proa.scheduler.cli.options import Cluster, amount, cluster_options, remark, show
+from proa.scheduler.cli.options import Cluster, amount, cluster_options, remark, show, usual_option
 from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report import patches, status_view
@@ -73,11 +73,10 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help=("A public key that must have signed the release; may be repeated."),
         ),
-        click.option(
+        usual_option(
             "--threshold",
             type=click.IntRange(1, 16),
             default=1,
-            show_default=True,
             help="How many different keys of these must have signed.",
         ),
         click.option("--offline", is_flag=True, help="Do not ask the registry; REF must then have its digest."),

@@ -10,44 +10,20 @@ from typing import Any
 
 import click
 
-from proa.core.runtime.cli import json_option, options
-from proa.scheduler.cli.options import Cluster, all_option, amount, cluster_options, from_option, remark, show
+from proa.core.runtime.cli import json_option
+from proa.scheduler.cli.options import (
+    Cluster,
+    all_option,
+    amount,
+    cluster_options,
+    from_option,
+    remark,
+    show,
+    usual_option,
+)
 
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
-_synthetic_options = options(
-    click.option(
-        "--nodes", type=click.IntRange(0, 5000), help=("Simulate a made-up cluster with this many nodes instead.")
-    ),
-    click.option("--zones", type=click.IntRange(1), default=3, show_default=True, help="Its zones."),
-    click.option(
-        "--control-planes", type=click.IntRange(0), default=0, show_default=True, help=("Control-plane nodes in it.")
-    ),
-    click.option(
-        "--max-unavailable",
-        default="5%",
-        show_default=True,
-        callback=amount,
-        help="How many of its nodes may be unavailable.",
-    ),
-)
-_time_options = options(
-    click.option("--stage", type=_SECONDS, default=60.0, show_default=True, help="Seconds to fetch a release."),
-    click.option("--drain", type=_SECONDS, default=60.0, show_default=True, help="Seconds to drain a node."),
-    click.option("--boot", type=_SECONDS, default=90.0, show_default=True, help="Seconds to reboot a node."),
-    click.option(
-        "--days", type=click.FloatRange(min=0), default=60.0, show_default=True, help=("Give up after this time.")
-    ),
-)
-_chance_options = options(
-    click.option("--returns", type=_SHARE, default=0.0, help="Percent of nodes whose trial returns."),
-    click.option("--unfetched", type=_SHARE, default=0.0, help="Percent of nodes that cannot fetch the release."),
-    click.option("--undrainable", type=_SHARE, default=0.0, help="Percent of nodes whose pods never leave."),
-    click.option(
-        "--never-back", type=_SHARE, default=0.0, help=("Percent of nodes that never come back from their reboot.")
-    ),
-    click.option("--seed", type=int, default=0, help="Seed that chooses those nodes."),
-)
 
 
 @click.command(epilog="Example: kubectl proa status workers")
@@ -99,9 +75,19 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
 
 @click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")
 @from_option
-@_synthetic_options
-@_time_options
-@_chance_options
+@click.option("--nodes", type=click.IntRange(0, 5000), help="Simulate a made-up cluster with this many nodes instead.")
+@usual_option("--zones", type=click.IntRange(1), default=3, help="Its zones.")
+@usual_option("--control-planes", type=click.IntRange(0), default=0, help="Control-plane nodes in it.")
+@usual_option("--max-unavailable", default="5%", callback=amount, help="How many of its nodes may be unavailable.")
+@usual_option("--stage", type=_SECONDS, default=60.0, help="Seconds to fetch a release.")
+@usual_option("--drain", type=_SECONDS, default=60.0, help="Seconds to drain a node.")
+@usual_option("--boot", type=_SECONDS, default=90.0, help="Seconds to reboot a node.")
+@usual_option("--days", type=click.FloatRange(min=0), default=60.0, help="Give up after this time.")
+@click.option("--returns", type=_SHARE, default=0.0, help="Percent of nodes whose trial returns.")
+@click.option("--unfetched", type=_SHARE, default=0.0, help="Percent of nodes that cannot fetch the release.")
+@click.option("--undrainable", type=_SHARE, default=0.0, help="Percent of nodes whose pods never leave.")
+@click.option("--never-back", type=_SHARE, default=0.0, help="Percent of nodes that never come back from their reboot.")
+@click.option("--seed", type=int, default=0, help="Seed that chooses those nodes.")
 @json_option
 @cluster_options
 def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -> None:
@@ -115,8 +101,8 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
         snapshot, now = seen.snapshot, seen.now
         remark(seen.notes)
     else:
-        made_up = (given[name] for name in ("nodes", "zones", "control_planes", "max_unavailable"))
-        snapshot, now = simulation.Synthetic(*made_up).snapshot()
+        amounts = (given[name] for name in ("nodes", "zones", "control_planes", "max_unavailable"))
+        snapshot, now = simulation.made_up(*amounts)
     chances = Chances(*(given[name] for name in ("returns", "unfetched", "undrainable", "never_back", "seed")))
     behaviour = Behaviour(stage=given["stage"], drain=given["drain"], boot=given["boot"], fate=chances.fate)
     world = resume(snapshot, now, behaviour)

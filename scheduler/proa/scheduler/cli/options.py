@@ -103,6 +103,10 @@ from_option = click.option(
 all_option = click.option("--all", "whole", is_flag=True, help="Show all nodes, however many there are.")
 
 
+usual_option = functools.partial(click.option, show_default=True)
+"""An option whose help tells its default."""
+
+
 def amount(_: click.Context, __: click.Parameter, value: str | None) -> Amount | None:
     """Reads an option that is a number of nodes, or a percentage of them."""
     if value is None:

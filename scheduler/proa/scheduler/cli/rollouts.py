@@ -26,7 +26,7 @@ def find(api: Server, name: str) -> RolloutView | None:
     except ApiError as error:
         if error.status != 404:
             raise
-        if error.reason != "NotFound" or not _is_about(error, name):
+        if error.reason != "NotFound" or name not in error.message:  # an unknown kind has no name in it
             hint = "Install Proa: proa-scheduler manifests | kubectl apply -f -"
             raise ProaError(
                 Code.CLUSTER_MISSING, "the cluster does not know OSRollouts", at=error.at, hint=hint
@@ -67,8 +67,3 @@ def carry_out(api: Server, name: str, change: Change, before: RolloutView | None
     if before is None:
         return reading.rollout(api.create(OS_ROLLOUTS, body))
     return reading.rollout(api.merge(paths.named(OS_ROLLOUTS, name), body))
-
-
-def _is_about(error: ApiError, name: str) -> bool:
-    """Whether the object is missing, and not its kind: that one has another message, and no name in it."""
-    return name in error.message

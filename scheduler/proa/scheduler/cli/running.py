@@ -12,7 +12,7 @@ import click
 from proa.core import VERSION
 from proa.core.orders.client import SOCKET, OrderClient
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.options import Cluster, cluster_options
+from proa.scheduler.cli.options import Cluster, cluster_options, usual_option
 
 if TYPE_CHECKING:
     from proa.scheduler.kube.access import Session
@@ -56,11 +56,10 @@ def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: s
 
 @click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")
 @click.option("--node", required=True, metavar="NAME", help="The node that this proxy runs on.")
-@click.option(
+@usual_option(
     "--socket",
     type=click.Path(path_type=Path),
     default=SOCKET,
-    show_default=True,
     help="The socket on which the node's agent takes orders.",
 )
 @click.option(

@@ -33,7 +33,7 @@ from proa.scheduler.planning.views import (
     digest_of,
 )
 from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
-from proa.scheduler.report.source import drains_of
+from proa.scheduler.report.source import by_node, drains_of
 from proa.scheduler.spec.rollout import Budget, Health, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
 
@@ -83,11 +83,8 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     rollouts = {one.name: _seen(RolloutView, one) for one in told.rollouts}
     nodes = {one.name: _seen(NodeView, one) for one in told.nodes}
     oses = {one.name: _seen(NodeOSView, one) for one in told.nodeoses}
-    undrainable: dict[str, tuple[Blocker, ...]] = {}
-    for blocker in told.hopeless:
-        undrainable[blocker.node] = (*undrainable.get(blocker.node, ()), blocker)
     drains = drains_of(nodes, rollouts)
-    return Snapshot(nodes, oses, rollouts, drains, own_node=told.own_node, undrainable=undrainable), now
+    return Snapshot(nodes, oses, rollouts, drains, own_node=told.own_node, undrainable=by_node(told.hopeless)), now
 
 
 def load(path: Path) -> tuple[Snapshot, datetime]:

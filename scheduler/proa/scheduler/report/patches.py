@@ -11,7 +11,7 @@ from proa.core.schema.model import document
 from proa.scheduler.planning.rollout_pass import is_halted
 from proa.scheduler.planning.views import RolloutView, digest_of
 from proa.scheduler.spec.rollout import OnFailure, Selector
-from proa.scheduler.spec.rolloutstatus import PastRollout, RolloutPhase
+from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
 _BACK: Final = frozenset({RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK})
 
@@ -142,13 +142,9 @@ def _previous(before: RolloutView) -> str:
 
 
 def _hint(before: RolloutView) -> str:
-    known = tuple(dict.fromkeys(_told(past) for past in before.status.history))
+    known = tuple(dict.fromkeys(f"{past.release} ({past.phase or 'unknown'})" for past in before.status.history))
     what = "Name a release: kubectl proa rollback ROLLOUT --to REF."
     return f"{what} It had {'; '.join(known[:3])}." if known else what
-
-
-def _told(past: PastRollout) -> str:
-    return f"{past.release} ({past.phase or 'unknown'})"
 
 
 def _paused(before: RolloutView) -> tuple[str, ...]:

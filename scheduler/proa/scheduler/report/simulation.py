@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,29 +22,20 @@ _MOST: Final = 20
 """Troubles that a text has."""
 
 
-@dataclass(frozen=True)
-class Synthetic:
-    """A cluster that is made up.
+def made_up(
+    nodes: int, zones: int = 3, control_planes: int = 0, max_unavailable: Amount = "5%"
+) -> tuple[Snapshot, datetime]:
+    """A cluster that is made up, with one rollout that has just been made, and when that was.
 
-    Attributes:
+    Args:
         nodes: How many nodes.
         zones: Over how many zones they are spread.
         control_planes: How many of them are of the control plane.
         max_unavailable: How many may be away.
-        staging: How many fetch the release at a time.
     """
-
-    nodes: int
-    zones: int = 3
-    control_planes: int = 0
-    max_unavailable: Amount = "5%"
-    staging: int = 250
-
-    def snapshot(self) -> tuple[Snapshot, datetime]:
-        """It, with one rollout that has just been made, and when that was."""
-        spec = RolloutSpec(_RELEASE, max_unavailable=self.max_unavailable, staging=Staging(self.staging))
-        rollouts = {"nodes": RolloutView("nodes", "uid-nodes", 1, spec)}
-        return Snapshot(make_nodes(self.nodes, self.zones, self.control_planes), {}, rollouts), _START
+    spec = RolloutSpec(_RELEASE, max_unavailable=max_unavailable, staging=Staging(250))
+    rollouts = {"nodes": RolloutView("nodes", "uid-nodes", 1, spec)}
+    return Snapshot(make_nodes(nodes, zones, control_planes), {}, rollouts), _START
 
 
 def simulation_report(course: Course, world: World, seconds: float) -> SimulationReport:

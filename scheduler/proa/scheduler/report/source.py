@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -89,12 +89,15 @@ def drains_of(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]
 
 def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, tuple[Blocker, ...]]:
     """What is in the way on which node: of a drain where it has our mark, else of one that could not even begin."""
-    told: dict[str, tuple[Blocker, ...]] = {}
-    for view in rollouts.values():
-        for blocker in view.status.blockers:
-            if blocker.node in nodes:
-                told[blocker.node] = (*told.get(blocker.node, ()), blocker)
-    return told
+    return by_node(one for view in rollouts.values() for one in view.status.blockers if one.node in nodes)
+
+
+def by_node(blockers: Iterable[Blocker]) -> dict[str, tuple[Blocker, ...]]:
+    """What is in the way, by the name of the node."""
+    found: dict[str, tuple[Blocker, ...]] = {}
+    for one in blockers:
+        found[one.node] = (*found.get(one.node, ()), one)
+    return found
 
 
 def _all(api: Server, path: str, project: Callable[[Object, V | None], V]) -> dict[str, V]:

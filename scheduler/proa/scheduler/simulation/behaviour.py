@@ -60,13 +60,8 @@ class Chances:
     def fate(self, node: str, digest: str) -> Fate:
         """What becomes of a release on a node; that its pods never leave has nothing to do with the release."""
         drawn = int.from_bytes(hashlib.blake2s(f"{self.seed} {node}".encode(), digest_size=8).digest()) / 2**64 * 100
-        for share, fate in (
-            (self.undrainable, Fate.UNDRAINABLE),
-            (self.returns, Fate.RETURNS),
-            (self.unfetched, Fate.UNFETCHED),
-            (self.never_back, Fate.NEVER_BACK),
-        ):
-            if drawn < share:
+        for fate in (Fate.UNDRAINABLE, Fate.RETURNS, Fate.UNFETCHED, Fate.NEVER_BACK):
+            drawn -= getattr(self, fate.name.lower())
+            if drawn < 0:
                 return fate
-            drawn -= share
         return Fate.WELL

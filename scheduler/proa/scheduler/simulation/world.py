@@ -1,4 +1,4 @@
-"""A cluster in virtual time: what actions do to it. Its nodes go on by themselves.
+"""A cluster in virtual time: what actions do to it, and what its nodes, agents and proxies do by themselves.
 
 ``simulate`` runs a whole rollout in it, and the planner's property tests let everything go wrong in it.
 """
@@ -6,30 +6,78 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from proa.core.orders.messages import Order
+from proa.core.orders.messages import Action as Verb
+from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Order, Phase, Proof, Result, Standby
+from proa.core.runtime.errors import Code
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan
-from proa.scheduler.planning.views import CONTROL_PLANE, ZONE, DrainView, NodeOSView, NodeView, Snapshot
-from proa.scheduler.simulation.behaviour import Fate
-from proa.scheduler.simulation.machines import Machines
+from proa.scheduler.planning.views import (
+    CONTROL_PLANE,
+    ZONE,
+    DrainView,
+    NodeOSView,
+    NodeView,
+    RolloutView,
+    Snapshot,
+    digest_of,
+)
+from proa.scheduler.simulation import node_status
+from proa.scheduler.simulation.behaviour import Behaviour, Fate
 from proa.scheduler.spec.rolloutstatus import Blocker
 
+_FACTORY: Final = "0" * 64
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
-class World(Machines):
-    """The cluster: its nodes, and what is written about them."""
+class World:
+    """The cluster: its nodes, and what is written about them.
 
+    Attributes:
+        now: The time.
+        behaviour: How nodes behave.
+        own_node: Where the scheduler runs.
+        boots: How often each node was made to reboot.
+        undrainable: What would keep which nodes from being drained for ever.
+    """
+
+    now: datetime
+    nodes: dict[str, NodeView]
+    rollouts: dict[str, RolloutView]
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    oses: dict[str, NodeOSView] = field(default_factory=dict)
+    own_node: str = ""
+    boots: dict[str, int] = field(default_factory=dict)
     undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
-    """What would keep which nodes from being drained for ever."""
+    _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _drained: dict[str, datetime] = field(default_factory=dict)
+
+    def at(self, seconds: float, work: Callable[[], None]) -> None:
+        """Let something happen later."""
+        heapq.heappush(self._events, (self.now + timedelta(seconds=seconds), next(self._numbers), work))
+
+    @property
+    def next_event(self) -> datetime | None:
+        """When something happens next."""
+        return self._events[0][0] if self._events else None
+
+    def advance(self, until: datetime) -> None:
+        """Let the time pass, and all happen that happens until then."""
+        while self._events and self._events[0][0] <= until:
+            self.now, _, work = heapq.heappop(self._events)
+            work()
+        self.now = max(self.now, until)
+
+    # what is done to it
 
     def snapshot(self, pending: Iterable[str] = ()) -> Snapshot:
         """All that can be known now."""
@@ -97,6 +145,139 @@ class World(Machines):
                 self.oses[name] = dataclasses.replace(self.oses[name], record=record)
             case _:
                 pass
+
+    # what nodes do
+
+    def pick_up(self, name: str) -> None:
+        """Let a node go on with what it did when it was looked at; one that is not Ready only comes up again."""
+        os, node = self.oses[name], self.nodes[name]
+        order, status = os.order, os.status
+        if status is None or (booted := status.booted) is None:
+            return
+        observed = status.observed_order
+        seen = order is not None and observed is not None and observed.id == order.id
+        if order is not None and not seen and node.ready:
+            self._give_soon(name, order)
+        elif order is not None and observed is not None and observed.result == Result.RUNNING.value:
+            if order.action is Verb.STAGE and node.ready:
+                self.at(self.behaviour.stage, lambda: self._staged(name, order))
+            elif order.action in (Verb.BOOT, Verb.ROLLBACK):
+                self.at(self.behaviour.boot, lambda: self._up(name, order))
+        if not booted.committed and status.standby is not None:
+            self.at(self.behaviour.trial, lambda: self._return(name, booted.boot_id))
+
+    def _give_soon(self, name: str, order: Order) -> None:
+        self.at(self.behaviour.report, lambda: self._take(name, order))
+
+    def _fate(self, name: str, digest: str) -> Fate:
+        return self.behaviour.fate(name, digest)
+
+    def _tell(self, name: str, status: NodeStatus) -> None:
+        self.oses[name] = dataclasses.replace(self.oses[name], status=status)
+
+    def _report_first(self, name: str) -> None:
+        os = self.oses.get(name)
+        if os is not None and name in self.nodes and os.status is None:
+            booted = Booted("a", "factory", "", _FACTORY, self.nodes[name].boot_id, True)
+            self._tell(name, NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("b")))
+
+    def _end(self, name: str, result: Result, **changes: object) -> None:
+        self._tell(name, node_status.ended(self._status(name), result, **changes))
+
+    def _refuse(self, name: str, code: Code, message: str) -> None:
+        self._end(name, Result.REFUSED, last_error=LastError(code.name, message))
+
+    def _status(self, name: str) -> NodeStatus:
+        return self.oses[name].status or NodeStatus()
+
+    def _current(self, name: str, order: Order) -> bool:
+        """Whether the order is the node's last one still."""
+        os = self.oses.get(name)
+        return os is not None and os.order == order and name in self.nodes and os.status is not None
+
+    def _take(self, name: str, order: Order) -> None:
+        """A node sees an order, once."""
+        if not self._current(name, order) or self._has_seen(name, order):
+            return
+        self._tell(name, node_status.begun(self._status(name), order))
+        match order.action:
+            case Verb.STAGE:
+                self._tell(name, dataclasses.replace(self._status(name), phase=Phase.STAGING))
+                self.at(self.behaviour.stage, lambda: self._staged(name, order))
+            case Verb.BOOT | Verb.ROLLBACK:
+                self._reboot(name, order)
+            case Verb.COMMIT:
+                self._commit(name, order)
+            case Verb.NONE:
+                self._end(name, Result.DONE)
+
+    def _has_seen(self, name: str, order: Order) -> bool:
+        observed = self._status(name).observed_order
+        return observed is not None and observed.id == order.id
+
+    def _staged(self, name: str, order: Order) -> None:
+        if not self._current(name, order):
+            return
+        digest = digest_of(order.release)
+        if self._fate(name, digest) is Fate.UNFETCHED:
+            error = LastError(Code.NOT_FOUND.name, "the registry does not have the release")
+            self._end(name, Result.FAILED, phase=Phase.FAILED, last_error=error)
+            return
+        standby = self._status(name).standby
+        slot = standby.slot if standby else "b"
+        standby = node_status.staged(slot, digest[-6:], digest, digest.removeprefix("sha256:"))
+        self._end(name, Result.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
+
+    def _reboot(self, name: str, order: Order) -> None:
+        """A node goes down; what comes up depends on its fate."""
+        standby = self._status(name).standby
+        if standby is None or not (standby.complete or standby.good):
+            self._refuse(name, Code.NOT_STAGED, "nothing is staged")
+            return
+        self.boots[name] = self.boots.get(name, 0) + 1
+        self._tell(name, dataclasses.replace(self._status(name), phase=Phase.BOOTING))
+        self.nodes[name] = dataclasses.replace(self.nodes[name], ready=False, ready_since=self.now)
+        if self._fate(name, standby.release) is not Fate.NEVER_BACK:
+            self.at(self.behaviour.boot, lambda: self._up(name, order))
+
+    def _up(self, name: str, order: Order) -> None:
+        status = self._status(name) if self._current(name, order) else NodeStatus()
+        if status.booted is None or status.standby is None:
+            return
+        back = order.action is Verb.ROLLBACK
+        boot_id = self._boot(name)
+        self._tell(name, node_status.swapped(status, boot_id, committed=back, left="fallback"))
+        returns = not back and self._fate(name, status.standby.release) is Fate.RETURNS
+        well = (Condition("Healthy", "False" if returns else "True", message="a check fails" if returns else ""),)
+        self._end(name, Result.DONE, phase=Phase.GOOD if back else Phase.TRIAL, conditions=well)
+        if not back:
+            self.at(self.behaviour.trial, lambda: self._return(name, boot_id))
+
+    def _return(self, name: str, boot_id: str) -> None:
+        """A trial's deadline: it goes back unless it was committed."""
+        status = self._status(name) if name in self.nodes and name in self.oses else NodeStatus()
+        booted = status.booted
+        if booted is None or booted.boot_id != boot_id or booted.committed:
+            return
+        returns = self._fate(name, booted.release) is Fate.RETURNS
+        status = node_status.swapped(status, self._boot(name), committed=True, left="failed")
+        status = node_status.came_back(status, Code.TRIAL_RETURNED if returns else Code.NO_COMMIT_ORDER)
+        self._tell(name, dataclasses.replace(status, conditions=()))
+
+    def _commit(self, name: str, order: Order) -> None:
+        booted = self._status(name).booted
+        if booted is None or order.trial != Proof(booted.boot_id, booted.root_hash):
+            self._refuse(name, Code.STALE_ORDER, "another boot runs")
+            return
+        committed = dataclasses.replace(booted, committed=True)
+        self._end(name, Result.DONE, phase=Phase.GOOD, booted=committed, last_error=None)
+
+    def _boot(self, name: str) -> str:
+        """The node comes up, and is Ready soon; its boot id."""
+        boot_id = f"boot-{name}-{next(self._numbers)}"
+        since = self.now + timedelta(seconds=self.behaviour.ready)
+        self.nodes[name] = dataclasses.replace(self.nodes[name], ready=True, ready_since=since, boot_id=boot_id)
+        return boot_id
 
 
 def make_nodes(count: int, zones: int = 3, control_planes: int = 0) -> dict[str, NodeView]:
