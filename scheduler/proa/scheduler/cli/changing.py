@@ -13,9 +13,8 @@ import click
 from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
-from proa.core.runtime.errors import ProaError
 from proa.scheduler.cli import rollouts
-from proa.scheduler.cli.options import Cluster, amount, cluster_options, remark, show, usual_option
+from proa.scheduler.cli.options import Cluster, amount, checked, cluster_options, remark, show, usual_option
 from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report import patches, status_view
@@ -32,22 +31,18 @@ View = TypeVar("View", bound=RolloutView | None)
 _PATH: Final = click.Path(path_type=Path)
 
 
-def _span(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """A span of time."""
-    try:
-        if value is not None:
-            duration.parse(value)
-    except ProaError as error:
-        raise click.BadParameter(error.message) from error
-    return value
-
-
 def _choice(kind: type[Any]) -> click.Choice[str]:
     return click.Choice([member.value for member in kind], case_sensitive=False)
 
 
+def _span(said: str) -> str:
+    """A span of time."""
+    duration.parse(said)
+    return said
+
+
 _AMOUNT: Final = {"metavar": "N|P%", "callback": amount}
-_TIME: Final = {"metavar": "TIME", "callback": _span}
+_TIME: Final = {"metavar": "TIME", "callback": checked(_span)}
 
 
 def _wish(option: str, place: str, text: str, **kind: Any) -> Callable[[Any], Any]:
@@ -193,9 +188,9 @@ def _change(
     api = cluster.connect()
     before = find(api, name)
     wanted = change(before)
-    after: RolloutView | None = before if dry_run else rollouts.carry_out(api, name, wanted, before)
-    api.close()
     body = rollouts.body_of(name, wanted, before) if wanted.spec else None
+    after: RolloutView | None = before if dry_run or body is None else rollouts.carry_out(api, name, body, before)
+    api.close()
     if as_json:
         told = status_view.rollout_report(after) if after else None
         done = bool(wanted.spec) and not dry_run

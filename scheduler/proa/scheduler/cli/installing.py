@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.output import tell
 from proa.scheduler.cli.options import Cluster, cluster_options, usual_option
@@ -36,14 +36,6 @@ def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[
     return click.option(name, default="", callback=_pairs, metavar="RESOURCE=QUANTITY,...", help=text)
 
 
-_resources_options = options(
-    _amounts_option("--requests", "Requests of a scheduler", resources.SCHEDULER.requests),
-    _amounts_option("--limits", "Limits of a scheduler", resources.SCHEDULER.limits),
-    _amounts_option("--proxy-requests", "Requests of a proxy", resources.PROXY.requests),
-    _amounts_option("--proxy-limits", "Limits of a proxy", resources.PROXY.limits),
-)
-
-
 @click.command(epilog="Example: proa-scheduler manifests --image registry.example.net/proa:0.1 | kubectl apply -f -")
 @usual_option("--image", default=IMAGE, metavar="REF", help="The image of scheduler and proxy.")
 @usual_option("--namespace", default=NAMESPACE, metavar="NS", help="The scheduler's namespace.")
@@ -64,7 +56,10 @@ _resources_options = options(
     metavar="KEY[=VALUE][:EFFECT]",
     help="A taint that schedulers tolerate, besides the control plane's; proxies tolerate all taints.",
 )
-@_resources_options
+@_amounts_option("--requests", "Requests of a scheduler", resources.SCHEDULER.requests)
+@_amounts_option("--limits", "Limits of a scheduler", resources.SCHEDULER.limits)
+@_amounts_option("--proxy-requests", "Requests of a proxy", resources.PROXY.requests)
+@_amounts_option("--proxy-limits", "Limits of a proxy", resources.PROXY.limits)
 @click.option("--pull-secret", default="", metavar="NAME", help="A secret in both namespaces for pulling the image.")
 @click.option("--no-priority", is_flag=True, help="Give pods no priority class, if quotas forbid that.")
 @usual_option(

@@ -36,11 +36,6 @@ class Cluster:
     context: str
 
     @property
-    def named(self) -> bool:
-        """Whether the person has said which one."""
-        return bool(self.kubeconfig or self.context)
-
-    @property
     def load(self) -> Callable[[], Session]:
         """Reads the access to it."""
         from proa.scheduler.kube import access
@@ -107,16 +102,27 @@ usual_option = functools.partial(click.option, show_default=True)
 """An option whose help tells its default."""
 
 
-def amount(_: click.Context, __: click.Parameter, value: str | None) -> Amount | None:
-    """Reads an option that is a number of nodes, or a percentage of them."""
-    if value is None:
-        return None
-    found: Amount = int(value) if re.fullmatch(r"[0-9]{1,9}", value) else value
-    try:
-        resolve(found, 100)
-    except ProaError as error:
-        raise click.BadParameter(error.message) from error
+def checked(read: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, str | None], object]:
+    """Reads an option, whose errors are told as those of a command line."""
+
+    def callback(_: click.Context, __: click.Parameter, value: str | None) -> object:
+        try:
+            return None if value is None else read(value)
+        except ProaError as error:
+            raise click.BadParameter(error.message) from error
+
+    return callback
+
+
+def _amount(said: str) -> Amount:
+    """A number of nodes, or a percentage of them."""
+    found: Amount = int(said) if re.fullmatch(r"[0-9]{1,9}", said) else said
+    resolve(found, 100)
     return found
+
+
+amount = checked(_amount)
+"""Reads an option that is a number of nodes, or a percentage of them."""
 
 
 def show(report: Report, as_json: bool, lines: Iterable[str]) -> None:

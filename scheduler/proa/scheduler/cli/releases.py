@@ -8,7 +8,7 @@ from pathlib import Path
 
 from proa.core.artifact import release_artifact, signatures
 from proa.core.oci.access import DEFAULT, Access
-from proa.core.oci.reference import Reference, parse
+from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.source import Source
 from proa.core.runtime.errors import Code, ProaError
@@ -50,8 +50,11 @@ class Finder:
             raise ProaError(
                 Code.REFERENCE, "nodes fetch a release from a registry, not from a folder", at=text, hint=hint
             )
+        if self.offline and not reference.digest:
+            hint = "Write HOST/NAME@sha256:..., or leave out --offline."
+            raise ProaError(Code.REFERENCE, "the digest of a tag is unknown without the registry", at=text, hint=hint)
         if self.offline:
-            return _as_it_is(reference, text)
+            return str(reference)
         with self.opened(reference, self.access) as source:
             if self.key_files:
                 keys = tuple(load_public(path) for path in self.key_files)
@@ -62,10 +65,3 @@ class Finder:
                     hint = "Sign it with 'proa-build push OUT REF --keys DIR'; nodes refuse it without a signature."
                     raise ProaError(Code.UNSIGNED, at=text, hint=hint)
             return str(reference.pinned(release.manifest_digest))
-
-
-def _as_it_is(reference: Reference, text: str) -> str:
-    if not reference.digest:
-        hint = "Write HOST/NAME@sha256:..., or leave out --offline."
-        raise ProaError(Code.REFERENCE, "the digest of a tag is unknown without the registry", at=text, hint=hint)
-    return str(reference)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
@@ -55,15 +53,12 @@ def body_of(name: str, change: Change, before: RolloutView | None) -> Object:
     return {"metadata": {"uid": before.uid}, "spec": dict(change.spec)}
 
 
-def carry_out(api: Server, name: str, change: Change, before: RolloutView | None) -> RolloutView | None:
-    """Make or change a rollout; as it is then, or as it was if there was nothing to do.
+def carry_out(api: Server, name: str, body: Object, before: RolloutView | None) -> RolloutView:
+    """Make or change a rollout; as it is then.
 
     Raises:
         ProaError: ``CLUSTER_INVALID`` with the field, and what else the API server answers.
     """
-    if not change.spec:
-        return before
-    body: dict[str, Any] = body_of(name, change, before)
     if before is None:
         return reading.rollout(api.create(OS_ROLLOUTS, body))
     return reading.rollout(api.merge(paths.named(OS_ROLLOUTS, name), body))

@@ -87,6 +87,7 @@ def _access(account: Path | None, cluster: Cluster) -> Callable[[], Session | Po
     """The access that is meant; the official client is not even loaded where a pod has its own."""
     from proa.scheduler.kube import podaccess
 
-    if account is not None or (podaccess.is_pod() and not (cluster.named or os.environ.get("KUBECONFIG"))):
+    named = cluster.kubeconfig or cluster.context or os.environ.get("KUBECONFIG")
+    if account is not None or (podaccess.is_pod() and not named):
         return lambda: podaccess.PodConnection(account or podaccess.FOLDER)
     return cluster.load

@@ -102,11 +102,9 @@ class Removal:
 
     def _spaces(self) -> dict[str, list[str]]:
         """Our namespaces, by the component that is in them; what they are called as a rule, if there are none."""
-        found: dict[str, list[str]] = {"scheduler": [], "proxy": []}
-        for one in self._named_spaces():
-            found.setdefault(one["metadata"]["labels"][COMPONENT], []).append(one["metadata"]["name"])
+        found = [(one["metadata"]["labels"][COMPONENT], one["metadata"]["name"]) for one in self._named_spaces()]
         usual = {"scheduler": NAMESPACE, "proxy": PROXY_NAMESPACE}
-        return {component: found[component] or [name] for component, name in usual.items()}
+        return {part: [name for of, name in found if of == part] or [usual[part]] for part in usual}
 
     def _named_spaces(self) -> list[Object]:
         return list(self._all(NAMESPACES, labelSelector=COMPONENT))

@@ -119,7 +119,10 @@ def check(settings: Settings) -> None:
         for key, value in chosen.items():
             if not is_key(key) or not is_value(value):
                 found.append(_wrong(option, f"{key}={value} is not a label"))
-    found += [_no_toleration(one) for one in settings.tolerations if not _is_toleration(one)]
+    for one in settings.tolerations:
+        if not (is_key(one.key) and is_value(one.value or "") and one.effect in ("", *EFFECTS)):
+            hint = f"Write KEY[=VALUE][:EFFECT], as for 'kubectl taint'; effects are {', '.join(EFFECTS)}."
+            found.append(_wrong("--toleration", f"{str(one)!r} is not a toleration", hint))
     scheduler = resources.SCHEDULER.but(settings.requests, settings.limits)
     proxy = resources.PROXY.but(settings.proxy_requests, settings.proxy_limits)
     found += [_wrong(f"--{part}", what) for part, what in scheduler.problems()]
@@ -133,16 +136,6 @@ def check(settings: Settings) -> None:
 def is_reserved(namespace: str) -> bool:
     """Whether a namespace is the cluster's own: nothing is installed there, and it is never removed."""
     return namespace == "default" or namespace.startswith("kube-")
-
-
-def _is_toleration(said: Toleration) -> bool:
-    value, effect = said.value or "", said.effect
-    return is_key(said.key) and is_value(value) and effect in ("", *EFFECTS)
-
-
-def _no_toleration(said: Toleration) -> ProaError:
-    hint = f"Write KEY[=VALUE][:EFFECT], as for 'kubectl taint'; effects are {', '.join(EFFECTS)}."
-    return _wrong("--toleration", f"{str(said)!r} is not a toleration", hint)
 
 
 def _wrong(option: str, what: str, hint: str = "") -> ProaError:

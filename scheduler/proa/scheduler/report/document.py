@@ -40,6 +40,7 @@ from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStat
 Kind = TypeVar("Kind")
 
 SCHEMA: Final = SnapshotReport.SCHEMA
+_HINT: Final = "Write a snapshot with 'proa-scheduler snapshot -o FILE'."
 
 
 def write(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
@@ -66,17 +67,10 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     Raises:
         ProaError: ``CONFIG_VALUE`` for what is none.
     """
-    if not isinstance(found, Mapping) or found.get("schema") != SCHEMA:
-        raise ProaError(
-            Code.CONFIG_VALUE,
-            f"not a snapshot ({SCHEMA})",
-            at=at,
-            hint=("Write a snapshot with 'proa-scheduler snapshot -o FILE'."),
-        )
     try:
         told = parse(SnapshotReport, found)
     except ProaError as error:
-        raise ProaError(Code.CONFIG_VALUE, f"the snapshot is incomplete: {error}", at=at) from error
+        raise ProaError(Code.CONFIG_VALUE, f"not a snapshot, or not a whole one: {error}", at=at, hint=_HINT) from error
     now = read_time(told.at)
     if now is None:
         raise ProaError(Code.CONFIG_VALUE, "the snapshot is incomplete: at", at=at)
@@ -98,9 +92,7 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
     except OSError as error:
         raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
     except (ValueError, RecursionError) as error:
-        raise ProaError(
-            Code.CONFIG_VALUE, "not JSON", at=path, hint=("Write a snapshot with 'proa-scheduler snapshot -o FILE'.")
-        ) from error
+        raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint=_HINT) from error
     return read(found, str(path))
 
 

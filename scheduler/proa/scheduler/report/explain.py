@@ -43,13 +43,8 @@ def explain(snapshot: Snapshot, name: str, now: datetime, notes: Sequence[str] =
     found = ExplanationReport(
         node=name,
         rollouts=chosen,
-        release="",
-        step="",
         reason=Because(*because(verdict)) if verdict else None,
         gates=(_gate(verdict),) if verdict else (),
-        blockers=(),
-        drain_until=None,
-        next=(),
         notes=tuple(notes),
         order=os.order if os else None,
         status=os.status if os else None,
@@ -122,17 +117,12 @@ def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) ->
         case Reason.Parked | Reason.BackingOff | Reason.GivenUp:
             return progress.record.mark if progress.record else None
         case Reason.Halted:
-            return _condition(rollout_pass, "Halted")
+            conditions = rollout_pass.status.conditions
+            halts = [one for one in conditions if one.type == "Halted" and one.status == "True"]
+            return read(halts[0].last_transition_time) if halts else None
         case Reason.Soaking:
             return read(rollout_pass.status.canary.proved_at) if rollout_pass.status.canary else None
         case Reason.AwaitingCanary | Reason.StagingOthers:
             return read(rollout_pass.status.started_at)
         case _:
             return None
-
-
-def _condition(rollout_pass: RolloutPass, kind: str) -> datetime | None:
-    for condition in rollout_pass.view.status.conditions:
-        if condition.type == kind and condition.status == "True":
-            return read(condition.last_transition_time)
-    return None

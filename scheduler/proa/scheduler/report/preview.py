@@ -77,6 +77,7 @@ def preview(
     if context is not None:  # it acts
         course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
         nodes = tuple(_nodes(context, plan, course))
+    over = course.came_to_an_end and course.statuses[rollout].phase in ENDED
     report = PlanReport(
         rollout=rollout,
         release=view.spec.release,
@@ -85,7 +86,7 @@ def preview(
         counts=status.counts,
         halted=status.halted,
         next_window=status.next_window,
-        ends=_time(_end(course, rollout)),
+        ends=text(course.ended) if over else None,
         notes=tuple(notes),
         waves=tuple(PlannedWave(one.name, one.nodes, one.began_at, one.ended_at) for one in course.waves),
         nodes=(*nodes, *_left_out(snapshot, view, plan, frozenset(node.name for node in nodes))),
@@ -150,10 +151,6 @@ def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Contai
         for name, node in sorted(snapshot.nodes.items())
         if name in plan.verdicts and name not in counted and matches(view.spec.node_selector, node.labels)
     )
-
-
-def _end(course: Course, rollout: str) -> datetime | None:
-    return course.ended if course.came_to_an_end and course.statuses[rollout].phase in ENDED else None
 
 
 def _time(when: datetime | None) -> str | None:

@@ -162,16 +162,18 @@ class ExplanationReport(Report, schema="proa.explain/v1"):
 
     node: str = field("The node's name.")
     rollouts: tuple[str, ...] = field("Rollouts that select it; more than one is a conflict.")
-    release: str = field("The release that the rollout wants there; empty if none acts.")
-    step: str = field("The node's step, in one word; empty if no rollout counts it.")
-    reason: Because | None = field("Why it does or does not move; null if no rollout selects it.")
-    gates: tuple[ShutGate, ...] = field("Everything that holds it back; the effective gate comes first.")
-    blockers: tuple[Blocker, ...] = field("What keeps it from being drained.")
-    drain_until: str | None = field("The deadline of its drain (RFC 3339, UTC); null if it is not being drained.")
-    next: tuple[str, ...] = field("What the scheduler would do with it now.")
-    notes: tuple[str, ...] = field("What is unknown, and why; empty if nothing is.")
-    order: Order | None = field("Its order; null if it has none.")
-    status: NodeStatus | None = field("What it reports; null if it has not reported yet.")
+    release: str = field("The release that the rollout wants there; empty if none acts.", default="")
+    step: str = field("The node's step, in one word; empty if no rollout counts it.", default="")
+    reason: Because | None = field("Why it does or does not move; null if no rollout selects it.", default=None)
+    gates: tuple[ShutGate, ...] = field("Everything that holds it back; the effective gate comes first.", default=())
+    blockers: tuple[Blocker, ...] = field("What keeps it from being drained.", default=())
+    drain_until: str | None = field(
+        "The deadline of its drain (RFC 3339, UTC); null if it is not being drained.", default=None
+    )
+    next: tuple[str, ...] = field("What the scheduler would do with it now.", default=())
+    notes: tuple[str, ...] = field("What is unknown, and why; empty if nothing is.", default=())
+    order: Order | None = field("Its order; null if it has none.", default=None)
+    status: NodeStatus | None = field("What it reports; null if it has not reported yet.", default=None)
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,10 @@ class Run:
         if not plan.actions and (then is None or _all_ended(plan)):
             course.came_to_an_end = True
             return False
-        world.advance(then if then is not None and not plan.actions else _soon(world, then))
+        if plan.actions or then is None:  # what was written shows in a second, or with the next event
+            soon = world.now + timedelta(seconds=1)
+            then = min(then or soon, soon)
+        world.advance(then)
         return True
 
 
@@ -204,12 +207,6 @@ def run(world: World, patience: Patience = Patience()) -> Course:
             break
     simulation.course.ended = world.now
     return simulation.course
-
-
-def _soon(world: World, then: datetime | None) -> datetime:
-    """After actions the next pass comes with the next event, but at least in a second: what was written shows then."""
-    soon = world.now + timedelta(seconds=1)
-    return soon if then is None else min(then, soon)
 
 
 def _all_ended(plan: Plan) -> bool:

@@ -109,7 +109,7 @@ class World:
         """Drain the nodes that are to be drained, and only those."""
         self._drained = {name: when for name, when in self._drained.items() if name in plan.drains}
         for name in plan.drains:
-            slow = self._fate(name, "") is Fate.UNDRAINABLE and name not in plan.forced
+            slow = self.behaviour.fate(name, "") is Fate.UNDRAINABLE and name not in plan.forced
             if name not in self._drained or (name in plan.forced and self._drained[name] == _NEVER):
                 seconds = self.behaviour.drain
                 self._drained[name] = _NEVER if slow else self.now + timedelta(seconds=seconds)
@@ -155,8 +155,7 @@ class World:
         if status is None or (booted := status.booted) is None:
             return
         observed = status.observed_order
-        seen = order is not None and observed is not None and observed.id == order.id
-        if order is not None and not seen and node.ready:
+        if order is not None and not self._has_seen(name, order) and node.ready:
             self._give_soon(name, order)
         elif order is not None and observed is not None and observed.result == Result.RUNNING.value:
             if order.action is Verb.STAGE and node.ready:
@@ -168,9 +167,6 @@ class World:
 
     def _give_soon(self, name: str, order: Order) -> None:
         self.at(self.behaviour.report, lambda: self._take(name, order))
-
-    def _fate(self, name: str, digest: str) -> Fate:
-        return self.behaviour.fate(name, digest)
 
     def _tell(self, name: str, status: NodeStatus) -> None:
         self.oses[name] = dataclasses.replace(self.oses[name], status=status)
@@ -219,7 +215,7 @@ class World:
         if not self._current(name, order):
             return
         digest = digest_of(order.release)
-        if self._fate(name, digest) is Fate.UNFETCHED:
+        if self.behaviour.fate(name, digest) is Fate.UNFETCHED:
             error = LastError(Code.NOT_FOUND.name, "the registry does not have the release")
             self._end(name, Result.FAILED, phase=Phase.FAILED, last_error=error)
             return
@@ -237,7 +233,7 @@ class World:
         self.boots[name] = self.boots.get(name, 0) + 1
         self._tell(name, dataclasses.replace(self._status(name), phase=Phase.BOOTING))
         self.nodes[name] = dataclasses.replace(self.nodes[name], ready=False, ready_since=self.now)
-        if self._fate(name, standby.release) is not Fate.NEVER_BACK:
+        if self.behaviour.fate(name, standby.release) is not Fate.NEVER_BACK:
             self.at(self.behaviour.boot, lambda: self._up(name, order))
 
     def _up(self, name: str, order: Order) -> None:
@@ -247,7 +243,7 @@ class World:
         back = order.action is Verb.ROLLBACK
         boot_id = self._boot(name)
         self._tell(name, node_status.swapped(status, boot_id, committed=back, left="fallback"))
-        returns = not back and self._fate(name, status.standby.release) is Fate.RETURNS
+        returns = not back and self.behaviour.fate(name, status.standby.release) is Fate.RETURNS
         well = (Condition("Healthy", "False" if returns else "True", message="a check fails" if returns else ""),)
         self._end(name, Result.DONE, phase=Phase.GOOD if back else Phase.TRIAL, conditions=well)
         if not back:
@@ -259,7 +255,7 @@ class World:
         booted = status.booted
         if booted is None or booted.boot_id != boot_id or booted.committed:
             return
-        returns = self._fate(name, booted.release) is Fate.RETURNS
+        returns = self.behaviour.fate(name, booted.release) is Fate.RETURNS
         status = node_status.swapped(status, self._boot(name), committed=True, left="failed")
         status = node_status.came_back(status, Code.TRIAL_RETURNED if returns else Code.NO_COMMIT_ORDER)
         self._tell(name, dataclasses.replace(status, conditions=()))
