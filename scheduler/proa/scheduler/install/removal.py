@@ -186,13 +186,12 @@ class Removal:
 
 def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
     """What else is installed, in the order in which it goes, in whichever namespaces."""
-    lease = about("Lease", SCHEDULER, NAMESPACE)
-    known = [*render.documents(Settings()), lease]
+    known = [*render.documents(Settings()), about("Lease", SCHEDULER, NAMESPACE)]
+    order = [kind for kind in COLLECTIONS if kind not in _APART]
     there = {NAMESPACE: spaces["scheduler"], PROXY_NAMESPACE: spaces["proxy"]}
-    for kind in (kind for kind in COLLECTIONS if kind not in _APART):
-        for document in known:
-            if document["kind"] == kind:
-                metadata = document["metadata"]
-                for space in there.get(metadata.get("namespace", ""), [""]):
-                    place_in = {"namespace": space} if space else {}
-                    yield document | {"metadata": {**metadata, **place_in}}
+    found = (one for one in known if one["kind"] in order)
+    for document in sorted(found, key=lambda one: order.index(one["kind"])):
+        metadata = document["metadata"]
+        for space in there.get(metadata.get("namespace", ""), [""]):
+            place_in = {"namespace": space} if space else {}
+            yield document | {"metadata": {**metadata, **place_in}}
