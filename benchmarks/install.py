@@ -33,7 +33,7 @@ from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm
 from proa.partition.boot.bootstate import initial
 from proa.partition.boot.statefile import make_state_image
-from proa.partition.disk.layout import Layout, Request, Sizes, plan
+from proa.partition.disk.layout import Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.table import write_table
 from proa.vm.support.figures import BenchRow, write
 from proa.vm.support.registry import LocalRegistry
@@ -79,7 +79,7 @@ class Bench:
     def layout(self) -> Layout:
         """The disk, with slots for four times the image."""
         size = 4 * self.megabytes * MIB
-        return plan(Request("bench", Sizes(uki=48 * MIB, root=size + tree_size(size), persist=16 * MIB)))
+        return plan(LayoutRequest("bench", Sizes(uki=48 * MIB, root=size + tree_size(size), persist=16 * MIB)))
 
     def prepare(self) -> None:
         """The image and four times the image, a disk whose standby was written before, a node that trusts our key."""

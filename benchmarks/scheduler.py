@@ -36,9 +36,9 @@ from proa.scheduler.report.simulation import made_up
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.simulate import resume, run
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
-from proa.scheduler.spec.rollout import Drain, Health, RolloutSpec, Selector, Staging
+from proa.scheduler.spec.rollout import Drain, HealthPolicy, RolloutSpec, Selector, Staging
 from proa.vm.kube import wipe
-from proa.vm.kube.audit import Request
+from proa.vm.kube.audit import AuditedRequest
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated import simulator
 from proa.vm.simulated.fill import Filling, seed
@@ -235,7 +235,7 @@ def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list
     until(lambda: counts().get("staged", 0) >= counts().get("nodes", 1) > 0, "all nodes to have the release", LIMIT)
     staged, nodes = time.monotonic() - started, counts()["nodes"]
 
-    first: dict[str, Request] = {}
+    first: dict[str, AuditedRequest] = {}
 
     def started_nodes() -> int:
         nonlocal mark
@@ -267,7 +267,9 @@ def small(folder: Path, nodes: int) -> list[Figure]:
         words = ["--nodes", str(nodes), *(f"--timing={one}" for one in QUICK)]
         with simulator.running(plane, *words), scheduling(plane) as scheduler:
             _workload(plane, 2 * nodes)
-            spec = RolloutSpec(release("2"), max_unavailable=5, health=Health(ready_seconds=0), staging=Staging(50))
+            spec = RolloutSpec(
+                release("2"), max_unavailable=5, health=HealthPolicy(ready_seconds=0), staging=Staging(50)
+            )
             start_rollout(plane, dataclasses.replace(spec, paused=True))
             until(lambda: len(list(plane.api.items(NODE_OSES))) == nodes, "a NodeOS for each node", LIMIT)
             _quiet(plane, 2.0)
@@ -309,7 +311,7 @@ def _workload(plane: ControlPlane, replicas: int) -> None:
     until(lambda: plane.api.get(path)["status"].get("readyReplicas", 0) >= replicas, "the workload to be ready", LIMIT)
 
 
-def _course(found: Sequence[Request], nodes: int, seconds: float, cpu: float) -> list[Figure]:
+def _course(found: Sequence[AuditedRequest], nodes: int, seconds: float, cpu: float) -> list[Figure]:
     """How fast it went, and where the time of one node went (medians)."""
     orders: dict[str, list[datetime]] = {}
     marks: dict[str, list[datetime]] = {}
@@ -340,7 +342,7 @@ def _course(found: Sequence[Request], nodes: int, seconds: float, cpu: float) ->
     return rows
 
 
-def _requests(found: Sequence[Request], nodes: int) -> list[Figure]:
+def _requests(found: Sequence[AuditedRequest], nodes: int) -> list[Figure]:
     """Requests per node, those of the lease apart; evictions and others have rows of their own."""
     asked: Counter[str] = Counter()
     for one in found:

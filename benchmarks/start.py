@@ -29,7 +29,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import SILENT
 from proa.partition.disk import creating
-from proa.partition.disk.layout import Request, Sizes, plan
+from proa.partition.disk.layout import LayoutRequest, Sizes, plan
 from proa.vm.support.figures import Figure, lines, missed, write
 
 OUT: Final = Path("build/bench/start.json")
@@ -41,7 +41,7 @@ Words = Sequence[str | Path]
 
 def make_disk(path: Path) -> None:
     """A disk image without a release."""
-    layout = plan(Request("bench", Sizes(uki=48 * MIB, root=16 * MIB, persist=16 * MIB)))
+    layout = plan(LayoutRequest("bench", Sizes(uki=48 * MIB, root=16 * MIB, persist=16 * MIB)))
     creating.create(path, layout, "bench", {}, SILENT)
 
 

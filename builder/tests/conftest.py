@@ -11,7 +11,7 @@ import pytest
 
 from proa.builder.config import settings
 from proa.builder.engine import keys
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
 from proa.core.runtime.events import Recorder
 
@@ -43,11 +43,13 @@ def host_packages(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def step_context(tmp_path: Path, host_packages: Path, secure_boot: Keys) -> Context:
+def step_context(tmp_path: Path, host_packages: Path, secure_boot: Keys) -> BuildContext:
     """The context of a step; further outputs may be added to ``outputs``."""
     (tmp_path / "scratch").mkdir()
-    config = settings.Config(release=settings.Release(name="my-node", version="1.2.3", serial=1, compatible="my-node"))
-    return Context(
+    config = settings.Config(
+        release=settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1, compatible="my-node")
+    )
+    return BuildContext(
         config=config,
         folder=tmp_path,
         keys=secure_boot,

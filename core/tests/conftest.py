@@ -10,7 +10,7 @@ import pytest
 
 from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.retry import Limits
+from proa.core.oci.retry import TransferLimits
 from proa.core.oci.source import Target, blob_of
 from proa.core.oci.target import open_target
 from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
@@ -71,10 +71,12 @@ Opener = Callable[..., Target]
 def open_fake(fake_registry: FakeRegistry, clock: VirtualClock, no_credentials: None) -> Opener:
     """Opens ``registry.test/team/node`` in the fake registry; the clock is virtual, so nothing waits."""
 
-    def open_it(text: str = "registry.test/team/node:1.0", limits: Limits | None = None, **options: Any) -> Target:
+    def open_it(
+        text: str = "registry.test/team/node:1.0", limits: TransferLimits | None = None, **options: Any
+    ) -> Target:
         reference: Reference = parse(text)
         return open_target(
-            reference, Access(**options), transport=fake_registry, clock=clock, limits=limits or Limits()
+            reference, Access(**options), transport=fake_registry, clock=clock, limits=limits or TransferLimits()
         )
 
     return open_it

@@ -15,7 +15,7 @@ from proa.core.runtime.duration import PATTERN as DURATION
 from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.install import render
-from proa.scheduler.install.settings import Settings
+from proa.scheduler.install.settings import InstallSettings
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.spec.amounts import PATTERN as PERCENT
@@ -101,7 +101,9 @@ def metrics_page() -> str:
 
 def policies_page() -> str:
     """What the admission policies refuse: a part of docs/reference/nodeos.md."""
-    found = [one for one in render.part("policies.yaml", Settings()) if one["kind"] == "ValidatingAdmissionPolicy"]
+    found = [
+        one for one in render.part("policies.yaml", InstallSettings()) if one["kind"] == "ValidatingAdmissionPolicy"
+    ]
     rows = [
         [code(one["metadata"]["name"]), code(one["spec"]["matchConditions"][0]["expression"]), rule["message"]]
         for one in found

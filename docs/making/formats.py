@@ -5,7 +5,7 @@ from __future__ import annotations
 from making.markdown import code, page, table
 from making.schemas import rows
 
-from proa.builder.config.settings import Disk as DiskSettings
+from proa.builder.config.settings import DiskConfig as DiskSettings
 from proa.core.release import document as release
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.json_text import MAX_DOCUMENT

@@ -17,11 +17,11 @@ from click.testing import CliRunner
 from proa.agent.cli.main import cli as agent_command
 from proa.agent.testing import synthetic
 from proa.builder.build import pipeline
-from proa.builder.build.pipeline import Order
+from proa.builder.build.pipeline import BuildOrder
 from proa.builder.cli.main import cli as build_command
 from proa.builder.config.loading import load
-from proa.builder.engine.cache import Cache
-from proa.builder.engine.context import Context
+from proa.builder.engine.cache import StepCache
+from proa.builder.engine.context import BuildContext
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
@@ -33,7 +33,7 @@ from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.cli.main import disk_command
 from proa.vm.cluster.story import ProofReport
-from proa.vm.machine.accel import TCG, Probe, Verdict
+from proa.vm.machine.accel import TCG, AccelVerdict, Probe
 from proa.vm.node.rehearse import RehearsalPlan, RehearsalReport
 from proa.vm.support.report import DemoReport, Story
 from upkeep.summary import Case, Result, summary
@@ -113,10 +113,10 @@ class Fake:
     def __init__(self, name: str, file: str, document: dict[str, Any], release: Path) -> None:
         self.name, self.file, self.document, self.release = name, file, document, release
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         return {}
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         (out / self.file).write_text(json.dumps(self.document))
         shutil.copytree(self.release, out / "release")
 
@@ -131,7 +131,7 @@ def test_a_build(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         Fake(VERITY.name, "verity.json", {"root_hash": "0" * 64}, release),
         Fake(RELEASE.name, "release.json", {"blobs": blobs} | sizes, release),
     )
-    order = Order(load(path), tmp_path / "out", None, Cache(tmp_path / "cache"), SILENT, steps)
+    order = BuildOrder(load(path), tmp_path / "out", None, StepCache(tmp_path / "cache"), SILENT, steps)
     validate(document(pipeline.plan(order)), "proa.build-plan/v1")
     validate(document(pipeline.build(order)), "proa.build/v1")
     validate(json.loads((tmp_path / "out" / "build.json").read_text()), "proa.build/v1")
@@ -180,7 +180,7 @@ def test_tiers_of_tests() -> None:
 
 
 def test_virtual_machines() -> None:
-    verdict = Verdict(TCG, (Probe("kvm", False, 0.0, "no device"), Probe("tcg", True, 0.5, "")))
+    verdict = AccelVerdict(TCG, (Probe("kvm", False, 0.0, "no device"), Probe("tcg", True, 0.5, "")))
     validate(document(verdict.report(1.5)))
     story = Story(DemoReport, "A demo")
     with story.step("one") as step:

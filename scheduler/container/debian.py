@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from container.layer import Layer
-from proa.builder.config.settings import Config, Release, System
+from proa.builder.config.settings import Config, ReleaseConfig, SystemConfig
 from proa.builder.engine import namespace, sources
 from proa.builder.steps.packages import explain
 from proa.core.runtime import process
@@ -72,7 +72,7 @@ def download(folder: Path) -> Debs:
     Raises:
         ProaError: ``PACKAGES`` or ``MIRROR``.
     """
-    archives = sources.archives(Config(Release("container", "0"), System(suite=SUITE)), folder)
+    archives = sources.archives(Config(ReleaseConfig("container", "0"), SystemConfig(suite=SUITE)), folder)
     indexes = sources.indexes(archives)
     listed = folder / "listed.sources"
     listed.write_text("\n".join(archive.stanza() for archive in archives))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder.engine import namespace
-from proa.core.runtime.process import Result, run
+from proa.core.runtime.process import ProcessResult, run
 from upkeep import python313
 
 pytestmark = pytest.mark.contract
@@ -31,7 +31,7 @@ def room(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def inside(room: Path, script: str) -> Result:
+def inside(room: Path, script: str) -> ProcessResult:
     """Run a script in the room."""
     words = ("sh", "-c", BORROW, ENTER, room / "root", room / "tree", room / "out", "sh", "-c", script)
     return run((*namespace.enter(network=True), *map(str, words)), check=False)

@@ -18,7 +18,7 @@ from typing import Final
 
 import click
 
-from proa.builder.config.settings import Config, Release, System
+from proa.builder.config.settings import Config, ReleaseConfig, SystemConfig
 from proa.builder.engine import namespace, sources
 from proa.builder.engine.cache import default_folder
 from proa.builder.steps.packages import explain
@@ -56,7 +56,7 @@ class Room:
     tree: Path
     out: Path
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None, show: bool = True) -> process.Result:
+    def run(self, *words: str, env: Mapping[str, str] | None = None, show: bool = True) -> process.ProcessResult:
         """Run a command in it, to its end; its exit status is the caller's to look at."""
         inside = (*namespace.enter(network=True), "sh", *map(str, (_ENTER, self.root, self.tree, self.out)))
         return process.run((*inside, *(LOUD if show else ()), *words), check=False, env=env, show=show)
@@ -94,7 +94,7 @@ def _root(cache: Path, packages: list[str]) -> Path:
 
 
 def _bootstrap(root: Path, packages: list[str], scratch: Path) -> None:
-    archives = sources.archives(Config(Release("python313", "0"), System(suite=SUITE)), scratch)
+    archives = sources.archives(Config(ReleaseConfig("python313", "0"), SystemConfig(suite=SUITE)), scratch)
     listed = scratch / "listed.sources"
     listed.write_text("\n".join(archive.stanza() for archive in archives))
     words = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={','.join(packages)}"]

@@ -20,7 +20,7 @@ from proa.agent.api.client import Client
 from proa.agent.api.jobs import KEPT, EventLog, Job, Jobs
 from proa.agent.api.listen import Peer, listen, peer
 from proa.agent.api.routes import description, routes
-from proa.agent.api.server import MAX_BODY, MAX_CALLERS, Answer, ApiServer, Gate
+from proa.agent.api.server import MAX_BODY, MAX_CALLERS, ApiAnswer, ApiServer, Gate
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cancel import Cancel
@@ -229,7 +229,7 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
 def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     server = ApiServer(
-        listen(path), {("GET", "/x"): lambda _: Answer({"schema": "proa.x/v1"})}, Gate(frozenset({os.getuid()}))
+        listen(path), {("GET", "/x"): lambda _: ApiAnswer({"schema": "proa.x/v1"})}, Gate(frozenset({os.getuid()}))
     )
     thread = threading.Thread(target=server.serve)
     thread.start()

@@ -29,7 +29,7 @@ from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.boot.bootstate import BootState, Slot, initial
 from proa.partition.boot.statefile import StateFile, make_state_image
-from proa.partition.disk.layout import Layout, Request, Sizes, plan
+from proa.partition.disk.layout import Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.slots import Extent
 from proa.partition.disk.table import write_table
 from proa.vm.support.registry import LocalRegistry
@@ -99,7 +99,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     folder = tmp_path_factory.mktemp("site")
-    layout = plan(Request("site", Sizes(uki=8 * MIB, root=LARGE + 8 * MIB, persist=16 * MIB)))
+    layout = plan(LayoutRequest("site", Sizes(uki=8 * MIB, root=LARGE + 8 * MIB, persist=16 * MIB)))
     site = Site(folder, Algorithm.ECDSA_P256.generate(), layout)
     write_table(site.disk, layout)
     make_state_image(folder / "state", initial())

@@ -15,10 +15,10 @@ from proa.agent.node import record as records
 from proa.agent.node.bookkeeping import amend
 from proa.agent.node.boot import BootReport, boot_report, booted_release, disagreement
 from proa.agent.node.cancel import Cancel
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.lock import held, locked, owner, stop_owner
 from proa.agent.node.paths import Paths
-from proa.agent.node.record import Kept, Record, Result, Returned, SlotRecord, TrialRecord
+from proa.agent.node.record import AgentRecord, Kept, LastResult, Returned, SlotRecord, TrialRecord
 from proa.agent.node.settings import (
     ClusterSettings,
     Commit,
@@ -37,11 +37,11 @@ from proa.core.schema.model import document
 from proa.partition.boot.bootstate import BootState, Slot
 
 NOW = "2026-01-01T00:00:00+00:00"
-RECORD = Record(
+RECORD = AgentRecord(
     floor=3,
     slots={Slot.B: SlotRecord("2", "a" * 64, "5a", 4096, "os", "sha256:x", 3, 1, 4096, "sha256:y", complete=True)},
     trial=TrialRecord("b", "2", "a" * 64, 2, 7, NOW, "boot"),
-    last=Result("install", ok=False, time=NOW, code="NETWORK", message="gone", details={"slot": "b"}),
+    last=LastResult("install", ok=False, time=NOW, code="NETWORK", message="gone", details={"slot": "b"}),
     returned=Returned(
         "b",
         "1",
@@ -50,7 +50,7 @@ RECORD = Record(
         "why",
         3,
         1,
-        (Failure("unit x", "bad"),),
+        (HealthFailure("unit x", "bad"),),
         ("panic",),
         Kept("/k", ("f",)),
         "NO_COMMIT_ORDER",
@@ -82,7 +82,7 @@ def test_the_record_of_an_older_agent_is_read_and_written_as_it_was(tmp_path: Pa
 
 
 def test_no_record_is_an_empty_one(tmp_path: Path) -> None:
-    assert records.load(tmp_path / "none") == (Record(), "")
+    assert records.load(tmp_path / "none") == (AgentRecord(), "")
 
 
 def test_f60_what_a_newer_agent_wrote_is_kept(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_damaged_record_counts_as_empty_and_says_so(tmp_path: Path, text: str)
     path = tmp_path / "agent.json"
     path.write_text(text)
     record, warning = records.load(path)
-    assert record == Record()
+    assert record == AgentRecord()
     assert "damaged" in warning
 
 
@@ -165,13 +165,15 @@ def test_a_record_of_values_that_cannot_be_counts_as_empty(tmp_path: Path, where
     path = tmp_path / "agent.json"
     path.write_text(changed(where, value))
     record, warning = records.load(path)
-    assert record == Record()
+    assert record == AgentRecord()
     assert "damaged" in warning
     records.save(path, RECORD)
     assert path.with_name("agent.json.damaged").read_text() == changed(where, value)
 
 
-NOTES = TrialNotes("ab" * 32, 7, (TrialBoot("boot", 1, NOW, (Failure("unit x", "bad"),), "ended", "TRIAL_RETURNED"),))
+NOTES = TrialNotes(
+    "ab" * 32, 7, (TrialBoot("boot", 1, NOW, (HealthFailure("unit x", "bad"),), "ended", "TRIAL_RETURNED"),)
+)
 
 
 def test_a_record_is_changed_by_one_at_a_time(tmp_path: Path) -> None:

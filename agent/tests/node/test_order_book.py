@@ -12,8 +12,8 @@ import pytest
 
 from proa.agent.node import record as records
 from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, check, take
-from proa.agent.node.record import Record
-from proa.core.orders.messages import Action, Order, Proof, Result
+from proa.agent.node.record import AgentRecord
+from proa.core.orders.messages import Action, Order, OrderResult, Proof
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.schema.model import document, parse
 
@@ -34,12 +34,12 @@ class TestTake:
         assert (TAKEN.seen, TAKEN.boot_id, TAKEN.uptime) == (NOW.time, "boot-1", 100)
 
     def test_the_same_again_changes_nothing(self) -> None:
-        done = TAKEN.ended(Result.DONE)
+        done = TAKEN.ended(OrderResult.DONE)
         assert take(done, order(), LATER) is done
 
     @pytest.mark.parametrize("changes", [{"id": 6}, {"id": 6, "fence": 4}, {"id": 90, "fence": 3}])
     def test_a_later_one(self, changes: dict[str, int]) -> None:
-        accepted = take(TAKEN.ended(Result.FAILED, "NETWORK", "gone"), order(**changes), LATER)
+        accepted = take(TAKEN.ended(OrderResult.FAILED, "NETWORK", "gone"), order(**changes), LATER)
         assert (accepted.running, accepted.code, accepted.uptime) == (True, "", 160)
 
     @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ class TestTime:
         assert TAKEN.limit == 900
 
     def test_what_was_begun_can_no_longer_be_refused(self) -> None:
-        assert TAKEN.ended(Result.REFUSED).result is Result.REFUSED
-        assert dataclasses.replace(TAKEN, begun=True).ended(Result.REFUSED).result is Result.FAILED
+        assert TAKEN.ended(OrderResult.REFUSED).result is OrderResult.REFUSED
+        assert dataclasses.replace(TAKEN, begun=True).ended(OrderResult.REFUSED).result is OrderResult.FAILED
 
 
 FULL = AcceptedOrder(
@@ -111,7 +111,7 @@ FULL = AcceptedOrder(
     NOW.time,
     "boot-1",
     100,
-    Result.FAILED,
+    OrderResult.FAILED,
     "TRIAL_RETURNED",
     "so",
     begun=True,
@@ -121,8 +121,8 @@ FULL = AcceptedOrder(
 
 @pytest.mark.parametrize("accepted", [TAKEN, FULL])
 def test_it_is_kept_as_it_was(tmp_path: Path, accepted: AcceptedOrder) -> None:
-    records.save(tmp_path / "agent.json", Record(order=accepted))
-    assert records.load(tmp_path / "agent.json") == (Record(order=accepted), "")
+    records.save(tmp_path / "agent.json", AgentRecord(order=accepted))
+    assert records.load(tmp_path / "agent.json") == (AgentRecord(order=accepted), "")
 
 
 def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:
@@ -157,7 +157,7 @@ def test_what_a_newer_agent_keeps_besides_is_passed_over() -> None:
 )
 def test_a_record_with_an_order_that_cannot_be_counts_as_damaged(tmp_path: Path, where: str, value: Any) -> None:
     path = tmp_path / "agent.json"
-    kept = json.loads(json.dumps(document(Record(order=FULL))))
+    kept = json.loads(json.dumps(document(AgentRecord(order=FULL))))
     *folders, name = where.split(".")
     place = kept["order"]
     for folder in folders:
@@ -165,13 +165,13 @@ def test_a_record_with_an_order_that_cannot_be_counts_as_damaged(tmp_path: Path,
     place[name] = value
     path.write_text(json.dumps(kept))
     record, warning = records.load(path)
-    assert record == Record()
+    assert record == AgentRecord()
     assert "damaged" in warning
 
 
 @pytest.mark.parametrize("code", Code)
 def test_every_code_can_be_kept(tmp_path: Path, code: Code) -> None:
-    record = Record(order=TAKEN.ended(Result.FAILED, code.name, code.value.summary))
+    record = AgentRecord(order=TAKEN.ended(OrderResult.FAILED, code.name, code.value.summary))
     records.save(tmp_path / "agent.json", record)
     assert records.load(tmp_path / "agent.json") == (record, "")
 

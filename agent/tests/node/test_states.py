@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from proa.agent.node.states import RULES, NodeState, Seen, SlotState, Trigger, follow, node_state, slot_state
+from proa.agent.node.states import RULES, NodeState, SlotState, StateFacts, Trigger, follow, node_state, slot_state
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.partition.boot.bootstate import BootState, Slot, arm, commit, disarm, initial, retire, rollback
 
@@ -39,14 +39,14 @@ def test_refusals_have_a_code_that_says_refused_busy_or_state(state: NodeState, 
         assert follow(state, trigger) is outcome
 
 
-def all_seen() -> list[Seen]:
+def all_seen() -> list[StateFacts]:
     states = [
         BootState(1, good, trial, left, alt)
         for good, trial, left, alt in itertools.product(Slot, [None, *Slot], range(4), (True, False))
     ]
     sets = [frozenset[Slot](), frozenset({Slot.B}), frozenset(Slot)]
     return [
-        Seen(state, booted, complete, partial, failed, writing, consistent)
+        StateFacts(state, booted, complete, partial, failed, writing, consistent)
         for state, booted, complete, partial, failed, writing, consistent in itertools.product(
             states, [None, *Slot], sets, sets[:2], sets[:2], [None, Slot.B], (True, False)
         )
@@ -61,8 +61,8 @@ def test_every_combination_has_one_state() -> None:
         assert other is not SlotState.GOOD
 
 
-def seen(state: BootState, booted: Slot = Slot.A, complete: frozenset[Slot] = frozenset({Slot.B})) -> Seen:
-    return Seen(state, booted, complete)
+def seen(state: BootState, booted: Slot = Slot.A, complete: frozenset[Slot] = frozenset({Slot.B})) -> StateFacts:
+    return StateFacts(state, booted, complete)
 
 
 def test_the_table_says_what_the_boot_state_does() -> None:

@@ -15,7 +15,7 @@ from proa.agent.testing.node import Node, known
 from proa.agent.testing.orders import Site
 from proa.agent.testing.results import done, result
 from proa.agent.testing.world import World
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.agent.trial.reconcile import reconcile
 from proa.agent.verbs import verbs
 from proa.core.orders.messages import NodeStatus
@@ -24,7 +24,7 @@ from proa.partition.boot.bootstate import Slot
 
 pytestmark = pytest.mark.contract
 
-HEALTHY = Health(())
+HEALTHY = HealthReport(())
 
 
 class TestKilled:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from proa.agent.node import reports
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.order_book import Moment, take
 from proa.agent.node.record import Returned, SlotRecord
 from proa.agent.orders.node_status import node_status, since
 from proa.agent.testing.node import Node
-from proa.agent.trial.health import Health
-from proa.core.orders.messages import Action, Condition, NodeStatus, Order, Progress, Proof, Result
+from proa.agent.trial.health import HealthReport
+from proa.core.orders.messages import Action, Condition, NodeStatus, Order, OrderResult, Progress, Proof
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.partition.boot.bootstate import Slot
@@ -59,10 +59,10 @@ def test_of_a_trial(trial: Node) -> None:
     view = trial.view
     states = [
         told(view, None, health).conditions[0].status
-        for health in (None, Health(()), Health((Failure("unit bad.service", "failed"),)))
+        for health in (None, HealthReport(()), HealthReport((HealthFailure("unit bad.service", "failed"),)))
     ]
     assert states == ["Unknown", "True", "False"]
-    long = Health(tuple(Failure(f"unit {number}.service", "failed") for number in range(50)))
+    long = HealthReport(tuple(HealthFailure(f"unit {number}.service", "failed") for number in range(50)))
     assert told(view, None, long).conditions[0].message.startswith("unit 0.service: failed; ")
 
 
@@ -98,21 +98,21 @@ def test_progress_of_an_install(node: Node, progress: tuple[str, int, int], expe
     assert told(node.view, dataclasses.replace(under_way, verb="scrub", slot="")).progress is None
 
 
-@pytest.mark.parametrize("result", Result)
+@pytest.mark.parametrize("result", OrderResult)
 @pytest.mark.parametrize("action", Action)
-def test_of_every_order(node: Node, action: Action, result: Result) -> None:
+def test_of_every_order(node: Node, action: Action, result: OrderResult) -> None:
     release = "registry.example/os@sha256:" + "1" * 64
     order = Order(1, action, 0, release, trial=Proof("boot-1", "a" * 64))
     accepted = dataclasses.replace(take(None, order, Moment(NOW, "boot-1", 0)), result=result, code="NETWORK")
     found = told(dataclasses.replace(node.view, record=dataclasses.replace(node.record, order=accepted)))
     assert found.observed_order
     assert (found.observed_order.action, found.observed_order.result) == (action.value, result.value)
-    assert (found.last_error is not None) is (result in (Result.REFUSED, Result.FAILED))
-    if result is Result.RUNNING:
+    assert (found.last_error is not None) is (result in (OrderResult.REFUSED, OrderResult.FAILED))
+    if result is OrderResult.RUNNING:
         booting = (Action.BOOT, Action.ROLLBACK)
         assert found.phase == ("Staging" if action is Action.STAGE else "Booting" if action in booting else "Good")
     else:
-        assert found.phase == ("Failed" if result is Result.FAILED else "Good")
+        assert found.phase == ("Failed" if result is OrderResult.FAILED else "Good")
 
 
 def test_a_condition_keeps_the_time_of_its_last_change() -> None:

@@ -12,7 +12,7 @@ from proa.agent.node.order_book import AcceptedOrder, Moment, take
 from proa.agent.node.record import Returned
 from proa.agent.node.states import NodeState
 from proa.agent.orders.plan import DONE, End, OrderStep, Situation, Staging, next_step
-from proa.core.orders.messages import Action, Order, Proof, Result
+from proa.core.orders.messages import Action, Order, OrderResult, Proof
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 
@@ -40,7 +40,7 @@ def now(situation: Situation, **changes: Any) -> Situation:
     return dataclasses.replace(situation, **changes)
 
 
-def end(step: Any) -> tuple[Result, Code | None]:
+def end(step: Any) -> tuple[OrderResult, Code | None]:
     assert isinstance(step, End), step
     return step.result, step.code
 
@@ -77,8 +77,8 @@ class TestStage:
     def test_it_ended_well(self) -> None:
         assert next_step(accepted(Action.STAGE), now(GOOD, staging=Staging(NEW, over=True))) is DONE
 
-    @pytest.mark.parametrize(("begun", "result"), [(False, Result.REFUSED), (True, Result.FAILED)])
-    def test_it_did_not(self, begun: bool, result: Result) -> None:
+    @pytest.mark.parametrize(("begun", "result"), [(False, OrderResult.REFUSED), (True, OrderResult.FAILED)])
+    def test_it_did_not(self, begun: bool, result: OrderResult) -> None:
         staging = Staging(NEW, begun=begun, over=True, error=ProaError(Code.SERIAL, "too old"))
         step = next_step(accepted(Action.STAGE), now(GOOD, staging=staging))
         assert step == End(result, Code.SERIAL, "too old")
@@ -90,10 +90,10 @@ class TestStage:
 
     def test_its_time_is_up(self) -> None:
         late = now(GOOD, late=True)
-        assert end(next_step(accepted(Action.STAGE), late)) == (Result.FAILED, Code.TIMEOUT)
+        assert end(next_step(accepted(Action.STAGE), late)) == (OrderResult.FAILED, Code.TIMEOUT)
         assert next_step(accepted(Action.STAGE), now(late, staging=Staging(NEW))) is OrderStep.TIME_OUT
         stopped = Staging(NEW, over=True, error=ProaError(Code.TIMEOUT))
-        assert end(next_step(accepted(Action.STAGE), now(late, staging=stopped))) == (Result.FAILED, Code.TIMEOUT)
+        assert end(next_step(accepted(Action.STAGE), now(late, staging=stopped))) == (OrderResult.FAILED, Code.TIMEOUT)
         assert next_step(accepted(Action.STAGE), now(late, staged=NEW)) is DONE, "it came in time all the same"
 
 
@@ -112,7 +112,7 @@ class TestBoot:
 
     def test_it_came_back(self) -> None:
         step = next_step(accepted(Action.BOOT, begun=True), RETURNED)
-        assert step == End(Result.FAILED, Code.TRIAL_RETURNED, "not healthy")
+        assert step == End(OrderResult.FAILED, Code.TRIAL_RETURNED, "not healthy")
         waited = dataclasses.replace(BACK, code="NO_COMMIT_ORDER")
         assert (
             end(next_step(accepted(Action.BOOT, begun=True), now(RETURNED, returned=waited)))[1] is Code.NO_COMMIT_ORDER
@@ -153,29 +153,29 @@ class TestCommit:
     @pytest.mark.parametrize("other", [{"boot_id": "boot-2"}, {"root_hash": "cd" * 32}])
     def test_another_trial_is_not(self, other: dict[str, str]) -> None:
         step = next_step(accepted(Action.COMMIT), now(TRIAL, healthy=True, **other))
-        assert end(step) == (Result.REFUSED, Code.STALE_ORDER)
+        assert end(step) == (OrderResult.REFUSED, Code.STALE_ORDER)
 
     @pytest.mark.parametrize("situation", [GOOD, STAGED, ARMED, now(COMMITTED, root_hash="cd" * 32)])
     def test_there_is_no_trial(self, situation: Situation) -> None:
-        assert end(next_step(accepted(Action.COMMIT), situation)) == (Result.REFUSED, Code.NO_TRIAL)
+        assert end(next_step(accepted(Action.COMMIT), situation)) == (OrderResult.REFUSED, Code.NO_TRIAL)
 
     def test_a_boot_that_cannot_be_understood(self) -> None:
         situation = now(TRIAL, state=NodeState.INCONSISTENT, problem=ProaError(Code.HANDSHAKE))
-        assert end(next_step(accepted(Action.COMMIT), situation)) == (Result.REFUSED, Code.HANDSHAKE)
+        assert end(next_step(accepted(Action.COMMIT), situation)) == (OrderResult.REFUSED, Code.HANDSHAKE)
 
     def test_one_that_was_done_already(self) -> None:
         later = now(COMMITTED, boot_id="boot-2")
         assert next_step(accepted(Action.COMMIT), later) is DONE, "cut off right after the commit"
         late_order = accepted(Action.COMMIT, boot_id="boot-2")
-        assert end(next_step(late_order, later)) == (Result.REFUSED, Code.NO_TRIAL), "it means a boot that is over"
+        assert end(next_step(late_order, later)) == (OrderResult.REFUSED, Code.NO_TRIAL), "it means a boot that is over"
 
     def test_the_trial_came_back_before_it_was_healthy(self) -> None:
         assert next_step(accepted(Action.COMMIT), LEAVING) is OrderStep.WAIT
         assert next_step(accepted(Action.COMMIT), now(RETURNED, settled=False, returned=None)) is OrderStep.WAIT
-        assert end(next_step(accepted(Action.COMMIT), RETURNED)) == (Result.FAILED, Code.TRIAL_RETURNED)
+        assert end(next_step(accepted(Action.COMMIT), RETURNED)) == (OrderResult.FAILED, Code.TRIAL_RETURNED)
 
     def test_its_time_is_up(self) -> None:
-        assert end(next_step(accepted(Action.COMMIT), now(TRIAL, late=True))) == (Result.FAILED, Code.TIMEOUT)
+        assert end(next_step(accepted(Action.COMMIT), now(TRIAL, late=True))) == (OrderResult.FAILED, Code.TIMEOUT)
 
 
 class TestRollback:
@@ -201,7 +201,7 @@ class TestRollback:
 
     def test_its_time_is_up(self) -> None:
         begun = accepted(Action.ROLLBACK, begun=True, slot="a")
-        assert end(next_step(begun, now(LEAVING, late=True))) == (Result.FAILED, Code.TIMEOUT)
+        assert end(next_step(begun, now(LEAVING, late=True))) == (OrderResult.FAILED, Code.TIMEOUT)
 
 
 def every_situation() -> list[Situation]:

@@ -14,12 +14,12 @@ from proa.agent.orders.worker import OrderWorker
 from proa.agent.testing.node import known
 from proa.agent.testing.orders import Site
 from proa.agent.testing.results import done, refused, result
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.agent.verbs import verbs
 from proa.core.runtime.errors import Code
 from proa.partition.boot.bootstate import Slot
 
-HEALTHY = Health(())
+HEALTHY = HealthReport(())
 
 
 class TestARollout:

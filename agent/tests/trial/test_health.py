@@ -12,7 +12,7 @@ import pytest
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
 from proa.agent.testing.systemctl import Systemctl
-from proa.agent.trial.health import MAX_FAILURES, OUTPUT_LIMIT, Health, check_health, unit_failures
+from proa.agent.trial.health import MAX_FAILURES, OUTPUT_LIMIT, HealthReport, check_health, unit_failures
 
 SETTINGS = HealthSettings(check_limit=300)
 SHIPPED = Path(__file__).parents[2] / "proa/agent/health.d"
@@ -91,9 +91,9 @@ def test_required_units(paths: Paths, systemctl: Systemctl) -> None:
     systemctl.answer("is-active", "active\nactivating\ninactive\n", 3)
     found = unit_failures(HealthSettings(units=("a", "b", "c")))
     assert [(failure.what, failure.waiting) for failure in found] == [("unit b", True), ("unit c", False)]
-    assert Health(tuple(found[:1])).waiting
-    assert not Health(tuple(found)).waiting
-    assert not Health(()).waiting
+    assert HealthReport(tuple(found[:1])).waiting
+    assert not HealthReport(tuple(found)).waiting
+    assert not HealthReport(()).waiting
 
 
 def test_systemctl_that_is_missing_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from proa.agent.cli.text import describe_status
 from proa.agent.daemon.daemon import Daemon
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.states import NodeState, SlotState
 from proa.agent.testing.node import Node, known
 from proa.agent.testing.systemctl import Systemctl
 from proa.agent.testing.trials import no_room, refused, unhealthy, watch
 from proa.agent.testing.world import World
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.agent.trial.trial import TrialLog, load_notes
 from proa.agent.verbs import verbs
 from proa.agent.verbs.status import status
@@ -231,9 +231,11 @@ class TestReturn:
 
     def test_an_order_keeps_what_the_trial_saw(self, trial: Node, systemctl: Systemctl) -> None:
         trial_log = TrialLog(trial.context, trial.view)
-        trial_log.saw(Health((Failure("unit bad.service", "failed (exit-code)"),)))
+        trial_log.saw(HealthReport((HealthFailure("unit bad.service", "failed (exit-code)"),)))
         verbs.rollback(trial.context)
-        trial_log.saw(Health((Failure("unit bad.service", "failed (other)"),)))  # a watch in the middle of its look
+        trial_log.saw(
+            HealthReport((HealthFailure("unit bad.service", "failed (other)"),))
+        )  # a watch in the middle of its look
         assert trial.reboot() is Slot.A
         assert "taken back by order" in trial.returned.reason
         assert [failure.why for failure in trial.returned.failures] == ["failed (exit-code)"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proa.agent.node.cause import Cause
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.paths import Paths
 from proa.agent.node.record import TrialRecord
 from proa.agent.trial import traces as left_behind
@@ -24,12 +24,12 @@ TRIAL = TrialRecord("b", "2", ROOT, 2, 7, NOW, "boot-1")
 STATE = BootState(7, Slot.A, Slot.B, 0, alt=True)
 SILENT = Traces(TRIAL, STATE, None)
 STARTED = TryNote(ROOT, 7, 0, "started")
-BAD = Failure("unit bad.service", "failed (exit-code)")
+BAD = HealthFailure("unit bad.service", "failed (exit-code)")
 PANIC = ("<0>[   12.345678] Kernel panic - not syncing: sysrq triggered crash", "<4>[   12.4] Call Trace:")
 VERITY = ("[    9.1] Kernel panic - not syncing: dm-verity device corrupted",)
 
 
-def watched(outcome: str = "", cause: str = "", failures: tuple[Failure, ...] = ()) -> TrialNotes:
+def watched(outcome: str = "", cause: str = "", failures: tuple[HealthFailure, ...] = ()) -> TrialNotes:
     """The notes of a trial whose agent began to watch."""
     return TrialNotes(ROOT, 7, (TrialBoot("boot-2", 0, NOW, failures, outcome, "TRIAL_RETURNED", cause),))
 

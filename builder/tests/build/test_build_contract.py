@@ -20,10 +20,10 @@ import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-from proa.builder.build.pipeline import STEPS, Order, build
+from proa.builder.build.pipeline import STEPS, BuildOrder, build
 from proa.builder.config.loading import load
 from proa.builder.engine import namespace
-from proa.builder.engine.cache import Cache
+from proa.builder.engine.cache import StepCache
 from proa.builder.node import accounts, software
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
@@ -95,9 +95,9 @@ class Built:
 
     folder: Path
 
-    def order(self, *, version: str = "", config: str = "proa.toml") -> Order:
+    def order(self, *, version: str = "", config: str = "proa.toml") -> BuildOrder:
         loaded = load(self.folder / config, version=version)
-        return Order(loaded, self.folder / "out", None, Cache(self.folder / "cache"), SILENT, STEPS[:HALF])
+        return BuildOrder(loaded, self.folder / "out", None, StepCache(self.folder / "cache"), SILENT, STEPS[:HALF])
 
     def output(self, step: str) -> Path:
         entries = (self.folder / "cache" / "steps" / step).glob("*/output")

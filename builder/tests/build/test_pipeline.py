@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from proa.builder.build import pipeline
-from proa.builder.build.pipeline import Order, build, plan
+from proa.builder.build.pipeline import BuildOrder, build, plan
 from proa.builder.config.loading import load
-from proa.builder.engine.cache import Cache
-from proa.builder.engine.context import Context, Step
+from proa.builder.engine.cache import StepCache
+from proa.builder.engine.context import BuildContext, BuildStep
 from proa.builder.engine.keys import Keys
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, Recorder, StepFinished
@@ -32,13 +32,13 @@ class Fake:
     given: dict[str, object] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     runs: int = 0
-    during: Callable[[Context], None] = lambda context: None
+    during: Callable[[BuildContext], None] = lambda context: None
     title: str = "A fake"
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         return dict(self.given)
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         self.runs += 1
         below = {name: (context.output(name) / "out").read_text() for name in self.needs}
         (context.scratch / "temporary").touch()
@@ -51,10 +51,10 @@ def _no_other_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", str(EPOCH))
 
 
-def order_of(folder: Path, steps: tuple[Step, ...], text: str = "") -> Order:
+def order_of(folder: Path, steps: tuple[BuildStep, ...], text: str = "") -> BuildOrder:
     path = folder / "proa.toml"
     path.write_text('[release]\nname = "node"\nversion = "1.0.0"\n' + text)
-    return Order(load(path), folder / "out", None, Cache(folder / "cache"), Recorder(), steps)
+    return BuildOrder(load(path), folder / "out", None, StepCache(folder / "cache"), Recorder(), steps)
 
 
 def runs(*steps: Fake) -> list[int]:
@@ -92,7 +92,7 @@ def test_a_changed_input_makes_what_depends_on_it_again(tmp_path: Path) -> None:
 
 def test_an_equal_output_of_changed_inputs_spares_the_rest(tmp_path: Path) -> None:
     class Same(Fake):
-        def run(self, context: Context, out: Path) -> None:
+        def run(self, context: BuildContext, out: Path) -> None:
             self.runs += 1
             (out / "out").write_text("always the same")
 
@@ -111,7 +111,7 @@ def test_a_step_that_is_not_kept_runs_every_time(tmp_path: Path) -> None:
 
 
 def test_a_failure_leaves_nothing_and_the_next_build_works(tmp_path: Path) -> None:
-    def fail(context: Context) -> None:
+    def fail(context: BuildContext) -> None:
         raise ProaError(Code.HOOK, "no")
 
     one, two = Fake("one"), Fake("two", ("one",), during=fail)
@@ -124,7 +124,7 @@ def test_a_failure_leaves_nothing_and_the_next_build_works(tmp_path: Path) -> No
 
 
 def test_an_earlier_output_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    def interrupt(context: Context) -> None:
+    def interrupt(context: BuildContext) -> None:
         raise KeyboardInterrupt
 
     build(order_of(tmp_path, (Fake("one"),)))
@@ -149,7 +149,7 @@ def test_one_build_at_a_time_writes_an_output(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "locks").mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "locks"))
 
-    def build_again(context: Context) -> None:
+    def build_again(context: BuildContext) -> None:
         with pytest.raises(ProaError) as raised:
             build(order_of(tmp_path, (Fake("inner"),)))
         assert raised.value.code is Code.BUSY

@@ -14,7 +14,7 @@ import pytest
 from proa.builder.cli.main import cli
 from proa.builder.cli.verifying import verify
 from proa.builder.engine import keys as keyring
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.uki import UKI
@@ -28,7 +28,7 @@ from proa.core.signing.trust import Trust
 
 
 @pytest.fixture
-def parts(step_context: Context, tmp_path: Path) -> Context:
+def parts(step_context: BuildContext, tmp_path: Path) -> BuildContext:
     """Outputs of all steps that a release is made of, over a made-up root."""
     folders = {name: tmp_path / name for name in ("root", "verity", "initrd", "uki", "sbom")}
     for folder in folders.values():
@@ -43,7 +43,7 @@ def parts(step_context: Context, tmp_path: Path) -> Context:
     return context
 
 
-def write_release(context: Context, out: Path) -> Path:
+def write_release(context: BuildContext, out: Path) -> Path:
     out.mkdir()
     scratch = out.parent / f"{out.name}-scratch"
     scratch.mkdir()
@@ -61,19 +61,19 @@ def refused(folder: Path, trust: Trust) -> ProaError:
     return raised.value
 
 
-def test_a_whole_release_passes(parts: Context, secure_boot: Keys, tmp_path: Path) -> None:
+def test_a_whole_release_passes(parts: BuildContext, secure_boot: Keys, tmp_path: Path) -> None:
     folder = write_release(parts, tmp_path / "out")
     opened, checked = verify(LayoutDir(Reference("", "", layout=folder)), trust_of(secure_boot), SILENT)
     assert opened.release.root.root_hash == json.loads((tmp_path / "verity" / "verity.json").read_text())["root_hash"]
     assert len(checked) == 4
 
 
-def test_a_strangers_key_is_refused(parts: Context, tmp_path: Path) -> None:
+def test_a_strangers_key_is_refused(parts: BuildContext, tmp_path: Path) -> None:
     folder = write_release(parts, tmp_path / "out")
     assert refused(folder, trust_of(keyring.create(tmp_path / "stranger"))).code is Code.SIGNATURE
 
 
-def test_an_altered_blob_is_found(parts: Context, secure_boot: Keys, tmp_path: Path) -> None:
+def test_an_altered_blob_is_found(parts: BuildContext, secure_boot: Keys, tmp_path: Path) -> None:
     folder = write_release(parts, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "release.json").read_text())
     for name in MEDIA_TYPES:
@@ -87,7 +87,7 @@ def test_an_altered_blob_is_found(parts: Context, secure_boot: Keys, tmp_path: P
     verify(LayoutDir(Reference("", "", layout=folder)), trust_of(secure_boot), SILENT)
 
 
-def test_a_root_that_is_not_the_trees_is_found(parts: Context, secure_boot: Keys, tmp_path: Path) -> None:
+def test_a_root_that_is_not_the_trees_is_found(parts: BuildContext, secure_boot: Keys, tmp_path: Path) -> None:
     with (tmp_path / "root" / "root.erofs").open("r+b") as file:
         file.seek(1_000_000)
         file.write(b"altered after it was hashed")
@@ -95,7 +95,7 @@ def test_a_root_that_is_not_the_trees_is_found(parts: Context, secure_boot: Keys
     assert (error.code, error.message) == (Code.VERITY, f"block {1_000_000 // 4096} does not match the verity tree")
 
 
-def test_a_kernel_image_of_another_root_is_found(parts: Context, secure_boot: Keys, tmp_path: Path) -> None:
+def test_a_kernel_image_of_another_root_is_found(parts: BuildContext, secure_boot: Keys, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "verity" / "verity.json").read_text())
     shutil.copytree(tmp_path / "verity", tmp_path / "other")
     (tmp_path / "other" / "verity.json").write_text(json.dumps(document | {"root_hash": "0" * 64}))
@@ -106,7 +106,7 @@ def test_a_kernel_image_of_another_root_is_found(parts: Context, secure_boot: Ke
     assert (error.code, "the kernel image has proa.root_hash=000" in error.message) == (Code.VERITY, True)
 
 
-def test_the_verbs_over_a_layout_folder(parts: Context, secure_boot: Keys, tmp_path: Path) -> None:
+def test_the_verbs_over_a_layout_folder(parts: BuildContext, secure_boot: Keys, tmp_path: Path) -> None:
     folder = write_release(dataclasses.replace(parts, keys=None), tmp_path / "out").parent
     runner = click.testing.CliRunner()
 

@@ -13,18 +13,18 @@ from proa.builder.config.kinds import (
     Choice,
     Duration,
     Flag,
-    Kind,
     Listing,
     Moment,
     Number,
     Refused,
     Size,
     Text,
+    ValueKind,
     size_text,
 )
 from proa.builder.config.vocabulary import GLOB, SHELL
 
-TAKEN: list[tuple[Kind, Any, Any]] = [
+TAKEN: list[tuple[ValueKind, Any, Any]] = [
     (Text(r"[a-z]+", "letters"), "abc", "abc"),
     (Choice(("a", "b")), "b", "b"),
     (Number(1, 3), 3, 3),
@@ -40,7 +40,7 @@ TAKEN: list[tuple[Kind, Any, Any]] = [
     (Moment(), "2030-01-01T02:00:00+02:00", "2030-01-01T02:00:00+02:00"),
     (Listing(Number(1, 3)), [1, 2], (1, 2)),
 ]
-REFUSED: list[tuple[Kind, Any, str]] = [
+REFUSED: list[tuple[ValueKind, Any, str]] = [
     (Text(r"[a-z]+", "letters"), "Abc", '"Abc" is not letters'),
     (Text(r"[a-z]+", "letters"), "abc\n", "is not letters"),
     (Text(), 5, "5 is not a string"),
@@ -66,13 +66,13 @@ REFUSED: list[tuple[Kind, Any, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "value", "read"), TAKEN)
-def test_takes_what_is_allowed(kind: Kind, value: Any, read: Any) -> None:
+def test_takes_what_is_allowed(kind: ValueKind, value: Any, read: Any) -> None:
     assert kind.read(value) == read
     jsonschema.validate(value, kind.schema)
 
 
 @pytest.mark.parametrize(("kind", "value", "why"), REFUSED)
-def test_refuses_the_rest_and_says_why(kind: Kind, value: Any, why: str) -> None:
+def test_refuses_the_rest_and_says_why(kind: ValueKind, value: Any, why: str) -> None:
     with pytest.raises(Refused) as refused:
         kind.read(value)
     assert why in str(refused.value)

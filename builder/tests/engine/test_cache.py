@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from proa.builder.engine import cache as kept
-from proa.builder.engine.cache import KEPT_PER_STEP, Cache
+from proa.builder.engine.cache import KEPT_PER_STEP, StepCache
 from proa.builder.inputs import fingerprint
 from proa.core.runtime.errors import Code, ProaError
 
 INPUTS = {"code": "1", "inputs": {"a": [1, 2], "b": "x"}}
 
 
-def keep(cache: Cache, key: str, text: str = "content") -> None:
+def keep(cache: StepCache, key: str, text: str = "content") -> None:
     with cache.new("step", key, INPUTS) as out:
         (out / "file").write_text(text)
         (out / "folder").mkdir()
@@ -26,7 +26,7 @@ def keep(cache: Cache, key: str, text: str = "content") -> None:
 
 
 def test_what_was_kept_is_found(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     assert cache.find("step", "k") is None
     keep(cache, "k")
     entry = cache.find("step", "k")
@@ -37,7 +37,7 @@ def test_what_was_kept_is_found(tmp_path: Path) -> None:
 
 
 def test_equal_content_has_one_digest_and_other_content_another(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     digests = []
     for key, text in (("a", "same"), ("b", "same"), ("c", "other")):
         keep(cache, key, text)
@@ -49,7 +49,7 @@ def test_equal_content_has_one_digest_and_other_content_another(tmp_path: Path) 
 
 @pytest.mark.parametrize("damage", ["alter", "remove", "add", "mode", "link", "record"])
 def test_a_damaged_result_is_thrown_away(tmp_path: Path, damage: str) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     keep(cache, "k")
     entry = cache.find("step", "k")
     assert entry is not None
@@ -73,7 +73,7 @@ def test_a_damaged_result_is_thrown_away(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
 
     def interrupted() -> None:
         with cache.new("step", "k", INPUTS) as out:
@@ -87,7 +87,7 @@ def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_has_its_code(tmp_path: Path) -> None:
-    with pytest.raises(ProaError) as raised, Cache(tmp_path).new("step", "k", INPUTS):
+    with pytest.raises(ProaError) as raised, StepCache(tmp_path).new("step", "k", INPUTS):
         raise OSError(28, "No space left on device")
     assert raised.value.code is Code.DISK_FULL
     with pytest.raises(ProaError) as early:
@@ -96,7 +96,7 @@ def test_a_full_disk_has_its_code(tmp_path: Path) -> None:
 
 
 def test_the_results_used_last_are_kept(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     for number in range(KEPT_PER_STEP + 2):
         keep(cache, f"k{number}")
         os.utime(tmp_path / "steps" / "step" / f"k{number}", (number, number))
@@ -109,7 +109,7 @@ def test_the_results_used_last_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_another_build_uses_is_not_pruned(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     keep(cache, "mine")
     with ExitStack() as held:
         entry = cache.use("step", "mine", held)
@@ -124,7 +124,7 @@ def test_what_another_build_uses_is_not_pruned(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_build_left_is_pruned(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     keep(cache, "k")
     left = tmp_path / "steps" / "step" / ".other.k2j4x_9a"
     (left / "output").mkdir(parents=True)
@@ -134,7 +134,7 @@ def test_what_a_killed_build_left_is_pruned(tmp_path: Path) -> None:
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     keep(cache, "k")
     (tmp_path / "steps" / "step" / "k" / "output" / "file").write_text("damaged")
     assert cache.find("step", "k") is None
@@ -145,7 +145,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_why_nothing_was_found(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
+    cache = StepCache(tmp_path)
     assert cache.missed("step", INPUTS) == ""
     keep(cache, "k")
     assert cache.missed("step", {"code": "1", "inputs": {"a": (1, 2), "b": "y"}}) == "inputs.b"

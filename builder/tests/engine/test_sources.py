@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import Config, Release, Source, System
+from proa.builder.config.settings import Config, ReleaseConfig, SourceConfig, SystemConfig
 from proa.builder.engine import sources
 from proa.builder.engine.sources import Archive, archives, indexes, newest, stanzas
 from proa.core.runtime.errors import Code, ProaError
@@ -55,8 +55,8 @@ def machine(folder: Path, codename: str = "bookworm") -> tuple[Path, Path]:
     return apt, keyrings
 
 
-def config_for(suite: str = "bookworm", source: tuple[Source, ...] = ()) -> Config:
-    return Config(Release("node", "1.0.0"), system=System(suite=suite), source=source)
+def config_for(suite: str = "bookworm", source: tuple[SourceConfig, ...] = ()) -> Config:
+    return Config(ReleaseConfig("node", "1.0.0"), system=SystemConfig(suite=suite), source=source)
 
 
 def test_the_machines_own_debian_sources_and_no_others(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_machine_without_the_suites_keys(tmp_path: Path) -> None:
 
 def test_the_configurations_sources_stand_alone(tmp_path: Path) -> None:
     apt, keyrings = machine(tmp_path)
-    given = Source(uri="http://own.test/d/", suites=("bookworm",), signed_by="own.gpg")
+    given = SourceConfig(uri="http://own.test/d/", suites=("bookworm",), signed_by="own.gpg")
     (found,) = archives(config_for(source=(given,)), tmp_path, machine=apt, keyrings=keyrings)
     assert found.stanza() == (
         f"Types: deb\nURIs: http://own.test/d\nSuites: bookworm\nComponents: main\nSigned-By: {tmp_path / 'own.gpg'}\n"

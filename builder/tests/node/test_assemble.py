@@ -79,13 +79,15 @@ def test_the_files_that_every_node_has() -> None:
 @pytest.mark.parametrize(
     ("cluster", "written"),
     [
-        (settings.Cluster(), {"commit": "checks"}),
-        (settings.Cluster(4711, "order"), {"commit": "order", "group": 4711}),
+        (settings.ClusterConfig(), {"commit": "checks"}),
+        (settings.ClusterConfig(4711, "order"), {"commit": "order", "group": 4711}),
     ],
 )
-def test_the_agents_settings(tree: Tree, tmp_path: Path, cluster: settings.Cluster, written: dict[str, Any]) -> None:
-    health = settings.Health(timeout=7, required=("a.service", "b.service"))
-    config = settings.Config(settings.Release("node", "1", 1, 0, "node"), health=health, cluster=cluster)
+def test_the_agents_settings(
+    tree: Tree, tmp_path: Path, cluster: settings.ClusterConfig, written: dict[str, Any]
+) -> None:
+    health = settings.HealthConfig(timeout=7, required=("a.service", "b.service"))
+    config = settings.Config(settings.ReleaseConfig("node", "1", 1, 0, "node"), health=health, cluster=cluster)
     system.add_health(tree, config, tmp_path)
     assert tomllib.loads(tree.read("/usr/lib/proa/agent.toml")) == {
         "health": {"check_limit": 7, "units": ["a.service", "b.service"]},
@@ -104,7 +106,7 @@ def test_the_agents_settings(tree: Tree, tmp_path: Path, cluster: settings.Clust
     ],
 )
 def test_a_locale_must_be_there(tmp_path: Path, locale: str, there: str, code: str) -> None:
-    config = settings.Config(settings.Release("node", "1.0.0"), system=settings.System(locale=locale))
+    config = settings.Config(settings.ReleaseConfig("node", "1.0.0"), system=settings.SystemConfig(locale=locale))
     if there:
         (tmp_path / "usr/lib/locale" / there).mkdir(parents=True)
     if code:
@@ -151,7 +153,7 @@ def test_what_differs_from_build_to_build_is_no_part_of_a_release(tree: Tree) ->
 def test_a_machine_id_is_empty_and_each_node_makes_its_own(tree: Tree) -> None:
     """Where it were missing, systemd took each boot for the first one (machine-id(5))."""
     tree.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
-    system.set_up(tree, settings.Config(settings.Release("node", "1.0.0")))
+    system.set_up(tree, settings.Config(settings.ReleaseConfig("node", "1.0.0")))
     found = tree.path("/etc/machine-id")
     assert found.read_bytes() == b""
     assert stat.S_IMODE(found.stat().st_mode) == 0o444

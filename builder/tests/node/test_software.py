@@ -45,7 +45,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Bare:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A disk image without a release."""
     path = tmp_path_factory.mktemp("disk") / "disk.raw"
-    planned = layout.plan(layout.Request("test", layout.Sizes(uki=48 * MIB, root=16 * MIB, persist=16 * MIB)))
+    planned = layout.plan(layout.LayoutRequest("test", layout.Sizes(uki=48 * MIB, root=16 * MIB, persist=16 * MIB)))
     creating.create(path, planned, "test", {}, SILENT)
     return path
 

@@ -12,7 +12,7 @@ import pytest
 
 from proa.builder.config import settings
 from proa.builder.engine import sparse
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.steps import disk
 from proa.builder.steps.verity import VERITY
 from proa.core.runtime.errors import Code, ProaError
@@ -21,11 +21,11 @@ from proa.partition.boot import bootstate
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.layout import MIB
 
-SIZES = settings.Disk(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
+SIZES = settings.DiskConfig(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
 
 
 @pytest.fixture
-def contents(step_context: Context, tmp_path: Path) -> Context:
+def contents(step_context: BuildContext, tmp_path: Path) -> BuildContext:
     """A context with small outputs of the steps before."""
     outputs = {name: tmp_path / name for name in ("root", "verity", "uki", "esp")}
     for folder in outputs.values():
@@ -42,7 +42,7 @@ def contents(step_context: Context, tmp_path: Path) -> Context:
 
 
 @pytest.fixture
-def image(contents: Context, tmp_path: Path) -> Path:
+def image(contents: BuildContext, tmp_path: Path) -> Path:
     out = tmp_path / "out"
     out.mkdir()
     disk.DISK.run(contents, out)
@@ -58,7 +58,7 @@ def partitions(image: Path) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.contract
-def test_slot_a_is_filled_and_slot_b_is_empty(image: Path, contents: Context) -> None:
+def test_slot_a_is_filled_and_slot_b_is_empty(image: Path, contents: BuildContext) -> None:
     places = partitions(image)
     assert list(places) == ["BOOT", "STATE", "UKI-A", "UKI-B", "ROOT-A", "ROOT-B", "PERSIST"]
     root = (contents.output("root") / "root.erofs").read_bytes() + (
@@ -88,7 +88,7 @@ def test_slot_a_is_good_and_there_is_no_other(image: Path) -> None:
 
 
 @pytest.mark.contract
-def test_veritysetup_accepts_the_slot(image: Path, contents: Context, tmp_path: Path) -> None:
+def test_veritysetup_accepts_the_slot(image: Path, contents: BuildContext, tmp_path: Path) -> None:
     verity = json.loads((contents.output("verity") / "verity.json").read_text())
     start, size = partitions(image)["ROOT-A"]
     slot = tmp_path / "slot.img"
@@ -113,7 +113,7 @@ def test_e2fsck_and_sgdisk_find_no_fault(image: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.contract
-def test_equal_input_gives_equal_bytes(image: Path, contents: Context, tmp_path: Path) -> None:
+def test_equal_input_gives_equal_bytes(image: Path, contents: BuildContext, tmp_path: Path) -> None:
     scratch, again = tmp_path / "scratch2", tmp_path / "again"
     scratch.mkdir()
     again.mkdir()
@@ -123,7 +123,7 @@ def test_equal_input_gives_equal_bytes(image: Path, contents: Context, tmp_path:
 
 @pytest.mark.parametrize(("output", "name"), [("root", "root.erofs"), ("uki", "boot.img")])
 def test_too_much_content_is_refused_before_a_byte_is_written(
-    contents: Context, tmp_path: Path, output: str, name: str
+    contents: BuildContext, tmp_path: Path, output: str, name: str
 ) -> None:
     with (contents.output(output) / name).open("r+b") as file:
         file.truncate(65 * MIB)
@@ -136,7 +136,7 @@ def test_too_much_content_is_refused_before_a_byte_is_written(
     assert list(out.iterdir()) == []
 
 
-def test_a_slot_that_is_nearly_full_is_told(contents: Context, tmp_path: Path) -> None:
+def test_a_slot_that_is_nearly_full_is_told(contents: BuildContext, tmp_path: Path) -> None:
     with (contents.output("uki") / "boot.img").open("r+b") as file:
         file.truncate(7 * MIB)
     (tmp_path / "out").mkdir()

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from proa.builder.config.settings import Kernel
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.steps import initrd
 from proa.core.release.verity import Geometry, build_tree
 from proa.partition.boot import bootstate, initrdscript
 from proa.partition.boot.bootstate import BootState, Slot
 from proa.partition.boot.statefile import StateFile, make_state_image
-from proa.partition.disk.layout import MIB, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, LayoutRequest, Sizes, plan
 from proa.partition.disk.table import write_table
 
 SCRIPTS = Path(initrd.__file__).parent.parent / "initrd"
@@ -77,7 +77,7 @@ def test_every_script_is_one_that_the_shell_can_read(module: Path, shell: Shell)
         assert shell("-n", path).stderr == ""
 
 
-def test_the_inputs_change_with_the_drivers_and_the_time(step_context: Context) -> None:
+def test_the_inputs_change_with_the_drivers_and_the_time(step_context: BuildContext) -> None:
     first = fingerprint.of(initrd.INITRD.inputs(step_context))
     kernel = dataclasses.replace(step_context.config, kernel=Kernel(initrd_modules=("mpt3sas",)))
     for other in (dataclasses.replace(step_context, config=kernel), dataclasses.replace(step_context, epoch=1)):
@@ -104,7 +104,7 @@ def test_what_proa_disk_reset_asked_for_is_done_and_can_be_cut_off(module: Path,
 
 @pytest.mark.parametrize("sector_size", [512])
 def test_partitions_are_read_from_the_table(module: Path, shell: Shell, tmp_path: Path, sector_size: int) -> None:
-    layout = plan(Request("test", Sizes(uki=8 * MIB, root=64 * MIB, persist=64 * MIB), sector_size=sector_size))
+    layout = plan(LayoutRequest("test", Sizes(uki=8 * MIB, root=64 * MIB, persist=64 * MIB), sector_size=sector_size))
     write_table(tmp_path / "disk.raw", layout)
     script = functions(module / "proa-slot.sh", "\nstage disk") + '\npartitions "$1"\n'
     (module / "try.sh").write_text(script)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder.config.architecture import AMD64
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
 from proa.builder.formats import pe
 from proa.builder.steps import loader
@@ -59,7 +59,7 @@ def test_a_shim_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.contract
 def test_grub_carries_the_script_and_the_sbat_that_shim_wants(
-    step_context: Context, host_packages: Path, secure_boot: Keys
+    step_context: BuildContext, host_packages: Path, secure_boot: Keys
 ) -> None:
     out = step_context.scratch / "out"
     out.mkdir()

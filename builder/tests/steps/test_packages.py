@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import Kernel, System
-from proa.builder.engine.context import Context
+from proa.builder.config.settings import Kernel, SystemConfig
+from proa.builder.engine.context import BuildContext
 from proa.builder.node import system
 from proa.builder.steps import packages, software
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 
 SAID = {
     "E: Unable to locate package no-such\nE: Unable to locate package other": (
@@ -33,13 +33,15 @@ SAID = {
 @pytest.mark.parametrize("said", SAID)
 def test_a_failure_is_told_by_what_apt_said(said: str) -> None:
     code, part = SAID[said]
-    error = packages.explain(Result(("setpriv", "mmdebstrap"), 1, b"", said.encode(), 1.0))
+    error = packages.explain(ProcessResult(("setpriv", "mmdebstrap"), 1, b"", said.encode(), 1.0))
     assert (error.code, part in error.message) == (code, True)
 
 
-def test_the_wanted_packages_are_those_of_every_node_and_the_users(step_context: Context) -> None:
+def test_the_wanted_packages_are_those_of_every_node_and_the_users(step_context: BuildContext) -> None:
     config = dataclasses.replace(
-        step_context.config, system=System(packages=("curl", "zstd")), kernel=Kernel(package="linux-image-cloud-amd64")
+        step_context.config,
+        system=SystemConfig(packages=("curl", "zstd")),
+        kernel=Kernel(package="linux-image-cloud-amd64"),
     )
     wanted = packages.wanted(dataclasses.replace(step_context, config=config))
     assert wanted == sorted(set(wanted))

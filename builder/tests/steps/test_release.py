@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
 from proa.builder.steps import release
 from proa.builder.steps.verity import VERITY
@@ -23,7 +23,7 @@ from proa.core.signing.trust import Trust
 
 
 @pytest.fixture
-def contents(step_context: Context, tmp_path: Path) -> Context:
+def contents(step_context: BuildContext, tmp_path: Path) -> BuildContext:
     outputs = {name: tmp_path / name for name in ("root", "verity", "uki", "sbom")}
     for folder in outputs.values():
         folder.mkdir()
@@ -42,14 +42,14 @@ def opened(folder: Path, keys: Keys) -> release_artifact.OpenedRelease:
 
 
 @pytest.fixture
-def written(contents: Context, tmp_path: Path) -> Path:
+def written(contents: BuildContext, tmp_path: Path) -> Path:
     out = tmp_path / "out"
     out.mkdir()
     release.RELEASE.run(contents, out)
     return out
 
 
-def test_a_node_opens_what_was_written(written: Path, contents: Context, secure_boot: Keys) -> None:
+def test_a_node_opens_what_was_written(written: Path, contents: BuildContext, secure_boot: Keys) -> None:
     found = opened(written / "release", secure_boot)
     assert found.release.encode() == (written / "release.json").read_bytes()
     assert (found.release.name, found.release.version, found.release.serial) == ("my-node", "1.2.3", 1)
@@ -71,7 +71,7 @@ def test_zstd_restores_the_payload(written: Path, secure_boot: Keys, tmp_path: P
     assert plain == (tmp_path / source).read_bytes()
 
 
-def test_without_keys_nothing_is_signed(contents: Context, tmp_path: Path, secure_boot: Keys) -> None:
+def test_without_keys_nothing_is_signed(contents: BuildContext, tmp_path: Path, secure_boot: Keys) -> None:
     out = tmp_path / "out"
     out.mkdir()
     release.RELEASE.run(dataclasses.replace(contents, keys=None), out)
@@ -81,7 +81,7 @@ def test_without_keys_nothing_is_signed(contents: Context, tmp_path: Path, secur
 
 
 def test_equal_input_gives_an_equal_manifest(
-    written: Path, contents: Context, tmp_path: Path, secure_boot: Keys
+    written: Path, contents: BuildContext, tmp_path: Path, secure_boot: Keys
 ) -> None:
     scratch, again = tmp_path / "scratch2", tmp_path / "again"
     scratch.mkdir()

@@ -14,7 +14,7 @@ import pytest
 
 from proa.builder.config import settings
 from proa.builder.config.settings import Config
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.node import software, units
 from proa.builder.steps.root import ROOT, shaping
@@ -49,7 +49,7 @@ for names in json.loads(sys.argv[2]):
 
 
 @pytest.fixture
-def context(step_context: Context) -> Context:
+def context(step_context: BuildContext) -> BuildContext:
     packages = step_context.output("packages")
     (packages / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
     (packages / "group").write_text("root:x:0:\n")
@@ -57,43 +57,43 @@ def context(step_context: Context) -> Context:
     return step_context
 
 
-def key(context: Context, config: Config | None = None) -> str:
+def key(context: BuildContext, config: Config | None = None) -> str:
     return fingerprint.of(ROOT.inputs(dataclasses.replace(context, config=config or context.config)))
 
 
 OF_OTHER_STEPS: dict[str, Any] = {
     "kernel": settings.Kernel(package="linux-image-cloud-amd64", arguments=("quiet",), initrd_modules=("mpt3sas",)),
-    "boot": settings.Boot(generation=2),
-    "disk": settings.Disk(root=1 << 30),
-    "health": settings.Health(deadline=60),
+    "boot": settings.BootConfig(generation=2),
+    "disk": settings.DiskConfig(root=1 << 30),
+    "health": settings.HealthConfig(deadline=60),
     "build": settings.Build(compression=1),
-    "source": (settings.Source("http://x/y", ("a",)),),
+    "source": (settings.SourceConfig("http://x/y", ("a",)),),
 }
 OF_THE_ROOT: dict[str, Any] = {
     "kernel": settings.Kernel(exclude=("kernel/sound",)),
-    "health": settings.Health(watchdog=30),
+    "health": settings.HealthConfig(watchdog=30),
     "units": settings.Units(enable=("a.service",)),
     "persist": settings.Persist(keep=("/srv",)),
     "file": (settings.File("/etc/x", content="x"),),
     "user": (settings.User("a"),),
     "check": (settings.Check("a", content="x"),),
-    "cluster": settings.Cluster(group=4711),
+    "cluster": settings.ClusterConfig(group=4711),
     "hook": (settings.Hook("tree-after", "hook"),),
-    "trust": settings.Trust(threshold=2),
-    "system": settings.System(timezone="Europe/Berlin"),
-    "release": settings.Release(name="my-node", version="2", serial=2, compatible="my-node"),
+    "trust": settings.TrustConfig(threshold=2),
+    "system": settings.SystemConfig(timezone="Europe/Berlin"),
+    "release": settings.ReleaseConfig(name="my-node", version="2", serial=2, compatible="my-node"),
 }
 
 
 @pytest.mark.parametrize("section", OF_OTHER_STEPS)
-def test_what_shapes_other_steps_keeps_the_root(context: Context, section: str) -> None:
+def test_what_shapes_other_steps_keeps_the_root(context: BuildContext, section: str) -> None:
     config = dataclasses.replace(context.config, **{section: OF_OTHER_STEPS[section]})
     assert key(context, config) == key(context)
     assert shaping(config) == shaping(context.config)
 
 
 @pytest.mark.parametrize("section", OF_THE_ROOT)
-def test_what_shapes_the_root_makes_it_anew(context: Context, section: str) -> None:
+def test_what_shapes_the_root_makes_it_anew(context: BuildContext, section: str) -> None:
     assert key(context, dataclasses.replace(context.config, **{section: OF_THE_ROOT[section]})) != key(context)
 
 
@@ -101,7 +101,7 @@ def test_every_section_is_one_or_the_other() -> None:
     assert {field.name for field in dataclasses.fields(Config)} == OF_OTHER_STEPS.keys() | OF_THE_ROOT.keys()
 
 
-def test_all_that_a_node_gets_of_proa_is_in_the_key(context: Context) -> None:
+def test_all_that_a_node_gets_of_proa_is_in_the_key(context: BuildContext) -> None:
     found: Any = ROOT.inputs(context)["agent"]
     assert found.keys() == software.files().keys()
     assert {f"{units.FOLDER}/proa-deadline.{kind}" for kind in ("service", "timer")} < found.keys()
@@ -120,7 +120,7 @@ def test_a_comment_where_no_node_runs_it_leaves_the_key_alone(tmp_path: Path) ->
     assert there != before
 
 
-def test_a_file_behind_a_link_is_in_the_key(context: Context) -> None:
+def test_a_file_behind_a_link_is_in_the_key(context: BuildContext) -> None:
     (context.folder / "real").write_text("one")
     (context.folder / "motd").symlink_to("real")
     config = dataclasses.replace(context.config, file=(settings.File("/etc/motd", source="motd"),))

@@ -20,9 +20,9 @@ from proa.core.runtime.errors import Code, ProaError
 
 STUB = Path("/usr/lib/systemd/boot/efi") / AMD64.stub
 CONFIG = settings.Config(
-    release=settings.Release(name="my-node", version="1.2.3", serial=1),
+    release=settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1),
     kernel=settings.Kernel(arguments=("console=ttyS0", "panic=3")),
-    boot=settings.Boot(generation=7),
+    boot=settings.BootConfig(generation=7),
 )
 VERITY = Verity("ab" * 32, "cd" * 32, 100, 409600)
 
@@ -38,7 +38,7 @@ def test_the_command_line_says_where_the_root_is_and_ends_with_the_users_words()
 
 
 def test_deadline_and_watchdog_follow_the_settings() -> None:
-    health = settings.Health(deadline=90, watchdog=20)
+    health = settings.HealthConfig(deadline=90, watchdog=20)
     line = uki.command_line(settings.Config(release=CONFIG.release, health=health), VERITY)
     assert "proa.deadline=90 " in line
     assert "systemd.watchdog_sec=20 " in line

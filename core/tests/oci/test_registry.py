@@ -11,7 +11,7 @@ import requests
 import urllib3
 
 from proa.core.artifact import signatures
-from proa.core.oci.retry import Limits
+from proa.core.oci.retry import TransferLimits
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.testing.registry import FakeRegistry
@@ -297,7 +297,7 @@ class TestRetries:
     def test_a_trickle_is_given_up_and_ends(
         self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock
     ) -> None:
-        limits = Limits(patience=600)
+        limits = TransferLimits(patience=600)
         fake_registry.faults = [fake_registry.slow(1, 1.0)]
         assert fetch(open_fake(limits=limits), blob) == DATA
         fake_registry.always = fake_registry.slow(1, 1.0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.oci.retry import Limits, Patience, Temporary, retry_after
+from proa.core.oci.retry import Patience, Temporary, TransferLimits, retry_after
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 
@@ -13,7 +13,7 @@ BUSY = ProaError(Code.REGISTRY, "answered 503")
 
 
 def patience(clock: VirtualClock, jitter: float = 1.0, size: int = 0, **limits: float) -> Patience:
-    return Patience(Limits(**limits), size, clock, lambda: jitter)  # type: ignore[arg-type] # some are whole numbers
+    return Patience(TransferLimits(**limits), size, clock, lambda: jitter)  # type: ignore[arg-type] # some are whole numbers
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proa.core.oci.access import Access
-from proa.core.oci.session import Call, Session
+from proa.core.oci.session import Call, RegistrySession
 from proa.core.runtime.errors import Code, ProaError
 
 
@@ -49,6 +49,6 @@ class Refused(Access):
     ("host", "told"), [("registry.example", "with the client's certificate"), ("storage.example", "without it")]
 )
 def test_the_clients_certificate_is_for_the_registry_alone(host: str, told: str) -> None:
-    session = Session("registry.example", "node", Refused())
+    session = RegistrySession("registry.example", "node", Refused())
     with pytest.raises(ProaError, match=told):
         session.exchange(Call("GET", f"https://{host}/v2/"))

@@ -11,7 +11,7 @@ import pytest
 from proa.core.runtime import process
 from proa.partition.boot import grubscript
 from proa.partition.boot.bootstate import FIELDS, RULES, Decision, Slot, decide, encode, pick
-from proa.partition.disk.layout import Request, plan
+from proa.partition.disk.layout import LayoutRequest, plan
 from proa.partition.testing import statecases
 
 SCRIPT = grubscript.script(Slot.A)
@@ -32,7 +32,7 @@ def test_the_default_slot_is_the_only_difference() -> None:
 
 
 def test_the_partition_numbers_are_those_of_the_layout() -> None:
-    layout = plan(Request(seed="seed"))
+    layout = plan(LayoutRequest(seed="seed"))
     assert layout["STATE"].number == grubscript.STATE_NUMBER
     assert {slot: layout[slot.uki_name].number for slot in Slot} == grubscript.UKI_NUMBERS
 

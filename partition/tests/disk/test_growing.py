@@ -14,7 +14,7 @@ import pytest
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.disk import growing
-from proa.partition.disk.layout import MIB, Layout, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.readtable import read_layout
 from proa.partition.disk.table import write_table
 
@@ -26,7 +26,7 @@ shells = pytest.mark.parametrize("shell", ["sh", "bash"])
 
 
 def factory(sector_size: int = 512) -> Layout:
-    return plan(Request("factory", SMALL, sector_size=sector_size))
+    return plan(LayoutRequest("factory", SMALL, sector_size=sector_size))
 
 
 def run_script(disk: Path, shell: str = "sh") -> subprocess.CompletedProcess[str]:

@@ -13,13 +13,13 @@ from proa.core.schema.model import document
 from proa.partition.cli import rendering
 from proa.partition.cli.reports import PlannedDisk
 from proa.partition.disk import layout
-from proa.partition.disk.layout import MIB, NAMES, NOT_GROWN, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, NAMES, NOT_GROWN, LayoutRequest, Sizes, plan
 
 GIB = 1 << 30
 SMALL = Sizes(uki=8 * MIB, root=32 * MIB, persist=16 * MIB)
 
 
-def refusal(request: Request) -> ProaError:
+def refusal(request: LayoutRequest) -> ProaError:
     with pytest.raises(ProaError) as refused:
         plan(request)
     assert refused.value.code is Code.LAYOUT
@@ -38,7 +38,7 @@ def test_partitions_lie_aligned_one_behind_the_other(
     boot: int, uki: int, root: int, persist: int, sector_size: int
 ) -> None:
     sizes = Sizes(boot=boot, uki=max(uki, MIB), root=max(root, MIB), persist=persist)
-    planned = plan(Request("seed", sizes, sector_size=sector_size))
+    planned = plan(LayoutRequest("seed", sizes, sector_size=sector_size))
     assert [partition.name for partition in planned.partitions] == list(NAMES)
     assert [partition.number for partition in planned.partitions] == list(range(1, 8))
     assert planned.partitions[0].start == MIB
@@ -54,13 +54,13 @@ def test_partitions_lie_aligned_one_behind_the_other(
 
 
 def test_both_sector_sizes_have_the_same_layout() -> None:
-    small, large = (plan(Request("seed", SMALL, sector_size=size)) for size in layout.SECTOR_SIZES)
+    small, large = (plan(LayoutRequest("seed", SMALL, sector_size=size)) for size in layout.SECTOR_SIZES)
     assert small.partitions == large.partitions
     assert (small.disk_size, small.disk_guid) == (large.disk_size, large.disk_guid)
 
 
 def test_slots_are_pairs_of_equal_size() -> None:
-    planned = plan(Request("seed", SMALL))
+    planned = plan(LayoutRequest("seed", SMALL))
     assert planned["UKI-A"].size == planned["UKI-B"].size == 8 * MIB
     assert planned["ROOT-A"].size == planned["ROOT-B"].size == 32 * MIB
     with pytest.raises(KeyError):
@@ -68,31 +68,31 @@ def test_slots_are_pairs_of_equal_size() -> None:
 
 
 def test_derived_disk_is_the_smallest_that_holds_everything() -> None:
-    derived = plan(Request("seed", SMALL)).disk_size
-    assert plan(Request("seed", SMALL, disk_size=derived)).disk_size == derived
+    derived = plan(LayoutRequest("seed", SMALL)).disk_size
+    assert plan(LayoutRequest("seed", SMALL, disk_size=derived)).disk_size == derived
     enough = derived - MIB + layout.BACKUP_SIZE
-    assert plan(Request("seed", SMALL, disk_size=enough)).disk_size == enough
-    error = refusal(Request("seed", SMALL, disk_size=enough - 512))
+    assert plan(LayoutRequest("seed", SMALL, disk_size=enough)).disk_size == enough
+    error = refusal(LayoutRequest("seed", SMALL, disk_size=enough - 512))
     assert str(derived) in error.message
     assert str(enough - 512) in error.message
 
 
 def test_what_does_not_fit_is_told_with_both_numbers_and_the_difference() -> None:
-    error = refusal(Request("seed", Sizes(root=2 * GIB), disk_size=4 * GIB))
-    needed = plan(Request("seed", Sizes(root=2 * GIB, persist=layout.MIN_PERSIST))).disk_size
+    error = refusal(LayoutRequest("seed", Sizes(root=2 * GIB), disk_size=4 * GIB))
+    needed = plan(LayoutRequest("seed", Sizes(root=2 * GIB, persist=layout.MIN_PERSIST))).disk_size
     for number in (needed, 4 * GIB):
         assert str(number) in error.message
     assert str(needed - 4 * GIB) in error.hint
 
 
 def test_persist_takes_the_rest_of_a_given_disk() -> None:
-    planned = plan(Request("seed", Sizes(root=GIB), disk_size=16 * GIB))
+    planned = plan(LayoutRequest("seed", Sizes(root=GIB), disk_size=16 * GIB))
     assert planned["PERSIST"].end == 16 * GIB - MIB
     assert planned.unallocated == 0
 
 
 def test_a_given_persist_leaves_the_rest_for_the_first_boot() -> None:
-    planned = plan(Request("seed", SMALL, disk_size=GIB))
+    planned = plan(LayoutRequest("seed", SMALL, disk_size=GIB))
     assert planned["PERSIST"].size == 16 * MIB
     assert planned.unallocated == GIB - MIB - planned["PERSIST"].end
 
@@ -100,26 +100,26 @@ def test_a_given_persist_leaves_the_rest_for_the_first_boot() -> None:
 @pytest.mark.parametrize(
     ("request_", "numbers"),
     [
-        (Request("seed", Sizes(boot=256 * MIB)), (256 * MIB, 260 * MIB)),
-        (Request("seed", Sizes(state=2 * MIB)), (2 * MIB, MIB)),
-        (Request("seed", Sizes(state=512)), (512, MIB)),
-        (Request("seed", Sizes(root=0)), (0, MIB)),
-        (Request("seed", Sizes(uki=-5)), (-5, MIB)),
-        (Request("seed", Sizes(persist=15 * MIB)), (15 * MIB, 16 * MIB)),
-        (Request("seed", SMALL, disk_size=0), (0,)),
-        (Request("seed", SMALL, disk_size=GIB + 512, sector_size=4096), (GIB + 512, 4096)),
-        (Request("seed", SMALL, sector_size=520), (520,)),
-        (Request("", SMALL), ()),
+        (LayoutRequest("seed", Sizes(boot=256 * MIB)), (256 * MIB, 260 * MIB)),
+        (LayoutRequest("seed", Sizes(state=2 * MIB)), (2 * MIB, MIB)),
+        (LayoutRequest("seed", Sizes(state=512)), (512, MIB)),
+        (LayoutRequest("seed", Sizes(root=0)), (0, MIB)),
+        (LayoutRequest("seed", Sizes(uki=-5)), (-5, MIB)),
+        (LayoutRequest("seed", Sizes(persist=15 * MIB)), (15 * MIB, 16 * MIB)),
+        (LayoutRequest("seed", SMALL, disk_size=0), (0,)),
+        (LayoutRequest("seed", SMALL, disk_size=GIB + 512, sector_size=4096), (GIB + 512, 4096)),
+        (LayoutRequest("seed", SMALL, sector_size=520), (520,)),
+        (LayoutRequest("", SMALL), ()),
     ],
 )
-def test_impossible_requests_are_refused(request_: Request, numbers: tuple[int, ...]) -> None:
+def test_impossible_requests_are_refused(request_: LayoutRequest, numbers: tuple[int, ...]) -> None:
     error = refusal(request_)
     for number in numbers:
         assert str(number) in error.message
 
 
 def test_guids_come_from_the_seed_alone() -> None:
-    one, same, other = (plan(Request(seed, SMALL)) for seed in ("seed", "seed", "other"))
+    one, same, other = (plan(LayoutRequest(seed, SMALL)) for seed in ("seed", "seed", "other"))
     assert one == same
     guids = [one.disk_guid, *(partition.guid for partition in one.partitions)]
     others = [other.disk_guid, *(partition.guid for partition in other.partitions)]
@@ -140,7 +140,7 @@ def test_a_second_system_takes_no_slot_for_its_own() -> None:
         "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f",  # swap
         "bc13c2ff-59e6-4262-a352-b275fd6f7172",  # XBOOTLDR
     }
-    types = {partition.name: partition.type_guid for partition in plan(Request("seed", SMALL)).partitions}
+    types = {partition.name: partition.type_guid for partition in plan(LayoutRequest("seed", SMALL)).partitions}
     assert not discoverable & set(types.values())
     assert [name for name, guid in types.items() if guid == "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"] == ["BOOT"]
 
@@ -155,7 +155,7 @@ def test_derived_sizes_have_head_room(root: int, uki: int) -> None:
 
 
 def test_content_larger_than_its_partition_is_refused_with_both_sizes() -> None:
-    planned = plan(Request("seed", SMALL))
+    planned = plan(LayoutRequest("seed", SMALL))
     layout.check_contents(planned, {"ROOT-A": 32 * MIB, "UKI-A": 1})
     with pytest.raises(ProaError) as refused:
         layout.check_contents(planned, {"UKI-A": 1, "ROOT-A": 32 * MIB + 1})
@@ -167,7 +167,7 @@ def test_content_larger_than_its_partition_is_refused_with_both_sizes() -> None:
 
 
 def test_the_first_boot_grows_persist_and_renames_all_but_boot() -> None:
-    factory = plan(Request("seed", SMALL))
+    factory = plan(LayoutRequest("seed", SMALL))
     fresh = (f"00000000-0000-4000-8000-{number:012X}" for number in itertools.count())
     grown = layout.grow(factory, GIB, lambda: next(fresh))
     assert grown["PERSIST"].end == GIB - MIB
@@ -182,7 +182,7 @@ def test_the_first_boot_grows_persist_and_renames_all_but_boot() -> None:
 
 
 def test_growing_never_shrinks() -> None:
-    factory = plan(Request("seed", SMALL))
+    factory = plan(LayoutRequest("seed", SMALL))
     with pytest.raises(ProaError) as refused:
         layout.grow(factory, factory.disk_size - MIB, lambda: "guid")
     assert refused.value.code is Code.LAYOUT
@@ -190,12 +190,12 @@ def test_growing_never_shrinks() -> None:
 
 
 def test_only_persist_carries_the_factory_mark() -> None:
-    for partition in plan(Request("seed", SMALL)).partitions:
+    for partition in plan(LayoutRequest("seed", SMALL)).partitions:
         assert partition.attributes == (NOT_GROWN if partition.name == "PERSIST" else 0)
 
 
 def test_text_tells_every_offset_size_and_what_is_free() -> None:
-    planned = plan(Request("seed", SMALL, disk_size=GIB))
+    planned = plan(LayoutRequest("seed", SMALL, disk_size=GIB))
     lines = rendering.text(planned, used={"ROOT-A": 30 * MIB}, holds={"BOOT": "fat"}).splitlines()
     assert lines[0].split() == ["#", "name", "offset", "size", "used", "free", "holds"]
     assert len(lines) == 9
@@ -208,7 +208,7 @@ def test_text_tells_every_offset_size_and_what_is_free() -> None:
 
 
 def test_document_has_bytes_and_guids() -> None:
-    planned = plan(Request("seed", SMALL))
+    planned = plan(LayoutRequest("seed", SMALL))
     told = document(PlannedDisk.of(planned))
     root = told["partitions"][4]
     assert root == {

@@ -14,7 +14,7 @@ import pytest
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.disk import growing, persist
 from proa.partition.disk.contents import Content, fill, probe
-from proa.partition.disk.layout import MIB, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, LayoutRequest, Sizes, plan
 from proa.partition.disk.slots import Extent, open_image
 from proa.partition.disk.table import write_table
 
@@ -165,7 +165,7 @@ def test_erofs_and_fat_are_told(image: Path, tmp_path: Path) -> None:
 def test_it_grows_with_its_partition(tmp_path: Path) -> None:
     """As on the node: the table first, then the file system, here to a thousand times its size."""
     disk = tmp_path / "disk.raw"
-    write_table(disk, plan(Request("grow", Sizes(uki=MIB, root=MIB, persist=64 * MIB))))
+    write_table(disk, plan(LayoutRequest("grow", Sizes(uki=MIB, root=MIB, persist=64 * MIB))))
     persist.make(open_image(disk).partitions["PERSIST"], uuid=UUID, epoch=EPOCH)
     os.truncate(disk, 64 << 30)
     growing.write(disk, growing.plan(disk))

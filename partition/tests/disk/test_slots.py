@@ -18,7 +18,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 from proa.partition.disk import layout
 from proa.partition.disk.kernel import KernelSystem
-from proa.partition.disk.layout import MIB, Layout, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.slots import Extent, discover, open_image
 from proa.partition.disk.system import Block
 from proa.partition.disk.table import write_table
@@ -96,7 +96,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def slots_disk(seed: str = "slots") -> Layout:
-    return plan(Request(seed, SMALL))
+    return plan(LayoutRequest(seed, SMALL))
 
 
 def refused(machine: Machine) -> ProaError:
@@ -256,7 +256,7 @@ def test_a_disk_that_is_not_ours_is_refused(machine: Machine) -> None:
 
 @pytest.mark.parametrize("sector_size", layout.SECTOR_SIZES)
 def test_an_image_has_its_partitions_at_offsets(tmp_path: Path, sector_size: int) -> None:
-    planned = plan(Request("slots", SMALL, sector_size=sector_size))
+    planned = plan(LayoutRequest("slots", SMALL, sector_size=sector_size))
     write_table(tmp_path / "disk.raw", planned)
     disk = open_image(tmp_path / "disk.raw")
     assert (disk.path, disk.sector_size, disk.layout) == (tmp_path / "disk.raw", sector_size, planned)
@@ -347,7 +347,7 @@ def loop_device(image: Path, sector_size: int) -> Iterator[Path]:
 @pytest.mark.contract
 @pytest.mark.parametrize("sector_size", layout.SECTOR_SIZES)
 def test_the_real_kernel_tells_two_equal_disks_apart(tmp_path: Path, sector_size: int) -> None:
-    planned = plan(Request("slots", SMALL, sector_size=sector_size))
+    planned = plan(LayoutRequest("slots", SMALL, sector_size=sector_size))
     with ExitStack() as stack:
         nodes = []
         for name in ("one.raw", "two.raw"):

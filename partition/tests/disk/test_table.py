@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.disk import blockdev, gpt, layout
-from proa.partition.disk.layout import MIB, Layout, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.readtable import attributes, check_names, read_layout
 from proa.partition.disk.table import write_table
 
@@ -26,7 +26,7 @@ both_sectors = pytest.mark.parametrize("sector_size", layout.SECTOR_SIZES)
 
 
 def small_disk(sector_size: int = 512, seed: str = "table") -> Layout:
-    return plan(Request(seed, SMALL, sector_size=sector_size))
+    return plan(LayoutRequest(seed, SMALL, sector_size=sector_size))
 
 
 def tool(*argv: object) -> str:
@@ -96,7 +96,7 @@ def test_a_changed_file_is_not_taken_for_the_one_before(tmp_path: Path) -> None:
     """libparted keeps a list of devices by path."""
     image = tmp_path / "disk.raw"
     write_table(image, small_disk())
-    larger = plan(Request("table", SMALL, disk_size=small_disk().disk_size + 64 * MIB))
+    larger = plan(LayoutRequest("table", SMALL, disk_size=small_disk().disk_size + 64 * MIB))
     write_table(image, larger)
     assert read_layout(image) == larger
 
@@ -214,7 +214,7 @@ def test_stamping_refuses_a_disk_that_is_laid_out_otherwise(tmp_path: Path) -> N
     image, planned = tmp_path / "disk.raw", small_disk()
     write_table(image, planned)
     before = piece(image, 0, MIB)
-    other = plan(Request("table", Sizes(uki=4 * MIB, root=16 * MIB, persist=16 * MIB)))
+    other = plan(LayoutRequest("table", Sizes(uki=4 * MIB, root=16 * MIB, persist=16 * MIB)))
     for wrong in (other, small_disk(4096)):
         with pytest.raises(ProaError) as failed:
             gpt.stamp(image, wrong)
@@ -271,7 +271,7 @@ def test_a_device_of_other_sectors_too_small_or_in_use_is_refused(tmp_path: Path
     image.touch()
     os.truncate(image, small_disk().disk_size)
     with attached(image, 512) as node:
-        for wrong in (small_disk(4096), plan(Request("x", SMALL, disk_size=small_disk().disk_size + 512))):
+        for wrong in (small_disk(4096), plan(LayoutRequest("x", SMALL, disk_size=small_disk().disk_size + 512))):
             with pytest.raises(ProaError) as refused:
                 write_table(node, wrong)
             assert refused.value.code is Code.LAYOUT

@@ -33,10 +33,10 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
-from proa.scheduler.report.patches import Change
+from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.rendering import explain_lines
 from proa.scheduler.spec import selectors
-from proa.scheduler.spec.rollout import Failure, OnFailure, Operator, Requirement, RolloutSpec, Selector
+from proa.scheduler.spec.rollout import FailurePolicy, OnFailure, Operator, Requirement, RolloutSpec, Selector
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
 from proa.scheduler.testing.apiserver import ApiServer
 
@@ -153,7 +153,7 @@ def test_another_selector_takes_the_old_one_away() -> None:
 
 
 def test_the_same_again_changes_nothing() -> None:
-    assert patches.start(view(A), A, {}) == Change()
+    assert patches.start(view(A), A, {}) == SpecChange()
 
 
 def test_what_a_person_should_know_is_said() -> None:
@@ -184,7 +184,7 @@ def test_every_option_stands_in_the_spec() -> None:
 
 def test_pause() -> None:
     busy = view(status=RolloutStatus(counts=Counts(updating=2)))
-    assert patches.pause(busy) == Change({"paused": True}, "paused", ("2 nodes are under way, and will finish.",))
+    assert patches.pause(busy) == SpecChange({"paused": True}, "paused", ("2 nodes are under way, and will finish.",))
     assert patches.pause(view(paused=True)).spec == {}
 
 
@@ -207,7 +207,7 @@ def test_a_halt_is_not_taken_away_in_passing() -> None:
 def test_what_was_halted_goes_back_to_its_other_slot() -> None:
     found = patches.rollback(halted())
     assert found.spec == {"failure": {"action": "Rollback"}}
-    assert patches.rollback(halted(failure=Failure(action=OnFailure.ROLLBACK))).spec == {}
+    assert patches.rollback(halted(failure=FailurePolicy(action=OnFailure.ROLLBACK))).spec == {}
 
 
 def test_what_is_paused_does_not_go_back_either() -> None:

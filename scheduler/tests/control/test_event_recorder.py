@@ -14,7 +14,7 @@ from proa.scheduler.kube.emit import About
 from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Give, Note, Uncordon
-from proa.scheduler.planning.views import Mark, NodeView, Record, RolloutView
+from proa.scheduler.planning.views import Mark, NodeRecord, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
 
@@ -55,7 +55,7 @@ def ears() -> Ears:
         (Uncordon("n1", "Done"), "UpdateDone", False),
         (Uncordon("n1", "Held"), "Uncordoned", False),
         (Uncordon("n1", "DrainTimeout"), "Uncordoned", True),
-        (Note("n1", Record("workers", "d"), "RolledBack", "it came back"), "RolledBack", True),
+        (Note("n1", NodeRecord("workers", "d"), "RolledBack", "it came back"), "RolledBack", True),
         (Give("n1", 2, Verb.ROLLBACK, "r"), "RollbackOrdered", False),
         (Give("n1", 2, Verb.NONE), "RebootTakenBack", False),
     ],

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.control.health import Health
+from proa.scheduler.control.health import HealthServer
 
 
 class Process:
@@ -20,7 +20,7 @@ class Process:
         self.stuck = ""
         self.unready = ""
         self.defect = False
-        self.health = Health("127.0.0.1:0", lambda: self.stuck, lambda: self.unready, self.metrics, look=0.01)
+        self.health = HealthServer("127.0.0.1:0", lambda: self.stuck, lambda: self.unready, self.metrics, look=0.01)
 
     def metrics(self) -> bytes:
         if self.defect:
@@ -99,17 +99,17 @@ def test_nothing_is_changed_by_it(port: int) -> None:
 @pytest.mark.parametrize("address", ["", "8080x", ":", "localhost", ":99999", ":-1", ":²", "no.such.host.invalid:0"])
 def test_an_address_that_cannot_be_listened_on_is_a_mistake_in_the_call(address: str) -> None:
     with pytest.raises(ProaError) as raised:
-        Health(address, str, str).start()
+        HealthServer(address, str, str).start()
     assert raised.value.code is Code.USAGE
 
 
 def test_a_port_that_is_taken_is_told(port: int) -> None:
     with pytest.raises(ProaError, match="cannot listen"):
-        Health(f"127.0.0.1:{port}", str, str).start()
+        HealthServer(f"127.0.0.1:{port}", str, str).start()
 
 
 def test_it_ends() -> None:
-    health = Health("127.0.0.1:0", str, str, look=0.01)
+    health = HealthServer("127.0.0.1:0", str, str, look=0.01)
     health.start()
     (before,) = [thread for thread in threading.enumerate() if thread.name == "health"]
     health.stop()

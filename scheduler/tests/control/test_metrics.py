@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Booted, NodeStatus, Observed, Result
+from proa.core.orders.messages import Booted, NodeStatus, Observed, OrderResult
 from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.metrics import PHASES, Metrics
@@ -157,11 +157,11 @@ def test_an_update_is_measured_from_cordon_to_uncordon(case: Case) -> None:
     assert (case.value("proa_node_update_seconds_count"), case.value("proa_node_update_seconds_sum")) == (1, 200)
 
 
-@pytest.mark.parametrize("result", [Result.DONE, Result.FAILED])
-def test_a_staging_is_measured_from_its_order_to_its_end(case: Case, result: Result) -> None:
+@pytest.mark.parametrize("result", [OrderResult.DONE, OrderResult.FAILED])
+def test_a_staging_is_measured_from_its_order_to_its_end(case: Case, result: OrderResult) -> None:
     case.did(Give("n1", 4, Verb.STAGE, "r"))
     case.observed(3, "Done")
-    case.observed(4, Result.RUNNING.value)
+    case.observed(4, OrderResult.RUNNING.value)
     assert case.value("proa_stage_seconds_count") == 0
     case.clock.sleep(60)
     case.observed(4, result.value)

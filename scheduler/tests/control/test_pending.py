@@ -11,7 +11,7 @@ from proa.scheduler.kube.paths import NODES
 from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planning.views import Mark, Record
+from proa.scheduler.planning.views import Mark, NodeRecord
 from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.testing.apiserver import ApiServer
 
@@ -41,7 +41,7 @@ def pending(server: ApiServer) -> Pending:
         (GIVE, NODE_OSES),
         (Create("n1"), NODE_OSES),
         (Forget("n1", "u"), NODE_OSES),
-        (Note("n1", Record("workers", "d"), "x", "y"), NODE_OSES),
+        (Note("n1", NodeRecord("workers", "d"), "x", "y"), NODE_OSES),
     ],
     ids=lambda value: type(value).__name__,
 )

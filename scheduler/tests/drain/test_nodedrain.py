@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proa.scheduler.drain.nodedrain import LATE, PATIENCE, SOON, DrainRequest, Look, NodeDrain
-from proa.scheduler.drain.pods import BudgetView, Fate, PodView, fate
+from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, fate
 from proa.scheduler.drain.undrainable import undrainable
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods
@@ -252,14 +252,14 @@ def test_it_is_never_done_while_a_pod_is_left(rounds: list[tuple[list[PodView], 
         case.now += seconds
         look = case.look(request)
         when = START + timedelta(seconds=case.now)
-        left = [pod for pod in case.pods.values() if fate(pod, request.policy)[0] is not Fate.STAYS]
+        left = [pod for pod in case.pods.values() if fate(pod, request.policy)[0] is not PodFate.STAYS]
         if request.forced:
             left = [pod for pod in left if pod.deleting is None or when < pod.deleting + LATE]
         assert look.done is (not left)
         asked = look.delete if request.forced else look.evict
         assert not (look.evict and request.forced)
         assert not (look.delete and not request.forced)
-        assert all(pod.deleting is None and fate(pod, request.policy)[0] is not Fate.STAYS for pod in asked)
+        assert all(pod.deleting is None and fate(pod, request.policy)[0] is not PodFate.STAYS for pod in asked)
         assert look.wake is None or look.wake > 0
         for pod in asked:
             case.answer(error, pod.key)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proa.scheduler.drain.pods import Fate, PodView, ends_by, fate, project
+from proa.scheduler.drain.pods import PodFate, PodView, ends_by, fate, project
 from proa.scheduler.spec.rollout import Drain, UnmanagedPods
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,7 +71,7 @@ PARTS = st.fixed_dictionaries(
 def test_no_pod_is_too_strange(metadata: dict[str, Any], spec: object, status: object) -> None:
     item = {"metadata": {**metadata, "namespace": "shop", "name": "x"}, "spec": spec, "status": status}
     found = project(item)
-    assert fate(found, Drain())[0] in Fate
+    assert fate(found, Drain())[0] in PodFate
     assert project(item, found) == found
     assert hash(found.key)
     assert ends_by(found, NOW)
@@ -86,22 +86,22 @@ def test_any_grace_is_a_point_in_time(grace: int) -> None:
 @pytest.mark.parametrize(
     ("view", "policy", "what"),
     [
-        (PodView("a/b", "u", {}, ("ReplicaSet", "x")), Drain(), Fate.GOES),
-        (PodView("a/b", "u", {}, ("DaemonSet", "x")), Drain(), Fate.STAYS),
-        (PodView("a/b", "u", {}, mirror=True), Drain(), Fate.STAYS),
-        (PodView("a/b", "u", {}, finished=True), Drain(), Fate.STAYS),
-        (PodView("a/b", "u", {}), Drain(), Fate.BLOCKED),
-        (PodView("a/b", "u", {}), Drain(unmanaged_pods=UnmanagedPods.DELETE), Fate.GOES),
-        (PodView("a/b", "u", {}, deleting=NOW), Drain(), Fate.GOES),
-        (PodView("a/b", "u", {}, ("DaemonSet", "x"), deleting=NOW), Drain(), Fate.STAYS),
-        (PodView("a/b", "u", {}, ("ReplicaSet", "x"), empty_dir=True), Drain(), Fate.GOES),
-        (PodView("a/b", "u", {}, ("ReplicaSet", "x"), empty_dir=True), Drain(delete_empty_dir=False), Fate.BLOCKED),
+        (PodView("a/b", "u", {}, ("ReplicaSet", "x")), Drain(), PodFate.GOES),
+        (PodView("a/b", "u", {}, ("DaemonSet", "x")), Drain(), PodFate.STAYS),
+        (PodView("a/b", "u", {}, mirror=True), Drain(), PodFate.STAYS),
+        (PodView("a/b", "u", {}, finished=True), Drain(), PodFate.STAYS),
+        (PodView("a/b", "u", {}), Drain(), PodFate.BLOCKED),
+        (PodView("a/b", "u", {}), Drain(unmanaged_pods=UnmanagedPods.DELETE), PodFate.GOES),
+        (PodView("a/b", "u", {}, deleting=NOW), Drain(), PodFate.GOES),
+        (PodView("a/b", "u", {}, ("DaemonSet", "x"), deleting=NOW), Drain(), PodFate.STAYS),
+        (PodView("a/b", "u", {}, ("ReplicaSet", "x"), empty_dir=True), Drain(), PodFate.GOES),
+        (PodView("a/b", "u", {}, ("ReplicaSet", "x"), empty_dir=True), Drain(delete_empty_dir=False), PodFate.BLOCKED),
     ],
 )
-def test_what_becomes_of_it(view: PodView, policy: Drain, what: Fate) -> None:
+def test_what_becomes_of_it(view: PodView, policy: Drain, what: PodFate) -> None:
     found, why = fate(view, policy)
     assert found is what
-    assert bool(why) is (what is Fate.BLOCKED)
+    assert bool(why) is (what is PodFate.BLOCKED)
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])

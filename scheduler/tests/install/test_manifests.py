@@ -20,13 +20,13 @@ from proa.scheduler.cli.running import proxy, run
 from proa.scheduler.install import render
 from proa.scheduler.install.names import COMPONENT, PORT, PROXY, SCHEDULER, place
 from proa.scheduler.install.resources import quantity, written
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.writing import POLICY
 from proa.scheduler.report.reports import SCHEMAS
 from proa.scheduler.spec.crd import RESOURCES
 
-DOCUMENTS = render.documents(Settings())
+DOCUMENTS = render.documents(InstallSettings())
 KINDS = [item["kind"] for item in DOCUMENTS]
 
 
@@ -67,7 +67,7 @@ def test_what_is_printed_is_what_is_made() -> None:
 
 
 def test_the_same_is_printed_every_time() -> None:
-    assert render.text(render.documents(Settings())) == render.text(render.documents(Settings()))
+    assert render.text(render.documents(InstallSettings())) == render.text(render.documents(InstallSettings()))
     assert "&id" not in render.text(DOCUMENTS)
 
 
@@ -420,7 +420,7 @@ def test_what_cannot_be_is_refused(words: list[str], at: str, what: str) -> None
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ProaErrors) as caught:
-        render.documents(Settings(namespace="A", pull_secret="/", node_selector={"": "a"}))
+        render.documents(InstallSettings(namespace="A", pull_secret="/", node_selector={"": "a"}))
     assert [error.at for error in caught.value.errors] == ["--namespace", "--node-selector", "--pull-secret"]
 
 

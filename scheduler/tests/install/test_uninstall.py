@@ -18,8 +18,8 @@ from proa.core.schema.json_schema import closed
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COMPONENT, SCHEDULER, labels, place
-from proa.scheduler.install.removal import Change, Removal
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.removal import Removal, RemovalChange
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects.annotations import mark_text
@@ -197,15 +197,15 @@ class Cluster(ApiServer):
 
 def a_cluster(**more: Any) -> Cluster:
     """One in which Proa is installed, with a marked node and its NodeOS."""
-    objects = {place(item): item for item in render.documents(Settings())}
+    objects = {place(item): item for item in render.documents(InstallSettings())}
     objects[NODE] = marked()
     objects["/api/v1/nodes/n2"] = {"metadata": {"name": "n2", "uid": "u2"}, "spec": {}}
     objects[f"{OSES}/n1"] = {"metadata": {"name": "n1", "uid": "o1", "finalizers": ["proa.dev/a", "others.dev/b"]}}
     return Cluster(objects, **more)
 
 
-def removed(cluster: Cluster, **options: Any) -> list[Change]:
-    found: list[Change] = []
+def removed(cluster: Cluster, **options: Any) -> list[RemovalChange]:
+    found: list[RemovalChange] = []
     Removal(cluster, found.append, clock=VirtualClock(), **options).run()
     return found
 
@@ -243,7 +243,7 @@ def test_only_nodes_with_something_of_ours_are_written_to() -> None:
 def test_finalizers_of_ours_hold_nothing_up_and_others_are_told() -> None:
     cluster = a_cluster()
     (told,) = (change for change in removed(cluster) if change.kind == "NodeOS")
-    assert told == Change("NodeOS", "n1", "deleted; held by others.dev/b")
+    assert told == RemovalChange("NodeOS", "n1", "deleted; held by others.dev/b")
     assert [verb for verb, path in cluster.changes if path == f"{OSES}/n1"] == ["merge", "delete"]
 
 
@@ -251,8 +251,8 @@ def test_a_dry_run_writes_nothing_and_waits_for_nobody() -> None:
     cluster = a_cluster(lease=lambda: {"spec": {"holderIdentity": "a"}}, pods=lambda: ["a"])
     changes = removed(cluster, dry_run=True)
     assert cluster.changes == []
-    assert Change("Node", "n1", f"would be rid of cordon, {MARK}, {FENCE}") in changes
-    assert Change("Namespace", PROXY_NAMESPACE, "would be deleted") in changes
+    assert RemovalChange("Node", "n1", f"would be rid of cordon, {MARK}, {FENCE}") in changes
+    assert RemovalChange("Namespace", PROXY_NAMESPACE, "would be deleted") in changes
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_the_clusters_own_namespaces_are_never_deleted() -> None:
 
 
 def test_chosen_namespaces_are_found() -> None:
-    chosen = Settings(namespace="os", proxy_namespace="os-proxy")
+    chosen = InstallSettings(namespace="os", proxy_namespace="os-proxy")
     cluster = Cluster({place(item): item for item in render.documents(chosen)})
     removed(cluster)
     assert cluster.items == {}
@@ -296,7 +296,7 @@ def test_chosen_namespaces_are_found() -> None:
 def test_every_kind_that_is_installed_is_removed() -> None:
     """A kind that is added to the manifests must have its turn in the removal."""
     cluster = a_cluster()
-    installed = {item["kind"] for item in render.documents(Settings())}
+    installed = {item["kind"] for item in render.documents(InstallSettings())}
     assert installed <= {change.kind for change in removed(cluster)}
 
 

@@ -10,7 +10,7 @@ import pytest
 from proa.core import VERSION
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.kube.api import MANAGER, Api, Limits
+from proa.scheduler.kube.api import MANAGER, Api, ApiLimits
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
 from proa.scheduler.kube.tally import Asked as Counted
@@ -21,7 +21,7 @@ NODE = f"{NODES}/n1"
 
 @pytest.fixture
 def api(server: HttpServer) -> Api:
-    return Api(server.access, limits=Limits(connect=300, read=300, silence=300))
+    return Api(server.access, limits=ApiLimits(connect=300, read=300, silence=300))
 
 
 def test_it_says_who_asks(server: HttpServer, api: Api) -> None:
@@ -205,7 +205,7 @@ def test_nobody_listens(server: HttpServer) -> None:
 
 def test_a_server_that_says_nothing_is_not_waited_for(server: HttpServer) -> None:
     server.answer = lambda asked, reply: server.ending.wait()
-    assert failure(Api(server.access, limits=Limits(read=0.05))).message == "no answer in time"
+    assert failure(Api(server.access, limits=ApiLimits(read=0.05))).message == "no answer in time"
 
 
 def test_a_connection_is_used_again_also_after_a_refusal(server: HttpServer, api: Api) -> None:

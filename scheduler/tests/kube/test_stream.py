@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
 from proa.scheduler.kube.stream import Event
@@ -28,7 +28,7 @@ def watch(server: HttpServer) -> Callable[..., Any]:
             answer(reply)
 
         server.answer = serve
-        return Api(server.access, limits=Limits(silence=silence)).stream(NODES, {"resourceVersion": "1"})
+        return Api(server.access, limits=ApiLimits(silence=silence)).stream(NODES, {"resourceVersion": "1"})
 
     return begin
 

@@ -25,8 +25,8 @@ from proa.scheduler.planning.views import (
     RECORD,
     Mark,
     NodeOSView,
+    NodeRecord,
     NodeView,
-    Record,
     Snapshot,
 )
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -36,7 +36,7 @@ SINCE = datetime(2026, 1, 31, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
 RELEASE = f"registry.example/node:1@{DIGEST}"
 A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1", "2" * 64)
-A_RECORD = Record("workers", DIGEST, 2, 1, 1, SINCE, True, 7, SINCE, "DrainTimeout", "not drained", True)
+A_RECORD = NodeRecord("workers", DIGEST, 2, 1, 1, SINCE, True, 7, SINCE, "DrainTimeout", "not drained", True)
 
 
 def a_node(**notes: str) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
 
 @given(
     st.builds(
-        Record,
+        NodeRecord,
         NAMES,
         NAMES,
         COUNTS,
@@ -259,12 +259,12 @@ def test_a_mark_is_read_as_it_was_written(mark: Mark) -> None:
         st.booleans(),
     )
 )
-def test_a_record_is_read_as_it_was_written(record: Record) -> None:
+def test_a_record_is_read_as_it_was_written(record: NodeRecord) -> None:
     assert read_record(record_text(record)) == record
 
 
 def test_a_long_message_is_cut() -> None:
-    record = read_record(record_text(Record("w", DIGEST, message="x" * 10_000)))
+    record = read_record(record_text(NodeRecord("w", DIGEST, message="x" * 10_000)))
     assert record is not None
     assert len(record.message) == MAX_MESSAGE
 

@@ -19,7 +19,17 @@ from proa.scheduler.kube.apierror import ApiError, Cause
 from proa.scheduler.objects.annotations import mark_text, record_text
 from proa.scheduler.objects.writing import POLICY, Outcome, Writer, Written, difference, outcome_of
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeOSView, NodeView, Record, RolloutView, Snapshot
+from proa.scheduler.planning.views import (
+    FENCE,
+    MARK,
+    RECORD,
+    Mark,
+    NodeOSView,
+    NodeRecord,
+    NodeView,
+    RolloutView,
+    Snapshot,
+)
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, Counts, RolloutStatus
 from proa.scheduler.testing.apiserver import ApiServer
@@ -31,7 +41,7 @@ RELEASE = f"registry.example/node:1@{DIGEST}"
 NODE, OS = "/api/v1/nodes/n1", "/apis/proa.dev/v1alpha1/nodeoses/n1"
 ROLLOUT = "/apis/proa.dev/v1alpha1/osrollouts/workers"
 A_MARK = Mark("workers", DIGEST, SINCE, True, "boot-1")
-A_RECORD = Record("workers", DIGEST, failures=1)
+A_RECORD = NodeRecord("workers", DIGEST, failures=1)
 
 
 @dataclass

@@ -14,12 +14,12 @@ from proa.scheduler.kube.times import text
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     NodeOSView,
-    Record,
+    NodeRecord,
 )
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import (
     Canary,
-    Failure,
+    FailurePolicy,
     Operator,
     Requirement,
     RolloutSpec,
@@ -85,7 +85,7 @@ def test_a_canary_that_falls_ill_begins_its_time_anew() -> None:
 )
 def test_a_canary_that_cannot_prove_the_release_is_replaced(first: tuple[Part, ...]) -> None:
     selector = Selector(match_expressions=(Requirement("role", Operator.DOES_NOT_EXIST),))
-    spec = change(canary=CANARY, failure=Failure(1), node_selector=selector)
+    spec = change(canary=CANARY, failure=FailurePolicy(1), node_selector=selector)
     before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n1",)))
     made = planned(*first, unfetched("n2"), unfetched("n3"), spec=spec, status=before)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
@@ -99,7 +99,10 @@ def test_a_canary_that_cannot_prove_the_release_is_replaced(first: tuple[Part, .
         done("n1", ready=False),
         done("n1", hold="debugging"),
         trial("n1", ready=False),
-        (node("n1"), node_os("n1", record=Record("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3)))),
+        (
+            node("n1"),
+            node_os("n1", record=NodeRecord("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3))),
+        ),
     ],
     ids=["ill-on-the-release", "held-on-the-release", "under-way", "has-another-turn"],
 )

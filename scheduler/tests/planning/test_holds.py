@@ -9,7 +9,7 @@ import pytest
 from proa.scheduler.planning.holds import Keeper, at_rest, before_start
 from proa.scheduler.simulation.behaviour import Behaviour, Chances
 from proa.scheduler.simulation.simulate import Run
-from proa.scheduler.spec.rollout import Canary, ControlPlane, Failure, RolloutSpec, Staging, Turns, Zones
+from proa.scheduler.spec.rollout import Canary, ControlPlane, FailurePolicy, RolloutSpec, Staging, Turns, Zones
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.lagging import FIRST, a_world
 
@@ -24,7 +24,7 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
         order=Turns(zones, control_plane),
         canary=Canary(canaries, "1m") if canaries else Canary(),
         staging=Staging(4),
-        failure=Failure("100%"),
+        failure=FailurePolicy("100%"),
     )
     behaviour = Behaviour(fate=Chances(returns=15, unfetched=15, undrainable=10).fate)
     world = a_world(12, spec, control_planes=2, behaviour=behaviour)

@@ -9,7 +9,7 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
-    Result,
+    OrderResult,
 )
 from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.actions import Give, Uncordon
@@ -45,7 +45,9 @@ OTHERS = {"others": RolloutView("others", "uid", 1, SPEC)}
     "found",
     [
         lambda: planned((marked(), node_os()), rollouts={}),
-        lambda: planned((marked(), node_os(given=BOOT, status=says(seen=BOOT, result=Result.FAILED))), rollouts={}),
+        lambda: planned(
+            (marked(), node_os(given=BOOT, status=says(seen=BOOT, result=OrderResult.FAILED))), rollouts={}
+        ),
         lambda: planned((marked(), None), rollouts={}),
         lambda: planned((marked(), node_os()), rollouts=OTHERS),
         lambda: planned((marked(), node_os()), spec=change(node_selector=Selector({"role": "worker"}))),

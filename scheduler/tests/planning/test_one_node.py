@@ -9,7 +9,7 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
-    Result,
+    OrderResult,
 )
 from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.reasons import Reason
@@ -19,7 +19,7 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.spec.rollout import (
     Drain,
-    Failure,
+    FailurePolicy,
     OnTimeout,
 )
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -170,14 +170,17 @@ def test_nobody_is_blamed_for_the_time_in_which_the_scheduler_was_away() -> None
 
 
 def test_a_dead_node_that_was_counted_is_given_back_and_holds_its_place_as_not_ready() -> None:
-    dead = marked(ready=False), node_os(status=says(seen=LATE, result=Result.RUNNING), given=LATE, record=LATE_COUNTED)
-    made = planned(dead, ready("n2"), spec=change(failure=Failure(1)))
+    dead = (
+        marked(ready=False),
+        node_os(status=says(seen=LATE, result=OrderResult.RUNNING), given=LATE, record=LATE_COUNTED),
+    )
+    made = planned(dead, ready("n2"), spec=change(failure=FailurePolicy(1)))
     assert acts(made) == [Uncordon("n1", "BootTimeout")]
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 
 
 def test_an_order_to_reboot_that_nobody_took_up_is_taken_back_before_the_node_is_given_back() -> None:
-    spec = change(failure=Failure(1))
+    spec = change(failure=FailurePolicy(1))
     made = planned((marked(), node_os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=spec)
     assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
@@ -188,5 +191,7 @@ def test_an_order_to_reboot_that_nobody_took_up_is_taken_back_before_the_node_is
 
 
 def test_an_order_that_was_counted_is_taken_back_although_a_person_took_the_mark_away() -> None:
-    made = planned((node(), node_os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=change(failure=Failure(1)))
+    made = planned(
+        (node(), node_os(given=LATE, record=LATE_COUNTED)), ready("n2"), spec=change(failure=FailurePolicy(1))
+    )
     assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]

@@ -15,18 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Proof, Result
+from proa.core.orders.messages import OrderResult, Proof
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import NodeView
-from proa.scheduler.simulation.behaviour import Behaviour, Fate
+from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
     ControlPlane,
     Drain,
-    Failure,
-    Health,
+    FailurePolicy,
+    HealthPolicy,
     OnFailure,
     OnTimeout,
     RolloutSpec,
@@ -39,7 +39,7 @@ from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_wo
 FEW = 20
 """Schedules in a unit run; the tier of rollouts has a thousand of each kind."""
 READY_SECONDS = 20
-FATES = (Fate.WELL,) * 8 + (Fate.RETURNS, Fate.UNFETCHED, Fate.UNDRAINABLE, Fate.NEVER_BACK)
+FATES = (NodeFate.WELL,) * 8 + (NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.UNDRAINABLE, NodeFate.NEVER_BACK)
 EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)
 AMOUNTS: tuple[Amount, ...] = (1, 2, "25%")
 BORNE: tuple[Amount, ...] = (0, 2, "50%")
@@ -68,7 +68,7 @@ class Chaos:
     """One schedule: a cluster, its schedulers, all that can happen to them, and what must hold whatever happens."""
 
     def __init__(self, chance: Chance) -> None:
-        fates: dict[str, Fate] = {}
+        fates: dict[str, NodeFate] = {}
         choice = self.choice = chance.choice
         behaviour = Behaviour(choice((0, 1, 20)), stage=30, drain=20, boot=40, trial=300)
         behaviour = dataclasses.replace(behaviour, fate=lambda node, _: fates.setdefault(node, choice(FATES)))
@@ -80,8 +80,8 @@ class Chaos:
             canary=choice((Canary(), Canary(1, "1m"))),
             staging=Staging(choice((1, 5))),
             drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
-            health=Health(READY_SECONDS, choice(("3m", "20m"))),
-            failure=Failure(choice(BORNE), choice(tuple(OnFailure))),
+            health=HealthPolicy(READY_SECONDS, choice(("3m", "20m"))),
+            failure=FailurePolicy(choice(BORNE), choice(tuple(OnFailure))),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
         self.world = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
@@ -184,7 +184,7 @@ class Chaos:
         name = self.some_node()
         os = self.world.oses.get(name)
         status = os.status if os else None
-        running = status and status.observed_order and status.observed_order.result == Result.RUNNING.value
+        running = status and status.observed_order and status.observed_order.result == OrderResult.RUNNING.value
         if status and status.booted and status.booted.committed and not running:
             self.world.lose_object(name)
 
@@ -230,7 +230,9 @@ class Chaos:
                 assert number == os.next_id(self.world.now)
                 if os.order is not None and os.order.action is Verb.BOOT and os.status and os.status.observed_order:
                     assert os.status.observed_order.id == os.order.id, "a second boot before the first was seen"
-                    assert os.status.observed_order.result != Result.RUNNING.value, "a second boot during the first"
+                    assert os.status.observed_order.result != OrderResult.RUNNING.value, (
+                        "a second boot during the first"
+                    )
             case Give(name, _, Verb.COMMIT, _, proof):
                 node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
                 booted = os.status.booted if os.status else None
@@ -325,8 +327,8 @@ def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
 @given(st.binary(min_size=300, max_size=300))
 def test_where_nodes_and_people_do_well_every_node_boots_once(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
-    chaos.world.behaviour = dataclasses.replace(chaos.world.behaviour, fate=lambda *_: Fate.WELL, trial=10.0**7)
-    chaos.change(health=Health(READY_SECONDS))
+    chaos.world.behaviour = dataclasses.replace(chaos.world.behaviour, fate=lambda *_: NodeFate.WELL, trial=10.0**7)
+    chaos.change(health=HealthPolicy(READY_SECONDS))
     chaos.run(60, SCHEDULER + RESTARTS)
     chaos.settle()
     assert chaos.world.rollouts["workers"].status.phase == ("Complete" if chaos.followers() else "Pending")

@@ -9,7 +9,7 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
-    Result,
+    OrderResult,
 )
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import UNREADABLE
@@ -17,13 +17,13 @@ from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     NodeOSView,
-    Record,
+    NodeRecord,
     RolloutView,
 )
 from proa.scheduler.spec.rollout import (
     Budget,
     ControlPlane,
-    Failure,
+    FailurePolicy,
     OnFailure,
     Staging,
     Turns,
@@ -66,10 +66,10 @@ FETCH = order(Verb.STAGE)
 REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.UpToDate: lambda: planned(done()),
     Reason.BackOnOld: lambda: planned(
-        ready(), spec=change(failure=Failure(0, OnFailure.ROLLBACK)), status=HALTED
+        ready(), spec=change(failure=FailurePolicy(0, OnFailure.ROLLBACK)), status=HALTED
     ),
     Reason.Staging: lambda: planned(
-        (node(), node_os(status=says(standby=EMPTY, seen=FETCH, result=Result.RUNNING), given=FETCH))
+        (node(), node_os(status=says(standby=EMPTY, seen=FETCH, result=OrderResult.RUNNING), given=FETCH))
     ),
     Reason.Draining: lambda: planned((marked(), node_os())),
     Reason.Booting: lambda: planned((marked(), node_os(given=BOOT))),
@@ -97,11 +97,11 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.ForeignMark: lambda: planned((marked(mark=UNREADABLE), node_os())),
     Reason.NothingToReturnTo: lambda: planned(
         (node(), node_os(status=says(RUNS_NEW, EMPTY))),
-        spec=change(failure=Failure(0, OnFailure.ROLLBACK)),
+        spec=change(failure=FailurePolicy(0, OnFailure.ROLLBACK)),
         status=HALTED,
     ),
     Reason.TakingBack: lambda: planned(
-        (marked(), node_os(given=LATE, record=LATE_COUNTED)), spec=change(failure=Failure(1))
+        (marked(), node_os(given=LATE, record=LATE_COUNTED)), spec=change(failure=FailurePolicy(1))
     ),
     Reason.LetGo: lambda: planned((marked(), node_os()), rollouts={}),
     Reason.New: lambda: planned((node(), None)),
@@ -109,13 +109,14 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.AgentSilent: lambda: planned((node(), NodeOSView("n1", "os-n1", "uid-n1"))),
     Reason.NotReady: lambda: planned(ready(ready=False)),
     Reason.BackingOff: lambda: planned(
-        (node(), node_os(record=Record("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3))))
+        (node(), node_os(record=NodeRecord("workers", NEW, failures=1, not_before=NOW + timedelta(minutes=3))))
     ),
     Reason.Parked: lambda: planned(
-        (node(), node_os(record=Record("workers", NEW, parks=1, not_before=NOW + timedelta(minutes=3))))
+        (node(), node_os(record=NodeRecord("workers", NEW, parks=1, not_before=NOW + timedelta(minutes=3))))
     ),
     Reason.GivenUp: lambda: planned(
-        (node(), node_os(record=Record("workers", NEW, failures=3, failed=True))), spec=change(failure=Failure(1))
+        (node(), node_os(record=NodeRecord("workers", NEW, failures=3, failed=True))),
+        spec=change(failure=FailurePolicy(1)),
     ),
     Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
     Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),

@@ -12,7 +12,7 @@ from proa.scheduler.planning.views import (
 )
 from proa.scheduler.spec.rollout import (
     Canary,
-    Failure,
+    FailurePolicy,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
 from proa.scheduler.testing.situations import (
@@ -43,7 +43,7 @@ def test_all_nodes_that_a_person_holds_are_counted() -> None:
         ready("n5", hold="looking", excluded=True),
         ready("n6"),
     ]
-    made = planned(*parts, spec=change(failure=Failure(1)))
+    made = planned(*parts, spec=change(failure=FailurePolicy(1)))
     assert made.statuses["workers"].counts.held == 4
     assert planned(*parts, rollouts=two_of(RolloutStatus())).statuses["others"].counts.held == 4
 

@@ -20,7 +20,7 @@ from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     Mark,
     NodeOSView,
-    Record,
+    NodeRecord,
 )
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 from proa.scheduler.testing.situations import (
@@ -68,7 +68,7 @@ NOWHERE = NodeStatus(standby=HAS_NEW, phase=Phase.GOOD)
 
 
 def test_an_order_that_a_node_has_not_taken_up_is_taken_back_also_where_it_does_not_say_what_runs() -> None:
-    counted = Record("workers", NEW, failures=1, order=1, mark=OLD_MARK.since, reason="AgentSilent")
+    counted = NodeRecord("workers", NEW, failures=1, order=1, mark=OLD_MARK.since, reason="AgentSilent")
     untaken = node_os("n1", NOWHERE, order(Verb.BOOT, 1, OLD_MARK.since), counted)
     made = planned((marked(mark=OLD_MARK), untaken), ready("n2"))
     assert acts(made) == [Give("n1", 2, Verb.NONE, timeout="5m")]
@@ -80,7 +80,7 @@ def test_an_order_that_a_node_has_not_taken_up_is_taken_back_also_where_it_does_
 def test_a_marked_node_that_does_not_say_what_runs_has_its_time_from_the_mark_on(failures: int) -> None:
     """Whatever it was ordered before the mark, and whether that was counted."""
     before = order(Verb.BOOT if failures else Verb.STAGE, 1, NOW - timedelta(days=3))
-    record = Record("workers", NEW, failures=1, order=1) if failures else None
+    record = NodeRecord("workers", NEW, failures=1, order=1) if failures else None
     its = node_os(
         "n1", dataclasses.replace(NOWHERE, observed_order=Observed(1, before.action.value, "Failed")), before, record
     )

@@ -11,7 +11,7 @@ from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     NodeOSView,
-    Record,
+    NodeRecord,
     RolloutView,
 )
 from proa.scheduler.spec.rollout import (
@@ -117,13 +117,13 @@ def test_the_schedulers_own_node_of_the_control_plane_is_no_deadlock(control_pla
 
 
 def test_a_worker_that_failed_once_holds_its_zone_against_the_control_plane() -> None:
-    again = node("n1", zone="b"), node_os("n1", record=Record("workers", NEW, failures=1, not_before=NOW))
+    again = node("n1", zone="b"), node_os("n1", record=NodeRecord("workers", NEW, failures=1, not_before=NOW))
     made = planned(again, ready("n2", zone="a", control_plane=True))
     assert [action.node for action in made.actions] == ["n1"]
 
 
 def test_the_order_is_by_tries_zone_and_name() -> None:
     spec = change(max_unavailable=4, order=Turns(zones=Zones.IGNORE))
-    again = node("n0", zone="a"), node_os("n0", record=Record("workers", NEW, parks=1, not_before=NOW))
+    again = node("n0", zone="a"), node_os("n0", record=NodeRecord("workers", NEW, parks=1, not_before=NOW))
     made = planned(again, ready("n3", zone="a"), ready("n1", zone="b"), ready("n2", zone="a"), spec=spec)
     assert [action.node for action in made.actions] == ["n2", "n3", "n1", "n0"]

@@ -11,19 +11,19 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
     Condition,
     LastError,
+    OrderResult,
     Phase,
     Proof,
-    Result,
 )
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Give, Note, Uncordon
 from proa.scheduler.planning.views import (
-    Record,
+    NodeRecord,
 )
 from proa.scheduler.spec.rollout import (
     DaemonSet,
-    Failure,
-    Health,
+    FailurePolicy,
+    HealthPolicy,
     OnFailure,
 )
 from proa.scheduler.testing.situations import (
@@ -56,7 +56,7 @@ from proa.scheduler.testing.situations import (
 
 
 def test_a_trial_without_our_mark_is_not_ordered_back() -> None:
-    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    spec = change(failure=FailurePolicy(0, OnFailure.ROLLBACK))
     assert acts(planned(trial(), spec=spec, status=HALTED)) == [Give("n1", 2, Verb.ROLLBACK, RELEASE, None, "20m")]
     assert acts(planned(trial(mark=None, unschedulable=False), spec=spec, status=HALTED)) == []
 
@@ -91,7 +91,7 @@ def test_a_trial_that_is_well_is_committed_by_its_boot_id_and_root_hash() -> Non
 
 
 def test_daemon_sets_are_looked_at_and_waited_for() -> None:
-    spec = change(health=Health(daemon_sets=(DaemonSet("kube-system", "cni"),)))
+    spec = change(health=HealthPolicy(daemon_sets=(DaemonSet("kube-system", "cni"),)))
     made = planned(trial(), spec=spec)
     assert acts(made) == []
     waiting = planned(trial(), spec=spec, daemon_sets={"n1": "kube-system/cni"})
@@ -110,7 +110,7 @@ def test_a_commit_that_nobody_answers_counts_once() -> None:
     assert isinstance(note, Note)
     assert (note.reason, note.record.failed) == ("CommitTimeout", True)
     counted = (part[0], dataclasses.replace(part[1] or node_os(), record=note.record))
-    assert acts(planned(counted, spec=change(failure=Failure(1)))) == []
+    assert acts(planned(counted, spec=change(failure=FailurePolicy(1)))) == []
 
 
 def test_a_committed_node_is_uncordoned_and_its_time_is_kept() -> None:
@@ -130,7 +130,7 @@ def test_a_node_that_comes_back_counts_against_the_release() -> None:
         dataclasses.replace(RUNS_OLD, boot_id="boot-3"),
         HAS_NEW,
         BOOT,
-        Result.FAILED,
+        OrderResult.FAILED,
         phase=Phase.ROLLED_BACK,
         last_error=LastError("TRIAL_RETURNED", "unit web.service failed"),
     )
@@ -144,7 +144,7 @@ def test_a_node_that_nobody_ordered_to_commit_does_not() -> None:
         dataclasses.replace(RUNS_OLD, boot_id="boot-3"),
         HAS_NEW,
         BOOT,
-        Result.FAILED,
+        OrderResult.FAILED,
         phase=Phase.ROLLED_BACK,
         last_error=LastError("NO_COMMIT_ORDER", "healthy, and never ordered to commit"),
     )
@@ -155,11 +155,13 @@ def test_a_node_that_nobody_ordered_to_commit_does_not() -> None:
 
 def test_a_release_that_cannot_be_fetched_has_other_turns_and_then_counts() -> None:
     given = order(Verb.STAGE)
-    status = says(standby=EMPTY, seen=given, result=Result.FAILED, last_error=LastError("NOT_FOUND", "no such tag"))
+    status = says(
+        standby=EMPTY, seen=given, result=OrderResult.FAILED, last_error=LastError("NOT_FOUND", "no such tag")
+    )
     (first,) = acts(planned((node(), node_os(status=status, given=given))))
     assert isinstance(first, Note)
     assert (first.reason, first.record.failures, first.record.failed) == ("NOT_FOUND", 1, False)
-    before = Record("workers", NEW, failures=2, order=0)
+    before = NodeRecord("workers", NEW, failures=2, order=0)
     (last,) = acts(planned((node(), node_os(status=status, given=given, record=before))))
     assert isinstance(last, Note)
     assert (last.record.failures, last.record.failed) == (3, True)

@@ -9,18 +9,18 @@ import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
-    Result,
+    OrderResult,
 )
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
     DrainView,
-    Record,
+    NodeRecord,
 )
 from proa.scheduler.spec.rollout import (
     Drain,
-    Failure,
+    FailurePolicy,
     OnFailure,
     RolloutSpec,
 )
@@ -55,7 +55,7 @@ from proa.scheduler.testing.situations import (
 
 
 def test_too_many_failed_nodes_halt_the_rollout_and_those_under_way_finish() -> None:
-    failed = node("n2"), node_os("n2", record=Record("workers", NEW, failures=1, failed=True, reason="RolledBack"))
+    failed = node("n2"), node_os("n2", record=NodeRecord("workers", NEW, failures=1, failed=True, reason="RolledBack"))
     made = planned(ready(), failed, trial("n3"))
     status = made.statuses["workers"]
     assert status.phase == "Halted"
@@ -69,13 +69,13 @@ def test_a_halted_rollout_gives_back_a_node_that_is_being_drained() -> None:
 
 
 def test_as_many_failed_nodes_as_are_borne_do_not_halt_it() -> None:
-    failed = node("n2"), node_os("n2", record=Record("workers", NEW, failures=3, failed=True))
-    made = planned(ready(), failed, spec=change(failure=Failure(1)))
+    failed = node("n2"), node_os("n2", record=NodeRecord("workers", NEW, failures=3, failed=True))
+    made = planned(ready(), failed, spec=change(failure=FailurePolicy(1)))
     assert [action.node for action in made.actions] == ["n1"]
 
 
 def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -> None:
-    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    spec = change(failure=FailurePolicy(0, OnFailure.ROLLBACK))
     first = planned(done(), ready("n2"), spec=spec, status=HALTED)
     (cordon,) = acts(first)
     assert isinstance(cordon, Cordon)
@@ -87,12 +87,12 @@ def test_a_rollback_takes_updated_nodes_back_with_one_reboot_and_no_download() -
     assert acts(made) == [Give("n1", FIRST_ID, Verb.ROLLBACK, RELEASE, None, "20m")]
 
 
-BACK = change(failure=Failure(0, OnFailure.ROLLBACK))
+BACK = change(failure=FailurePolicy(0, OnFailure.ROLLBACK))
 
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_a_way_back_reaches_nodes_that_are_not_ready_or_given_up(ready: bool) -> None:
-    record = Record("workers", NEW, failures=9, failed=True, not_before=NOW + timedelta(hours=1), reason="Unwell")
+    record = NodeRecord("workers", NEW, failures=9, failed=True, not_before=NOW + timedelta(hours=1), reason="Unwell")
     lost = node(ready=ready), node_os(status=says(RUNS_NEW, HAS_OLD), record=record)
     made = planned(lost, done("n2"), spec=BACK, status=HALTED)
     assert [(type(action), action.node) for action in made.actions] == [(Cordon, "n1")]
@@ -128,8 +128,8 @@ def test_a_node_that_is_ill_goes_back_although_its_kubelet_ends_no_pod(
 
 def test_a_node_whose_way_back_fails_too_often_is_given_up() -> None:
     refused = order(Verb.ROLLBACK, 4)
-    record = Record("workers", NEW, failures=9, failed=True, order=3)
-    status = says(RUNS_NEW, HAS_OLD, refused, Result.REFUSED)
+    record = NodeRecord("workers", NEW, failures=9, failed=True, order=3)
+    status = says(RUNS_NEW, HAS_OLD, refused, OrderResult.REFUSED)
     mark = dataclasses.replace(MARK, boot_id="boot-2")
     for failures in (1, 2, 3):
         (note,) = acts(planned((marked(mark=mark), node_os("n1", status, refused, record)), spec=BACK, status=HALTED))
@@ -145,7 +145,7 @@ def test_a_node_whose_way_back_fails_too_often_is_given_up() -> None:
 
 def test_a_way_back_begins_where_the_commit_has_ended() -> None:
     """The last order is the commit that brought the node here, of before the mark."""
-    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    spec = change(failure=FailurePolicy(0, OnFailure.ROLLBACK))
     mark = dataclasses.replace(MARK, boot_id="boot-2")
     after_commit = marked(mark=mark, boot_id="boot-2"), node_os(status=says(RUNS_NEW, HAS_OLD, COMMIT), given=COMMIT)
     made = planned(after_commit, spec=spec, status=HALTED, drains={"n1": DrainView(done=True)})
@@ -160,7 +160,7 @@ def test_a_way_forward_begins_where_the_way_back_has_ended() -> None:
 
 
 def test_a_rollback_is_over_when_all_run_the_release_before() -> None:
-    spec = change(failure=Failure(0, OnFailure.ROLLBACK))
+    spec = change(failure=FailurePolicy(0, OnFailure.ROLLBACK))
     assert planned(ready(), ready("n2"), spec=spec, status=HALTED).statuses["workers"].phase == "RolledBack"
 
 
@@ -168,7 +168,7 @@ def test_another_attempt_resumes_and_forgets_what_failed_before() -> None:
     before = RolloutStatus(
         release=RELEASE, attempt=0, phase="Halted", halted="failed", failed_digests=(NEW,), started_at=text(NOW)
     )
-    record = Record("workers", NEW, attempt=0, failures=3, failed=True)
+    record = NodeRecord("workers", NEW, attempt=0, failures=3, failed=True)
     made = planned((node(), node_os(record=record)), spec=change(attempt=1), status=before)
     assert [type(action) for action in made.actions] == [Cordon]
     status = made.statuses["workers"]

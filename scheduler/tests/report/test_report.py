@@ -30,14 +30,14 @@ from proa.scheduler.report import simulation as rehearsal
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
 from proa.scheduler.report.reports import SCHEMAS
-from proa.scheduler.simulation.behaviour import Behaviour, Chances, Fate
+from proa.scheduler.simulation.behaviour import Behaviour, Chances, NodeFate
 from proa.scheduler.simulation.simulate import Patience, Run, resume, run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
-    Failure,
+    FailurePolicy,
     OnFailure,
     Requirement,
     RolloutSpec,
@@ -259,7 +259,7 @@ def test_hashed_names_say_nothing_and_plan_alike() -> None:
         release="secret.example/private/node@sha256:" + "1" * 64,
         budgets=(Budget("* * * * *", "1h", "UTC", 2, "secret reason"),),
         canary=Canary(1, "1m"),
-        failure=Failure("50%", OnFailure.ROLLBACK),
+        failure=FailurePolicy("50%", OnFailure.ROLLBACK),
         node_selector=Selector(match_expressions=(Requirement("role", Op.EXISTS),)),
     )
     behaviour = Behaviour(fate=Chances(returns=10, unfetched=20).fate)
@@ -329,9 +329,9 @@ def test_a_whole_rollout_says_how_it_went() -> None:
 
 
 def test_what_goes_wrong_is_told() -> None:
-    fates = {"node-0001": Fate.RETURNS, "node-0002": Fate.UNFETCHED, "node-0003": Fate.NEVER_BACK}
-    behaviour = Behaviour(fate=lambda node, _: fates.get(node, Fate.WELL))
-    world = a_world(6, dataclasses.replace(SPEC, failure=Failure(5)), behaviour=behaviour)
+    fates = {"node-0001": NodeFate.RETURNS, "node-0002": NodeFate.UNFETCHED, "node-0003": NodeFate.NEVER_BACK}
+    behaviour = Behaviour(fate=lambda node, _: fates.get(node, NodeFate.WELL))
+    world = a_world(6, dataclasses.replace(SPEC, failure=FailurePolicy(5)), behaviour=behaviour)
     course = run(world)
     assert {trouble.node: trouble.reason for trouble in course.troubles} == {
         "node-0001": "RolledBack",
@@ -389,13 +389,13 @@ def test_a_simulated_cordon_of_a_person_that_is_gone_does_not_come_back() -> Non
 def test_chances_are_shares_of_nodes() -> None:
     chances = Chances(returns=10, unfetched=20, undrainable=30, never_back=5, seed=7)
     fates = [chances.fate(f"node-{number}", "") for number in range(4000)]
-    shares = {fate: fates.count(fate) / 40 for fate in Fate}
-    assert shares[Fate.RETURNS] == pytest.approx(10, abs=2)
-    assert shares[Fate.UNFETCHED] == pytest.approx(20, abs=2)
-    assert shares[Fate.UNDRAINABLE] == pytest.approx(30, abs=3)
-    assert shares[Fate.NEVER_BACK] == pytest.approx(5, abs=1.5)
+    shares = {fate: fates.count(fate) / 40 for fate in NodeFate}
+    assert shares[NodeFate.RETURNS] == pytest.approx(10, abs=2)
+    assert shares[NodeFate.UNFETCHED] == pytest.approx(20, abs=2)
+    assert shares[NodeFate.UNDRAINABLE] == pytest.approx(30, abs=3)
+    assert shares[NodeFate.NEVER_BACK] == pytest.approx(5, abs=1.5)
     assert chances.fate("n", "a") is chances.fate("n", "b")
-    assert Chances().fate("n", "") is Fate.WELL
+    assert Chances().fate("n", "") is NodeFate.WELL
 
 
 # the commands

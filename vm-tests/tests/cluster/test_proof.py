@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proa.vm.cluster import images as proofimages
-from proa.vm.cluster.proof import Cast, Proof, Release
+from proa.vm.cluster.proof import Cast, ClusterProof, ProofRelease
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(5400)]
 WANTED = ("v1", "v2", "mute")
@@ -25,9 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(pytestconfig: pytest.Config, folder: Path, keys: Path) -> dict[str, Any]:
     """What ``make proof SHORT=1`` leaves."""
     built = proofimages.build(pytestconfig.rootpath / "build/test/cluster", WANTED, keys=keys)
-    first, good, broken = (Release.of(name, built[name], proofimages.RECIPES[name].says) for name in WANTED)
+    first, good, broken = (ProofRelease.of(name, built[name], proofimages.RECIPES[name].says) for name in WANTED)
     names = (FOLLOWS, STAYS)
-    Proof(folder, Cast(first, good, (broken,), keys, names, followers=(FOLLOWS,), returns=False)).run()
+    ClusterProof(folder, Cast(first, good, (broken,), keys, names, followers=(FOLLOWS,), returns=False)).run()
     return dict(json.loads((folder / "report.json").read_bytes()))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.cluster.images import RECIPES
-from proa.vm.cluster.proof import Release, check_return
+from proa.vm.cluster.proof import ProofRelease, check_return
 
 SAID = {
     "mute": "NO_COMMIT_ORDER healthy, but no order to commit came within 324 s; 1 of 1 attempts used",
@@ -19,8 +19,8 @@ SAID = {
 }
 
 
-def release(name: str) -> Release:
-    return Release(name, Path(name), RECIPES[name].version, RECIPES[name].says)
+def release(name: str) -> ProofRelease:
+    return ProofRelease(name, Path(name), RECIPES[name].version, RECIPES[name].says)
 
 
 @pytest.mark.parametrize("said", SAID)

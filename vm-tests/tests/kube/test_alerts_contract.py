@@ -17,10 +17,10 @@ from proa.scheduler.drain.drainer import blockers_of
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import RolloutView
-from proa.scheduler.simulation.behaviour import Behaviour, Fate
+from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World, make_nodes
-from proa.scheduler.spec.rollout import Failure, RolloutSpec
+from proa.scheduler.spec.rollout import FailurePolicy, RolloutSpec
 from proa.scheduler.testing.server import NoServer
 from proa.vm.support.promtool import promtool
 
@@ -32,10 +32,10 @@ ALERTS = re.findall(r"- alert: (\w+)", RULES)
 RELEASE = f"registry.example/node@sha256:{'2' * 64}"
 
 
-def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
+def metrics(fate: NodeFate, tally: Tally | None = None) -> Metrics:
     """What is told after a rollout over six nodes, each of which had the same fate."""
     told = Metrics(Sources.of(NoServer(), ChangeSignal()), tally or Tally(), lambda: True, lambda: 3)
-    spec = RolloutSpec(RELEASE, max_unavailable=2, failure=Failure(max=1))
+    spec = RolloutSpec(RELEASE, max_unavailable=2, failure=FailurePolicy(max=1))
     now = datetime(2026, 1, 5, 12, tzinfo=UTC)
     world = World(
         now, make_nodes(6), {"workers": RolloutView("workers", "uid", 1, spec)}, Behaviour(fate=lambda *_: fate)
@@ -51,12 +51,12 @@ def metrics(fate: Fate, tally: Tally | None = None) -> Metrics:
     return told
 
 
-def judge(*words: str | Path, text: bytes | None = None) -> process.Result:
+def judge(*words: str | Path, text: bytes | None = None) -> process.ProcessResult:
     return process.run([promtool(), *words], stdin=text, check=False)
 
 
-@pytest.mark.parametrize("fate", Fate)
-def test_what_is_told_is_as_prometheus_wants_it(fate: Fate) -> None:
+@pytest.mark.parametrize("fate", NodeFate)
+def test_what_is_told_is_as_prometheus_wants_it(fate: NodeFate) -> None:
     tally = Tally()
     tally.add("patch", "nodes", 200)
     text = metrics(fate, tally).text()
@@ -94,7 +94,7 @@ def test_an_alert_that_can_never_fire_is_found(tmp_path: Path) -> None:
 
 def test_the_rules_ask_for_what_is_told() -> None:
     """Names of metrics, and the words of their labels."""
-    text = "".join(metrics(fate).text().decode() for fate in Fate)
+    text = "".join(metrics(fate).text().decode() for fate in NodeFate)
     told = set(re.findall(r"^# TYPE (\w+)", text, flags=re.MULTILINE))
     assert set(re.findall(r"\bproa_\w+", RULES)) <= told
     words = {word for said in re.findall(r'(?:phase|state)=~?"([^"]*)"', RULES) for word in said.split("|")}
@@ -102,7 +102,7 @@ def test_the_rules_ask_for_what_is_told() -> None:
 
 
 def test_a_rollout_that_ends_badly_is_told_as_such() -> None:
-    text = metrics(Fate.RETURNS).text().decode()
+    text = metrics(NodeFate.RETURNS).text().decode()
     assert 'proa_rollout_phase{phase="Halted",rollout="workers"} 1.0' in text
     assert re.search(r'proa_rollout_failed_nodes\{rollout="workers"\} [1-6]\.0', text)
-    assert 'proa_rollout_phase{phase="Complete",rollout="workers"} 1.0' in metrics(Fate.WELL).text().decode()
+    assert 'proa_rollout_phase{phase="Complete",rollout="workers"} 1.0' in metrics(NodeFate.WELL).text().decode()

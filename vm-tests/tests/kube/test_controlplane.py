@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.kube import control_flags, programs
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.audit import AuditLog
 from proa.vm.support.certificates import Authority, write_key_pair
 from proa.vm.support.child import Child
@@ -128,21 +128,21 @@ def test_a_key_pair(tmp_path: Path) -> None:
 
 
 def test_a_kubeconfig_is_read_back(tmp_path: Path) -> None:
-    access = Access("https://127.0.0.1:1", tmp_path / "ca.crt", tmp_path / "x.crt", tmp_path / "x.key")
-    assert Access.read(access.write(tmp_path / "conf")) == access
+    access = ApiAccess("https://127.0.0.1:1", tmp_path / "ca.crt", tmp_path / "x.crt", tmp_path / "x.key")
+    assert ApiAccess.read(access.write(tmp_path / "conf")) == access
     assert (tmp_path / "conf").stat().st_mode & 0o777 == 0o600
-    token = Access("https://127.0.0.1:1", tmp_path / "ca.crt", token="secret")
-    assert Access.read(token.write(tmp_path / "conf")) == token
+    token = ApiAccess("https://127.0.0.1:1", tmp_path / "ca.crt", token="secret")
+    assert ApiAccess.read(token.write(tmp_path / "conf")) == token
 
 
 @pytest.mark.parametrize("text", ["apiVersion: v1", "{}", '{"clusters": []}', "[]"])
 def test_a_foreign_kubeconfig_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "conf").write_text(text)
     with pytest.raises(ProaError) as caught:
-        Access.read(tmp_path / "conf")
+        ApiAccess.read(tmp_path / "conf")
     assert caught.value.code is Code.CONFIG_SYNTAX
     with pytest.raises(ProaError) as caught:
-        Access.read(tmp_path / "none")
+        ApiAccess.read(tmp_path / "none")
     assert caught.value.code is Code.FILE_MISSING
 
 

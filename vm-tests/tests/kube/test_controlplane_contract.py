@@ -12,7 +12,7 @@ import pytest
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.kube import wipe
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.api import KubeApi, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.kube.follow import ADDED, DELETED, LISTED, MODIFIED, Follower
@@ -89,12 +89,12 @@ def test_a_fresh_service_account_may_do_nothing(cluster: ControlPlane) -> None:
 
 def test_a_forged_token_is_nobodys(cluster: ControlPlane) -> None:
     access = cluster.access_for("default", "default")
-    forged = Access(access.server, access.ca_file, token=access.token[:-8] + "AAAAAAAA")
+    forged = ApiAccess(access.server, access.ca_file, token=access.token[:-8] + "AAAAAAAA")
     with KubeApi(forged) as api:
         assert api.call("GET", "/api/v1/nodes").status == 401
 
 
-def user_of(access: Access) -> dict[str, Any]:
+def user_of(access: ApiAccess) -> dict[str, Any]:
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     with KubeApi(access) as api:
         found: dict[str, Any] = api.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]

@@ -9,7 +9,7 @@ import pytest
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import accel, calibration
-from proa.vm.machine.accel import KVM, PROOF, ROM_SIZE, TCG, Cache
+from proa.vm.machine.accel import KVM, PROOF, ROM_SIZE, TCG, AccelCache
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_no_qemu_is_an_error_with_a_hint(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_what_was_measured_is_kept_until_qemu_changes(programs: Path, tmp_path: Path) -> None:
     fake_qemu(programs, "exit 1", WORKS)
-    cache = Cache("thing", tmp_path / "kept")
+    cache = AccelCache("thing", tmp_path / "kept")
     assert cache.load() is None
     cache.save({"factor": 2.0})
     assert cache.load() == {"factor": 2.0}
@@ -100,13 +100,13 @@ def test_what_was_measured_is_kept_until_qemu_changes(programs: Path, tmp_path: 
 def test_a_damaged_or_foreign_cache_is_as_none(programs: Path, tmp_path: Path, content: str) -> None:
     fake_qemu(programs, "exit 1", WORKS)
     (tmp_path / "vm-thing.json").write_text(content)
-    assert Cache("thing", tmp_path).load() is None
+    assert AccelCache("thing", tmp_path).load() is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(programs: Path, tmp_path: Path) -> None:
     fake_qemu(programs, "exit 1", WORKS)
     (tmp_path / "file").touch()
-    Cache("thing", tmp_path / "file").save({"factor": 2.0})
+    AccelCache("thing", tmp_path / "file").save({"factor": 2.0})
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])

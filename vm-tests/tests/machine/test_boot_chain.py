@@ -25,7 +25,7 @@ from proa.partition.boot.grubscript import UKI_PATH
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.layout import MIB, Layout, usable_end
 from proa.partition.disk.readtable import read_layout
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
 from proa.vm.node.images import Images
@@ -50,7 +50,7 @@ def layout(image: Path) -> Layout:
 @pytest.fixture(scope="module")
 def node(image: Path, keys: Path, shared_vm: Factory) -> Machine:
     """The first boot, on a disk that is larger than the image."""
-    machine = shared_vm(Disk(image, size=image.stat().st_size + 512 * MIB), keys=keys, name="first-boot")
+    machine = shared_vm(DiskImage(image, size=image.stat().st_size + 512 * MIB), keys=keys, name="first-boot")
     machine.wait_for_boot()
     return machine
 

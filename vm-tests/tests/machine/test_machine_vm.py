@@ -13,7 +13,7 @@ import pytest
 from proa.builder.engine import keys
 from proa.builder.formats import pe
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.machine.disks import Disk, DiskBus, DiskCache, Overlay
+from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage, Overlay
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node import bare, minilinux
@@ -36,8 +36,8 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, blank: Path) -> Iterator[Machine]:
     """A small Linux; behind the disk that it boots from, one blank disk for each cache mode: vdb, vdc, ..."""
-    boot = Disk(minilinux.build(minilinux.default_folder()))
-    disks = (boot, *(Disk(blank, cache=cache, serial=cache.name) for cache in CACHES))
+    boot = DiskImage(minilinux.build(minilinux.default_folder()))
+    disks = (boot, *(DiskImage(blank, cache=cache, serial=cache.name) for cache in CACHES))
     with Machine(Hardware(disks=disks), tmp_path_factory.mktemp("node")) as machine:
         machine.wait_for_boot()
         yield machine
@@ -208,7 +208,7 @@ def test_secure_boot_refuses_strangers_and_boots_the_owners_grub(tmp_path: Path)
         bare.make_grub(tmp_path / f"{name}.efi", GRUB.format(name=name))
         pe.sign(tmp_path / f"{name}.efi", tmp_path / f"{name}.signed", signer)
         minilinux.superfloppy(tmp_path / f"{name}.raw", {"EFI/BOOT/BOOTX64.EFI": tmp_path / f"{name}.signed"}, sector)
-        disks.append(Disk(tmp_path / f"{name}.raw", sector_size=sector))
+        disks.append(DiskImage(tmp_path / f"{name}.raw", sector_size=sector))
     hardware = Hardware(disks=tuple(disks), keys=owner.folder, ssh=False, network=None)
     with Machine(hardware, tmp_path / "vm") as machine:
         machine.wait_for_console("grub: owner runs")
@@ -221,7 +221,7 @@ def test_secure_boot_refuses_strangers_and_boots_the_owners_grub(tmp_path: Path)
 @pytest.mark.parametrize("bus", DiskBus)
 def test_every_bus_takes_a_disk_of_either_sector_size(tmp_path: Path, blank: Path, bus: DiskBus) -> None:
     sectors = (512, 512) if bus is DiskBus.SATA else (512, 4096)
-    disks = tuple(Disk(blank, bus=bus, sector_size=size, size=16 * MIB) for size in sectors)
+    disks = tuple(DiskImage(blank, bus=bus, sector_size=size, size=16 * MIB) for size in sectors)
     with Machine(Hardware(disks=disks, extra=("-S",)), tmp_path / "vm") as machine:
         found = machine.monitor.execute("query-block")
     assert isinstance(found, list)
@@ -239,12 +239,12 @@ def test_a_qemu_that_refuses_its_arguments_says_so(tmp_path: Path) -> None:
 
 def test_disks_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(ProaError) as caught:
-        Machine(Hardware(disks=(Disk(tmp_path / "nothing.raw"),)), tmp_path / "vm")
+        Machine(Hardware(disks=(DiskImage(tmp_path / "nothing.raw"),)), tmp_path / "vm")
     assert caught.value.code is Code.FILE_MISSING
 
 
 def test_an_overlay_is_read_damaged_and_exported(tmp_path: Path, blank: Path) -> None:
-    overlay = Overlay.create(Disk(blank, size=16 * MIB), tmp_path / "disk.qcow2")
+    overlay = Overlay.create(DiskImage(blank, size=16 * MIB), tmp_path / "disk.qcow2")
     overlay.write(3 * MIB + 100, b"x" * 1000)
     assert overlay.read(3 * MIB, 2048) == (b"\0" * 100 + b"x" * 1000).ljust(2048, b"\0")
     overlay.export(tmp_path / "out.raw")

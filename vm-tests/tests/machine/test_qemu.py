@@ -13,15 +13,15 @@ import pytest
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import credentials
 from proa.vm.machine.accel import KVM, TCG
-from proa.vm.machine.disks import Disk, DiskBus, DiskCache, Overlay
+from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
 from proa.vm.machine.qemu import Hardware, Network, Parts, Running, arguments
-from proa.vm.support.limits import FASTEST, Limits
+from proa.vm.support.limits import FASTEST, TimeLimits
 
 FIRMWARE = Firmware(Path("/fw/code.fd"), Path("/fw/vars.fd"), False)
 
 
-def words(folder: Path, hardware: Hardware, *disks: Disk, secure: bool = False) -> list[str]:
+def words(folder: Path, hardware: Hardware, *disks: DiskImage, secure: bool = False) -> list[str]:
     overlays = tuple(Overlay(folder / f"disk{number}.qcow2", disk) for number, disk in enumerate(disks))
     return arguments(hardware, Parts(folder, replace(FIRMWARE, secure=secure), TCG, overlays), 7, 8)
 
@@ -50,7 +50,7 @@ def test_the_firmware_is_read_only_and_the_variables_are_the_machines_own(tmp_pa
 
 @pytest.mark.parametrize("cache", DiskCache)
 def test_each_cache_mode_is_said_on_both_layers_and_to_the_guest(tmp_path: Path, cache: DiskCache) -> None:
-    argv = words(tmp_path, Hardware(), Disk(tmp_path / "base", cache=cache))
+    argv = words(tmp_path, Hardware(), DiskImage(tmp_path / "base", cache=cache))
     (node,), mode = after(argv, "-blockdev"), cache.value
     (device,) = (word for word in after(argv, "-device") if "drive=disk0" in word)
     for prefix in ("", "file."):
@@ -64,9 +64,9 @@ def test_each_cache_mode_is_said_on_both_layers_and_to_the_guest(tmp_path: Path,
 def test_disks_boot_in_their_order_on_every_bus(tmp_path: Path, bus: DiskBus, sector: int) -> None:
     if bus is DiskBus.SATA and sector != 512:
         with pytest.raises(ProaError, match="only sectors of 512 bytes"):
-            Disk(tmp_path / "base", bus=bus, sector_size=sector)
+            DiskImage(tmp_path / "base", bus=bus, sector_size=sector)
         return
-    argv = words(tmp_path, Hardware(), *(Disk(tmp_path / "base", bus=bus, sector_size=sector) for _ in range(2)))
+    argv = words(tmp_path, Hardware(), *(DiskImage(tmp_path / "base", bus=bus, sector_size=sector) for _ in range(2)))
     devices = [word for word in after(argv, "-device") if "drive=disk" in word]
     assert [f"drive=disk{number},bootindex={number}" in device for number, device in enumerate(devices)] == [True] * 2
     assert all(device.startswith(bus.value) for device in devices)
@@ -74,7 +74,7 @@ def test_disks_boot_in_their_order_on_every_bus(tmp_path: Path, bus: DiskBus, se
 
 
 def test_the_image_below_an_overlay_is_read_only_and_commas_are_escaped(tmp_path: Path) -> None:
-    (node,) = after(words(tmp_path, Hardware(), Disk(tmp_path / "a,b.raw")), "-blockdev")
+    (node,) = after(words(tmp_path, Hardware(), DiskImage(tmp_path / "a,b.raw")), "-blockdev")
     assert "backing.read-only=on" in node
     assert node.endswith("a,,b.raw")
 
@@ -174,10 +174,10 @@ def test_a_credential_that_is_too_large_is_refused() -> None:
 
 
 def test_limits_scale_but_never_below_the_fastest() -> None:
-    assert Limits().scaled(2.0).boot == 2 * Limits().boot
-    assert Limits().scaled(0.01).boot == FASTEST * Limits().boot
-    assert Limits().deadline("boot", "x").seconds == Limits().boot
-    assert Limits().deadline("boot", "x", 3.0).seconds == 3.0
+    assert TimeLimits().scaled(2.0).boot == 2 * TimeLimits().boot
+    assert TimeLimits().scaled(0.01).boot == FASTEST * TimeLimits().boot
+    assert TimeLimits().deadline("boot", "x").seconds == TimeLimits().boot
+    assert TimeLimits().deadline("boot", "x", 3.0).seconds == 3.0
 
 
 def fake_qemu(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:

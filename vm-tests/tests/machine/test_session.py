@@ -10,13 +10,13 @@ import pytest
 
 from proa.core.runtime.clock import Deadline, VirtualClock
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 from proa.vm.machine import ssh
-from proa.vm.machine.qmp import Event, Events
-from proa.vm.machine.session import Session
+from proa.vm.machine.qmp import QmpEvent, QmpEvents
+from proa.vm.machine.session import GuestSession
 from proa.vm.machine.ssh import LOST, Ssh
 from proa.vm.support import background
-from proa.vm.support.limits import Limits
+from proa.vm.support.limits import TimeLimits
 
 
 @dataclass
@@ -42,12 +42,12 @@ class ScriptedSsh(Ssh):
     def close(self) -> None:
         self.log.append("close")
 
-    def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> Result:
+    def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> ProcessResult:
         self.log.append(command)
         status = self.statuses.pop(0) if self.statuses else 0
         if status == LOST:
             self.alive = False
-        return Result((command,), status, b"out", b"err", 0.0)
+        return ProcessResult((command,), status, b"out", b"err", 0.0)
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-def session(door: ScriptedSsh, clock: VirtualClock) -> Session:
-    return Session(door, Limits(), lambda deadline: deadline.check(), clock)
+def session(door: ScriptedSsh, clock: VirtualClock) -> GuestSession:
+    return GuestSession(door, TimeLimits(), lambda deadline: deadline.check(), clock)
 
 
 def scripted(
@@ -95,8 +95,8 @@ def test_a_lost_connection_is_told_and_the_next_command_connects_again(tmp_path:
 
 def test_a_command_that_itself_ends_with_255_is_a_result(tmp_path: Path, clock: VirtualClock) -> None:
     class Odd(ScriptedSsh):
-        def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> Result:
-            return Result((command,), LOST, b"", b"", 0.0)
+        def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> ProcessResult:
+            return ProcessResult((command,), LOST, b"", b"", 0.0)
 
     guest = session(Odd(tmp_path, 22), clock)
     assert guest.execute("exit 255", Deadline("x", 60, clock)).status == 255
@@ -132,16 +132,16 @@ def test_a_port_where_nobody_listens_does_not_greet(tmp_path: Path) -> None:
 
 def test_a_failed_command_shows_its_last_lines() -> None:
     with pytest.raises(ProaError, match="status 3") as caught:
-        ssh.check(Result(("x",), 3, b"", b"no space left\n", 0.0), "cp a b")
+        ssh.check(ProcessResult(("x",), 3, b"", b"no space left\n", 0.0), "cp a b")
     assert caught.value.at == "cp a b"
     assert "no space left" in caught.value.message
 
 
 def test_events_are_waited_for_behind_a_mark() -> None:
-    events = Events()
-    events.add(Event("RESET", {"reason": "guest-reset"}))
+    events = QmpEvents()
+    events.add(QmpEvent("RESET", {"reason": "guest-reset"}))
     mark = events.mark()
-    events.add(Event("SHUTDOWN", {}))
+    events.add(QmpEvent("SHUTDOWN", {}))
     assert events.wait_for("RESET", Deadline("x", 300)).data == {"reason": "guest-reset"}
     assert events.wait_for("SHUTDOWN", Deadline("x", 300), since=mark).name == "SHUTDOWN"
     with pytest.raises(ProaError) as caught:

@@ -13,10 +13,10 @@ import pytest
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import sha256
-from proa.vm.machine.disks import Disk, DiskCache
+from proa.vm.machine.disks import DiskCache, DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware, Network
-from proa.vm.machine.qmp import Event
+from proa.vm.machine.qmp import QmpEvent
 from proa.vm.machine.states import States, content, identity, is_first_boot, is_whole
 
 MIB = 2**20
@@ -30,7 +30,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def machine(image: Path) -> Hardware:
-    return Hardware(disks=(Disk(image),), credentials={"a.name": "value"})
+    return Hardware(disks=(DiskImage(image),), credentials={"a.name": "value"})
 
 
 def keys(folder: Path, text: str) -> Path:
@@ -137,8 +137,8 @@ def test_a_list_of_files_that_is_none_is_not_whole(tmp_path: Path, text: str) ->
 
 
 def test_a_boot_that_a_watchdog_began_is_not_kept() -> None:
-    assert is_first_boot([Event("RESUME", {}), Event("RESET", {})])
-    assert not is_first_boot([Event("WATCHDOG", {"action": "reset"}), Event("RESET", {})])
+    assert is_first_boot([QmpEvent("RESUME", {}), QmpEvent("RESET", {})])
+    assert not is_first_boot([QmpEvent("WATCHDOG", {"action": "reset"}), QmpEvent("RESET", {})])
 
 
 def test_what_was_not_used_for_longest_goes_first_and_what_is_in_use_stays(tmp_path: Path) -> None:

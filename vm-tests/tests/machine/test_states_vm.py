@@ -13,7 +13,7 @@ import pytest
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import memory
-from proa.vm.machine.disks import Disk, DiskBus
+from proa.vm.machine.disks import DiskBus, DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
@@ -37,7 +37,7 @@ def hardware(tmp_path_factory: pytest.TempPathFactory) -> Hardware:
     blank = tmp_path_factory.mktemp("blank") / "blank.raw"
     blank.touch()
     os.truncate(blank, 8 * MIB)
-    return Hardware(disks=(Disk(minilinux.build(minilinux.default_folder())), Disk(blank)))
+    return Hardware(disks=(DiskImage(minilinux.build(minilinux.default_folder())), DiskImage(blank)))
 
 
 class Began:
@@ -179,7 +179,7 @@ def test_a_state_that_qemu_refuses_is_not_used_but_made_anew(begin: Began, state
 
 
 def test_a_device_that_cannot_be_saved_is_told(tmp_path: Path, hardware: Hardware) -> None:
-    disk = Disk(hardware.disks[1].path, bus=DiskBus.NVME)
+    disk = DiskImage(hardware.disks[1].path, bus=DiskBus.NVME)
     machine = Machine(Hardware(disks=(disk,), extra=("-S",)), tmp_path / "vm")
     with machine, pytest.raises(ProaError, match="nvme") as caught:
         memory.save(machine.monitor, tmp_path / "memory", Deadline("saving", 60))

@@ -12,17 +12,17 @@ import pytest
 from proa.agent.node.cause import Cause
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine.console import Line
 from proa.vm.machine.machine import Machine
-from proa.vm.machine.qmp import Event
+from proa.vm.machine.qmp import QmpEvent
 from proa.vm.node.demo import check_return
 from proa.vm.node.expectation import OTHER_REASON, Witness
 from proa.vm.node.faults import BROKEN_CHECK, MARK, Break, break_trial
 from proa.vm.node.node import Node
 from proa.vm.node.rehearse import break_release
-from proa.vm.support.limits import Limits
+from proa.vm.support.limits import TimeLimits
 from proa.vm.support.report import StepRecord
 
 DEADLINE = 150.0
@@ -124,11 +124,11 @@ class Guest:
     """What runs after the trial."""
     name: str = "guest"
     running: bool = True
-    limits: Limits = field(default_factory=Limits)
+    limits: TimeLimits = field(default_factory=TimeLimits)
     clock: VirtualClock = field(default_factory=VirtualClock)
     commands: list[str] = field(default_factory=list)
     boots: int = 1
-    events: list[Event] = field(default_factory=list)
+    events: list[QmpEvent] = field(default_factory=list)
     lines: tuple[Line, ...] = ()
 
     @property
@@ -148,19 +148,19 @@ class Guest:
         self.commands.append(command)
         if command.startswith("systemctl reboot"):
             self.boots += 1
-            self.events += [Event(name, {}, 0.0) for name in self.end.witness.events]
+            self.events += [QmpEvent(name, {}, 0.0) for name in self.end.witness.events]
         if command.startswith("cat /proc/sys/kernel/random/boot_id"):
             slot = self.good.value if self.boots > 1 else "a"
             return f"boot-{self.boots}\n" + json.dumps({"slot": slot, "root_hash": "ab", "trial": False})
         return self.end.witness.mark if command.startswith(f"cat {MARK}") else ""
 
-    def execute(self, command: str, *, seconds: float | None = None) -> Result:
+    def execute(self, command: str, *, seconds: float | None = None) -> ProcessResult:
         """``proa-agent``: what it says of the node."""
         self.commands.append(command)
         told = self.end.told if self.good is Slot.A else None
         slots = {"a": {"version": "1.0.0", "state": "good"}, "b": {"version": "2.0.0", "state": "failed"}}
         status = {"good": self.good.value, "state": "returned", "returned": told, "slots": slots}
-        return Result((command,), 0, json.dumps(status).encode(), b"", 0.0)
+        return ProcessResult((command,), 0, json.dumps(status).encode(), b"", 0.0)
 
 
 def node_in(guest: Guest) -> Node:

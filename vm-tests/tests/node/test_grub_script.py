@@ -15,7 +15,7 @@ from proa.partition.boot import grubscript, statefile
 from proa.partition.boot.bootstate import BootState, Slot
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk import table
-from proa.partition.disk.layout import MIB, Layout, Request, Sizes, plan
+from proa.partition.disk.layout import MIB, Layout, LayoutRequest, Sizes, plan
 from proa.vm.node import bare
 from proa.vm.node.bare import Drive
 
@@ -58,7 +58,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         sizes = Sizes(uki=4 * MIB, root=MIB, persist=16 * MIB)
-        self.layout = plan(Request(seed="grub", sizes=sizes, sector_size=self.sector_size))
+        self.layout = plan(LayoutRequest(seed="grub", sizes=sizes, sector_size=self.sector_size))
         table.write_table(self.disk, self.layout)
         self.fill("BOOT", LOADER, self.programs.loader)
 

@@ -12,7 +12,7 @@ import pytest
 
 from proa.agent.node.cause import Cause
 from proa.partition.boot.bootstate import Slot
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.node.expectation import OTHER_REASON
 from proa.vm.node.faults import Break, Broken, break_trial, clear
@@ -121,7 +121,9 @@ class Return:
 def story(images: Images, shared_vm: Factory, tmp_path_factory: pytest.TempPathFactory) -> Story:
     folder = tmp_path_factory.mktemp("return")
     disk = images.disk("1", folder / "disk.raw", standby="doomed")
-    machine = shared_vm(Disk(disk), name="return", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
+    machine = shared_vm(
+        DiskImage(disk), name="return", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL
+    )
     return Story(images, Node(machine), folder)
 
 

@@ -14,7 +14,7 @@ from proa.core.runtime import process
 from proa.partition.boot.bootstate import Slot
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.slots import open_image
-from proa.vm.machine.disks import Disk, DiskCache
+from proa.vm.machine.disks import DiskCache, DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
 from proa.vm.node.images import Images
@@ -71,7 +71,7 @@ def story(
     images: Images, shared_vm: Factory, upgrade_registry: LocalRegistry, tmp_path_factory: pytest.TempPathFactory
 ) -> Story:
     image = images("1") / "disk.raw"
-    disk = Disk(image, size=image.stat().st_size + GROWTH, cache=DiskCache.KILLPROOF)
+    disk = DiskImage(image, size=image.stat().st_size + GROWTH, cache=DiskCache.KILLPROOF)
     references = {"2": push(images("2"), upgrade_registry, "two")}
     machine = shared_vm(disk, name="upgrade", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
     return Story(images, Node(machine), references, tmp_path_factory.mktemp("upgrade"))

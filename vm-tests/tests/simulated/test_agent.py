@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proa.core.orders.messages import Action, NodeStatus, Order, Phase, Proof, Result
+from proa.core.orders.messages import Action, NodeStatus, Order, OrderResult, Phase, Proof
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
@@ -96,19 +96,19 @@ def test_names_of_releases() -> None:
 def test_from_staging_to_good() -> None:
     node = Node()
     first = node.agent.booted
-    assert seen(node.order(Action.STAGE)) == (Phase.STAGING, Result.RUNNING.value, "")
+    assert seen(node.order(Action.STAGE)) == (Phase.STAGING, OrderResult.RUNNING.value, "")
     assert node.agent.standby.state == "writing"
     assert node.agent.status.progress is not None
     staged = node.after(60)
-    assert seen(staged) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(staged) == (Phase.STAGED, OrderResult.DONE.value, "")
     assert (node.agent.standby.release, node.agent.standby.complete) == (digest_of(NEW), True)
     assert node.agent.booted == first
-    assert seen(node.order(Action.BOOT)) == (Phase.BOOTING, Result.RUNNING.value, "")
+    assert seen(node.order(Action.BOOT)) == (Phase.BOOTING, OrderResult.RUNNING.value, "")
     assert node.after(1).phase == Phase.BOOTING
     assert node.is_away()
     trial = node.after(90)
     assert not node.is_away()
-    assert seen(trial) == (Phase.TRIAL, Result.DONE.value, "")
+    assert seen(trial) == (Phase.TRIAL, OrderResult.DONE.value, "")
     assert (node.agent.booted.slot, node.agent.booted.release) == ("b", digest_of(NEW))
     assert node.agent.booted.root_hash == root_hash_of(NEW)
     assert node.agent.booted.boot_id != first.boot_id
@@ -116,9 +116,9 @@ def test_from_staging_to_good() -> None:
     assert (node.agent.standby.release, node.agent.standby.good) == (first.release, True)
     assert conditions(trial) == {"Healthy": "Unknown", "Consistent": "True"}
     assert conditions(node.after(10)) == {"Healthy": "True", "Consistent": "True"}
-    assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.TRIAL, Result.RUNNING.value, "")
+    assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.TRIAL, OrderResult.RUNNING.value, "")
     good = node.after(2)
-    assert seen(good) == (Phase.GOOD, Result.DONE.value, "")
+    assert seen(good) == (Phase.GOOD, OrderResult.DONE.value, "")
     assert conditions(good) == {"Consistent": "True"}
     assert node.agent.booted.committed
     assert node.agent.standby.good
@@ -144,15 +144,15 @@ def test_an_order_that_leads_to_where_it_is_changes_nothing() -> None:
     node = Node()
     node.to_good()
     boot_id = node.agent.booted.boot_id
-    assert seen(node.order(Action.BOOT)) == (Phase.GOOD, Result.DONE.value, "")
-    assert seen(node.order(Action.STAGE)) == (Phase.GOOD, Result.DONE.value, "")
-    assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.GOOD, Result.DONE.value, "")
+    assert seen(node.order(Action.BOOT)) == (Phase.GOOD, OrderResult.DONE.value, "")
+    assert seen(node.order(Action.STAGE)) == (Phase.GOOD, OrderResult.DONE.value, "")
+    assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.GOOD, OrderResult.DONE.value, "")
     assert node.agent.due is None
     assert node.agent.booted.boot_id == boot_id
     other = Node()
     other.order(Action.STAGE)
     other.after(60)
-    assert seen(other.order(Action.STAGE)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(other.order(Action.STAGE)) == (Phase.STAGED, OrderResult.DONE.value, "")
     assert other.agent.due is None
 
 
@@ -187,10 +187,10 @@ def test_an_order_that_contradicts_itself_is_not_taken() -> None:
 
 def test_what_is_not_staged_is_not_booted() -> None:
     node = Node()
-    assert seen(node.order(Action.BOOT)) == (Phase.GOOD, Result.REFUSED.value, Code.NOT_STAGED.name)
+    assert seen(node.order(Action.BOOT)) == (Phase.GOOD, OrderResult.REFUSED.value, Code.NOT_STAGED.name)
     node.order(Action.STAGE, OLDER)
     node.after(60)
-    assert seen(node.order(Action.BOOT)) == (Phase.STAGED, Result.REFUSED.value, Code.NOT_STAGED.name)
+    assert seen(node.order(Action.BOOT)) == (Phase.STAGED, OrderResult.REFUSED.value, Code.NOT_STAGED.name)
 
 
 def test_another_release_is_staged_in_its_place() -> None:
@@ -207,7 +207,7 @@ def test_a_staging_is_taken_back() -> None:
     node = Node()
     node.order(Action.STAGE)
     node.after(30)
-    assert seen(node.order(Action.NONE)) == (Phase.GOOD, Result.DONE.value, "")
+    assert seen(node.order(Action.NONE)) == (Phase.GOOD, OrderResult.DONE.value, "")
     assert node.agent.standby.state == "partial"
     assert node.after(600).phase == Phase.GOOD
 
@@ -217,10 +217,10 @@ def test_a_reboot_is_taken_back_before_it_comes() -> None:
     node.order(Action.STAGE)
     node.after(60)
     node.order(Action.BOOT)
-    assert seen(node.order(Action.NONE)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(node.order(Action.NONE)) == (Phase.STAGED, OrderResult.DONE.value, "")
     assert node.after(600).phase == Phase.STAGED
     assert node.agent.boots == 0
-    assert seen(node.order(Action.NONE)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(node.order(Action.NONE)) == (Phase.STAGED, OrderResult.DONE.value, "")
 
 
 def test_a_node_about_to_reboot_takes_no_other_order() -> None:
@@ -228,7 +228,7 @@ def test_a_node_about_to_reboot_takes_no_other_order() -> None:
     node.order(Action.STAGE)
     node.after(60)
     node.order(Action.BOOT)
-    assert seen(node.order(Action.STAGE, OLDER)) == (Phase.BOOTING, Result.REFUSED.value, Code.BUSY.name)
+    assert seen(node.order(Action.STAGE, OLDER)) == (Phase.BOOTING, OrderResult.REFUSED.value, Code.BUSY.name)
     assert node.after(91).phase == Phase.TRIAL
 
 
@@ -253,7 +253,11 @@ def test_a_commit_for_another_trial_is_refused(field: str) -> None:
     node.to_trial()
     node.after(10)
     wrong = dataclasses.replace(node.proof, **{field: "f" * 64})
-    assert seen(node.order(Action.COMMIT, trial=wrong)) == (Phase.TRIAL, Result.REFUSED.value, Code.STALE_ORDER.name)
+    assert seen(node.order(Action.COMMIT, trial=wrong)) == (
+        Phase.TRIAL,
+        OrderResult.REFUSED.value,
+        Code.STALE_ORDER.name,
+    )
     assert not node.agent.booted.committed
 
 
@@ -274,25 +278,25 @@ def test_a_commit_is_taken_back() -> None:
     node = Node()
     node.to_trial()
     node.order(Action.COMMIT, trial=node.proof)
-    assert seen(node.order(Action.NONE)) == (Phase.TRIAL, Result.DONE.value, "")
-    assert seen(node.after(60)) == (Phase.TRIAL, Result.DONE.value, "")
+    assert seen(node.order(Action.NONE)) == (Phase.TRIAL, OrderResult.DONE.value, "")
+    assert seen(node.after(60)) == (Phase.TRIAL, OrderResult.DONE.value, "")
 
 
 def test_a_commit_that_takes_too_long() -> None:
     node = Node(unhealthy=True)
     node.to_trial()
     node.order(Action.COMMIT, trial=node.proof, timeout="1m")
-    assert seen(node.after(59)) == (Phase.TRIAL, Result.RUNNING.value, "")
-    assert seen(node.after(15)) == (Phase.TRIAL, Result.FAILED.value, Code.TIMEOUT.name)
+    assert seen(node.after(59)) == (Phase.TRIAL, OrderResult.RUNNING.value, "")
+    assert seen(node.after(15)) == (Phase.TRIAL, OrderResult.FAILED.value, Code.TIMEOUT.name)
 
 
 def test_in_a_trial_nothing_is_staged_or_booted() -> None:
     node = Node()
     node.to_trial()
-    assert seen(node.order(Action.STAGE, OLDER)) == (Phase.TRIAL, Result.REFUSED.value, Code.IN_TRIAL.name)
-    assert seen(node.order(Action.BOOT, OLDER)) == (Phase.TRIAL, Result.REFUSED.value, Code.IN_TRIAL.name)
-    assert seen(node.order(Action.BOOT)) == (Phase.TRIAL, Result.DONE.value, "")
-    assert seen(node.order(Action.STAGE, FACTORY)) == (Phase.TRIAL, Result.DONE.value, "")
+    assert seen(node.order(Action.STAGE, OLDER)) == (Phase.TRIAL, OrderResult.REFUSED.value, Code.IN_TRIAL.name)
+    assert seen(node.order(Action.BOOT, OLDER)) == (Phase.TRIAL, OrderResult.REFUSED.value, Code.IN_TRIAL.name)
+    assert seen(node.order(Action.BOOT)) == (Phase.TRIAL, OrderResult.DONE.value, "")
+    assert seen(node.order(Action.STAGE, FACTORY)) == (Phase.TRIAL, OrderResult.DONE.value, "")
 
 
 def test_a_trial_that_nobody_commits_goes_back() -> None:
@@ -303,7 +307,7 @@ def test_a_trial_that_nobody_commits_goes_back() -> None:
     node.after(1)
     assert node.is_away()
     back = node.after(90)
-    assert seen(back) == (Phase.ROLLED_BACK, Result.DONE.value, Code.NO_COMMIT_ORDER.name)
+    assert seen(back) == (Phase.ROLLED_BACK, OrderResult.DONE.value, Code.NO_COMMIT_ORDER.name)
     assert node.agent.booted == dataclasses.replace(first, boot_id=node.agent.booted.boot_id)
     assert node.agent.booted.boot_id != first.boot_id
     assert (node.agent.standby.version, node.agent.standby.state) == ("v2", "failed")
@@ -318,14 +322,14 @@ def test_an_unhealthy_trial_goes_back_for_its_own_sake() -> None:
     node.order(Action.COMMIT, trial=node.proof)
     assert node.after(100).phase == Phase.TRIAL
     back = node.after(700)
-    assert seen(back) == (Phase.ROLLED_BACK, Result.FAILED.value, Code.TRIAL_RETURNED.name)
+    assert seen(back) == (Phase.ROLLED_BACK, OrderResult.FAILED.value, Code.TRIAL_RETURNED.name)
 
 
 def test_a_trial_that_the_boot_loader_gives_up() -> None:
     node = Node(returns_in_old_slot=True)
     first = node.agent.booted
     back = node.to_trial()
-    assert seen(back) == (Phase.ROLLED_BACK, Result.FAILED.value, Code.TRIAL_RETURNED.name)
+    assert seen(back) == (Phase.ROLLED_BACK, OrderResult.FAILED.value, Code.TRIAL_RETURNED.name)
     assert node.agent.booted.slot == first.slot
     assert node.agent.booted.boot_id != first.boot_id
     assert node.agent.standby.state == "failed"
@@ -337,9 +341,9 @@ def test_a_trial_that_the_boot_loader_gives_up() -> None:
 def test_a_rollback_leads_to_the_slot_before() -> None:
     node = Node()
     node.to_good()
-    assert seen(node.order(Action.ROLLBACK)) == (Phase.BOOTING, Result.RUNNING.value, "")
+    assert seen(node.order(Action.ROLLBACK)) == (Phase.BOOTING, OrderResult.RUNNING.value, "")
     back = node.after(91)
-    assert seen(back) == (Phase.GOOD, Result.DONE.value, "")
+    assert seen(back) == (Phase.GOOD, OrderResult.DONE.value, "")
     assert node.agent.booted.version == "factory"
     assert node.agent.booted.committed
     assert (node.agent.standby.version, node.agent.standby.good) == ("v2", True)
@@ -354,7 +358,7 @@ def test_a_rollback_out_of_a_trial() -> None:
     node.to_trial()
     node.order(Action.ROLLBACK)
     back = node.after(91)
-    assert seen(back) == (Phase.ROLLED_BACK, Result.DONE.value, "")
+    assert seen(back) == (Phase.ROLLED_BACK, OrderResult.DONE.value, "")
     assert node.agent.booted.version == "factory"
     assert not node.agent.standby.good
     assert node.after(6000) == back
@@ -362,21 +366,21 @@ def test_a_rollback_out_of_a_trial() -> None:
 
 def test_no_rollback_to_what_was_never_good() -> None:
     node = Node()
-    assert seen(node.order(Action.ROLLBACK)) == (Phase.GOOD, Result.REFUSED.value, Code.NOT_GOOD.name)
+    assert seen(node.order(Action.ROLLBACK)) == (Phase.GOOD, OrderResult.REFUSED.value, Code.NOT_GOOD.name)
 
 
 def test_staging_that_fails_or_takes_too_long() -> None:
     node = Node(stage_error="SIGNATURE")
     node.order(Action.STAGE)
-    assert seen(node.after(60)) == (Phase.FAILED, Result.FAILED.value, "SIGNATURE")
+    assert seen(node.after(60)) == (Phase.FAILED, OrderResult.FAILED.value, "SIGNATURE")
     assert not node.agent.standby.complete
     node.agent.faults = Faults(slow_seconds=100)
     node.order(Action.STAGE, timeout="2m")
     assert node.after(119).phase == Phase.STAGING
-    assert seen(node.after(1)) == (Phase.FAILED, Result.FAILED.value, Code.TIMEOUT.name)
+    assert seen(node.after(1)) == (Phase.FAILED, OrderResult.FAILED.value, Code.TIMEOUT.name)
     node.agent.faults = Faults()
     node.order(Action.STAGE)
-    assert seen(node.after(60)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(node.after(60)) == (Phase.STAGED, OrderResult.DONE.value, "")
 
 
 def test_a_node_that_never_returns_and_then_does() -> None:
@@ -408,19 +412,19 @@ def test_a_reboot_that_nobody_ordered() -> None:
     node.agent.reboot()
     assert node.is_away()
     node.agent.reboot()
-    assert seen(node.after(90)) == (Phase.STAGING, Result.RUNNING.value, "")
+    assert seen(node.after(90)) == (Phase.STAGING, OrderResult.RUNNING.value, "")
     assert node.agent.booted == dataclasses.replace(first, boot_id=node.agent.booted.boot_id)
     assert node.agent.boots == 1
-    assert seen(node.after(60)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(node.after(60)) == (Phase.STAGED, OrderResult.DONE.value, "")
     node.agent.reboot()
-    assert seen(node.after(90)) == (Phase.STAGED, Result.DONE.value, "")
+    assert seen(node.after(90)) == (Phase.STAGED, OrderResult.DONE.value, "")
 
 
 def test_a_reboot_in_a_trial_is_the_end_of_it() -> None:
     node = Node()
     node.to_trial()
     node.agent.reboot()
-    assert seen(node.after(90)) == (Phase.ROLLED_BACK, Result.DONE.value, Code.TRIAL_RETURNED.name)
+    assert seen(node.after(90)) == (Phase.ROLLED_BACK, OrderResult.DONE.value, Code.TRIAL_RETURNED.name)
     assert node.agent.booted.version == "factory"
 
 

@@ -20,7 +20,7 @@ from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import MERGE
-from proa.vm.kube.apifate import LOST, UNANSWERED, Ask, Fate, plain, refusal
+from proa.vm.kube.apifate import LOST, UNANSWERED, Ask, RequestFate, plain, refusal
 from proa.vm.kube.apiproxy import ApiProxy
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.rollouts import NEW, Witness, marked, record
@@ -71,13 +71,13 @@ class Once:
         kinds: Which requests; each that asks for a change by default.
     """
 
-    def __init__(self, fate: Fate, *kinds: Callable[[Ask], bool]) -> None:
+    def __init__(self, fate: RequestFate, *kinds: Callable[[Ask], bool]) -> None:
         self.fate = fate
         self.kinds = kinds
         self.hit: list[Ask] = []
         self._known: set[object] = set()
 
-    def __call__(self, ask: Ask) -> Fate | None:
+    def __call__(self, ask: Ask) -> RequestFate | None:
         key = self._key(ask)
         if key is None or key in self._known:
             return None
@@ -122,7 +122,7 @@ def test_f61_no_watch_can_be_taken_up_where_it_was_cut(ward: Ward) -> None:
 
 def test_f61_watches_are_cut_in_the_middle(ward: Ward) -> None:
     with ward.scenarios("cut") as one, ward.witness() as witness:
-        rule = ward.proxy.rule = Once(Fate(after=ward.proxy.cut), is_boot)
+        rule = ward.proxy.rule = Once(RequestFate(after=ward.proxy.cut), is_boot)
         one.start()
         well(one, witness)
         assert rule.hit
@@ -171,7 +171,7 @@ def test_f61_answers_that_take_five_seconds(ward: Ward) -> None:
         return ask.method == "PATCH" and ask.path == LEASE
 
     with ward.scenarios("slow") as one, ward.witness() as witness:
-        rule = ward.proxy.rule = Once(Fate(delay=5.0), renews, is_boot)
+        rule = ward.proxy.rule = Once(RequestFate(delay=5.0), renews, is_boot)
         one.start()
         well(one, witness)
         assert len(rule.hit) == 2
@@ -192,7 +192,7 @@ def test_f61_the_api_server_is_killed_in_the_middle(ward: Ward) -> None:
 
 def test_f61_what_was_watched_is_too_old_in_the_middle(ward: Ward) -> None:
     with ward.scenarios("old") as one, ward.witness() as witness:
-        rule = ward.proxy.rule = Once(Fate(after=ward.proxy.expire), is_boot)
+        rule = ward.proxy.rule = Once(RequestFate(after=ward.proxy.expire), is_boot)
         one.start()
         well(one, witness)
         assert rule.hit
@@ -205,7 +205,7 @@ def test_f61_a_leader_that_stood_still_writes_nothing_any_more(ward: Ward) -> No
     """It is stopped with a cordon on its way, for longer than its lease; another one takes over and does all of it."""
     held = Event()
     with ward.scenarios("still", 2) as two, ward.witness() as witness:
-        rule = ward.proxy.rule = Once(Fate(hold=held), is_cordon)
+        rule = ward.proxy.rule = Once(RequestFate(hold=held), is_cordon)
         with second(ward) as other:
             two.start()
             until(lambda: rule.hit, "the cordon to be on its way")

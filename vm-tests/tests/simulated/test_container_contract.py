@@ -27,7 +27,7 @@ from proa.core.runtime.errors import ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import NAMESPACE, Settings
+from proa.scheduler.install.settings import NAMESPACE, InstallSettings
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import installed
 from proa.vm.support.child import Child
@@ -98,7 +98,7 @@ def tree(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def inside(words: Sequence[str | Path], tree: Path | None = None) -> process.Result:
+def inside(words: Sequence[str | Path], tree: Path | None = None) -> process.ProcessResult:
     """Run something in a room of its own; in a tree as the image's user, without rights, and unable to write."""
     if tree is None:
         return process.run((*namespace.enter(network=False), *words))
@@ -269,7 +269,7 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
     folder = tmp_path / "tree"
     folder.mkdir()
     inside(["tar", "-C", folder, "-xpzf", built.layer])
-    (deployment,) = (one for one in render.documents(Settings()) if one["kind"] == "Deployment")
+    (deployment,) = (one for one in render.documents(InstallSettings()) if one["kind"] == "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     (port,) = free_ports(1)
     own = {"$(POD_NAMESPACE)": NAMESPACE, "$(NODE_NAME)": "node-0000", "$(POD_NAME)": "proa-scheduler-0"}

@@ -17,7 +17,7 @@ from proa.core.runtime.clock import SYSTEM
 from proa.scheduler.install.names import SCHEDULER
 from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
-from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.vm.kube.controlplane import ControlPlane
@@ -64,7 +64,7 @@ def compete(policed: Path) -> Iterator[Compete]:
 
     def start(terms: LeaseTimings = TERMS, **words: Any) -> LeaderElector:
         half = terms.request / 2
-        api = Api(access.find(str(policed)), limits=Limits(connect=half, read=half))
+        api = Api(access.find(str(policed)), limits=ApiLimits(connect=half, read=half))
         made = LeaderElector(api, NAMESPACE, SCHEDULER, terms=terms, **words)
         started.append((made, api))
         made.start()

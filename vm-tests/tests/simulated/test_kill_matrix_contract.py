@@ -19,7 +19,7 @@ import pytest
 
 from proa.scheduler.kube import paths
 from proa.vm.kube.api import MERGE
-from proa.vm.kube.apifate import LOST, Ask, Fate
+from proa.vm.kube.apifate import LOST, Ask, RequestFate
 from proa.vm.kube.apiproxy import ApiProxy
 from proa.vm.kube.control_flags import ADMINS
 from proa.vm.kube.controlplane import ControlPlane
@@ -90,7 +90,7 @@ class Reaper:
         self._armed, self._first = not first, first
         self._spared: set[tuple[str, int]] = set()
 
-    def judge(self, ask: Ask, life: Life) -> Fate | None:
+    def judge(self, ask: Ask, life: Life) -> RequestFate | None:
         """What becomes of a write, and of whoever asks for it."""
         name = name_of(ask)
         self._armed = self._armed or name == self._first
@@ -105,7 +105,7 @@ class Reaper:
             return LOST
         self.made.append(name)
         self.cases.append(f"{len(self.made)}b after: {name}")
-        return Fate(after=life.end, reply=False)
+        return RequestFate(after=life.end, reply=False)
 
 
 class Life:
@@ -139,11 +139,11 @@ class Life:
         self.scheduler.kill()
         self.dead.set()
 
-    def _rule(self, ask: Ask) -> Fate | None:
+    def _rule(self, ask: Ask) -> RequestFate | None:
         if self.doomed:
             return LOST
         if ask.path == LEASE and not self.turn.is_set():
-            return Fate(hold=self.turn)
+            return RequestFate(hold=self.turn)
         return self._reaper.judge(ask, self) if ask.is_write else None
 
 

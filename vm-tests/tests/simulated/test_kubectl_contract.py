@@ -18,7 +18,7 @@ from proa.core.oci.reference import parse
 from proa.core.oci.source import blob_of
 from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root
 from proa.core.runtime.errors import Exit
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 from proa.core.signing.keys import Algorithm
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, Object
@@ -43,7 +43,7 @@ class Person:
 
     cluster: ControlPlane
 
-    def __call__(self, *words: str | Path, status: int = 0, kubeconfig: Path | None = None) -> Result:
+    def __call__(self, *words: str | Path, status: int = 0, kubeconfig: Path | None = None) -> ProcessResult:
         done = self.cluster.kubectl("proa", *(str(word) for word in words), check=False, kubeconfig=kubeconfig)
         assert done.status == status, done.stderr.decode()
         return done
@@ -283,7 +283,7 @@ def test_there_and_back(person: Person, nodes: Callable[..., SimNodes], schedule
     shown = person("status", "workers").text
     assert "Complete" in shown
     assert f"workers: before: {V2}: Complete on 3 nodes" in shown
-    assert "It runs the release" in person("explain", "node-0000").text
+    assert "It runs the target release" in person("explain", "node-0000").text
     assert "3 of 3 nodes are done" in person("plan", "workers").text
     boots = fleet.boots()
     assert V2 in person("rollback", "workers").text

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import render
 from proa.scheduler.install.names import NAMESPACES, PROXY, SCHEDULER, place
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.spec.crd import RESOURCES
 from proa.scheduler.spec.rules import CONTROL_PLANE
 from proa.vm.kube.api import Object
@@ -23,7 +23,7 @@ from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.support.waiting import until
 
 pytestmark = pytest.mark.contract
-DOCUMENTS = render.documents(Settings())
+DOCUMENTS = render.documents(InstallSettings())
 RELEASE = "registry.example/node:1@sha256:" + "a" * 64
 
 
@@ -282,7 +282,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "five fields: minute",
     ),
     "a nickname": ({"budgets": [BUDGET | {"schedule": "@daily"}]}, "spec.budgets[0].schedule", "five fields"),
-    "a window of nothing": ({"budgets": [BUDGET | {"duration": "0s"}]}, "spec.budgets[0]", "more than nothing"),
+    "a window of nothing": ({"budgets": [BUDGET | {"duration": "0s"}]}, "spec.budgets[0]", "more than 0s"),
     "a window of a month": ({"budgets": [BUDGET | {"duration": "720h"}]}, "spec.budgets[0]", "at most a week: 168h"),
     "no duration": ({"budgets": [{"schedule": "0 22 * * *"}]}, "spec.budgets[0].duration", "Required value"),
     "a duration in words": (

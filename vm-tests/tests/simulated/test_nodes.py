@@ -13,7 +13,7 @@ from proa.core.orders.client import OrderClient
 from proa.core.orders.messages import Action, NodeStatus, Observed, Order
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.kube.api import Answer, KubeApi
+from proa.vm.kube.api import ApiResponse, KubeApi
 from proa.vm.simulated.agent import SimAgent
 from proa.vm.simulated.faults import WELL, Faults, Timing
 from proa.vm.simulated.kubelet import Kubelets
@@ -347,9 +347,9 @@ class Hearing(KubeApi):
     def __init__(self) -> None:
         self.bodies: list[Any] = []
 
-    def call(self, method: str, path: str, body: object = None, **_: Any) -> Answer:
+    def call(self, method: str, path: str, body: object = None, **_: Any) -> ApiResponse:
         self.bodies.append(body)
-        return Answer(200, {}, {}, path)
+        return ApiResponse(200, {}, {}, path)
 
 
 def test_a_pod_has_one_address_however_often_it_is_started(loop: Loop, writers: Writers) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import NAMESPACE, Settings
+from proa.scheduler.install.settings import NAMESPACE, InstallSettings
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import installed
 from proa.vm.simulated.nodes import SimNodes
@@ -37,7 +37,9 @@ def test_the_only_node_comes_to_the_release(
 ) -> None:
     """The pods are simulated, and so is that one of them is this process: it ends with its node, and starts again."""
     fleet = nodes(1)
-    parts = [one for one in render.documents(Settings(replicas=replicas)) if one["metadata"]["name"] == SCHEDULER]
+    parts = [
+        one for one in render.documents(InstallSettings(replicas=replicas)) if one["metadata"]["name"] == SCHEDULER
+    ]
     with installed(cluster):
         cluster.apply(one for one in parts if one["kind"] in ("Deployment", "PodDisruptionBudget"))
         until(lambda: len(pods(cluster)) == replicas, "the schedulers' pods")

@@ -19,10 +19,10 @@ from proa.core.runtime import process
 from proa.core.runtime.clock import Deadline
 from proa.scheduler.install import render
 from proa.scheduler.install.names import OWN_STATUS, PROXY
-from proa.scheduler.install.settings import PROXY_NAMESPACE, Settings
+from proa.scheduler.install.settings import PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.spec.crd import RESOURCES
 from proa.vm.kube.api import MERGE, Object
-from proa.vm.kube.audit import Request
+from proa.vm.kube.audit import AuditedRequest
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.faults import Timing
 from proa.vm.simulated.nodes import SimNodes
@@ -41,7 +41,7 @@ Nodes = Callable[..., SimNodes]
 
 def documents() -> list[Object]:
     """What is installed for proxies, but for the DaemonSet; and one pod of it."""
-    settings = Settings()
+    settings = InstallSettings()
     about = {"name": ACCOUNT, "namespace": NAMESPACE}
     pod = {
         "serviceAccountName": ACCOUNT,
@@ -99,7 +99,7 @@ class Place:
     def condition(self, name: str) -> Object | None:
         return next((one for one in self.status.get("conditions", ()) if one["type"] == name), None)
 
-    def asked(self, mark: int = 0, *, write: bool | None = None) -> list[Request]:
+    def asked(self, mark: int = 0, *, write: bool | None = None) -> list[AuditedRequest]:
         return [one for one in self.cluster.audit(mark, user=USER, write=write) if one.is_complete]
 
     def log(self, message: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import pytest
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM
 from proa.scheduler.kube import access, paths
-from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.reflector import Reflector
 from proa.scheduler.kube.stream import Object, Stream
@@ -225,7 +225,7 @@ def test_watches_that_end_by_themselves_are_begun_again_without_haste(
 
 def test_an_api_server_that_stands_still_is_noticed(cluster: ControlPlane, follow: Start) -> None:
     make(cluster, "n1")
-    impatient = Api(access.find(str(cluster.kubeconfig)), limits=Limits(connect=1, read=2, silence=3))
+    impatient = Api(access.find(str(cluster.kubeconfig)), limits=ApiLimits(connect=1, read=2, silence=3))
     reflector = follow(impatient)
     cluster.pause_apiserver()
     until(lambda: reflector.stale_since is not None, "the silence to be noticed", EVENT)

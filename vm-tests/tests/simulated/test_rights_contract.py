@@ -17,7 +17,7 @@ from proa.core.orders.messages import Action, Proof
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import PROXY, SCHEDULER, place
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import of_response
@@ -26,9 +26,9 @@ from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.writing import Outcome, Writer, outcome_of
 from proa.scheduler.planning.actions import Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planning.views import FENCE, MARK, Mark, Record, Snapshot
+from proa.scheduler.planning.views import FENCE, MARK, Mark, NodeRecord, Snapshot
 from proa.vm.kube import wipe
-from proa.vm.kube.api import APPLY, JSON, MERGE, Answer, KubeApi, Object
+from proa.vm.kube.api import APPLY, JSON, MERGE, ApiResponse, KubeApi, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import uninstall
 from proa.vm.support.waiting import until
@@ -57,7 +57,7 @@ class Ask:
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
-    def by(self, api: KubeApi) -> Answer:
+    def by(self, api: KubeApi) -> ApiResponse:
         query = {} if self.real or self.method == "GET" else {"dryRun": "All", "fieldManager": SCHEDULER}
         if "?" in self.path:
             return api.call(self.method, self.path, self.body, content=self.content)
@@ -98,7 +98,7 @@ def lease(name: str, transitions: int = TERM) -> Object:
 def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     """Two nodes, and all rights and policies, in force."""
     wipe.wipe(control_plane)
-    wanted = [item for item in render.documents(Settings()) if item["kind"] not in WORKLOADS]
+    wanted = [item for item in render.documents(InstallSettings()) if item["kind"] not in WORKLOADS]
     try:
         prepare(control_plane, wanted)
         yield control_plane
@@ -286,7 +286,7 @@ def test_a_stale_leader_is_refused(scheduler: KubeApi, what: str) -> None:
     assert outcome_of(error_of(answer)) is Outcome.FENCED
 
 
-def error_of(answer: Answer) -> ProaError:
+def error_of(answer: ApiResponse) -> ProaError:
     """The error that the scheduler's own client makes of an answer."""
     headers = {"Content-Type": "application/json"}
     return of_response(answer.status, headers, json.dumps(answer.document).encode(), "", datetime.now(UTC))
@@ -374,7 +374,7 @@ PROOF = Proof("boot-1", "c" * 64)
 WRITES: list[Create | Give | Note | Cordon | Uncordon] = [
     Create("node-0009"),
     Give("node-0009", 1, Action.STAGE, RELEASE),
-    Note("node-0009", Record("workers", "sha256:a", failures=1), "Timeout", "too slow"),
+    Note("node-0009", NodeRecord("workers", "sha256:a", failures=1), "Timeout", "too slow"),
     Cordon("node-0009", Mark("workers", "sha256:a", datetime(2026, 1, 31, tzinfo=UTC), True, "boot-0")),
     Give("node-0009", 2, Action.BOOT, RELEASE),
     Give("node-0009", 3, Action.COMMIT, RELEASE, PROOF),

@@ -14,8 +14,8 @@ import pytest
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import COMPONENT, NAMESPACES, PROXY, SCHEDULER, place
-from proa.scheduler.install.removal import Change, Removal
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.removal import Removal, RemovalChange
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
 from proa.scheduler.kube import access
 from proa.scheduler.kube.api import Api
 from proa.scheduler.objects.writing import Writer
@@ -56,11 +56,11 @@ def administrator(cluster: ControlPlane) -> Api:
 def installed(cluster: ControlPlane) -> Iterator[ControlPlane]:
     """All that ``manifests`` prints; what a test has left of it goes, since a policy would refuse others' writes."""
     try:
-        cluster.apply(render.documents(Settings()))
+        cluster.apply(render.documents(InstallSettings()))
         yield cluster
     finally:
         uninstall(cluster)
-        for item in reversed(render.documents(Settings())):
+        for item in reversed(render.documents(InstallSettings())):
             if item["kind"] != "CustomResourceDefinition":
                 cluster.api.delete(place(item), propagationPolicy="Background")
         for space in SPACES:
@@ -81,8 +81,8 @@ def path_of(cluster: ControlPlane, item: Object) -> str:
     return path if cluster.api.find(path) else ""
 
 
-def remove(api: Api, **options: Any) -> list[Change]:
-    found: list[Change] = []
+def remove(api: Api, **options: Any) -> list[RemovalChange]:
+    found: list[RemovalChange] = []
     Removal(api, found.append, **options).run()
     return found
 
@@ -142,7 +142,7 @@ def test_nothing_is_left(installed: ControlPlane, api: Api, nodes: Callable[...,
     changes = remove(api)
 
     assert shown(installed) == before
-    assert [item for item in render.documents(Settings()) if path_of(installed, item)] == []
+    assert [item for item in render.documents(InstallSettings()) if path_of(installed, item)] == []
     crds = installed.kubectl("get", "crd", "-o", "name").text
     assert "proa.dev" not in crds
     everything = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
@@ -179,7 +179,7 @@ def test_a_cluster_that_had_proa_knows_the_lease_of_its_next_installation(tmp_pa
     """An API server of its own: what one has once stopped following, it never follows again."""
     with ControlPlane(tmp_path, before=definitions()) as plane, closing(administrator(plane)) as api:
         for fence in (3, 9):
-            plane.apply(render.documents(Settings()))
+            plane.apply(render.documents(InstallSettings()))
             plane.apply([one := lease()])
             plane.api.patch(place(one), {"spec": {"leaseTransitions": fence}})
             with KubeApi(plane.access_for(SCHEDULER, NAMESPACE)) as scheduler:
@@ -229,7 +229,7 @@ def test_it_goes_on_where_it_was_interrupted(installed: ControlPlane, api: Api, 
     breaking.close()
     assert ends >= 20
     assert shown(installed) == before
-    assert [item for item in render.documents(Settings()) if path_of(installed, item)] == []
+    assert [item for item in render.documents(InstallSettings()) if path_of(installed, item)] == []
     assert remove(api) == []
 
 
@@ -305,7 +305,7 @@ def test_the_clusters_own_namespaces_stay_whatever_their_labels(installed: Contr
 
 
 def test_other_names_are_found_by_their_labels(cluster: ControlPlane, api: Api) -> None:
-    chosen = Settings(namespace="os", proxy_namespace="os-proxy")
+    chosen = InstallSettings(namespace="os", proxy_namespace="os-proxy")
     cluster.apply(render.documents(chosen))
     remove(api)
     assert [item for item in render.documents(chosen) if path_of(cluster, item)] == []

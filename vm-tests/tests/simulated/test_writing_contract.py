@@ -21,7 +21,7 @@ from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.objects.writing import Outcome, Writer
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, Record, Snapshot
+from proa.scheduler.planning.views import FENCE, MARK, RECORD, Mark, NodeRecord, Snapshot
 from proa.scheduler.report import source
 from proa.scheduler.spec.crd import NODE_OSES
 from proa.scheduler.spec.rollout import RolloutSpec
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.contract
 LEASE = 7
 RELEASE = release("2")
 A_MARK = Mark("workers", RELEASE.rpartition("@")[2], datetime(2026, 1, 5, tzinfo=UTC), True, "boot-1")
-A_RECORD = Record("workers", RELEASE.rpartition("@")[2], failures=1, reason="RolledBack", message="it came back")
+A_RECORD = NodeRecord("workers", RELEASE.rpartition("@")[2], failures=1, reason="RolledBack", message="it came back")
 NODE, OS = f"{paths.NODES}/n1", f"{NODE_OSES}/n1"
 
 

@@ -114,11 +114,11 @@ class Judge:
         if registry.ca_file:
             self.env["SSL_CERT_FILE"] = str(registry.ca_file)
 
-    def cosign(self, *words: str | Path, check: bool = True) -> process.Result:
+    def cosign(self, *words: str | Path, check: bool = True) -> process.ProcessResult:
         plain_http = () if self.registry.tls else ("--allow-http-registry",)
         return process.run([go_tool("cosign"), *words[:1], *plain_http, *words[1:]], env=self.env, check=check)
 
-    def oras(self, *words: str | Path) -> process.Result:
+    def oras(self, *words: str | Path) -> process.ProcessResult:
         plain_http = () if self.registry.tls else ("--plain-http",)
         return process.run([go_tool("oras"), *words[:1], *plain_http, *words[1:]], env=self.env, cwd=self.folder)
 

@@ -18,7 +18,7 @@ import pytest
 from proa.core.oci.access import Access
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
-from proa.core.oci.retry import Limits
+from proa.core.oci.retry import TransferLimits
 from proa.core.oci.source import Source, digest_of
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.support.certificates import Authority
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.contract
 DATA = os.urandom(3_000_000)
 SIZE = len(DATA)
 DIGEST = digest_of(DATA)
-QUICK = Limits(connect=60, silence=1.0, patience=120, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01)
+QUICK = TransferLimits(
+    connect=60, silence=1.0, patience=120, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01
+)
 PASSWORD = "hush-hush"
 Behaviour = Callable[["Handler"], None]
 
@@ -259,7 +261,7 @@ class TestConnections:
         with open_source(parse("registry.invalid/a/b:1"), limits=QUICK) as source:
             error = failure(source.resolve)
         assert error.code is Code.NETWORK
-        assert "name is not known" in error.message
+        assert "cannot be resolved" in error.message
 
     def test_one_connection_serves_many_parts(self, wire: Wire, source: Source) -> None:
         for start in range(0, 2_000_000, 100_000):

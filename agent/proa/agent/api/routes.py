@@ -19,7 +19,7 @@ from proa.agent.api.requests import (
     RollbackRequest,
     ScrubRequest,
 )
-from proa.agent.api.server import Answer, Body, Route, Stream
+from proa.agent.api.server import ApiAnswer, ApiStream, Body, Route
 from proa.agent.node.lock import stop_owner
 from proa.agent.node.reports import Change, Installed, Scrubbed, StartedJob, Status
 from proa.agent.node.settings import registry_settings
@@ -102,22 +102,22 @@ def routes(context: Context, jobs: Jobs, changed: ChangeSignal | None = None) ->
     served = _Routes(context, jobs)
     every = {(one.method, one.path): _route(one, getattr(served, one.name)) for one in OPERATIONS}
     ringing = {key: _ringing(one, changed) if changed and key[0] == "POST" else one for key, one in every.items()}
-    return ringing | {("GET", openapi.PATH): lambda _: Answer(description())}
+    return ringing | {("GET", openapi.PATH): lambda _: ApiAnswer(description())}
 
 
 def _route(operation: Operation, serve: Callable[[Any], Any]) -> Route:
     """Reads the request, and makes an answer of the report."""
 
-    def route(body: Body) -> Answer | Stream:
+    def route(body: Body) -> ApiAnswer | ApiStream:
         kind = operation.request
         found = serve(parse(kind, body, strict=True, code=Code.USAGE) if kind else body)
-        return found if isinstance(found, Stream) else Answer(document(found), operation.status)
+        return found if isinstance(found, ApiStream) else ApiAnswer(document(found), operation.status)
 
     return route
 
 
 def _ringing(route: Route, changed: ChangeSignal) -> Route:
-    def then_ring(body: Body) -> Answer | Stream:
+    def then_ring(body: Body) -> ApiAnswer | ApiStream:
         try:
             return route(body)
         finally:
@@ -134,11 +134,11 @@ class _Routes:
     def status(self, _: Body) -> Status:
         return status(self.context, self.jobs.progress())
 
-    def events(self, query: Body) -> Stream:
+    def events(self, query: Body) -> ApiStream:
         since = str(query.get("since", self.jobs.log.next))
         if not re.fullmatch(r"[0-9]{1,18}", since):
             raise ProaError(Code.USAGE, "'since' is not a number", at="since")
-        return Stream(self.jobs.log.follow(int(since)))
+        return ApiStream(self.jobs.log.follow(int(since)))
 
     def install(self, asked: InstallRequest) -> StartedJob:
         order = asked.order(registry_settings(self.context.paths))

@@ -38,7 +38,7 @@ _SLOW_CLIENT: Final = 30.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """What a route gives back: a document and a status."""
 
     document: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Stream:
+class ApiStream:
     """An answer that goes on as long as there are events."""
 
     lines: Iterable[Mapping[str, Any]]
@@ -80,7 +80,7 @@ class Gate:
 
 ROOT_ONLY: Final = Gate()
 Body = Mapping[str, Any]
-Route = Callable[[Body], Answer | Stream]
+Route = Callable[[Body], ApiAnswer | ApiStream]
 """Serves one method and path. Gets the body, or what stands behind the ``?`` of a GET."""
 
 
@@ -181,12 +181,12 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as defect:  # noqa: BLE001 -- a defect in one request must not end the daemon
             self._send(500, ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}").document())
             return
-        if isinstance(answer, Stream):
+        if isinstance(answer, ApiStream):
             self._stream(answer)
         else:
             self._send(answer.status, answer.document)
 
-    def _answer(self, method: str) -> Answer | Stream:
+    def _answer(self, method: str) -> ApiAnswer | ApiStream:
         server = cast("ApiServer", self.server)
         try:
             server.gate.check(peer(self.connection))
@@ -216,7 +216,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _stream(self, stream: Stream) -> None:
+    def _stream(self, stream: ApiStream) -> None:
         """One document a line, each flushed, until the events or the client end."""
         self.close_connection = True
         self.send_response(200)

@@ -24,7 +24,7 @@ from proa.agent.node.settings import (
 )
 from proa.agent.node.view import Context, View, look
 from proa.agent.trial import change
-from proa.agent.trial.health import Health, check_health
+from proa.agent.trial.health import HealthReport, check_health
 from proa.agent.trial.reconcile import give_up, reconcile
 from proa.agent.trial.trial import TrialLog, broken_settings, watch
 from proa.core.runtime.change_signal import ChangeSignal
@@ -46,7 +46,7 @@ class _Checks:
 
     settings: HealthSettings
     cluster: ClusterSettings
-    look: Callable[[], Health]
+    look: Callable[[], HealthReport]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Daemon:
     def __post_init__(self) -> None:
         self.changed = ChangeSignal()
         self.log = EventLog(changed=self.changed)
-        self.health: Health | None = None
+        self.health: HealthReport | None = None
         self.jobs = Jobs(self.log)
         self.settled = False
         self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
@@ -192,17 +192,17 @@ class Daemon:
     def _ended(self) -> bool:
         return not on_trial(look(self.context))
 
-    def _seen(self, checks: _Checks) -> Callable[[], Health]:
+    def _seen(self, checks: _Checks) -> Callable[[], HealthReport]:
         """A look at the health that the cluster hears of."""
 
-        def look_once() -> Health:
+        def look_once() -> HealthReport:
             self.health = checks.look()
             self.changed.notify()
             return self.health
 
         return look_once
 
-    def _judge(self, health: Health, checks: _Checks) -> _Verdict:
+    def _judge(self, health: HealthReport, checks: _Checks) -> _Verdict:
         """What the last look at a trial means."""
         limit = f"within {checks.settings.deadline:g} s"
         if not health.healthy:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from proa.agent.node import record as records
-from proa.agent.node.record import Record, Result, SlotRecord
+from proa.agent.node.record import AgentRecord, LastResult, SlotRecord
 from proa.agent.node.view import Context, View, state_file
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import Note
@@ -24,7 +24,7 @@ def write_state(view: View, state: BootState) -> None:
     state_file(view.disk).write(state)
 
 
-def amend(context: Context, change: Callable[[Record], Record]) -> Record:
+def amend(context: Context, change: Callable[[AgentRecord], AgentRecord]) -> AgentRecord:
     """Read the record, change it and save it, as one act; the record as it is then comes back.
 
     This needs no other lock: an order is taken in while an install writes. A change that gives back the record that it
@@ -51,10 +51,10 @@ def remember_slot(context: Context, slot: Slot, known: SlotRecord) -> None:
     amend(context, lambda record: record.with_slot(slot, known))
 
 
-def result(context: Context, verb: str, error: ProaError | None = None, **details: object) -> Result:
+def result(context: Context, verb: str, error: ProaError | None = None, **details: object) -> LastResult:
     """The result of a verb as it is remembered."""
     code, message = (error.code.name, error.message) if error else ("", "")
-    return Result(verb, error is None, context.time(), code, message, details)
+    return LastResult(verb, error is None, context.time(), code, message, details)
 
 
 @contextmanager

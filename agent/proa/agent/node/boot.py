@@ -33,7 +33,7 @@ class BootReport(Document, schema="proa.boot/v1"):
 
 
 @dataclass(frozen=True)
-class Booted:
+class BootedRelease:
     """What runs, as the signed command line and the release's own file say it."""
 
     root_hash: str
@@ -74,13 +74,13 @@ def command_line(paths: Paths) -> str:
     return _text(paths.cmdline)
 
 
-def booted_release(paths: Paths) -> Booted | None:
+def booted_release(paths: Paths) -> BootedRelease | None:
     """What runs; none where the command line has no root hash."""
     words = dict(re.findall(r"(?:^|\s)proa\.([a-z_]+)=(\S+)", command_line(paths)))
     if "root_hash" not in words:
         return None
     release = own_release(paths)
-    return Booted(
+    return BootedRelease(
         root_hash=words["root_hash"].lower(),
         salt=words.get("salt", ""),
         root_size=int(words.get("data_blocks", "0")) * BLOCK_SIZE,

@@ -8,7 +8,7 @@ from proa.core.schema.model import Part, field
 
 
 @dataclass(frozen=True)
-class Failure(Part):
+class HealthFailure(Part):
     """One thing that is not as it must be."""
 
     what: str = field("`unit NAME`, `check NAME` or `system`.")

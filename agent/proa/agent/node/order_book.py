@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.oci import reference
-from proa.core.orders.messages import Action, Order, Result
+from proa.core.orders.messages import Action, Order, OrderResult
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import Part, field
@@ -41,7 +41,7 @@ class AcceptedOrder(Part):
     seen: Time = field("When the node first saw it; its time runs from then on.")
     boot_id: str = field("In which boot that was.")
     uptime: Count = field("Seconds since that boot had begun.")
-    result: Result = field("The result.", default=Result.RUNNING)
+    result: OrderResult = field("The result.", default=OrderResult.RUNNING)
     code: CodeName = field("The error's code; empty unless something went wrong.", default="")
     message: str = field("The error's text.", default="")
     begun: bool = field(
@@ -52,7 +52,7 @@ class AcceptedOrder(Part):
     @property
     def running(self) -> bool:
         """Whether it has not come to its end."""
-        return self.result is Result.RUNNING
+        return self.result is OrderResult.RUNNING
 
     @property
     def digest(self) -> str:
@@ -73,10 +73,10 @@ class AcceptedOrder(Part):
             return max(0.0, uptime - self.uptime)
         return max(uptime, (now - datetime.fromisoformat(self.seen)).total_seconds())
 
-    def ended(self, result: Result, code: str = "", message: str = "") -> AcceptedOrder:
+    def ended(self, result: OrderResult, code: str = "", message: str = "") -> AcceptedOrder:
         """The same, at its end. What was begun can only fail, no longer be refused."""
-        if result is Result.REFUSED and self.begun:
-            result = Result.FAILED
+        if result is OrderResult.REFUSED and self.begun:
+            result = OrderResult.FAILED
         return dataclasses.replace(self, result=result, code=code, message=message)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from proa.agent.node.cause import Cause
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.order_book import AcceptedOrder, check
 from proa.core.runtime import files
 from proa.core.runtime.errors import Code, ProaError
@@ -99,7 +99,7 @@ class Returned(Part):
     reason: str = field("Why, in one sentence.")
     tries: Count = field("Tries that it had.")
     used: Count = field("Tries that were used.")
-    failures: tuple[Failure, ...] = field("What its last look at itself found.", default=())
+    failures: tuple[HealthFailure, ...] = field("What its last look at itself found.", default=())
     kernel: tuple[str, ...] = field("The last messages of the trial's kernel, if they survived.", default=())
     etc: Kept | None = field("What it changed in /etc; null if nothing.", default=None)
     code: CodeName = field(
@@ -113,7 +113,7 @@ class Returned(Part):
 
 
 @dataclass(frozen=True)
-class Result(Part):
+class LastResult(Part):
     """How the last piece of work ended."""
 
     verb: str = field("What the step did.")
@@ -125,13 +125,13 @@ class Result(Part):
 
 
 @dataclass(frozen=True)
-class Record(Document, schema="proa.agent-state/v1"):
+class AgentRecord(Document, schema="proa.agent-state/v1"):
     """All of it."""
 
     floor: Count = field("The lowest serial that may be installed.", default=0)
     slots: Mapping[Slot, SlotRecord] = field("What is in each slot of which anything is known.", default={})
     trial: TrialRecord | None = field("The trial that is armed or runs.", default=None)
-    last: Result | None = field("The last result of a verb.", default=None)
+    last: LastResult | None = field("The last result of a verb.", default=None)
     returned: Returned | None = field("Why the last trial returned; removed by the next activation.", default=None)
     layout: Count = field(
         "Version of the disk's layout, as the first release on this disk said it; 0 for not known.", default=0
@@ -143,31 +143,31 @@ class Record(Document, schema="proa.agent-state/v1"):
     order: AcceptedOrder | None = field("The order that the cluster gave last, and how far it has come.", default=None)
     other: Mapping[str, Any] = field("Keys of a newer version, kept as they are.", default={}, others=True)
 
-    def with_slot(self, slot: Slot, record: SlotRecord) -> Record:
+    def with_slot(self, slot: Slot, record: SlotRecord) -> AgentRecord:
         """The same with another record of one slot."""
         return dataclasses.replace(self, slots={**self.slots, slot: record})
 
 
-def load(path: Path) -> tuple[Record, str]:
+def load(path: Path) -> tuple[AgentRecord, str]:
     """The record, and what was wrong with the file (empty if nothing); a file that is not there is an empty record.
 
     Raises:
         ProaError: ``DEVICE`` if the file is there and cannot be read.
     """
     if not path.exists():
-        return Record(), ""
+        return AgentRecord(), ""
     with files.os_errors(path):
         data = path.read_bytes()
     try:
-        record = parse(Record, load_json(data, Code.CONFIG_SYNTAX))
+        record = parse(AgentRecord, load_json(data, Code.CONFIG_SYNTAX))
         if record.order:
             check(record.order.order)
     except ProaError as error:
-        return Record(), f"{path} is damaged and is ignored: {error}"
+        return AgentRecord(), f"{path} is damaged and is ignored: {error}"
     return record, ""
 
 
-def save(path: Path, record: Record) -> None:
+def save(path: Path, record: AgentRecord) -> None:
     """Replace the file; a damaged one is kept beside it as ``agent.json.damaged``.
 
     Raises:

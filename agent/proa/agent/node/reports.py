@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from proa.agent.node.record import Result, Returned
+from proa.agent.node.record import LastResult, Returned
 from proa.agent.node.states import NodeState, SlotState
 from proa.core.schema.model import Part, Report, field
 from proa.core.schema.values import Count, Digest, Hash, Positive, Seconds
@@ -80,7 +80,7 @@ class Status(Report, schema="proa.status/v1"):
     floor: Count = field("The lowest serial that is accepted.")
     slots: Mapping[Slot, SlotStatus] = field("Both slots.")
     progress: Progress | None = field("The work that is under way; null if there is none.")
-    last: Result | None = field("How the last job ended.")
+    last: LastResult | None = field("How the last job ended.")
     returned: Returned | None = field("The last trial that returned without a commit, and why.")
     problem: Problem | None = field("Why nothing can be changed on this node.")
     warnings: tuple[str, ...] = field("Warnings that do not stop anything.")

@@ -207,7 +207,7 @@ def follow(state: NodeState, trigger: Trigger) -> NodeState:
 
 
 @dataclass(frozen=True)
-class Seen:
+class StateFacts:
     """What the states are told from.
 
     Attributes:
@@ -229,7 +229,7 @@ class Seen:
     consistent: bool = True
 
 
-def slot_state(seen: Seen, slot: Slot) -> SlotState:
+def slot_state(seen: StateFacts, slot: Slot) -> SlotState:
     """What ``slot`` is; the first row that fits."""
     state, trial = seen.state, seen.state.trial
     rows = (
@@ -246,7 +246,7 @@ def slot_state(seen: Seen, slot: Slot) -> SlotState:
     return next((found for fits, found in rows if fits), SlotState.UNKNOWN)
 
 
-def node_state(seen: Seen) -> NodeState:
+def node_state(seen: StateFacts) -> NodeState:
     """What the node is."""
     if not seen.consistent:
         return NodeState.INCONSISTENT

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from proa.agent.node import record as records
-from proa.agent.node.boot import Booted, BootReport, boot_id, boot_report, booted_release, disagreement
+from proa.agent.node.boot import BootedRelease, BootReport, boot_id, boot_report, booted_release, disagreement
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.paths import Paths
-from proa.agent.node.record import Record, SlotRecord
-from proa.agent.node.states import NodeState, Seen, SlotState, node_state, slot_state
+from proa.agent.node.record import AgentRecord, SlotRecord
+from proa.agent.node.states import NodeState, SlotState, StateFacts, node_state, slot_state
 from proa.core.release.document import BLOCK_SIZE
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -62,10 +62,10 @@ class View:
     """
 
     node: Node
-    record: Record
+    record: AgentRecord
     warning: str
     report: BootReport | None
-    booted_release: Booted | None
+    booted_release: BootedRelease | None
     boot_id: str
     leaving: bool
     state: BootState
@@ -92,10 +92,10 @@ class View:
         return self.node.booted is self.state.good
 
     @cached_property
-    def seen(self) -> Seen:
+    def seen(self) -> StateFacts:
         """The facts that the table of states wants."""
         slots = self.record.slots
-        return Seen(
+        return StateFacts(
             state=self.state,
             booted=self.booted,
             complete=frozenset(slot for slot, known in slots.items() if known.complete),

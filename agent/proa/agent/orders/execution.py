@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from proa.agent.node.order_book import AcceptedOrder
-from proa.agent.node.record import Record
+from proa.agent.node.record import AgentRecord
 from proa.agent.node.view import Context, View, known_slot
 from proa.agent.orders.plan import OrderStep, commit_is_ordered
 from proa.agent.trial import change
@@ -86,7 +86,7 @@ def begun(accepted: AcceptedOrder, slot: str = "") -> Amendment:
         slot: Where a rollback leads to.
     """
 
-    def note(record: Record) -> Record:
+    def note(record: AgentRecord) -> AgentRecord:
         now = record.order
         if now is None or now.order.id != accepted.order.id:
             raise ProaError(Code.STALE_ORDER, f"another order has arrived after order {accepted.order.id}")
@@ -98,7 +98,7 @@ def begun(accepted: AcceptedOrder, slot: str = "") -> Amendment:
 def begun_staging(digest: str) -> Amendment:
     """Mark whatever order wants this release to be staged as begun: it may have come after the install's start."""
 
-    def note(record: Record) -> Record:
+    def note(record: AgentRecord) -> AgentRecord:
         now = record.order
         if now is None or now.order.action is not Action.STAGE or now.digest != digest:
             return record

@@ -11,7 +11,7 @@ from proa.agent.node import reports
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.core import VERSION
 from proa.core.orders.messages import (
     Action,
@@ -20,9 +20,9 @@ from proa.core.orders.messages import (
     LastError,
     NodeStatus,
     Observed,
+    OrderResult,
     Phase,
     Progress,
-    Result,
     Standby,
 )
 from proa.partition.boot.bootstate import Slot
@@ -33,7 +33,7 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def node_status(view: View, progress: reports.Progress | None = None, health: Health | None = None) -> NodeStatus:
+def node_status(view: View, progress: reports.Progress | None = None, health: HealthReport | None = None) -> NodeStatus:
     """What the node says of itself.
 
     Args:
@@ -67,7 +67,7 @@ def phase(view: View, state: NodeState, accepted: AcceptedOrder | None) -> str:
         (state is NodeState.LEAVING or under_way in (Action.BOOT, Action.ROLLBACK), Phase.BOOTING),
         (state is NodeState.STAGING or under_way is Action.STAGE, Phase.STAGING),
         (state is NodeState.RETURNED, Phase.ROLLED_BACK),
-        (accepted is not None and accepted.result is Result.FAILED, Phase.FAILED),
+        (accepted is not None and accepted.result is OrderResult.FAILED, Phase.FAILED),
         (state in (NodeState.STAGED, NodeState.ARMED) or _is_staged(view, accepted), Phase.STAGED),
         (view.is_good, Phase.GOOD),
     )
@@ -84,7 +84,7 @@ def since(conditions: Iterable[Condition], before: Iterable[Condition], now: str
 
 def _is_staged(view: View, accepted: AcceptedOrder | None) -> bool:
     """Whether the standby was good before, and is what was ordered to be there."""
-    if accepted is None or accepted.order.action is not Action.STAGE or accepted.result is not Result.DONE:
+    if accepted is None or accepted.order.action is not Action.STAGE or accepted.result is not OrderResult.DONE:
         return False
     other = view.record.slots.get(view.running.other)
     return other is not None and other.complete and other.manifest == accepted.digest
@@ -125,16 +125,16 @@ def _progress(progress: reports.Progress) -> Progress:
 
 
 def _last_error(view: View, accepted: AcceptedOrder | None) -> LastError | None:
-    if accepted and accepted.result in (Result.REFUSED, Result.FAILED):
+    if accepted and accepted.result in (OrderResult.REFUSED, OrderResult.FAILED):
         return LastError(accepted.code, _cut(accepted.message, 2048))
     returned = view.record.returned
-    by_order = accepted is not None and accepted.order.action is Action.ROLLBACK and accepted.result is Result.DONE
+    by_order = accepted is not None and accepted.order.action is Action.ROLLBACK and accepted.result is OrderResult.DONE
     if returned and not by_order and view.node_state() is NodeState.RETURNED:
         return LastError(returned.code, _cut(returned.reason, 2048))
     return None
 
 
-def _conditions(view: View, state: NodeState, health: Health | None) -> Iterable[Condition]:
+def _conditions(view: View, state: NodeState, health: HealthReport | None) -> Iterable[Condition]:
     if state is NodeState.TRIAL:
         yield _healthy(health)
     problem = view.problem
@@ -144,7 +144,7 @@ def _conditions(view: View, state: NodeState, health: Health | None) -> Iterable
         yield Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot")
 
 
-def _healthy(health: Health | None) -> Condition:
+def _healthy(health: HealthReport | None) -> Condition:
     if health is None:
         return Condition("Healthy", "Unknown", "NotLookedYet", "no health check has run yet")
     if health.healthy:

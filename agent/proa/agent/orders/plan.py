@@ -15,7 +15,7 @@ from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.record import Returned
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
-from proa.core.orders.messages import Action, Result
+from proa.core.orders.messages import Action, OrderResult
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
 
@@ -38,13 +38,13 @@ class OrderStep(enum.Enum):
 class End:
     """The order has come to its end. ``REFUSED`` becomes ``FAILED`` where something was changed for it."""
 
-    result: Result
+    result: OrderResult
     code: Code | None = None
     message: str = ""
 
 
 Step = OrderStep | End
-DONE: Final = End(Result.DONE)
+DONE: Final = End(OrderResult.DONE)
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,11 @@ def _too_late(accepted: AcceptedOrder, now: Situation) -> Step:
         return OrderStep.TIME_OUT
     if accepted.order.action is Action.BOOT and accepted.begun and now.armed:
         return OrderStep.DISARM
-    return End(Result.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
+    return End(OrderResult.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
 
 
 def _came_back(returned: Returned) -> End:
-    return End(Result.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), returned.reason)
+    return End(OrderResult.FAILED, Code.__members__.get(returned.code, Code.TRIAL_RETURNED), returned.reason)
 
 
 def _none(_: AcceptedOrder, now: Situation) -> Step:
@@ -176,8 +176,8 @@ def _stage(accepted: AcceptedOrder, now: Situation) -> Step:
         return DONE
     if staging and staging.error and staging.error.code not in (Code.BUSY, Code.INTERRUPTED):
         if staging.error.code is Code.TIMEOUT:
-            return End(Result.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
-        result = Result.FAILED if staging.begun else Result.REFUSED
+            return End(OrderResult.FAILED, Code.TIMEOUT, f"it did not finish within {accepted.order.timeout}")
+        result = OrderResult.FAILED if staging.begun else OrderResult.REFUSED
         return End(result, staging.error.code, staging.error.message)
     return DONE if accepted.digest in (now.staged, now.kept) else OrderStep.STAGE
 
@@ -209,10 +209,10 @@ def _commit(accepted: AcceptedOrder, now: Situation) -> Step:
         return _came_back(now.returned)
     if now.state is NodeState.TRIAL:
         what = f"boot {now.boot_id} tries root {now.root_hash}, but the order is about another trial"
-        return End(Result.REFUSED, Code.STALE_ORDER, what)
+        return End(OrderResult.REFUSED, Code.STALE_ORDER, what)
     if now.problem:
-        return End(Result.REFUSED, now.problem.code, now.problem.message)
-    return End(Result.REFUSED, Code.NO_TRIAL, "no trial is running")
+        return End(OrderResult.REFUSED, now.problem.code, now.problem.message)
+    return End(OrderResult.REFUSED, Code.NO_TRIAL, "no trial is running")
 
 
 def _is_meant(accepted: AcceptedOrder, now: Situation) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from proa.agent.api import openapi
 from proa.agent.api.openapi import Operation
-from proa.agent.api.server import Answer, Body, Route, Stream
+from proa.agent.api.server import ApiAnswer, ApiStream, Body, Route
 from proa.agent.orders.worker import OrderWorker
 from proa.core.orders.client import EVENTS, NODE, ORDER
 from proa.core.orders.messages import Alive, Node, NodeStatus, Order
@@ -51,19 +51,19 @@ def description() -> Mapping[str, Any]:
 def order_routes(worker: OrderWorker) -> dict[tuple[str, str], Route]:
     """What is served: nothing but orders, and what became of them."""
 
-    def node(_: Body) -> Answer:
-        return Answer(_line(worker.feed.status()))
+    def node(_: Body) -> ApiAnswer:
+        return ApiAnswer(_line(worker.feed.status()))
 
-    def order(body: Body) -> Answer:
+    def order(body: Body) -> ApiAnswer:
         worker.put(body)
         return node(body)
 
-    def events(_: Body) -> Stream:
-        return Stream(_lines(worker))
+    def events(_: Body) -> ApiStream:
+        return ApiStream(_lines(worker))
 
     serving: dict[str, Route] = {"node": node, "order": order, "events": events}
     served = {(one.method, one.path): serving[one.name] for one in OPERATIONS}
-    return served | {("GET", openapi.PATH): lambda _: Answer(description())}
+    return served | {("GET", openapi.PATH): lambda _: ApiAnswer(description())}
 
 
 def _lines(worker: OrderWorker) -> Iterator[Mapping[str, Any]]:

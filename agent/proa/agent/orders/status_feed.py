@@ -11,7 +11,7 @@ from typing import Final
 from proa.agent.api.jobs import Jobs
 from proa.agent.node.view import Context, look
 from proa.agent.orders.node_status import node_status, since
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.core.orders.messages import Condition, NodeStatus
 from proa.core.runtime.change_signal import ChangeSignal
 
@@ -37,7 +37,7 @@ class StatusFeed:
     jobs: Jobs
     changed: ChangeSignal
     clock: Callable[[], float] = time.monotonic
-    health: Callable[[], Health | None] = lambda: None
+    health: Callable[[], HealthReport | None] = lambda: None
     _conditions: tuple[Condition, ...] = ()
 
     def status(self) -> NodeStatus:

@@ -13,7 +13,7 @@ from proa.agent.install.order import InstallOrder
 from proa.agent.node.bookkeeping import amend
 from proa.agent.node.boot import boot_id
 from proa.agent.node.order_book import AcceptedOrder, Moment, take
-from proa.agent.node.record import Record
+from proa.agent.node.record import AgentRecord
 from proa.agent.node.reports import Installed
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, View, look
@@ -21,7 +21,7 @@ from proa.agent.orders.execution import STEPS, begun_staging
 from proa.agent.orders.plan import End, OrderStep, Situation, Staging, next_step, situation
 from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.trial import change
-from proa.core.orders.messages import Order, Result
+from proa.core.orders.messages import Order, OrderResult
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.core.schema.model import parse
@@ -84,7 +84,7 @@ class OrderWorker:
         context = self.context
         moment = Moment(context.time(), boot_id(context.paths), int(context.clock.monotonic()))
 
-        def note(record: Record) -> Record:
+        def note(record: AgentRecord) -> AgentRecord:
             accepted = take(record.order, order, moment)
             if accepted is record.order:
                 return record
@@ -159,7 +159,7 @@ class OrderWorker:
             if error.code in _OVERTAKEN:
                 return self._look_again(accepted, todo)
             if error.code not in _AGAIN:
-                self._end(accepted, End(Result.REFUSED, error.code, error.message))
+                self._end(accepted, End(OrderResult.REFUSED, error.code, error.message))
             return RETRY
 
     def _do(self, accepted: AcceptedOrder, view: View, todo: OrderStep) -> float:
@@ -193,7 +193,7 @@ class OrderWorker:
         """Write down what became of an order, if it is still the one at hand."""
         code, message = end.code.name if end.code else "", end.message
 
-        def note(record: Record) -> Record:
+        def note(record: AgentRecord) -> AgentRecord:
             now = record.order
             if now is None or now.order.id != accepted.order.id or not now.running:
                 return record

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from proa.agent.install.install import install
 from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.paths import Paths
-from proa.agent.node.record import Record, Result, Returned, load
+from proa.agent.node.record import AgentRecord, LastResult, Returned, load
 from proa.agent.node.view import Context, View, look
 from proa.agent.slot.region import Opener, open_direct
 from proa.agent.testing.synthetic import digest_of_range
@@ -144,12 +144,12 @@ class Node:
         return look(self.context)
 
     @property
-    def record(self) -> Record:
+    def record(self) -> AgentRecord:
         """The agent's record."""
         return load(self.paths.record)[0]
 
     @property
-    def last(self) -> Result:
+    def last(self) -> LastResult:
         """What became of the last verb."""
         return known(self.record.last)
 

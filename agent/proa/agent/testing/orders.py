@@ -19,7 +19,7 @@ from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.orders.worker import OrderWorker
 from proa.agent.testing.node import Node
 from proa.agent.testing.systemctl import Systemctl
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.core.orders.messages import NodeStatus
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.events import Monitor, Tee
@@ -34,7 +34,7 @@ class Agent:
     node: Node
     places: dict[str, str]
     """Where the releases lie that orders name, by manifest digest."""
-    health: Health | None = None
+    health: HealthReport | None = None
     cancel: Cancel = field(default_factory=Cancel)
     monitors: list[Monitor] = field(default_factory=list)
 
@@ -133,6 +133,6 @@ class Site:
     def committed(self) -> Agent:
         """The agent of a node whose trial of release 2 has been committed."""
         agent = self.on_trial()
-        agent.health = Health(())
+        agent.health = HealthReport(())
         assert agent.order(3, "Commit", trial=self.proof(agent.status)).phase == "Good"
         return agent

@@ -16,7 +16,7 @@ from proa.agent.testing.synthetic import Recipe
 from proa.core.signing.keys import Algorithm, PrivateKey
 from proa.partition.boot.bootstate import initial
 from proa.partition.boot.statefile import make_state_image
-from proa.partition.disk.layout import Layout, Request, Sizes, plan
+from proa.partition.disk.layout import Layout, LayoutRequest, Sizes, plan
 from proa.partition.disk.table import write_table
 
 MIB: Final = 1 << 20
@@ -77,7 +77,7 @@ def new_world(folder: Path) -> World:
     uki, boot = folder / "uki", folder / "boot"
     synthetic.make_noise(uki, 100_000, 7)
     synthetic.make_boot_image(boot, uki, MIB // 4)
-    layout = plan(Request("test", Sizes(uki=MIB, root=ROOM, persist=16 * MIB)))
+    layout = plan(LayoutRequest("test", Sizes(uki=MIB, root=ROOM, persist=16 * MIB)))
     write_table(folder / "disk.img", layout)
     make_state_image(folder / "state", initial())
     keys = [Algorithm.ED25519.generate(), Algorithm.ECDSA_P256.generate()]

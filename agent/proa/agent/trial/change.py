@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proa.agent.node.bookkeeping import afterwards, amend, remember, remember_slot, result, write_state
 from proa.agent.node.cause import Cause
-from proa.agent.node.record import Record, SlotRecord, TrialRecord
+from proa.agent.node.record import AgentRecord, SlotRecord, TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
@@ -30,11 +30,11 @@ DEADLINE_TIMER: Final = "proa-deadline.timer"
 """The initrd's timer that reboots a trial that is not committed."""
 REBOOT_DELAY: Final = "2s"
 _SYSTEMCTL_LIMIT: Final = 60.0
-Amendment = Callable[[Record], Record]
+Amendment = Callable[[AgentRecord], AgentRecord]
 """What is changed in the record at the same stroke as something else."""
 
 
-def unamended(record: Record) -> Record:
+def unamended(record: AgentRecord) -> AgentRecord:
     """Nothing."""
     return record
 
@@ -88,7 +88,7 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amend
     trial = TrialRecord(slot.value, known.version, known.root_hash, tries, armed.seq, context.time(), view.boot_id)
     done = result(context, "activate", slot=slot.value, version=known.version)
 
-    def note(record: Record) -> Record:
+    def note(record: AgentRecord) -> AgentRecord:
         ready = record.with_slot(slot, dataclasses.replace(known, failed=False))
         return also(dataclasses.replace(ready, trial=trial, returned=None, last=done))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
 from proa.core.runtime.errors import Code, ProaError
@@ -23,10 +23,10 @@ MAX_FAILURES: Final = 50
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthReport:
     """What one round of looking found."""
 
-    failures: tuple[Failure, ...]
+    failures: tuple[HealthFailure, ...]
 
     @property
     def healthy(self) -> bool:
@@ -44,7 +44,7 @@ class Health:
         return "; ".join(f"{failure.what}: {failure.why}" for failure in self.failures) or "healthy"
 
 
-def check_health(paths: Paths, settings: HealthSettings) -> Health:
+def check_health(paths: Paths, settings: HealthSettings) -> HealthReport:
     """Look once: first the units, then, when nothing is wrong with them, every check.
 
     The checks are not run while units are starting or have failed: the boot is not healthy anyway.
@@ -52,28 +52,28 @@ def check_health(paths: Paths, settings: HealthSettings) -> Health:
     failures = unit_failures(settings)
     if not failures:
         failures = [failure for folder in paths.health for failure in _folder_failures(folder, settings.check_limit)]
-    return Health(tuple(failures[:MAX_FAILURES]))
+    return HealthReport(tuple(failures[:MAX_FAILURES]))
 
 
-def unit_failures(settings: HealthSettings) -> list[Failure]:
+def unit_failures(settings: HealthSettings) -> list[HealthFailure]:
     """What systemd says: still starting, failed units, required units that are not active."""
     try:
         failed = _failed_units()
         failures = _unit_results([name for name in failed if name not in settings.ignore])
         failures += [
-            Failure(f"unit {name}", f"is {state}, but must be active", waiting=state == "activating")
+            HealthFailure(f"unit {name}", f"is {state}, but must be active", waiting=state == "activating")
             for name, state in _unit_states(settings.units)
             if state != "active"
         ]
         system = _ask("is-system-running")
     except ProaError as error:
-        return [Failure("system", error.message, waiting=error.code is Code.TIMEOUT)]
+        return [HealthFailure("system", error.message, waiting=error.code is Code.TIMEOUT)]
     if system in ("initializing", "starting"):
-        failures.append(Failure("system", "is still starting", waiting=True))
+        failures.append(HealthFailure("system", "is still starting", waiting=True))
     elif system == "degraded" and not failed:
-        failures.append(Failure("system", "is degraded, but no failed unit is named"))
+        failures.append(HealthFailure("system", "is degraded, but no failed unit is named"))
     elif system not in ("running", "degraded"):
-        failures.append(Failure("system", f"is in state '{system}'"))
+        failures.append(HealthFailure("system", f"is in state '{system}'"))
     return failures
 
 
@@ -94,14 +94,14 @@ def _unit_states(names: Sequence[str]) -> list[tuple[str, str]]:
     return list(zip(names, states, strict=False)) if len(states) == len(names) else [(names[0], "unknown")]
 
 
-def _unit_results(names: list[str]) -> list[Failure]:
+def _unit_results(names: list[str]) -> list[HealthFailure]:
     """Why units failed; systemctl prints one value each, with empty lines between."""
     told = _ask("show", "--property=Result", "--value", "--", *names[:MAX_FAILURES]).split() if names else []
     results = told if len(told) == len(names) else ["no result"] * len(names)
-    return [Failure(f"unit {name}", f"failed ({result})") for name, result in zip(names, results, strict=True)]
+    return [HealthFailure(f"unit {name}", f"failed ({result})") for name, result in zip(names, results, strict=True)]
 
 
-def _folder_failures(folder: Path, limit: float) -> list[Failure]:
+def _folder_failures(folder: Path, limit: float) -> list[HealthFailure]:
     """Run every check of a folder in the order of names; whatever has no name with a dot first is one."""
     checks = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
     return [failure for check in checks if (failure := _check_failure(check, limit))]
@@ -112,14 +112,14 @@ def exited(status: int) -> str:
     return f"exited with status {status}"
 
 
-def _check_failure(check: Path, limit: float) -> Failure | None:
+def _check_failure(check: Path, limit: float) -> HealthFailure | None:
     if not os.access(check, os.X_OK):
-        return Failure(f"check {check.name}", "is not an executable file")
+        return HealthFailure(f"check {check.name}", "is not an executable file")
     try:
         done = run([check], check=False, timeout=limit, keep=OUTPUT_LIMIT)
     except ProaError as error:
-        return Failure(f"check {check.name}", error.message, waiting=error.code is Code.TIMEOUT)
+        return HealthFailure(f"check {check.name}", error.message, waiting=error.code is Code.TIMEOUT)
     if done.status == 0:
         return None
     how = exited(done.status) if done.status > 0 else f"was killed by signal {-done.status}"
-    return Failure(f"check {check.name}", how, (done.stdout + done.stderr).decode(errors="replace").strip())
+    return HealthFailure(f"check {check.name}", how, (done.stdout + done.stderr).decode(errors="replace").strip())

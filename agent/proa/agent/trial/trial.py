@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.agent.node.cause import Cause
-from proa.agent.node.failure import Failure
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.paths import Paths
 from proa.agent.node.settings import HealthSettings
 from proa.agent.node.view import Context, View
-from proa.agent.trial.health import Health
+from proa.agent.trial.health import HealthReport
 from proa.core.runtime import files
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
@@ -37,7 +37,7 @@ class TrialBoot(Part):
     boot_id: str = field("The kernel's identifier of it.")
     left: Count = field("Attempts left after this boot began.")
     started: str = field("When its agent began to watch (RFC 3339).")
-    failures: tuple[Failure, ...] = field("The failures that the last check found.", default=())
+    failures: tuple[HealthFailure, ...] = field("The failures that the last check found.", default=())
     outcome: str = field("How it ended, as far as its agent could tell; empty if it was cut off.", default="")
     code: CodeName = field("The code of the outcome, if it has one of its own.", default="")
     cause: Label = field("Why it ended that way, a `Cause`.", default="")
@@ -96,7 +96,7 @@ class TrialLog:
             else (f"{last} attempts were left before this boot, {self._boot.left} are left now")
         )
 
-    def saw(self, health: Health) -> None:
+    def saw(self, health: HealthReport) -> None:
         """Write down what a look found, if it is something new and nobody has ended the trial meanwhile."""
         with _writing:
             boot = self._latest()
@@ -132,12 +132,12 @@ class TrialLog:
 def watch(
     context: Context,
     settings: HealthSettings,
-    look: Callable[[], Health],
+    look: Callable[[], HealthReport],
     trial_log: TrialLog,
     done: Callable[[], bool],
     *,
     to_the_end: bool = False,
-) -> Health | None:
+) -> HealthReport | None:
     """Look until the boot is healthy or its deadline has passed; what the last look found.
 
     Args:
@@ -168,6 +168,6 @@ def watch(
     return None
 
 
-def broken_settings(error: ProaError) -> Health:
+def broken_settings(error: ProaError) -> HealthReport:
     """What a look finds when the settings of the checks cannot be read."""
-    return Health((Failure("settings", f"{error.message} ({error.at})"),))
+    return HealthReport((HealthFailure("settings", f"{error.message} ({error.at})"),))

@@ -18,8 +18,8 @@ from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import Config
 from proa.builder.engine import cache as kept
 from proa.builder.engine import output, scratch, sources
-from proa.builder.engine.cache import Cache, Entry
-from proa.builder.engine.context import Context, Made, Step
+from proa.builder.engine.cache import Entry, StepCache
+from proa.builder.engine.context import BuildContext, BuildStep, Made
 from proa.builder.engine.keys import Keys
 from proa.builder.inputs import fingerprint
 from proa.builder.node import accounts
@@ -40,7 +40,7 @@ from proa.core.runtime.events import Monitor, Note, StepOutcome
 from proa.core.runtime.files import new_folder, os_errors, replace
 from proa.core.schema.model import document
 
-STEPS: Final[tuple[Step, ...]] = (
+STEPS: Final[tuple[BuildStep, ...]] = (
     PACKAGES,
     SOFTWARE,
     ROOT,
@@ -63,13 +63,13 @@ RESULTS: Final[Mapping[str, tuple[str, str]]] = {
 _EPOCH: Final = re.compile(r"[0-9]{1,10}")
 
 
-def steps_of(config: Config) -> tuple[Step, ...]:
+def steps_of(config: Config) -> tuple[BuildStep, ...]:
     """The steps that a configuration asks for."""
     return tuple(step for step in STEPS if step is not DISK or "raw" in config.build.formats)
 
 
 @dataclass(frozen=True)
-class Order:
+class BuildOrder:
     """What is to be built.
 
     Attributes:
@@ -84,9 +84,9 @@ class Order:
     loaded: Loaded
     out: Path
     keys: Keys | None
-    cache: Cache
+    cache: StepCache
     monitor: Monitor
-    steps: tuple[Step, ...] = STEPS
+    steps: tuple[BuildStep, ...] = STEPS
 
     @property
     def folder(self) -> Path:
@@ -99,7 +99,7 @@ class Order:
         return self.cache.folder / "tmp"
 
 
-def build(order: Order) -> BuildReport:
+def build(order: BuildOrder) -> BuildReport:
     """Build everything.
 
     Returns:
@@ -143,7 +143,7 @@ def build(order: Order) -> BuildReport:
     return report
 
 
-def check_output(order: Order) -> None:
+def check_output(order: BuildOrder) -> None:
     """Refuse an output folder that is not one before anything is built.
 
     Raises:
@@ -155,7 +155,7 @@ def check_output(order: Order) -> None:
     output.check(order.out, inputs)
 
 
-def check_trust(order: Order) -> None:
+def check_trust(order: BuildOrder) -> None:
     """Say what builds but will hardly be meant, and refuse what no release could ever satisfy.
 
     Raises:
@@ -173,7 +173,7 @@ def check_trust(order: Order) -> None:
         order.monitor.emit(Note("no --keys: neither the boot chain nor the release is signed", "warning"))
 
 
-def plan(order: Order) -> PlannedBuild:
+def plan(order: BuildOrder) -> PlannedBuild:
     """What a build would do: for each step whether its result is kept, as far as that follows from kept results.
 
     Raises:
@@ -201,7 +201,7 @@ def plan(order: Order) -> PlannedBuild:
     return PlannedBuild(str(order.out), epoch, order.keys is not None, tuple(steps))
 
 
-def source_date_epoch(order: Order) -> int:
+def source_date_epoch(order: BuildOrder) -> int:
     """The time of the build in seconds: ``SOURCE_DATE_EPOCH``, else the date of the newest package index.
 
     Raises:
@@ -217,7 +217,7 @@ def source_date_epoch(order: Order) -> int:
     return sources.newest(sources.indexes(sources.archives(order.loaded.config, order.folder)))
 
 
-def run_hooks(order: Order, point: str, cwd: Path) -> None:
+def run_hooks(order: BuildOrder, point: str, cwd: Path) -> None:
     """Run the user's programs of a point on this machine.
 
     Raises:
@@ -233,7 +233,7 @@ def run_hooks(order: Order, point: str, cwd: Path) -> None:
                 raise process.failure(done, Code.HOOK)
 
 
-def _run_steps(order: Order, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
+def _run_steps(order: BuildOrder, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
     made: dict[str, Made] = {}
     outputs: dict[str, Path] = {}
     for step in order.steps:
@@ -253,8 +253,8 @@ def _run_steps(order: Order, epoch: int, results: Path, held: ExitStack) -> tupl
     return list(made.values()), outputs
 
 
-def _context(order: Order, step: Step, epoch: int, outputs: Mapping[str, Path], room: Path) -> Context:
-    return Context(
+def _context(order: BuildOrder, step: BuildStep, epoch: int, outputs: Mapping[str, Path], room: Path) -> BuildContext:
+    return BuildContext(
         config=order.loaded.config,
         folder=order.folder,
         keys=order.keys,
@@ -266,7 +266,7 @@ def _context(order: Order, step: Step, epoch: int, outputs: Mapping[str, Path], 
     )
 
 
-def _inputs(step: Step, context: Context, made: Mapping[str, Made]) -> dict[str, object]:
+def _inputs(step: BuildStep, context: BuildContext, made: Mapping[str, Made]) -> dict[str, object]:
     """All that goes into a step's key."""
     return {
         "step": step.name,
@@ -277,7 +277,9 @@ def _inputs(step: Step, context: Context, made: Mapping[str, Made]) -> dict[str,
     }
 
 
-def _made(order: Order, step: Step, context: Context, inputs: Mapping[str, object], results: Path) -> Entry:
+def _made(
+    order: BuildOrder, step: BuildStep, context: BuildContext, inputs: Mapping[str, object], results: Path
+) -> Entry:
     """The output of a step that is made every time."""
     out = results / step.name
     out.mkdir()
@@ -287,7 +289,7 @@ def _made(order: Order, step: Step, context: Context, inputs: Mapping[str, objec
 
 
 def _kept(
-    order: Order, step: Step, context: Context, inputs: Mapping[str, object], held: ExitStack
+    order: BuildOrder, step: BuildStep, context: BuildContext, inputs: Mapping[str, object], held: ExitStack
 ) -> tuple[Entry, bool]:
     """A step's output in the cache, where it stays until ``held`` is closed, and whether it was there before."""
     key = fingerprint.of(inputs)
@@ -303,14 +305,14 @@ def _kept(
     return entry, False
 
 
-def _run(step: Step, context: Context, inputs: Mapping[str, object], out: Path) -> None:
+def _run(step: BuildStep, context: BuildContext, inputs: Mapping[str, object], out: Path) -> None:
     step.run(context, out)
     if fingerprint.of(step.inputs(context)) != fingerprint.of(inputs["inputs"]):
         what = "an input of this step changed while the step ran"
         raise ProaError(Code.CONFIG, f"{step.title}: {what}", hint="Build again.")
 
 
-def _keep_numbers(order: Order, outputs: Mapping[str, Path]) -> None:
+def _keep_numbers(order: BuildOrder, outputs: Mapping[str, Path]) -> None:
     """Write the lock file of users' numbers if the release has new ones."""
     if "root" not in outputs:
         return

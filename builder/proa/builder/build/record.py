@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder.config.settings import Release
+from proa.builder.config.settings import ReleaseConfig
 from proa.builder.engine.context import Made
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
@@ -77,7 +77,7 @@ class PlannedBuild(Report, schema="proa.build-plan/v1"):
 
 
 def report(
-    release: Release,
+    release: ReleaseConfig,
     made: Sequence[Made],
     outputs: Mapping[str, Path],
     *,

@@ -20,7 +20,7 @@ from proa.builder.config import profiles
 from proa.builder.config.loading import load
 from proa.builder.config.profiles import CONFIG
 from proa.builder.engine import keys as keyring
-from proa.builder.engine.cache import Cache, default_folder
+from proa.builder.engine.cache import StepCache, default_folder
 from proa.builder.formats import sbom
 from proa.core import VERSION
 from proa.core.artifact import release_artifact
@@ -164,11 +164,11 @@ def image(
 ) -> None:
     """Build the disk image and the release."""
     loaded = load(config, version=version)
-    order = pipeline.Order(
+    order = pipeline.BuildOrder(
         loaded=loaded,
         out=output,
         keys=keyring.open_keys(keys_folder) if keys_folder else None,
-        cache=Cache(cache_folder or default_folder()),
+        cache=StepCache(cache_folder or default_folder()),
         monitor=monitor(progress),
         steps=pipeline.steps_of(loaded.config),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from proa.builder.config.settings import Config
 from proa.partition.boot.bootstate import Slot
-from proa.partition.disk.layout import Layout, Request, Sizes, plan, sizes_for
+from proa.partition.disk.layout import Layout, LayoutRequest, Sizes, plan, sizes_for
 
 
 def is_derived(config: Config) -> bool:
@@ -27,4 +27,4 @@ def layout(config: Config, contents: Mapping[str, int]) -> Layout:
     disk = config.disk
     derived = sizes_for(contents.get(Slot.A.root_name, 0), contents.get(Slot.A.uki_name, 0))
     sizes = Sizes(boot=disk.boot, uki=disk.uki or derived.uki, root=disk.root or derived.root, persist=disk.persist)
-    return plan(Request(config.release.name, sizes, disk.size or None, disk.sector_size))
+    return plan(LayoutRequest(config.release.name, sizes, disk.size or None, disk.sector_size))

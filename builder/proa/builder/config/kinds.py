@@ -19,7 +19,7 @@ class Refused(ValueError):  # noqa: N818 -- what a kind says to a value
     """A value that a kind does not allow; its text says why, without naming the setting."""
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     """A kind of value."""
 
     @property
@@ -237,7 +237,7 @@ class Moment:
 class Listing:
     """A list of values of one kind, none of them twice."""
 
-    of: Kind
+    of: ValueKind
     least: int = 0
     """How many there must be."""
 

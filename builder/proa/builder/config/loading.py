@@ -15,7 +15,7 @@ from proa.builder.config.kinds import Listing, Refused
 from proa.builder.config.places import Places, Way, find
 from proa.builder.config.rules import RULES
 from proa.builder.config.setting import UNSET, Section, Setting
-from proa.builder.config.settings import SECTIONS, Config, Release
+from proa.builder.config.settings import SECTIONS, Config, ReleaseConfig
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.files import os_errors
 
@@ -194,7 +194,7 @@ class _Reading:
         self.refuse(Code.CONFIG_UNKNOWN_KEY, path, f"there is no {what} called '{name}'", key=True, hint=hint)
 
 
-def _derive(reading: _Reading, release: Release) -> Release:
+def _derive(reading: _Reading, release: ReleaseConfig) -> ReleaseConfig:
     """Fill in what follows from the rest."""
     changes: dict[str, Any] = {}
     match = _THREE_NUMBERS.fullmatch(release.version)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.config import reference
-from proa.builder.inputs.localfiles import Kind, walk
+from proa.builder.inputs.localfiles import FileKind, walk
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors, replace
 
@@ -26,7 +26,7 @@ def files(profile: str = "") -> dict[str, bytes]:
         return {CONFIG: reference.template().encode()}
     if profile not in NAMES:
         raise ProaError(Code.USAGE, f"no profile {profile!r}", at="--profile", hint=f"There is: {', '.join(NAMES)}.")
-    return {item.name: item.path.read_bytes() for item in walk(_FOLDER / profile) if item.kind is Kind.FILE}
+    return {item.name: item.path.read_bytes() for item in walk(_FOLDER / profile) if item.kind is FileKind.FILE}
 
 
 def write(folder: Path, profile: str = "", *, dry_run: bool = False) -> list[Path]:

@@ -6,14 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.builder.config.kinds import Kind, Number, Size
+from proa.builder.config.kinds import Number, Size, ValueKind
 
 UNSET: Final = -1
 """A number that is derived."""
 _REQUIRED: Final = object()
 
 
-def setting(kind: Kind, doc: str, default: Any = _REQUIRED, *, example: Any = None) -> Any:
+def setting(kind: ValueKind, doc: str, default: Any = _REQUIRED, *, example: Any = None) -> Any:
     """A field that is a setting; ``default`` and ``example`` are written as in the file.
 
     A default of ``""`` means not set. One of None does too, for a text that may be empty when it is set.
@@ -63,7 +63,7 @@ class Setting:
 
     section: str
     key: str
-    kind: Kind
+    kind: ValueKind
     doc: str
     required: bool
     default: Any

@@ -39,7 +39,7 @@ HOOK_POINTS: Final = ("build-before", "tree-before", "tree-after", "build-after"
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleaseConfig:
     """Which release this is."""
 
     name: str = setting(NAME, "The product line; releases with the same name follow one another.", example="my-node")
@@ -68,7 +68,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class System:
+class SystemConfig:
     """What the system is made of."""
 
     distribution: str = setting(Choice(("debian",)), "The distribution.", "debian")
@@ -98,7 +98,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceConfig:
     """Where packages come from. Without any, the Debian sources of the building machine are used."""
 
     uri: str = setting(URI, "The mirror.", example="https://mirror.example.net/debian")
@@ -203,7 +203,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class Boot:
+class BootConfig:
     """The boot chain."""
 
     generation: int = setting(
@@ -214,7 +214,7 @@ class Boot:
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskConfig:
     """The disk image. A slot never changes its size, so leave room for releases to come."""
 
     sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes per sector of the node's disk.", 512)
@@ -249,7 +249,7 @@ class Persist:
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthConfig:
     """What a trial must prove before it is committed."""
 
     deadline: int = setting(
@@ -286,7 +286,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterConfig:
     """What the cluster may order a node to do."""
 
     group: int = setting(
@@ -306,7 +306,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Trust:
+class TrustConfig:
     """Whose releases the node takes."""
 
     keys: tuple[str, ...] = setting(
@@ -342,20 +342,20 @@ class Build:
 
 
 SECTIONS: Final = (
-    Section("release", Release),
-    Section("system", System),
-    Section("source", Source, many=True),
+    Section("release", ReleaseConfig),
+    Section("system", SystemConfig),
+    Section("source", SourceConfig, many=True),
     Section("file", File, many=True),
     Section("user", User, many=True),
     Section("units", Units),
     Section("kernel", Kernel),
-    Section("boot", Boot),
-    Section("disk", Disk),
+    Section("boot", BootConfig),
+    Section("disk", DiskConfig),
     Section("persist", Persist),
-    Section("health", Health),
+    Section("health", HealthConfig),
     Section("check", Check, many=True),
-    Section("cluster", Cluster),
-    Section("trust", Trust),
+    Section("cluster", ClusterConfig),
+    Section("trust", TrustConfig),
     Section("hook", Hook, many=True),
     Section("build", Build),
 )
@@ -366,20 +366,20 @@ SECTIONS: Final = (
 class Config:
     """A checked proa.toml. Fields are named as the sections; those that may stand several times are tuples."""
 
-    release: Release
-    system: System = System()
-    source: tuple[Source, ...] = ()
+    release: ReleaseConfig
+    system: SystemConfig = SystemConfig()
+    source: tuple[SourceConfig, ...] = ()
     file: tuple[File, ...] = ()
     user: tuple[User, ...] = ()
     units: Units = Units()
     kernel: Kernel = Kernel()
-    boot: Boot = Boot()
-    disk: Disk = Disk()
+    boot: BootConfig = BootConfig()
+    disk: DiskConfig = DiskConfig()
     persist: Persist = Persist()
-    health: Health = Health()
+    health: HealthConfig = HealthConfig()
     check: tuple[Check, ...] = ()
-    cluster: Cluster = Cluster()
-    trust: Trust = Trust()
+    cluster: ClusterConfig = ClusterConfig()
+    trust: TrustConfig = TrustConfig()
     hook: tuple[Hook, ...] = ()
     build: Build = Build()
 

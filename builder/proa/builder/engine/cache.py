@@ -37,7 +37,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Cache:
+class StepCache:
     """A folder of kept results; several builds may share it at the same time."""
 
     folder: Path

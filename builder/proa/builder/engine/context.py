@@ -20,7 +20,7 @@ from proa.core.runtime.events import Monitor
 
 
 @dataclass(frozen=True)
-class Context:
+class BuildContext:
     """What every step is given.
 
     Attributes:
@@ -58,7 +58,7 @@ class Context:
         return self.folder / path
 
 
-class Step(Protocol):
+class BuildStep(Protocol):
     """One step. Steps are singletons: module-level objects of their file below ``proa.builder.steps``."""
 
     @property
@@ -86,14 +86,14 @@ class Step(Protocol):
         """Whether the result goes into the cache. If not, files of the output may be moved away."""
         ...
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """Everything else that shapes the output, as JSON values: settings, digests of local files.
 
         ``context.outputs`` is empty and ``context.scratch`` is not to be used here.
         """
         ...
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make the output: files in ``out``, which is new and empty.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Final
 
 import requests
 
-from proa.builder.config.settings import SUITES, Config, Source
+from proa.builder.config.settings import SUITES, Config, SourceConfig
 from proa.core.oci.failures import safe_url
 from proa.core.runtime.errors import Code, ProaError
 
@@ -104,7 +104,7 @@ def archives(
     return tuple(found.values())
 
 
-def _given(source: Source, folder: Path, suite: str, keyrings: Path) -> Archive:
+def _given(source: SourceConfig, folder: Path, suite: str, keyrings: Path) -> Archive:
     keys = ((folder / source.signed_by).absolute(),) if source.signed_by else _debian_keyrings(suite, keyrings)
     return Archive(source.uri.rstrip("/"), source.suites, source.components, keys)
 

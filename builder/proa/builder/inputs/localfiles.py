@@ -18,7 +18,7 @@ from proa.core.runtime.files import os_errors
 _LEFT_OUT = "__pycache__"
 
 
-class Kind(enum.Enum):
+class FileKind(enum.Enum):
     """What an item is."""
 
     FOLDER = "folder"
@@ -38,22 +38,22 @@ class Item:
 
     name: str
     path: Path
-    kind: Kind
+    kind: FileKind
 
     @property
     def mode(self) -> int:
         """0755 for a folder and for what its owner may execute, else 0644."""
-        return 0o755 if self.kind is Kind.FOLDER or self.path.stat().st_mode & 0o100 else 0o644
+        return 0o755 if self.kind is FileKind.FOLDER or self.path.stat().st_mode & 0o100 else 0o644
 
     @property
     def identity(self) -> str:
         """All that the copy has of it."""
         match self.kind:
-            case Kind.FOLDER:
+            case FileKind.FOLDER:
                 return "folder"
-            case Kind.LINK:
+            case FileKind.LINK:
                 return f"link {self.path.readlink()}"
-            case Kind.FILE:
+            case FileKind.FILE:
                 return f"{self.mode:o} {fingerprint.file(self.path)}"
 
 
@@ -77,13 +77,13 @@ def key(source: Path) -> dict[str, str]:
 
 def _walk(path: Path, name: str) -> Iterator[Item]:
     if path.is_symlink():
-        yield Item(name, path, Kind.LINK)
+        yield Item(name, path, FileKind.LINK)
     elif path.is_dir():
-        yield Item(name, path, Kind.FOLDER)
+        yield Item(name, path, FileKind.FOLDER)
         for below in sorted(path.iterdir()):
             if below.name != _LEFT_OUT:
                 yield from _walk(below, f"{name}/{below.name}".lstrip("/"))
     elif path.is_file():
-        yield Item(name, path, Kind.FILE)
+        yield Item(name, path, FileKind.FILE)
     else:
         raise ProaError(Code.CONFIG_VALUE, "it is neither a file, a folder nor a link", at=path, hint="Remove it.")

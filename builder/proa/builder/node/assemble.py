@@ -17,7 +17,7 @@ from typing import Any
 
 from proa.builder.config.settings import Config, File, from_document
 from proa.builder.inputs import localfiles
-from proa.builder.inputs.localfiles import Kind
+from proa.builder.inputs.localfiles import FileKind
 from proa.builder.node import accounts, clean, seal, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
@@ -25,7 +25,7 @@ from proa.core.runtime.errors import Code, ProaError
 
 
 @dataclass(frozen=True)
-class Job:
+class AssemblyJob:
     """What the namespace is told.
 
     Attributes:
@@ -51,7 +51,7 @@ class Job:
     out: str
 
 
-def assemble(job: Job) -> None:
+def assemble(job: AssemblyJob) -> None:
     """Make ``root.erofs`` and ``root.json``.
 
     Raises:
@@ -94,7 +94,7 @@ def unpack(base: Path, tree: Tree) -> None:
     )
 
 
-def furnish(tree: Tree, config: Config, job: Job, numbers: accounts.Numbers) -> None:
+def furnish(tree: Tree, config: Config, job: AssemblyJob, numbers: accounts.Numbers) -> None:
     """Make a node of the tree."""
     folder = Path(job.folder)
     software.add(tree, Path(job.site))
@@ -121,9 +121,9 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
         return
     for item in localfiles.walk(folder / file.source):
         name = f"{file.path}/{item.name}".rstrip("/")
-        if item.kind is Kind.LINK:
+        if item.kind is FileKind.LINK:
             tree.link(name, str(item.path.readlink()))
-        elif item.kind is Kind.FILE:
+        elif item.kind is FileKind.FILE:
             tree.write(name, item.path.read_bytes(), item.mode if mode is None else mode, owner)
         elif not tree.path(name).is_dir():
             tree.folder(name, item.mode, owner)
@@ -165,14 +165,14 @@ def main(path: Path) -> int:
     """Run a job file; the exit status."""
     os.umask(0o022)
     try:
-        assemble(Job(**json.loads(path.read_text())))
+        assemble(AssemblyJob(**json.loads(path.read_text())))
     except ProaError as error:
         path.with_suffix(".error").write_text(json.dumps(error.document()))
         return 1
     return 0
 
 
-def as_text(job: Job) -> str:
+def as_text(job: AssemblyJob) -> str:
     """A job as the text of its file."""
     return json.dumps(dataclasses.asdict(job))
 

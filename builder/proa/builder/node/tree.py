@@ -108,7 +108,7 @@ class Tree:
         for path in sorted(top.rglob("*")) if top.is_dir() else ():
             yield str(PurePosixPath(inside) / path.relative_to(top)), path
 
-    def run(self, argv: Sequence[str], *, code: Code = Code.TOOL, **variables: str) -> process.Result:
+    def run(self, argv: Sequence[str], *, code: Code = Code.TOOL, **variables: str) -> process.ProcessResult:
         """Run a program of the tree in the tree, which :meth:`mount` must have prepared.
 
         Raises:

@@ -9,7 +9,7 @@ from typing import Final
 
 from proa.builder.config.disklayout import layout
 from proa.builder.engine import sparse
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.core.runtime.events import Note, human_bytes
 from proa.partition.boot import bootstate, statefile
 from proa.partition.boot.bootstate import Slot
@@ -21,7 +21,7 @@ TIGHT: Final = 0.8
 """How full a slot may be before the build warns: its size can never change."""
 
 
-class Disk:
+class DiskStep:
     """See the module."""
 
     name = "disk"
@@ -30,11 +30,11 @@ class Disk:
     tools = ("mformat", "mcopy", "mke2fs", "debugfs")
     keep = False
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The settings of the layout, and the time."""
         return {"disk": dataclasses.asdict(context.config.disk), "epoch": context.epoch}
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make it.
 
         Raises:
@@ -56,7 +56,7 @@ class Disk:
         _make_persist(image, planned, context)
 
 
-def _contents(context: Context) -> dict[str, list[Path]]:
+def _contents(context: BuildContext) -> dict[str, list[Path]]:
     """The files of each partition, one behind the other."""
     return {
         "BOOT": [context.output("esp") / "esp.img"],
@@ -65,7 +65,7 @@ def _contents(context: Context) -> dict[str, list[Path]]:
     }
 
 
-def _warn(context: Context, planned: Layout, sizes: Mapping[str, int]) -> None:
+def _warn(context: BuildContext, planned: Layout, sizes: Mapping[str, int]) -> None:
     for name in (Slot.A.uki_name, Slot.A.root_name):
         room = planned[name].size
         if sizes[name] > TIGHT * room:
@@ -73,10 +73,10 @@ def _warn(context: Context, planned: Layout, sizes: Mapping[str, int]) -> None:
             context.monitor.emit(Note(f"{text}; slots never grow", "warning"))
 
 
-def _make_persist(image: Path, planned: Layout, context: Context) -> None:
+def _make_persist(image: Path, planned: Layout, context: BuildContext) -> None:
     partition = planned["PERSIST"]
     uuid = derive_guid(context.config.release.name, "PERSIST file system")
     persist.make(Extent(image, partition.start, partition.size), uuid=uuid, epoch=context.epoch)
 
 
-DISK: Final = Disk()
+DISK: Final = DiskStep()

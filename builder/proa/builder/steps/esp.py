@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.formats import fat
 
 
@@ -19,12 +19,12 @@ class Esp:
     tools = ("mformat", "mmd", "mcopy")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """Its size, the sectors of the disk, the time."""
         disk = context.config.disk
         return {"size": disk.boot, "sector_size": disk.sector_size, "epoch": context.epoch}
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make it.
 
         Raises:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.engine import namespace
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
 from proa.partition.boot import initrdscript
@@ -29,7 +29,7 @@ class Initrd:
     tools = ("tar", "unshare")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """Our dracut module, the kernel modules asked for, and the time."""
         return {
             "data": fingerprint.tree(_DATA),
@@ -38,7 +38,7 @@ class Initrd:
             "epoch": context.epoch,
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make it.
 
         Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.engine import namespace
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.formats import pe
 from proa.builder.inputs import fingerprint
 from proa.core.release.document import LOADER_VERSION
@@ -39,7 +39,7 @@ class Loader:
     tools = ("sbsign", "tar", "unshare")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """GRUB's script and the certificate that firmware will look for."""
         return {
             "version": LOADER_VERSION,
@@ -48,7 +48,7 @@ class Loader:
             "certificate": fingerprint.file(context.keys.certificate("db")) if context.keys else "",
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make and sign both.
 
         Raises:
@@ -64,7 +64,7 @@ class Loader:
         pe.sign(unsigned, out / architecture.grub_file, context.keys)
 
 
-def _make_grub(context: Context, boot: Path, unsigned: Path) -> None:
+def _make_grub(context: BuildContext, boot: Path, unsigned: Path) -> None:
     """Run the suite's own grub-mkimage inside the suite's own libraries: its modules fit no other version's."""
     work = context.scratch / "grub"
     work.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.engine import namespace, sources
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -73,7 +73,7 @@ class Packages:
     tools = ("mmdebstrap", "apt-get", "dpkg-deb", "tar")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The package list, where they come from and what the mirrors hold now."""
         found = sources.archives(context.config, context.folder)
         return {
@@ -86,7 +86,7 @@ class Packages:
             "data": fingerprint.tree(DATA),
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make the tree.
 
         Raises:
@@ -111,13 +111,13 @@ class Packages:
         remember(debs)
 
 
-def wanted(context: Context) -> list[str]:
+def wanted(context: BuildContext) -> list[str]:
     """The packages that are asked for; apt adds what these depend on."""
     kernel = context.config.kernel.package or context.architecture.kernel
     return sorted({*NEEDED, kernel, *context.config.system.packages})
 
 
-def _mmdebstrap(context: Context, listed: Path, debs: Path, out: Path) -> list[str]:
+def _mmdebstrap(context: BuildContext, listed: Path, debs: Path, out: Path) -> list[str]:
     quoted = shlex.quote
     keep_in = (
         f'mkdir -p "$1/var/cache/apt/archives" && cp -t "$1/var/cache/apt/archives" {quoted(str(debs))}/*.deb || true'
@@ -150,7 +150,7 @@ def _mmdebstrap(context: Context, listed: Path, debs: Path, out: Path) -> list[s
     ]
 
 
-def explain(done: process.Result) -> ProaError:
+def explain(done: process.ProcessResult) -> ProaError:
     """The error behind what mmdebstrap and apt said."""
     said = done.stderr.decode(errors="replace")
     if "No space left on device" in said:

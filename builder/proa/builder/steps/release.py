@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.core.artifact import release_artifact
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
@@ -43,7 +43,7 @@ class ReleaseStep:
     tools = ()
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """What the document says besides digests, the level, and who signs."""
         release = context.config.release
         return {
@@ -60,7 +60,7 @@ class ReleaseStep:
             "epoch": context.epoch,
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Write it, and sign it with every release key there is.
 
         Raises:
@@ -75,7 +75,7 @@ class ReleaseStep:
             release_artifact.sign_release(layout, digest, signers)
 
 
-def _write_blobs(context: Context) -> dict[str, Path]:
+def _write_blobs(context: BuildContext) -> dict[str, Path]:
     """Every blob as a file."""
     plain = {
         "boot": context.output("uki") / "boot.img",
@@ -90,7 +90,7 @@ def _write_blobs(context: Context) -> dict[str, Path]:
     return blobs
 
 
-def _compress(context: Context, name: str, source: Path, target: Path) -> FrameMap:
+def _compress(context: BuildContext, name: str, source: Path, target: Path) -> FrameMap:
     total = source.stat().st_size
 
     def progress(done: int) -> None:
@@ -100,7 +100,7 @@ def _compress(context: Context, name: str, source: Path, target: Path) -> FrameM
         return frames.compress(reader, writer, level=context.config.build.compression, progress=progress)
 
 
-def _document(context: Context, blobs: Mapping[str, Blob]) -> Release:
+def _document(context: BuildContext, blobs: Mapping[str, Blob]) -> Release:
     release = context.config.release
     return Release(
         name=release.name,
@@ -118,7 +118,7 @@ def _document(context: Context, blobs: Mapping[str, Blob]) -> Release:
     )
 
 
-def _root(context: Context) -> Root:
+def _root(context: BuildContext) -> Root:
     verity: dict[str, Any] = json.loads((context.output("verity") / "verity.json").read_text())
     return Root(
         filesystem=_FORMAT,
@@ -131,7 +131,7 @@ def _root(context: Context) -> Root:
     )
 
 
-def _boot(context: Context) -> Boot:
+def _boot(context: BuildContext) -> Boot:
     uki = context.output("uki")
     image = uki / "boot.img"
     return Boot(image.stat().st_size, f"sha256:{sha256(image)}", f"sha256:{sha256(uki / 'uki.efi')}")

@@ -10,10 +10,10 @@ from typing import Final
 
 from proa.builder.config.settings import Config
 from proa.builder.engine import cache, namespace
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint, localfiles
 from proa.builder.node import accounts, software, system
-from proa.builder.node.assemble import Job, as_text
+from proa.builder.node.assemble import AssemblyJob, as_text
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.signing.keys import load_public
@@ -22,7 +22,7 @@ _ROOM: Final = 3
 """How often the size of the packages' tree is needed: the tree unpacked, the image, and what is added to both."""
 
 
-class Root:
+class RootStep:
     """See the module."""
 
     name = "root"
@@ -31,7 +31,7 @@ class Root:
     tools = ("mkfs.erofs", "tar")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The configuration, every local file that it names, the agent, and the numbers of users."""
         return {
             "config": dataclasses.asdict(shaping(context.config)),
@@ -43,7 +43,7 @@ class Root:
             "epoch": context.epoch,
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make the image in a namespace.
 
         Raises:
@@ -51,7 +51,7 @@ class Root:
         """
         packages = context.output("packages")
         cache.check_space(context.scratch, _ROOM * (packages / "base.tar").stat().st_size, "the root")
-        job = Job(
+        job = AssemblyJob(
             config=dataclasses.asdict(shaping(context.config)),
             folder=str(context.folder.absolute()),
             base=str(packages / "base.tar"),
@@ -74,7 +74,7 @@ class Root:
             raise process.failure(done)
 
 
-def numbers(context: Context) -> accounts.Numbers:
+def numbers(context: BuildContext) -> accounts.Numbers:
     """The numbers of users and groups of this release, and of earlier ones."""
     packages = context.output("packages")
     tree = accounts.read_tree((packages / "passwd").read_text(), (packages / "group").read_text())
@@ -82,7 +82,7 @@ def numbers(context: Context) -> accounts.Numbers:
     return accounts.assign(tree, context.config.user, lock).over(lock)
 
 
-def trusted(context: Context) -> list[str]:
+def trusted(context: BuildContext) -> list[str]:
     """The public keys that the node will believe (PEM): those of the configuration, else those of the keys folder.
 
     Raises:
@@ -117,4 +117,4 @@ def _local_files(config: Config) -> list[str]:
     return sorted({*names, *(hook.run for hook in config.hook if hook.at.startswith("tree-"))})
 
 
-ROOT: Final = Root()
+ROOT: Final = RootStep()

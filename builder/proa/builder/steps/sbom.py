@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.formats import sbom
 
 
@@ -20,7 +20,7 @@ class Sbom:
     tools = ()
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The release's name and version, the distribution, the time."""
         release = context.config.release
         return {
@@ -31,7 +31,7 @@ class Sbom:
             "epoch": context.epoch,
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Write the document."""
         packages = json.loads((context.output("packages") / "packages.json").read_text())
         document = sbom.document(

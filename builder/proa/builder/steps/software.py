@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.node.software import LOCK
 from proa.core.runtime import process
@@ -29,7 +29,7 @@ class Software:
     tools = ()
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The lock, the image's Python, the platform."""
         return {
             "lock": fingerprint.file(LOCK),
@@ -38,7 +38,7 @@ class Software:
             "pip": metadata.version("pip"),
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Unpack the wheels.
 
         Raises:

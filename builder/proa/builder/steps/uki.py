@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.config.settings import Config
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.builder.formats import fat, pe
 from proa.builder.formats.pe import Section
 from proa.builder.inputs import fingerprint
@@ -49,7 +49,7 @@ class Uki:
     tools = ("objcopy", "sbsign", "mformat", "mcopy")
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The command line but for the root hash, the names in it, the certificate, and the time."""
         return {
             "command_line": command_line(context.config, Verity("", "", 0, 0)),
@@ -59,7 +59,7 @@ class Uki:
             "epoch": context.epoch,
         }
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Make and sign it, then the image of ``UKI-x``.
 
         Raises:
@@ -121,7 +121,7 @@ def sbat_entry(config: Config) -> str:
     return f"{name},{config.boot.generation},Proa,{config.release.name},{config.release.version},-\n"
 
 
-def _sections(context: Context, stub: Path) -> tuple[Section, ...]:
+def _sections(context: BuildContext, stub: Path) -> tuple[Section, ...]:
     """The sections in order; the kernel comes last, because it may need room behind it (systemd-stub(7))."""
     packages, config = context.output("packages"), context.config
     line = command_line(config, read_verity(context.output("verity")))

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine.context import Context
+from proa.builder.engine.context import BuildContext
 from proa.core.release.document import BLOCK_SIZE
 from proa.core.release.verity import Geometry, build_tree
 from proa.core.runtime.events import Progress
 
 
-class Verity:
+class VerityStep:
     """See the module."""
 
     name = "verity"
@@ -23,11 +23,11 @@ class Verity:
     tools = ()
     keep = True
 
-    def inputs(self, context: Context) -> Mapping[str, object]:
+    def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The salt."""
         return {"salt": salt(context.config.release.name).hex()}
 
-    def run(self, context: Context, out: Path) -> None:
+    def run(self, context: BuildContext, out: Path) -> None:
         """Hash the image."""
         image = context.output("root") / "root.erofs"
         size = image.stat().st_size
@@ -53,4 +53,4 @@ def salt(name: str) -> bytes:
     return hashlib.sha256(f"proa salt {name}".encode()).digest()
 
 
-VERITY: Final = Verity()
+VERITY: Final = VerityStep()

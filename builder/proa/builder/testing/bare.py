@@ -56,7 +56,7 @@ class Bare:
             (folder / name).write_text(launcher(module, str(self.site)))
             (folder / name).chmod(0o755)
 
-    def run(self, words: Sequence[str | Path]) -> process.Result:
+    def run(self, words: Sequence[str | Path]) -> process.ProcessResult:
         """Run one of its commands in a clean environment; any exit status comes back."""
         return process.run((self.folder / words[0], *words[1:]), check=False)
 

@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.reference import Reference
-from proa.core.oci.retry import DEFAULT_LIMITS, Limits
+from proa.core.oci.retry import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.source import Source
 from proa.core.runtime.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
 
-    from proa.core.oci.session import Session
+    from proa.core.oci.session import RegistrySession
 
 _PROBE_SECONDS = 5.0
 
@@ -26,7 +26,7 @@ def open_source(
     reference: Reference,
     access: Access = DEFAULT,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: TransferLimits = DEFAULT_LIMITS,
     clock: Clock = SYSTEM,
     transport: BaseAdapter | None = None,
 ) -> Source:
@@ -51,16 +51,16 @@ def open_source(
 
 
 def open_session(
-    reference: Reference, access: Access, limits: Limits, clock: Clock, transport: BaseAdapter | None
-) -> Session:
+    reference: Reference, access: Access, limits: TransferLimits, clock: Clock, transport: BaseAdapter | None
+) -> RegistrySession:
     """A session with the registry that a reference names; see :func:`open_source`."""
-    from proa.core.oci.session import Session
+    from proa.core.oci.session import RegistrySession
 
     access.check()
     chosen = access.plain_http or access.ca_file or access.cert_file or transport
     if not chosen and reference.is_loopback:
         access = dataclasses.replace(access, plain_http=not _speaks_tls(reference.host))
-    return Session(reference.host, reference.name, access, limits=limits, clock=clock, transport=transport)
+    return RegistrySession(reference.host, reference.name, access, limits=limits, clock=clock, transport=transport)
 
 
 def _speaks_tls(host: str) -> bool:

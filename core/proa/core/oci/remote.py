@@ -13,7 +13,7 @@ from proa.core.oci.body import check_range, read_all, read_chunks
 from proa.core.oci.failures import safe_url
 from proa.core.oci.reference import Reference
 from proa.core.oci.retry import Patience, Temporary
-from proa.core.oci.session import Call, Session, linked
+from proa.core.oci.session import Call, RegistrySession, linked
 from proa.core.oci.source import Descriptor, check_content, check_digest, digest_of, read_index
 from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE
 from proa.core.runtime.errors import Code, ProaError
@@ -34,7 +34,7 @@ class RemoteRepository:
         session: HTTP with that host.
     """
 
-    def __init__(self, reference: Reference, session: Session) -> None:
+    def __init__(self, reference: Reference, session: RegistrySession) -> None:
         self.reference = reference
         self.session = session
         self.url = f"{session.base}/v2/{reference.name}"

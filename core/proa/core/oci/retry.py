@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Limits:
+class TransferLimits:
     """Every limit of talking to a registry. Times are seconds, sizes bytes."""
 
     connect: float = 10.0
@@ -41,7 +41,7 @@ class Limits:
     """Redirects that one request may take."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_LIMITS = TransferLimits()
 
 
 class Temporary(Exception):  # noqa: N818 -- it is a kind of failure, told to the one who retries
@@ -69,7 +69,7 @@ class Patience:
         jitter: A number from 0 to 1, another one at every call, so that a thousand nodes do not come back at once.
     """
 
-    limits: Limits = DEFAULT_LIMITS
+    limits: TransferLimits = DEFAULT_LIMITS
     size: int = 0
     clock: Clock = SYSTEM
     jitter: Callable[[], float] = jitter

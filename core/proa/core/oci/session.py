@@ -16,7 +16,7 @@ from proa.core.oci.access import Access
 from proa.core.oci.body import read_all
 from proa.core.oci.connection import Adapter, proxies
 from proa.core.oci.failures import network_failure, safe_url, status_failure
-from proa.core.oci.retry import DEFAULT_LIMITS, Limits, Patience
+from proa.core.oci.retry import DEFAULT_LIMITS, Patience, TransferLimits
 from proa.core.oci.tokens import Authenticator
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -56,7 +56,7 @@ class Call:
     understood: Collection[int] = (404, 405, 416)
 
 
-class Session:
+class RegistrySession:
     """HTTP with one registry.
 
     Credentials and the client's certificate go to the registry's own origin and nowhere else; a redirect never
@@ -78,7 +78,7 @@ class Session:
         name: str,
         access: Access,
         *,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: TransferLimits = DEFAULT_LIMITS,
         clock: Clock = SYSTEM,
         transport: BaseAdapter | None = None,
     ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.reference import Reference
 from proa.core.oci.registry import open_session
-from proa.core.oci.retry import DEFAULT_LIMITS, Limits
+from proa.core.oci.retry import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.source import Target
 from proa.core.runtime.clock import SYSTEM, Clock
 
@@ -19,7 +19,7 @@ def open_target(
     reference: Reference,
     access: Access = DEFAULT,
     *,
-    limits: Limits = DEFAULT_LIMITS,
+    limits: TransferLimits = DEFAULT_LIMITS,
     clock: Clock = SYSTEM,
     transport: BaseAdapter | None = None,
 ) -> Target:

@@ -35,7 +35,7 @@ class WritableRepository(RemoteRepository):
 
 
 class Uploader(Registry):  # type: ignore[misc] # oras has no type information
-    """oras's client for one repository, its requests made by :class:`proa.core.oci.session.Session`."""
+    """oras's client for one repository, its requests made by :class:`proa.core.oci.session.RegistrySession`."""
 
     def __init__(self, repository: RemoteRepository) -> None:
         self._repository = repository

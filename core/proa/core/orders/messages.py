@@ -36,7 +36,7 @@ class Action(enum.Enum):
     """Go back to the other slot and reboot."""
 
 
-class Result(enum.Enum):
+class OrderResult(enum.Enum):
     """How far an order has come."""
 
     RUNNING = "Running"

@@ -30,7 +30,7 @@ class Exit(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class Kind:
+class ErrorKind:
     """What is known about a code before it happens."""
 
     exit: Exit
@@ -43,206 +43,216 @@ class Code(enum.Enum):
     """Every stable error code. Names never change their meaning; new ones are only added."""
 
     # usage and configuration
-    USAGE = Kind(Exit.USAGE, "The command line is invalid.", "See --help.")
-    CONFIG = Kind(Exit.USAGE, "The configuration has errors.", "Correct the places listed; the list is complete.")
-    CONFIG_SYNTAX = Kind(Exit.USAGE, "The configuration file is not TOML.", "See https://toml.io/en/v1.0.0.")
-    CONFIG_UNKNOWN_KEY = Kind(Exit.USAGE, "There is no setting with this name.", "See docs/reference/settings.md.")
-    CONFIG_VALUE = Kind(Exit.USAGE, "The setting does not allow this value.", "See docs/reference/settings.md.")
-    CONFIG_MISSING = Kind(Exit.USAGE, "A required setting is missing.", "Add it.")
-    FILE_MISSING = Kind(Exit.USAGE, "A file or folder that you named does not exist.", "Check the path.")
-    FILE_EXISTS = Kind(Exit.USAGE, "A file would be overwritten.", "Choose another path, or remove it.")
-    FILE_DENIED = Kind(
+    USAGE = ErrorKind(Exit.USAGE, "The command line is invalid.", "See --help.")
+    CONFIG = ErrorKind(Exit.USAGE, "The configuration has errors.", "Correct the places listed; the list is complete.")
+    CONFIG_SYNTAX = ErrorKind(Exit.USAGE, "The configuration file is not TOML.", "See https://toml.io/en/v1.0.0.")
+    CONFIG_UNKNOWN_KEY = ErrorKind(Exit.USAGE, "There is no setting with this name.", "See docs/reference/settings.md.")
+    CONFIG_VALUE = ErrorKind(Exit.USAGE, "The setting does not allow this value.", "See docs/reference/settings.md.")
+    CONFIG_MISSING = ErrorKind(Exit.USAGE, "A required setting is missing.", "Add it.")
+    FILE_MISSING = ErrorKind(Exit.USAGE, "A file or folder that you named does not exist.", "Check the path.")
+    FILE_EXISTS = ErrorKind(Exit.USAGE, "A file would be overwritten.", "Choose another path, or remove it.")
+    FILE_DENIED = ErrorKind(
         Exit.DEVICE,
         "You may not read or write a file or folder.",
         "Check the owner and mode of the file and of the folders above it.",
     )
-    REFERENCE = Kind(
+    REFERENCE = ErrorKind(
         Exit.USAGE,
         "The release reference is malformed.",
         "Write HOST[:PORT]/NAME[:TAG][@sha256:...] or oci:PATH[:TAG].",
     )
-    PLAIN_HTTP = Kind(
+    PLAIN_HTTP = ErrorKind(
         Exit.USAGE,
         "Plain HTTP would be used to another machine.",
         "Use TLS, or pass --plain-http if you mean it.",
     )
-    KEY = Kind(
+    KEY = ErrorKind(
         Exit.USAGE,
         "The key is unusable.",
         "Use PEM files with ECDSA P-256 or Ed25519 keys; see proa-build keys init.",
     )
     # refused
-    UNSIGNED = Kind(Exit.REFUSED, "The release has no signature.", "Push it with --keys.")
-    SIGNATURE = Kind(
+    UNSIGNED = ErrorKind(Exit.REFUSED, "The release has no signature.", "Push it with --keys.")
+    SIGNATURE = ErrorKind(
         Exit.REFUSED,
         "Too few trusted keys have signed the release.",
         "Check the keys and the threshold.",
     )
-    NO_TRUST = Kind(
+    NO_TRUST = ErrorKind(
         Exit.REFUSED,
         "No trusted key is configured, so everything is refused.",
         "Put public keys into the trust folder.",
     )
-    DIGEST = Kind(
+    DIGEST = ErrorKind(
         Exit.REFUSED, "Data does not match its signed digest.", "Fetch it again from a registry that you trust."
     )
-    RELEASE = Kind(
+    RELEASE = ErrorKind(
         Exit.REFUSED, "The release document is invalid.", "Build the release again with this version of Proa."
     )
-    FRAMES = Kind(
+    FRAMES = ErrorKind(
         Exit.REFUSED, "The payload or its map is malformed.", "Build the release again with this version of Proa."
     )
-    VERITY = Kind(
+    VERITY = ErrorKind(
         Exit.REFUSED,
         "A block does not match the verity tree.",
         "Install the release again: the image or its tree was altered.",
     )
-    INCOMPATIBLE = Kind(
+    INCOMPATIBLE = ErrorKind(
         Exit.REFUSED, "The release is for another kind of node.", "Compare 'compatible' of the release and of the node."
     )
-    ARCHITECTURE = Kind(
+    ARCHITECTURE = ErrorKind(
         Exit.REFUSED, "The release is for another architecture.", "Build a release for this node's architecture."
     )
-    REQUIRES = Kind(
+    REQUIRES = ErrorKind(
         Exit.REFUSED,
         "The release needs another layout or loader, or a newer agent.",
         "Install an intermediate release first.",
     )
-    SERIAL = Kind(Exit.REFUSED, "The release is older than the recorded floor allows.", "Install a newer release.")
-    EXPIRED = Kind(Exit.REFUSED, "The release has expired.", "Install a newer release.")
-    DENIED = Kind(Exit.REFUSED, "The release is on the deny list of this node.", "Install another release.")
-    SAME_ROOT = Kind(
+    SERIAL = ErrorKind(Exit.REFUSED, "The release is older than the recorded floor allows.", "Install a newer release.")
+    EXPIRED = ErrorKind(Exit.REFUSED, "The release has expired.", "Install a newer release.")
+    DENIED = ErrorKind(Exit.REFUSED, "The release is on the deny list of this node.", "Install another release.")
+    SAME_ROOT = ErrorKind(
         Exit.REFUSED,
         "The good slot holds the same root with another kernel image.",
         "Build the release again: a root has exactly one kernel image.",
     )
-    TOO_LARGE = Kind(Exit.REFUSED, "The content is larger than its slot.", "Make the image smaller or the slot larger.")
-    SLOT_IN_USE = Kind(
+    TOO_LARGE = ErrorKind(
+        Exit.REFUSED, "The content is larger than its slot.", "Make the image smaller or the slot larger."
+    )
+    SLOT_IN_USE = ErrorKind(
         Exit.REFUSED, "The target slot is booted or good, and must not be written.", "Reboot or commit first."
     )
-    NOT_ALLOWED = Kind(Exit.REFUSED, "You may not do this.", "Run the command as root.")
-    STALE_ORDER = Kind(
+    NOT_ALLOWED = ErrorKind(Exit.REFUSED, "You may not do this.", "Run the command as root.")
+    STALE_ORDER = ErrorKind(
         Exit.REFUSED,
         "The node has seen a later order, or the order is about another boot.",
         "Check the node's status, and give a new order with a higher id.",
     )
     # busy and state
-    BUSY = Kind(Exit.BUSY, "Another process holds the lock.", "Wait for it to end, or cancel it.")
-    NO_TRIAL = Kind(Exit.STATE, "There is no trial to commit.", "Check proa-agent status.")
-    NOT_STAGED = Kind(Exit.STATE, "The other slot holds no complete release.", "Install a release first.")
-    NOT_GOOD = Kind(Exit.STATE, "The other slot is not known to be good.", "Install a release first.")
-    IN_TRIAL = Kind(
+    BUSY = ErrorKind(Exit.BUSY, "Another process holds the lock.", "Wait for it to end, or cancel it.")
+    NO_TRIAL = ErrorKind(Exit.STATE, "There is no trial to commit.", "Check proa-agent status.")
+    NOT_STAGED = ErrorKind(Exit.STATE, "The other slot holds no complete release.", "Install a release first.")
+    NOT_GOOD = ErrorKind(Exit.STATE, "The other slot is not known to be good.", "Install a release first.")
+    IN_TRIAL = ErrorKind(
         Exit.STATE,
         "A trial is running, so nothing can be installed over the good slot.",
         "Commit it or roll back first.",
     )
-    TRIAL_RETURNED = Kind(Exit.STATE, "A trial returned without a commit.", "Read the reason in proa-agent status.")
-    NO_COMMIT_ORDER = Kind(
+    TRIAL_RETURNED = ErrorKind(
+        Exit.STATE, "A trial returned without a commit.", "Read the reason in proa-agent status."
+    )
+    NO_COMMIT_ORDER = ErrorKind(
         Exit.STATE,
         "A healthy trial returned because it got no order to commit in time.",
         "Find out why the scheduler could not reach the node, then try the release again.",
     )
-    HANDSHAKE = Kind(
+    HANDSHAKE = ErrorKind(
         Exit.STATE,
         "The boot loader and the boot state disagree about this boot.",
         "Check that the disk boots through its own GRUB, and that STATE is writable.",
     )
-    NO_STATE = Kind(Exit.STATE, "Neither copy of the boot state is valid.", "Inspect it with proa-disk show.")
-    NOTHING_RUNNING = Kind(Exit.STATE, "There is nothing to cancel.", "Check proa-agent status.")
-    CANCELLED = Kind(Exit.INTERRUPTED, "The job was cancelled.", "Start it again when you are ready.")
+    NO_STATE = ErrorKind(Exit.STATE, "Neither copy of the boot state is valid.", "Inspect it with proa-disk show.")
+    NOTHING_RUNNING = ErrorKind(Exit.STATE, "There is nothing to cancel.", "Check proa-agent status.")
+    CANCELLED = ErrorKind(Exit.INTERRUPTED, "The job was cancelled.", "Start it again when you are ready.")
     # network
-    NETWORK = Kind(
+    NETWORK = ErrorKind(
         Exit.NETWORK,
         "The registry could not be reached.",
         "Check the address, the network and the certificate.",
     )
-    REGISTRY = Kind(Exit.NETWORK, "The registry answered with an error.", "Check the registry's log.")
-    AUTH = Kind(Exit.NETWORK, "The registry refused the credentials.", "Check the auth file.")
-    NOT_FOUND = Kind(Exit.NETWORK, "The registry does not have the release.", "Check the name, tag and digest.")
+    REGISTRY = ErrorKind(Exit.NETWORK, "The registry answered with an error.", "Check the registry's log.")
+    AUTH = ErrorKind(Exit.NETWORK, "The registry refused the credentials.", "Check the auth file.")
+    NOT_FOUND = ErrorKind(Exit.NETWORK, "The registry does not have the release.", "Check the name, tag and digest.")
     # device, disk, file system
-    DEVICE = Kind(Exit.DEVICE, "A disk or file could not be read or written.", "Check the kernel log.")
-    DEVICE_BUSY = Kind(
+    DEVICE = ErrorKind(Exit.DEVICE, "A disk or file could not be read or written.", "Check the kernel log.")
+    DEVICE_BUSY = ErrorKind(
         Exit.DEVICE, "The disk or partition is in use.", "Unmount it, or close the program that uses it."
     )
-    READ_BACK = Kind(
+    READ_BACK = ErrorKind(
         Exit.DEVICE, "The device returned other data than was written.", "Replace the device: it is failing."
     )
-    NO_DISK = Kind(
+    NO_DISK = ErrorKind(
         Exit.DEVICE,
         "The disk does not exist, or has no Proa layout.",
         "Name a disk or an image file with a Proa layout.",
     )
-    AMBIGUOUS = Kind(Exit.DEVICE, "There are two candidates where there must be one.", "Detach the other disk.")
-    LAYOUT = Kind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference shown.")
-    DISK_FULL = Kind(Exit.DEVICE, "The file system is full.", "Free some space.")
+    AMBIGUOUS = ErrorKind(Exit.DEVICE, "There are two candidates where there must be one.", "Detach the other disk.")
+    LAYOUT = ErrorKind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference shown.")
+    DISK_FULL = ErrorKind(Exit.DEVICE, "The file system is full.", "Free some space.")
     # builder
-    PACKAGES = Kind(
+    PACKAGES = ErrorKind(
         Exit.FAILED, "The packages could not be installed.", "Check the package names and the last lines of the log."
     )
-    MIRROR = Kind(Exit.NETWORK, "The package mirror could not be reached.", "Check the sources and the network.")
-    HOOK = Kind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
-    USERS_CHANGED = Kind(
+    MIRROR = ErrorKind(Exit.NETWORK, "The package mirror could not be reached.", "Check the sources and the network.")
+    HOOK = ErrorKind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
+    USERS_CHANGED = ErrorKind(
         Exit.USAGE, "Numeric ids of users or groups have changed.", "Keep the lock file next to proa.toml."
     )
-    SECURE_BOOT = Kind(Exit.FAILED, "A boot binary could not be signed or verified.", "Check the Secure Boot keys.")
+    SECURE_BOOT = ErrorKind(
+        Exit.FAILED, "A boot binary could not be signed or verified.", "Check the Secure Boot keys."
+    )
     # cluster
-    KUBECONFIG = Kind(
+    KUBECONFIG = ErrorKind(
         Exit.USAGE,
         "There is no usable access to a cluster.",
         "Set KUBECONFIG to a kubeconfig file, or run in a pod with a service account.",
     )
-    CLUSTER = Kind(
+    CLUSTER = ErrorKind(
         Exit.NETWORK,
         "The Kubernetes API server could not be reached.",
         "Check its address, the network and the certificate.",
     )
-    CLUSTER_BUSY = Kind(
+    CLUSTER_BUSY = ErrorKind(
         Exit.NETWORK, "The Kubernetes API server is overloaded and asks clients to wait.", "Try again in a minute."
     )
-    CLUSTER_ERROR = Kind(
+    CLUSTER_ERROR = ErrorKind(
         Exit.NETWORK, "The Kubernetes API server answered with an error.", "Check the API server's log."
     )
-    CLUSTER_AUTH = Kind(
+    CLUSTER_AUTH = ErrorKind(
         Exit.NETWORK, "The Kubernetes API server rejects the credentials.", "Check the kubeconfig or the token."
     )
-    CLUSTER_FORBIDDEN = Kind(
+    CLUSTER_FORBIDDEN = ErrorKind(
         Exit.REFUSED,
         "The cluster does not allow this with these credentials.",
         "Apply the output of 'proa-scheduler manifests', or ask for the permission.",
     )
-    CLUSTER_INVALID = Kind(Exit.USAGE, "The cluster rejects the object.", "Correct the field that the message names.")
-    CLUSTER_MISSING = Kind(Exit.STATE, "The cluster does not have the object.", "Check its name.")
-    CLUSTER_CONFLICT = Kind(
+    CLUSTER_INVALID = ErrorKind(
+        Exit.USAGE, "The cluster rejects the object.", "Correct the field that the message names."
+    )
+    CLUSTER_MISSING = ErrorKind(Exit.STATE, "The cluster does not have the object.", "Check its name.")
+    CLUSTER_CONFLICT = ErrorKind(
         Exit.BUSY, "Somebody else has changed the object meanwhile.", "Check the object, and try again."
     )
-    CLUSTER_EXPIRED = Kind(
+    CLUSTER_EXPIRED = ErrorKind(
         Exit.STATE, "The Kubernetes API server no longer has that version of the objects.", "List them again."
     )
-    STALE_LEADER = Kind(
+    STALE_LEADER = ErrorKind(
         Exit.REFUSED, "Another scheduler has become the leader.", "Do nothing: this scheduler waits for its turn."
     )
-    HALTED = Kind(
+    HALTED = ErrorKind(
         Exit.STATE,
         "The rollout halted.",
         "Find the cause with 'kubectl proa status', then resume with --attempt, or roll back.",
     )
-    NO_PREVIOUS = Kind(
+    NO_PREVIOUS = ErrorKind(
         Exit.STATE,
         "There is no previous release to go back to.",
         "Name a release: kubectl proa rollback ROLLOUT --to REF.",
     )
     # vm
-    NO_FIRMWARE = Kind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
-    TIMEOUT = Kind(Exit.FAILED, "Something did not happen in time.", "Check the console.")
-    CONSOLE = Kind(Exit.FAILED, "The console shows a bad sign.", "Check the console.")
-    REHEARSAL = Kind(Exit.FAILED, "The rehearsal did not go as promised.", "Read the report.")
+    NO_FIRMWARE = ErrorKind(Exit.FAILED, "QEMU or its firmware is not installed.", "Install qemu-system-x86 and ovmf.")
+    TIMEOUT = ErrorKind(Exit.FAILED, "Something did not happen in time.", "Check the console.")
+    CONSOLE = ErrorKind(Exit.FAILED, "The console shows a bad sign.", "Check the console.")
+    REHEARSAL = ErrorKind(Exit.FAILED, "The rehearsal did not go as promised.", "Read the report.")
     # general
-    TOOL = Kind(Exit.FAILED, "A program that Proa calls failed.", "Paste the command into a shell to run it again.")
-    TOOL_MISSING = Kind(
+    TOOL = ErrorKind(
+        Exit.FAILED, "A program that Proa calls failed.", "Paste the command into a shell to run it again."
+    )
+    TOOL_MISSING = ErrorKind(
         Exit.FAILED, "A program that Proa calls is not installed.", "Run make setup, or install its package."
     )
-    INTERRUPTED = Kind(Exit.INTERRUPTED, "Interrupted.", "Run it again: nothing half-finished is active.")
-    INTERNAL = Kind(Exit.FAILED, "There is a bug in Proa.", "Report it with the command and the output.")
+    INTERRUPTED = ErrorKind(Exit.INTERRUPTED, "Interrupted.", "Run it again: nothing half-finished is active.")
+    INTERNAL = ErrorKind(Exit.FAILED, "There is a bug in Proa.", "Report it with the command and the output.")
 
 
 @dataclass(frozen=True)

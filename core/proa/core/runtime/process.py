@@ -28,7 +28,7 @@ _GRACE = 5.0
 
 
 @dataclass(frozen=True)
-class Result:
+class ProcessResult:
     """What a finished program left: its output as bytes, and how long it took in seconds."""
 
     argv: tuple[str, ...]
@@ -78,7 +78,7 @@ def run(
     cwd: Path | None = None,
     keep: int | None = None,
     show: bool = False,
-) -> Result:
+) -> ProcessResult:
     """Run a program to its end and keep its output.
 
     It gets a process group of its own, all of which is ended (SIGTERM, then SIGKILL) when the time is up or
@@ -131,7 +131,7 @@ def run(
         except BaseException:
             _end(child)
             raise
-    result = Result(words, child.returncode, stdout, stderr, time.monotonic() - started)
+    result = ProcessResult(words, child.returncode, stdout, stderr, time.monotonic() - started)
     if check and result.status != 0:
         raise failure(result)
     return result
@@ -243,7 +243,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.wait(grace)
 
 
-def failure(result: Result, code: Code = Code.TOOL) -> ProaError:
+def failure(result: ProcessResult, code: Code = Code.TOOL) -> ProaError:
     """The error that a failed run amounts to: its last lines, and the command as it can be pasted.
 
     ``DISK_FULL`` in place of ``code`` when the program says that there is no room.

@@ -18,7 +18,7 @@ from proa.core.schema.output import tell
 from proa.partition.cli import rendering, showing
 from proa.partition.cli.reports import PlannedDisk, ResetDisk
 from proa.partition.disk import blockdev, growing, layout, persist
-from proa.partition.disk.layout import NAMES, Layout, Request, Sizes
+from proa.partition.disk.layout import NAMES, Layout, LayoutRequest, Sizes
 from proa.partition.disk.slots import Node, discover, open_image
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -77,7 +77,7 @@ def _plan(choices: dict[str, Any]) -> Layout:
         root=choices["root_size"],
         persist=choices["persist_size"],
     )
-    return layout.plan(Request(choices["seed"], sizes, choices["disk_size"], choices["sector_size"]))
+    return layout.plan(LayoutRequest(choices["seed"], sizes, choices["disk_size"], choices["sector_size"]))
 
 
 @click.group(epilog="Example: proa-disk show disk.raw")

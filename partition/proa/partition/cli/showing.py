@@ -25,7 +25,7 @@ from proa.partition.disk.slots import Node
 
 
 @dataclass(frozen=True)
-class View:
+class DiskView:
     """All that is shown.
 
     Attributes:
@@ -48,7 +48,7 @@ class View:
         return self.node.disk.layout
 
 
-def look(node: Node) -> View:
+def look(node: Node) -> DiskView:
     """Read all that is shown; nothing is written.
 
     Raises:
@@ -57,10 +57,10 @@ def look(node: Node) -> View:
     state = node.disk.partitions["STATE"]
     pair = StateFile.within(state.path, state.offset).read()
     found = {name: probe(extent) for name, extent in node.disk.partitions.items()}
-    return View(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy)
+    return DiskView(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy)
 
 
-def report(view: View) -> ShownDisk:
+def report(view: DiskView) -> ShownDisk:
     """The view for ``proa.disk/v1``."""
     node = view.node
     evidence = node.evidence
@@ -75,13 +75,13 @@ def report(view: View) -> ShownDisk:
     )
 
 
-def text(view: View) -> str:
+def text(view: DiskView) -> str:
     """The view for a person."""
     holds = {name: str(content) for name, content in view.contents.items()}
     return "\n".join([f"{view.node.disk.path}", rendering.text(view.layout, holds=holds), *_lines(view)])
 
 
-def _lines(view: View) -> Iterator[str]:
+def _lines(view: DiskView) -> Iterator[str]:
     yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as shipped")
     for slot in Slot:
         yield f"slot {slot.value}: {_slot(view, slot).holds}{_marks(view, slot)}"
@@ -93,7 +93,7 @@ def _lines(view: View) -> Iterator[str]:
         yield f"boot state, copy {number}: {words}{counts}"
 
 
-def _marks(view: View, slot: Slot) -> str:
+def _marks(view: DiskView, slot: Slot) -> str:
     state = view.copies[view.counts - 1] if view.counts else None
     marks = []
     if state and state.good is slot:
@@ -105,7 +105,7 @@ def _marks(view: View, slot: Slot) -> str:
     return "".join(f", {mark}" for mark in marks)
 
 
-def _slot(view: View, slot: Slot) -> SlotContent:
+def _slot(view: DiskView, slot: Slot) -> SlotContent:
     uki, root = view.contents[slot.uki_name], view.contents[slot.root_name]
     full = {(False, False): "empty", (True, True): "filled"}.get((uki.kind != "empty", root.kind != "empty"), "half")
     return SlotContent(full, uki.kind, root.kind)

@@ -84,7 +84,7 @@ class Sizes:
 
 
 @dataclass(frozen=True)
-class Request:
+class LayoutRequest:
     """What is asked of the planner.
 
     Attributes:
@@ -181,7 +181,7 @@ def derive_guid(seed: str, name: str) -> str:
     return str(uuid.uuid5(NAMESPACE, f"{seed}/{name}"))
 
 
-def plan(request: Request) -> Layout:
+def plan(request: LayoutRequest) -> Layout:
     """Lay out the disk.
 
     Raises:
@@ -264,7 +264,7 @@ def check_contents(layout: Layout, contents: Mapping[str, int]) -> None:
             )
 
 
-def _persist_size(request: Request) -> int:
+def _persist_size(request: LayoutRequest) -> int:
     if request.sizes.persist is not None:
         return request.sizes.persist
     if request.disk_size is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result, run
+from proa.core.runtime.process import ProcessResult, run
 from proa.partition.disk import blockdev, gpt
 from proa.partition.disk.layout import NAMES, SECTOR_SIZES, Layout, Partition
 
@@ -123,7 +123,7 @@ def attributes(text: str) -> int:
     return bits
 
 
-def _load(result: Result) -> dict[str, Any]:
+def _load(result: ProcessResult) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(result.text)
     return document
 

@@ -14,11 +14,11 @@ from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.scheduler.cli import rollouts
-from proa.scheduler.cli.options import Cluster, amount, checked, cluster_options, remark, show, usual_option
+from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show, usual_option
 from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report import patches, status_view
-from proa.scheduler.report.patches import Change
+from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.reports import Changed
 from proa.scheduler.spec import selectors
 from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
@@ -115,7 +115,7 @@ def start(
     finder: Finder,
     dry_run: bool,
     as_json: bool,
-    cluster: Cluster,
+    cluster: ClusterOption,
     **given: Any,
 ) -> None:
     """Roll out a release: create a rollout, or give an existing one another release.
@@ -179,10 +179,10 @@ def _wishes(given: dict[str, Any]) -> dict[str, Any]:
 def _change(
     name: str,
     find: Callable[[Server, str], View],
-    change: Callable[[View], Change],
+    change: Callable[[View], SpecChange],
     dry_run: bool,
     as_json: bool,
-    cluster: Cluster,
+    cluster: ClusterOption,
 ) -> None:
     """Find a rollout, change it, and tell."""
     api = cluster.connect()

@@ -10,12 +10,12 @@ import click
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.output import tell
-from proa.scheduler.cli.options import Cluster, cluster_options, usual_option
+from proa.scheduler.cli.options import ClusterOption, cluster_options, usual_option
 from proa.scheduler.install import resources, settings
-from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, Settings
+from proa.scheduler.install.settings import GROUP, IMAGE, NAMESPACE, PORTS, PROXY_NAMESPACE, InstallSettings
 
 if TYPE_CHECKING:
-    from proa.scheduler.install.removal import Change
+    from proa.scheduler.install.removal import RemovalChange
 
 
 def _pairs(_: click.Context, option: click.Parameter, value: str | tuple[str, ...]) -> dict[str, str]:
@@ -75,7 +75,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
     from proa.scheduler.install import render
 
     given["tolerations"] = tuple(map(settings.read_toleration, given["tolerations"]))
-    found = render.documents(Settings(**given, priority=not no_priority, api_ports=api_port))
+    found = render.documents(InstallSettings(**given, priority=not no_priority, api_ports=api_port))
     tell(render.Manifests(tuple(found)), as_json, lambda report: render.text(report.items).removesuffix("\n"))
 
 
@@ -91,14 +91,14 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
 )
 @dry_run_option
 @json_option
-def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
+def uninstall(cluster: ClusterOption, yes: bool, timeout: int, dry_run: bool, as_json: bool) -> None:
     """Remove Proa from a cluster, with its cordons, labels and annotations. Nodes keep what they run."""
     from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):
         raise ProaError(Code.USAGE, "there is no terminal to ask on", at="--json", hint="Pass --yes or --dry-run.")
     api = cluster.connect()
-    changes: list[Change] = []
+    changes: list[RemovalChange] = []
     if dry_run or not yes:
         Removal(api, _recorder(changes, silent=as_json), dry_run=True).run()
         if not dry_run and changes:
@@ -110,10 +110,10 @@ def uninstall(cluster: Cluster, yes: bool, timeout: int, dry_run: bool, as_json:
         tell(Uninstalled(dry_run, tuple(changes)), as_json, lambda _: "Proa is not installed")
 
 
-def _recorder(changes: list[Change], *, silent: bool) -> Callable[[Change], None]:
+def _recorder(changes: list[RemovalChange], *, silent: bool) -> Callable[[RemovalChange], None]:
     """Collects changes, and prints each when it is told."""
 
-    def tell(change: Change) -> None:
+    def tell(change: RemovalChange) -> None:
         changes.append(change)
         if not silent:
             click.echo(f"{change.kind} {change.name}: {change.did}")

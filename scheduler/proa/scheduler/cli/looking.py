@@ -12,7 +12,7 @@ import click
 
 from proa.core.runtime.cli import json_option
 from proa.scheduler.cli.options import (
-    Cluster,
+    ClusterOption,
     all_option,
     amount,
     cluster_options,
@@ -31,7 +31,7 @@ _SECONDS = click.FloatRange(min=0)
 @all_option
 @json_option
 @cluster_options
-def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
+def status(rollout: str, whole: bool, as_json: bool, cluster: ClusterOption) -> None:
     """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
     from proa.scheduler.report import rendering, status_view
 
@@ -47,7 +47,7 @@ def status(rollout: str, whole: bool, as_json: bool, cluster: Cluster) -> None:
 @all_option
 @json_option
 @cluster_options
-def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: Cluster) -> None:
+def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: ClusterOption) -> None:
     """Preview the order of the nodes, with reasons, and about when all of them are done."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.preview import preview
@@ -63,7 +63,7 @@ def plan(rollout: str, path: Path | None, whole: bool, as_json: bool, cluster: C
 @from_option
 @json_option
 @cluster_options
-def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> None:
+def explain(node: str, path: Path | None, as_json: bool, cluster: ClusterOption) -> None:
     """Explain why a node does not move: every gate that holds it back, since when, and who can open it."""
     from proa.scheduler.report import rendering
     from proa.scheduler.report.explain import explain as explained
@@ -90,7 +90,7 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: Cluster) -> No
 @click.option("--seed", type=int, default=0, help="Seed that chooses those nodes.")
 @json_option
 @cluster_options
-def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -> None:
+def simulate(path: Path | None, as_json: bool, cluster: ClusterOption, **given: Any) -> None:
     """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's."""
     from proa.scheduler.report import simulation
     from proa.scheduler.simulation.behaviour import Behaviour, Chances
@@ -124,7 +124,7 @@ def simulate(path: Path | None, as_json: bool, cluster: Cluster, **given: Any) -
     help=("The file to write.  [default: standard output]"),
 )
 @cluster_options
-def snapshot(hash_names: bool, output: Path | None, cluster: Cluster) -> None:
+def snapshot(hash_names: bool, output: Path | None, cluster: ClusterOption) -> None:
     """Write down what the planner sees of the cluster, as JSON: 'plan', 'explain' and 'simulate' read it by --from."""
     from proa.core.runtime.files import replace
     from proa.scheduler.report import document

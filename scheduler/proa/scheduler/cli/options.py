@@ -18,13 +18,13 @@ from proa.core.schema.output import tell
 from proa.scheduler.spec.amounts import Amount, resolve
 
 if TYPE_CHECKING:
-    from proa.scheduler.kube.access import Session
+    from proa.scheduler.kube.access import ApiSession
     from proa.scheduler.kube.api import Api
-    from proa.scheduler.report.source import Seen
+    from proa.scheduler.report.source import ClusterLook
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterOption:
     """The cluster that is meant.
 
     Attributes:
@@ -36,7 +36,7 @@ class Cluster:
     context: str
 
     @property
-    def load(self) -> Callable[[], Session]:
+    def load(self) -> Callable[[], ApiSession]:
         """Reads the access to it."""
         from proa.scheduler.kube import access
 
@@ -52,7 +52,7 @@ class Cluster:
 
         return Api(self.load)
 
-    def look(self, path: Path | None = None, *, rollout: str = "", node: str = "") -> Seen:
+    def look(self, path: Path | None = None, *, rollout: str = "", node: str = "") -> ClusterLook:
         """The snapshot in a file if one is named, else one of the live cluster.
 
         Args:
@@ -67,7 +67,7 @@ class Cluster:
         from proa.scheduler.report import document, source
 
         if path is not None:
-            return source.Seen(*document.load(path))
+            return source.ClusterLook(*document.load(path))
         api = self.connect()
         try:
             return source.look(api, rollout=rollout, node=node)
@@ -80,7 +80,7 @@ def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def verb(*, kubeconfig: str, context: str, **given: Any) -> Any:
-        return function(cluster=Cluster(kubeconfig, context), **given)
+        return function(cluster=ClusterOption(kubeconfig, context), **given)
 
     return options(
         click.option("--kubeconfig", default="", metavar="FILE", help="Kubeconfig files, separated by colons."),

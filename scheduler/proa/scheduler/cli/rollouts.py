@@ -9,7 +9,7 @@ from proa.scheduler.kube.server import Server
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
 from proa.scheduler.planning.views import RolloutView
-from proa.scheduler.report.patches import Change
+from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.spec.crd import GROUP, OS_ROLLOUTS, ROLLOUTS, VERSION
 
 
@@ -45,7 +45,7 @@ def need(api: Server, name: str) -> RolloutView:
     return found
 
 
-def body_of(name: str, change: Change, before: RolloutView | None) -> Object:
+def body_of(name: str, change: SpecChange, before: RolloutView | None) -> Object:
     """What is sent: an object that is to be made, or the patch of one."""
     if before is None:
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": ROLLOUTS.kind, "metadata": {"name": name}}

@@ -12,10 +12,10 @@ import click
 from proa.core import VERSION
 from proa.core.orders.client import SOCKET, OrderClient
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.cli.options import Cluster, cluster_options, usual_option
+from proa.scheduler.cli.options import ClusterOption, cluster_options, usual_option
 
 if TYPE_CHECKING:
-    from proa.scheduler.kube.access import Session
+    from proa.scheduler.kube.access import ApiSession
     from proa.scheduler.kube.podaccess import PodConnection
 
 _PUT_SECONDS: Final = 10.0
@@ -39,10 +39,10 @@ _PUT_SECONDS: Final = 10.0
     metavar="HOST:PORT",
     help=("The address for /healthz, /readyz and /metrics.  [default: none]"),
 )
-def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: str) -> None:
+def run(cluster: ClusterOption, namespace: str, own_node: str, own_pod: str, listen: str) -> None:
     """Take the nodes of the cluster from one release to the next, until SIGTERM."""
     from proa.scheduler.control import log
-    from proa.scheduler.control.service import Settings, serve
+    from proa.scheduler.control.service import ControllerSettings, serve
     from proa.scheduler.kube import access
 
     log.to_stderr()
@@ -51,7 +51,7 @@ def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: s
         raise ProaError(
             Code.USAGE, "there is no namespace for the lease", at="--namespace", hint="Name one: --namespace NS."
         )
-    serve(Settings(cluster.load, found, own_node, own_pod, listen))
+    serve(ControllerSettings(cluster.load, found, own_node, own_pod, listen))
 
 
 @click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")
@@ -70,7 +70,7 @@ def run(cluster: Cluster, namespace: str, own_node: str, own_pod: str, listen: s
     help="The folder with the pod's token and ca.crt.  [default: where Kubernetes puts them]",
 )
 @cluster_options
-def proxy(node: str, socket: Path, account: Path | None, cluster: Cluster) -> None:
+def proxy(node: str, socket: Path, account: Path | None, cluster: ClusterOption) -> None:
     """Carry orders from the API server to this node's agent, and its status back, until SIGTERM."""
     from proa.scheduler.control import log
     from proa.scheduler.kube.api import Api
@@ -83,7 +83,7 @@ def proxy(node: str, socket: Path, account: Path | None, cluster: Cluster) -> No
     service.run()
 
 
-def _access(account: Path | None, cluster: Cluster) -> Callable[[], Session | PodConnection]:
+def _access(account: Path | None, cluster: ClusterOption) -> Callable[[], ApiSession | PodConnection]:
     """The access that is meant; the official client is not even loaded where a pod has its own."""
     from proa.scheduler.kube import podaccess
 

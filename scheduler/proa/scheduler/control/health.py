@@ -16,7 +16,7 @@ _TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(eq=False)
-class Health:
+class HealthServer:
     """Answers in threads of its own.
 
     Attributes:
@@ -86,7 +86,7 @@ def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> T
     return server
 
 
-def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+def _handler(health: HealthServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         """One request."""
 

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Result
+from proa.core.orders.messages import OrderResult
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.sources import Sources
@@ -69,7 +69,7 @@ class Metrics(Collector):
             observed = os.status.observed_order if os is not None and os.status is not None else None
             if os is None or (observed is not None and observed.id > number):
                 del self._staging[node]
-            elif observed is not None and observed.id == number and observed.result != Result.RUNNING.value:
+            elif observed is not None and observed.id == number and observed.result != OrderResult.RUNNING.value:
                 del self._staging[node]
                 self._stagings.observe((self._clock.now() - since).total_seconds())
 

@@ -14,13 +14,13 @@ from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.controller import Controller
 from proa.scheduler.control.event_recorder import EventRecorder
-from proa.scheduler.control.health import Health
+from proa.scheduler.control.health import HealthServer
 from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.drain.drainer import Drainer
 from proa.scheduler.kube.access import Load
-from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.emit import Events
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import LeaseTimings, identity
@@ -31,7 +31,7 @@ STUCK: Final = 120.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class ControllerSettings:
     """How the controller runs.
 
     Attributes:
@@ -51,7 +51,7 @@ class Settings:
     terms: LeaseTimings = LeaseTimings()  # noqa: RUF009 -- frozen
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: ControllerSettings) -> None:
     """Run until SIGTERM or SIGINT; the lease is given back at the end.
 
     Raises:
@@ -67,7 +67,7 @@ def serve(settings: Settings) -> None:
         signal.signal(number, end)
     api = Api(settings.load)
     half = settings.terms.request / 2
-    quick = Api(settings.load, limits=Limits(connect=half, read=half), tally=api.tally)
+    quick = Api(settings.load, limits=ApiLimits(connect=half, read=half), tally=api.tally)
     sources = Sources.of(api, changed)
     elector = LeaderElector(
         quick, settings.namespace, floor=sources.floor, changed=changed, me=me, terms=settings.terms
@@ -87,7 +87,7 @@ def serve(settings: Settings) -> None:
     )
     metrics = Metrics(sources, api.tally, lambda: elector.leading, lambda: events.dropped)
     controller.watcher = metrics
-    health = Health(settings.listen, lambda: _stuck(controller), lambda: _unready(sources), metrics.text)
+    health = HealthServer(settings.listen, lambda: _stuck(controller), lambda: _unready(sources), metrics.text)
     if settings.listen:
         log.info("listening", port=health.start())
     parts = (sources, elector, events, drainer)

@@ -40,7 +40,7 @@ class Wanted:
     """What is wanted of one node.
 
     Attributes:
-        wish: How it is to be drained; none if its pods are only looked at.
+        request: How it is to be drained; none if its pods are only looked at.
         daemon_sets: DaemonSets whose pods on it must be ready.
         attached: Volumes that are attached to it.
     """

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.runtime.backoff import Backoff, jitter
-from proa.scheduler.drain.pods import BudgetView, Fate, PodView, ends_by, fate, over
+from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, ends_by, fate, over
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.times import text
 from proa.scheduler.spec.rollout import Drain
@@ -177,7 +177,7 @@ class NodeDrain:
         staying: set[str] = set()
         for key, pod in pods.items():
             what, why = fate(pod, request.policy)
-            if what is Fate.STAYS:
+            if what is PodFate.STAYS:
                 staying.update(() if pod.finished else pod.claims)
                 continue
             if pod.deleting is not None:
@@ -190,7 +190,7 @@ class NodeDrain:
                     wakes.append(rest.total_seconds())
                 continue
             left += 1
-            if what is Fate.BLOCKED and not request.forced:
+            if what is PodFate.BLOCKED and not request.forced:
                 blockers.append(self._blocker(key, "", "", why, when))
                 continue
             tries = self.tries.setdefault(key, Tries(pod.uid, now, now))

@@ -64,7 +64,7 @@ class PodView:
         return self.key.partition("/")[2]
 
 
-class Fate(enum.Enum):
+class PodFate(enum.Enum):
     """What becomes of a pod in a drain."""
 
     STAYS = "stays"
@@ -95,17 +95,17 @@ def project(item: Object, before: PodView | None = None) -> PodView:
     )
 
 
-def fate(pod: PodView, policy: Drain) -> tuple[Fate, str]:
+def fate(pod: PodView, policy: Drain) -> tuple[PodFate, str]:
     """What becomes of a pod, and why if it is blocked."""
     if pod.mirror or pod.finished or pod.owner[0] == "DaemonSet":
-        return Fate.STAYS, ""
+        return PodFate.STAYS, ""
     if pod.deleting is not None:
-        return Fate.GOES, ""
+        return PodFate.GOES, ""
     if pod.owner[0] == "" and policy.unmanaged_pods is UnmanagedPods.BLOCK:
-        return Fate.BLOCKED, "no controller would recreate it (drain.unmanagedPods)"
+        return PodFate.BLOCKED, "no controller would recreate it (drain.unmanagedPods)"
     if pod.empty_dir and not policy.delete_empty_dir:
-        return Fate.BLOCKED, "its emptyDir would be lost (drain.deleteEmptyDir)"
-    return Fate.GOES, ""
+        return PodFate.BLOCKED, "its emptyDir would be lost (drain.deleteEmptyDir)"
+    return PodFate.GOES, ""
 
 
 def ends_by(pod: PodView, now: datetime) -> datetime:

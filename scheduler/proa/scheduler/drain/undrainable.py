@@ -16,13 +16,13 @@ from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import pods
-from proa.scheduler.drain.pods import BudgetView, Fate, PodView, fate, over
+from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, fate, over
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, items
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
-from proa.scheduler.planning.node_progress import Step
+from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.spec.rollout import Drain, OnTimeout
@@ -45,7 +45,7 @@ NO_BUDGETS: Final = (
     "never allow an eviction."
 )
 _FORBIDDEN: Final = 403
-_BEFORE: Final = (Step.TO_STAGE, Step.STAGING, Step.READY)
+_BEFORE: Final = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
 
 
 def foresee(
@@ -71,9 +71,9 @@ def undrainable(
     known = tuple(budgets)
     for pod in pods:
         what, why = fate(pod, policy)
-        if what is Fate.BLOCKED:
+        if what is PodFate.BLOCKED:
             found.append((pod.key, "", why))
-        elif what is Fate.GOES and pod.deleting is None:
+        elif what is PodFate.GOES and pod.deleting is None:
             above = over(pod, known)
             for budget in above:
                 if budget.never:

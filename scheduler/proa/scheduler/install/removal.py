@@ -19,7 +19,7 @@ from proa.core.schema.model import Part, Report
 from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
 from proa.scheduler.install.names import COLLECTIONS, COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, about, place
-from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, Settings, is_reserved
+from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, find, items
@@ -42,7 +42,7 @@ _LIVE: Final = (
 
 
 @dataclass(frozen=True)
-class Change(Part):
+class RemovalChange(Part):
     """What was done to an object."""
 
     kind: str = described("Its kind.")
@@ -55,7 +55,7 @@ class Uninstalled(Report, schema="proa.uninstall/v1"):
     """`proa-scheduler uninstall`."""
 
     dry_run: bool = described("Whether nothing was changed.")
-    changes: tuple[Change, ...] = described("In order.")
+    changes: tuple[RemovalChange, ...] = described("In order.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Removal:
     """
 
     api: Server
-    tell: Callable[[Change], None]
+    tell: Callable[[RemovalChange], None]
     dry_run: bool = False
     seconds: float = 120.0
     clock: Clock = field(default=SYSTEM)
@@ -181,12 +181,12 @@ class Removal:
     def _tell(self, kind: str, name: str, did: str, but: str = "") -> None:
         """Tell of a change; ``but`` is what did not come out as it should."""
         would = "would be " if self.dry_run and did != _KEPT else ""
-        self.tell(Change(kind, name, f"{would}{did}" + (f"; {but}" if but else "")))
+        self.tell(RemovalChange(kind, name, f"{would}{did}" + (f"; {but}" if but else "")))
 
 
 def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
     """What else is installed, in the order in which it goes, in whichever namespaces."""
-    known = [*render.documents(Settings()), about("Lease", SCHEDULER, NAMESPACE)]
+    known = [*render.documents(InstallSettings()), about("Lease", SCHEDULER, NAMESPACE)]
     order = [kind for kind in COLLECTIONS if kind not in _APART]
     there = {NAMESPACE: spaces["scheduler"], PROXY_NAMESPACE: spaces["proxy"]}
     found = (one for one in known if one["kind"] in order)

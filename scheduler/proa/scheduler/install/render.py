@@ -18,7 +18,7 @@ from proa.core.orders.client import SOCKET
 from proa.core.schema.model import Report, field
 from proa.scheduler.install.names import PORT
 from proa.scheduler.install.resources import PROXY, SCHEDULER, Resources
-from proa.scheduler.install.settings import GROUP, Settings, check
+from proa.scheduler.install.settings import GROUP, InstallSettings, check
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 
@@ -33,7 +33,7 @@ class Manifests(Report, schema="proa.manifests/v1"):
     items: tuple[Mapping[str, Any], ...] = field("Objects, in an order in which they can be applied.")
 
 
-def documents(settings: Settings) -> list[Object]:
+def documents(settings: InstallSettings) -> list[Object]:
     """Definitions, namespaces, rights, policies, and what runs.
 
     Raises:
@@ -52,7 +52,7 @@ def text(found: Iterable[Mapping[str, Any]]) -> str:
     return str(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True))
 
 
-def part(name: str, settings: Settings) -> list[Object]:
+def part(name: str, settings: InstallSettings) -> list[Object]:
     """The documents of one file.
 
     Args:
@@ -67,7 +67,7 @@ def part(name: str, settings: Settings) -> list[Object]:
     return found
 
 
-def _choose(item: Object, settings: Settings) -> None:
+def _choose(item: Object, settings: InstallSettings) -> None:
     """Put into a document what is more than a text."""
     match item["kind"]:
         case "NetworkPolicy":
@@ -81,7 +81,7 @@ def _choose(item: Object, settings: Settings) -> None:
             _pod(item, settings, chosen, settings.proxy_selector)
 
 
-def _pod(item: Object, settings: Settings, chosen: Resources, selector: Mapping[str, str]) -> Object:
+def _pod(item: Object, settings: InstallSettings, chosen: Resources, selector: Mapping[str, str]) -> Object:
     pod: Object = item["spec"]["template"]["spec"]
     pod["containers"][0]["resources"] = chosen.document
     pod["nodeSelector"] |= selector

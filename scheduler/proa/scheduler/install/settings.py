@@ -59,7 +59,7 @@ def read_toleration(said: str) -> Toleration:
 
 
 @dataclass(frozen=True)
-class Settings:
+class InstallSettings:
     """What is chosen.
 
     Attributes:
@@ -97,7 +97,7 @@ class Settings:
     api_ports: tuple[int, ...] = PORTS
 
 
-def check(settings: Settings) -> None:
+def check(settings: InstallSettings) -> None:
     """See whether an installation can be made of it.
 
     Raises:

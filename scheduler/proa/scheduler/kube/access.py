@@ -27,7 +27,7 @@ _CONNECTIONS: Final = 16
 """Connections that are kept; more are made when they are needed."""
 
 
-class Session:
+class ApiSession:
     """An access and its connections. Threads may share it.
 
     Args:
@@ -54,7 +54,7 @@ class Session:
         return {"Authorization": value.strip()} if value else {}
 
 
-Load = Callable[[], Session]
+Load = Callable[[], ApiSession]
 """Reads the access anew: what it gives may have changed since the last time."""
 
 
@@ -72,7 +72,7 @@ def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = o
     return (lambda: from_kubeconfig(named, context)) if named else in_cluster
 
 
-def in_cluster() -> Session:
+def in_cluster() -> ApiSession:
     """The access of a pod; its token is read again once a minute.
 
     Raises:
@@ -81,7 +81,7 @@ def in_cluster() -> Session:
     return _loaded(load_incluster_config, "the service account of this pod")
 
 
-def from_kubeconfig(path: str, context: str = "") -> Session:
+def from_kubeconfig(path: str, context: str = "") -> ApiSession:
     """The access that kubeconfig files give.
 
     Raises:
@@ -98,7 +98,7 @@ def own_namespace(path: Path = _NAMESPACE) -> str:
         return ""
 
 
-def _loaded(load: Callable[..., object], at: str) -> Session:
+def _loaded(load: Callable[..., object], at: str) -> ApiSession:
     found = Configuration()
     found.keep_alive = True
     try:
@@ -106,4 +106,4 @@ def _loaded(load: Callable[..., object], at: str) -> Session:
     except Exception as error:  # a malformed file makes its parsers raise anything
         told = one_line(str(error), 200) if isinstance(error, (ConfigException, OSError)) else type(error).__name__
         raise ProaError(Code.KUBECONFIG, f"there is no access to a cluster: {told}", at=at) from error
-    return Session(found)
+    return ApiSession(found)

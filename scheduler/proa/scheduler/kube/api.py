@@ -25,7 +25,7 @@ from proa.scheduler.kube.stream import Object, Stream
 from proa.scheduler.kube.tally import Tally
 
 if TYPE_CHECKING:
-    from proa.scheduler.kube.access import Session
+    from proa.scheduler.kube.access import ApiSession
     from proa.scheduler.kube.podaccess import PodConnection
 
 MANAGER: Final = "proa-scheduler"
@@ -68,7 +68,7 @@ class _Call:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ApiLimits:
     """How long things may take, in seconds.
 
     Attributes:
@@ -99,9 +99,9 @@ class Api:
 
     def __init__(
         self,
-        load: Callable[[], Session | PodConnection],
+        load: Callable[[], ApiSession | PodConnection],
         *,
-        limits: Limits = Limits(),
+        limits: ApiLimits = ApiLimits(),
         tally: Tally | None = None,
         agent: str = f"proa-scheduler/{VERSION}",
         clock: Clock = SYSTEM,
@@ -112,7 +112,7 @@ class Api:
         self._agent = agent
         self._clock = clock
         self._lock = threading.Lock()
-        self._session: Session | PodConnection | None = load()
+        self._session: ApiSession | PodConnection | None = load()
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -288,13 +288,13 @@ class Api:
             response.close()
         return error
 
-    def _current(self) -> Session | PodConnection:
+    def _current(self) -> ApiSession | PodConnection:
         with self._lock:
             if self._session is None:
                 self._session = self._load()
             return self._session
 
-    def _forget(self, session: Session | PodConnection) -> None:
+    def _forget(self, session: ApiSession | PodConnection) -> None:
         """The credentials are not known: they are read anew before the next request."""
         with self._lock:
             if self._session is session:

@@ -20,7 +20,7 @@ from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, Role, Seen, Term, identity
+from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, ObservedLease, Role, Term, identity
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object, version_of, whole
 from proa.scheduler.kube.times import FIRST
@@ -66,7 +66,7 @@ class LeaderElector(Worker):
     def __post_init__(self) -> None:
         super().__init__("elector", self.step, self.changed)
         self._term: Term | None = None
-        self._seen: Seen | None = None
+        self._seen: ObservedLease | None = None
         self._highest = -1
         self._resting = 0.0
         self._resigned = Backoff(first=self.terms.retry, longest=60.0, random=self.random)
@@ -186,7 +186,7 @@ class LeaderElector(Worker):
         self.holder = str(spec.get("holderIdentity") or "")
         said = (lease["metadata"].get("uid"), self.holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if self._seen is None or self._seen.said != said:
-            self._seen = Seen(said, self.clock.monotonic())
+            self._seen = ObservedLease(said, self.clock.monotonic())
         self._highest = max(self._highest, whole(spec.get("leaseTransitions")))
         patience = whole(spec.get("leaseDurationSeconds")) or self.terms.lease
         if self.holder in ("", self.me) or self.clock.monotonic() >= self._seen.since + patience:

@@ -72,7 +72,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ObservedLease:
     """Somebody else's lease: what it said, and when that was first seen."""
 
     said: tuple[object, ...]

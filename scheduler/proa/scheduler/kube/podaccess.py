@@ -25,7 +25,7 @@ _KEEP_SECONDS: Final = 60.0
 
 
 class PodConnection:
-    """A pod's access and its connections, in place of a :class:`proa.scheduler.kube.access.Session`.
+    """A pod's access and its connections, in place of a :class:`proa.scheduler.kube.access.ApiSession`.
 
     Args:
         folder: Where token and authority are.

@@ -17,7 +17,7 @@ from typing import Any, Final
 from proa.core.schema.model import fields_of
 from proa.scheduler.kube.stream import whole
 from proa.scheduler.kube.times import read, text
-from proa.scheduler.planning.views import Mark, Record
+from proa.scheduler.planning.views import Mark, NodeRecord
 
 UNREADABLE: Final = Mark("", "", datetime.fromtimestamp(0, UTC), cordoned=False, boot_id="")
 """What a mark that cannot be read counts as: no rollout has an empty name."""
@@ -38,15 +38,15 @@ def read_mark(said: str) -> Mark:
     return Mark(**found) if is_one else UNREADABLE
 
 
-def record_text(record: Record) -> str:
+def record_text(record: NodeRecord) -> str:
     """A record as a text; of a long message the beginning."""
     return _text(dataclasses.replace(record, message=record.message[:MAX_MESSAGE]))
 
 
-def read_record(said: str) -> Record | None:
+def read_record(said: str) -> NodeRecord | None:
     """The record that a text stands for; none for what is none."""
-    found = _read(Record, said)
-    return Record(**found) if found["rollout"] and found["release"] else None
+    found = _read(NodeRecord, said)
+    return NodeRecord(**found) if found["rollout"] and found["release"] else None
 
 
 def read_time(said: object) -> datetime | None:
@@ -67,7 +67,7 @@ def read_wish(said: object) -> str | None:
     return said.strip()[:MAX_MESSAGE]
 
 
-def _text(thing: Mark | Record) -> str:
+def _text(thing: Mark | NodeRecord) -> str:
     """What is written of a thing: what is there, and what a thing of its kind must have."""
     values = {
         one.json: getattr(thing, one.name) for one in fields_of(type(thing)) if one.required or getattr(thing, one.name)
@@ -76,7 +76,7 @@ def _text(thing: Mark | Record) -> str:
     return json.dumps(told, separators=(",", ":"))
 
 
-def _read(kind: type[Mark | Record], said: str) -> dict[str, Any]:
+def _read(kind: type[Mark | NodeRecord], said: str) -> dict[str, Any]:
     """What a text holds, by field: each as what it must be, or not at all."""
     try:
         values = json.loads(said)

@@ -8,7 +8,7 @@ from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
-from proa.scheduler.planning.views import Mark, NodeOSView, Record
+from proa.scheduler.planning.views import Mark, NodeOSView, NodeRecord
 
 RECALL_TIMEOUT: Final = "5m"
 
@@ -73,7 +73,7 @@ class Note:
     """
 
     node: str
-    record: Record
+    record: NodeRecord
     reason: str
     message: str
 

@@ -18,7 +18,7 @@ from proa.core.runtime import duration
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
 from proa.scheduler.planning.evidence import NOTHING, missing
-from proa.scheduler.planning.node_progress import NodeProgress, Step
+from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
 from proa.scheduler.planning.views import Mark
@@ -150,7 +150,7 @@ def _recall(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 def _failed(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     """A trial that came back counts against the release at once, unless it only had no order to commit in time."""
     reason, message = _FAILURES[progress.step]
-    returned = progress.step is Step.RETURNED
+    returned = progress.step is NodeStep.RETURNED
     error = progress.status.last_error if progress.status else None
     code = error.code if error else ""
     message = (error.message if error else "") or message
@@ -159,9 +159,9 @@ def _failed(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 
 _FAILURES: Final = {
-    Step.FAILED_STAGING: ("StageFailed", "the node could not fetch the release"),
-    Step.FAILED_BOOT: ("BootFailed", "the node did not reboot as ordered"),
-    Step.RETURNED: ("RolledBack", "the trial returned"),
+    NodeStep.FAILED_STAGING: ("StageFailed", "the node could not fetch the release"),
+    NodeStep.FAILED_BOOT: ("BootFailed", "the node did not reboot as ordered"),
+    NodeStep.RETURNED: ("RolledBack", "the trial returned"),
 }
 
 
@@ -208,20 +208,20 @@ def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:
     return issued is not None and issued >= mark.since
 
 
-BY_STEP: Final[dict[Step, Callable[[RolloutPass, NodeProgress], None]]] = {
-    Step.FINISHING: _finishing,
-    Step.RECALL: _recall,
-    Step.LEFT: _left,
-    Step.RETURNED: _failed,
-    Step.FAILED_BOOT: _failed,
-    Step.FAILED_STAGING: _failed,
-    Step.COMMITTING: _committing,
-    Step.TRIAL: _trial,
-    Step.BOOTING: _booting,
-    Step.DRAINING: _draining,
-    Step.NEW: _new,
-    Step.RECREATED: _recreated,
-    Step.SILENT: _silent,
+BY_STEP: Final[dict[NodeStep, Callable[[RolloutPass, NodeProgress], None]]] = {
+    NodeStep.FINISHING: _finishing,
+    NodeStep.RECALL: _recall,
+    NodeStep.LEFT: _left,
+    NodeStep.RETURNED: _failed,
+    NodeStep.FAILED_BOOT: _failed,
+    NodeStep.FAILED_STAGING: _failed,
+    NodeStep.COMMITTING: _committing,
+    NodeStep.TRIAL: _trial,
+    NodeStep.BOOTING: _booting,
+    NodeStep.DRAINING: _draining,
+    NodeStep.NEW: _new,
+    NodeStep.RECREATED: _recreated,
+    NodeStep.SILENT: _silent,
 }
 """What is done at each of these steps, those first that give a place back."""
 

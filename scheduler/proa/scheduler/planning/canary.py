@@ -9,12 +9,12 @@ from typing import Final
 
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
-from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, Step
+from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
 
-_STUCK: Final = frozenset({Step.NEW, Step.RECREATED, Step.SILENT, Step.FOREIGN, Step.NOWHERE})
+_STUCK: Final = frozenset({NodeStep.NEW, NodeStep.RECREATED, NodeStep.SILENT, NodeStep.FOREIGN, NodeStep.NOWHERE})
 """Steps from which nothing leads to the release before something else has happened."""
 
 
@@ -71,9 +71,9 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
 def _is_stopped(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     """Whether a node could never be drained, or the cluster does not accept what is written to it."""
     name, snapshot = progress.node.name, rollout_pass.snapshot
-    if progress.under_way or progress.step is Step.REACHED:
+    if progress.under_way or progress.step is NodeStep.REACHED:
         return False
-    return name in snapshot.resting or (progress.step is Step.READY and name in snapshot.undrainable)
+    return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
 
 
 def _can_prove(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
@@ -83,22 +83,22 @@ def _can_prove(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
         return False
     if progress.under_way:
         return True
-    if progress.step is Step.REACHED:
+    if progress.step is NodeStep.REACHED:
         return node.ready or node.hold is None
     if node.hold is not None or (record is not None and record.failures > rollout_pass.spec.retry.limit):
         return False
-    return node.ready or progress.step is Step.STAGING
+    return node.ready or progress.step is NodeStep.STAGING
 
 
 def _touched(progress: NodeProgress) -> bool:
     """Whether the release has come to the node already."""
-    return progress.step in BEGUN or progress.step is Step.STAGING or progress.staged
+    return progress.step in BEGUN or progress.step is NodeStep.STAGING or progress.staged
 
 
 def _judge(rollout_pass: RolloutPass, status: CanaryStatus, chosen: list[NodeProgress], count: int) -> CanaryStatus:
     """Note since when all canaries run the release well, and when that was for long enough."""
     names = tuple(progress.node.name for progress in chosen)
-    if len(chosen) < count or not all(one.step is Step.REACHED and one.node.ready for one in chosen):
+    if len(chosen) < count or not all(one.step is NodeStep.REACHED and one.node.ready for one in chosen):
         return dataclasses.replace(status, nodes=names, proved_at="")
     kept = status.proved_at if set(names) <= set(status.nodes) else ""
     status = dataclasses.replace(status, nodes=names, proved_at=kept or text(rollout_pass.now))

@@ -7,14 +7,14 @@ from datetime import datetime, timedelta
 
 from proa.core.orders.messages import Booted
 from proa.scheduler.planning.node_progress import NodeProgress
-from proa.scheduler.spec.rollout import Health
+from proa.scheduler.spec.rollout import HealthPolicy
 
 Missing = tuple[str, datetime | None]
 """What has not been seen yet, in a sentence, and when it can be there at the earliest, where only time is missing."""
 NOTHING: Missing = ("", None)
 
 
-def missing(progress: NodeProgress, health: Health, daemon_set: str | None, now: datetime) -> Iterator[Missing]:
+def missing(progress: NodeProgress, health: HealthPolicy, daemon_set: str | None, now: datetime) -> Iterator[Missing]:
     """Look at all that is demanded, in the order in which it comes.
 
     Args:

@@ -11,7 +11,7 @@ from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
 from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start
-from proa.scheduler.planning.node_progress import NodeProgress, Step
+from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
 from proa.scheduler.planning.views import Mark
@@ -22,11 +22,13 @@ STAGING_FULL: Final = Verdict(Reason.StagingFull)
 
 def stage(rollout_pass: RolloutPass, context: GateContext) -> None:
     """Let nodes fetch the release, as many as may at a time."""
-    for progress in rollout_pass.at_rest(Step.STAGING):
+    for progress in rollout_pass.at_rest(NodeStep.STAGING):
         _staging(rollout_pass, progress)
-    candidates = _open(rollout_pass, Step.TO_STAGE, Keeper(at_rest, context))
+    candidates = _open(rollout_pass, NodeStep.TO_STAGE, Keeper(at_rest, context))
     free = (
-        rollout_pass.spec.staging.max_concurrent - len(rollout_pass.by_step[Step.STAGING]) - context.precedence.ordered
+        rollout_pass.spec.staging.max_concurrent
+        - len(rollout_pass.by_step[NodeStep.STAGING])
+        - context.precedence.ordered
     )
     chosen = _first(rollout_pass, candidates, free)
     release, timeout = rollout_pass.spec.release, rollout_pass.spec.staging.timeout
@@ -52,7 +54,7 @@ def _staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def start(rollout_pass: RolloutPass, context: GateContext) -> None:
     """Start nodes: as many as are free, in their order."""
-    candidates = _open(rollout_pass, Step.READY, Keeper(before_start, context))
+    candidates = _open(rollout_pass, NodeStep.READY, Keeper(before_start, context))
     if not candidates:
         return
     if (closed := closed_by(rollout_pass)) is not None:
@@ -62,7 +64,7 @@ def start(rollout_pass: RolloutPass, context: GateContext) -> None:
     _start_some(rollout_pass, candidates, context)
 
 
-def _open(rollout_pass: RolloutPass, step: Step, keeper: Keeper) -> list[NodeProgress]:
+def _open(rollout_pass: RolloutPass, step: NodeStep, keeper: Keeper) -> list[NodeProgress]:
     """The nodes at a step for which all gates are open."""
     verdicts, ask = rollout_pass.verdicts, keeper.verdict
     found = []

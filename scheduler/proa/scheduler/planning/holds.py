@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.node_progress import NodeProgress, Step
+from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import NodeView
@@ -43,7 +43,7 @@ def look(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> Preceden
     """One look over all nodes."""
     unseen = _unseen(rollout_pass)
     away = rollout_pass.away + sum(not one.away for one in unseen)
-    ordered = sum(one.step is Step.TO_STAGE for one in unseen)
+    ordered = sum(one.step is NodeStep.TO_STAGE for one in unseen)
     busy = rollout_pass.under_way
     movable = {
         step: [progress for progress in rollout_pass.by_step[step] if can_move(rollout_pass, progress, canaries)]
@@ -52,11 +52,11 @@ def look(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> Preceden
     own = rollout_pass.snapshot.own_node
     waited_for = [one for group in (busy, *movable.values()) for one in group if one.node.name != own]
     control_plane = sum(progress.node.control_plane for progress in waited_for)
-    fetching = 0 if busy else len(movable[Step.TO_STAGE]) + len(movable[Step.STAGING])
+    fetching = 0 if busy else len(movable[NodeStep.TO_STAGE]) + len(movable[NodeStep.STAGING])
     begun = {
         one.node.zone for group in (busy, _between_steps(rollout_pass), unseen) for one in group if _has_begun(one)
     }
-    zone = min(begun) if begun else _next_zone(rollout_pass, movable[Step.READY])
+    zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
     return Precedence(away, ordered, fetching, len(waited_for) - control_plane, control_plane, zone)
 
 
@@ -68,19 +68,23 @@ def _unseen(rollout_pass: RolloutPass) -> list[NodeProgress]:
 
 def _between_steps(rollout_pass: RolloutPass) -> list[NodeProgress]:
     """Nodes that cannot be told of where they are, and may have our mark all the same."""
-    return [one for step in (Step.NEW, Step.RECREATED, Step.SILENT, Step.FOREIGN) for one in rollout_pass.by_step[step]]
+    return [
+        one
+        for step in (NodeStep.NEW, NodeStep.RECREATED, NodeStep.SILENT, NodeStep.FOREIGN)
+        for one in rollout_pass.by_step[step]
+    ]
 
 
 def _has_begun(progress: NodeProgress) -> bool:
     """Whether its zone has its turn: it has our mark, or may have been given it by a write that does not show yet."""
-    return progress.under_way or progress.mark is not None or progress.step is Step.READY
+    return progress.under_way or progress.mark is not None or progress.step is NodeStep.READY
 
 
 def _next_zone(rollout_pass: RolloutPass, ready: list[NodeProgress]) -> str | None:
     return min(rollout_pass.turn(progress) for progress in ready).zone if ready else None
 
 
-_MOVABLE = (Step.TO_STAGE, Step.STAGING, Step.READY)
+_MOVABLE = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
 
 
 def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozenset[str] | None) -> bool:
@@ -89,7 +93,7 @@ def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozen
         return False
     if progress.node.name in rollout_pass.snapshot.resting:
         return False
-    if progress.step is Step.READY and progress.node.name in rollout_pass.snapshot.undrainable:
+    if progress.step is NodeStep.READY and progress.node.name in rollout_pass.snapshot.undrainable:
         return False
     if progress.plain:
         return True
@@ -106,9 +110,9 @@ class GateContext:
     """What the gates look at, besides the node.
 
     Attributes:
-        campaign: The rollout.
+        rollout_pass: The rollout.
         canaries: Those that the others wait for; none when all may go.
-        others: Who goes before.
+        precedence: Who goes before.
         control_plane_away: Nodes of the control plane, of all rollouts and none, that are away or not Ready.
     """
 
@@ -182,7 +186,7 @@ class Keeper:
 
     Attributes:
         gates: The gates.
-        sight: What they look at.
+        context: What they look at.
     """
 
     gates: Gates

@@ -11,8 +11,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from proa.core.orders.messages import Action, Booted, NodeStatus, Order, Phase, Result
-from proa.scheduler.planning.views import Mark, NodeOSView, NodeView, Record, digest_of
+from proa.core.orders.messages import Action, Booted, NodeStatus, Order, OrderResult, Phase
+from proa.scheduler.planning.views import Mark, NodeOSView, NodeRecord, NodeView, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Aim:
         return booted.committed and (booted.release == self.digest) is not self.back
 
 
-class Step(enum.StrEnum):
+class NodeStep(enum.StrEnum):
     """A node's step; the value is a sentence."""
 
     NEW = "It has no NodeOS yet."
@@ -67,19 +67,19 @@ class Step(enum.StrEnum):
 
 UNDER_WAY: Final = frozenset(
     {
-        Step.DRAINING,
-        Step.BOOTING,
-        Step.TRIAL,
-        Step.COMMITTING,
-        Step.FINISHING,
-        Step.FAILED_BOOT,
-        Step.RETURNED,
-        Step.RECALL,
-        Step.LEFT,
+        NodeStep.DRAINING,
+        NodeStep.BOOTING,
+        NodeStep.TRIAL,
+        NodeStep.COMMITTING,
+        NodeStep.FINISHING,
+        NodeStep.FAILED_BOOT,
+        NodeStep.RETURNED,
+        NodeStep.RECALL,
+        NodeStep.LEFT,
     }
 )
 """Steps of a node between its cordon and its uncordon."""
-BEGUN: Final = UNDER_WAY | {Step.REACHED}
+BEGUN: Final = UNDER_WAY | {NodeStep.REACHED}
 """Steps that show that the rollout has disturbed nodes already."""
 
 
@@ -101,9 +101,9 @@ class NodeProgress:
 
     node: NodeView
     os: NodeOSView | None
-    step: Step
+    step: NodeStep
     mark: Mark | None = None
-    record: Record | None = None
+    record: NodeRecord | None = None
     staged: bool = False
     away: bool = False
     under_way: bool = False
@@ -137,12 +137,12 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeProgress:
     step = _step(mark, record, node, os, aim)
     staged = os is not None and os.status is not None and _staged(os.status, aim)
     ordered = os is not None and is_reboot_out(os)
-    away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is Step.RECALL
+    away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is NodeStep.RECALL
     plain = node.ready and node.hold is None and record is None and not node.control_plane
     return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
 
 
-def _record(os: NodeOSView | None, aim: Aim) -> Record | None:
+def _record(os: NodeOSView | None, aim: Aim) -> NodeRecord | None:
     """What went wrong on the way to this aim: what belongs to another release or attempt is over.
 
     The tries of the way there say nothing about the way back; that the release has failed holds on both.
@@ -155,11 +155,11 @@ def _record(os: NodeOSView | None, aim: Aim) -> Record | None:
     return record
 
 
-def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSView | None, aim: Aim) -> Step:
+def _step(mark: Mark | None, record: NodeRecord | None, node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeStep:
     if os is None:
-        return Step.NEW
+        return NodeStep.NEW
     if os.owner != node.uid:
-        return Step.RECREATED
+        return NodeStep.RECREATED
     status = os.status
     over = mark is not None and os.record is not None and os.record.mark == mark.since
     if status is not None and status.booted is not None and not status.booted.committed:
@@ -167,53 +167,53 @@ def _step(mark: Mark | None, record: Record | None, node: NodeView, os: NodeOSVi
     counted = os.record.order if os.record else 0
     order = os.order if os.order and os.order.id > counted else None
     if order is None and is_untaken(os):
-        return Step.RECALL
+        return NodeStep.RECALL
     if status is None or status.booted is None:
-        return Step.LEFT if over else Step.SILENT
+        return NodeStep.LEFT if over else NodeStep.SILENT
     if order is not None and order.action in _REBOOTS and (found := _reboot_step(order, os, status, mark)):
         return found
     if mark is not None and (over or aim.reached(status.booted)):
-        return Step.LEFT if over else Step.FINISHING
+        return NodeStep.LEFT if over else NodeStep.FINISHING
     if aim.reached(status.booted):
-        return Step.REACHED
+        return NodeStep.REACHED
     return _resting_step(mark, order, os, status, aim)
 
 
 _REBOOTS: Final = frozenset({Action.BOOT, Action.COMMIT, Action.ROLLBACK})
 
 
-def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> Step:
+def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> NodeStep:
     """A trial is ours when we ordered it; whatever release that was, it is brought to its end."""
     order = os.order
     if order is not None and order.action is Action.NONE:  # it was taken back too late
-        return Step.TRIAL if mark is not None or booted.release == aim.digest else Step.FOREIGN
+        return NodeStep.TRIAL if mark is not None or booted.release == aim.digest else NodeStep.FOREIGN
     if order is None or order.action not in _REBOOTS:
-        return Step.FOREIGN
+        return NodeStep.FOREIGN
     if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:
-        return Step.TRIAL if _result(order, os) in _OVER_BADLY else Step.COMMITTING
+        return NodeStep.TRIAL if _result(order, os) in _OVER_BADLY else NodeStep.COMMITTING
     if order.action is Action.ROLLBACK:
-        return Step.BOOTING
-    return Step.TRIAL if mark is not None or digest_of(order.release) == aim.digest else Step.FOREIGN
+        return NodeStep.BOOTING
+    return NodeStep.TRIAL if mark is not None or digest_of(order.release) == aim.digest else NodeStep.FOREIGN
 
 
-_OVER_BADLY: Final = frozenset({Result.REFUSED.value, Result.FAILED.value})
+_OVER_BADLY: Final = frozenset({OrderResult.REFUSED.value, OrderResult.FAILED.value})
 
 
-def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | None) -> Step | None:
+def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | None) -> NodeStep | None:
     """Of a node that runs a committed slot, and was ordered to try, to commit or to go back; none if that is done."""
     booted, result = status.booted, _result(order, os)
     if booted is None:
         return None
     rebooted = mark is None or booted.boot_id != mark.boot_id
-    if _arrived(order, booted) and (rebooted or result == Result.DONE.value):
+    if _arrived(order, booted) and (rebooted or result == OrderResult.DONE.value):
         return None  # also an order of before the mark: a way back begins where the commit has ended
     if status.phase == Phase.ROLLED_BACK and rebooted and order.action is not Action.ROLLBACK:
-        return Step.RETURNED
+        return NodeStep.RETURNED
     if result in _OVER_BADLY:
-        return Step.FAILED_BOOT
-    if result == Result.DONE.value and rebooted:
-        return Step.RETURNED
-    return Step.BOOTING
+        return NodeStep.FAILED_BOOT
+    if result == OrderResult.DONE.value and rebooted:
+        return NodeStep.RETURNED
+    return NodeStep.BOOTING
 
 
 def _arrived(order: Order, booted: Booted) -> bool:
@@ -224,25 +224,25 @@ def _arrived(order: Order, booted: Booted) -> bool:
     return (booted.release == digest_of(order.release)) is not left
 
 
-def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status: NodeStatus, aim: Aim) -> Step:
+def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status: NodeStatus, aim: Aim) -> NodeStep:
     """Of a node that runs something else than what is wanted, and was not ordered to reboot."""
     if aim.back:
         if not _can_go_back(status, aim):
-            return Step.NOWHERE if mark is None else Step.LEFT
-        return Step.READY if mark is None else Step.DRAINING
+            return NodeStep.NOWHERE if mark is None else NodeStep.LEFT
+        return NodeStep.READY if mark is None else NodeStep.DRAINING
     if _staged(status, aim):
         if mark is None:
-            return Step.READY
-        return Step.DRAINING if mark.release == aim.digest else Step.LEFT
+            return NodeStep.READY
+        return NodeStep.DRAINING if mark.release == aim.digest else NodeStep.LEFT
     if mark is not None:
-        return Step.LEFT
+        return NodeStep.LEFT
     if order is not None and order.action is Action.STAGE and order.release == aim.release:
         result = _result(order, os)
         if result in _OVER_BADLY:
-            return Step.FAILED_STAGING
-        if result != Result.DONE.value:
-            return Step.STAGING
-    return Step.TO_STAGE
+            return NodeStep.FAILED_STAGING
+        if result != OrderResult.DONE.value:
+            return NodeStep.STAGING
+    return NodeStep.TO_STAGE
 
 
 def _result(order: Order, os: NodeOSView) -> str:
@@ -258,7 +258,7 @@ def is_reboot_out(os: NodeOSView) -> bool:
         return False
     if os.record is not None and os.record.order >= order.id:
         return False
-    return _result(order, os) in ("", Result.RUNNING.value)
+    return _result(order, os) in ("", OrderResult.RUNNING.value)
 
 
 def is_untaken(os: NodeOSView) -> bool:

@@ -17,7 +17,7 @@ from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.holds import GateContext, look
-from proa.scheduler.planning.node_progress import Aim, NodeProgress, Step, is_reboot_out, stand
+from proa.scheduler.planning.node_progress import Aim, NodeProgress, NodeStep, is_reboot_out, stand
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
@@ -204,7 +204,7 @@ def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
     return not node.ready or node.unschedulable or node.mark is not None or ordered
 
 
-_AT_REST: Final = ((Step.FOREIGN, Reason.ForeignTrial), (Step.NOWHERE, Reason.NothingToReturnTo))
+_AT_REST: Final = ((NodeStep.FOREIGN, Reason.ForeignTrial), (NodeStep.NOWHERE, Reason.NothingToReturnTo))
 """What is said of nodes with which nothing is done."""
 
 
@@ -215,7 +215,7 @@ def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateC
         for progress in rollout_pass.at_rest(step):
             act(rollout_pass, progress)
     reached = Reason.BackOnOld if rollout_pass.aim.back else Reason.UpToDate
-    for step, reason in ((Step.REACHED, reached), *_AT_REST):
+    for step, reason in ((NodeStep.REACHED, reached), *_AT_REST):
         verdict = Verdict(reason)
         for progress in rollout_pass.at_rest(step):
             rollout_pass.verdicts[progress.node.name] = verdict

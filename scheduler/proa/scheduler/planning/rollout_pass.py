@@ -16,9 +16,9 @@ from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.actions import Action, Note
 from proa.scheduler.planning.budget import Allowance, Calendar
-from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, Step
+from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.views import Record, RolloutView, Snapshot
+from proa.scheduler.planning.views import NodeRecord, RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, PastRollout, RolloutStatus
@@ -149,9 +149,9 @@ class RolloutPass:
         self.verdicts[progress.node.name] = Verdict(reason, detail)
 
     @cached_property
-    def by_step(self) -> Mapping[Step, list[NodeProgress]]:
+    def by_step(self) -> Mapping[NodeStep, list[NodeProgress]]:
         """The nodes at each step."""
-        found: dict[Step, list[NodeProgress]] = {step: [] for step in Step}
+        found: dict[NodeStep, list[NodeProgress]] = {step: [] for step in NodeStep}
         for progress in self.progresses:
             found[progress.step].append(progress)
         return found
@@ -166,7 +166,7 @@ class RolloutPass:
         """How many of its nodes are away, for whatever reason."""
         return sum([progress.away for progress in self.progresses])
 
-    def at_rest(self, step: Step) -> Sequence[NodeProgress]:
+    def at_rest(self, step: NodeStep) -> Sequence[NodeProgress]:
         """The nodes at a step, but for those with a write of ours that may not show yet."""
         pending, found = self.snapshot.pending, self.by_step[step]
         return [progress for progress in found if progress.node.name not in pending] if pending else found
@@ -222,16 +222,16 @@ class RolloutPass:
         self.wakes.append(since + limit)
         return False
 
-    def _before(self, progress: NodeProgress) -> Record:
+    def _before(self, progress: NodeProgress) -> NodeRecord:
         aim = self.aim
-        return progress.record or Record(aim.rollout, aim.digest, aim.attempt, back=aim.back)
+        return progress.record or NodeRecord(aim.rollout, aim.digest, aim.attempt, back=aim.back)
 
     def _turn(self, times: int) -> datetime:
         backoff = duration.parse(self.spec.retry.backoff)
         wait: timedelta = min(LONGEST, backoff * (1 << min(times, 16)))
         return self.now + wait
 
-    def _note(self, progress: NodeProgress, record: Record, reason: str, message: str) -> None:
+    def _note(self, progress: NodeProgress, record: NodeRecord, reason: str, message: str) -> None:
         order = progress.order.id if progress.order else 0
         mark = progress.mark.since if progress.mark else None
         counted = dataclasses.replace(record, order=order, mark=mark, reason=reason, message=message[:1024])

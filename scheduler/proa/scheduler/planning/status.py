@@ -9,7 +9,7 @@ from typing import Final
 
 from proa.core.orders.messages import Condition
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.node_progress import Step
+from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import RolloutView
@@ -83,9 +83,9 @@ def _counts(rollout_pass: RolloutPass) -> Counts:
     reasons = [verdict.reason for verdict in rollout_pass.verdicts.values()]
     return Counts(
         nodes=rollout_pass.total,
-        up_to_date=len(rollout_pass.by_step[Step.REACHED]),
+        up_to_date=len(rollout_pass.by_step[NodeStep.REACHED]),
         staged=sum([progress.staged for progress in rollout_pass.progresses]),
-        staging=len(rollout_pass.by_step[Step.STAGING]),
+        staging=len(rollout_pass.by_step[NodeStep.STAGING]),
         updating=len(rollout_pass.under_way),
         failed=len(rollout_pass.failed),
         parked=reasons.count(Reason.Parked),
@@ -135,7 +135,9 @@ def _blockers(rollout_pass: RolloutPass) -> tuple[Blocker, ...]:
         if (drain := snapshot.drains.get(name))
         for blocker in drain.blockers
     ]
-    undrainable = (one.node.name for one in rollout_pass.by_step[Step.READY] if one.node.name in snapshot.undrainable)
+    undrainable = (
+        one.node.name for one in rollout_pass.by_step[NodeStep.READY] if one.node.name in snapshot.undrainable
+    )
     found += [blocker for name in sorted(undrainable) for blocker in snapshot.undrainable[name]]
     return tuple(found[:MAX_BLOCKERS])
 

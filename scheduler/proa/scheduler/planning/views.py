@@ -78,7 +78,7 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class NodeRecord:
     """What went wrong on a node on the way to one release."""
 
     rollout: str = model.field("Whose release it was.")
@@ -108,7 +108,7 @@ class NodeOSView:
     owner: str
     order: Order | None = None
     status: NodeStatus | None = None
-    record: Record | None = None
+    record: NodeRecord | None = None
     fence: int = -1
 
     def next_id(self, now: datetime) -> int:

@@ -26,15 +26,15 @@ from proa.scheduler.planning.views import (
     ZONE,
     Mark,
     NodeOSView,
+    NodeRecord,
     NodeView,
-    Record,
     RolloutView,
     Snapshot,
     digest_of,
 )
 from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
 from proa.scheduler.report.source import by_node, drains_of
-from proa.scheduler.spec.rollout import Budget, Health, RolloutSpec
+from proa.scheduler.spec.rollout import Budget, HealthPolicy, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
 
 Kind = TypeVar("Kind")
@@ -186,7 +186,7 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
     },
     RolloutView: {"uid": _named, "spec": _hash, "status": _hash, "problem": _hidden, "version": _nothing},
     Mark: {"boot_id": _named},
-    Record: {"message": _nothing},
+    NodeRecord: {"message": _nothing},
     Blocker: {**dict.fromkeys(("node", "pod", "budget", "volume"), _named), "reason": _hidden},
     Order: {"release": _hash_release, "trial": _hash},
     Proof: {"boot_id": _named},
@@ -197,7 +197,7 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
     Condition: {"message": _nothing},
     RolloutSpec: {"release": _hash_release, "budgets": _hash, "health": _hash},
     Budget: {"reason": _nothing},
-    Health: {"daemon_sets": _nothing},
+    HealthPolicy: {"daemon_sets": _nothing},
     RolloutStatus: {
         **dict.fromkeys(("wave", "blockers", "history"), _nothing),
         **dict.fromkeys(("canary", "conditions"), _hash),

@@ -10,7 +10,7 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning import gates, holds
-from proa.scheduler.planning.node_progress import NodeProgress, Step
+from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -85,13 +85,13 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
             yield _gate(never)
         return
     found = [verdict]
-    if progress.step in (Step.TO_STAGE, Step.STAGING, Step.READY):
+    if progress.step in (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY):
         found += holds.before_start(context, progress)
         if (closed := gates.closed_by(rollout_pass)) is not None:
             found.append(closed)
         elif not progress.away and context.precedence.away >= rollout_pass.allowance.unavailable:
             found.append(gates.no_slot(rollout_pass, context))
-    if progress.step is not Step.READY:
+    if progress.step is not NodeStep.READY:
         found = [one for one in found if one.reason is not Reason.StagingOthers]
     for one in {one.reason: one for one in found}.values():
         yield _gate(one, _since(one.reason, rollout_pass, progress))

@@ -17,7 +17,7 @@ _BACK: Final = frozenset({RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK})
 
 
 @dataclass(frozen=True)
-class Change:
+class SpecChange:
     """What a verb does.
 
     Attributes:
@@ -33,7 +33,7 @@ class Change:
 
 def start(
     before: RolloutView | None, release: str, wishes: Mapping[str, Any], selector: Selector | None = None
-) -> Change:
+) -> SpecChange:
     """Bring a release to the nodes.
 
     Args:
@@ -46,7 +46,7 @@ def start(
     if before is None:
         chosen = document(selector) if selector else {}
         notes: tuple[str, ...] = () if chosen else ("It selects all nodes.",)
-        return Change(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
+        return SpecChange(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
     if "canary" in wishes:
         spec["canary"] = _recanary(wishes["canary"])
     if selector is not None and selector != before.spec.node_selector:
@@ -54,10 +54,10 @@ def start(
     same = before.spec.release == release
     notes = _again(before) if same else _failed_before(before, release)
     if same and len(spec) == 1:
-        return Change(notes=notes)
+        return SpecChange(notes=notes)
     if wishes.get("paused") is not False:
         notes = (*notes, *_paused(before))
-    return Change(spec, "changed" if same else f"taken to {release}", notes)
+    return SpecChange(spec, "changed" if same else f"taken to {release}", notes)
 
 
 def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
@@ -71,16 +71,16 @@ def _recanary(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"soak": None, **request} if request.get("nodes") in (0, "0%") else dict(request)
 
 
-def pause(before: RolloutView) -> Change:
+def pause(before: RolloutView) -> SpecChange:
     """Start no node any more; those under way finish."""
     if before.spec.paused:
-        return Change(said="paused already")
+        return SpecChange(said="paused already")
     busy = before.status.counts.updating
     notes = (f"{busy} nodes are under way, and will finish.",) if busy else ()
-    return Change({"paused": True}, "paused", notes)
+    return SpecChange({"paused": True}, "paused", notes)
 
 
-def resume(before: RolloutView, *, attempt: bool) -> Change:
+def resume(before: RolloutView, *, attempt: bool) -> SpecChange:
     """Go on after a pause; with ``attempt`` after a halt.
 
     Raises:
@@ -89,17 +89,17 @@ def resume(before: RolloutView, *, attempt: bool) -> Change:
     spec: dict[str, Any] = {"paused": False} if before.spec.paused else {}
     if attempt:
         spec["attempt"] = before.spec.attempt + 1
-        return Change(spec, f"resumed, as attempt {spec['attempt']}")
+        return SpecChange(spec, f"resumed, as attempt {spec['attempt']}")
     if is_halted(before):
         hint = (
             "Use 'kubectl proa resume ROLLOUT --attempt' to try the release again, or 'kubectl proa "
             "rollback' to roll back."
         )
         raise ProaError(Code.HALTED, f"it halted: {before.status.halted}", at=before.name, hint=hint)
-    return Change(spec, "resumed" if spec else "not paused, and not halted")
+    return SpecChange(spec, "resumed" if spec else "not paused, and not halted")
 
 
-def rollback(before: RolloutView, release: str = "") -> Change:
+def rollback(before: RolloutView, release: str = "") -> SpecChange:
     """Take nodes back.
 
     What was halted goes back by itself, each node to its other slot, with one reboot and without a canary. All else
@@ -116,18 +116,20 @@ def rollback(before: RolloutView, release: str = "") -> Change:
     if not release and is_halted(before):
         if before.spec.failure.action is OnFailure.ROLLBACK:
             said = "already rolling back" if before.status.phase in _BACK else "already set to roll back"
-            return Change(said=said, notes=_paused(before))
+            return SpecChange(said=said, notes=_paused(before))
         spec = {"failure": {"action": OnFailure.ROLLBACK.value}}
         note = (
             "From now on, failure.action is Rollback: the rollout rolls back by itself. Change that with "
             "'start --on-failure Halt'."
         )
         said = "rolling back: each updated node goes back to its other slot"
-        return Change(spec, said, (note, *_paused(before)))
+        return SpecChange(spec, said, (note, *_paused(before)))
     target = release or _previous(before)
     if digest_of(target) == before.digest:
-        return Change(said=f"on {target} already")
-    return Change({"release": target}, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before)))
+        return SpecChange(said=f"on {target} already")
+    return SpecChange(
+        {"release": target}, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before))
+    )
 
 
 def _previous(before: RolloutView) -> str:

@@ -11,7 +11,7 @@ from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.holds import GateContext, undrainable
-from proa.scheduler.planning.node_progress import NodeProgress, Step
+from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import ENOUGH
@@ -141,7 +141,7 @@ def _has_turn(progress: NodeProgress, way: Way, course: Course) -> bool:
     """Whether it is its turn, or will be; what lies behind all that was looked at may have one."""
     if progress.under_way or way.started is not None:
         return True
-    return not course.came_to_an_end and progress.step is not Step.REACHED
+    return not course.came_to_an_end and progress.step is not NodeStep.REACHED
 
 
 def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[PlannedNode, ...]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from proa.core.orders.messages import NodeStatus, Order
 from proa.scheduler.kube.times import read
-from proa.scheduler.planning.node_progress import Step
+from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.report.preview import Preview
 from proa.scheduler.report.reports import ExplanationReport
 from proa.scheduler.simulation.simulate import Course
@@ -63,7 +63,7 @@ def explain_lines(found: ExplanationReport, now: datetime) -> Iterator[str]:
     if not found.rollouts:
         yield f"{found.node}: no rollout selects it."
         return
-    yield f"{found.node}: {Step[found.step].value if found.step else 'No rollout counts it.'}"
+    yield f"{found.node}: {NodeStep[found.step].value if found.step else 'No rollout counts it.'}"
     yield f"rollout: {', '.join(found.rollouts)}"
     order, status = found.order, found.status
     if status and (booted := status.booted):

@@ -19,7 +19,7 @@ from proa.scheduler.spec.rolloutstatus import Blocker
 
 
 @dataclass(frozen=True)
-class Seen:
+class ClusterLook:
     """What a verb looks at.
 
     Attributes:
@@ -33,7 +33,7 @@ class Seen:
     notes: tuple[str, ...] = ()
 
 
-def look(api: Server, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM) -> Seen:
+def look(api: Server, *, rollout: str = "", node: str = "", clock: Clock = SYSTEM) -> ClusterLook:
     """A snapshot of the live cluster.
 
     Args:
@@ -47,7 +47,7 @@ def look(api: Server, *, rollout: str = "", node: str = "", clock: Clock = SYSTE
     """
     snapshot, now = snapshot_of(api), clock.now()
     snapshot, notes = undrainable.look_ahead(api, snapshot, now, rollout=rollout, node=node)
-    return Seen(snapshot, now, notes)
+    return ClusterLook(snapshot, now, notes)
 
 
 V = TypeVar("V")

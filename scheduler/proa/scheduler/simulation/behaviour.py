@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-class Fate(enum.Enum):
+class NodeFate(enum.Enum):
     """What becomes of a release on a node."""
 
     WELL = "well"
@@ -36,7 +36,7 @@ class Behaviour:
     boot: float = 90.0
     ready: float = 5.0
     trial: float = 600.0
-    fate: Callable[[str, str], Fate] = lambda node, digest: Fate.WELL
+    fate: Callable[[str, str], NodeFate] = lambda node, digest: NodeFate.WELL
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Chances:
     never_back: float = 0.0
     seed: int = 0
 
-    def fate(self, node: str, digest: str) -> Fate:
+    def fate(self, node: str, digest: str) -> NodeFate:
         """What becomes of a release on a node; that its pods never leave has nothing to do with the release."""
         drawn = int.from_bytes(hashlib.blake2s(f"{self.seed} {node}".encode(), digest_size=8).digest()) / 2**64 * 100
-        for fate in (Fate.UNDRAINABLE, Fate.RETURNS, Fate.UNFETCHED, Fate.NEVER_BACK):
+        for fate in (NodeFate.UNDRAINABLE, NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.NEVER_BACK):
             drawn -= getattr(self, fate.name.lower())
             if drawn < 0:
                 return fate
-        return Fate.WELL
+        return NodeFate.WELL

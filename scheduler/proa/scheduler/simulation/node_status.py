@@ -9,17 +9,17 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from proa.core.orders.messages import Booted, LastError, NodeStatus, Observed, Order, Phase, Result, Standby
+from proa.core.orders.messages import Booted, LastError, NodeStatus, Observed, Order, OrderResult, Phase, Standby
 from proa.core.runtime.errors import Code
 
 
 def begun(status: NodeStatus, order: Order, **changes: Any) -> NodeStatus:
     """An order was taken in."""
-    observed = Observed(order.id, order.action.value, Result.RUNNING.value)
+    observed = Observed(order.id, order.action.value, OrderResult.RUNNING.value)
     return dataclasses.replace(status, observed_order=observed, **changes)
 
 
-def ended(status: NodeStatus, result: Result, **changes: Any) -> NodeStatus:
+def ended(status: NodeStatus, result: OrderResult, **changes: Any) -> NodeStatus:
     """The last order has come to its end."""
     seen = status.observed_order
     observed = dataclasses.replace(seen, result=result.value) if seen else None
@@ -49,7 +49,7 @@ def swapped(status: NodeStatus, boot_id: str, *, committed: bool, left: str, roo
 
 def came_back(status: NodeStatus, code: Code) -> NodeStatus:
     """A trial came back. An order that had come to its end stays done: a boot was, once its trial ran."""
-    if status.observed_order and status.observed_order.result == Result.RUNNING.value:
-        status = ended(status, Result.FAILED)
+    if status.observed_order and status.observed_order.result == OrderResult.RUNNING.value:
+        status = ended(status, OrderResult.FAILED)
     error = LastError(code.name, code.value.summary)
     return dataclasses.replace(status, phase=Phase.ROLLED_BACK, last_error=error, progress=None)

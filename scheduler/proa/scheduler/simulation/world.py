@@ -14,7 +14,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Order, Phase, Proof, Result, Standby
+from proa.core.orders.messages import (
+    Booted,
+    Condition,
+    LastError,
+    NodeStatus,
+    Order,
+    OrderResult,
+    Phase,
+    Proof,
+    Standby,
+)
 from proa.core.runtime.errors import Code
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
@@ -30,7 +40,7 @@ from proa.scheduler.planning.views import (
     digest_of,
 )
 from proa.scheduler.simulation import node_status
-from proa.scheduler.simulation.behaviour import Behaviour, Fate
+from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 _FACTORY: Final = "0" * 64
@@ -109,7 +119,7 @@ class World:
         """Drain the nodes that are to be drained, and only those."""
         self._drained = {name: when for name, when in self._drained.items() if name in plan.drains}
         for name in plan.drains:
-            slow = self.behaviour.fate(name, "") is Fate.UNDRAINABLE and name not in plan.forced
+            slow = self.behaviour.fate(name, "") is NodeFate.UNDRAINABLE and name not in plan.forced
             if name not in self._drained or (name in plan.forced and self._drained[name] == _NEVER):
                 seconds = self.behaviour.drain
                 self._drained[name] = _NEVER if slow else self.now + timedelta(seconds=seconds)
@@ -157,7 +167,7 @@ class World:
         observed = status.observed_order
         if order is not None and not self._has_seen(name, order) and node.ready:
             self._give_soon(name, order)
-        elif order is not None and observed is not None and observed.result == Result.RUNNING.value:
+        elif order is not None and observed is not None and observed.result == OrderResult.RUNNING.value:
             if order.action is Verb.STAGE and node.ready:
                 self.at(self.behaviour.stage, lambda: self._staged(name, order))
             elif order.action in (Verb.BOOT, Verb.ROLLBACK):
@@ -177,11 +187,11 @@ class World:
             booted = Booted("a", "factory", "", _FACTORY, self.nodes[name].boot_id, True)
             self._tell(name, NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("b")))
 
-    def _end(self, name: str, result: Result, **changes: object) -> None:
+    def _end(self, name: str, result: OrderResult, **changes: object) -> None:
         self._tell(name, node_status.ended(self._status(name), result, **changes))
 
     def _refuse(self, name: str, code: Code, message: str) -> None:
-        self._end(name, Result.REFUSED, last_error=LastError(code.name, message))
+        self._end(name, OrderResult.REFUSED, last_error=LastError(code.name, message))
 
     def _status(self, name: str) -> NodeStatus:
         return self.oses[name].status or NodeStatus()
@@ -205,7 +215,7 @@ class World:
             case Verb.COMMIT:
                 self._commit(name, order)
             case Verb.NONE:
-                self._end(name, Result.DONE)
+                self._end(name, OrderResult.DONE)
 
     def _has_seen(self, name: str, order: Order) -> bool:
         observed = self._status(name).observed_order
@@ -215,14 +225,14 @@ class World:
         if not self._current(name, order):
             return
         digest = digest_of(order.release)
-        if self.behaviour.fate(name, digest) is Fate.UNFETCHED:
+        if self.behaviour.fate(name, digest) is NodeFate.UNFETCHED:
             error = LastError(Code.NOT_FOUND.name, "the registry does not have the release")
-            self._end(name, Result.FAILED, phase=Phase.FAILED, last_error=error)
+            self._end(name, OrderResult.FAILED, phase=Phase.FAILED, last_error=error)
             return
         standby = self._status(name).standby
         slot = standby.slot if standby else "b"
         standby = node_status.staged(slot, digest[-6:], digest, digest.removeprefix("sha256:"))
-        self._end(name, Result.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
+        self._end(name, OrderResult.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
 
     def _reboot(self, name: str, order: Order) -> None:
         """A node goes down; what comes up depends on its fate."""
@@ -233,7 +243,7 @@ class World:
         self.boots[name] = self.boots.get(name, 0) + 1
         self._tell(name, dataclasses.replace(self._status(name), phase=Phase.BOOTING))
         self.nodes[name] = dataclasses.replace(self.nodes[name], ready=False, ready_since=self.now)
-        if self.behaviour.fate(name, standby.release) is not Fate.NEVER_BACK:
+        if self.behaviour.fate(name, standby.release) is not NodeFate.NEVER_BACK:
             self.at(self.behaviour.boot, lambda: self._up(name, order))
 
     def _up(self, name: str, order: Order) -> None:
@@ -243,9 +253,9 @@ class World:
         back = order.action is Verb.ROLLBACK
         boot_id = self._boot(name)
         self._tell(name, node_status.swapped(status, boot_id, committed=back, left="fallback"))
-        returns = not back and self.behaviour.fate(name, status.standby.release) is Fate.RETURNS
+        returns = not back and self.behaviour.fate(name, status.standby.release) is NodeFate.RETURNS
         well = (Condition("Healthy", "False" if returns else "True", message="a check fails" if returns else ""),)
-        self._end(name, Result.DONE, phase=Phase.GOOD if back else Phase.TRIAL, conditions=well)
+        self._end(name, OrderResult.DONE, phase=Phase.GOOD if back else Phase.TRIAL, conditions=well)
         if not back:
             self.at(self.behaviour.trial, lambda: self._return(name, boot_id))
 
@@ -255,7 +265,7 @@ class World:
         booted = status.booted
         if booted is None or booted.boot_id != boot_id or booted.committed:
             return
-        returns = self.behaviour.fate(name, booted.release) is Fate.RETURNS
+        returns = self.behaviour.fate(name, booted.release) is NodeFate.RETURNS
         status = node_status.swapped(status, self._boot(name), committed=True, left="failed")
         status = node_status.came_back(status, Code.TRIAL_RETURNED if returns else Code.NO_COMMIT_ORDER)
         self._tell(name, dataclasses.replace(status, conditions=()))
@@ -266,7 +276,7 @@ class World:
             self._refuse(name, Code.STALE_ORDER, "another boot runs")
             return
         committed = dataclasses.replace(booted, committed=True)
-        self._end(name, Result.DONE, phase=Phase.GOOD, booted=committed, last_error=None)
+        self._end(name, OrderResult.DONE, phase=Phase.GOOD, booted=committed, last_error=None)
 
     def _boot(self, name: str) -> str:
         """The node comes up, and is Ready soon; its boot id."""

@@ -191,7 +191,7 @@ class DaemonSet:
 
 
 @dataclass(frozen=True)
-class Health:
+class HealthPolicy:
     """What a node must prove before its release is committed."""
 
     VALIDATIONS = (rules.READY_TOO_LATE,)
@@ -208,7 +208,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailurePolicy:
     """How much may go wrong."""
 
     VALIDATIONS = (rules.NEVER_BACK,)
@@ -256,8 +256,8 @@ class RolloutSpec:
     canary: Canary = field("The first nodes.", default=Canary())
     staging: Staging = field("How the release gets to the standby slots.", default=Staging())
     drain: Drain = field("How pods are evicted.", default=Drain())
-    health: Health = field("What a node must prove.", default=Health())
-    failure: Failure = field("How many failures to accept, and what to do then.", default=Failure())
+    health: HealthPolicy = field("What a node must prove.", default=HealthPolicy())
+    failure: FailurePolicy = field("How many failures to accept, and what to do then.", default=FailurePolicy())
     retry: Retry = field("Further attempts for nodes on which something failed.", default=Retry())
     expected_duration: str = field(
         "How long one node takes from cordon to uncordon, until enough nodes have been measured. No "

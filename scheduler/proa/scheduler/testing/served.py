@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kubernetes.client import Configuration
 
-from proa.scheduler.kube.access import Session
+from proa.scheduler.kube.access import ApiSession
 from proa.scheduler.kube.api import APPLY
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.testing.apiserver import ApiServer
@@ -129,12 +129,12 @@ class HttpServer:
         """Where it is."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def access(self, token: str = TOKEN) -> Session:
+    def access(self, token: str = TOKEN) -> ApiSession:
         """How it is reached."""
         found = Configuration(host=self.url)
         found.api_key["BearerToken"] = f"Bearer {token}"
         found.proxy = None
-        return Session(found)
+        return ApiSession(found)
 
     def close(self) -> None:
         """End it, with all its answers."""

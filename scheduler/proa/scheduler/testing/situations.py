@@ -13,9 +13,9 @@ from proa.core.orders.messages import (
     NodeStatus,
     Observed,
     Order,
+    OrderResult,
     Phase,
     Proof,
-    Result,
     Standby,
 )
 from proa.scheduler.kube.times import text
@@ -26,14 +26,14 @@ from proa.scheduler.planning.views import (
     ZONE,
     Mark,
     NodeOSView,
+    NodeRecord,
     NodeView,
-    Record,
     RolloutView,
     Snapshot,
 )
 from proa.scheduler.spec.rollout import (
     Canary,
-    Health,
+    HealthPolicy,
     RolloutSpec,
 )
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
@@ -44,7 +44,7 @@ FIRST_ID = int(timedelta(days=4, hours=12).total_seconds())
 NEW = "sha256:" + "2" * 64
 OLD = "sha256:" + "1" * 64
 RELEASE = f"registry.example/node@{NEW}"
-SPEC = RolloutSpec(RELEASE, max_unavailable=1, health=Health(ready_seconds=60))
+SPEC = RolloutSpec(RELEASE, max_unavailable=1, health=HealthPolicy(ready_seconds=60))
 RUNS_OLD = Booted("a", "1", OLD, "1" * 64, "boot-1", True)
 TRIES_NEW = Booted("b", "2", NEW, "2" * 64, "boot-2", False)
 RUNS_NEW = dataclasses.replace(TRIES_NEW, committed=True)
@@ -69,7 +69,7 @@ def says(
     booted: Booted = RUNS_OLD,
     standby: Standby = HAS_NEW,
     seen: Order | None = None,
-    result: Result = Result.DONE,
+    result: OrderResult = OrderResult.DONE,
     **rest: Any,
 ) -> NodeStatus:
     """What an agent says: by default that it runs the old release, and has fetched the new one."""
@@ -86,7 +86,7 @@ def node(name: str = "n1", *, zone: str = "", control_plane: bool = False, **res
 
 
 def node_os(
-    name: str = "n1", status: NodeStatus | None = None, given: Order | None = None, record: Record | None = None
+    name: str = "n1", status: NodeStatus | None = None, given: Order | None = None, record: NodeRecord | None = None
 ) -> NodeOSView:
     """A node's object."""
     return NodeOSView(name, f"os-{name}", f"uid-{name}", given, status or says(), record)
@@ -141,7 +141,7 @@ HALTED = RolloutStatus(release=RELEASE, halted="failed on 1 nodes")
 BOOT = order(Verb.BOOT)
 COMMIT = order(Verb.COMMIT, 2, trial=Proof("boot-2", "2" * 64))
 LATE = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
-LATE_COUNTED = Record("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
+LATE_COUNTED = NodeRecord("workers", NEW, failures=1, failed=True, order=1, mark=MARK.since, reason="BootTimeout")
 
 
 def acts(made: Plan) -> list[Action]:
@@ -158,4 +158,4 @@ def two_of(status: RolloutStatus) -> dict[str, RolloutView]:
     return {name: RolloutView(name, name, 3, SPEC, status) for name in ("workers", "others")}
 
 
-GIVEN_UP = Record("workers", NEW, failures=3, failed=True)
+GIVEN_UP = NodeRecord("workers", NEW, failures=3, failed=True)

@@ -11,7 +11,7 @@ import click
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.cluster.machines import MEMORY
-from proa.vm.cluster.proof import Cast, Proof, Release
+from proa.vm.cluster.proof import Cast, ClusterProof, ProofRelease
 from proa.vm.cluster.run import tell
 from proa.vm.machine.firmware import check_keys
 
@@ -55,9 +55,9 @@ def cluster_command(
     """
     names = tuple(f"node-{number}" for number in range(1, nodes + 1))
     cast = Cast(
-        Release.of("first", first),
-        Release.of("good", good),
-        tuple(Release.of(f"broken-{number}", out) for number, out in enumerate(broken, 1)),
+        ProofRelease.of("first", first),
+        ProofRelease.of("good", good),
+        tuple(ProofRelease.of(f"broken-{number}", out) for number, out in enumerate(broken, 1)),
         keys,
         names,
         memory,
@@ -74,7 +74,7 @@ def cluster_command(
         story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
         click.echo(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")
         return
-    proof = Proof(report.resolve(), cast)
+    proof = ClusterProof(report.resolve(), cast)
     tell(proof)
     if as_json:
         click.echo(json.dumps(proof.document(), indent=2))

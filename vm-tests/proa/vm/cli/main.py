@@ -25,11 +25,11 @@ from proa.core.schema.output import tell
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration
 from proa.vm.machine.accel import AccelReport
-from proa.vm.machine.disks import Disk, DiskCache
+from proa.vm.machine.disks import DiskCache, DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.faults import Break
-from proa.vm.node.rehearse import RehearsalPlan, Request, rehearse
+from proa.vm.node.rehearse import RehearsalPlan, RehearsalRequest, rehearse
 
 _QUIT = b"\x1d"
 """Ctrl-] as in telnet."""
@@ -88,7 +88,7 @@ class RunOptions:
                 Code.USAGE, "--secure-boot needs --keys", hint=("Create a folder of keys with: proa-build keys init")
             )
         cache = DiskCache[self.cache.upper()]
-        disks = tuple(Disk(path, sector_size=self.sector_size, cache=cache) for path in (self.disk, *self.more))
+        disks = tuple(DiskImage(path, sector_size=self.sector_size, cache=cache) for path in (self.disk, *self.more))
         keys = self.keys if self.secure_boot else None
         return Hardware(disks=disks, memory=self.memory, cpus=self.cpus or 0, keys=keys)
 
@@ -171,7 +171,7 @@ def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) 
 
     OLD and NEW are output folders of proa-build image. Exits with 0 only if everything went as promised.
     """
-    request = Request(**given)
+    request = RehearsalRequest(**given)
     if dry_run:
         request.check()
         breaks = tuple(fault.option for fault in request.breaks)

@@ -9,7 +9,7 @@ from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.paths import leases, named
-from proa.vm.cluster.proof import Proof, say
+from proa.vm.cluster.proof import ClusterProof, say
 from proa.vm.cluster.timeline import Sight
 from proa.vm.cluster.unavailable import unavailable
 from proa.vm.support.waiting import until
@@ -26,7 +26,7 @@ _LEASE: Final = named(leases("proa-system"), "proa-scheduler")
 _PODS: Final = "/api/v1/namespaces/proa-system/pods"
 
 
-def power_while_staging(proof: Proof, step: str) -> None:
+def power_while_staging(proof: ClusterProof, step: str) -> None:
     """A node's QEMU is killed in the middle of staging, and started again."""
     node, _ = _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
     time.sleep(_MIDDLE)
@@ -35,7 +35,7 @@ def power_while_staging(proof: Proof, step: str) -> None:
     _cut(proof, node, step)
 
 
-def power_in_the_trial(proof: Proof, step: str) -> None:
+def power_in_the_trial(proof: ClusterProof, step: str) -> None:
     """A node's QEMU is killed once its trial is Ready, before it is committed, and started again.
 
     Nobody can tell that from a release that crashes, so it counts against the release, and the node has another turn.
@@ -44,7 +44,7 @@ def power_in_the_trial(proof: Proof, step: str) -> None:
     _cut(proof, node, step)
 
 
-def leader_in_a_drain(proof: Proof, step: str) -> None:
+def leader_in_a_drain(proof: ClusterProof, step: str) -> None:
     """The pod of the scheduler that leads is deleted while a node is being drained."""
     api = proof.cluster.plane.api
     _wait(proof, lambda one: one.cordoned and one.order.startswith("Stage#"), "a drain")
@@ -62,7 +62,7 @@ def leader_in_a_drain(proof: Proof, step: str) -> None:
     until(another, "another leader", 120)
 
 
-def api_server_away(proof: Proof, step: str) -> None:
+def api_server_away(proof: ClusterProof, step: str) -> None:
     """The API server is away for three minutes while a node reboots."""
     node, _ = _wait(proof, lambda one: one.order.startswith("Boot#") and one.result == "Running", "a reboot")
     _say(step, f"{node} reboots; the API server stops for {AWAY_SECONDS:.0f} s")
@@ -74,7 +74,7 @@ def api_server_away(proof: Proof, step: str) -> None:
     _say(step, "the API server is back")
 
 
-def registry_busy(proof: Proof, step: str) -> None:
+def registry_busy(proof: ClusterProof, step: str) -> None:
     """The registry answers 503 while nodes fetch the release."""
     _wait(proof, lambda one: one.order.startswith("Stage#") and one.result == "Running", "staging")
     registry = proof.cluster.registry
@@ -85,35 +85,35 @@ def registry_busy(proof: Proof, step: str) -> None:
 
 
 @dataclass(frozen=True)
-class Fault:
+class ProofFault:
     """What goes wrong.
 
     Attributes:
-        happens: What :attr:`proa.vm.cluster.proof.Proof.during` calls.
+        happens: What :attr:`proa.vm.cluster.proof.ClusterProof.during` calls.
         answers: Whether the service answers all the time nevertheless: a node without power takes its pod along.
         borne: On how many nodes the release may fail before the rollout halts.
     """
 
-    happens: Callable[[Proof, str], None]
+    happens: Callable[[ClusterProof, str], None]
     answers: bool = True
     borne: int = 0
 
 
-FAULTS: Final[Mapping[str, Fault]] = {
-    "power-while-staging": Fault(power_while_staging, answers=False),
-    "power-in-the-trial": Fault(power_in_the_trial, answers=False, borne=1),
-    "leader-in-a-drain": Fault(leader_in_a_drain),
-    "api-server-away": Fault(api_server_away, answers=False),
-    "registry-busy": Fault(registry_busy),
+FAULTS: Final[Mapping[str, ProofFault]] = {
+    "power-while-staging": ProofFault(power_while_staging, answers=False),
+    "power-in-the-trial": ProofFault(power_in_the_trial, answers=False, borne=1),
+    "leader-in-a-drain": ProofFault(leader_in_a_drain),
+    "api-server-away": ProofFault(api_server_away, answers=False),
+    "registry-busy": ProofFault(registry_busy),
 }
 """By the name that ``--fault`` takes."""
 
 
-def _pods(proof: Proof) -> list[str]:
+def _pods(proof: ClusterProof) -> list[str]:
     return [pod["metadata"]["name"] for pod in proof.cluster.plane.api.items(_PODS)]
 
 
-def _wait(proof: Proof, wanted: Callable[[Sight], bool], what: str) -> tuple[str, Sight]:
+def _wait(proof: ClusterProof, wanted: Callable[[Sight], bool], what: str) -> tuple[str, Sight]:
     """The first node that is seen in a state."""
 
     def look() -> tuple[str, Sight] | None:
@@ -125,7 +125,7 @@ def _wait(proof: Proof, wanted: Callable[[Sight], bool], what: str) -> tuple[str
     return until(look, what, 1800)
 
 
-def _cut(proof: Proof, node: str, step: str) -> None:
+def _cut(proof: ClusterProof, node: str, step: str) -> None:
     machine = proof.cluster.machines[node]
     _say(step, f"{node} loses its power")
     machine.crash()

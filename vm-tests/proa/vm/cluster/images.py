@@ -50,7 +50,7 @@ WantedBy=multi-user.target
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ProofRecipe:
     """What is special about a release.
 
     Attributes:
@@ -68,16 +68,16 @@ class Recipe:
     says: str = ""
 
 
-RECIPES: Final[Mapping[str, Recipe]] = {
-    "v1": Recipe("1.0.0", disk=True),
-    "v2": Recipe("2.0.0"),
-    "mute": Recipe("3.0.0", mute=True, says="^NO_COMMIT_ORDER healthy, but no order to commit came"),
-    "panic": Recipe("3.0.1", panics=True, says="^TRIAL_RETURNED the kernel panicked: sysrq triggered crash"),
+RECIPES: Final[Mapping[str, ProofRecipe]] = {
+    "v1": ProofRecipe("1.0.0", disk=True),
+    "v2": ProofRecipe("2.0.0"),
+    "mute": ProofRecipe("3.0.0", mute=True, says="^NO_COMMIT_ORDER healthy, but no order to commit came"),
+    "panic": ProofRecipe("3.0.1", panics=True, says="^TRIAL_RETURNED the kernel panicked: sysrq triggered crash"),
 }
 """The releases by the name of their folder, in the order in which they are built."""
 
 
-def config(profile: str, recipe: Recipe) -> str:
+def config(profile: str, recipe: ProofRecipe) -> str:
     """The text of a release's proa.toml, made of the profile's."""
     deadline = calibration.stretched(TRIAL_SECONDS, calibration.factor())
     changes = {

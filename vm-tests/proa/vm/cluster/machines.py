@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from proa.vm.cluster import joining
 from proa.vm.kube import control_flags
 from proa.vm.kube.controlplane import ControlPlane
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import HOST, Hardware, Network
 from proa.vm.support.child import Child
@@ -64,7 +64,7 @@ _AUTH: Final = "/etc/proa/registry-auth.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClusterPlan:
     """What a cluster is made of.
 
     Attributes:
@@ -81,7 +81,7 @@ class Plan:
 
 
 @dataclass
-class Cluster:
+class MachineCluster:
     """Runs as long as the ``with`` block. The machines are not switched on by it.
 
     Attributes:
@@ -90,7 +90,7 @@ class Cluster:
     """
 
     folder: Path
-    plan: Plan
+    plan: ClusterPlan
     machines: dict[str, Machine] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -152,7 +152,7 @@ class Cluster:
             address=f"10.0.2.{_FIRST + number}",
         )
         return Hardware(
-            disks=(Disk(self.plan.disk.resolve()),),
+            disks=(DiskImage(self.plan.disk.resolve()),),
             keys=self.plan.keys.resolve() if self.plan.keys else None,
             memory=self.plan.memory,
             network=network,

@@ -29,7 +29,7 @@ _WORKERS: Final = 64
 
 
 @dataclass(frozen=True)
-class Failure:
+class MissedAnswer:
     """A probe without an answer.
 
     Attributes:
@@ -61,7 +61,7 @@ class Prober:
     heard: Callable[[str, bytes], None] = lambda node, answer: None
     answers: int = field(default=0, init=False)
     slowest: float = field(default=0.0, init=False)
-    failures: list[Failure] = field(default_factory=list, init=False)
+    failures: list[MissedAnswer] = field(default_factory=list, init=False)
     by_node: dict[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -134,7 +134,7 @@ class Prober:
         took = time.monotonic() - began
         with self._lock:
             if why:
-                self.failures.append(Failure(began, node, why))
+                self.failures.append(MissedAnswer(began, node, why))
             else:
                 self.answers += 1
                 self.by_node[node] = self.by_node.get(node, 0) + 1

@@ -25,7 +25,7 @@ from proa.core.runtime.events import human_bytes
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.cluster import workloads
-from proa.vm.cluster.machines import MEMORY, PORT, REGISTRY, Cluster, Plan
+from proa.vm.cluster.machines import MEMORY, PORT, REGISTRY, ClusterPlan, MachineCluster
 from proa.vm.cluster.prober import Prober
 from proa.vm.cluster.story import ProofReport, ProofStory
 from proa.vm.cluster.timeline import Sight, Timeline, look, turns
@@ -53,7 +53,7 @@ _SPEC: Final[Object] = {
 
 
 @dataclass(frozen=True)
-class Release:
+class ProofRelease:
     """A release of the story.
 
     Attributes:
@@ -69,7 +69,7 @@ class Release:
     says: str = ""
 
     @classmethod
-    def of(cls, name: str, out: Path, says: str = "") -> Release:
+    def of(cls, name: str, out: Path, says: str = "") -> ProofRelease:
         """A build by its output folder.
 
         Raises:
@@ -101,9 +101,9 @@ class Cast:
         answers: Whether the service must answer every probe.
     """
 
-    first: Release
-    good: Release
-    broken: Sequence[Release]
+    first: ProofRelease
+    good: ProofRelease
+    broken: Sequence[ProofRelease]
     keys: Path | None
     names: Sequence[str] = ("node-1", "node-2", "node-3")
     memory: int = MEMORY
@@ -120,7 +120,7 @@ class Cast:
 
 
 @dataclass
-class Proof:
+class ClusterProof:
     """The story and what its steps share.
 
     Attributes:
@@ -130,7 +130,7 @@ class Proof:
 
     folder: Path
     cast: Cast
-    during: Callable[[Proof, str], None] = lambda proof, step: None
+    during: Callable[[ClusterProof, str], None] = lambda proof, step: None
     """Called in every step once it is under way, with its name: where faults come in."""
     story: Story = field(default_factory=lambda: ProofStory(ProofReport, "Proa: a cluster of real nodes"))
     references: dict[str, str] = field(default_factory=dict, init=False)
@@ -145,11 +145,11 @@ class Proof:
             ProaError: What went wrong.
         """
         consoles: dict[str, str] = {}
-        plan = Plan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
+        plan = ClusterPlan(self.cast.first.out / "disk.raw", self.cast.keys, self.cast.names, self.cast.memory)
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             self.story.written(self.folder, consoles, say, self._facts),
-            Cluster(self.folder / CLUSTER, plan) as self.cluster,
+            MachineCluster(self.folder / CLUSTER, plan) as self.cluster,
         ):
             try:
                 self._live()
@@ -214,7 +214,7 @@ class Proof:
             with self._told(f"to {broken.version}, which is broken ({broken.name})") as record:
                 self._broken(broken, record)
 
-    def _finish(self, release: Release, record: StepRecord) -> None:
+    def _finish(self, release: ProofRelease, record: StepRecord) -> None:
         """The rollout comes to its end, and every node that follows it runs the release in its other slot."""
         before = {name: sight.slot for name, sight in self._followers().items()}
         self.during(self, record.name)
@@ -223,7 +223,7 @@ class Proof:
             lambda: not self._wrong(release, before), f"{release.version} on all nodes, and nothing under way", 180
         )
 
-    def _broken(self, broken: Release, record: StepRecord) -> None:
+    def _broken(self, broken: ProofRelease, record: StepRecord) -> None:
         """The rollout halts at one node, which comes back by itself; the others are as they were."""
         before = look(self.cluster.plane.api)
         canary: Object = {"nodes": 1, "soak": "10s"}
@@ -260,7 +260,7 @@ class Proof:
 
         self._until(there, "two schedulers, and a proxy on every node", 900)
 
-    def _create(self, release: Release) -> None:
+    def _create(self, release: ProofRelease) -> None:
         kind = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": ROLLOUT}}
         names = list(self.cast.following)
         spec = {
@@ -272,7 +272,7 @@ class Proof:
         }
         self.cluster.plane.apply([{**kind, "spec": spec}])
 
-    def _target(self, release: Release) -> None:
+    def _target(self, release: ProofRelease) -> None:
         """As a person does it: ``kubectl proa start``."""
         words = ["start", ROLLOUT, self.references[release.name], "--offline"]
         env = {"KUBECONFIG": str(self.cluster.plane.kubeconfig)}
@@ -302,7 +302,7 @@ class Proof:
     def _followers(self) -> dict[str, Sight]:
         return {name: sight for name, sight in self.sights().items() if name in self.cast.following}
 
-    def _wrong(self, release: Release, before: Mapping[str, str]) -> list[str]:
+    def _wrong(self, release: ProofRelease, before: Mapping[str, str]) -> list[str]:
         return [
             f"{name}: {one.text}"
             for name, one in self._followers().items()
@@ -370,7 +370,7 @@ class Proof:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
 
 
-def check_return(broken: Release, said: str) -> None:
+def check_return(broken: ProofRelease, said: str) -> None:
     """Check that a broken release came back because of what is broken in it.
 
     Args:

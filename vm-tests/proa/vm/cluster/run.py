@@ -17,7 +17,7 @@ from proa.core.runtime.events import monitor
 from proa.vm.cluster import images as proofimages
 from proa.vm.cluster.faults import FAULTS
 from proa.vm.cluster.machines import MEMORY
-from proa.vm.cluster.proof import CLUSTER, Cast, Proof, Release, say, table
+from proa.vm.cluster.proof import CLUSTER, Cast, ClusterProof, ProofRelease, say, table
 from proa.vm.machine import accel
 
 FOLDER: Final = Path("build/proof")
@@ -39,7 +39,7 @@ def cli(short: bool, fault: str | None, memory: int) -> None:
     say(f"Emulation or virtualisation: {accel.choose().accel.name}. Files are in {folder}/.")
     images = FOLDER.resolve() / "images"
     built = proofimages.build(images, wanted, monitor=monitor("auto"), tell=lambda name: say(f"        build {name}"))
-    releases = {name: Release.of(name, out, proofimages.RECIPES[name].says) for name, out in built.items()}
+    releases = {name: ProofRelease.of(name, out, proofimages.RECIPES[name].says) for name, out in built.items()}
     broken = tuple(releases[name] for name in wanted[2:])
     names, followers = (NAMES[:2], NAMES[:1]) if short else (NAMES, ())
     returns, retries = not short and not fault, 2 if fault else 0
@@ -49,10 +49,10 @@ def cli(short: bool, fault: str | None, memory: int) -> None:
     cast = Cast(
         releases["v1"], releases["v2"], broken, keys, names, memory, followers, returns, retries, borne, answers
     )
-    tell(Proof(folder, cast, chosen.happens) if chosen else Proof(folder, cast))
+    tell(ClusterProof(folder, cast, chosen.happens) if chosen else ClusterProof(folder, cast))
 
 
-def tell(proof: Proof) -> None:
+def tell(proof: ClusterProof) -> None:
     """Run it; the table and where the report is are printed however it ends.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from proa.core import VERSION
 from proa.core.runtime import process
-from proa.vm.cluster.machines import IMAGES, PORT, Cluster
+from proa.vm.cluster.machines import IMAGES, PORT, MachineCluster
 from proa.vm.kube import podimages
 from proa.vm.kube.api import KubeApi, Object
 
@@ -24,7 +24,7 @@ REPOSITORIES: Final = ("pause", WEB, _SCHEDULER)
 """Of pods' images, in the cluster's registry."""
 
 
-def deliver(cluster: Cluster) -> None:
+def deliver(cluster: MachineCluster) -> None:
     """Build the images of pods, and bring them to the cluster's registry.
 
     Raises:
@@ -41,7 +41,7 @@ def deliver(cluster: Cluster) -> None:
     process.run([sys.executable, "-m", "container.push", out, where, *access], timeout=300)
 
 
-def install(cluster: Cluster, *words: str) -> None:
+def install(cluster: MachineCluster, *words: str) -> None:
     """``proa-scheduler manifests | kubectl apply -f -``, with the image from the cluster's registry.
 
     Args:

@@ -14,7 +14,7 @@ _NAME: Final = "proa"
 
 
 @dataclass(frozen=True)
-class Access:
+class ApiAccess:
     """A server and an identity.
 
     Attributes:
@@ -55,7 +55,7 @@ class Access:
         return path
 
     @classmethod
-    def read(cls, path: Path) -> Access:
+    def read(cls, path: Path) -> ApiAccess:
         """What :meth:`write` has written.
 
         Raises:

@@ -16,7 +16,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 
 Object = dict[str, Any]
 Query = Mapping[str, str | int]
@@ -36,7 +36,7 @@ _WATCH_SECONDS: Final = 90.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """What the API server answered.
 
     Attributes:
@@ -56,7 +56,7 @@ class Answer:
         """What a ``Status`` document says."""
         return str(self.document.get("message", ""))
 
-    def check(self, *allowed: int) -> Answer:
+    def check(self, *allowed: int) -> ApiResponse:
         """Raise unless the status is 2xx or one of ``allowed``.
 
         Raises:
@@ -115,7 +115,7 @@ class KubeApi:
         agent: What it calls itself, for the audit log.
     """
 
-    def __init__(self, access: Access, *, connections: int = 8, agent: str = "proa-vm") -> None:
+    def __init__(self, access: ApiAccess, *, connections: int = 8, agent: str = "proa-vm") -> None:
         self.access = access
         headers = {"User-Agent": agent, "Accept": JSON}
         if access.token:
@@ -150,7 +150,7 @@ class KubeApi:
         query: Query | None = None,
         content: str = JSON,
         seconds: float = _SECONDS,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Ask once, whatever comes back.
 
         Args:
@@ -174,7 +174,7 @@ class KubeApi:
         except (HTTPError, OSError) as error:
             raise _lost(error, what) from error
         document = _document(response.data) if response.headers.get("Content-Type", "").startswith(JSON) else {}
-        return Answer(response.status, document, dict(response.headers), what)
+        return ApiResponse(response.status, document, dict(response.headers), what)
 
     def get(self, path: str, query: Query | None = None) -> Object:
         """The document at a path.
@@ -262,11 +262,11 @@ class KubeApi:
         if response.status != 200:
             document = _document(response.data)
             response.close()
-            Answer(response.status, document, dict(response.headers), what).check()
+            ApiResponse(response.status, document, dict(response.headers), what).check()
         return Watch(response, what)
 
 
-def _url(access: Access, path: str, query: Query | None) -> str:
+def _url(access: ApiAccess, path: str, query: Query | None) -> str:
     return f"{access.server}{path}" + (f"?{urlencode(query)}" if query else "")
 
 

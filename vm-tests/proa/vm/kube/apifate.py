@@ -44,7 +44,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Fate:
+class RequestFate:
     """What becomes of a request.
 
     Attributes:
@@ -70,22 +70,22 @@ class Fate:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-FINE: Final = Fate()
-LOST: Final = Fate(forward=False, reply=False)
+FINE: Final = RequestFate()
+LOST: Final = RequestFate(forward=False, reply=False)
 """Nobody hears it."""
-UNANSWERED: Final = Fate(reply=False)
+UNANSWERED: Final = RequestFate(reply=False)
 """The API server does it, and the answer gets lost."""
 
 
-def refusal(status: int, reason: str, message: str = "spoiled", **headers: str) -> Fate:
+def refusal(status: int, reason: str, message: str = "spoiled", **headers: str) -> RequestFate:
     """A ``Status`` document as an API server sends it."""
     document = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": status, "reason": reason}
-    return Fate(forward=False, status=status, text=json.dumps({**document, "message": message}), headers=headers)
+    return RequestFate(forward=False, status=status, text=json.dumps({**document, "message": message}), headers=headers)
 
 
-def plain(status: int, text: str, **headers: str) -> Fate:
+def plain(status: int, text: str, **headers: str) -> RequestFate:
     """What a load balancer, or an API server that throttles, sends."""
-    return Fate(forward=False, status=status, content="text/plain", text=text, headers=headers)
+    return RequestFate(forward=False, status=status, content="text/plain", text=text, headers=headers)
 
 
-Rule = Callable[[Ask], Fate | None]
+Rule = Callable[[Ask], RequestFate | None]

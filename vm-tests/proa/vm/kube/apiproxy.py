@@ -19,9 +19,9 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from proa.core.runtime.files import replace
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.api import JSON, Object
-from proa.vm.kube.apifate import FINE, LOST, Ask, Fate, Rule
+from proa.vm.kube.apifate import FINE, LOST, Ask, RequestFate, Rule
 
 _SECONDS: Final = urllib3.Timeout(connect=5.0, read=400.0)
 _PASSED: Final = ("Content-Type", "Retry-After")
@@ -36,7 +36,7 @@ class ApiProxy:
         access: The API server, and as whom it is asked.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiAccess) -> None:
         self.access = access
         self.rule: Rule = lambda ask: None
         """What becomes of each request; none and it is forwarded. While it is asked, no other request goes on."""
@@ -106,7 +106,7 @@ class ApiProxy:
 
     # for the handler
 
-    def judge(self, ask: Ask) -> Fate:
+    def judge(self, ask: Ask) -> RequestFate:
         """What becomes of a request."""
         with self._lock:
             self.asked.append(ask)
@@ -226,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve  # noqa: N815 -- names of the library
 
-    def _answer(self, fate: Fate) -> None:
+    def _answer(self, fate: RequestFate) -> None:
         if fate.reply:
             self._send(fate.status, {"Content-Type": fate.content, **fate.headers}, fate.text.encode())
         else:

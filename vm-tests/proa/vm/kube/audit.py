@@ -25,7 +25,7 @@ READS: Final = frozenset({"get", "list", "watch"})
 
 
 @dataclass(frozen=True)
-class Request:
+class AuditedRequest:
     """One request. A watch comes twice: when it has begun and when it has ended.
 
     Attributes:
@@ -105,7 +105,7 @@ class AuditLog:
                 end = begin
         return 0
 
-    def requests(self, since: int = 0, *, user: str = "", write: bool | None = None) -> list[Request]:
+    def requests(self, since: int = 0, *, user: str = "", write: bool | None = None) -> list[AuditedRequest]:
         """What was asked, in the order in which it was answered.
 
         Args:
@@ -131,15 +131,15 @@ class AuditLog:
                     yield line
 
 
-def parse(lines: Iterable[bytes]) -> Iterator[Request]:
+def parse(lines: Iterable[bytes]) -> Iterator[AuditedRequest]:
     """Requests out of the lines of a log."""
     for line in lines:
         yield _request(json.loads(line))
 
 
-def _request(event: dict[str, Any]) -> Request:
+def _request(event: dict[str, Any]) -> AuditedRequest:
     about = event.get("objectRef", {})
-    return Request(
+    return AuditedRequest(
         user=event.get("user", {}).get("username", ""),
         agent=event.get("userAgent", ""),
         verb=event["verb"],

@@ -10,7 +10,7 @@ from typing import Final
 
 from proa.core.runtime.files import replace
 from proa.vm.kube import audit
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.support.certificates import Authority, Certificate, write_key_pair
 from proa.vm.support.ports import free_ports
 from proa.vm.support.registry import HOST_NAMES
@@ -71,7 +71,7 @@ class Parts:
     server: Certificate
     etcd_server: Certificate
     etcd_client: Certificate
-    access: Access
+    access: ApiAccess
     controllers: tuple[str, ...] = CONTROLLERS
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -96,10 +96,10 @@ class Parts:
         return f"https://127.0.0.1:{self.ports[0]}"
 
     @property
-    def etcd_access(self) -> Access:
+    def etcd_access(self) -> ApiAccess:
         """How etcd is reached."""
         client = self.etcd_client
-        return Access(self.etcd_url, self.authority.ca_file, client.cert_file, client.key_file)
+        return ApiAccess(self.etcd_url, self.authority.ca_file, client.cert_file, client.key_file)
 
     @property
     def signing_key(self) -> Path:
@@ -124,7 +124,7 @@ def make(folder: Path, programs: Path, controllers: Sequence[str], extra: Mappin
     authority = Authority(folder / "certificates", "Proa test cluster")
     ports = free_ports(4)
     admin = authority.issue_user("proa-admin", [ADMINS])
-    access = Access(f"https://127.0.0.1:{ports[2]}", authority.ca_file, admin.cert_file, admin.key_file)
+    access = ApiAccess(f"https://127.0.0.1:{ports[2]}", authority.ca_file, admin.cert_file, admin.key_file)
     parts = Parts(
         folder,
         programs,
@@ -140,7 +140,7 @@ def make(folder: Path, programs: Path, controllers: Sequence[str], extra: Mappin
     write_key_pair(parts.account_key)
     authority.save_key(parts.signing_key)
     manager = authority.issue_user("system:kube-controller-manager", [ADMINS])
-    Access(access.server, authority.ca_file, manager.cert_file, manager.key_file).write(folder / "controllers.conf")
+    ApiAccess(access.server, authority.ca_file, manager.cert_file, manager.key_file).write(folder / "controllers.conf")
     replace(folder / "audit-policy.json", json.dumps(audit.POLICY).encode())
     return parts
 

@@ -15,9 +15,9 @@ from proa.core.runtime.clock import SYSTEM, Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor
 from proa.vm.kube import apply, control_flags, programs
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.api import KubeApi, Object
-from proa.vm.kube.audit import AuditLog, Request
+from proa.vm.kube.audit import AuditedRequest, AuditLog
 from proa.vm.kube.control_flags import CONTROLLERS, Parts
 from proa.vm.machine import calibration
 from proa.vm.support.child import Child
@@ -158,7 +158,7 @@ class ControlPlane:
         """
         self.controllers.start()
         url = f"https://127.0.0.1:{self.parts.ports[3]}"
-        with KubeApi(Access(url, self.parts.authority.ca_file)) as health:
+        with KubeApi(ApiAccess(url, self.parts.authority.ca_file)) as health:
             self._wait(self.controllers, health, "/healthz")
         if "serviceaccount-controller" in self.parts.controllers:
             self._wait(self.controllers, self.api, "/api/v1/namespaces/default/serviceaccounts/default")
@@ -180,7 +180,9 @@ class ControlPlane:
 
     # identities
 
-    def access_for(self, account: str, namespace: str, *, node: str = "", pod: str = "", seconds: int = _DAY) -> Access:
+    def access_for(
+        self, account: str, namespace: str, *, node: str = "", pod: str = "", seconds: int = _DAY
+    ) -> ApiAccess:
         """A service account's access, by a token that the API server has issued (``TokenRequest``).
 
         Args:
@@ -201,7 +203,7 @@ class ControlPlane:
             spec["boundObjectRef"] = {"apiVersion": "v1", "kind": kind, "name": node or pod, "uid": uid}
         request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         answer = self.api.post(f"{_within(namespace)}/serviceaccounts/{account}/token", request)
-        return Access(self.parts.url, self.parts.authority.ca_file, token=answer["status"]["token"])
+        return ApiAccess(self.parts.url, self.parts.authority.ca_file, token=answer["status"]["token"])
 
     def kubeconfig_for(self, account: str, namespace: str, *, node: str = "", pod: str = "") -> Path:
         """A kubeconfig with the token of :meth:`access_for`, new at each call.
@@ -213,10 +215,10 @@ class ControlPlane:
         name = "-".join(part for part in (namespace, account, node or pod) if part)
         return access.write(self.folder / f"account-{name}.conf", namespace)
 
-    def user(self, name: str, groups: Sequence[str] = ()) -> Access:
+    def user(self, name: str, groups: Sequence[str] = ()) -> ApiAccess:
         """The access of any user, by a client certificate, such as ``system:node:NAME`` of ``system:nodes``."""
         found = self.parts.authority.issue_user(name, groups)
-        return Access(self.parts.url, self.parts.authority.ca_file, found.cert_file, found.key_file)
+        return ApiAccess(self.parts.url, self.parts.authority.ca_file, found.cert_file, found.key_file)
 
     def namespace(self, name: str, labels: Mapping[str, str] | None = None) -> str:
         """Make a namespace, with the service account that its pods need; its name.
@@ -240,7 +242,7 @@ class ControlPlane:
 
     def kubectl(
         self, *words: str, stdin: str | bytes | None = None, check: bool = True, kubeconfig: Path | None = None
-    ) -> process.Result:
+    ) -> process.ProcessResult:
         """Run kubectl, as administrator or with another kubeconfig. Its plugins are found on ``PATH``.
 
         Raises:
@@ -250,7 +252,7 @@ class ControlPlane:
         data = stdin.encode() if isinstance(stdin, str) else stdin
         return process.run([self._bin / "kubectl", *words], stdin=data, check=check, env=env, timeout=_KUBECTL_SECONDS)
 
-    def audit(self, since: int = 0, *, user: str = "", write: bool | None = None) -> list[Request]:
+    def audit(self, since: int = 0, *, user: str = "", write: bool | None = None) -> list[AuditedRequest]:
         """What the API server was asked; see :meth:`proa.vm.kube.audit.AuditLog.requests`."""
         return self.audit_log.requests(since, user=user, write=write)
 

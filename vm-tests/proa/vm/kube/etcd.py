@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, Self, TypeVar
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.api import KubeApi, Object
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Etcd:
         access: How it is reached.
     """
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: ApiAccess) -> None:
         self._api = KubeApi(access, connections=_CONNECTIONS)
 
     def __enter__(self) -> Self:

@@ -70,7 +70,7 @@ class AccelReport(Report, schema="proa.accel/v1"):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AccelVerdict:
     """What was found on this machine."""
 
     accel: Accel
@@ -107,7 +107,7 @@ def probe(accel: Accel, seconds: float = PROBE_SECONDS) -> Probe:
     return Probe(accel.name, works, round(result.seconds, 3), why)
 
 
-def find(device: Path = Path("/dev/kvm")) -> Verdict:
+def find(device: Path = Path("/dev/kvm")) -> AccelVerdict:
     """Try KVM where its device can be opened, else emulate; without looking at what was found before.
 
     Raises:
@@ -118,23 +118,23 @@ def find(device: Path = Path("/dev/kvm")) -> Verdict:
     if os.access(device, os.R_OK | os.W_OK):
         probes.append(probe(KVM))
         if probes[0].works:
-            return Verdict(KVM, tuple(probes))
+            return AccelVerdict(KVM, tuple(probes))
     else:
         probes.append(Probe(KVM.name, False, 0.0, f"{device} cannot be opened"))
     probes.append(probe(TCG, PROBE_SECONDS * 4))
     if not probes[-1].works:
         raise ProaError(Code.TOOL, f"QEMU cannot run a guest at all: {probes[-1].why}", at=QEMU)
-    return Verdict(TCG, tuple(probes))
+    return AccelVerdict(TCG, tuple(probes))
 
 
 @functools.cache
-def choose() -> Verdict:
+def choose() -> AccelVerdict:
     """What :func:`find` finds, kept for this boot of the host and this QEMU."""
-    cache = Cache("accel")
+    cache = AccelCache("accel")
     kept = cache.load()
     if kept is not None:
         accel = {KVM.name: KVM, TCG.name: TCG}[kept["accel"]]
-        return Verdict(accel, tuple(parse(Probe, item) for item in kept["probes"]))
+        return AccelVerdict(accel, tuple(parse(Probe, item) for item in kept["probes"]))
     verdict = find()
     cache.save({"accel": verdict.accel.name, "probes": [document(one) for one in verdict.probes]})
     return verdict
@@ -152,7 +152,7 @@ def require_qemu() -> Path:
         raise ProaError(Code.NO_FIRMWARE, error.message) from error
 
 
-class Cache:
+class AccelCache:
     """A measurement that holds as long as the host is not rebooted and QEMU not replaced.
 
     Args:

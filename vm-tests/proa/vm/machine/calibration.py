@@ -13,12 +13,12 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import accel, firmware
 from proa.vm.machine.console import Console
 from proa.vm.machine.qemu import Hardware, Parts, Running
-from proa.vm.support.limits import Limits
+from proa.vm.support.limits import TimeLimits
 
 VARIABLE = "PROA_VM_SPEED"
 """Environment: the factor, instead of measuring it."""
 REFERENCE_SECONDS = 5.0
-"""What the measurement gave on the machine that :class:`proa.vm.support.limits.Limits` is written for."""
+"""What the measurement gave on the machine that :class:`proa.vm.support.limits.TimeLimits` is written for."""
 _LONGEST = 120.0
 STEP_SECONDS = 30
 
@@ -33,7 +33,7 @@ def factor() -> float:
     given = os.environ.get(VARIABLE)
     if given:
         return _parse(given)
-    cache = accel.Cache("speed")
+    cache = accel.AccelCache("speed")
     kept = cache.load()
     if kept is not None:
         return float(kept["factor"])
@@ -52,7 +52,7 @@ def known() -> float:
     if given:
         return _parse(given)
     try:
-        kept = accel.Cache("speed").load()
+        kept = accel.AccelCache("speed").load()
     except ProaError:  # no QEMU here
         kept = None
     return float(kept["factor"]) if kept else 1.0
@@ -76,9 +76,9 @@ def stretched(seconds: float, by: float) -> int:
     return math.ceil(seconds * max(1.0, by) / STEP_SECONDS) * STEP_SECONDS
 
 
-def limits() -> Limits:
+def limits() -> TimeLimits:
     """The limits that hold on this machine."""
-    return Limits().scaled(factor())
+    return TimeLimits().scaled(factor())
 
 
 def measure() -> float:
@@ -96,7 +96,7 @@ def measure() -> float:
         running, console = Running(hardware, parts), Console(folder)
         try:
             console.attach(running.serial)
-            deadline = Limits().deadline("console", "the firmware's first message", _LONGEST)
+            deadline = TimeLimits().deadline("console", "the firmware's first message", _LONGEST)
             console.wait_for("BdsDxe", deadline, alive=lambda: running.alive)
             return time.monotonic() - started
         finally:

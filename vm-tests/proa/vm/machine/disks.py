@@ -57,7 +57,7 @@ class DiskBus(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskImage:
     """A disk image to attach. The image itself is opened for reading only; writes go to an overlay."""
 
     path: Path
@@ -86,10 +86,10 @@ class Overlay:
     """The copy-on-write file that takes a machine's writes to one disk. It outlives power cuts."""
 
     path: Path
-    disk: Disk
+    disk: DiskImage
 
     @classmethod
-    def create(cls, disk: Disk, path: Path) -> Overlay:
+    def create(cls, disk: DiskImage, path: Path) -> Overlay:
         """Make a fresh overlay at ``path``.
 
         Raises:
@@ -164,7 +164,7 @@ def arguments(overlay: Overlay, number: int) -> Iterator[str]:
     yield ",".join((disk.bus.value, *_device(disk, number)))
 
 
-def _device(disk: Disk, number: int) -> Iterator[str]:
+def _device(disk: DiskImage, number: int) -> Iterator[str]:
     yield f"drive=disk{number},bootindex={number}"
     yield f"logical_block_size={disk.sector_size},physical_block_size={disk.sector_size}"
     if disk.bus is not DiskBus.NVME:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine.console import Console, Finding
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.machine.states import READY, States
@@ -128,7 +128,7 @@ class Factory:
 
     def __call__(
         self,
-        *disks: Disk | Path,
+        *disks: DiskImage | Path,
         name: str = "vm",
         start: bool = True,
         restored: bool = False,
@@ -153,7 +153,7 @@ class Factory:
         chosen = disks or ((self.disk,) if self.disk else ())
         if not chosen:
             raise ProaError(Code.USAGE, "there is no disk to boot", hint="Pass one to vm(), or --proa-disk to pytest.")
-        attached = tuple(disk if isinstance(disk, Disk) else Disk(disk) for disk in chosen)
+        attached = tuple(disk if isinstance(disk, DiskImage) else DiskImage(disk) for disk in chosen)
         parts, folder = Hardware(disks=attached, **({"keys": self.keys} | hardware)), self.new_folder(name)
 
         def make() -> Machine:

@@ -14,17 +14,17 @@ from proa.core.runtime import process
 from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 from proa.vm.machine import accel, calibration, memory, ssh
 from proa.vm.machine.console import Console, Finding
 from proa.vm.machine.console_patterns import STARVED
 from proa.vm.machine.disks import Overlay
 from proa.vm.machine.power import Power
 from proa.vm.machine.qemu import Hardware, make_parts
-from proa.vm.machine.qmp import Event, Events, Monitor
-from proa.vm.machine.session import Session
+from proa.vm.machine.qmp import QmpEvent, QmpEvents, QmpMonitor
+from proa.vm.machine.session import GuestSession
 from proa.vm.machine.ssh import Ssh
-from proa.vm.support.limits import Limits
+from proa.vm.support.limits import TimeLimits
 
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 _POLL_SECONDS = 0.5
@@ -53,7 +53,7 @@ class Machine:
         folder: Path,
         *,
         name: str = "vm",
-        limits: Limits | None = None,
+        limits: TimeLimits | None = None,
         echo: Callable[[bytes], object] | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -67,9 +67,9 @@ class Machine:
         self.parts = make_parts(hardware, folder)
         always = () if self.parts.accel == accel.KVM else STARVED
         self.console = Console(folder, echo, always=always, clock=clock)
-        self._events = Events()
+        self._events = QmpEvents()
         self._power = Power(name, self.hardware, self.parts, self.console, self.limits.monitor, self._on_event)
-        self._session: Session | None = None
+        self._session: GuestSession | None = None
         self._power_on_line = 0
         self._power_on_event = 0
 
@@ -229,7 +229,7 @@ class Machine:
         start = self._power_on_line if since is None else since
         return self.console.wait_for(pattern, deadline, since=start, alive=lambda: self.running)
 
-    def wait_for_event(self, name: str, seconds: float | None = None, *, since: int | None = None) -> Event:
+    def wait_for_event(self, name: str, seconds: float | None = None, *, since: int | None = None) -> QmpEvent:
         """Wait for an event of QEMU, as ``RESET`` or ``WATCHDOG``, not counting the first ``since`` events.
 
         Raises:
@@ -280,7 +280,7 @@ class Machine:
 
     # commands
 
-    def execute(self, command: str, *, stdin: bytes | None = None, seconds: float | None = None) -> Result:
+    def execute(self, command: str, *, stdin: bytes | None = None, seconds: float | None = None) -> ProcessResult:
         """Run a line of shell as root; any exit status is a result.
 
         Raises:
@@ -331,7 +331,7 @@ class Machine:
     # looking at it
 
     @property
-    def monitor(self) -> Monitor:
+    def monitor(self) -> QmpMonitor:
         """QEMU's monitor.
 
         Raises:
@@ -349,7 +349,7 @@ class Machine:
         return self._in().ssh
 
     @property
-    def events(self) -> tuple[Event, ...]:
+    def events(self) -> tuple[QmpEvent, ...]:
         """What QEMU reported, over all power cycles."""
         return self._events.all
 
@@ -385,13 +385,13 @@ class Machine:
     def _open_session(self) -> None:
         if self.hardware.ssh and self.hardware.network is not None:
             door = Ssh(self.folder, self._power.ports[22])
-            self._session = Session(door, self.limits, self._guard, self.clock)
+            self._session = GuestSession(door, self.limits, self._guard, self.clock)
 
     def _set_clock(self) -> None:
         """While it was saved, no time has passed for it."""
         self.succeed(f"date -u -s @{self.clock.now().timestamp():.0f}")
 
-    def _in(self) -> Session:
+    def _in(self) -> GuestSession:
         if self._session is None or not self.running:
             raise ProaError(Code.TOOL, f"{self.name}: the machine is off or has no SSH", hint=self.console.tail())
         return self._session
@@ -399,7 +399,7 @@ class Machine:
     def _deadline(self, limit: str, what: str, seconds: float | None) -> Deadline:
         return self.limits.deadline(limit, f"{self.name}: {what}", seconds, self.clock)
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: QmpEvent) -> None:
         session = self._session
         if event.name == "RESET" and session is not None:  # no command that still runs can end
             threading.Thread(target=session.disconnect, daemon=True).start()

@@ -8,7 +8,7 @@ from typing import Final
 
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.machine.qmp import Monitor
+from proa.vm.machine.qmp import QmpMonitor
 
 WAITS: Final = ("-incoming", "defer")
 """Arguments for a QEMU that does nothing until :func:`load` is called."""
@@ -17,7 +17,7 @@ _UNLIMITED: Final = 1 << 50
 _POLL: Final = 0.05
 
 
-def save(monitor: Monitor, file: Path, deadline: Deadline) -> None:
+def save(monitor: QmpMonitor, file: Path, deadline: Deadline) -> None:
     """Stop the machine and write its memory and devices to ``file``. It stands still until the order ``cont``.
 
     Raises:
@@ -35,7 +35,7 @@ def save(monitor: Monitor, file: Path, deadline: Deadline) -> None:
         deadline.clock.sleep(_POLL)
 
 
-def load(monitor: Monitor, file: Path, deadline: Deadline) -> None:
+def load(monitor: QmpMonitor, file: Path, deadline: Deadline) -> None:
     """Fill a machine that waits (:data:`WAITS`) from ``file`` and let it run.
 
     Raises:
@@ -46,7 +46,7 @@ def load(monitor: Monitor, file: Path, deadline: Deadline) -> None:
     monitor.execute("cont")
 
 
-def _wait(monitor: Monitor, deadline: Deadline) -> None:
+def _wait(monitor: QmpMonitor, deadline: Deadline) -> None:
     while True:
         told = monitor.execute("query-migrate")
         found = told if isinstance(told, dict) else {}

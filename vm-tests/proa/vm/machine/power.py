@@ -18,7 +18,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import memory
 from proa.vm.machine.console import Console
 from proa.vm.machine.qemu import Hardware, Parts, Running
-from proa.vm.machine.qmp import Event, Monitor
+from proa.vm.machine.qmp import QmpEvent, QmpMonitor
 
 RESETS: Final = frozenset({"guest-reset", "host-qmp-system-reset", "host-ui", "subsystem-reset"})
 """Why QEMU ends when it has been told to end in place of a reset (QAPI, ShutdownCause)."""
@@ -48,7 +48,7 @@ class Power:
         parts: Parts,
         console: Console,
         seconds: float,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[QmpEvent], None],
     ) -> None:
         self._name = name
         self._hardware = hardware
@@ -59,7 +59,7 @@ class Power:
         self._lock = threading.RLock()
         self._news = threading.Condition()
         self._running: Running | None = None
-        self._monitor: Monitor | None = None
+        self._monitor: QmpMonitor | None = None
         self._resetting = False
         self._over = False
         """Whether this QEMU has said that it ends for good."""
@@ -89,7 +89,7 @@ class Power:
         return self._running.pid
 
     @property
-    def monitor(self) -> Monitor:
+    def monitor(self) -> QmpMonitor:
         """QEMU's monitor.
 
         Raises:
@@ -169,7 +169,7 @@ class Power:
         self._running = running
         self._console.attach(running.serial)
         try:
-            self._monitor = Monitor(running.monitor, self._seconds, lambda event: self._take(running, event))
+            self._monitor = QmpMonitor(running.monitor, self._seconds, lambda event: self._take(running, event))
             if self._hardware.network is not None:
                 said = self._monitor.execute("human-monitor-command", **{"command-line": "info usernet"})
                 self.ports = {int(guest): int(host) for host, guest in _FORWARD.findall(str(said))}
@@ -178,13 +178,13 @@ class Power:
             self.cut()
             raise failure from error
 
-    def _take(self, running: Running, event: Event) -> None:
+    def _take(self, running: Running, event: QmpEvent) -> None:
         """An event, in the background thread."""
         ends = event.name == "SHUTDOWN"
         if ends and self._parts.accel.fresh_resets and event.data.get("reason") in RESETS:
             self._resetting = True
             threading.Thread(target=self._again, args=(running,), name="reset", daemon=True).start()
-            event = Event("RESET", event.data, event.at)
+            event = QmpEvent("RESET", event.data, event.at)
         elif ends:
             self._over = True
         with self._news:

@@ -13,7 +13,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import accel, credentials, disks, firmware
 from proa.vm.machine.accel import QEMU, Accel
-from proa.vm.machine.disks import Disk, Overlay
+from proa.vm.machine.disks import DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
 from proa.vm.support import background
 
@@ -41,7 +41,7 @@ class Network:
 class Hardware:
     """What a machine is made of."""
 
-    disks: tuple[Disk, ...] = ()
+    disks: tuple[DiskImage, ...] = ()
     """The first one boots."""
     memory: int = 1024
     """MiB."""

@@ -19,7 +19,7 @@ from proa.vm.support import background
 
 
 @dataclass(frozen=True)
-class Event:
+class QmpEvent:
     """Something that QEMU reported, as ``RESET``, ``WATCHDOG``, ``SHUTDOWN`` or ``GUEST_PANICKED``."""
 
     name: str
@@ -28,21 +28,21 @@ class Event:
     """Seconds on the host's monotonic clock."""
 
 
-class Events:
+class QmpEvents:
     """All that QEMU reported about one machine, over its power cycles."""
 
     def __init__(self) -> None:
-        self._all: list[Event] = []
+        self._all: list[QmpEvent] = []
         self._news = threading.Condition()
 
-    def add(self, event: Event) -> None:
+    def add(self, event: QmpEvent) -> None:
         """Note an event and wake who waits for it."""
         with self._news:
             self._all.append(event)
             self._news.notify_all()
 
     @property
-    def all(self) -> tuple[Event, ...]:
+    def all(self) -> tuple[QmpEvent, ...]:
         """The events so far."""
         with self._news:
             return tuple(self._all)
@@ -53,7 +53,7 @@ class Events:
 
     def wait_for(
         self, name: str, deadline: Deadline, *, since: int = 0, alive: Callable[[], bool] = lambda: True
-    ) -> Event:
+    ) -> QmpEvent:
         """The first event of that name, not counting those before the mark ``since``.
 
         Raises:
@@ -71,7 +71,7 @@ class Events:
                 self._news.wait(min(deadline.remaining, 1.0))
 
 
-class Monitor:
+class QmpMonitor:
     """A connection to the monitor of one running QEMU.
 
     Args:
@@ -83,7 +83,7 @@ class Monitor:
         ProaError: ``TOOL`` when QEMU is gone already, ``TIMEOUT``.
     """
 
-    def __init__(self, connection: socket.socket, seconds: float, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, connection: socket.socket, seconds: float, on_event: Callable[[QmpEvent], None]) -> None:
         self._client = QMPClient("proa")
         self._client.logger.setLevel(logging.CRITICAL)  # its errors are raised: nobody need read them twice
         self._seconds = seconds
@@ -129,6 +129,6 @@ class Monitor:
             return  # QEMU was killed: there is nobody to say goodbye to
 
 
-def _event(message: Message) -> Event:
+def _event(message: Message) -> QmpEvent:
     data = message.get("data")
-    return Event(str(message["event"]), {str(k): v for k, v in data.items()} if isinstance(data, dict) else {})
+    return QmpEvent(str(message["event"]), {str(k): v for k, v in data.items()} if isinstance(data, dict) else {})

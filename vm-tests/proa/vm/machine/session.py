@@ -7,14 +7,14 @@ from pathlib import Path
 
 from proa.core.runtime.clock import Clock, Deadline
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 from proa.vm.machine.ssh import LOST, Ssh, check
-from proa.vm.support.limits import Limits
+from proa.vm.support.limits import TimeLimits
 
 POLL_SECONDS = 0.5
 
 
-class Session:
+class GuestSession:
     """The shared connection into a guest, from one power-on to the next power cut.
 
     Args:
@@ -24,7 +24,7 @@ class Session:
         clock: Whose time counts.
     """
 
-    def __init__(self, ssh: Ssh, limits: Limits, guard: Callable[[Deadline], None], clock: Clock) -> None:
+    def __init__(self, ssh: Ssh, limits: TimeLimits, guard: Callable[[Deadline], None], clock: Clock) -> None:
         self.ssh = ssh
         self.connected = False
         self._limits = limits
@@ -55,7 +55,7 @@ class Session:
         self.connected = False
         self.ssh.end()
 
-    def execute(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> Result:
+    def execute(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> ProcessResult:
         """Run a line of shell; any exit status is a result.
 
         Raises:
@@ -68,7 +68,7 @@ class Session:
             check(result, command)
         return result
 
-    def attempt(self, command: str, deadline: Deadline) -> Result | None:
+    def attempt(self, command: str, deadline: Deadline) -> ProcessResult | None:
         """The same; None when the connection was lost meanwhile."""
         try:
             return self.execute(command, deadline)

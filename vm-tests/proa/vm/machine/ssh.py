@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from proa.core.runtime import files, process
 from proa.core.runtime.clock import Deadline
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import Result
+from proa.core.runtime.process import ProcessResult
 
 LOST = 255
 """What ssh ends with when it is the connection that failed."""
@@ -121,7 +121,7 @@ class Ssh:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
 
-    def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> Result:
+    def run(self, command: str, deadline: Deadline, stdin: bytes | None = None) -> ProcessResult:
         """Run a line of shell in the guest; its status is the result's, ``LOST`` when the connection failed.
 
         Raises:
@@ -174,7 +174,7 @@ class Ssh:
         return [program, *self.options, "-p", str(self.port), *words, f"{self.user}@127.0.0.1", *(tail or [])]
 
 
-def check(result: Result, command: str) -> str:
+def check(result: ProcessResult, command: str) -> str:
     """The output of a command that must have succeeded.
 
     Raises:

@@ -35,7 +35,7 @@ from proa.vm.machine import accel, firmware, qemu
 from proa.vm.machine.disks import Overlay
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware, Parts
-from proa.vm.machine.qmp import Event
+from proa.vm.machine.qmp import QmpEvent
 from proa.vm.support.tools import cache_folder
 
 LIMIT: Final = 6 << 30
@@ -144,7 +144,7 @@ class States:
                 yield True
 
 
-def is_first_boot(events: Iterable[Event]) -> bool:
+def is_first_boot(events: Iterable[QmpEvent]) -> bool:
     """Whether no watchdog has come in between, as it does on a host that is far too busy: the next boot is another."""
     return all(event.name != "WATCHDOG" for event in events)
 

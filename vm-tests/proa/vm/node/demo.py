@@ -22,7 +22,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import StepFinished, StepStarted, human_bytes, monitor
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine import accel, calibration
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.expectation import Witness, hint
@@ -123,7 +123,7 @@ class Demo:
     # live
 
     def _hardware(self) -> Hardware:
-        return Hardware(disks=(Disk((self._out("1.0.0") / "disk.raw").resolve()),), keys=self.keys.resolve())
+        return Hardware(disks=(DiskImage((self._out("1.0.0") / "disk.raw").resolve()),), keys=self.keys.resolve())
 
     def _live(self, registry: LocalRegistry, machine: Machine) -> None:
         node = Node(machine)

@@ -23,7 +23,7 @@ _SETTLED = "systemctl is-active proa-agent.service && ! systemctl is-active proa
 
 
 @dataclass(frozen=True)
-class Booted:
+class BootedNode:
     """What the initrd found out about the running boot (``/run/proa/boot.json``)."""
 
     boot_id: str
@@ -52,7 +52,7 @@ class Node:
         """
         return self.agent("status")
 
-    def booted(self) -> Booted:
+    def booted(self) -> BootedNode:
         """What is running.
 
         Raises:
@@ -61,7 +61,7 @@ class Node:
         text = self.machine.succeed("cat /proc/sys/kernel/random/boot_id /run/proa/boot.json")
         boot_id, document = text.split("\n", 1)
         seen = json.loads(document)
-        return Booted(boot_id, Slot(seen["slot"]), seen["root_hash"], seen["trial"])
+        return BootedNode(boot_id, Slot(seen["slot"]), seen["root_hash"], seen["trial"])
 
     def agent(self, *words: str, seconds: float | None = None) -> dict[str, Any]:
         """Run a verb of ``proa-agent`` and return its document.
@@ -134,7 +134,7 @@ class Node:
 
     # waiting
 
-    def wait_for_slot(self, slot: Slot, after: str, seconds: float | None = None) -> Booted:
+    def wait_for_slot(self, slot: Slot, after: str, seconds: float | None = None) -> BootedNode:
         """Wait until another boot than ``after`` (a boot id) runs ``slot`` as the good one, with its agent answering.
 
         Raises:

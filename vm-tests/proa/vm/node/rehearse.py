@@ -18,7 +18,7 @@ from proa.core.runtime.events import SILENT, Monitor, Note, step
 from proa.core.runtime.files import os_errors
 from proa.core.schema.model import Report, field
 from proa.vm.machine import calibration, firmware
-from proa.vm.machine.disks import Disk
+from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.expectation import hint
@@ -50,7 +50,7 @@ class RehearsalPlan(Report, schema="proa.rehearsal-plan/v1"):
 
 
 @dataclass(frozen=True)
-class Request:
+class RehearsalRequest:
     """What to rehearse.
 
     Attributes:
@@ -87,7 +87,7 @@ class Request:
 class Rehearsal:
     """One rehearsal; :meth:`run` does it."""
 
-    def __init__(self, request: Request, monitor: Monitor = SILENT) -> None:
+    def __init__(self, request: RehearsalRequest, monitor: Monitor = SILENT) -> None:
         self.request = request
         self.monitor = monitor
         self.story = Story(RehearsalReport, "Rehearsal of an update")
@@ -180,7 +180,7 @@ class Rehearsal:
             yield record
 
     def _hardware(self) -> Hardware:
-        disk = Disk(self.request.old / "disk.raw")
+        disk = DiskImage(self.request.old / "disk.raw")
         return Hardware(disks=(disk,), memory=self.request.memory, keys=self.request.keys)
 
     def _facts(self) -> Mapping[str, Any]:
@@ -192,7 +192,7 @@ class Rehearsal:
         }
 
 
-def rehearse(request: Request, monitor: Monitor = SILENT) -> dict[str, Any]:
+def rehearse(request: RehearsalRequest, monitor: Monitor = SILENT) -> dict[str, Any]:
     """Rehearse, and say where the report is. See :meth:`Rehearsal.run`."""
     document = Rehearsal(request, monitor).run()
     monitor.emit(Note(f"report: {request.report / 'report.html'}"))

@@ -19,10 +19,10 @@ from proa.core.orders.messages import (
     LastError,
     NodeStatus,
     Order,
+    OrderResult,
     Phase,
     Progress,
     Proof,
-    Result,
     Standby,
 )
 from proa.core.runtime.clock import SYSTEM, Clock
@@ -298,14 +298,14 @@ class SimAgent:
     # words
 
     def _done(self, phase: str, **changes: Any) -> None:
-        self.status = node_status.ended(self.status, Result.DONE, phase=phase, last_error=None, **changes)
+        self.status = node_status.ended(self.status, OrderResult.DONE, phase=phase, last_error=None, **changes)
 
     def _refuse(self, code: Code, message: str) -> None:
-        self.status = node_status.ended(self.status, Result.REFUSED, last_error=LastError(code.name, message))
+        self.status = node_status.ended(self.status, OrderResult.REFUSED, last_error=LastError(code.name, message))
 
     def _fail(self, code: Code | str, message: str, phase: str) -> None:
         error = LastError(code.name if isinstance(code, Code) else code, message)
-        self.status = node_status.ended(self.status, Result.FAILED, phase=phase, last_error=error)
+        self.status = node_status.ended(self.status, OrderResult.FAILED, phase=phase, last_error=error)
 
     def _tell(self, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)

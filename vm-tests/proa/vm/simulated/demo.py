@@ -29,7 +29,7 @@ from proa.vm.simulated.nodes import SimNodes
 from proa.vm.simulated.nodes import run as run_nodes
 from proa.vm.simulated.releases import release
 from proa.vm.simulated.scheduler import NAMESPACE, Scheduler
-from proa.vm.simulated.view import Sight, View, look
+from proa.vm.simulated.view import ClusterSight, ClusterView, look
 from proa.vm.support.report import DemoReport, Story
 
 FOLDER: Final = Path("build/demo-cluster")
@@ -56,12 +56,12 @@ _LIMIT: Final = 180.0
 
 
 @dataclass
-class Demo:
+class ClusterDemo:
     """The story and what its steps share."""
 
     folder: Path
     story: Story = field(default_factory=lambda: Story(DemoReport, "Proa: a cluster of twelve nodes"))
-    view: View = field(default_factory=View)
+    view: ClusterView = field(default_factory=ClusterView)
     most_away: int = 0
     least_ready: int = REPLICAS
 
@@ -129,14 +129,14 @@ class Demo:
 
     # looking
 
-    def _look(self, plane: ControlPlane) -> Sight:
+    def _look(self, plane: ControlPlane) -> ClusterSight:
         sight = look(plane.api, ROLLOUT, SHOP)
         self.most_away = max(self.most_away, sight.away)
         self.least_ready = min(self.least_ready, sight.available)
         self.view.show(sight)
         return sight
 
-    def _wait(self, plane: ControlPlane, done: Callable[[Sight], bool], what: str) -> None:
+    def _wait(self, plane: ControlPlane, done: Callable[[ClusterSight], bool], what: str) -> None:
         end = time.monotonic() + _LIMIT
         while not done(self._look(plane)):
             if time.monotonic() > end:
@@ -144,7 +144,7 @@ class Demo:
             time.sleep(0.25)
         self.view.end()
 
-    def _check(self, sight: Sight) -> None:
+    def _check(self, sight: ClusterSight) -> None:
         """All came out as promised.
 
         Raises:
@@ -155,7 +155,7 @@ class Demo:
             raise ProaError(Code.TOOL, "these nodes are in the wrong state:\n  " + "\n  ".join(wrong), at="cluster")
 
 
-def is_done(sight: Sight, phase: str) -> bool:
+def is_done(sight: ClusterSight, phase: str) -> bool:
     """Whether the rollout has come to an end, and every node takes pods."""
     return sight.status.get("phase") == phase and not sight.away and sight.available == REPLICAS
 
@@ -226,7 +226,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Run the demo; exit status 0 when all came out as promised."""
-    demo = Demo(FOLDER.resolve())
+    demo = ClusterDemo(FOLDER.resolve())
     try:
         demo.run()
     except ProaError as error:

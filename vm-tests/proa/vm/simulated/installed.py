@@ -8,8 +8,8 @@ from typing import Final
 
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import NAMESPACE, Settings
-from proa.vm.kube.api import Answer, KubeApi
+from proa.scheduler.install.settings import NAMESPACE, InstallSettings
+from proa.vm.kube.api import ApiResponse, KubeApi
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.proxies import PATH
 from proa.vm.support.waiting import until
@@ -29,7 +29,7 @@ def install(plane: ControlPlane) -> None:
     Raises:
         ProaError: ``TIMEOUT`` when they do not come to hold.
     """
-    plane.apply(item for item in render.documents(Settings()) if item["kind"] not in _RUNS)
+    plane.apply(item for item in render.documents(InstallSettings()) if item["kind"] not in _RUNS)
     with KubeApi(plane.access_for(SCHEDULER, NAMESPACE)) as api:
         until(lambda: api.call("POST", PATH, _PROBE, query={"dryRun": "All"}).status in (403, 422), "the policies")
 
@@ -49,7 +49,7 @@ def uninstall(plane: ControlPlane) -> None:
     until(lambda: _probe(plane).status in free, "the policies to be gone")
 
 
-def _probe(plane: ControlPlane) -> Answer:
+def _probe(plane: ControlPlane) -> ApiResponse:
     return plane.api.call("POST", PATH, _PROBE, query={"dryRun": "All"})
 
 

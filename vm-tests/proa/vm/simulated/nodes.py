@@ -16,7 +16,7 @@ from proa.core.orders.messages import NodeStatus
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import parse
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.api import KubeApi, Object
 from proa.vm.kube.control_flags import ADMINS
 from proa.vm.kube.controlplane import ControlPlane
@@ -74,7 +74,7 @@ class SimNodes:
     """
 
     def __init__(
-        self, access: Access, shapes: Iterable[Shape] = (), options: Options | None = None, clock: Clock = SYSTEM
+        self, access: ApiAccess, shapes: Iterable[Shape] = (), options: Options | None = None, clock: Clock = SYSTEM
     ) -> None:
         self.options = options or Options()
         self._shapes = tuple(shapes)

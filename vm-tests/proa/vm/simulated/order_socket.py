@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.agent.api.listen import listen
-from proa.agent.api.server import Answer, ApiServer, Body, Gate, Route, Stream
+from proa.agent.api.server import ApiAnswer, ApiServer, ApiStream, Body, Gate, Route
 from proa.core.orders.client import EVENTS, NODE, ORDER
 from proa.core.orders.messages import Alive, Node, NodeStatus, Order
 from proa.core.schema.model import document, parse
@@ -66,8 +66,8 @@ class AgentSocket:
         self._server = ApiServer(listen(self.path, 0o660), routes, gate)
         threading.Thread(target=self._server.serve, name=f"socket {self.path}", daemon=True).start()
 
-    def _events(self, _: Body) -> Stream:
-        return Stream(self._lines())
+    def _events(self, _: Body) -> ApiStream:
+        return ApiStream(self._lines())
 
     def _lines(self) -> Iterator[Mapping[str, Any]]:
         told: NodeStatus | None = None
@@ -82,5 +82,5 @@ class AgentSocket:
             told = shown
 
 
-def _answer(status: NodeStatus) -> Answer:
-    return Answer(document(Node(status)))
+def _answer(status: NodeStatus) -> ApiAnswer:
+    return ApiAnswer(document(Node(status)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from proa.scheduler.control import log
-from proa.scheduler.control.service import Settings, serve
+from proa.scheduler.control.service import ControllerSettings, serve
 from proa.scheduler.kube import access
 from proa.scheduler.kube.lease_timings import LeaseTimings
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Run until SIGTERM."""
     kubeconfig, namespace, listen = sys.argv[1:]
     log.to_stderr()
-    serve(Settings(access.find(kubeconfig), namespace, listen=listen, terms=LeaseTimings(settle=0.05)))
+    serve(ControllerSettings(access.find(kubeconfig), namespace, listen=listen, terms=LeaseTimings(settle=0.05)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import Settings
+from proa.scheduler.install.settings import InstallSettings
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube import wipe
 from proa.vm.kube.api import Object
@@ -35,7 +35,7 @@ _numbers = itertools.count()
 
 def install(cluster: ControlPlane) -> None:
     """The scheduler's account, its rights and the admission policies."""
-    settings = Settings()
+    settings = InstallSettings()
     cluster.namespace(NAMESPACE)
     cluster.namespace(settings.proxy_namespace)
     cluster.apply([*render.part("rights.yaml", settings), *render.part("policies.yaml", settings)])

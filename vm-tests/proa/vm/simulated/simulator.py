@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 import click
 
 from proa.core.runtime.errors import ProaError
-from proa.vm.kube.access import Access
+from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.control_flags import ADMINS
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.machine import calibration
@@ -55,13 +55,13 @@ def main(kubeconfig: Path, faults: Path | None, timing: Sequence[str], **words: 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ends.set())
     try:
-        _run(Access.read(kubeconfig), faults, _timing(timing), words, ends)
+        _run(ApiAccess.read(kubeconfig), faults, _timing(timing), words, ends)
     except ProaError as error:
         click.echo(error.text("simulator"), err=True)
         sys.exit(int(error.exit))
 
 
-def _run(access: Access, faults: Path | None, timing: Timing, words: dict[str, Any], ends: threading.Event) -> None:
+def _run(access: ApiAccess, faults: Path | None, timing: Timing, words: dict[str, Any], ends: threading.Event) -> None:
     started = time.monotonic()
     options = Options(
         timing=timing,

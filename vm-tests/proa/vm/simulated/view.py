@@ -47,7 +47,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sight:
+class ClusterSight:
     """What there is to see at one moment."""
 
     rows: tuple[Row, ...]
@@ -74,7 +74,7 @@ class Sight:
 HEAD: Final = f"{'node':<11} {'zone':<7} {'state':<18} {'phase':<11} {'runs':<9} other slot"
 
 
-def look(api: KubeApi, rollout: str, namespace: str) -> Sight:
+def look(api: KubeApi, rollout: str, namespace: str) -> ClusterSight:
     """Look at the cluster.
 
     Raises:
@@ -85,7 +85,7 @@ def look(api: KubeApi, rollout: str, namespace: str) -> Sight:
     rows = tuple(_row(item, oses.get(item["metadata"]["name"], {})) for item in nodes)
     found = api.find(paths.named(OS_ROLLOUTS, rollout)) or {}
     pods = api.items(paths.within(paths.PODS, namespace))
-    return Sight(rows, found.get("status", {}), sum(_is_ready(pod) and not _is_ending(pod) for pod in pods))
+    return ClusterSight(rows, found.get("status", {}), sum(_is_ready(pod) and not _is_ending(pod) for pod in pods))
 
 
 def _row(node: Object, status: Mapping[str, Any]) -> Row:
@@ -111,7 +111,7 @@ def _is_ending(pod: Object) -> bool:
 
 
 @dataclass
-class View:
+class ClusterView:
     """Shows sights: a table that is drawn over on a terminal; a line where something has changed elsewhere.
 
     Attributes:
@@ -122,7 +122,7 @@ class View:
     _drawn: int = 0
     _line: str = ""
 
-    def show(self, sight: Sight) -> None:
+    def show(self, sight: ClusterSight) -> None:
         """Show one."""
         if self.stream.isatty():
             lines = [sight.line, HEAD, *(click.style(row.text, fg=_COLORS.get(row.phase)) for row in sight.rows)]

@@ -12,7 +12,7 @@ FASTEST = 0.25
 
 
 @dataclass(frozen=True)
-class Limits:
+class TimeLimits:
     """Seconds that things may take on the reference machine (two cores, emulation: :mod:`proa.vm.machine.calibration`).
 
     They are about three times what was measured there, so that only what hangs meets them.
@@ -35,11 +35,11 @@ class Limits:
     monitor: float = 60.0
     """An answer of QEMU's own monitor."""
 
-    def scaled(self, factor: float) -> Limits:
+    def scaled(self, factor: float) -> TimeLimits:
         """The limits of a machine that is ``factor`` times slower than the reference."""
         by = max(factor, FASTEST)
         values = {field.name: getattr(self, field.name) * by for field in dataclasses.fields(self)}
-        return Limits(**values)
+        return TimeLimits(**values)
 
     def deadline(self, name: str, what: str, seconds: float | None = None, clock: Clock = SYSTEM) -> Deadline:
         """The deadline that the limit ``name`` sets from now on, or one of ``seconds`` in its stead."""
