@@ -80,12 +80,12 @@ exec "$@"
 BUILD = f"""
 import sys
 from pathlib import Path
-from proa.builder.engine.cache import Cache
+from proa.builder.engine.cache import StepCache
 from proa.builder.config.loading import load
-from proa.builder.build.pipeline import STEPS, Order, build
+from proa.builder.build.pipeline import STEPS, BuildOrder, build
 from proa.core.runtime.events import SILENT
 folder = Path(sys.argv[1])
-build(Order(load(folder / "proa.toml"), folder / "out", None, Cache(folder / "cache"), SILENT, STEPS[:{HALF}]))
+build(BuildOrder(load(folder / "proa.toml"), folder / "out", None, StepCache(folder / "cache"), SILENT, STEPS[:{HALF}]))
 """
 
 

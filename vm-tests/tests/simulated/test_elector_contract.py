@@ -200,7 +200,7 @@ from pathlib import Path
 from datetime import UTC, datetime
 from dataclasses import dataclass
 from proa.scheduler.kube import access
-from proa.scheduler.kube.api import Api, Limits
+from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import LeaseTimings
 from proa.scheduler.objects.writing import Writer
@@ -211,7 +211,7 @@ from proa.scheduler.report import source
 kubeconfig, namespace, name, folder, timings = sys.argv[1:]
 terms = LeaseTimings(**json.loads(timings))
 half = terms.request / 2
-api = Api(access.find(kubeconfig), limits=Limits(connect=half, read=half))
+api = Api(access.find(kubeconfig), limits=ApiLimits(connect=half, read=half))
 slow = Api(access.find(kubeconfig))
 elector = LeaderElector(api, namespace, name, terms=terms)
 
