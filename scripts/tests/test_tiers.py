@@ -39,7 +39,7 @@ def leaves(report: str, status: int = 0) -> str:
 
 
 def run(root: Path, said: list[str], **found: Tier) -> tuple[int, dict[str, Any]]:
-    status = Runner(root, found, said.append).run(tuple(found))
+    status = Runner(root, found, said.append, {"contract", "vm"}).run(tuple(found))
     return status, dict(json.loads((root / "build/test/summary.json").read_bytes()))
 
 
@@ -158,14 +158,12 @@ def test_what_does_not_end_when_it_is_interrupted_is_killed(tmp_path: Path, monk
     stopper.join()
 
 
-def test_tiers_that_wait_and_tiers_that_compute_run_together() -> None:
-    assert stages(("lint", "unit", "rollouts", "contract", "vm")) == [
-        ["lint"],
-        ["unit"],
-        ["rollouts"],
-        ["contract", "vm"],
-    ]
-    assert stages(("vm", "lint", "contract")) == [["vm"], ["lint"], ["contract"]]
+def test_tiers_run_one_after_the_other_but_for_those_that_may_run_together() -> None:
+    names = ("lint", "unit", "rollouts", "contract", "vm")
+    assert stages(names) == [[name] for name in names]
+    both = {"contract", "vm"}
+    assert stages(names, both) == [["lint"], ["unit"], ["rollouts"], ["contract", "vm"]]
+    assert stages(("vm", "lint", "contract"), both) == [["vm"], ["lint"], ["contract"]]
     assert stages(()) == []
 
 

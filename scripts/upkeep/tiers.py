@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -132,8 +132,9 @@ TIERS: Final[Mapping[str, Tier]] = {
 """Every tier by name, in the order in which `make test` runs them."""
 
 
-TOGETHER: Final = frozenset({"contract", "vm"})
-"""Tiers that run at the same time where both are wanted: the one mostly waits, the other mostly computes."""
+TOGETHER: Final[frozenset[str]] = frozenset()
+"""Tiers that run at the same time where both are wanted. The contract tier mostly waits and the vm tier computes, but
+the proof in the latter holds a service to answering all the time: beside the contract tier, its nodes are starved."""
 
 
 class Runner:
@@ -143,12 +144,18 @@ class Runner:
         root: Where commands run; the reports are below it.
         tiers: Those that there are.
         say: Takes each line for a person.
+        together: Tiers that run at the same time where they follow one another.
     """
 
     def __init__(
-        self, root: Path = ROOT, tiers: Mapping[str, Tier] = TIERS, say: Callable[[str], object] = print
+        self,
+        root: Path = ROOT,
+        tiers: Mapping[str, Tier] = TIERS,
+        say: Callable[[str], object] = print,
+        together: Collection[str] = TOGETHER,
     ) -> None:
         self._root = root
+        self._together = together
         self._tiers = tiers
         self._say = say
         self._running: list[int] = []
@@ -167,7 +174,7 @@ class Runner:
         file = self._root / REPORTS / "summary.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         started, before, document = time.monotonic(), _last_times(file), summary((), 0.0)
-        for stage in stages(names):
+        for stage in stages(names, self._together):
             for name in stage:
                 last = f" ({before[name]:.0f} s the last time)" if name in before else ""
                 self._say(f"\033[1m==>\033[0m {name}: {self._tiers[name].what}{last}")
@@ -254,11 +261,11 @@ class Runner:
             time.sleep(_POLL)
 
 
-def stages(names: Sequence[str]) -> list[list[str]]:
-    """The tiers in order, those of :data:`TOGETHER` that follow one another as one stage."""
+def stages(names: Sequence[str], together: Collection[str] = TOGETHER) -> list[list[str]]:
+    """The tiers in order, those that run together and follow one another as one stage."""
     found: list[list[str]] = []
     for name in names:
-        if found and name in TOGETHER and found[-1][-1] in TOGETHER:
+        if found and name in together and found[-1][-1] in together:
             found[-1].append(name)
         else:
             found.append([name])

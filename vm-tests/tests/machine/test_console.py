@@ -60,6 +60,7 @@ HARMLESS = (
     "         Starting systemd-modules-load.service - Load Kernel Modules...",
     "[    1.0] BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 30s!",
     "[    1.0] RETBleed: WARNING: Spectre v2 mitigation leaves CPU vulnerable",
+    "[   31.8] I/O error, dev vda, sector 2773024 op 0x0:(READ) flags 0x80700 phys_seg 7 prio class 2",
 )
 
 

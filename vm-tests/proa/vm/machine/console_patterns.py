@@ -45,7 +45,12 @@ BAD_SIGNS: tuple[BadSign, ...] = (
         "A process was killed because memory ran out.",
     ),
     BadSign("segfault", r"segfault at [0-9a-f]+|traps: \S+\[\d+\] ", "A program crashed."),
-    BadSign("io-error", r"(blk_update_request: )?I/O error, dev \S+|Buffer I/O error on dev", "A disk failed."),
+    BadSign(
+        "io-error",
+        r"(blk_update_request: )?I/O error, dev \S+|Buffer I/O error on dev",
+        "A disk failed.",
+        but=r"\(READ\) flags 0x8[0-9a-f]{4} ",  # read ahead (REQ_RAHEAD), which a reboot cuts off
+    ),
     BadSign("ext4-error", r"EXT4-fs (error|\(\S+\): (error|.*Corrupt))|JBD2: .*(error|abort)", "PERSIST is damaged."),
     BadSign("fat-error", r"FAT-fs \(\S+\): (error|Volume was not properly unmounted)", "A FAT file system is damaged."),
     BadSign("erofs-error", r"\berofs(?::| \()(?!.*mounted).*(error|failed|corrupt|bogus)", "The root is damaged."),
