@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -132,11 +132,6 @@ TIERS: Final[Mapping[str, Tier]] = {
 """Every tier by name, in the order in which `make test` runs them."""
 
 
-TOGETHER: Final[frozenset[str]] = frozenset()
-"""Tiers that run at the same time where both are wanted. The contract tier mostly waits and the vm tier computes, but
-the proof in the latter holds a service to answering all the time: beside the contract tier, its nodes are starved."""
-
-
 class Runner:
     """Runs tiers, and ends what runs when it is told to.
 
@@ -144,7 +139,6 @@ class Runner:
         root: Where commands run; the reports are below it.
         tiers: Those that there are.
         say: Takes each line for a person.
-        together: Tiers that run at the same time where they follow one another.
     """
 
     def __init__(
@@ -152,10 +146,8 @@ class Runner:
         root: Path = ROOT,
         tiers: Mapping[str, Tier] = TIERS,
         say: Callable[[str], object] = print,
-        together: Collection[str] = TOGETHER,
     ) -> None:
         self._root = root
-        self._together = together
         self._tiers = tiers
         self._say = say
         self._running: list[int] = []
@@ -174,11 +166,10 @@ class Runner:
         file = self._root / REPORTS / "summary.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         started, before, document = time.monotonic(), _last_times(file), summary((), 0.0)
-        for stage in stages(names, self._together):
-            for name in stage:
-                last = f" ({before[name]:.0f} s the last time)" if name in before else ""
-                self._say(f"\033[1m==>\033[0m {name}: {self._tiers[name].what}{last}")
-            self._stage(stage)
+        for name in names:
+            last = f" ({before[name]:.0f} s the last time)" if name in before else ""
+            self._say(f"\033[1m==>\033[0m {name}: {self._tiers[name].what}{last}")
+            self._results[name] = self._tier(name)
             done = [self._results[name] for name in names if name in self._results]
             document = summary(done, time.monotonic() - started, interrupted=self._stopped > 0)
             file.write_text(json.dumps(document, indent=2) + "\n")
@@ -189,19 +180,14 @@ class Runner:
             self._say(line)
         return 130 if self._stopped else int(not document["ok"])
 
-    def _stage(self, names: Sequence[str]) -> None:
-        with ThreadPoolExecutor(len(names)) as pool:
-            for result in pool.map(lambda name: self._tier(name, alone=len(names) == 1), names):
-                self._results[result.name] = result
-
-    def _tier(self, name: str, alone: bool) -> Result:
+    def _tier(self, name: str) -> Result:
         tier = self._tiers[name]
         for command in tier.commands:
             if command.report is not None:
                 (self._root / command.report).unlink(missing_ok=True)
         started = time.monotonic()
         with ThreadPoolExecutor(tier.at_once) as pool:
-            shown = alone and tier.at_once == 1
+            shown = tier.at_once == 1
             ended = list(pool.map(lambda command: self._execute(command, shown), tier.commands))
         seconds = time.monotonic() - started
         self._say(f"{name} took {seconds:.0f} s")
@@ -259,17 +245,6 @@ class Runner:
             if self._stopped and time.monotonic() > self._stopped + END_SECONDS:
                 os.killpg(pid, signal.SIGKILL)
             time.sleep(_POLL)
-
-
-def stages(names: Sequence[str], together: Collection[str] = TOGETHER) -> list[list[str]]:
-    """The tiers in order, those that run together and follow one another as one stage."""
-    found: list[list[str]] = []
-    for name in names:
-        if found and name in together and found[-1][-1] in together:
-            found[-1].append(name)
-        else:
-            found.append([name])
-    return found
 
 
 def _last_times(file: Path) -> Mapping[str, float]:
