@@ -206,7 +206,14 @@ def test_only_files_that_speak_of_a_marker_are_collected(tmp_path: Path) -> None
         (tmp_path / name).write_text(text)
     assert tiers.marked("vm", tmp_path) == ("a/tests/x/test_one.py",)
     assert tiers.marked("contract", tmp_path) == ("b/tests/test_two.py",)
-    assert {"docs/tests/test_pages.py", "vm-tests/tests/node/test_node_return.py"} <= set(tiers.marked("vm"))
+    assert {"docs/tests/test_pages.py", "vm-tests/tests/node/test_returns_early.py"} <= set(tiers.marked("vm"))
+
+
+def test_what_takes_longest_begins_first() -> None:
+    files = [Path(file).name for file in tiers.marked("vm")]
+    assert files[:2] == ["test_proof.py", "test_returns_running.py"]
+    known = {file.name for file in tiers.ROOT.glob("*/tests/**/test_*.py")}
+    assert set(tiers._LONGEST) <= known
 
 
 def test_every_report_of_the_tiers_has_a_name_of_its_own() -> None:

@@ -103,11 +103,28 @@ def _lint() -> Iterator[Command]:
 
 
 def marked(marker: str, root: Path = ROOT) -> tuple[str, ...]:
-    """The files of tests that speak of a marker: to collect all others takes three processes 20 s and more."""
-    files = sorted(root.glob("*/tests/**/test_*.py"))
-    return tuple(str(file.relative_to(root)) for file in files if f"mark.{marker}" in file.read_text())
+    """The files of tests that speak of a marker, what takes longest first, so that all workers are busy to the end.
+
+    To collect all others too takes three processes 20 s and more.
+    """
+    files = [file for file in root.glob("*/tests/**/test_*.py") if f"mark.{marker}" in file.read_text()]
+    return tuple(str(file.relative_to(root)) for file in sorted(files, key=lambda file: (_turn(file.name), file)))
 
 
+def _turn(name: str) -> int:
+    return _LONGEST.index(name) if name in _LONGEST else len(_LONGEST)
+
+
+_LONGEST: Final = (
+    "test_proof.py",
+    "test_returns_running.py",
+    "test_boot_chain.py",
+    "test_returns_early.py",
+    "test_node_upgrade.py",
+    "test_pages.py",
+    "test_build_contract.py",
+)
+"""Files of tests that take minutes, the longest first."""
 _APART: Final = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two workers, each with a control plane or a machine of its own. A file stays together: its tests share them."""
 _SCHEDULES: Final = {"PROA_SCHEDULES": os.environ.get("PROA_SCHEDULES", "1000")}

@@ -19,12 +19,12 @@ from proa.core.runtime.errors import ProaError
 
 PERIOD: Final = 0.2
 """Seconds from one probe to the next."""
-_PATIENCE: Final = 10.0
-"""Seconds until an answer counts as failed."""
+_PATIENCE: Final = 60.0
+"""Seconds until an answer counts as failed: many, for a node in emulation may wait long for a processor of the host."""
 _LOOK: Final = 0.3
 _TOLD: Final = 1000
 """Failures that a report lists."""
-_WORKERS: Final = 64
+_WORKERS: Final = round(_PATIENCE / PERIOD) + 20
 """More than probes may wait for an answer at a time: none waits for its turn."""
 
 

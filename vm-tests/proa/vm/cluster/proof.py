@@ -364,8 +364,10 @@ class ClusterProof:
                 record.details["probes"] = prober.since(probes)
                 record.details["bytes_fetched"], _ = cluster.fetched([REPOSITORY], log)
                 record.details["bytes_of_pods"], _ = cluster.fetched(workloads.REPOSITORIES, log)
-            if self.cast.answers and record.details["probes"]["failures"]:
-                raise ProaError(Code.REHEARSAL, f"{name}: the service failed to answer", at=self.folder)
+            missed = record.details["probes"]
+            if self.cast.answers and missed["failures"]:
+                told = f"{name}: the service failed to answer {missed['failures']} times: {'; '.join(missed['why'])}"
+                raise ProaError(Code.REHEARSAL, told, at=self.folder)
             if not fetches and max(record.details["bytes_fetched"].values()) > _SMALL:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
 

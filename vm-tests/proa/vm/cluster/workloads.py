@@ -66,7 +66,8 @@ def workload(replicas: int = REPLICAS) -> list[Object]:
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
             for name, path in (("POD_NAME", "metadata.name"), ("NODE_NAME", "spec.nodeName"))
         ],
-        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 2, "timeoutSeconds": 5},
+        # A node in emulation that the host gives no time is slow, not away: what is away refuses at once.
+        "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 2, "timeoutSeconds": 30},
     }
     pod: Object = {"terminationGracePeriodSeconds": 20, "containers": [container]}
     spec: Object = {

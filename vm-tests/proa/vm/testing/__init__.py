@@ -1,0 +1,1 @@
+"""Stories that tests on virtual machines share."""
