@@ -11,7 +11,7 @@ from typing import Final
 from proa.builder.config.profiles import CONFIG
 from proa.core.runtime.events import SILENT, Monitor
 from proa.vm.machine import calibration
-from proa.vm.node.images import UNUSED, command, watchdog
+from proa.vm.node.images import ARGUMENTS, UNUSED, command, watchdog
 from proa.vm.support.tools import go_tool
 
 PROFILE: Final = "kubernetes-node"
@@ -23,7 +23,7 @@ _MUTE: Final = 'content = "#!/bin/sh\\nexec sleep infinity\\n"'
 _UNITS: Final = '"systemd-networkd.service"]'
 _LEAN: Final = f"""
 [kernel]
-arguments = ["console=ttyS0"]
+arguments = {ARGUMENTS}
 exclude = [
 {UNUSED}  "kernel/net/mac80211", "kernel/net/wireless", "kernel/net/bluetooth",
 ]

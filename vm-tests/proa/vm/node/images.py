@@ -40,6 +40,9 @@ UNUSED: Final = """\
   "kernel/fs/nfs*", "kernel/fs/ocfs2",
 """
 """Kernel modules that no virtual machine here needs, as lines of ``kernel.exclude``."""
+ARGUMENTS: Final = '["console=ttyS0", "norandmaps"]'
+"""``kernel.arguments``: every process has its libraries at the same addresses, so that emulation translates them once
+and not at each start of a program, which saves a quarter of a boot."""
 _CONFIG: Final = """\
 [release]
 name = "{name}"
@@ -66,7 +69,7 @@ disable = ["systemd-resolved.service", "systemd-timesyncd.service"]
 mask = ["getty@tty1.service", "serial-getty@ttyS0.service", "e2scrub_reap.service", "user@.service"]
 
 [kernel]
-arguments = ["console=ttyS0"]
+arguments = {arguments}
 exclude = [
 {unused}  "kernel/net/[!cpv]*",
 ]
@@ -123,7 +126,7 @@ class Recipe:
     def config(self) -> str:
         """The text of its proa.toml."""
         words = {"version": self.version, "suite": self.suite, "deadline": self.seconds, "watchdog": watchdog()}
-        return _CONFIG.format(unused=UNUSED, name=NAME, **words)
+        return _CONFIG.format(unused=UNUSED, arguments=ARGUMENTS, name=NAME, **words)
 
 
 RECIPES: Final = {
