@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "partition", "builder", "agent", "scheduler", "vm")
 RIGHT = """
 from proa.agent.node.policy import Policy
-from proa.builder.config.settings import Cluster
+from proa.builder.config.settings import ClusterConfig
 from proa.core.oci.reference import Reference, parse
 from proa.partition.boot.bootstate import Slot
 from proa.scheduler.planning.reasons import Reason
@@ -23,7 +23,7 @@ from proa.vm.machine.qemu import Hardware
 reference: Reference = parse("registry.example/node:1")
 other: Slot = Slot.A.other
 denied: str = Policy("pc").denied("1.0")
-keys: tuple[type, ...] = (Cluster, Hardware, Reason)
+keys: tuple[type, ...] = (ClusterConfig, Hardware, Reason)
 """
 WRONG = RIGHT.replace("reference: Reference", "reference: int").replace("other: Slot", "other: bytes")
 
