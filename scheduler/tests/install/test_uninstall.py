@@ -435,7 +435,7 @@ def test_a_dry_run_asks_nothing(small: tuple[Cluster, str]) -> None:
 def test_json_tells_the_same(small: tuple[Cluster, str]) -> None:
     document = json.loads(invoke(small, "--json", "--dry-run").stdout)
     assert document["schema"] == "proa.uninstall/v1"
-    jsonschema.validate(document, closed(dict(SCHEMAS[document["schema"]])))
+    jsonschema.Draft202012Validator(closed(dict(SCHEMAS[document["schema"]]))).validate(document)
     assert document["dry_run"] is True
     assert {"kind": "Namespace", "name": NAMESPACE, "did": "would be deleted"} in document["changes"]
 

@@ -36,7 +36,7 @@ from proa.scheduler.spec.rollout import (
 )
 from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_world
 
-FEW = 20
+FEW = 12
 """Schedules in a unit run; the tier of rollouts has a thousand of each kind."""
 READY_SECONDS = 20
 FATES = (NodeFate.WELL,) * 8 + (NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.UNDRAINABLE, NodeFate.NEVER_BACK)

@@ -233,7 +233,7 @@ def test_a_live_cluster_is_seen_as_it_is(passes: int) -> None:
 
 def through_a_file(snapshot: Snapshot, world: World) -> Snapshot:
     whole = {"schema": document.SCHEMA, "proa": "0.1.0", **document.write(snapshot, world.now)}
-    jsonschema.validate(whole, closed(dict(SCHEMAS[document.SCHEMA])))
+    jsonschema.Draft202012Validator(closed(dict(SCHEMAS[document.SCHEMA]))).validate(whole)
     found, now = document.read(json.loads(json.dumps(whole)))
     assert now == world.now.replace(microsecond=0)
     return found

@@ -119,8 +119,8 @@ class _Reader:
         header = cls.header() if issubclass(cls, Document) else {}
         if header and value.get("schema") != cls.SCHEMA:
             raise self._refused(_below(at, "schema"), f"is not {cls.SCHEMA}")
-        known = fields_of(cls)
-        others = {key: value[key] for key in value if key not in header and key not in keys(cls)}
+        known, named = fields_of(cls), keys(cls)
+        others = {key: value[key] for key in value if key not in header and key not in named}
         taking = next((one.name for one in known if one.about.others), "")
         if self.strict and others and not taking:
             raise self._refused(_below(at, str(min(others))[:60]), "is not a known key")
@@ -154,6 +154,8 @@ class _Reader:
         return value
 
     def _value(self, kind: Any, value: object, at: str) -> Any:
+        if type(value) is kind:  # most are plain
+            return value
         origin, inner = typing.get_origin(kind), typing.get_args(kind)
         if origin is typing.Annotated:
             found = self._value(inner[0], value, at)
@@ -204,8 +206,7 @@ class _Reader:
 
     def _check(self, value: object, limit: Mapping[str, Any], at: str) -> None:
         """The limits that also hold where no API server has looked."""
-        why = _beyond(value, limit)
-        if why:
+        if limit and (why := _beyond(value, limit)):
             raise self._refused(at, why)
 
     def _refused(self, at: str, why: str) -> ProaError:
