@@ -63,12 +63,6 @@ class Shop(ApiServer):
         budget = {"spec": {"selector": {}}, "status": {"disruptionsAllowed": 0}}
         self.add("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/web", budget)
 
-    def hold(self) -> threading.Event:
-        """Keep the answers to writes back until the event comes."""
-        held = threading.Event()
-        self.before = lambda asked: asked.is_write and held.wait(300)
-        return held
-
     @property
     def calls(self) -> list[Asked]:
         """What was asked but for lists and watches."""
@@ -99,6 +93,18 @@ class Case:
             if true():
                 return pause
             assert news.wait(heard, 300) != heard, "there is no more news, and it is not true"
+
+    def hold(self) -> threading.Event:
+        """Keep the answers to writes back until the event comes. That one has arrived is news: no answer tells it."""
+        held = threading.Event()
+
+        def hold_back(asked: Asked) -> None:
+            if asked.is_write:
+                self.drainer._news.notify()
+                held.wait(300)
+
+        self.server.before = hold_back
+        return held
 
     def want(self, **wanted: Wanted) -> None:
         self.drainer.want(wanted)
@@ -187,7 +193,7 @@ def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
 
 
 def test_a_pod_is_not_asked_for_twice_at_a_time(case: Case) -> None:
-    held = case.server.hold()
+    held = case.hold()
     case.server.put("web-1")
     case.want(n1=WISH)
     case.until(lambda: len(case.server.calls) == 1)
@@ -291,7 +297,7 @@ def test_force_asks_for_no_volumes(case: Case) -> None:
 
 
 def test_a_slow_server_is_asked_a_few_at_a_time_and_nodes_have_turns(case: Case) -> None:
-    held = case.server.hold()
+    held = case.hold()
     for number in range(3 * WORKERS):
         case.server.put(f"web-{number}")
     for number in range(3):
@@ -306,7 +312,7 @@ def test_a_slow_server_is_asked_a_few_at_a_time_and_nodes_have_turns(case: Case)
 
 
 def test_what_waits_is_not_asked_for_a_node_that_is_given_back(case: Case) -> None:
-    held = case.server.hold()
+    held = case.hold()
     for number in range(3 * WORKERS):
         case.server.put(f"web-{number}")
     case.want(n1=WISH)
