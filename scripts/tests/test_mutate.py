@@ -1,4 +1,7 @@
-"""The mutations fit the tree, and the runner tells what is caught from what is not."""
+"""The mutations fit the tree, and the runner tells what is caught from what is not.
+
+What has pytest run the tests of a tree is in the contract tier: each of its starts takes a second.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,7 @@ def test_a_text_that_does_not_stand_there_once_is_told_of(toy: Path, old: str) -
     assert (toy / "core/proa/toy/add.py").read_text() == ADD
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("outcome", DEFECTS)
 def test_what_becomes_of_a_mutation(toy: Path, outcome: str) -> None:
     found = mutate.judge(toy, defect(outcome, *DEFECTS[outcome]))
@@ -107,6 +111,7 @@ def test_what_becomes_of_a_mutation(toy: Path, outcome: str) -> None:
     assert (toy / "core/proa/toy/add.py").read_text() == ADD
 
 
+@pytest.mark.contract
 def test_tests_that_hang_have_noticed_it(toy: Path) -> None:
     hangs = defect("hangs", "return a + b", "return add(a, b) if __import__('signal').pause() else 0")
     found = mutate.judge(toy, hangs, limit=3.0)
@@ -114,6 +119,7 @@ def test_tests_that_hang_have_noticed_it(toy: Path) -> None:
     assert found.seconds >= 3
 
 
+@pytest.mark.contract
 def test_tests_that_fail_anyway_notice_nothing(toy: Path) -> None:
     wrong = defect("wrong", *DEFECTS["caught"], tests="core/tests/test_wrong.py")
     with pytest.raises(ProaError, match="without any mutation") as caught:

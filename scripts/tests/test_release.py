@@ -92,6 +92,7 @@ def test_a_signed_release(tree: Path, key: PrivateKey, tmp_path: Path) -> None:
     assert run([*words, "SHA256SUMS"], cwd=tree / "dist", check=False).status == 1
 
 
+@pytest.mark.contract
 def test_another_machine_builds_the_same(tree: Path, tmp_path: Path) -> None:
     git(tmp_path, "clone", "--quiet", str(tree), str(tmp_path / "clone"))
     (tmp_path / "clone" / "boat.py").touch()

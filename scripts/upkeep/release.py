@@ -170,8 +170,8 @@ def build_twice(tree: Path, commit: Commit, scratch: Path) -> Path:
     return made[0]
 
 
-def write_notes(tree: Path, folder: Path, *, signed: bool) -> None:
-    """Write the notes of the version, and how to check what comes with them.
+def read_notes(tree: Path, *, signed: bool) -> str:
+    """The notes of the version, and how to check what comes with them.
 
     Raises:
         ProaError: ``USAGE`` if CHANGELOG.md does not have the version.
@@ -181,7 +181,7 @@ def write_notes(tree: Path, folder: Path, *, signed: bool) -> None:
     except changelog.ChangelogError as error:
         hint = "Give the version a section, as CONTRIBUTING.md says."
         raise ProaError(Code.USAGE, str(error), at=tree / "CHANGELOG.md", hint=hint) from error
-    (folder / NOTES).write_text(notes + (_CHECK if signed else ""))
+    return notes + (_CHECK if signed else "")
 
 
 def seal(folder: Path, key: keys.PrivateKey | None) -> None:
@@ -205,8 +205,10 @@ def make(order: Order) -> tuple[str, ...]:
     commit = check(order)
     with tempfile.TemporaryDirectory(prefix="proa-release-") as name:
         scratch = Path(name)
+        export(order.tree, commit, scratch / "source")
+        notes = read_notes(scratch / "source", signed=order.key is not None)
         made = build_twice(order.tree, commit, scratch)
-        write_notes(scratch / "one/source", made, signed=order.key is not None)
+        (made / NOTES).write_text(notes)
         seal(made, order.key)
         shutil.rmtree(order.out, ignore_errors=True)
         shutil.copytree(made, order.out)
