@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 from openapi_spec_validator import validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from proa.agent.api.client import Client
 from proa.agent.api.jobs import KEPT, EventLog, Job, Jobs
@@ -76,6 +77,8 @@ class Ready(Notifier):
 
 def test_the_specification_is_one() -> None:
     validate(SPEC)
+    with pytest.raises(OpenAPIValidationError, match="title"):
+        validate(SPEC | {"info": {}})
 
 
 def test_the_specification_has_the_states_of_the_table() -> None:
@@ -424,8 +427,10 @@ class TestNotify:
             assert manager.recv(100) == b"WATCHDOG=1"
 
     def test_that_nobody_listens_is_no_error(self, tmp_path: Path) -> None:
-        Notifier.of({"NOTIFY_SOCKET": str(tmp_path / "none"), "WATCHDOG_USEC": "x"}).send("READY=1")
-        Notifier.of({}).send("READY=1")
+        for environ in ({"NOTIFY_SOCKET": str(tmp_path / "none"), "WATCHDOG_USEC": "x"}, {}):
+            notifier = Notifier.of(environ)
+            notifier.send("READY=1")
+            assert notifier.interval == 30.0
 
 
 @pytest.mark.parametrize("caller", [Peer(0, 0), Peer(0, 100), Peer(1000, 4711)])

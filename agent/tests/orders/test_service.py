@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 from openapi_spec_validator import validate
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from proa.agent.api.client import Client
 from proa.agent.api.jobs import EventLog, Jobs
@@ -87,6 +88,8 @@ def until(client: OrderClient, result: str) -> NodeStatus:
 class TestSpecification:
     def test_it_is_one(self) -> None:
         validate(SPEC)
+        with pytest.raises(OpenAPIValidationError, match="title"):
+            validate(SPEC | {"info": {}})
 
     def test_it_says_what_the_wire_types_say(self) -> None:
         schemas = SPEC["components"]["schemas"]

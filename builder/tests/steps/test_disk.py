@@ -97,7 +97,11 @@ def test_veritysetup_accepts_the_slot(image: Path, contents: BuildContext, tmp_p
         slot.write_bytes(file.read(size))
     words = ["/usr/sbin/veritysetup", "verify", "--no-superblock", "--hash=sha256", f"--salt={verity['salt']}"]
     geometry = [f"--data-blocks={verity['data_blocks']}", f"--hash-offset={verity['hash_offset']}"]
-    subprocess.run([*words, *geometry, slot, slot, verity["root_hash"]], check=True, capture_output=True)
+    verify = [*words, *geometry, slot, slot, verity["root_hash"]]
+    assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
+    with slot.open("r+b") as damaged:
+        damaged.write(b"\xff")
+    assert subprocess.run(verify, check=False, capture_output=True).returncode == 1
 
 
 @pytest.mark.contract

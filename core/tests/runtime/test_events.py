@@ -113,7 +113,10 @@ def test_the_renderer_fits_the_stream(kind: str, stream: io.StringIO, renderer: 
 class Gone(io.StringIO):
     """A stream whose reader has gone."""
 
+    tries = 0
+
     def write(self, text: str, /) -> int:
+        self.tries += 1
         raise BrokenPipeError(32, "Broken pipe")
 
     def isatty(self) -> bool:
@@ -122,9 +125,11 @@ class Gone(io.StringIO):
 
 @pytest.mark.parametrize("kind", ["bar", "plain", "json"])
 def test_a_reader_that_has_gone_ends_no_work(kind: str) -> None:
-    monitor = events.monitor(kind, Gone())
+    stream = Gone()
+    monitor = events.monitor(kind, stream)
     for event in ALL:
         monitor.emit(event)
+    assert stream.tries > 0
 
 
 def test_one_that_lost_its_reader_takes_nothing_from_the_others() -> None:

@@ -218,9 +218,12 @@ def test_a_file_is_no_device_and_is_held_by_nobody(disk: Path) -> None:
 
 
 def test_closing_twice_is_harmless(disk: Path) -> None:
+    """Whoever opens something in between is given the same number, and keeps it."""
     file = DirectFile(disk)
     file.close()
-    file.close()
+    with disk.open("rb") as other:
+        file.close()
+        assert os.fstat(other.fileno()).st_size == disk.stat().st_size
 
 
 def test_a_folder_can_be_flushed(tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ WIDTH = 80  # of the firmware's console
 
 @pytest.mark.parametrize("default", Slot)
 def test_grub_takes_it_for_a_script(tmp_path: Path, default: Slot) -> None:
-    (tmp_path / "grub.cfg").write_text(grubscript.script(default))
-    process.run(["grub-script-check", tmp_path / "grub.cfg"])
+    whole, cut = tmp_path / "grub.cfg", tmp_path / "cut.cfg"
+    whole.write_text(grubscript.script(default))
+    cut.write_text(grubscript.script(default).rpartition("}")[0])
+    assert [process.run(["grub-script-check", one], check=False).status for one in (whole, cut)] == [0, 1]
 
 
 def test_the_default_slot_is_the_only_difference() -> None:
