@@ -55,7 +55,7 @@ def ears() -> Ears:
         (Uncordon("n1", "Done"), "UpdateDone", False),
         (Uncordon("n1", "Held"), "Uncordoned", False),
         (Uncordon("n1", "DrainTimeout"), "Uncordoned", True),
-        (Note("n1", NodeRecord("workers", "d"), "RolledBack", "it came back"), "RolledBack", True),
+        (Note("n1", NodeRecord("workers", "d", reason="RolledBack", message="it came back")), "RolledBack", True),
         (Give("n1", 2, Verb.ROLLBACK, "r"), "RollbackOrdered", False),
         (Give("n1", 2, Verb.NONE), "RebootTakenBack", False),
     ],

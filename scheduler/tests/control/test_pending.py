@@ -41,7 +41,7 @@ def pending(server: ApiServer) -> Pending:
         (GIVE, NODE_OSES),
         (Create("n1"), NODE_OSES),
         (Forget("n1", "u"), NODE_OSES),
-        (Note("n1", NodeRecord("workers", "d"), "x", "y"), NODE_OSES),
+        (Note("n1", NodeRecord("workers", "d")), NODE_OSES),
     ],
     ids=lambda value: type(value).__name__,
 )

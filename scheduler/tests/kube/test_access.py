@@ -44,7 +44,10 @@ def test_what_is_named_goes_before_the_environment(tmp_path: Path) -> None:
 def test_a_pod_has_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert access.find(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"}) is access.in_cluster
+    assert (
+        access.find(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
+        is access.in_cluster
+    )
     with pytest.raises(ProaError) as caught:
         access.in_cluster()
     assert caught.value.code is Code.KUBECONFIG

@@ -195,7 +195,7 @@ def test_a_mark_that_others_have_applied_too_is_taken_away_all_the_same() -> Non
 
 def test_what_went_wrong_is_noted_on_the_object() -> None:
     api = Server()
-    assert written(Note("n1", A_RECORD, "RolledBack", "came back"), api) == Written(Outcome.DONE, 42)
+    assert written(Note("n1", A_RECORD), api) == Written(Outcome.DONE, 42)
     notes = {FENCE: "7", RECORD: record_text(A_RECORD)}
     assert api.sent == [("merge", OS, {"metadata": {"uid": "o1", "annotations": notes}})]
 
@@ -206,7 +206,7 @@ ACTIONS: list[Action] = [
     Give("n1", 3, Verb.STAGE, RELEASE),
     Cordon("n1", A_MARK),
     Uncordon("n1", "Done"),
-    Note("n1", A_RECORD, "RolledBack", ""),
+    Note("n1", A_RECORD),
 ]
 
 

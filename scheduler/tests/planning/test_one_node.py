@@ -100,7 +100,7 @@ def test_a_drain_that_takes_too_long_ends(
     note, uncordon = acts(made)
     assert isinstance(note, Note)
     assert (note.record.failures, note.record.parks, note.record.failed) == counted
-    assert "shop/cart allows no disruption" in note.message
+    assert "shop/cart allows no disruption" in note.record.message
     assert note.record.not_before == NOW + timedelta(minutes=5)
     assert uncordon == Uncordon("n1", "DrainTimeout")
     assert made.verdicts["n1"].reason is reason
@@ -132,7 +132,7 @@ def test_a_person_who_uncordons_is_obeyed(cordoned: bool) -> None:
     made = planned((marked(mark=mark, unschedulable=False), node_os()))
     note, uncordon = acts(made)
     assert isinstance(note, Note)
-    assert (note.reason, note.record.parks, note.record.failures) == ("Uncordoned", 1, 0)
+    assert (note.record.reason, note.record.parks, note.record.failures) == ("Uncordoned", 1, 0)
     assert uncordon == Uncordon("n1", "Uncordoned")
 
 
@@ -159,7 +159,7 @@ def test_a_node_that_does_not_come_back_counts_against_the_release() -> None:
     late = order(Verb.BOOT, issued=NOW - timedelta(minutes=20))
     (note,) = acts(planned((marked(ready=False), node_os(given=late))))
     assert isinstance(note, Note)
-    assert (note.reason, note.record.failed, note.record.order) == ("BootTimeout", True, 1)
+    assert (note.record.reason, note.record.failed, note.record.order) == ("BootTimeout", True, 1)
 
 
 def test_nobody_is_blamed_for_the_time_in_which_the_scheduler_was_away() -> None:

@@ -57,7 +57,7 @@ def test_a_marked_node_that_says_nothing_is_counted_and_given_back_in_time() -> 
     assert (acts(soon), soon.wake) == ([], NOW + timedelta(seconds=1))
     (note,) = acts(planned((marked(mark=OLD_MARK), SILENT), ready("n2")))
     assert isinstance(note, Note)
-    assert (note.reason, note.record.failures, note.record.failed) == ("AgentSilent", 1, False)
+    assert (note.record.reason, note.record.failures, note.record.failed) == ("AgentSilent", 1, False)
     counted = dataclasses.replace(SILENT, record=note.record)
     assert acts(planned((marked(mark=OLD_MARK), counted), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
     assert [action.node for action in planned((node(), counted), ready("n2")).actions] == ["n2"]
@@ -89,7 +89,7 @@ def test_a_marked_node_that_does_not_say_what_runs_has_its_time_from_the_mark_on
     assert (acts(soon), soon.wake) == ([], NOW + timedelta(seconds=1))
     (note,) = acts(planned((marked(mark=OLD_MARK), its), ready("n2")))
     assert isinstance(note, Note)
-    assert (note.reason, note.record.failures, note.record.mark) == ("AgentSilent", 1 + failures, OLD_MARK.since)
+    assert (note.record.reason, note.record.failures, note.record.mark) == ("AgentSilent", 1 + failures, OLD_MARK.since)
     counted = dataclasses.replace(its, record=note.record)
     assert acts(planned((marked(mark=OLD_MARK), counted), ready("n2"))) == [Uncordon("n1", "AgentSilent")]
 

@@ -108,7 +108,7 @@ def test_a_commit_that_nobody_answers_counts_once() -> None:
     part = trial(given=late, status=says(TRIES_NEW, HAS_OLD, BOOT, conditions=WELL))
     (note,) = acts(planned(part))
     assert isinstance(note, Note)
-    assert (note.reason, note.record.failed) == ("CommitTimeout", True)
+    assert (note.record.reason, note.record.failed) == ("CommitTimeout", True)
     counted = (part[0], dataclasses.replace(part[1] or node_os(), record=note.record))
     assert acts(planned(counted, spec=change(failure=FailurePolicy(1)))) == []
 
@@ -136,7 +136,11 @@ def test_a_node_that_comes_back_counts_against_the_release() -> None:
     )
     (note,) = acts(planned((marked(boot_id="boot-3"), node_os(status=status, given=BOOT))))
     assert isinstance(note, Note)
-    assert (note.reason, note.message, note.record.failed) == ("RolledBack", "unit web.service failed", True)
+    assert (note.record.reason, note.record.message, note.record.failed) == (
+        "RolledBack",
+        "unit web.service failed",
+        True,
+    )
 
 
 def test_a_node_that_nobody_ordered_to_commit_does_not() -> None:
@@ -160,7 +164,7 @@ def test_a_release_that_cannot_be_fetched_has_other_turns_and_then_counts() -> N
     )
     (first,) = acts(planned((node(), node_os(status=status, given=given))))
     assert isinstance(first, Note)
-    assert (first.reason, first.record.failures, first.record.failed) == ("NOT_FOUND", 1, False)
+    assert (first.record.reason, first.record.failures, first.record.failed) == ("NOT_FOUND", 1, False)
     before = NodeRecord("workers", NEW, failures=2, order=0)
     (last,) = acts(planned((node(), node_os(status=status, given=given, record=before))))
     assert isinstance(last, Note)
@@ -173,6 +177,6 @@ def test_a_node_that_is_silent_about_its_fetching_stops_holding_up_the_others() 
     made = planned(ready(), silent)
     (note,) = acts(made)
     assert isinstance(note, Note)
-    assert (note.node, note.reason) == ("n2", "StageTimeout")
+    assert (note.node, note.record.reason) == ("n2", "StageTimeout")
     counted = silent[0], dataclasses.replace(silent[1], record=note.record)
     assert [action.node for action in planned(ready(), counted).actions] == ["n1"]

@@ -155,7 +155,7 @@ def test_what_is_lost_is_told_once() -> None:
     for _ in range(3):
         service._follower.cycle()
         service._proxy_step()
-    service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
+    service._follower.told = replace(service._follower.told, answering=True, status=GOOD)
     service._proxy_step()
     assert said == [("the agent is lost", LOST.message), ("the agent is heard", "")]
 
@@ -164,7 +164,7 @@ def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
     said: list[str] = []
     server = a_server(ApiError(0, "the connection was refused"))
     service = Service("n1", server, FakeAgent(), lambda message, **_: said.append(message))
-    service._follower._told = replace(service._follower.told, answering=True, status=GOOD)
+    service._follower.told = replace(service._follower.told, answering=True, status=GOOD)
     reflector, proxy = service._reflector, service._proxy
     reflector._take(Event("ADDED", {"metadata": {"name": "n1", "uid": "u", "resourceVersion": "1"}}))
     for _ in range(8):

@@ -45,7 +45,7 @@ def words(action: Action) -> Said | None:
         case Uncordon():
             return Said("Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
         case Note():
-            return Said(action.reason, action.message, "Update", warning=True)
+            return Said(action.record.reason, action.record.message, "Update", warning=True)
         case Give(verb=Verb.NONE):
             return Said(
                 "RebootTakenBack", "the node has not accepted its order to reboot, which is now withdrawn", "Order"

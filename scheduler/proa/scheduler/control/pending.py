@@ -6,7 +6,7 @@ been made or not: the object is read, and what it says then must be reached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,7 +90,7 @@ class Pending:
         Raises:
             ProaError: When that is not possible now.
         """
-        for key in list(self._unresolved()):
+        for key in [key for key, version in self._versions.items() if version == _UNKNOWN]:
             item = find(self.api, paths.named(*key))
             if item is None:
                 del self._versions[key]
@@ -102,6 +102,3 @@ class Pending:
         self._resting.clear()
         self._refused.clear()
         self._rests.clear()
-
-    def _unresolved(self) -> Iterator[tuple[str, str]]:
-        return (key for key, version in self._versions.items() if version == _UNKNOWN)

@@ -88,8 +88,10 @@ class Drainer(Worker):
         self._lock = threading.Lock()
         self._wanted: Mapping[str, Wanted] = {}
         self._followed: dict[str, _Followed] = {}
-        self._views: Mapping[str, DrainView] = {}
-        self._daemon_sets: Mapping[str, str] = {}
+        self.views: Mapping[str, DrainView] = {}
+        """How the drains stand; the mapping does not change, the next one may differ."""
+        self.daemon_sets: Mapping[str, str] = {}
+        """By node, of those whose pods have been seen: which DaemonSet's pod is not ready; empty if all are."""
         self._evictor = Evictor(self.api, lambda: self.may_act(), self._news)
         self._heard = 0
 
@@ -107,16 +109,6 @@ class Drainer(Worker):
                 return
             self._wanted = dict(wanted)
         self._news.notify()
-
-    @property
-    def views(self) -> Mapping[str, DrainView]:
-        """How the drains stand; the mapping does not change, the next one may differ."""
-        return self._views
-
-    @property
-    def daemon_sets(self) -> Mapping[str, str]:
-        """By node, of those whose pods have been seen: which DaemonSet's pod is not ready; empty if all are."""
-        return self._daemon_sets
 
     def foresee(self, node: str, policy: Drain) -> tuple[Blocker, ...]:
         """What would keep a node from being drained for ever.
@@ -205,8 +197,8 @@ class Drainer(Worker):
             for name, want in wanted.items()
             if want.daemon_sets and (said := self._followed[name].daemon_set) is not None
         }
-        if views != self._views or sets != self._daemon_sets:
-            self._views, self._daemon_sets = views, sets
+        if views != self.views or sets != self.daemon_sets:
+            self.views, self.daemon_sets = views, sets
             self.changed.notify()
 
 

@@ -19,6 +19,7 @@ from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.stream import part
 from proa.scheduler.spec.rollout import Drain
 
 WORKERS: Final = 8
@@ -153,8 +154,8 @@ def volume_of(api: Server, claim: str) -> str:
     """
     namespace, _, name = claim.partition("/")
     bound = _spec(api, paths.named(paths.within(paths.CLAIMS, namespace), name)).get("volumeName")
-    csi = _spec(api, paths.named(paths.VOLUMES, str(bound))).get("csi") if bound else None
-    if not isinstance(csi, Mapping):
+    csi = part(_spec(api, paths.named(paths.VOLUMES, str(bound))), "csi") if bound else None
+    if not csi:
         return ""
     return f"kubernetes.io/csi/{csi.get('driver', '')}^{csi.get('volumeHandle', '')}"
 
@@ -162,9 +163,8 @@ def volume_of(api: Server, claim: str) -> str:
 def _spec(api: Server, path: str) -> Mapping[str, Any]:
     """The spec of an object; empty where it is not there, or may not be read."""
     try:
-        found = api.get(path).get("spec")
+        return part(api.get(path), "spec")
     except ApiError as error:
         if error.status in (_NOT_ALLOWED, _NOT_FOUND):
             return {}
         raise
-    return found if isinstance(found, Mapping) else {}

@@ -221,12 +221,11 @@ class NodeDrain:
 
 def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str, str, str] | None:
     """The budget, the volume and the sentence of a blocker; none while all goes well."""
+    names = ", ".join(budget.key for budget in over(pod, budgets))
     match tries.answer:
         case Answer.BUDGET:
-            names = ", ".join(budget.key for budget in over(pod, budgets))
             return names, "", f"disruption budget {names} allows no disruption" if names else tries.message
         case Answer.BUDGETS:
-            names = ", ".join(budget.key for budget in over(pod, budgets))
             return names, "", f"several disruption budgets cover it: {names}"
         case Answer.REFUSED | Answer.AWAY:
             return "", "", tries.message

@@ -22,7 +22,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, items
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
-from proa.scheduler.planning.node_progress import NodeStep
+from proa.scheduler.planning.node_progress import TO_START
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.spec.rollout import Drain, OnTimeout
@@ -45,7 +45,6 @@ NO_BUDGETS: Final = (
     "never allow an eviction."
 )
 _FORBIDDEN: Final = 403
-_BEFORE: Final = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
 
 
 def foresee(
@@ -206,7 +205,7 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
         if context is None or context.rollout_pass.spec.drain.on_timeout is OnTimeout.FORCE:
             continue
         rollout_pass = context.rollout_pass
-        found = [one for step in _BEFORE for one in rollout_pass.by_step[step]]
+        found = [one for step in TO_START for one in rollout_pass.by_step[step]]
         for progress in sorted(found, key=rollout_pass.turn):
             yield progress.node.name, rollout_pass.spec.drain
 

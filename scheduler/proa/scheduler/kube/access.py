@@ -19,10 +19,9 @@ from kubernetes.config import ConfigException, load_incluster_config, load_kube_
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.printable import one_line
+from proa.scheduler.kube import podaccess
 
 DEFAULT: Final = Path("~/.kube/config")
-_IN_CLUSTER: Final = "KUBERNETES_SERVICE_HOST"
-_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _CONNECTIONS: Final = 16
 """Connections that are kept; more are made when they are needed."""
 
@@ -67,7 +66,7 @@ def find(kubeconfig: str = "", context: str = "", environ: Mapping[str, str] = o
         environ: The environment.
     """
     named = kubeconfig or environ.get("KUBECONFIG", "")
-    if not named and (DEFAULT.expanduser().exists() or _IN_CLUSTER not in environ):
+    if not named and (DEFAULT.expanduser().exists() or not podaccess.is_pod(environ)):
         named = str(DEFAULT.expanduser())
     return (lambda: from_kubeconfig(named, context)) if named else in_cluster
 
@@ -90,7 +89,7 @@ def from_kubeconfig(path: str, context: str = "") -> ApiSession:
     return _loaded(partial(load_kube_config, path, context or None, persist_config=False), path)
 
 
-def own_namespace(path: Path = _NAMESPACE) -> str:
+def own_namespace(path: Path = podaccess.FOLDER / "namespace") -> str:
     """The namespace of this pod; empty where this is none."""
     try:
         return path.read_text().strip()

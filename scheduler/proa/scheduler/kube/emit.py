@@ -20,6 +20,7 @@ from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.worker import Worker
 
 CONTROLLER: Final = "proa.dev/scheduler"
 QUEUE: Final = 1000
@@ -71,7 +72,7 @@ class _Known:
 
 
 @dataclass(eq=False)
-class Events:
+class Events(Worker):
     """Writes events in a thread of its own.
 
     Attributes:
@@ -89,14 +90,14 @@ class Events:
     dropped: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._changed = ChangeSignal()
+        super().__init__("events", self._step_and_wait, ChangeSignal())
+        self._heard = 0
         self._lock = threading.Lock()
         self._queue: deque[Told] = deque()
         self._known: OrderedDict[Told, _Known] = OrderedDict()
         self._backoff = Backoff(first=1.0)
         self._tokens, self._filled = BURST, self.clock.monotonic()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def tell(self, about: About, reason: str, note: str, *, action: str = "Update", warning: bool = False) -> None:
         """Tell that something has happened. It returns at once and never fails.
@@ -118,23 +119,18 @@ class Events:
 
     # life
 
-    def start(self) -> None:
-        """Start writing."""
-        self._thread.start()
-
     def stop(self, seconds: float = 3.0) -> bool:
         """Write what waits, if that is soon done, and end; whether all has ended."""
         self._closing = True
         self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return self.join(seconds)
 
-    def _run(self) -> None:
-        heard = 0
-        while not self._is_over():
-            pause = self.step()
-            heard = heard if pause == 0.0 or self._is_over() else self._changed.wait(heard, pause)
+    def _step_and_wait(self) -> float:
+        if not self._is_over() and (pause := self.step()) != 0.0 and not self._is_over():
+            self._heard = self._changed.wait(self._heard, pause)
+        if self._is_over():
+            self._stop.set()
+        return 0.0
 
     def _is_over(self) -> bool:
         return self._closing and (not self._queue or self._backoff.failures > 0)

@@ -65,6 +65,7 @@ class LeaderElector(Worker):
 
     def __post_init__(self) -> None:
         super().__init__("elector", self.step, self.changed)
+        self._path = paths.named(paths.leases(self.namespace), self.name)
         self._term: Term | None = None
         self._seen: ObservedLease | None = None
         self._highest = -1
@@ -177,8 +178,7 @@ class LeaderElector(Worker):
 
     def _compete(self) -> None:
         """Look at the lease, and take it when it is free."""
-        path = paths.named(paths.leases(self.namespace), self.name)
-        lease = find(self.api, path)
+        lease = find(self.api, self._path)
         if lease is None:
             self._take(None)
             return
@@ -247,7 +247,7 @@ class LeaderElector(Worker):
 
     def _look_again(self, term: Term) -> None:
         """Somebody has written to the lease: if it was ourselves, by a request without an answer, it is ours still."""
-        lease = self.api.get(paths.named(paths.leases(self.namespace), self.name))
+        lease = self.api.get(self._path)
         spec = lease.get("spec") or {}
         self.holder = str(spec.get("holderIdentity") or "")
         if self.holder == self.me and spec.get("leaseTransitions") == term.fence:
@@ -263,8 +263,7 @@ class LeaderElector(Worker):
 
     def _write(self, version: str, spec: dict[str, Any]) -> Object:
         """Change the lease, unless it is another version than the one that was read: of two candidates one comes."""
-        path = paths.named(paths.leases(self.namespace), self.name)
-        return self.api.merge(path, {**_KIND, "metadata": {"resourceVersion": version}, "spec": spec})
+        return self.api.merge(self._path, {**_KIND, "metadata": {"resourceVersion": version}, "spec": spec})
 
     def _ours(self, now: str) -> dict[str, Any]:
         return {"holderIdentity": self.me, "leaseDurationSeconds": round(self.terms.lease), "renewTime": now}

@@ -94,6 +94,8 @@ class Reflector(Worker, Generic[V]):
         random: A number from 0 to 1, another one at every call.
         restarts: How often a watch was begun.
         problem: Why the last one ended; empty if that was in order, or if the present one works.
+        synced: Whether all objects have been seen once.
+        reached: Up to which resource version everything has been seen; what was written here up to it shows.
     """
 
     source: Server
@@ -105,14 +107,14 @@ class Reflector(Worker, Generic[V]):
     random: Callable[[], float] = jitter
     restarts: int = field(default=0, init=False)
     problem: str = field(default="", init=False)
+    synced: bool = field(default=False, init=False)
+    reached: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         super().__init__(f"reflector {self.path}", self.cycle, self.changed)
         self._cache: Cache[V] = Cache()
         self._backoff = Backoff(random=self.random)
         self._version = ""
-        self._reached = 0
-        self._synced = False
         self._paged = False
         self._heard = self._since = self.clock.monotonic()
         self._open = False
@@ -129,16 +131,6 @@ class Reflector(Worker, Generic[V]):
         """
         self.check(f"the watch of {self.path} has stopped")
         return self._cache.all()
-
-    @property
-    def synced(self) -> bool:
-        """Whether all objects have been seen once."""
-        return self._synced
-
-    @property
-    def reached(self) -> int:
-        """Up to which resource version everything has been seen; what was written to this collection up to it shows."""
-        return self._reached
 
     @property
     def stale_since(self) -> float | None:
@@ -251,8 +243,8 @@ class Reflector(Worker, Generic[V]):
     def _arrive(self, version: str, found: Mapping[str, V]) -> None:
         """All has been seen."""
         changed = self._cache.replace(found)
-        news = changed or not self._synced
-        self._synced = True
+        news = changed or not self.synced
+        self.synced = True
         self._set_version(version)
         if news:
             self.changed.notify()
@@ -270,7 +262,7 @@ class Reflector(Worker, Generic[V]):
 
     def _set_version(self, version: str) -> None:
         self._version = version or self._version
-        self._reached = number_of(version) or self._reached
+        self.reached = number_of(version) or self.reached
 
 
 def _name(item: Mapping[str, Any]) -> str:

@@ -65,17 +65,10 @@ class Uncordon:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Write down what went wrong on a node.
-
-    Attributes:
-        reason: As it stands in the event.
-        message: The same in a sentence.
-    """
+    """Write down what went wrong on a node; the record says why."""
 
     node: str
     record: NodeRecord
-    reason: str
-    message: str
 
 
 Action = Create | Forget | Give | Cordon | Uncordon | Note

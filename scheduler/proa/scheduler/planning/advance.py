@@ -95,15 +95,15 @@ def _booting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 
 def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    status = progress.status
-    if progress.os is None or status is None or status.booted is None:
+    booted = progress.booted
+    if progress.os is None or booted is None:
         return None
-    if rollout_pass.halted and status.booted.release == rollout_pass.aim.digest and rollout_pass.aim.back:
+    if rollout_pass.halted and booted.release == rollout_pass.aim.digest and rollout_pass.aim.back:
         if progress.mark is None:
             return rollout_pass.say(progress, Reason.Proving, UNMARKED)
         return _give(rollout_pass, progress, Verb.ROLLBACK, rollout_pass.spec.health.timeout)
     lacks = _lacks(rollout_pass, progress)
-    proof = Proof(status.booted.boot_id, status.booted.root_hash)
+    proof = Proof(booted.boot_id, booted.root_hash)
     order = progress.os.order
     if not lacks and not (order and order.action is Verb.COMMIT and order.trial == proof):
         _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
@@ -120,8 +120,7 @@ def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 
 def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
-    status = progress.status
-    booted, mark = (status.booted if status else None), progress.mark
+    booted, mark = progress.booted, progress.mark
     if booted is None or mark is None:
         return None
     if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is

@@ -117,7 +117,7 @@ def no_slot(rollout_pass: RolloutPass, context: GateContext) -> Verdict:
 
 def _mark(rollout_pass: RolloutPass, progress: NodeProgress) -> Mark:
     status = progress.status
-    boot_id = status.booted.boot_id if status and status.booted else progress.node.boot_id
+    boot_id = progress.booted.boot_id if progress.booted else progress.node.boot_id
     root_hash = status.standby.root_hash if status and status.standby else ""
     cordoned = not progress.node.unschedulable
     since = rollout_pass.now.replace(microsecond=0)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import NodeView
@@ -47,7 +47,7 @@ def look(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> Preceden
     busy = rollout_pass.under_way
     movable = {
         step: [progress for progress in rollout_pass.by_step[step] if can_move(rollout_pass, progress, canaries)]
-        for step in _MOVABLE
+        for step in TO_START
     }
     own = rollout_pass.snapshot.own_node
     waited_for = [one for group in (busy, *movable.values()) for one in group if one.node.name != own]
@@ -82,9 +82,6 @@ def _has_begun(progress: NodeProgress) -> bool:
 
 def _next_zone(rollout_pass: RolloutPass, ready: list[NodeProgress]) -> str | None:
     return min(rollout_pass.turn(progress) for progress in ready).zone if ready else None
-
-
-_MOVABLE = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
 
 
 def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozenset[str] | None) -> bool:

@@ -79,6 +79,8 @@ UNDER_WAY: Final = frozenset(
     }
 )
 """Steps of a node between its cordon and its uncordon."""
+TO_START: Final = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
+"""Steps of a node that has yet to be cordoned."""
 BEGUN: Final = UNDER_WAY | {NodeStep.REACHED}
 """Steps that show that the rollout has disturbed nodes already."""
 
@@ -190,7 +192,7 @@ def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> 
     if order is None or order.action not in _REBOOTS:
         return NodeStep.FOREIGN
     if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:
-        return NodeStep.TRIAL if _result(order, os) in _OVER_BADLY else NodeStep.COMMITTING
+        return NodeStep.TRIAL if result_of(order, os.status) in _OVER_BADLY else NodeStep.COMMITTING
     if order.action is Action.ROLLBACK:
         return NodeStep.BOOTING
     return NodeStep.TRIAL if mark is not None or digest_of(order.release) == aim.digest else NodeStep.FOREIGN
@@ -201,7 +203,7 @@ _OVER_BADLY: Final = frozenset({OrderResult.REFUSED.value, OrderResult.FAILED.va
 
 def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | None) -> NodeStep | None:
     """Of a node that runs a committed slot, and was ordered to try, to commit or to go back; none if that is done."""
-    booted, result = status.booted, _result(order, os)
+    booted, result = status.booted, result_of(order, os.status)
     if booted is None:
         return None
     rebooted = mark is None or booted.boot_id != mark.boot_id
@@ -237,7 +239,7 @@ def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status
     if mark is not None:
         return NodeStep.LEFT
     if order is not None and order.action is Action.STAGE and order.release == aim.release:
-        result = _result(order, os)
+        result = result_of(order, os.status)
         if result in _OVER_BADLY:
             return NodeStep.FAILED_STAGING
         if result != OrderResult.DONE.value:
@@ -245,9 +247,9 @@ def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status
     return NodeStep.TO_STAGE
 
 
-def _result(order: Order, os: NodeOSView) -> str:
-    """The result of an order; empty as long as the node has not seen it."""
-    observed = os.status.observed_order if os.status else None
+def result_of(order: Order, status: NodeStatus | None) -> str:
+    """What became of an order; empty as long as the node has not seen it."""
+    observed = status.observed_order if status else None
     return observed.result if observed and observed.id == order.id else ""
 
 
@@ -258,13 +260,13 @@ def is_reboot_out(os: NodeOSView) -> bool:
         return False
     if os.record is not None and os.record.order >= order.id:
         return False
-    return _result(order, os) in ("", OrderResult.RUNNING.value)
+    return result_of(order, os.status) in ("", OrderResult.RUNNING.value)
 
 
 def is_untaken(os: NodeOSView) -> bool:
     """Whether an order to reboot stands there that the node has not taken up: it may do so at any time."""
     order = os.order
-    return order is not None and order.action in (Action.BOOT, Action.ROLLBACK) and not _result(order, os)
+    return order is not None and order.action in (Action.BOOT, Action.ROLLBACK) and not result_of(order, os.status)
 
 
 def _staged(status: NodeStatus, aim: Aim) -> bool:

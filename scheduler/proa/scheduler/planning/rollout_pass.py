@@ -235,7 +235,7 @@ class RolloutPass:
         order = progress.order.id if progress.order else 0
         mark = progress.mark.since if progress.mark else None
         counted = dataclasses.replace(record, order=order, mark=mark, reason=reason, message=message[:1024])
-        self.actions.append(Note(progress.node.name, counted, reason, message))
+        self.actions.append(Note(progress.node.name, counted))
 
 
 def begun(view: RolloutView, now: datetime) -> RolloutStatus:

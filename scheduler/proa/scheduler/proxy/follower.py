@@ -55,12 +55,8 @@ class Follower(Worker):
         self._agent = agent
         self._clock = clock
         self._backoff = Backoff(_FIRST, _LONGEST, random)
-        self._told = Told(since=clock.monotonic())
-
-    @property
-    def told(self) -> Told:
+        self.told = Told(since=clock.monotonic())
         """What the agent has told."""
-        return self._told
 
     def cycle(self) -> float:
         """Listen as long as the agent speaks; how many seconds to wait before the next try."""
@@ -76,16 +72,16 @@ class Follower(Worker):
             problem = error.message
         if heard:
             self._backoff.reset()
-        if self._told.answering or self._told.problem != problem:
-            since = self._clock.monotonic() if self._told.answering else self._told.since
-            self._told = replace(self._told, answering=False, since=since, problem=problem)
+        if self.told.answering or self.told.problem != problem:
+            since = self._clock.monotonic() if self.told.answering else self.told.since
+            self.told = replace(self.told, answering=False, since=since, problem=problem)
             self._changed.notify()
         return self._backoff.next()
 
     def _hear(self, status: NodeStatus, *, again: bool) -> None:
-        told = self._told
+        told = self.told
         if again:
-            self._told = replace(told, status=status)
+            self.told = replace(told, status=status)
         else:
-            self._told = Told(status, True, self._clock.monotonic(), told.connection + 1)
+            self.told = Told(status, True, self._clock.monotonic(), told.connection + 1)
         self._changed.notify()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from proa.core.orders.messages import Action, NodeStatus, Order
@@ -73,15 +73,6 @@ _REBOOTS: Final = frozenset({Action.BOOT, Action.ROLLBACK})
 """Orders that must still stand when they are given: a node whose order was taken back may run pods again."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """The status that we have written last, and the version of the object that this made."""
-
-    uid: str
-    version: int
-    status: Mapping[str, Any]
-
-
 @dataclass
 class NodeProxy:
     """One node's.
@@ -109,7 +100,8 @@ class NodeProxy:
     _settled: tuple[Mapping[str, Any], int] | None = field(default=None, init=False)
     """The order that was taken or refused for good, and by which connection."""
     _offer_due: float = field(default=0.0, init=False)
-    _written: _Written | None = field(default=None, init=False)
+    _written: Seen | None = field(default=None, init=False)
+    """The object as the last write of its status has left it."""
     _write_due: float = field(default=0.0, init=False)
     _uid: str = field(default="", init=False)
     _last_order: Mapping[str, Any] | None = field(default=None, init=False)
@@ -264,7 +256,7 @@ class NodeProxy:
                 self._problem = error.message
                 self.tell("could not write the status", code=error.code.name, why=error.message)
             return pause
-        self._written = _Written(seen.uid, number_of(version_of(answer)), status)
+        self._written = replace(seen, version=number_of(version_of(answer)), status=status)
         self._recent.append(self.clock.monotonic())
         self._writes.reset()
         self._problem, self._write_due = "", 0.0

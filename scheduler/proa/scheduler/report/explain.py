@@ -10,7 +10,7 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning import gates, holds
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -85,7 +85,7 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
             yield _gate(never)
         return
     found = [verdict]
-    if progress.step in (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY):
+    if progress.step in TO_START:
         found += holds.before_start(context, progress)
         if (closed := gates.closed_by(rollout_pass)) is not None:
             found.append(closed)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from proa.core.orders.messages import NodeStatus, Order
 from proa.scheduler.kube.times import read
-from proa.scheduler.planning.node_progress import NodeStep
+from proa.scheduler.planning.node_progress import NodeStep, result_of
 from proa.scheduler.report.preview import Preview
 from proa.scheduler.report.reports import ExplanationReport
 from proa.scheduler.simulation.simulate import Course
@@ -93,12 +92,6 @@ def explain_lines(found: ExplanationReport, now: datetime) -> Iterator[str]:
     if found.drain_until:
         yield f"drain deadline {_in(found.drain_until, now)}"
     yield from (f"blocked{why(blocker)}" for blocker in found.blockers)
-
-
-def result_of(order: Order, status: NodeStatus | None) -> str:
-    """What became of an order; empty as long as the node has not seen it."""
-    observed = status.observed_order if status else None
-    return observed.result if observed and observed.id == order.id else ""
 
 
 def why(blocker: Blocker) -> str:

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from proa.core.orders.messages import Booted, NodeStatus, Standby
 from proa.core.schema.model import document, keys
+from proa.scheduler.planning.node_progress import result_of
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeView, RolloutView, Snapshot, digest_of
 from proa.scheduler.report.explain import selecting
 from proa.scheduler.report.preview import find
-from proa.scheduler.report.rendering import MOST, result_of, table, why
+from proa.scheduler.report.rendering import MOST, table, why
 from proa.scheduler.report.reports import NodeReport, RolloutReport, Rollouts
 from proa.scheduler.spec.rolloutstatus import Counts
 

@@ -129,8 +129,8 @@ class Course:
                         way.started, way.wave = world.now, wave_of(world.nodes[name], plan.statuses[mark.rollout])
                 case Uncordon(name, "Done"):
                     self._way(name).ended = world.now
-                case Note(name, _, reason, message):
-                    self.troubles.append(Trouble(text(world.now), name, reason, message))
+                case Note(name, record):
+                    self.troubles.append(Trouble(text(world.now), name, record.reason, record.message))
                 case _:
                     pass
 

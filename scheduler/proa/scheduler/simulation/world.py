@@ -28,6 +28,7 @@ from proa.core.orders.messages import (
 from proa.core.runtime.errors import Code
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
+from proa.scheduler.planning.node_progress import result_of
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -218,8 +219,7 @@ class World:
                 self._end(name, OrderResult.DONE)
 
     def _has_seen(self, name: str, order: Order) -> bool:
-        observed = self._status(name).observed_order
-        return observed is not None and observed.id == order.id
+        return bool(result_of(order, self._status(name)))
 
     def _staged(self, name: str, order: Order) -> None:
         if not self._current(name, order):
