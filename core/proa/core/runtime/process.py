@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -100,16 +100,34 @@ def run(
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
+    child, held = _start(words, environment(env), cwd, fed=stdin is not None, show=show)
+    with child, _ending(child, words, timeout):
+        held.release()
+        stdout, stderr = _Talk(child, stdin, keep).finish(timeout)
+    result = ProcessResult(words, child.returncode, stdout, stderr, time.monotonic() - started)
+    if check and result.status != 0:
+        raise failure(result)
+    return result
+
+
+def _start(
+    words: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, *, fed: bool, show: bool
+) -> tuple[subprocess.Popen[bytes], _Interrupts]:
+    """Start a program; interrupts are held back until whoever looks after it releases them.
+
+    Raises:
+        ProaError: ``TOOL_MISSING``, or ``TOOL`` when it cannot be started.
+    """
     program = find(words[0])
     held = _Interrupts()
     try:
         child = subprocess.Popen(
             (program, *words[1:]),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdin=subprocess.PIPE if fed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=None if show else subprocess.PIPE,
             bufsize=0,
-            env=environment(env),
+            env=env,
             cwd=cwd,
             process_group=0,
         )
@@ -119,22 +137,24 @@ def run(
             raise
         what = f"{words[0]} could not be started: {error.strerror}"
         raise ProaError(Code.TOOL, what, at=pasteable(words)) from error
-    with child:
-        try:
-            held.release()
-            stdout, stderr = _Talk(child, stdin, keep).finish(timeout)
-        except TimeoutError as late:
-            _end(child)
-            raise ProaError(
-                Code.TIMEOUT, f"{words[0]} did not finish within {timeout:g} s", at=pasteable(words)
-            ) from late
-        except BaseException:
-            _end(child)
+    return child, held
+
+
+@contextlib.contextmanager
+def _ending(child: subprocess.Popen[bytes], words: tuple[str, ...], timeout: float | None) -> Iterator[None]:
+    """End a program, with all that it started, when it is late or anything else goes wrong.
+
+    Raises:
+        ProaError: ``TIMEOUT`` when it is late.
+    """
+    try:
+        yield
+    except BaseException as error:
+        _end(child)
+        if not isinstance(error, TimeoutError):
             raise
-    result = ProcessResult(words, child.returncode, stdout, stderr, time.monotonic() - started)
-    if check and result.status != 0:
-        raise failure(result)
-    return result
+        what = f"{words[0]} did not finish within {timeout:g} s"
+        raise ProaError(Code.TIMEOUT, what, at=pasteable(words)) from error
 
 
 class _Interrupts:
