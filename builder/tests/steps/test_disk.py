@@ -101,7 +101,7 @@ def test_veritysetup_accepts_the_slot(image: Path, contents: BuildContext, tmp_p
     assert subprocess.run(verify, check=False, capture_output=True).returncode == 0
     with slot.open("r+b") as damaged:
         damaged.write(b"\xff")
-    assert subprocess.run(verify, check=False, capture_output=True).returncode == 1
+    assert b"Verification failed at position 0" in subprocess.run(verify, check=False, capture_output=True).stderr
 
 
 @pytest.mark.contract

@@ -33,8 +33,7 @@ from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.runtime.events import human_bytes, monitor
 from proa.core.schema.model import document
 from proa.core.schema.output import tell
-from proa.core.signing.keys import load_public
-from proa.core.signing.trust import Trust
+from proa.core.signing.options import key_options, trust
 
 _MAX_NAME = 60
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -216,26 +215,15 @@ def push(
 
 @cli.command(epilog="Example: proa-build verify registry.example.net/nodes/my-node:1.2.0 --key keys/release.pub")
 @click.argument("target", metavar="REF")
-@click.option(
-    "--key", "key_files", type=_PATH, multiple=True, required=True, help="A public key to trust; may be repeated."
-)
-@click.option(
-    "--threshold",
-    type=click.IntRange(1, 16),
-    default=1,
-    show_default=True,
-    help="How many different keys must have signed.",
-)
+@key_options(required=True)
 @registry_options
 @json_option
 @progress_option
-def verify(
-    target: str, key_files: tuple[Path, ...], threshold: int, as_json: bool, progress: str, **reach: Any
-) -> None:
+def verify(target: str, as_json: bool, progress: str, **given: Any) -> None:
     """Verify a release: signature, digests, the root against its verity tree, the kernel image's root hash."""
-    trust = Trust(tuple(load_public(path) for path in key_files), threshold)
-    with open_source(parse(target), access(reach)) as source:
-        opened, checked = verifying.verify(source, trust, monitor(progress))
+    trusted = trust(given)
+    with open_source(parse(target), access(given)) as source:
+        opened, checked = verifying.verify(source, trusted, monitor(progress))
     release = opened.release
     facts = release.name, release.version, release.root.root_hash
     verified = Verified(target, opened.manifest_digest, *facts, opened.signers, tuple(checked))

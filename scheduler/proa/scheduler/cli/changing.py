@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -13,8 +12,9 @@ import click
 from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.signing.options import key_options, trust
 from proa.scheduler.cli import rollouts
-from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show, usual_option
+from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show
 from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report import patches, status_view
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
 
 View = TypeVar("View", bound=RolloutView | None)
-
-_PATH: Final = click.Path(path_type=Path)
 
 
 def _choice(kind: type[Any]) -> click.Choice[str]:
@@ -54,26 +52,14 @@ def _finder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how a release is looked up; the verb is given a finder."""
 
     @functools.wraps(function)
-    def verb(*, key_files: tuple[Path, ...], threshold: int, offline: bool, **given: Any) -> Any:
+    def verb(*, offline: bool, **given: Any) -> Any:
         from proa.scheduler.cli.releases import Finder
 
-        finder = Finder(key_files, threshold, offline, access(given))
+        finder = Finder(trust(given), offline, access(given))
         return function(finder=finder, **given)
 
     return options(
-        click.option(
-            "--key",
-            "key_files",
-            type=_PATH,
-            multiple=True,
-            help=("A public key that must have signed the release; may be repeated."),
-        ),
-        usual_option(
-            "--threshold",
-            type=click.IntRange(1, 16),
-            default=1,
-            help="How many different keys of these must have signed.",
-        ),
+        key_options(required=False),
         click.option("--offline", is_flag=True, help="Do not ask the registry; REF must then have its digest."),
         registry_options,
     )(verb)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from proa.core.artifact import release_artifact, signatures
 from proa.core.oci.access import DEFAULT, Access
@@ -12,7 +11,6 @@ from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.source import Source
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.signing.keys import load_public
 from proa.core.signing.trust import Trust
 
 
@@ -21,15 +19,13 @@ class Finder:
     """Finds releases.
 
     Attributes:
-        key_files: Public keys of which one must have signed it; if there are none, anybody must have.
-        threshold: How many different ones of them must have.
+        trust: The keys that must have signed it; if it has none, anybody must have.
         offline: Whether the registry is not asked at all.
         access: How it is reached.
         opened: Opens what a reference names.
     """
 
-    key_files: tuple[Path, ...] = ()
-    threshold: int = 1
+    trust: Trust = Trust(())  # noqa: RUF009 -- frozen
     offline: bool = False
     access: Access = DEFAULT
     opened: Callable[..., Source] = open_source
@@ -56,9 +52,8 @@ class Finder:
         if self.offline:
             return str(reference)
         with self.opened(reference, self.access) as source:
-            if self.key_files:
-                keys = tuple(load_public(path) for path in self.key_files)
-                release = release_artifact.open_release(source, Trust(keys, self.threshold))
+            if self.trust.keys:
+                release = release_artifact.open_release(source, self.trust)
             else:
                 release = release_artifact.inspect_release(source)
                 if not any(signatures.bundles(source, release.manifest_digest)):
