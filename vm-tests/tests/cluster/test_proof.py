@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from proa.vm.cluster import images as proofimages
-from proa.vm.cluster.proof import Cast, ClusterProof, ProofRelease
+from proa.vm.cluster.cast import Cast, ProofRelease
+from proa.vm.cluster.proof import ClusterProof
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(5400)]
 WANTED = ("v1", "v2", "mute")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.vm.cluster.cast import ProofRelease, check_return
 from proa.vm.cluster.images import RECIPES
-from proa.vm.cluster.proof import ProofRelease, check_return
 
 SAID = {
     "mute": "NO_COMMIT_ORDER healthy, but no order to commit came within 324 s; 1 of 1 attempts used",

@@ -10,8 +10,9 @@ import click
 
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
+from proa.vm.cluster.cast import Cast, ProofRelease
 from proa.vm.cluster.machines import MEMORY
-from proa.vm.cluster.proof import Cast, ClusterProof, ProofRelease
+from proa.vm.cluster.proof import ClusterProof
 from proa.vm.cluster.run import tell
 from proa.vm.machine.firmware import check_keys
 

@@ -8,11 +8,9 @@ from their image. ``make proof`` and ``proa-vm cluster`` tell this story; the re
 from __future__ import annotations
 
 import contextlib
-import json
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,13 +23,13 @@ from proa.core.runtime.events import human_bytes
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.cluster import workloads
-from proa.vm.cluster.machines import MEMORY, PORT, REGISTRY, ClusterPlan, MachineCluster
+from proa.vm.cluster.cast import Cast, ProofRelease, check_return
+from proa.vm.cluster.machines import PORT, REGISTRY, ClusterPlan, MachineCluster
 from proa.vm.cluster.prober import Prober
 from proa.vm.cluster.story import ProofReport, ProofStory
 from proa.vm.cluster.timeline import Sight, Timeline, look, turns
 from proa.vm.kube.api import Object
 from proa.vm.machine import calibration
-from proa.vm.node.expectation import OTHER_REASON
 from proa.vm.node.rehearse import push
 from proa.vm.support.report import StepRecord, Story
 
@@ -45,78 +43,13 @@ _POLL: Final = 1.0
 _ENDS: Final = frozenset({"Complete", "Halted", "RolledBack", "Invalid", "Conflict"})
 """Phases that a rollout does not leave by itself."""
 _HOST: Final = "kubernetes.io/hostname"
+_SMALL: Final = 1 << 20
+"""Bytes of a release's documents: what a node may fetch to know what it holds."""
 _SPEC: Final[Object] = {
     "maxUnavailable": 1,
     "drain": {"timeout": "10m"},
     "health": {"readySeconds": 10, "timeout": "20m"},
 }
-
-
-@dataclass(frozen=True)
-class ProofRelease:
-    """A release of the story.
-
-    Attributes:
-        name: What it is called in the report.
-        out: The folder that ``proa-build image`` has made.
-        version: Its version.
-        says: A regular expression: what a node says of a trial of it that came back; empty if that is not known.
-    """
-
-    name: str
-    out: Path
-    version: str
-    says: str = ""
-
-    @classmethod
-    def of(cls, name: str, out: Path, says: str = "") -> ProofRelease:
-        """A build by its output folder.
-
-        Raises:
-            ProaError: ``FILE_MISSING`` when it is none.
-        """
-        try:
-            version = str(json.loads((out / "build.json").read_bytes())["version"])
-        except (OSError, ValueError, KeyError) as error:
-            hint = "Name the output folder of proa-build image."
-            raise ProaError(Code.FILE_MISSING, "the folder is not the output of a build", at=out, hint=hint) from error
-        return cls(name, out, version, says)
-
-
-@dataclass(frozen=True)
-class Cast:
-    """Who plays.
-
-    Attributes:
-        first: What the nodes boot at first.
-        good: What they are brought to, back from, and to again.
-        broken: What must not get beyond one node.
-        keys: The keys folder; none without Secure Boot.
-        names: The nodes.
-        memory: MiB of each node.
-        followers: Those of them that follow the rollout; all if it is empty.
-        returns: Whether the cluster goes back to the first release, and forward again.
-        retries: How often a node is tried again on which something failed.
-        borne: On how many nodes a release may fail before the rollout halts.
-        answers: Whether the service must answer every probe.
-    """
-
-    first: ProofRelease
-    good: ProofRelease
-    broken: Sequence[ProofRelease]
-    keys: Path | None
-    names: Sequence[str] = ("node-1", "node-2", "node-3")
-    memory: int = MEMORY
-    followers: Sequence[str] = ()
-    returns: bool = True
-    retries: int = 0
-    borne: int = 0
-    answers: bool = True
-
-    @property
-    def following(self) -> tuple[str, ...]:
-        """The nodes that follow the rollout."""
-        return tuple(self.followers or self.names)
 
 
 @dataclass
@@ -370,24 +303,6 @@ class ClusterProof:
                 raise ProaError(Code.REHEARSAL, told, at=self.folder)
             if not fetches and max(record.details["bytes_fetched"].values()) > _SMALL:
                 raise ProaError(Code.REHEARSAL, f"{name}: something was fetched", at=self.folder)
-
-
-def check_return(broken: ProofRelease, said: str) -> None:
-    """Check that a broken release came back because of what is broken in it.
-
-    Args:
-        broken: The release.
-        said: The node's last error: its code, then its message.
-
-    Raises:
-        ProaError: ``REHEARSAL``.
-    """
-    if not re.search(broken.says, said):
-        raise ProaError(Code.REHEARSAL, f"{broken.name} {OTHER_REASON}: {said or 'none is told'}", at=broken.out)
-
-
-_SMALL: Final = 1 << 20
-"""Bytes of a release's documents: what a node may fetch to know what it holds."""
 
 
 def table(story: Story) -> str:

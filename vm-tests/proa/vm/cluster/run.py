@@ -15,9 +15,10 @@ import click
 from proa.core.runtime.cli import run_command
 from proa.core.runtime.events import monitor
 from proa.vm.cluster import images as proofimages
+from proa.vm.cluster.cast import Cast, ProofRelease
 from proa.vm.cluster.faults import FAULTS
 from proa.vm.cluster.machines import MEMORY
-from proa.vm.cluster.proof import CLUSTER, Cast, ClusterProof, ProofRelease, say, table
+from proa.vm.cluster.proof import CLUSTER, ClusterProof, say, table
 from proa.vm.machine import accel
 
 FOLDER: Final = Path("build/proof")
