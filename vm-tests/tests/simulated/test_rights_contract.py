@@ -374,7 +374,7 @@ PROOF = Proof("boot-1", "c" * 64)
 WRITES: list[Create | Give | Note | Cordon | Uncordon] = [
     Create("node-0009"),
     Give("node-0009", 1, Action.STAGE, RELEASE),
-    Note("node-0009", NodeRecord("workers", "sha256:a", failures=1), "Timeout", "too slow"),
+    Note("node-0009", NodeRecord("workers", "sha256:a", failures=1)),
     Cordon("node-0009", Mark("workers", "sha256:a", datetime(2026, 1, 31, tzinfo=UTC), True, "boot-0")),
     Give("node-0009", 2, Action.BOOT, RELEASE),
     Give("node-0009", 3, Action.COMMIT, RELEASE, PROOF),

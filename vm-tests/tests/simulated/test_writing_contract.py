@@ -128,7 +128,7 @@ CASES: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], Action]]] = {
     "boot": (ordered, lambda desk: Give("n1", 2, Verb.BOOT, RELEASE)),
     "cordon": (nothing, lambda desk: Cordon("n1", A_MARK)),
     "uncordon": (marked, lambda desk: Uncordon("n1", "Done")),
-    "note": (nothing, lambda desk: Note("n1", A_RECORD, "RolledBack", "it came back")),
+    "note": (nothing, lambda desk: Note("n1", A_RECORD)),
 }
 """Of each write: what is there before, and the write."""
 
@@ -290,7 +290,7 @@ def test_what_people_have_written_on_a_node_stays(desk: Desk) -> None:
 
 
 def test_a_record_is_read_as_it_was_written(desk: Desk) -> None:
-    assert desk.write(Note("n1", A_RECORD, "RolledBack", "it came back")) is Outcome.DONE
+    assert desk.write(Note("n1", A_RECORD)) is Outcome.DONE
     assert desk.look().oses["n1"].record == A_RECORD
     os = desk.os()
     assert os

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from proa.core.orders.messages import Action as Verb
-from proa.scheduler.kube.emit import About
+from proa.scheduler.kube.emit import About, Told
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.views import NodeView, RolloutView
@@ -26,32 +26,22 @@ class Tells(Protocol):
         ...
 
 
-class Said(NamedTuple):
-    """An event to be: its reason, its note, what was being done, and whether somebody should look."""
-
-    reason: str
-    note: str
-    action: str
-    warning: bool = False
-
-
-def words(action: Action) -> Said | None:
+def words(action: Action, about: About) -> Told | None:
     """What is told of an action; none of what happens to every node on the way and shows in its object."""
     match action:
         case Cordon():
-            return Said("UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
+            return Told(about, "UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
         case Uncordon(reason="Done"):
-            return Said("UpdateDone", "the node runs the release, committed, and takes pods again", "Uncordon")
+            return Told(about, "UpdateDone", "the node runs the release, committed, and takes pods again", "Uncordon")
         case Uncordon():
-            return Said("Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
+            return Told(about, "Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
         case Note():
-            return Said(action.record.reason, action.record.message, "Update", warning=True)
+            return Told(about, action.record.reason, action.record.message, "Update", warning=True)
         case Give(verb=Verb.NONE):
-            return Said(
-                "RebootTakenBack", "the node has not accepted its order to reboot, which is now withdrawn", "Order"
-            )
+            what = "the node has not accepted its order to reboot, which is now withdrawn"
+            return Told(about, "RebootTakenBack", what, "Order")
         case Give(verb=Verb.ROLLBACK):
-            return Said("RollbackOrdered", f"ordered to roll back from {action.release}", "Order")
+            return Told(about, "RollbackOrdered", f"ordered to roll back from {action.release}", "Order")
         case _:
             return None
 
@@ -72,7 +62,7 @@ class EventRecorder:
         if written.outcome is Outcome.REFUSED and written.error is not None:
             what = type(action).__name__
             self.events.tell(about, "WriteRefused", f"{what}: {written.error.message}", action=what, warning=True)
-        elif written.outcome is Outcome.DONE and (said := words(action)) is not None:
+        elif written.outcome is Outcome.DONE and (said := words(action, about)) is not None:
             self.events.tell(about, said.reason, said.note, action=said.action, warning=said.warning)
 
     def stands(self, rollouts: Mapping[str, RolloutView], statuses: Mapping[str, RolloutStatus]) -> None:

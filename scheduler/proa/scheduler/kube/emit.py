@@ -58,7 +58,7 @@ class Told:
     reason: str
     note: str
     action: str
-    warning: bool
+    warning: bool = False
 
 
 @dataclass
