@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import re
 import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from running import LIMIT, QUICK, Scheduler, quiet, scheduling, start_rollout
+
 from proa.core.runtime.errors import ProaError
-from proa.core.schema.model import document
-from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import NAMESPACE
 from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.planning.planner import Planner
@@ -44,87 +38,14 @@ from proa.vm.simulated import simulator
 from proa.vm.simulated.fill import Filling, seed
 from proa.vm.simulated.installed import USER, install
 from proa.vm.simulated.releases import release
-from proa.vm.support.child import Child
 from proa.vm.support.figures import Figure, lines, missed, write
-from proa.vm.support.ports import free_ports
 from proa.vm.support.waiting import until
 
 OUT: Final = Path("build/bench/scheduler.json")
 BIN: Final = Path(sys.executable).parent
 MIB: Final = 1 << 20
 IDLE: Final = 60.0
-LIMIT: Final = 1800.0
-"""Seconds after which something hangs: no goal, and enough for a machine that is busy with other things."""
 SLOTS: Final = 250
-QUICK: Final = (
-    "stage=0.02",
-    "leave=0.01",
-    "boot=0.05",
-    "healthy=0.01",
-    "ready=0.01",
-    "pod_start=0.02",
-    "pod_stop=0.02",
-)
-"""Nodes that take no time: what is left is the scheduler's own."""
-
-
-@dataclass
-class Scheduler:
-    """``proa-scheduler run`` in a process of its own.
-
-    Attributes:
-        child: The process.
-        url: Where it answers.
-        started: When it was started, by the monotonic clock.
-    """
-
-    child: Child
-    url: str
-    started: float
-
-    def metric(self, name: str) -> float | None:
-        """A metric without labels; none as long as there is no answer."""
-        self.child.check()
-        try:
-            with urllib.request.urlopen(f"{self.url}/metrics", timeout=LIMIT) as answer:  # noqa: S310 -- loopback
-                text = answer.read().decode()
-        except OSError:
-            return None
-        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
-        return float(found[1]) if found else None
-
-    def memory(self, key: str) -> float:
-        """MiB of ``VmRSS`` or ``VmHWM``."""
-        text = Path(f"/proc/{self.child.pid}/status").read_text()
-        found = re.search(rf"{key}:\s+(\d+) kB", text)
-        return int(found[1]) / 1024 if found else 0.0
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def scheduling(plane: ControlPlane) -> Iterator[Scheduler]:
-    """Run the scheduler with the rights and policies of an installation."""
-    (port,) = free_ports(1)
-    kubeconfig = plane.kubeconfig_for(SCHEDULER, NAMESPACE)
-    words = ("--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE, "--listen", f"127.0.0.1:{port}")
-    child = Child("proa-scheduler", [BIN / "proa-scheduler", "run", *words], plane.folder / "scheduler.log")
-    started = time.monotonic()
-    child.start()
-    try:
-        yield Scheduler(child, f"http://127.0.0.1:{port}", started)
-    finally:
-        child.stop(20.0)
-
-
-def start_rollout(plane: ControlPlane, spec: RolloutSpec) -> None:
-    """Make, or change, the rollout."""
-    body = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": "bench"}}
-    plane.apply([{**body, "spec": document(spec)}])
 
 
 # 5,000 nodes
@@ -190,7 +111,7 @@ def _planning(api: Api, nodes: int) -> list[Figure]:
 
 def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Figure]:
     """Requests in a minute in which nothing happens, watches and the lease apart."""
-    _quiet(plane, 5.0)  # what the first pass has written comes back
+    quiet(plane, 5.0)  # what the first pass has written comes back
     mark, cpu = plane.audit_log.mark(), scheduler.cpu
     time.sleep(IDLE)
     found = plane.audit(mark, user=USER)
@@ -204,21 +125,6 @@ def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Figure]:
         Figure("  processor time", scheduler.cpu - cpu, "s"),
         Figure("  memory", scheduler.memory("VmRSS"), "MiB"),
     ]
-
-
-def _quiet(plane: ControlPlane, seconds: float) -> None:
-    """Wait until the scheduler has asked for no change for so long, its lease apart."""
-    mark, since = plane.audit_log.mark(), time.monotonic()
-
-    def quiet() -> bool:
-        nonlocal mark, since
-        read = plane.audit_log.mark()
-        if any(one.resource != "leases" for one in plane.audit(mark, user=USER, write=True)):
-            since = time.monotonic()
-        mark = read
-        return time.monotonic() - since >= seconds
-
-    until(quiet, f"the scheduler to ask for nothing for {seconds:g} s", LIMIT)
 
 
 def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list[Figure]:
@@ -272,7 +178,7 @@ def small(folder: Path, nodes: int) -> list[Figure]:
             )
             start_rollout(plane, dataclasses.replace(spec, paused=True))
             until(lambda: len(list(plane.api.items(NODE_OSES))) == nodes, "a NodeOS for each node", LIMIT)
-            _quiet(plane, 2.0)
+            quiet(plane, 2.0)
             mark, path = plane.audit_log.mark(), f"{OS_ROLLOUTS}/bench"
             start_rollout(plane, spec)
             started = time.monotonic()
@@ -282,7 +188,7 @@ def small(folder: Path, nodes: int) -> list[Figure]:
 
             until(complete, "the rollout to be complete", LIMIT)
             seconds, cpu = time.monotonic() - started, scheduler.cpu
-            _quiet(plane, 3.0)
+            quiet(plane, 3.0)
             found = plane.audit(mark, user=USER)
     return [*_course(found, nodes, seconds, cpu), *_requests(found, nodes)]
 
