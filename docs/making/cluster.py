@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Never
+from typing import Any
 
 from making.markdown import code, page, table
 from prometheus_client.core import Metric
@@ -20,18 +20,9 @@ from proa.scheduler.kube.tally import Tally
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.spec.amounts import PATTERN as PERCENT
 from proa.scheduler.spec.crd import NODES, Resource
+from proa.scheduler.testing.server import NoServer
 
 Schema = Mapping[str, Any]
-
-
-class _Nowhere:
-    """No API server: only the names of what would be told of one are asked for."""
-
-    def pages(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[Never]:
-        raise NotImplementedError
-
-    def stream(self, path: str, query: Mapping[str, str] | None = None) -> Never:
-        raise NotImplementedError
 
 
 _ROOT = "Kubernetes' own fields (`apiVersion`, `kind`, `metadata`) are left out. An unknown field of `spec` is"
@@ -85,7 +76,7 @@ def reasons_page() -> str:
 
 def metrics_page() -> str:
     """docs/reference/metrics.md."""
-    metrics = Metrics(Sources.of(_Nowhere(), ChangeSignal()), Tally(), lambda: True, lambda: 0)
+    metrics = Metrics(Sources.of(NoServer(), ChangeSignal()), Tally(), lambda: True, lambda: 0)
     found = sorted(metrics.registry.collect(), key=lambda one: one.name)
     rows = [[code(_name(one)), one.type, _labels(one), one.documentation] for one in found]
     return page(
