@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from proa.builder.config.loading import load
-from proa.builder.config.settings import SECTIONS, Config, from_document
+from proa.builder.config.settings import SECTIONS, Config
+from proa.builder.config.transfer import from_document
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 
 GOOD = """

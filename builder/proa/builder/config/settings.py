@@ -7,9 +7,8 @@ The checker, ``summary``, the reference page, the JSON schema and the template o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from proa.builder.config.architecture import AMD64, ARCHITECTURES
 from proa.builder.config.kinds import Choice, Duration, Flag, Listing, Moment, Number, Size, Text
@@ -382,20 +381,3 @@ class Config:
     trust: TrustConfig = TrustConfig()
     hook: tuple[Hook, ...] = ()
     build: Build = Build()
-
-
-def from_document(document: Mapping[str, Any]) -> Config:
-    """A configuration from ``dataclasses.asdict`` of one that went through JSON."""
-
-    def one(section: Section, values: Mapping[str, Any]) -> Any:
-        return section.type(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-        )
-
-    values: dict[str, Any] = {
-        section.name: tuple(one(section, values) for values in document[section.name])
-        if section.many
-        else one(section, document[section.name])
-        for section in SECTIONS
-    }
-    return Config(**values)

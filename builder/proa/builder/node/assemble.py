@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proa.builder.config.settings import Config, File, from_document
+from proa.builder.config.settings import Config, File
+from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
 from proa.builder.node import accounts, clean, seal, software, system, units, var
