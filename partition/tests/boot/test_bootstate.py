@@ -11,19 +11,8 @@ from hypothesis import strategies as st
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot import bootstate, envblock
-from proa.partition.boot.bootstate import (
-    RULES,
-    SEQ_MAX,
-    TRANSITIONS,
-    TRIES_MAX,
-    Boots,
-    BootState,
-    Slot,
-    decide,
-    decode,
-    encode,
-    pick,
-)
+from proa.partition.boot.bootstate import SEQ_MAX, TRANSITIONS, TRIES_MAX, BootState, Slot, decode, encode, pick
+from proa.partition.boot.decisions import RULES, Boots, decide
 from proa.partition.testing.statecases import DAMAGES, all_cases, states
 
 STATES = list(states())

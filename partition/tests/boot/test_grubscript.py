@@ -10,7 +10,8 @@ import pytest
 
 from proa.core.runtime import process
 from proa.partition.boot import grubscript
-from proa.partition.boot.bootstate import FIELDS, RULES, Decision, Slot, decide, encode, pick
+from proa.partition.boot.bootstate import FIELDS, Slot, encode, pick
+from proa.partition.boot.decisions import RULES, Decision, decide
 from proa.partition.disk.layout import LayoutRequest, plan
 from proa.partition.testing import statecases
 

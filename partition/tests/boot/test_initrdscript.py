@@ -10,7 +10,7 @@ import pytest
 
 from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
-from proa.partition.boot import bootstate, envblock, initrdscript, statefile
+from proa.partition.boot import bootstate, decisions, envblock, initrdscript, statefile
 from proa.partition.boot.bootstate import SEQ_MAX, BootState, Slot, encode
 from proa.partition.boot.statefile import ENV_OFFSETS, STATE_SIZE, StateFile
 from proa.partition.testing import statecases
@@ -136,11 +136,11 @@ def test_heals_a_device_again_once_grub_has_used_the_try(shell: Shell, tmp_path:
     file = image(tmp_path / "state", encode(BootState(7, Slot.B, None, 0, alt=True)), b"")
     for _ in range(2):
         assert shell("proa_state_heal state b; echo $?") == ["0"]
-        tried = bootstate.decide(*file.read(), default=Slot.A)
+        tried = decisions.decide(*file.read(), default=Slot.A)
         assert tried.write is not None
         assert (tried.slot, tried.write[1].left) == (Slot.A, 0)
         image(file.path, encode(tried.write[1]), file.read().copy2)
-        assert bootstate.decide(*file.read(), default=Slot.A).slot is Slot.B
+        assert decisions.decide(*file.read(), default=Slot.A).slot is Slot.B
 
 
 def test_writes_the_copy_that_does_not_count_first(shell: Shell, tmp_path: Path) -> None:

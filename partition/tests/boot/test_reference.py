@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from proa.partition.boot.bootstate import FIELDS, RULES, TRANSITIONS, Slot
+from proa.partition.boot.bootstate import FIELDS, TRANSITIONS, Slot
+from proa.partition.boot.decisions import RULES
 from proa.partition.boot.grubscript import PREFIX, script
 from proa.partition.boot.reference import reference
 

@@ -15,7 +15,8 @@ import pytest
 
 from proa.core.runtime import process
 from proa.partition.boot import envblock, grubscript, statefile
-from proa.partition.boot.bootstate import BootState, Decision, Slot, decide, encode, pick
+from proa.partition.boot.bootstate import BootState, Slot, encode, pick
+from proa.partition.boot.decisions import Decision, decide
 from proa.partition.testing import statecases
 from proa.partition.testing.statecases import Case
 from proa.vm.node import bare

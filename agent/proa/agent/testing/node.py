@@ -26,7 +26,8 @@ from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.events import Recorder
 from proa.core.schema.model import document
 from proa.core.signing import trust
-from proa.partition.boot.bootstate import BootState, Slot, decide
+from proa.partition.boot.bootstate import BootState, Slot
+from proa.partition.boot.decisions import decide
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.layout import Layout
 from proa.partition.disk.system import Block

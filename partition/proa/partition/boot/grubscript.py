@@ -1,6 +1,6 @@
 """GRUB's script, made from the tables of :mod:`proa.partition.boot.bootstate`.
 
-It becomes ``grub.cfg`` in the memdisk inside the signed GRUB. The decision stands only in :data:`bootstate.RULES`;
+It becomes ``grub.cfg`` in the memdisk inside the signed GRUB. The decision stands only in :data:`decisions.RULES`;
 this module says how GRUB's language (2.06) reads the two copies, spends a try and loads a kernel image. Every line that
 the script prints begins with :data:`PREFIX`, so that tests and reports can read the console. It prints on the
 firmware's console and opens no serial port itself: firmware that has its console on the port (OVMF, most servers) would
@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.partition.boot.bootstate import FIELDS, REFUSED, RULES, TRIES_MAX, Boots, Otherwise, Rule, Slot
+from proa.partition.boot.bootstate import FIELDS, REFUSED, TRIES_MAX, Slot
+from proa.partition.boot.decisions import RULES, Boots, Otherwise, Rule
 from proa.partition.boot.statefile import ENV_FILES
 
 PREFIX = "proa-grub:"

@@ -8,20 +8,17 @@ from proa.partition.boot import envblock
 from proa.partition.boot.bootstate import (
     FIELDS,
     REFUSED,
-    RULES,
     SEQ_MAX,
     TRANSITIONS,
     TRIES_MAX,
-    Boots,
     Change,
-    Otherwise,
-    Rule,
     Slot,
     Transition,
     arm,
     encode,
     initial,
 )
+from proa.partition.boot.decisions import RULES, Boots, Otherwise, Rule
 from proa.partition.boot.grubscript import PAUSE, PREFIX, UKI_NUMBERS, UKI_PATH
 from proa.partition.boot.statefile import ENV_FILES, ENV_OFFSETS, STATE_SIZE
 
