@@ -153,7 +153,7 @@ class TestDaemon:
         daemon = Daemon(node.context)
         daemon._settle(patience=1.0)
         assert daemon.settled
-        assert "damaged" in warnings(node)
+        assert "trial.slot is not one of a, b" in warnings(node)
 
     def test_a_lost_reader_of_its_words_does_not_stop_it(self, trial: Node, systemctl: Systemctl) -> None:
         class Gone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,7 @@ from proa.core.schema.values import CodeName, Count, Time
 
 MAX_NUMBER: Final = (1 << 63) - 1
 """The highest id and fence: what the API server can keep."""
+_LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,22 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
         if order.id < last.order.id:
             raise ProaError(Code.STALE_ORDER, f"order {order.id} is older than order {last.order.id}", at="id")
     return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
+
+
+def unreadable(written: object) -> AcceptedOrder | None:
+    """What stands for an order in the record that only a newer agent can read: its numbers still bar older ones.
+
+    None where even those cannot be told.
+    """
+    order = written.get("order") if isinstance(written, Mapping) else None
+    number, fence = (order.get("id"), order.get("fence")) if isinstance(order, Mapping) else (None, None)
+    if type(number) is not int or type(fence) is not int:
+        return None
+    if not (1 <= number <= MAX_NUMBER and 0 <= fence <= MAX_NUMBER):
+        return None
+    told = "it was given to another version of the agent, and this one cannot read it"
+    stand_in = Order(number, Action.NONE, fence)
+    return AcceptedOrder(stand_in, _LONG_AGO, "", 0, OrderResult.FAILED, Code.CONFIG_VALUE.name, told)
 
 
 def check(order: Order) -> None:

@@ -1,25 +1,28 @@
 """What the agent remembers, in ``agent.json`` on PERSIST: slots, the floor, the trial under way, the last result.
 
-A file that is damaged, or says what cannot be, is set aside and an empty record takes its place: nothing in it can
-make the agent accept more, since the floor also stands in the booted release, and a slot without a record is not armed.
+Each part fails alone: one that an older or a newer agent wrote in a way that this one cannot read counts as not there,
+is told, and stays in the file as it is until something else takes its place. A file that is no record at all is set
+aside. Nothing of this can make the agent accept more: the floor also stands in the booted release, a slot without a
+record is not armed, and an order that cannot be read still bars older ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from proa.agent.node.cause import Cause
 from proa.agent.node.failure import HealthFailure
-from proa.agent.node.order_book import AcceptedOrder, check
+from proa.agent.node.keeping import kept
+from proa.agent.node.order_book import AcceptedOrder, check, unreadable
 from proa.core.runtime import files
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
-from proa.core.schema.model import Document, Part, document, field, limits, parse
+from proa.core.schema.model import Document, Part, document, field, keys, limits, parse
 from proa.core.schema.values import CodeName, Count, Hex, Label, Time
 from proa.partition.boot.bootstate import Slot
 
@@ -159,22 +162,67 @@ def load(path: Path) -> tuple[AgentRecord, str]:
     with files.os_errors(path):
         data = path.read_bytes()
     try:
-        record = parse(AgentRecord, load_json(data, Code.CONFIG_SYNTAX))
-        if record.order:
-            check(record.order.order)
+        record, problems = read(load_json(data, Code.CONFIG_SYNTAX))
     except ProaError as error:
         return AgentRecord(), f"{path} is damaged and is ignored: {error}"
-    return record, ""
+    return record, f"{path}: parts that cannot be read are ignored: {'; '.join(problems)}" if problems else ""
+
+
+def read(written: Mapping[str, Any]) -> tuple[AgentRecord, tuple[str, ...]]:
+    """The record in a JSON object, and what is wrong with the parts that could not be read.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` if it is no record at all.
+    """
+    empty = parse(AgentRecord, {"schema": written.get("schema")})
+    known, problems = keys(AgentRecord), list[str]()
+    found: dict[str, Any] = {"other": {key: value for key, value in written.items() if key not in (*known, "schema")}}
+    for name, value in _pieces(written, known):
+        try:
+            piece = getattr(parse(AgentRecord, {"schema": AgentRecord.SCHEMA, name: value}), name)
+            if isinstance(piece, AcceptedOrder):
+                check(piece.order)
+        except ProaError as error:
+            problems.append(error.message if error.message.startswith(name) else f"{name}: {error.message}")
+            piece = unreadable(value) if name == "order" else None
+            if piece is None:
+                continue
+        found[name] = {**found.get(name, {}), **piece} if name == "slots" else piece
+    return dataclasses.replace(empty, **found), tuple(problems)
+
+
+def _pieces(written: Mapping[str, Any], known: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """What is read by itself: each part, and of the slots each one."""
+    for name in known:
+        value = written.get(name)
+        if name == "slots" and isinstance(value, Mapping):
+            yield from ((name, {slot: one}) for slot, one in value.items())
+        elif name in written:
+            yield name, value
 
 
 def save(path: Path, record: AgentRecord) -> None:
-    """Replace the file; a damaged one is kept beside it as ``agent.json.damaged``.
+    """Replace the file; one that is damaged is kept beside it as ``agent.json.damaged``.
+
+    What is in the file and was not understood stays there, as long as what it belongs to is still the same.
 
     Raises:
         ProaError: ``DISK_FULL`` or ``DEVICE``.
     """
+    wanted = document(record)
     with files.os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and load(path)[1]:
-            path.replace(path.with_name(path.name + ".damaged"))
-    files.replace(path, (json.dumps(document(record), indent=1) + "\n").encode(), 0o600)
+        if path.exists():
+            wanted = _over(path, wanted)
+    files.replace(path, (json.dumps(wanted, indent=1) + "\n").encode(), 0o600)
+
+
+def _over(path: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """What is written over a file that is there."""
+    try:
+        raw = load_json(path.read_bytes(), Code.CONFIG_SYNTAX)
+        before, _ = read(raw)
+    except ProaError:
+        path.replace(path.with_name(path.name + ".damaged"))
+        return wanted
+    return kept(raw, document(before), wanted)

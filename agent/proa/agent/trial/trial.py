@@ -53,10 +53,24 @@ class TrialNotes(Document, schema="proa.trial/v1"):
 
 
 def load_notes(paths: Paths) -> TrialNotes | None:
-    """The notes; none where there are none, or none that can be read: they explain, they decide nothing."""
+    """The notes; none where there are none, or none that can be read: they explain, they decide nothing.
+
+    A trial runs another agent than the slot it returns to, so a boot whose note cannot be read is left out alone.
+    """
     try:
-        return parse(TrialNotes, load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX))
+        written = load_json(paths.trial.read_bytes(), Code.CONFIG_SYNTAX)
+        notes = parse(TrialNotes, {**written, "boots": []})
     except (OSError, ProaError):
+        return None
+    boots = written.get("boots")
+    found = (_boot(one) for one in (boots if isinstance(boots, list) else []))
+    return dataclasses.replace(notes, boots=tuple(boot for boot in found if boot))
+
+
+def _boot(written: object) -> TrialBoot | None:
+    try:
+        return parse(TrialBoot, written)
+    except ProaError:
         return None
 
 

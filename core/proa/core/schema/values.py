@@ -20,7 +20,7 @@ Time = Annotated[str, limits(format="date-time")]
 """A point in time (RFC 3339)."""
 Hex = Annotated[str, limits(pattern="^(?:[0-9a-fA-F]{2}){0,64}$")]
 """Up to 64 bytes in hexadecimal."""
-Label = Annotated[str, limits(pattern="^[a-z-]{0,64}$")]
+Label = Annotated[str, limits(pattern="^[a-z0-9-]{0,64}$")]
 """A word of a list that may have grown since; empty for none."""
-CodeName = Annotated[str, limits(pattern="^[A-Z_]{0,64}$")]
+CodeName = Annotated[str, limits(pattern="^[A-Z0-9_]{0,64}$")]
 """The name of an error's code, which may be one of a newer version; empty for none."""
