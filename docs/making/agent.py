@@ -5,6 +5,7 @@ from __future__ import annotations
 from making.markdown import code, page, table
 
 from proa.agent.node.cause import Cause
+from proa.agent.node.policy import ASKED, Door, Question
 from proa.agent.node.states import RULES, NodeState, SlotState, Trigger
 from proa.core.runtime.errors import Code
 
@@ -26,6 +27,15 @@ def agent_states() -> str:
         _transitions(verbs),
         "What happens without a verb:",
         _transitions(happenings),
+        "## What is asked of a release, and where",
+        "A release that may not run any more is refused at every door. What only says what may come in is not asked of"
+        " a release that ran before: rotated keys or a passed date must not bar the way back.",
+        table(
+            ["", *(one.value for one in Question)],
+            [[door.value, *("yes" if one in ASKED[door] else "" for one in Question)] for door in Door],
+        ),
+        "A release that is forbidden while it is armed, or while it is the fallback, is disarmed or is no fallback any"
+        " more from the next verb, boot or start of the agent on.",
         "## Why a trial returned",
         "`returned.cause` of `proa-agent status --json`. The most reliable record of the last attempt decides.",
         table(["cause", "meaning"], [[code(one.value), one.meaning] for one in Cause]),

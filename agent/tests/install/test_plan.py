@@ -112,8 +112,8 @@ def test_refusals_come_in_the_order_of_the_design() -> None:
         requires=Requires(9, "9", 9),
     )
     policy = dataclasses.replace(POLICY, deny=frozenset({"2"}))
-    codes = [error.code for error in refusals(worst, MANIFEST, policy, NODE)]
-    wanted = [Code.INCOMPATIBLE, Code.ARCHITECTURE, Code.REQUIRES, Code.SERIAL, Code.DENIED, Code.EXPIRED]
+    codes = [error.code for error in refusals(Candidate(worst, MANIFEST), policy, NODE)]
+    wanted = [Code.INCOMPATIBLE, Code.SERIAL, Code.DENIED, Code.EXPIRED, Code.ARCHITECTURE, Code.REQUIRES]
     assert codes == wanted
 
 

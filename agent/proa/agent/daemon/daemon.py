@@ -14,6 +14,7 @@ from proa.agent.api.listen import listen
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cause import Cause
 from proa.agent.node.lock import locked
+from proa.agent.node.policy import Door
 from proa.agent.node.settings import (
     INITRD_DEADLINE,
     ClusterSettings,
@@ -26,6 +27,7 @@ from proa.agent.node.view import Context, View, look
 from proa.agent.trial import change
 from proa.agent.trial.health import HealthReport, check_health
 from proa.agent.trial.reconcile import give_up, reconcile
+from proa.agent.trial.standing import objection
 from proa.agent.trial.trial import TrialLog, broken_settings, watch
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Deadline
@@ -208,6 +210,8 @@ class Daemon:
         if not health.healthy:
             cause = Cause.DEADLINE if health.waiting else Cause.UNHEALTHY
             return _Verdict(f"not healthy {limit}: {health.summary}", cause)
+        if error := objection(self.context, look(self.context), Door.COMMIT, look(self.context).running):
+            return _Verdict(f"healthy, but not allowed: {error.message}", Cause.DENIED)
         if checks.cluster.commit is Commit.ORDER:
             from proa.agent.orders.plan import commit_is_ordered
 

@@ -92,7 +92,7 @@ class Execution:
                 pass
 
     def _record(self) -> SlotRecord:
-        return SlotRecord.of(self.release, self.offer.candidate.manifest)
+        return SlotRecord.of(self.release, self.offer.candidate.manifest, self.offer.candidate.signers)
 
     def _disarm(self) -> None:
         """First what cannot fail half: the record says incomplete, then both copies of the state say unarmed."""
@@ -107,7 +107,7 @@ class Execution:
     def _arm(self, tries: int) -> None:
         view = look(self.context)
         with marking(self.context, view):
-            known = check_arm(view, tries, self.policy)
+            known = check_arm(self.context, view, tries, self.policy)
         arm(self.context, view, known, tries)
 
     def _write(self, action: Write) -> None:

@@ -17,7 +17,7 @@ from proa.agent.node.view import Context, View, holds
 from proa.agent.slot.damage import is_whole
 from proa.agent.slot.region import open_for_reading
 from proa.agent.slot.scrub import check_boot
-from proa.agent.trial.change import floor_of
+from proa.agent.trial.standing import floor_of
 from proa.core import VERSION
 from proa.core.artifact.release_artifact import open_release
 from proa.core.oci.access import Access
@@ -64,12 +64,14 @@ def open_offer(context: Context, reference: str, registry: Access, believed: Tru
         clock=context.cancel.clock(context.clock),
     ) as source:
         opened = open_release(source, believed)
-        yield Offer(Candidate(opened.release, opened.manifest_digest), source, reference)
+        yield Offer(Candidate(opened.release, opened.manifest_digest, opened.signers), source, reference)
 
 
 def policy_of(view: View, believed: Trust) -> Policy:
     """What the node accepts, with the floor of trust, record and booted release."""
-    return Policy(believed.compatible, floor_of(view, believed.floor), frozenset(believed.deny))
+    keys = frozenset(key.id for key in believed.keys)
+    floor = floor_of(view, believed.floor)
+    return Policy(believed.compatible, floor, frozenset(believed.deny), keys, believed.threshold)
 
 
 def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:

@@ -16,6 +16,7 @@ from proa.agent.install.plan import InstallPlan, plan_install
 from proa.agent.node.bookkeeping import afterwards, remember, remember_slot, result
 from proa.agent.node.lock import locked
 from proa.agent.node.policy import Policy
+from proa.agent.node.record import SlotRecord
 from proa.agent.node.reports import Bytes, Installed, PlannedInstall, ReleaseFacts
 from proa.agent.node.states import Trigger, follow
 from proa.agent.node.view import Context, View, look, need_disk
@@ -102,8 +103,9 @@ def _name(context: Context, plan: InstallPlan) -> None:
     release, manifest = plan.candidate.release, plan.candidate.manifest
     known = look(context).record.slots.get(plan.slot)
     if known and known.manifest != manifest:
-        boot = release.boot
-        named = dataclasses.replace(known, manifest=manifest, boot_size=boot.size, boot_digest=boot.digest)
+        named = dataclasses.replace(
+            SlotRecord.of(release, manifest, plan.candidate.signers), complete=known.complete, failed=known.failed
+        )
         remember_slot(context, plan.slot, named)
 
 

@@ -7,14 +7,13 @@ here), then the release's policy, then its size, then the slot.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from proa.agent.install.actions import WRITTEN_BLOBS, Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.install.order import Activation
-from proa.agent.node.policy import Policy, choose_target
+from proa.agent.node.policy import Door, Policy, Subject, choose_target
 from proa.agent.node.states import NodeState, Trigger, follow
 from proa.core.release.document import Release
 from proa.core.runtime.errors import Code, ProaError
@@ -64,6 +63,13 @@ class Candidate:
 
     release: Release
     manifest: str
+    signers: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> Subject:
+        """The release as the policy sees it."""
+        release, names = self.release, (self.manifest, self.release.root.root_hash, self.release.version)
+        return Subject("the release", release.compatible, release.serial, names, release.expires, self.signers)
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,11 @@ class InstallPlan:
         return sum(action.size for action in self.actions if isinstance(action, Write))
 
 
-def refusals(release: Release, manifest: str, policy: Policy, node: NodeFacts) -> Iterator[ProaError]:
+def refusals(candidate: Candidate, policy: Policy, node: NodeFacts) -> Iterator[ProaError]:
     """Every reason to refuse a release on this node, in the order in which they are looked at."""
-    for check in _CHECKS:
-        if error := check(release, manifest, policy, node):
+    yield from policy.objections(Door.INSTALL, candidate.subject, node.now)
+    for check in (_architecture, _requires):
+        if error := check(candidate.release, node):
             yield error
 
 
@@ -129,7 +136,7 @@ def plan_install(
     Raises:
         ProaError: The first refusal.
     """
-    for refusal in refusals(candidate.release, candidate.manifest, policy, node):
+    for refusal in refusals(candidate, policy, node):
         raise refusal
     follow(doing, Trigger.INSTALL)
     target = choose_target(state, node.booted)
@@ -186,24 +193,13 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
-_Check = Callable[[Release, str, Policy, NodeFacts], ProaError | None]
-
-
-def _compatible(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
-    if policy.compatible in ("", release.compatible):
-        return None
-    return ProaError(
-        Code.INCOMPATIBLE, f"the release is for '{release.compatible}', this node is '{policy.compatible}'"
-    )
-
-
-def _architecture(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
+def _architecture(release: Release, node: NodeFacts) -> ProaError | None:
     if release.architecture == node.architecture:
         return None
     return ProaError(Code.ARCHITECTURE, f"the release is for {release.architecture}, this node is {node.architecture}")
 
 
-def _requires(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
+def _requires(release: Release, node: NodeFacts) -> ProaError | None:
     needs = release.requires
     if needs.layout != node.layout:
         return ProaError(Code.REQUIRES, f"the release needs disk layout {needs.layout}, this node has {node.layout}")
@@ -216,23 +212,3 @@ def _requires(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaErro
     if needs.loader > node.loader:
         return ProaError(Code.REQUIRES, f"the release needs loader {needs.loader}, this node has {node.loader}")
     return None
-
-
-def _serial(release: Release, _: str, policy: Policy, __: NodeFacts) -> ProaError | None:
-    if release.serial >= policy.floor:
-        return None
-    return ProaError(Code.SERIAL, f"the release has serial {release.serial}, but the recorded floor is {policy.floor}")
-
-
-def _denied(release: Release, manifest: str, policy: Policy, _: NodeFacts) -> ProaError | None:
-    name = policy.denied(manifest, release.root.root_hash, release.version)
-    return ProaError(Code.DENIED, f"'{name}' is on the deny list") if name else None
-
-
-def _expired(release: Release, _: str, __: Policy, node: NodeFacts) -> ProaError | None:
-    if not release.expires or node.now < datetime.fromisoformat(release.expires):
-        return None
-    return ProaError(Code.EXPIRED, f"the release expired at {release.expires}")
-
-
-_CHECKS: Final[tuple[_Check, ...]] = (_compatible, _architecture, _requires, _serial, _denied, _expired)

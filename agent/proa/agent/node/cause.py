@@ -18,6 +18,7 @@ class Cause(enum.Enum):
     EMERGENCY = "emergency"
     DEADLINE = "deadline"
     UNHEALTHY = "unhealthy"
+    DENIED = "denied"
     NO_ORDER = "no-order"
     ORDERED = "ordered"
     INCONSISTENT = "inconsistent"
@@ -40,6 +41,7 @@ _MEANING: Mapping[Cause, str] = {
     Cause.EMERGENCY: "The boot ended in an emergency or rescue shell.",
     Cause.DEADLINE: "Time ran out before anything was found wrong: the release or the machine is slow.",
     Cause.UNHEALTHY: "A unit or a check had failed when the time was up.",
+    Cause.DENIED: "The policy of the node forbade the release before it was committed: floor or deny list.",
     Cause.NO_ORDER: "The trial was healthy, but got no order to commit.",
     Cause.ORDERED: "A person or the cluster ended the trial.",
     Cause.INCONSISTENT: "Boot loader and boot state disagreed, so the trial ended itself.",

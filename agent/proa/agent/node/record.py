@@ -50,9 +50,12 @@ class SlotRecord(Part):
     boot_digest: str = field("Of that image.", default="")
     complete: bool = field("Whether the whole release was written and read back.", default=False)
     failed: bool = field("Whether its last trial returned.", default=False)
+    compatible: str = field("Of the release; empty if it is not known.", default="")
+    expires: str = field("Of the release; empty for never.", default="")
+    signers: tuple[str, ...] = field("Ids of the keys that had signed it when it was installed.", default=())
 
     @classmethod
-    def of(cls, release: Release, manifest: str) -> SlotRecord:
+    def of(cls, release: Release, manifest: str, signers: tuple[str, ...] = ()) -> SlotRecord:
         """The record of a release that is going to be written: not complete yet."""
         return cls(
             version=release.version,
@@ -65,6 +68,9 @@ class SlotRecord(Part):
             floor=release.floor,
             boot_size=release.boot.size,
             boot_digest=release.boot.digest,
+            compatible=release.compatible,
+            expires=release.expires,
+            signers=signers,
         )
 
 

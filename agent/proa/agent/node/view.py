@@ -224,4 +224,5 @@ def known_slot(view: View, slot: Slot) -> SlotRecord | None:
         serial=running.serial,
         floor=running.floor,
         complete=True,
+        compatible=running.compatible,
     )

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from proa.agent.node.bookkeeping import afterwards, amend, remember, remember_slot, result, write_state
 from proa.agent.node.cause import Cause
+from proa.agent.node.policy import Door, Subject
 from proa.agent.node.record import AgentRecord, SlotRecord, TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
+from proa.agent.trial.standing import objection, withdraw
 from proa.agent.trial.trial import TrialLog
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
@@ -39,28 +41,19 @@ def unamended(record: AgentRecord) -> AgentRecord:
     return record
 
 
-def floor_of(view: View, trusted: int = 0) -> int:
-    """The lowest serial that may boot from now on: the highest of the record, the booted release and the trust."""
-    running = view.booted_release
-    return max(view.record.floor, trusted, running.floor if running and view.state.good is view.booted else 0)
-
-
-def check_arm(view: View, tries: int, policy: Policy) -> SlotRecord:
+def check_arm(context: Context, view: View, tries: int, policy: Policy) -> SlotRecord:
     """Check that the next boot may try the other slot; what it holds. Changes nothing.
 
     Raises:
-        ProaError: ``USAGE`` for tries out of range, ``NOT_STAGED`` when it holds no complete release, ``SERIAL`` when
-            that is below the floor, ``DENIED``; ``NOT_STAGED`` as :class:`Damaged` when it was altered since.
+        ProaError: ``USAGE`` for tries out of range, ``NOT_STAGED`` when it holds no complete release, the objections
+            of the policy; ``NOT_STAGED`` as :class:`Damaged` when it was altered since.
     """
     slot = view.state.good.other
     bootstate.check_tries(tries)
     known = known_slot(view, slot)
     if known is None or not known.complete:
         raise ProaError(Code.NOT_STAGED, f"nothing complete is recorded for slot {slot.value}")
-    if known.serial < policy.floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, but the floor is {policy.floor}")
-    if name := policy.denied(known.manifest, known.root_hash, known.version):
-        raise ProaError(Code.DENIED, f"slot {slot.value} holds '{name}', which is on the deny list")
+    policy.check(Door.ARM, Subject.of_slot(slot, known), context.clock.now())
     if wrong := damage(view, slot, known):
         raise Damaged(Code.NOT_STAGED, slot, f"does not hold what was written: {wrong}")
     return known
@@ -133,7 +126,9 @@ def commit(context: Context, view: View) -> Slot:
     stop_deadline(context)
     with afterwards(context):
         _remember_commit(context, view, slot)
-    if suspect:
+    with afterwards(context):
+        withdraw(context, look(context), slot)
+    if suspect and not objection(context, look(context), Door.HEAL, old):
         with afterwards(context):
             _vouch(context, look(context), old)
     return slot
@@ -166,12 +161,12 @@ def stop_deadline(context: Context) -> None:
         context.monitor.emit(Note(f"{DEADLINE_TIMER} could not be stopped: {error.message}", "warning"))
 
 
-def check_roll_back(context: Context, view: View, floor: int) -> None:
+def check_roll_back(context: Context, view: View) -> None:
     """Check that there is a slot to go back to: the one before a trial, or a fallback of which every block is read.
 
     Raises:
-        ProaError: ``NOT_GOOD`` when there is none, ``SERIAL`` when it is below the floor; ``NOT_GOOD`` as
-            :class:`Damaged` when it is not whole.
+        ProaError: ``NOT_GOOD`` when there is none, ``SERIAL`` or ``DENIED`` when the policy forbids it; ``NOT_GOOD``
+            as :class:`Damaged` when it is not whole.
     """
     slot = view.running.other
     bootstate.rollback(view.state)
@@ -180,8 +175,8 @@ def check_roll_back(context: Context, view: View, floor: int) -> None:
     known = view.record.slots.get(slot)
     if known is None or not known.complete:
         raise ProaError(Code.NOT_GOOD, f"nothing complete is recorded for slot {slot.value}, so it cannot be checked")
-    if known.serial < floor:
-        raise ProaError(Code.SERIAL, f"slot {slot.value} has serial {known.serial}, but the floor is {floor}")
+    if error := objection(context, view, Door.ROLL_BACK, slot):
+        raise error
     if not is_whole(context, view, slot):
         raise Damaged(Code.NOT_GOOD, slot, "is damaged")
 

@@ -15,6 +15,7 @@ from proa.agent.node.view import Context, View, known_slot, look, state_file
 from proa.agent.trial.change import mark_leaving, stop_deadline
 from proa.agent.trial.etc import SetAside, carry_over, lacks_etc, set_aside
 from proa.agent.trial.returned import Traces, has_returned, report
+from proa.agent.trial.standing import withdraw
 from proa.agent.trial.traces import kernel_messages, load_try, watchdog_fired
 from proa.agent.trial.trial import load_notes
 from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION
@@ -36,7 +37,7 @@ def reconcile(context: Context) -> View:
         context.monitor.emit(Note(view.warning, "warning"))
     if booted is None:
         return view
-    for work in (_mend, _adopt, _look_back, _keep_etc):
+    for work in (_mend, _adopt, _look_back, withdraw, _keep_etc):
         work(context, view, booted)
         view = look(context)
     return view

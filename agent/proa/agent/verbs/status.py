@@ -8,8 +8,8 @@ from proa.agent.node.lock import owner
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
 from proa.agent.node.view import Context, View, known_slot, look
-from proa.agent.trial.change import floor_of
 from proa.agent.trial.etc import hidden_files
+from proa.agent.trial.standing import floor_of
 from proa.partition.boot.bootstate import Slot
 
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proa.agent.node.bookkeeping import amend
 from proa.agent.node.lock import locked
+from proa.agent.node.policy import Door
 from proa.agent.node.reports import Change, Scrubbed
 from proa.agent.node.states import NodeState, Trigger, follow
 from proa.agent.node.view import Context, View, known_slot, look, need_disk
 from proa.agent.slot.damage import mark_damaged, marking
 from proa.agent.trial import change
 from proa.agent.trial.reconcile import reconcile
+from proa.agent.trial.standing import check_commit, objection
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
@@ -58,7 +60,7 @@ def activate(
         constraints.check(view)
         if reboot:
             change.check_reboot(view)
-        return change.check_arm(view, tries, _policy(context, view))
+        return change.check_arm(context, view, tries, _policy(context, view))
 
     actions = [f"copy /etc, arm the other slot for {tries} attempts", *(["reboot"] if reboot else [])]
     step = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, constraints.note), check, reboot)
@@ -75,10 +77,15 @@ def commit(context: Context, *, dry_run: bool = False, constraints: Constraints 
     """Make the running trial the good slot, whatever the health checks say.
 
     Raises:
-        ProaError: ``NO_TRIAL``.
+        ProaError: ``NO_TRIAL``; ``SERIAL`` or ``DENIED`` when the policy forbids its release by now.
     """
+
+    def check(view: View) -> None:
+        constraints.check(view)
+        check_commit(context, view)
+
     actions = ["make the running trial the good slot", f"stop {change.DEADLINE_TIMER}", "record its floor"]
-    step = _Deed(actions, lambda view, _: change.commit(context, view), constraints.check)
+    step = _Deed(actions, lambda view, _: change.commit(context, view), check)
     return _changed(context, Trigger.COMMIT, step, dry_run)
 
 
@@ -88,14 +95,14 @@ def rollback(
     """Go back to the other slot.
 
     Raises:
-        ProaError: ``NOT_GOOD``, ``SERIAL``.
+        ProaError: ``NOT_GOOD``, ``SERIAL``, ``DENIED``.
     """
 
     def check(view: View) -> None:
         if reboot:
             change.check_reboot(view)
         if not _given_up(view):
-            change.check_roll_back(context, view, _floor(context, view))
+            change.check_roll_back(context, view)
 
     def work(view: View, _: object) -> None:
         amend(context, constraints.note)
@@ -103,7 +110,12 @@ def rollback(
             change.roll_back(context, view)
 
     actions = ["make the other slot good", *(["reboot"] if reboot else [])]
-    return _changed(context, Trigger.ROLLBACK, _Deed(actions, work, check, reboot), dry_run)
+    try:
+        return _changed(context, Trigger.ROLLBACK, _Deed(actions, work, check, reboot), dry_run)
+    except ProaError as error:
+        # What the policy forbids is no fallback any more: say why it is none.
+        forbidden = objection(context, view := look(context), Door.ROLL_BACK, view.running.other)
+        raise (forbidden or error) if error.code is Code.NOT_GOOD else error from error
 
 
 def scrub_slot(context: Context, name: str | None = None) -> Scrubbed:
@@ -210,11 +222,3 @@ def _policy(context: Context, view: View) -> Policy:
     from proa.agent.install.facts import load_trust, policy_of
 
     return policy_of(view, load_trust(context))
-
-
-def _floor(context: Context, view: View) -> int:
-    """The lowest serial that may be gone back to. A trust that cannot be read adds nothing: a way back must be left."""
-    try:
-        return _policy(context, view).floor
-    except ProaError:
-        return change.floor_of(view)
