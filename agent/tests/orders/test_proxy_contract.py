@@ -37,7 +37,7 @@ def boot(node: Node) -> Iterator[Daemon]:
     """The daemon of one boot."""
     settings = {"group": os.getgid() or 4711, "commit": "order"}
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
-    node.write("usr/lib/proa/agent.toml", f"[cluster]\n{lines}")
+    node.write("usr/lib/proa/agent.toml", f"[health]\nseconds = 0\n[cluster]\n{lines}")
     node.__dict__.pop("context", None)
     ticks = threading.Event()
     node.clock.instead = lambda _: ticks.wait(0.01)

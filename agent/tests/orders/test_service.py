@@ -73,7 +73,7 @@ def serving(daemon: Daemon) -> Iterator[OrderClient]:
 
 def daemon_of(node: Node, **cluster: Any) -> Daemon:
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in ({"group": GROUP} | cluster).items())
-    node.write("usr/lib/proa/agent.toml", f"[cluster]\n{lines}")
+    node.write("usr/lib/proa/agent.toml", f"[health]\nseconds = 0\n[cluster]\n{lines}")
     return Daemon(node.context, allowed=frozenset({os.getuid()}))
 
 

@@ -90,7 +90,7 @@ def test_the_agents_settings(
     config = settings.Config(settings.ReleaseConfig("node", "1", 1, 0, "node"), health=health, cluster=cluster)
     system.add_health(tree, config, tmp_path)
     assert tomllib.loads(tree.read("/usr/lib/proa/agent.toml")) == {
-        "health": {"check_limit": 7, "units": ["a.service", "b.service"]},
+        "health": {"check_limit": 7, "seconds": 60, "units": ["a.service", "b.service"]},
         "cluster": written,
     }
 

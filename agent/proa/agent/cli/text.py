@@ -34,6 +34,12 @@ def _status_lines(told: Status) -> Iterator[str]:
     if order := told.order:
         why = f": {order.code}: {order.message}" if order.code else ""
         yield f"  order: {order.id}, {order.action}: {order.result}{why}"
+    if seen := told.health:
+        well = f"healthy for {seen.steady:.0f} s of {seen.wanted:g} s" if seen.steady or seen.healthy else "not well"
+        looked = f"{len(seen.units)} required units, {seen.services} services, {len(seen.checks)} checks"
+        yield f"  health: {well}; looked at {looked} at {seen.time}"
+        yield from (f"    {failure.what}: {failure.why}" for failure in seen.failures)
+        yield from (f"    {unit}: restarted {count} times" for unit, count in seen.restarts.items())
     if back := told.returned:
         yield f"  returned: {back.version}: {back.reason}"
         yield from (f"    {failure.what}: {failure.why}" for failure in back.failures)

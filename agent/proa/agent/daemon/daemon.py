@@ -13,6 +13,7 @@ from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import listen
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cause import Cause
+from proa.agent.node.health_seen import save_health
 from proa.agent.node.lock import locked
 from proa.agent.node.policy import Door
 from proa.agent.node.settings import (
@@ -28,6 +29,7 @@ from proa.agent.trial import change
 from proa.agent.trial.health import HealthReport, check_health
 from proa.agent.trial.reconcile import give_up, reconcile
 from proa.agent.trial.standing import objection
+from proa.agent.trial.steady import Steadiness
 from proa.agent.trial.trial import TrialLog, broken_settings, watch
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Deadline
@@ -196,13 +198,20 @@ class Daemon:
 
     def _seen(self, checks: _Checks) -> Callable[[], HealthReport]:
         """A look at the health that the cluster hears of."""
+        steadiness = Steadiness(self.context.clock, checks.settings.seconds)
 
         def look_once() -> HealthReport:
-            self.health = checks.look()
+            self.health = steadiness.judge(checks.look())
+            self._told(lambda: self._keep(steadiness))
             self.changed.notify()
             return self.health
 
         return look_once
+
+    def _keep(self, steadiness: Steadiness) -> None:
+        """Let ``status`` tell what was seen."""
+        if self.health:
+            save_health(self.context.paths, steadiness.seen(self.health, self.context.time()))
 
     def _judge(self, health: HealthReport, checks: _Checks) -> _Verdict:
         """What the last look at a trial means."""

@@ -93,6 +93,11 @@ class Paths:
         return self.run / "boot.json"
 
     @property
+    def health_seen(self) -> Path:
+        """What the last look at this boot's health saw."""
+        return self.run / "health.json"
+
+    @property
     def leaving(self) -> Path:
         """There while the running slot was given up by order: until the next boot."""
         return self.run / "leaving"

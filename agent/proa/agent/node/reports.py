@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proa.agent.node.health_seen import HealthSeen
 from proa.agent.node.record import LastResult, Returned
 from proa.agent.node.states import NodeState, SlotState
 from proa.core.schema.model import Part, Report, field
@@ -86,6 +87,7 @@ class Status(Report, schema="proa.status/v1"):
     warnings: tuple[str, ...] = field("Warnings that do not stop anything.")
     etc: Etc = field("The release's /etc.")
     order: GivenOrder | None = field("The last order of the cluster; null if there was none.")
+    health: HealthSeen | None = field("The last look at the health of this boot's trial; null if nobody has looked.")
 
 
 @dataclass(frozen=True)

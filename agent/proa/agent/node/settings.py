@@ -43,15 +43,21 @@ class HealthSettings:
     units: tuple[str, ...] = ()
     """Units that must be active, besides that none may have failed."""
     ignore: tuple[str, ...] = ()
-    """Units whose failure does not count."""
+    """Units whose failure and restarts do not count."""
+    seconds: float = 60.0
+    """Seconds for which nothing may be wrong before the trial is committed, by whomever; at most half of the
+    deadline."""
 
     def resolved(self, paths: Paths) -> HealthSettings:
-        """The same with a deadline that is never 0."""
-        if self.deadline:
-            return self
-        signed = [word.partition("=")[2] for word in command_line(paths).split() if word.startswith("proa.deadline=")]
-        whole = float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
-        return dataclasses.replace(self, deadline=0.9 * whole)
+        """The same with a deadline that is never 0, and seconds that fit into it."""
+        deadline = self.deadline or 0.9 * _signed_deadline(paths)
+        return dataclasses.replace(self, deadline=deadline, seconds=min(self.seconds, deadline / 2))
+
+
+def _signed_deadline(paths: Paths) -> float:
+    """Seconds of the initrd's own deadline."""
+    signed = [word.partition("=")[2] for word in command_line(paths).split() if word.startswith("proa.deadline=")]
+    return float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
 
 
 class Commit(enum.Enum):

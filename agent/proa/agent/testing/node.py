@@ -270,6 +270,7 @@ def new_node(world: World, folder: Path) -> Node:
     shutil.copyfile(world.folder / "state", node.part("STATE"))
     fill(node, Slot.A)
     node.trust()
+    node.write("usr/lib/proa/agent.toml", "[health]\nseconds = 5\n")
     node.know(f"oci:{world.folder / 'factory/oci'}")
     node.boot(Slot.A)
     return node

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,9 +25,19 @@ MAX_FAILURES: Final = 50
 
 @dataclass(frozen=True)
 class HealthReport:
-    """What one round of looking found."""
+    """What one round of looking found.
+
+    Attributes:
+        failures: What is wrong.
+        units: Units that must be active.
+        checks: Checks that were run.
+        restarts: How often systemd has restarted each service since the machine booted.
+    """
 
     failures: tuple[HealthFailure, ...]
+    units: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    restarts: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
@@ -49,10 +60,15 @@ def check_health(paths: Paths, settings: HealthSettings) -> HealthReport:
 
     The checks are not run while units are starting or have failed: the boot is not healthy anyway.
     """
-    failures = unit_failures(settings)
-    if not failures:
-        failures = [failure for folder in paths.health for failure in _folder_failures(folder, settings.check_limit)]
-    return HealthReport(tuple(failures[:MAX_FAILURES]))
+    failures, restarts = unit_failures(settings), dict[str, int]()
+    try:
+        restarts = _restart_counts(settings.ignore)
+    except ProaError as error:
+        failures = failures or [HealthFailure("system", error.message, waiting=error.code is Code.TIMEOUT)]
+    checks = [] if failures else [check for folder in paths.health for check in _checks(folder)]
+    failures += [failure for check in checks if (failure := _check_failure(check, settings.check_limit))]
+    names = tuple(check.name for check in checks)
+    return HealthReport(tuple(failures[:MAX_FAILURES]), settings.units, names, restarts)
 
 
 def unit_failures(settings: HealthSettings) -> list[HealthFailure]:
@@ -101,10 +117,17 @@ def _unit_results(names: list[str]) -> list[HealthFailure]:
     return [HealthFailure(f"unit {name}", f"failed ({result})") for name, result in zip(names, results, strict=True)]
 
 
-def _folder_failures(folder: Path, limit: float) -> list[HealthFailure]:
-    """Run every check of a folder in the order of names; whatever has no name with a dot first is one."""
-    checks = sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
-    return [failure for check in checks if (failure := _check_failure(check, limit))]
+def _restart_counts(ignore: Sequence[str]) -> dict[str, int]:
+    """How often systemd has restarted each service, by its name; systemctl prints an empty line between services."""
+    told = _ask("show", "--property=Id,NRestarts", "--", "*.service", check=True)
+    found = [dict(line.split("=", 1) for line in one.splitlines() if "=" in line) for one in told.split("\n\n")]
+    counts = {one.get("Id", ""): one.get("NRestarts", "") for one in found}
+    return {name: int(count) for name, count in counts.items() if count.isdecimal() and name and name not in ignore}
+
+
+def _checks(folder: Path) -> list[Path]:
+    """The checks of a folder in the order of names; whatever has no name with a dot first is one."""
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
 
 
 def exited(status: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from proa.agent.node.health_seen import load_health
 from proa.agent.node.lock import owner
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
@@ -45,6 +46,7 @@ def status(context: Context, progress: Progress | None = None) -> Status:
         warnings=tuple(_warnings(context, view, busy=progress is not None)),
         etc=Etc(hidden_files(context.paths, view.booted) if view.booted else None),
         order=_order(view.record.order),
+        health=load_health(context.paths),
     )
 
 

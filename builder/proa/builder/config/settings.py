@@ -260,6 +260,12 @@ class HealthConfig:
     watchdog: int = setting(
         Duration(10, 600), "The hardware watchdog's time: it resets a system that hangs for so long.", "1 min"
     )
+    seconds: int = setting(
+        Duration(0, 3600),
+        "For how long nothing may be wrong, and systemd may restart no service, before a trial is committed; at most "
+        "half of what the agent has until the deadline.",
+        "1 min",
+    )
     required: tuple[str, ...] = setting(
         Listing(UNIT),
         "Units that must be active, besides the rule that no unit may have failed.",

@@ -139,7 +139,7 @@ def add_health(tree: Tree, config: Config, folder: Path) -> None:
         tree.write(f"/usr/lib/proa/health.d/{check.name}", data, 0o755)
     health, cluster = config.health, config.cluster
     units = ", ".join(json.dumps(unit) for unit in health.required)
-    settings = f"[health]\ncheck_limit = {health.timeout}\nunits = [{units}]\n"
+    settings = f"[health]\ncheck_limit = {health.timeout}\nseconds = {health.seconds}\nunits = [{units}]\n"
     settings += f'\n[cluster]\ncommit = "{cluster.commit}"\n'
     settings += f"group = {cluster.group}\n" if cluster.group != UNSET else ""
     tree.write("/usr/lib/proa/agent.toml", settings)
