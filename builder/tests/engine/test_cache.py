@@ -163,3 +163,34 @@ def test_the_code_of_a_step_is_all_that_it_imports() -> None:
     assert one != other
     assert fingerprint.code("proa.builder.steps.verity") == one
     assert fingerprint.code("proa.core.nothing") == fingerprint.code("no.such.module")
+
+
+def test_s13_nobody_else_reads_what_is_kept(tmp_path: Path) -> None:
+    steps = tmp_path / "cache/steps"
+    steps.mkdir(parents=True)
+    steps.chmod(0o755)
+    keep(StepCache(tmp_path / "cache"), "k")
+    assert steps.stat().st_mode & 0o777 == 0o700
+    with StepCache(tmp_path / "other").lock("step"):
+        assert (tmp_path / "other/steps").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o755), (0o077, 0o700), (0o027, 0o750)])
+def test_s13_the_mask_is_kept(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        keep(StepCache(tmp_path / "cache"), "k")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cache/steps/step/k").stat().st_mode & 0o777 == mode
+
+
+def test_s13_contents_are_kept_by_their_hash() -> None:
+    config = {"file": [{"path": "/etc/key", "content": "hunter2", "mode": "0600"}], "check": ({"content": None},)}
+    hidden = fingerprint.hidden(config)
+    assert "hunter2" not in str(hidden)
+    assert hidden["file"][0]["path"] == "/etc/key"
+    assert hidden["check"] == [{"content": None}]
+    other = {"file": [{"path": "/etc/key", "content": "hunter3", "mode": "0600"}], "check": ({"content": None},)}
+    assert fingerprint.of(fingerprint.hidden(other)) != fingerprint.of(hidden)
+    assert "file" in fingerprint.explain(hidden, fingerprint.hidden(other))

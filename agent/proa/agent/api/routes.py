@@ -21,10 +21,11 @@ from proa.agent.api.requests import (
 )
 from proa.agent.api.server import ApiAnswer, ApiStream, Body, Route
 from proa.agent.node.lock import stop_owner
-from proa.agent.node.reports import Change, Installed, Scrubbed, StartedJob, Status
+from proa.agent.node.reports import Change, ForgottenOrder, Installed, Scrubbed, StartedJob, Status
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, look
 from proa.agent.verbs import verbs
+from proa.agent.verbs.forgetting import forget
 from proa.agent.verbs.status import status
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
@@ -81,6 +82,14 @@ OPERATIONS: Final = (
     Operation("deactivate", "POST", "/v1/deactivate", "Disarm the slot.", Change, EmptyRequest),
     Operation("commit", "POST", "/v1/commit", "Make the running trial the good slot.", Change, EmptyRequest),
     Operation("rollback", "POST", "/v1/rollback", "Roll back to the other slot.", Change, RollbackRequest),
+    Operation(
+        "forget_orders",
+        "POST",
+        "/v1/orders/forget",
+        "Take any order in next, whatever its numbers.",
+        ForgottenOrder,
+        EmptyRequest,
+    ),
 )
 """All that is served; :class:`_Routes` has a method for each."""
 
@@ -133,6 +142,9 @@ class _Routes:
 
     def status(self, _: Body) -> Status:
         return status(self.context, self.jobs.progress())
+
+    def forget_orders(self, _: EmptyRequest) -> ForgottenOrder:
+        return forget(self.context)
 
     def events(self, query: Body) -> ApiStream:
         since = str(query.get("since", self.jobs.log.next))

@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from proa.agent.api.client import Client
-from proa.agent.cli.text import describe_change, describe_install, describe_plan, describe_scrub, describe_status
+from proa.agent.cli.text import (
+    describe_change,
+    describe_forgotten,
+    describe_install,
+    describe_plan,
+    describe_scrub,
+    describe_status,
+)
 from proa.agent.daemon.signals import stop_on_signals
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import owner
 from proa.agent.node.paths import Paths
-from proa.agent.node.reports import Change, Installed, Scrubbed, StartedJob, Status
+from proa.agent.node.reports import Change, ForgottenOrder, Installed, Scrubbed, StartedJob, Status
 from proa.core import VERSION
 from proa.core.oci.options import registry_options
 from proa.core.oci.reference import parse
@@ -229,6 +236,28 @@ def scrub(slot: str | None, *, as_json: bool, **choices: Any) -> None:
 
             found = verbs.scrub_slot(run.context, slot)
     tell(found, as_json, describe_scrub)
+
+
+@cli.group("orders", epilog="Example: proa-agent orders forget")
+@where_options
+def orders() -> None:
+    """The orders of the cluster."""
+
+
+@orders.command("forget", epilog="Example: proa-agent orders forget")
+@dry_run_option
+@json_option
+@where_options
+def forget_orders(*, dry_run: bool, as_json: bool) -> None:
+    """Take any order in next, whatever its numbers: the way out for root when the node refuses all of them."""
+    run = _run()
+    if run.client and not dry_run:
+        found = run.client.post(ForgottenOrder, "/v1/orders/forget")
+    else:
+        from proa.agent.verbs.forgetting import forget
+
+        found = forget(run.context, dry_run=dry_run)
+    tell(found, as_json, describe_forgotten)
 
 
 def _run(kind: str = "none") -> _Run:

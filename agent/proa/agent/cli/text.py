@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.agent.node.reports import Change, Installed, PlannedInstall, Scrubbed, Status
+from proa.agent.node.reports import Change, ForgottenOrder, Installed, PlannedInstall, Scrubbed, Status
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.printable import printable
 
@@ -73,6 +73,14 @@ def describe_change(change: Change) -> str:
     planned = "would: " if change.dry_run else ""
     trial = f", trial {change.trial.value} with {change.left} tries" if change.trial else ""
     return f"{planned}{'; '.join(change.actions)}\n{change.state.value}: good slot {change.good.value}{trial}"
+
+
+def describe_forgotten(found: ForgottenOrder) -> str:
+    """``proa.orders-forgotten/v1``."""
+    if found.order is None:
+        return "no order was given yet"
+    would = "would be" if found.dry_run else "are"
+    return f"the numbers of order {found.order.id} (fence {found.order.fence}) {would} forgotten"
 
 
 def describe_scrub(found: Scrubbed) -> str:

@@ -17,6 +17,9 @@ from proa.core.schema.values import CodeName, Count, Time
 
 MAX_NUMBER: Final = (1 << 63) - 1
 """The highest id and fence: what the API server can keep."""
+MAX_JUMP: Final = 100_000
+"""How far id and fence may rise at once: the scheduler counts both one by one, and a node is away for some orders only.
+Without a bound one request could use the numbers up, and the node would refuse every order for ever."""
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 
 
@@ -50,6 +53,11 @@ class AcceptedOrder(Part):
         "Whether something was changed for it: it can only fail then, no longer be refused.", default=False
     )
     slot: str = field("Where a rollback leads to, once it was begun.", default="", enum=["", "a", "b"])
+    forgotten: bool = field(
+        "Whether root let its numbers be forgotten: any other order is taken then, this one is not begun again.",
+        default=False,
+        left_out=True,
+    )
 
     @property
     def running(self) -> bool:
@@ -87,12 +95,15 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
 
     Raises:
         ProaError: ``STALE_ORDER`` for a fence below the last one, an id that is not higher, and the last id with other
-            content; ``CONFIG_VALUE`` or ``REFERENCE`` as :func:`check`.
+            content; ``CONFIG_VALUE`` or ``REFERENCE`` as :func:`check`, and for numbers that jump.
     """
     check(order)
-    if last is not None:
-        if order == last.order:
-            return last
+    if last is not None and order == last.order:
+        return last
+    counted = last.order if last and not last.forgotten else None
+    _check_jump("id", order.id, counted.id if counted else 0)
+    _check_jump("fence", order.fence, counted.fence if counted else 0)
+    if last is not None and not last.forgotten:
         if order.fence < last.order.fence:
             what = f"the order has fence {order.fence}, but the node has seen {last.order.fence}"
             raise ProaError(Code.STALE_ORDER, what, at="fence")
@@ -101,6 +112,12 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
         if order.id < last.order.id:
             raise ProaError(Code.STALE_ORDER, f"order {order.id} is older than order {last.order.id}", at="id")
     return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
+
+
+def _check_jump(name: str, number: int, before: int) -> None:
+    if number - before > MAX_JUMP:
+        what = f"{name} rises from {before} to {number}, by more than {MAX_JUMP} at once"
+        raise ProaError(Code.CONFIG_VALUE, what, at=name)
 
 
 def unreadable(written: object) -> AcceptedOrder | None:
@@ -129,9 +146,10 @@ def check(order: Order) -> None:
         if number > MAX_NUMBER:
             raise ProaError(Code.CONFIG_VALUE, f"{name} is higher than {MAX_NUMBER}", at=name)
     duration.parse(order.timeout)
-    if order.release:
-        reference.parse(order.release)
-    elif order.action in (Action.STAGE, Action.BOOT):
+    if order.release and reference.parse(order.release).layout is not None:
+        what = "an order names a release in a registry, not a folder of the node"
+        raise ProaError(Code.REFERENCE, what, at=order.release)
+    if not order.release and order.action in (Action.STAGE, Action.BOOT):
         what = f"{order.action.value} needs a release, written as HOST/NAME[:TAG]@sha256:..."
         raise ProaError(Code.CONFIG_VALUE, what, at="release")
     if order.action is Action.COMMIT and not (order.trial and order.trial.boot_id and order.trial.root_hash):

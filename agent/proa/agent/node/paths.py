@@ -98,6 +98,11 @@ class Paths:
         return self.run / "health.json"
 
     @property
+    def refused_order(self) -> Path:
+        """Why the last order was not taken in."""
+        return self.run / "refused-order.json"
+
+    @property
     def leaving(self) -> Path:
         """There while the running slot was given up by order: until the next boot."""
         return self.run / "leaving"

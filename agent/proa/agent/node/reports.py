@@ -63,6 +63,18 @@ class GivenOrder(Part):
     result: str = field("`Running`, `Done`, `Refused` or `Failed`.")
     code: str = field("The error's code; empty if there is none.")
     message: str = field("The error's text.")
+    fence: Count = field("Its fence: the node refuses orders below it.", default=0)
+    forgotten: bool = field(
+        "Whether root let its numbers be forgotten, so that any order is taken next.", default=False
+    )
+
+
+@dataclass(frozen=True)
+class ForgottenOrder(Report, schema="proa.orders-forgotten/v1"):
+    """`proa-agent orders forget`: the order whose numbers count no more."""
+
+    order: GivenOrder | None = field("The last order; null if there was none.")
+    dry_run: bool = field("Whether this was a dry run.")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from proa.agent.node.bookkeeping import amend
 from proa.agent.node.boot import boot_id
 from proa.agent.node.order_book import AcceptedOrder, Moment, take
 from proa.agent.node.record import AgentRecord
+from proa.agent.node.refused_order import RefusedOrder, save_refused
 from proa.agent.node.reports import Installed
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, View, look
@@ -80,7 +81,16 @@ class OrderWorker:
             ProaError: ``CONFIG_VALUE`` or ``REFERENCE`` for one that is none, ``STALE_ORDER``; ``DEVICE`` or
                 ``DISK_FULL`` when it cannot be kept.
         """
-        order = parse(Order, body, strict=True)
+        context = self.context
+        try:
+            self._take(parse(Order, body, strict=True))
+        except ProaError as error:
+            save_refused(context.paths, RefusedOrder(context.time(), error.code.name, error.message))
+            raise
+        save_refused(context.paths, None)
+        self.feed.changed.notify()
+
+    def _take(self, order: Order) -> None:
         context = self.context
         moment = Moment(context.time(), boot_id(context.paths), int(context.clock.monotonic()))
 
@@ -93,7 +103,6 @@ class OrderWorker:
 
         with self._lock:
             amend(context, note)
-        self.feed.changed.notify()
 
     def _forget_staging(self) -> None:
         """What became of an install that an earlier order asked for says nothing about a new one; the lock is held."""

@@ -7,6 +7,7 @@ import os
 from proa.agent.node.health_seen import load_health
 from proa.agent.node.lock import owner
 from proa.agent.node.order_book import AcceptedOrder
+from proa.agent.node.refused_order import load_refused
 from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.trial.etc import hidden_files
@@ -45,7 +46,7 @@ def status(context: Context, progress: Progress | None = None) -> Status:
         problem=Problem(view.problem.code.name, view.problem.message) if view.problem else None,
         warnings=tuple(_warnings(context, view, busy=progress is not None)),
         etc=Etc(hidden_files(context.paths, view.booted) if view.booted else None),
-        order=_order(view.record.order),
+        order=given_order(view.record.order),
         health=load_health(context.paths),
     )
 
@@ -55,6 +56,8 @@ def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
     if not busy and (holder := owner(context.paths.lock)):
         os.close(holder.handle)
         found.append(f"process {holder.number} holds the lock and may be changing this state")
+    if refused := load_refused(context.paths):
+        found.append(refused.warning)
     return found
 
 
@@ -66,9 +69,10 @@ def _slot(view: View, slot: Slot, writing: Slot | None) -> SlotStatus:
     return SlotStatus(state, state.meaning, *facts)
 
 
-def _order(accepted: AcceptedOrder | None) -> GivenOrder | None:
+def given_order(accepted: AcceptedOrder | None) -> GivenOrder | None:
+    """An order as reports show it."""
     if accepted is None:
         return None
     order = accepted.order
     became = accepted.result.value, accepted.code, accepted.message
-    return GivenOrder(order.id, order.action.value, order.release, *became)
+    return GivenOrder(order.id, order.action.value, order.release, *became, order.fence, accepted.forgotten)

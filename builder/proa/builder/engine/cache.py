@@ -71,6 +71,7 @@ class StepCache:
     def new(self, step: str, key: str, inputs: Mapping[str, object]) -> Iterator[Path]:
         """A folder to make a step's output in; it is kept when the block ends well, and leaves nothing otherwise."""
         place = self._place(step, key)
+        self._private()
         with os_errors(place), new_folder(place) as work:
             output = work / _OUTPUT
             output.mkdir()
@@ -100,8 +101,17 @@ class StepCache:
     @contextmanager
     def lock(self, step: str) -> Iterator[None]:
         """Let one build at a time make a step, so that two of the same input do the work once."""
+        self._private()
         with locked(self.folder / "steps" / step / ".lock"):
             yield
+
+    def _private(self) -> None:
+        """See that nobody else reads what is kept: it holds the contents of files that only root may read on a node."""
+        steps = self.folder / "steps"
+        with os_errors(steps):
+            steps.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if steps.stat().st_mode & 0o077:
+                steps.chmod(0o700)
 
     def _place(self, step: str, key: str) -> Path:
         return self.folder / "steps" / step / key

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proa.builder.inputs import imports
 from proa.core.runtime import process
@@ -68,6 +68,17 @@ def tree(path: Path) -> dict[str, str]:
 def of(value: object) -> str:
     """The hash of a JSON value; tuples count as lists, the order of keys does not count."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def hidden(value: Any) -> Any:
+    """A JSON value in which the texts under ``content`` stand as their hashes, since they may be secret."""
+    if isinstance(value, Mapping):
+        return {key: _hash(one) if key == "content" else hidden(one) for key, one in value.items()}
+    return [hidden(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _hash(text: object) -> object:
+    return text if text is None else f"sha256:{hashlib.sha256(str(text).encode()).hexdigest()}"
 
 
 def _walk(folder: Path) -> Iterator[Path]:

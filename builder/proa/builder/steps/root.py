@@ -34,7 +34,7 @@ class RootStep:
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
         """The configuration, every local file that it names, the agent, and the numbers of users."""
         return {
-            "config": dataclasses.asdict(shaping(context.config)),
+            "config": fingerprint.hidden(dataclasses.asdict(shaping(context.config))),
             "files": {name: localfiles.key(context.local(name)) for name in _local_files(context.config)},
             "keys": trusted(context),
             "own": fingerprint.tree(system.DATA),
@@ -63,6 +63,7 @@ class RootStep:
             out=str(out),
         )
         path = context.scratch / "job.json"
+        path.touch(0o600)
         path.write_text(as_text(job))
         command = namespace.python("proa.builder.node.assemble", path)
         done = process.run((*namespace.enter(network=False), *command), check=False)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import mmap
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -104,8 +105,8 @@ def new_folder(final: Path) -> Iterator[Path]:
     """
     with os_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
-        work.chmod(0o755)
+        work = final.with_name(f".{final.name}.{secrets.token_hex(6)}")
+        work.mkdir()  # by the caller's mask
     try:
         yield work
         with os_errors(final):
