@@ -17,11 +17,13 @@ import pytest
 from openapi_spec_validator import validate
 from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
+from proa.agent.api.callers import MAX_OF_PROCESS
 from proa.agent.api.client import Client
+from proa.agent.api.handler import MAX_BODY
 from proa.agent.api.jobs import KEPT, EventLog, Job, Jobs
 from proa.agent.api.listen import Peer, listen, peer
 from proa.agent.api.routes import description, routes
-from proa.agent.api.server import MAX_BODY, MAX_CALLERS, ApiAnswer, ApiServer, Gate
+from proa.agent.api.server import ApiAnswer, ApiServer, Gate
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cancel import Cancel
@@ -229,7 +231,7 @@ def test_only_root_may_ask(node: Node, tmp_path: Path) -> None:
         thread.join(300)
 
 
-def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
+def test_callers_beyond_the_limit_are_told_so(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     server = ApiServer(
         listen(path), {("GET", "/x"): lambda _: ApiAnswer({"schema": "proa.x/v1"})}, Gate(frozenset({os.getuid()}))
@@ -238,11 +240,11 @@ def test_callers_beyond_the_limit_are_hung_up_on(tmp_path: Path) -> None:
     thread.start()
     try:
         with ExitStack() as waiting:
-            for _ in range(MAX_CALLERS):
+            for _ in range(MAX_OF_PROCESS):
                 waiting.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
             with pytest.raises(ProaError) as caught:
                 RawApi(path).get("/x")
-            assert caught.value.code is Code.DEVICE
+            assert caught.value.code is Code.BUSY
         answer: dict[str, Any] = {}
         while not answer:  # their threads end once they have gone
             with suppress(ProaError):
@@ -295,7 +297,7 @@ def test_a_socket_that_is_answered_is_not_taken_over(tmp_path: Path) -> None:
 def test_the_peer_is_known_by_the_kernel() -> None:
     one, two = socket.socketpair(socket.AF_UNIX)
     with one, two:
-        assert peer(one) == Peer(os.getuid(), os.getgid())
+        assert peer(one) == Peer(os.getuid(), os.getgid(), os.getpid())
 
 
 def test_a_client_without_a_daemon(tmp_path: Path) -> None:

@@ -15,10 +15,11 @@ _QUEUE = 16
 
 
 class Peer(NamedTuple):
-    """Who is at the other end of a connection: numbers of the user and of the user's primary group."""
+    """Who is at the other end of a connection: numbers of the user, of the user's primary group, and of the process."""
 
     user: int
     group: int
+    process: int = 0
 
 
 def listen(path: Path, mode: int = 0o600, group: int | None = None) -> socket.socket:
@@ -69,5 +70,5 @@ def is_heard(path: Path) -> bool:
 def peer(connection: socket.socket) -> Peer:
     """Who is at the other end, as the kernel says it (unix(7), ``SO_PEERCRED``)."""
     size = struct.calcsize("iII")
-    _, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return Peer(user, group)
+    process, user, group = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return Peer(user, group, process)
