@@ -20,7 +20,7 @@ from proa.core.artifact.release_artifact import (
 )
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.source import digest_of
+from proa.core.oci.source import Wanted, digest_of, everything
 from proa.core.release.document import MEDIA_TYPES, Blob, Release
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -150,8 +150,8 @@ def test_nothing_but_signatures_is_read_before_they_are_verified(written: Layout
             read.append(digest)
             return super().manifest(digest)
 
-        def referrers(self, digest: str, artifact_type: str = "") -> Any:
-            return LayoutDir(self.reference).referrers(digest, artifact_type)
+        def referrers(self, digest: str, wanted: Wanted = everything) -> Any:
+            return LayoutDir(self.reference).referrers(digest, wanted)
 
     assert refused(Watched(written.reference)) is Code.SIGNATURE
     assert digest not in read

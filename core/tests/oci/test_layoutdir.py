@@ -97,8 +97,8 @@ def test_referrers_are_manifests_with_that_subject(layout: LayoutDir) -> None:
     layout.push_manifest(manifest(2, digest))
     layout.push_manifest(manifest(3, digest_of(b"other")))
     assert [entry.digest for entry in layout.referrers(digest)] == [referrer]
-    assert [entry.digest for entry in layout.referrers(digest, "a/b")] == [referrer]
-    assert layout.referrers(digest, "a/c") == []
+    assert [entry.digest for entry in layout.referrers(digest, lambda one: one.artifact_type == "a/b")] == [referrer]
+    assert layout.referrers(digest, lambda entry: entry.artifact_type == "a/c") == []
     assert layout.resolve() == digest
 
 

@@ -51,4 +51,4 @@ class Refused(Access):
 def test_the_clients_certificate_is_for_the_registry_alone(host: str, told: str) -> None:
     session = RegistrySession("registry.example", "node", Refused())
     with pytest.raises(ProaError, match=told):
-        session.exchange(Call("GET", f"https://{host}/v2/"))
+        session.exchange(Call("GET", f"https://{host}/v2/"), session.patience())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from proa.core.oci.source import EMPTY_TYPE, Descriptor, Source, Target, describe_manifest, digest_of, read_descriptor
 from proa.core.release.document import MANIFEST_TYPE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
-from proa.core.signing.bundle import BUNDLE_TYPE, MAX_BUNDLE, MAX_SIGNATURES, PREDICATE_TYPE
+from proa.core.signing.bundle import BUNDLE_TYPE, MAX_BUNDLE, MAX_SIGNATURES, PREDICATE_TYPE, predicate_of
 
 _EMPTY: Final = b"{}"
-_ANNOTATIONS: Final = {
-    "dev.sigstore.bundle.content": "dsse-envelope",
-    "dev.sigstore.bundle.predicateType": PREDICATE_TYPE,
-}
+_PREDICATE: Final = "dev.sigstore.bundle.predicateType"
+_ANNOTATIONS: Final = {"dev.sigstore.bundle.content": "dsse-envelope", _PREDICATE: PREDICATE_TYPE}
+MAX_CANDIDATES: Final = 256
+"""Manifests that are fetched in search of signatures, after the lists were sorted by what they say of them."""
 _UNREADABLE: Final = frozenset({Code.NOT_FOUND, Code.DIGEST, Code.RELEASE, Code.SIGNATURE})
 
 
@@ -35,18 +36,13 @@ def attach(source: Target, manifest_digest: str, bundle: bytes) -> str:
 def bundles(source: Source, manifest_digest: str) -> Iterator[bytes]:
     """The signatures of a manifest: at most ``MAX_SIGNATURES``, each fetched when it is asked for.
 
-    Entries that are gone, altered, too large or no signature are left out: what counts is decided by those
-    that verify.
+    Attestations (lists of parts, scans) are left aside before that is counted. So are entries that are gone, altered,
+    too large or no signature: what counts is decided by those that verify.
 
     Raises:
         ProaError: ``AUTH``, ``REGISTRY`` or ``NETWORK``.
     """
-    for entry in _listed(source, manifest_digest):
-        try:
-            yield _fetch(source, source.manifest(entry.digest))
-        except ProaError as error:
-            if error.code not in _UNREADABLE:
-                raise
+    return (bundle for _, bundle in _signatures(source, manifest_digest))
 
 
 def copy(source: Source, target: Target, manifest_digest: str) -> int:
@@ -58,32 +54,56 @@ def copy(source: Source, target: Target, manifest_digest: str) -> int:
         ProaError: ``AUTH``, ``REGISTRY``, ``NETWORK``; see :class:`proa.core.oci.source.Source`.
     """
     copied = 0
-    for entry in _listed(source, manifest_digest):
-        try:
-            manifest = source.manifest(entry.digest)
-            parts = [source.small_blob(part.digest, part.size) for part in _parts(manifest)]
-        except ProaError as error:
-            if error.code not in _UNREADABLE:
-                raise
-            continue
-        for part in parts:
-            target.push_blob(part)
+    for manifest, bundle in _signatures(source, manifest_digest):
+        config, _ = _parts(manifest)
+        target.push_blob(source.small_blob(config.digest, config.size))
+        target.push_blob(bundle)
         target.push_manifest(manifest)
         copied += 1
     return copied
 
 
+def _signatures(source: Source, manifest_digest: str) -> Iterator[tuple[bytes, bytes]]:
+    """Manifest and bundle of each signature."""
+    return islice(_readable(source, _listed(source, manifest_digest)), MAX_SIGNATURES)
+
+
+def _readable(source: Source, listed: Iterable[Descriptor]) -> Iterator[tuple[bytes, bytes]]:
+    for entry in listed:
+        try:
+            manifest = source.manifest(entry.digest)
+            if _says_otherwise(load_json(manifest, Code.SIGNATURE).get("annotations")):
+                continue
+            _, layer = _parts(manifest)
+            found = source.small_blob(layer.digest, layer.size)
+        except ProaError as error:
+            if error.code not in _UNREADABLE:
+                raise
+            continue
+        if predicate_of(found) in ("", PREDICATE_TYPE):
+            yield manifest, found
+
+
 def _listed(source: Source, manifest_digest: str) -> list[Descriptor]:
-    """What may be signatures. Registries that go by an older draft list them under the type of their config."""
-    listed = source.referrers(manifest_digest)
-    sure = [entry for entry in listed if entry.artifact_type == BUNDLE_TYPE]
-    perhaps = [entry for entry in listed if entry.artifact_type in ("", EMPTY_TYPE)]
-    return [*sure, *perhaps][:MAX_SIGNATURES]
+    """What may be signatures, those first that say so; so many that reading them all ends.
+
+    Registries that go by an older draft list them under the type of their config, or leave annotations out.
+    """
+
+    def sure(entry: Descriptor) -> bool:
+        return entry.artifact_type == BUNDLE_TYPE and entry.annotations.get(_PREDICATE) == PREDICATE_TYPE
+
+    listed = source.referrers(
+        manifest_digest,
+        lambda entry: entry.artifact_type in (BUNDLE_TYPE, "", EMPTY_TYPE) and not _says_otherwise(entry.annotations),
+    )
+    return sorted(listed, key=lambda entry: (not sure(entry), entry.artifact_type != BUNDLE_TYPE))[:MAX_CANDIDATES]
 
 
-def _fetch(source: Source, manifest: bytes) -> bytes:
-    _, layer = _parts(manifest)
-    return source.small_blob(layer.digest, layer.size)
+def _says_otherwise(annotations: object) -> bool:
+    """Whether annotations say that it is an attestation of something else than a signature."""
+    told = annotations.get(_PREDICATE) if isinstance(annotations, Mapping) else None
+    return told not in (None, PREDICATE_TYPE)
 
 
 def _parts(manifest: bytes) -> tuple[Descriptor, Descriptor]:

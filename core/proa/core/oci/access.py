@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
@@ -23,9 +24,21 @@ class Access(Part):
     cert_file: Path | None = field("PEM file of the client certificate.", default=None)
     key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)
     auth_file: Path | None = field("Docker or containers auth file with the credentials.", default=None)
+    proxy: str = field(
+        "Proxy to registries, as `http://[USER:PASSWORD@]HOST[:PORT]`; none for those of the environment. "
+        "Never used to this machine.",
+        default="",
+    )
+    no_proxy: str = field(
+        "Hosts, domains and networks that are met without the proxy, separated by commas.", default=""
+    )
+
+    def __repr__(self) -> str:
+        """Only what holds no password."""
+        return f"Access(plain_http={self.plain_http}, auth_file={self.auth_file})"
 
     def check(self) -> None:
-        """Refuse half of a client's identity.
+        """Refuse half of a client's identity, and a proxy that cannot be one.
 
         Raises:
             ProaError: ``USAGE``.
@@ -33,6 +46,9 @@ class Access(Part):
         if self.key_file and not self.cert_file:
             what = "a client key is given, but no certificate for it"
             raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")
+        if self.proxy and not _is_proxy(self.proxy):
+            hint = "Write http://[USER:PASSWORD@]HOST[:PORT]; characters such as '@' in a password as %40."
+            raise ProaError(Code.USAGE, "the proxy is malformed", at="proxy", hint=hint)  # it may hold a password
 
     def context(self, *, client: bool) -> ssl.SSLContext:
         """The TLS settings; with the client's certificate if ``client``.
@@ -64,6 +80,14 @@ class Access(Part):
             )
             raise ProaError(Code.NETWORK, what, at=", ".join(map(str, files))) from error
         return context
+
+
+def _is_proxy(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return url.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 DEFAULT: Final = Access()

@@ -9,12 +9,14 @@ from typing import Final
 import requests
 import urllib3
 
+from proa.core.oci.connection import wire_of
 from proa.core.oci.failures import network_failure, safe_url
+from proa.core.oci.headers import media_type
 from proa.core.oci.retry import Patience, Temporary
 from proa.core.runtime.errors import Code, ProaError
 
 _READ: Final = 256 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)", re.I)
 _PARTIAL: Final = 206
 _RANGE_REFUSED: Final = 416
 
@@ -30,11 +32,12 @@ def read_chunks(response: requests.Response, limit: int, patience: Patience, url
     try:
         while True:
             try:
-                with patience.waiting():
+                # A wait ends with the first byte of content: what comes around it, chunk sizes or trailers, is silence.
+                with patience.waiting(), wire_of(response).within(min(patience.limits.silence, patience.left)):
                     # read1 comes back after each packet, so that a trickle is noticed.
                     chunk = response.raw.read1(min(_READ, left) if left else 1)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                raise network_failure(error, url) from error
+                raise network_failure(error, url, patience.clock.now()) from error
             if not chunk or not left:
                 break
             left -= len(chunk)
@@ -71,11 +74,11 @@ def check_encoding(response: requests.Response, url: str) -> None:
     """
     headers = response.headers
     at = safe_url(url)
-    if headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+    if headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
         raise Temporary(ProaError(Code.REGISTRY, "the body is compressed, which was not requested", at=at))
-    if headers.get("Transfer-Encoding", "chunked").lower() not in ("chunked", "identity"):
+    if headers.get("Transfer-Encoding", "chunked").strip().lower() not in ("chunked", "identity"):
         raise Temporary(ProaError(Code.REGISTRY, "the body has an unknown transfer encoding", at=at))
-    if headers.get("Content-Type", "").lower().startswith("text/html"):
+    if media_type(headers.get("Content-Type")) in ("text/html", "application/xhtml+xml"):
         what = "the answer is a web page instead of the content"
         raise Temporary(ProaError(Code.REGISTRY, what, at=at, hint="Check for a proxy or a captive portal on the way."))
 
@@ -105,7 +108,7 @@ def check_range(response: requests.Response, size: int, start: int, stop: int, u
         if length is not None and length != size:
             raise Temporary(ProaError(Code.DIGEST, f"it has {length} bytes, but {size} are signed", at=at))
         return start, size
-    part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    part = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     if not part:
         raise Temporary(ProaError(Code.REGISTRY, "the registry sent a part without saying which", at=at))
     first, last = int(part[1]), int(part[2])

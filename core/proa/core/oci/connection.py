@@ -1,58 +1,49 @@
-"""Connections as the ``requests`` library makes them, with TLS settings and a time limit of our own."""
+"""Connections as the ``requests`` library makes them, with TLS settings and time limits of our own."""
 
 from __future__ import annotations
 
 import functools
-import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.response import BaseHTTPResponse
 
-_HEAD_TIMES: Final = 2.0
-"""How long the head of an answer may take, in times of the limit of silence, which begins anew with every byte."""
+from proa.core.oci.wire import UNWATCHED, Wire, connect, current
+from proa.core.runtime.stop import NEVER, Stop
 
 
 class _PlainConnection(HTTPConnection):
-    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # the base class is narrower
-        with _Cutter(self.sock, self.timeout):
-            return super().getresponse()
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def putrequest(self, method: str, url: str, *options: Any, **named: Any) -> None:
+        super().putrequest(method, _watched_target(self.sock, url), *options, **named)
 
 
 class _TlsConnection(HTTPSConnection):
-    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # the base class is narrower
-        with _Cutter(self.sock, self.timeout):
-            return super().getresponse()
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def putrequest(self, method: str, url: str, *options: Any, **named: Any) -> None:
+        super().putrequest(method, _watched_target(self.sock, url), *options, **named)
 
 
-class _Cutter:
-    """Cuts a connection unless the block ends in time."""
-
-    def __init__(self, connection: socket.socket | None, silence: float | None) -> None:
-        self._timer = threading.Timer(_HEAD_TIMES * (silence or 30.0), _cut, [connection])
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+def _connect(connection: HTTPConnection) -> socket.socket:
+    seconds = connection.timeout if isinstance(connection.timeout, int | float) else None
+    return connect(connection._dns_host, connection.port, seconds, [*(connection.socket_options or ())])
 
 
-def _cut(connection: socket.socket | None) -> None:
+def _watched_target(connection: socket.socket | None, url: str) -> str:
+    """The request's target. A connection of an earlier exchange is watched for this one."""
+    wire = current.get()
     if connection is not None:
-        with suppress(OSError, ValueError):
-            connection.shutdown(socket.SHUT_RDWR)
+        wire.hold(connection)
+    return wire.target or url
 
 
 class _PlainPool(HTTPConnectionPool):
@@ -63,17 +54,67 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+class WatchedResponse(requests.Response):
+    """An answer whose connection is watched as long as it is read."""
+
+    def __init__(self, response: requests.Response, wire: Wire) -> None:
+        super().__init__()
+        vars(self).update(vars(response))
+        self.wire = wire
+
+    def close(self) -> None:
+        """Give back the connection."""
+        super().close()
+        self.wire.close()
+
+
+def wire_of(response: requests.Response) -> Wire:
+    """What watches the connection of an answer."""
+    return response.wire if isinstance(response, WatchedResponse) else UNWATCHED
+
+
 class Adapter(HTTPAdapter):
     """Carries requests over connections whose TLS settings are ``context`` and nothing else.
 
     Args:
         context: Makes the settings, when they are first needed.
+        stop: Who may want an exchange to end.
     """
 
-    def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
+    def __init__(self, context: Callable[[], ssl.SSLContext], stop: Stop = NEVER) -> None:
         self._context = functools.cache(context)
+        self._stop = stop
         super().__init__()
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+        self._take_pools(self.poolmanager)
+
+    def exchange(
+        self, request: requests.PreparedRequest, seconds: float, limits: tuple[float, float], proxies: Mapping[str, str]
+    ) -> requests.Response:
+        """The answer to a request, its body not read yet, within so many seconds.
+
+        Raises:
+            OSError: As the library does; ``TimeoutError`` when the time was up.
+            ProaError: Somebody wanted the work to end.
+        """
+        wire = Wire(self._stop)
+        whole = str(self.request_url(request, proxies))
+        wire.target = str(request.url) if whole.startswith("http") else str(request.path_url)
+        token = current.set(wire)
+        try:
+            with wire.within(seconds):
+                response = self.send(request, stream=True, timeout=limits, verify=True, proxies=proxies)
+            return WatchedResponse(response, wire)
+        except BaseException:
+            wire.close()
+            raise
+        finally:
+            current.reset(token)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """The library's place for connections by way of a proxy."""
+        manager = super().proxy_manager_for(proxy, **options)
+        self._take_pools(manager)
+        return manager
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -85,12 +126,6 @@ class Adapter(HTTPAdapter):
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Nothing to set: the context verifies, always."""
 
-
-def proxies(url: str) -> Mapping[str, str]:
-    """The proxies of the environment (``https_proxy``, ``no_proxy``) for a URL; never one to this machine."""
-    name = (urlsplit(url).hostname or "").lower()
-    try:
-        here = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        here = name == "localhost"
-    return {} if here else get_environ_proxies(url)
+    @staticmethod
+    def _take_pools(manager: Any) -> None:
+        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}

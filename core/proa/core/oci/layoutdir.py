@@ -15,11 +15,14 @@ from typing import BinaryIO, Final, Self
 from proa.core.oci.reference import Reference
 from proa.core.oci.source import (
     CHUNK,
+    MAX_REFERRERS,
     Descriptor,
     Payload,
+    Wanted,
     check_content,
     check_digest,
     describe_manifest,
+    everything,
     read_index,
     write_index,
 )
@@ -77,7 +80,7 @@ class LayoutDir:
         """See :class:`proa.core.oci.source.Source`."""
         return check_content(self._read(self._path(digest), MAX_DOCUMENT), digest, self._path(digest))
 
-    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
+    def referrers(self, digest: str, wanted: Wanted = everything) -> list[Descriptor]:
         """See :class:`proa.core.oci.source.Source`. Neighbours that are gone or damaged say nothing about others."""
         found = []
         for entry in self._entries():
@@ -89,9 +92,9 @@ class LayoutDir:
                 if error.code not in _UNREADABLE:
                     raise
                 continue
-            if subject == digest and artifact_type in ("", own.artifact_type):
+            if subject == digest and wanted(own):
                 found.append(own)
-        return list({entry.digest: entry for entry in found}.values())
+        return list({entry.digest: entry for entry in found}.values())[:MAX_REFERRERS]
 
     def blob(self, digest: str, size: int, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """See :class:`proa.core.oci.source.Source`."""

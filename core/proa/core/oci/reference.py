@@ -57,11 +57,7 @@ class Reference:
     def is_loopback(self) -> bool:
         """Whether the registry is this machine, which alone may be spoken to in plain HTTP unasked."""
         found = _HOST.fullmatch(self.host)
-        name = found["name"].strip("[]") if found else ""
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return name.lower() == "localhost"
+        return is_loopback(found["name"] if found else "")
 
     def pinned(self, digest: str) -> Reference:
         """The same place, at this digest.
@@ -72,6 +68,15 @@ class Reference:
         if not _DIGEST.fullmatch(digest):
             raise ProaError(Code.REFERENCE, f"{digest[:80]!r} is not a digest", at=str(self))
         return dataclasses.replace(self, digest=digest)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without its port, is this machine."""
+    name = host.strip("[]")
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name.lower() == "localhost"
 
 
 def parse(text: str) -> Reference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from proa.core.oci.reference import Reference
 from proa.core.oci.retry import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.source import Source
 from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.stop import NEVER, Stop
 
 if TYPE_CHECKING:
     from requests.adapters import BaseAdapter
@@ -28,6 +28,7 @@ def open_source(
     *,
     limits: TransferLimits = DEFAULT_LIMITS,
     clock: Clock = SYSTEM,
+    stop: Stop = NEVER,
     transport: BaseAdapter | None = None,
 ) -> Source:
     """Open what a reference names, for reading. Close it, or use it in a ``with``.
@@ -39,6 +40,7 @@ def open_source(
         access: How a registry is reached.
         limits: Time limits.
         clock: Whose time counts.
+        stop: Who may want the work to end: what waits for the network then ends at once.
         transport: What carries requests instead of the network: for tests.
     """
     if reference.layout is not None:
@@ -47,20 +49,32 @@ def open_source(
         return LayoutDir(reference)
     from proa.core.oci.remote import RemoteRepository  # here: an HTTP client costs 11 MiB, and folders need none
 
-    return RemoteRepository(reference, open_session(reference, access, limits, clock, transport))
+    return RemoteRepository(reference, open_session(reference, access, limits, clock, transport, stop))
 
 
 def open_session(
-    reference: Reference, access: Access, limits: TransferLimits, clock: Clock, transport: BaseAdapter | None
+    reference: Reference,
+    access: Access,
+    limits: TransferLimits,
+    clock: Clock,
+    transport: BaseAdapter | None,
+    stop: Stop = NEVER,
 ) -> RegistrySession:
     """A session with the registry that a reference names; see :func:`open_source`."""
     from proa.core.oci.session import RegistrySession
 
     access.check()
     chosen = access.plain_http or access.ca_file or access.cert_file or transport
-    if not chosen and reference.is_loopback:
-        access = dataclasses.replace(access, plain_http=not _speaks_tls(reference.host))
-    return RegistrySession(reference.host, reference.name, access, limits=limits, clock=clock, transport=transport)
+    return RegistrySession(
+        reference.host,
+        reference.name,
+        access,
+        plain_http=not chosen and reference.is_loopback and not _speaks_tls(reference.host),
+        limits=limits,
+        clock=clock,
+        stop=stop,
+        transport=transport,
+    )
 
 
 def _speaks_tls(host: str) -> bool:

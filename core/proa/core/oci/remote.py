@@ -11,17 +11,29 @@ import requests
 
 from proa.core.oci.body import check_range, read_all, read_chunks
 from proa.core.oci.failures import safe_url
+from proa.core.oci.headers import media_type, next_link
 from proa.core.oci.reference import Reference
 from proa.core.oci.retry import Patience, Temporary
 from proa.core.oci.session import Call, RegistrySession, linked
-from proa.core.oci.source import Descriptor, check_content, check_digest, digest_of, read_index
+from proa.core.oci.source import (
+    MAX_REFERRERS,
+    Descriptor,
+    Wanted,
+    check_content,
+    check_digest,
+    digest_of,
+    everything,
+    read_index,
+)
 from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import MAX_DOCUMENT
 
 _ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
-_MAX_PAGES: Final = 8
+_MAX_PAGES: Final = 64
 _NO_API: Final = (400, 404, 405, 406, 501)
+_NETWORK: Final = frozenset({Code.AUTH, Code.REGISTRY, Code.NETWORK, Code.RELEASE, Code.NOT_FOUND, Code.DIGEST})
+"""What an endpoint may come to that a registry need not have."""
 _OK: Final = 200
 _BAD_COPIES: Final = 3
 
@@ -56,10 +68,15 @@ class RemoteRepository:
         if self.reference.digest:
             return self.reference.digest
         url = f"{self.url}/manifests/{self.reference.tag or 'latest'}"
-        digest = self.session.patience().keep_trying(lambda: self._head_digest(url))
-        if digest:
-            return digest
-        data = self._document(Call("GET", url, _ACCEPT))
+        try:
+            digest = self._head_digest(url)
+            if digest:
+                return digest
+            data = self._document(Call("GET", url, _ACCEPT))
+        except ProaError as error:
+            if error.code is not Code.AUTH or not self._may_read():
+                raise
+            data = None
         if data is None:
             raise ProaError(Code.NOT_FOUND, at=self.reference)
         return digest_of(data)
@@ -72,17 +89,45 @@ class RemoteRepository:
             raise ProaError(Code.NOT_FOUND, "the registry does not have this manifest", at=safe_url(url))
         return data
 
-    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
+    def referrers(self, digest: str, wanted: Wanted = everything) -> list[Descriptor]:
         """See :class:`proa.core.oci.source.Source`.
 
         The index at the fallback tag is read where the registry has no referrers API, and also where that
-        lists nothing: the registry may have learnt it after the signature came (distribution-spec, "Unavailable
-        Referrers API").
+        lists nothing that is wanted: the registry may have learnt it after the signature came (distribution-spec,
+        "Unavailable Referrers API"). The API is optional, so however it fails, the tag is asked before that counts.
         """
         check_digest(digest, self.reference)
-        listed = self._referrers_api(digest) or self.fallback_index(digest)
-        found = [entry for entry in listed if artifact_type in ("", entry.artifact_type)]
-        return list({entry.digest: entry for entry in found}.values())
+        try:
+            listed = self._referrers_api(digest, wanted) or self._listed_at_tag(digest, wanted)
+        except ProaError as refusal:
+            if refusal.code not in _NETWORK:
+                raise
+            listed = self._instead_of_api(refusal, digest, wanted)
+        return list({entry.digest: entry for entry in listed}.values())[:MAX_REFERRERS]
+
+    def _instead_of_api(self, refusal: ProaError, digest: str, wanted: Wanted) -> list[Descriptor]:
+        """What the fallback tag lists.
+
+        Raises:
+            ProaError: The API's own error, with what came of the tag, where that lists nothing.
+        """
+        tag = digest.replace(":", "-")
+        try:
+            if listed := self._listed_at_tag(digest, wanted):
+                return listed
+            outcome = f"the tag {tag} lists none"
+        except ProaError as error:
+            outcome = f"the tag {tag}: {error.message}"
+        what = f"signatures could not be looked up: {refusal.message}; {outcome}"
+        raise ProaError(refusal.code, what, at=refusal.at, hint=refusal.hint) from refusal
+
+    def _listed_at_tag(self, digest: str, wanted: Wanted) -> list[Descriptor]:
+        try:
+            return [entry for entry in self.fallback_index(digest) if wanted(entry)]
+        except ProaError as error:
+            if error.code is Code.AUTH:  # some registries deny what they do not have; the release could be read
+                return []
+            raise
 
     def fallback_index(self, digest: str) -> list[Descriptor]:
         """The entries of the index at the tag ``sha256-<hex>``; none if there is no such tag."""
@@ -130,13 +175,25 @@ class RemoteRepository:
 
     def _head_digest(self, url: str) -> str:
         """The digest that the registry says a tag has; empty if it does not say."""
-        with self.session.exchange(Call("HEAD", url, _ACCEPT)) as response:
-            if response.status_code == _OK:
-                try:
-                    return check_digest(response.headers.get("Docker-Content-Digest"))
-                except ProaError:
-                    return ""
-            return ""
+        patience = self.session.patience()
+
+        def head() -> str:
+            with self.session.exchange(Call("HEAD", url, _ACCEPT), patience) as response:
+                told = response.headers.get("Docker-Content-Digest") if response.status_code == _OK else ""
+            try:
+                return check_digest(told)
+            except ProaError:
+                return ""
+
+        return patience.keep_trying(head)
+
+    def _may_read(self) -> bool:
+        """Whether the repository may be read, so that a registry which denies a tag in it does not have that."""
+        try:
+            response, _ = self._get(Call("GET", f"{self.url}/tags/list?n=1", understood=()), kind="none/none")
+        except ProaError:
+            return False
+        return response.status_code == _OK
 
     def _document(self, call: Call, digest: str = "") -> bytes | None:
         """A manifest or index, whole; None if it is not there."""
@@ -154,10 +211,9 @@ class RemoteRepository:
         patience = self.session.patience()
 
         def get() -> tuple[requests.Response, bytes]:
-            with patience.waiting():
-                response = self.session.exchange(call)
-            with response:
-                if response.status_code != _OK or kind not in ("", response.headers.get("Content-Type")):
+            with self.session.exchange(call, patience) as response:
+                of_kind = kind in ("", media_type(response.headers.get("Content-Type")))
+                if response.status_code != _OK or not of_kind:
                     return response, b""
                 data = read_all(response, MAX_DOCUMENT, patience, call.url)
             try:
@@ -167,8 +223,12 @@ class RemoteRepository:
 
         return patience.keep_trying(get)
 
-    def _referrers_api(self, digest: str) -> list[Descriptor]:
-        """What the API lists, page by page; nothing where there is none: some answer any path with 200 and a page."""
+    def _referrers_api(self, digest: str, wanted: Wanted) -> list[Descriptor]:
+        """What the API lists of the wanted, page by page; nothing where there is none: some answer any path.
+
+        Raises:
+            ProaError: ``AUTH``, ``REGISTRY``, ``NETWORK`` or ``RELEASE``.
+        """
         url = f"{self.url}/referrers/{digest}"
         listed: list[Descriptor] = []
         for _ in range(_MAX_PAGES):
@@ -176,11 +236,11 @@ class RemoteRepository:
             response, data = self._get(call, kind=INDEX_TYPE)
             if not data:
                 break
-            listed += read_index(data, safe_url(url))
-            following = response.links.get("next", {}).get("url")
-            if not following:
+            listed += [entry for entry in read_index(data, safe_url(url)) if wanted(entry)]
+            following = next_link(response.headers.get("Link"))
+            if not following or len(listed) >= MAX_REFERRERS:
                 break
-            url = linked(url, following)
+            url = linked(str(response.url), following)
         return listed
 
     def _part(self, url: str, size: int, start: int, stop: int, patience: Patience) -> Generator[bytes, None, None]:
@@ -188,9 +248,7 @@ class RemoteRepository:
         whole = start == 0 and stop == size
         headers = {} if whole else {"Range": f"bytes={start}-{stop - 1}"}
         patience.connected()
-        with patience.waiting():
-            response = self.session.exchange(Call("GET", url, headers))
-        with response:
+        with self.session.exchange(Call("GET", url, headers), patience) as response:
             if response.status_code in (404, 405):
                 raise ProaError(Code.NOT_FOUND, "the registry does not have this blob", at=safe_url(url))
             skip, length = check_range(response, size, start, stop, url)

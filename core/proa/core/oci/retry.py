@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import TypeVar
+from datetime import datetime
+from typing import Final, TypeVar
 
+from proa.core.oci.headers import date
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -25,9 +25,11 @@ class TransferLimits:
     """Time for a connection to come up."""
     silence: float = 30.0
     """Time without a single byte after which a connection counts as cut."""
+    answer: float = 60.0
+    """Time from a request to the end of its answer's head, whatever dribbles; the request's own size adds to it."""
     patience: float = 180.0
     """Time for a request with all its retries, before what its size adds."""
-    minimum_rate: int = 16 * 1024
+    minimum_rate: int = 4 * 1024
     """Bytes a second below which, over ``window``, a connection is given up; size adds time at this rate."""
     window: float = 30.0
     """Time over which the rate is measured."""
@@ -42,6 +44,8 @@ class TransferLimits:
 
 
 DEFAULT_LIMITS = TransferLimits()
+LONGEST_PAUSE: Final = 24 * 3600.0
+"""Seconds of a ``Retry-After`` beyond which it counts as so many: a server whose clock is wrong may name any date."""
 
 
 class Temporary(Exception):  # noqa: N818 -- it is a kind of failure, told to the one who retries
@@ -86,6 +90,20 @@ class Patience:
         """All the seconds there are."""
         return self.limits.patience + self.size / self.limits.minimum_rate
 
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return max(0.0, self.total - self.spent)
+
+    def head(self, size: int) -> float:
+        """The seconds that an answer's head may take, the request having a body of ``size`` bytes.
+
+        Raises:
+            ProaError: ``NETWORK`` when the time is up.
+        """
+        self._check()
+        return min(self.left, self.limits.answer + size / self.limits.minimum_rate)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Count the time of the block as spent on the network."""
@@ -111,14 +129,18 @@ class Patience:
         """
         self._backoff.reset()
         self._window_bytes += count
-        if self.spent > self.total:
-            raise ProaError(Code.NETWORK, f"it did not finish within {self.total:.0f} s")
+        self._check()
         if self._window_time >= self.limits.window:
             rate = self._window_bytes / self._window_time
             self.connected()
             if rate < self.limits.minimum_rate:
-                slow = f"only {rate:.0f} bytes per second arrived, fewer than {self.limits.minimum_rate}"
-                raise Temporary(ProaError(Code.NETWORK, slow))
+                slow = f"only {rate:.0f} bytes per second arrived, fewer than {_told(self.limits, 'minimum_rate')}"
+                raise Temporary(ProaError(Code.NETWORK, slow, hint=_HINT))
+
+    def _check(self) -> None:
+        if self.spent >= self.total:
+            limits = f"{_told(self.limits, 'patience')}, {_told(self.limits, 'minimum_rate')}"
+            raise ProaError(Code.NETWORK, f"it did not finish within {self.total:.0f} s ({limits})", hint=_HINT)
 
     def wait(self, failure: Temporary) -> None:
         """Wait as long as is fit before the next try, or give up.
@@ -155,15 +177,22 @@ class Patience:
 def retry_after(header: str | None, now: datetime) -> float | None:
     """The seconds that a ``Retry-After`` header asks for: a number or a date (RFC 9110, section 10.2.3).
 
-    None if there is no header or it makes no sense; never below zero.
+    None if there is no header or it makes no sense; never below zero, and at most ``LONGEST_PAUSE``.
+
+    Args:
+        header: The header.
+        now: The time by the server's own clock, where it tells it.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:12])
-    try:
-        date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
+        return min(float(text[:12]), LONGEST_PAUSE)
+    wanted = date(text)
+    return None if wanted is None else min(max(0.0, (wanted - now).total_seconds()), LONGEST_PAUSE)
+
+
+_HINT: Final = "Where the line is slow, set a lower minimum_rate or more patience in registry.toml."
+
+
+def _told(limits: TransferLimits, name: str) -> str:
+    """A limit with its setting's name and default."""
+    return f"{name} = {getattr(limits, name):g} (default {getattr(DEFAULT_LIMITS, name):g})"

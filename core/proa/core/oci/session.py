@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
@@ -14,12 +14,15 @@ from requests.adapters import BaseAdapter
 from proa.core import VERSION
 from proa.core.oci.access import Access
 from proa.core.oci.body import read_all
-from proa.core.oci.connection import Adapter, proxies
+from proa.core.oci.connection import Adapter
 from proa.core.oci.failures import network_failure, safe_url, status_failure
+from proa.core.oci.proxy import proxies
+from proa.core.oci.reference import is_loopback
 from proa.core.oci.retry import DEFAULT_LIMITS, Patience, TransferLimits
 from proa.core.oci.tokens import Authenticator
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.stop import NEVER, Stop
 
 MAX_TOKEN_ANSWER: Final = 256 * 1024
 """Bytes of a token service's answer beyond which it is refused."""
@@ -30,6 +33,8 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD: Final = frozenset({307, 308})
 _UNAUTHORIZED: Final = 401
 _FORBIDDEN: Final = 403
+_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+"""What goes into a request's target as it is."""
 
 Body = Callable[[], Iterable[bytes]]
 """A request's body, read afresh for every try."""
@@ -60,15 +65,18 @@ class RegistrySession:
     """HTTP with one registry.
 
     Credentials and the client's certificate go to the registry's own origin and nowhere else; a redirect never
-    leads from TLS to plain HTTP; nothing waits longer than the limits; no cookies, no ``.netrc``; bodies are never
-    decompressed; what an error tells holds neither header, query nor password.
+    leads from TLS to plain HTTP; plain HTTP is asked about at every hop; nothing waits longer than the limits, whatever
+    dribbles; no cookies, no ``.netrc``; bodies are never decompressed; links are followed as they were sent; what an
+    error tells holds neither header, query nor password.
 
     Args:
         host: The registry, with its port if it has one.
         name: The repository.
         access: How it may be reached.
+        plain_http: Whether the registry itself is spoken to in plain HTTP; says nothing of other hosts.
         limits: Time limits.
         clock: Whose time counts.
+        stop: Who may want an exchange to end.
         transport: What carries requests instead of the network: for tests.
     """
 
@@ -78,18 +86,21 @@ class RegistrySession:
         name: str,
         access: Access,
         *,
+        plain_http: bool = False,
         limits: TransferLimits = DEFAULT_LIMITS,
         clock: Clock = SYSTEM,
+        stop: Stop = NEVER,
         transport: BaseAdapter | None = None,
     ) -> None:
         self.limits = limits
         self.clock = clock
         self.access = access
-        self.base = f"{'http' if access.plain_http else 'https'}://{_API_HOSTS.get(host, host)}"
-        self._own = transport or Adapter(lambda: access.context(client=True))
+        plain = access.plain_http or plain_http
+        self.base = f"{'http' if plain else 'https'}://{_API_HOSTS.get(host, host)}"
+        self._own = transport or Adapter(lambda: access.context(client=True), stop)
         # Other hosts, such as the storage behind a registry, are met without the client's certificate.
-        self._foreign = transport or Adapter(lambda: access.context(client=False))
-        self._authenticator = Authenticator(host, name, access.auth_file, self._ask_token_service)
+        self._foreign = transport or Adapter(lambda: access.context(client=False), stop)
+        self._authenticator = Authenticator(host, name, access.auth_file)
 
     def close(self) -> None:
         """Give back all connections."""
@@ -100,29 +111,33 @@ class RegistrySession:
         """The time and the tries for one transfer of ``size`` bytes."""
         return Patience(self.limits, size, self.clock)
 
-    def absolute(self, location: str) -> str:
-        """A location that the registry gave, as an absolute URL.
-
-        Raises:
-            ProaError: As :func:`linked`.
-        """
-        return linked(self.base, location)
-
-    def exchange(self, call: Call) -> requests.Response:
+    def exchange(self, call: Call, patience: Patience) -> requests.Response:
         """Send a request to the registry, log in if it asks for that, follow its redirects.
 
         The body of the response is not read yet: close it. Its status is below 400 or one that the
         call understands.
 
+        Args:
+            call: The request.
+            patience: The time that there is.
+
         Raises:
             Temporary: What another try may mend: connection, 408, 429, 5xx, expired links.
             ProaError: ``AUTH``, ``REGISTRY`` or ``NETWORK``.
         """
-        response, url = self._follow(call, self._authorization(call.url))
+        with patience.waiting():
+            return self._exchange(call, patience)
+
+    def _exchange(self, call: Call, patience: Patience) -> requests.Response:
+        response, url = self._follow(call, self._authorization(call.url), patience)
         if self._is_own(url) and _asks_for_login(response):
             response.close()
-            self._authenticator.answer(response.headers.get("WWW-Authenticate", ""), safe_url(url))
-            response, url = self._follow(call, self._authorization(call.url))
+            self._authenticator.answer(
+                response.headers.get("WWW-Authenticate", ""),
+                safe_url(url),
+                lambda where, headers: self._ask_token_service(where, headers, patience),
+            )
+            response, url = self._follow(call, self._authorization(call.url), patience)
         if self._is_own(url) and response.status_code in call.understood:
             return response
         failure = status_failure(response, url, own=self._is_own(url), now=self.clock.now())
@@ -137,45 +152,70 @@ class RegistrySession:
     def _authorization(self, url: str) -> Mapping[str, str]:
         return self._authenticator.header() if self._is_own(url) else {}
 
-    def _follow(self, call: Call, secrets: Mapping[str, str]) -> tuple[requests.Response, str]:
+    def _follow(self, call: Call, secrets: Mapping[str, str], patience: Patience) -> tuple[requests.Response, str]:
         """The answer and who gave it. ``secrets`` are headers for the origin of the call and no other."""
         url = call.url
         for _ in range(self.limits.redirects + 1):
             same_origin = _origin(url) == _origin(call.url)
-            response = self._send(call, url, secrets if same_origin else {})
+            response = self._send(call, url, secrets if same_origin else {}, patience)
             if response.status_code not in _REDIRECTS:
                 return response, url
             with response:
                 url = _redirect(call, url, response)
         raise ProaError(Code.REGISTRY, f"more than {self.limits.redirects} redirects", at=safe_url(call.url))
 
-    def _send(self, call: Call, url: str, secrets: Mapping[str, str]) -> requests.Response:
+    def _send(self, call: Call, url: str, secrets: Mapping[str, str], patience: Patience) -> requests.Response:
+        self._check_plain(url)
         adapter = self._own if self._is_own(url) else self._foreign
-        try:
-            request = requests.Request(call.method, url, headers={**_ALWAYS, **call.headers, **secrets}).prepare()
-        except (requests.RequestException, ValueError) as error:
-            raise ProaError(Code.REGISTRY, "a malformed URL", at=safe_url(url)) from error
-        if call.body is not None:
-            request.headers["Content-Length"] = str(call.size)
-            request.body = call.body()  # type: ignore[assignment] # an iterable, which the type does not know
+        request = _prepared(call, url, secrets)
         limits = (self.limits.connect, self.limits.silence)
+        seconds = patience.head(call.size)
         try:
-            return adapter.send(request, stream=True, timeout=limits, verify=True, proxies=proxies(url))
+            if isinstance(adapter, Adapter):
+                return adapter.exchange(request, seconds, limits, proxies(url, self.access))
+            return adapter.send(request, stream=True, timeout=limits, verify=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise network_failure(error, url) from error
+            raise network_failure(error, url, self.clock.now()) from error
 
-    def _ask_token_service(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    def _check_plain(self, url: str) -> None:
+        """Refuse plain HTTP to a host to which nobody has allowed it: that it is allowed to another says nothing.
+
+        Raises:
+            ProaError: ``PLAIN_HTTP``.
+        """
+        parts = urlsplit(url)
+        within = is_loopback(parts.hostname or "") and is_loopback(urlsplit(self.base).hostname or "")
+        if parts.scheme != "https" and not self.access.plain_http and not within:
+            what = "the registry leads to another machine without TLS, which would see all that is sent"
+            raise ProaError(Code.PLAIN_HTTP, what, at=safe_url(url))
+
+    def _ask_token_service(self, url: str, headers: Mapping[str, str], patience: Patience) -> tuple[int, bytes]:
         """GET what the registry's challenge named, which may be on another host; status and body."""
-        if urlsplit(url).scheme != "https" and not self.access.plain_http:
-            raise ProaError(Code.AUTH, "the registry names a token service without TLS", at=safe_url(url))
-        secrets = {key: value for key, value in headers.items() if key.lower() == "authorization"}
-        others = {key: value for key, value in headers.items() if key.lower() != "authorization"}
-        response, last = self._follow(Call("GET", url, others), secrets)
+        response, last = self._follow(Call("GET", url), headers, patience)
         with response:
             failure = status_failure(response, last, own=True, now=self.clock.now())
             if failure and response.status_code not in (400, _UNAUTHORIZED, _FORBIDDEN):
                 raise failure
-            return response.status_code, b"" if failure else read_all(response, MAX_TOKEN_ANSWER, self.patience(), last)
+            return response.status_code, b"" if failure else read_all(response, MAX_TOKEN_ANSWER, patience, last)
+
+
+def _prepared(call: Call, url: str, secrets: Mapping[str, str]) -> requests.PreparedRequest:
+    """The request as the library takes it, its target as the link was sent: what signs a link may sign its spelling.
+
+    Raises:
+        ProaError: ``REGISTRY``.
+    """
+    try:
+        request = requests.Request(call.method, url, headers={**_ALWAYS, **call.headers, **secrets}).prepare()
+        ready, asked = urlsplit(str(request.url)), urlsplit(url)
+        target = (quote(asked.path, safe=_PRINTABLE), quote(asked.query, safe=_PRINTABLE))
+        request.url = urlunsplit((ready.scheme, ready.netloc, target[0] or "/", target[1], ""))
+    except (requests.RequestException, ValueError) as error:
+        raise ProaError(Code.REGISTRY, "a malformed URL", at=safe_url(url)) from error
+    if call.body is not None:
+        request.headers["Content-Length"] = str(call.size)
+        request.body = call.body()  # type: ignore[assignment] # an iterable, which the type does not know
+    return request
 
 
 def _asks_for_login(response: requests.Response) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
+from proa.core.oci.headers import media_type
 from proa.core.oci.reference import Reference
 from proa.core.release.document import INDEX_TYPE, MANIFEST_TYPE, Blob
 from proa.core.runtime.errors import Code, ProaError
@@ -29,6 +30,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 _MAX_SIZE: Final = 1 << 45
 _MAX_ENTRIES: Final = 4096
+MAX_REFERRERS: Final = 1024
+"""Referrers of one manifest that are looked at, after those that nobody wants were left aside."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,15 @@ class Payload:
         return Blob(self.digest, self.size)
 
 
+Wanted = Callable[[Descriptor], bool]
+"""Whether an entry of a list of referrers is one that somebody looks for."""
+
+
+def everything(_: Descriptor) -> bool:
+    """Every referrer is wanted."""
+    return True
+
+
 class Source(Protocol):
     """A registry's repository or an OCI layout folder. Close it after use, or use it in a ``with``."""
 
@@ -107,8 +119,8 @@ class Source(Protocol):
         """
         ...
 
-    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
-        """The manifests whose subject is ``digest``; those of one artifact type if it is given."""
+    def referrers(self, digest: str, wanted: Wanted = everything) -> list[Descriptor]:
+        """The manifests whose subject is ``digest``, of them the wanted, and of those at most ``MAX_REFERRERS``."""
         ...
 
     def blob(self, digest: str, size: int, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -202,16 +214,16 @@ def read_descriptor(value: Any, at: object = "") -> Descriptor:
     """
     if not isinstance(value, dict):
         raise ProaError(Code.RELEASE, "a descriptor is not an object", at=at)
-    media_type, size = value.get("mediaType"), value.get("size")
-    if not isinstance(media_type, str) or not _MEDIA_TYPE.fullmatch(media_type):
-        raise ProaError(Code.RELEASE, f"{str(media_type)[:80]!r} is not a media type", at=at)
+    kind, size = value.get("mediaType"), value.get("size")
+    if not isinstance(kind, str) or not _MEDIA_TYPE.fullmatch(media_type(kind)):
+        raise ProaError(Code.RELEASE, f"{str(kind)[:80]!r} is not a media type", at=at)
     if type(size) is not int or not 0 <= size <= _MAX_SIZE:
         raise ProaError(Code.RELEASE, f"{str(size)[:40]} is not a size", at=at)
     artifact_type, annotations = value.get("artifactType", ""), value.get("annotations") or {}
     if not isinstance(artifact_type, str) or not isinstance(annotations, dict):
         raise ProaError(Code.RELEASE, "a descriptor's artifactType or annotations are malformed", at=at)
     texts = {key: text for key, text in annotations.items() if isinstance(text, str)}
-    return Descriptor(media_type, check_digest(value.get("digest"), at), size, artifact_type, texts)
+    return Descriptor(media_type(kind), check_digest(value.get("digest"), at), size, media_type(artifact_type), texts)
 
 
 def read_index(data: bytes, at: object = "") -> list[Descriptor]:
@@ -222,7 +234,7 @@ def read_index(data: bytes, at: object = "") -> list[Descriptor]:
     """
     document = load_json(data, Code.RELEASE, at)
     entries = document.get("manifests")
-    if document.get("mediaType", INDEX_TYPE) != INDEX_TYPE or not isinstance(entries, list):
+    if media_type(str(document.get("mediaType", INDEX_TYPE))) != INDEX_TYPE or not isinstance(entries, list):
         raise ProaError(Code.RELEASE, "not an OCI image index", at=at)
     found = []
     for entry in entries[:_MAX_ENTRIES]:

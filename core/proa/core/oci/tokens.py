@@ -1,28 +1,26 @@
-"""Logging in to a registry, as its challenge asks for (RFC 9110 section 11.6.1; distribution's token protocol).
-
-oras does the talking; the rules here are what it may say to whom.
-"""
+"""Logging in to a registry, as its challenge asks for (RFC 9110 section 11.6.1; distribution's token protocol)."""
 
 from __future__ import annotations
 
-import io
-import logging
+import base64
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import requests
+from typing import Final
+from urllib.parse import urlencode, urlsplit
 
 from proa.core.oci import authfile
 from proa.core.oci.authfile import Credentials
 from proa.core.oci.failures import bad_login, no_login
+from proa.core.oci.headers import Challenge, challenges
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.json_text import load_json
 
 TokenCall = Callable[[str, Mapping[str, str]], tuple[int, bytes]]
 """Does a GET on a token service: URL and headers in, status and body out."""
 
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,65536}")
+_OK: Final = 200
 
 
 class Authenticator:
@@ -34,22 +32,25 @@ class Authenticator:
         host: The registry.
         name: The repository.
         auth_file: Where credentials are, instead of the usual places.
-        call: How token services are asked.
     """
 
-    def __init__(self, host: str, name: str, auth_file: Path | None, call: TokenCall) -> None:
+    def __init__(self, host: str, name: str, auth_file: Path | None) -> None:
         self._host = host
         self._name = name
         self._auth_file = auth_file
-        self._call = call
         self._header: dict[str, str] = {}
 
     def header(self) -> Mapping[str, str]:
         """The ``Authorization`` header, or nothing as long as nobody asked for one."""
         return self._header
 
-    def answer(self, challenge: str, at: str) -> None:
-        """Log in as the registry's ``WWW-Authenticate`` asks for.
+    def answer(self, challenge: str, at: str, call: TokenCall) -> None:
+        """Log in as the registry's ``WWW-Authenticate`` asks for: with a token where it takes one.
+
+        Args:
+            challenge: The field.
+            at: Who sent it.
+            call: How token services are asked.
 
         Raises:
             ProaError: ``AUTH``.
@@ -57,67 +58,48 @@ class Authenticator:
         """
         self._header = {}
         credentials = authfile.find(self._host, self._name, self._auth_file)
-        schemes = {word.lower() for word in re.findall(r"(?:^|,)\s*([A-Za-z]+)(?:\s|$)", challenge)}
-        if "bearer" in schemes:
-            self._header = self._bearer(challenge, credentials, at)
-        elif "basic" in schemes:
+        offered = challenges(challenge)
+        services = [url for one in offered if one.scheme == "bearer" and (url := _token_url(one))]
+        if services:
+            self._header = {"Authorization": f"Bearer {self._token(services[0], credentials, at, call)}"}
+        elif any(one.scheme == "basic" for one in offered):
             if credentials is None:
                 raise no_login(self._host, at)
             self._header = _basic(credentials)
         else:
-            raise ProaError(Code.AUTH, "the registry requires an unsupported kind of login, or refuses all", at=at)
+            raise ProaError(Code.AUTH, _no_way(offered), at=at)
 
-    def _bearer(self, challenge: str, credentials: Credentials | None, at: str) -> dict[str, str]:
-        backend = _backend("token", _TokenSession(self._call))
-        if credentials:
-            backend.set_basic_auth(credentials.username, credentials.password)
-        asked = requests.Response()
-        asked.headers["Www-Authenticate"] = re.sub(r"^.*?(?=bearer\s)", "", challenge, flags=re.I | re.S)
-        try:
-            header, done = backend.authenticate_request(asked, {}, refresh=True)
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ProaError(Code.AUTH, "the challenge or the token service's answer is malformed", at=at) from error
-        if not done:
+    def _token(self, url: str, credentials: Credentials | None, at: str, call: TokenCall) -> str:
+        status, data = call(url, _basic(credentials) if credentials else {})
+        if status != _OK:
             raise bad_login(self._host, at) if credentials else no_login(self._host, at)
-        if not _TOKEN.fullmatch(str(backend.token)):
+        answer = load_json(data, Code.AUTH, at)
+        token = answer.get("token") or answer.get("access_token")
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
             raise ProaError(Code.AUTH, "the token service returned no usable token", at=at)
-        return {"Authorization": str(header["Authorization"])}
+        return token
+
+
+def _token_url(challenge: Challenge) -> str:
+    """Where a token can be got; empty if the challenge names no such place."""
+    realm = challenge.parameters.get("realm", "").partition("#")[0]
+    try:
+        parts = urlsplit(realm)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        return ""
+    asked = {key: value for key in ("service", "scope") if (value := challenge.parameters.get(key))}
+    return realm + (f"{'&' if parts.query else '?'}{urlencode(asked)}" if asked else "")
+
+
+def _no_way(offered: Sequence[Challenge]) -> str:
+    if any(one.scheme == "bearer" for one in offered):
+        return "the registry's challenge names no usable token service"
+    return "the registry requires an unsupported kind of login, or refuses all"
 
 
 def _basic(credentials: Credentials) -> dict[str, str]:
-    backend = _backend("basic", None)
-    backend.set_basic_auth(credentials.username, credentials.password)
-    return dict(backend.get_auth_header())
-
-
-def _backend(kind: str, session: _TokenSession | None) -> Any:
-    from oras.auth import get_auth_backend  # here: many registries need no login, and every import costs memory
-    from oras.logger import logger
-
-    logger.set_level(logging.CRITICAL + 1)  # it would print, with what a token service answered
-    return get_auth_backend(kind, session=session)
-
-
-class _TokenSession:
-    """What oras takes for a session of ``requests``: it asks token services by our rules."""
-
-    def __init__(self, call: TokenCall) -> None:
-        self._call = call
-
-    def get(
-        self,
-        url: str,
-        headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
-        verify: Any = None,
-    ) -> requests.Response:
-        full = requests.Request("GET", url, params=dict(params or {})).prepare().url
-        response = requests.Response()
-        response.status_code, data = self._call(str(full), dict(headers or {}))
-        response.raw = io.BytesIO(data)
-        return response
-
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:
-        if method != "GET":
-            raise ValueError(method)
-        return self.get(url, **options)
+    pair = f"{credentials.username}:{credentials.password}".encode()
+    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}

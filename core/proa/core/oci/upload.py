@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import requests
-from oras import utils
 from oras.container import Container
 from oras.provider import Registry
 
 from proa.core.oci.failures import safe_url
 from proa.core.oci.remote import RemoteRepository
-from proa.core.oci.session import Call
+from proa.core.oci.session import Call, linked
 from proa.core.oci.source import Descriptor, Payload, describe_manifest, write_index
 from proa.core.release.document import INDEX_TYPE, Blob
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.printable import one_line
 
+Result = TypeVar("Result")
 _ROUNDS: Final = 3
 _BINARY: Final = "application/octet-stream"
 
@@ -40,8 +42,9 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
     def __init__(self, repository: RemoteRepository) -> None:
         self._repository = repository
         self._session = repository.session
+        self._patience = self._session.patience()
         host = self._session.base.partition("://")[2]
-        super().__init__(hostname=host, insecure=self._session.access.plain_http)
+        super().__init__(hostname=host, insecure=self._session.base.startswith("http:"))
         self._container = Container("name", registry=host)  # parsed, a name like a.b/c would pass for a host
         self._container.repository = repository.reference.name
 
@@ -53,7 +56,7 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
             if not self.blob_exists(layer, self._container):
                 _expect(self.put_upload(payload, self._container, layer), 201)
 
-        self._session.patience(payload.size).keep_trying(push)
+        self._keep_trying(push, payload.size)
         return payload.blob
 
     def push_manifest(self, data: bytes, tag: str = "") -> str:
@@ -72,10 +75,11 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
         """POST, then PUT: as oras does it, but streamed, where oras reads the whole file into memory."""
         start = self.do_request(f"{self.prefix}://{container.upload_blob_url()}", "POST")
         _expect(start, 202)
-        location = self._get_location(start, container)
+        location = start.headers.get("Location", "")
         if not location:
             raise ProaError(Code.REGISTRY, "the registry named no place for the upload", at=self._repository.url)
-        url = utils.append_url_params(self._session.absolute(location), {"digest": layer["digest"]})
+        url = linked(str(start.request.url), location).partition("#")[0]  # as it was sent: it may be signed
+        url += f"{'&' if '?' in url else '?'}{urlencode({'digest': layer['digest']})}"
         call = Call("PUT", url, {"Content-Type": _BINARY}, blob.chunks, blob.size)
         return self._exchange(call)
 
@@ -93,8 +97,12 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
         return self._exchange(Call(method, url, headers or {}, body, len(data or b"")))
 
     def _exchange(self, call: Call) -> requests.Response:
-        with self._session.exchange(call) as response:
+        with self._session.exchange(call, self._patience) as response:
             return response
+
+    def _keep_trying(self, action: Callable[[], Result], size: int) -> Result:
+        self._patience = self._session.patience(size)
+        return self._patience.keep_trying(action)
 
     def _put(self, data: bytes, media_type: str, name: str) -> requests.Response:
         url = f"{self.prefix}://{self._container.manifest_url(name)}"
@@ -104,7 +112,7 @@ class Uploader(Registry):  # type: ignore[misc] # oras has no type information
             _expect(response, 201)
             return response
 
-        return self._session.patience(len(data)).keep_trying(put)
+        return self._keep_trying(put, len(data))
 
     def _list_as_referrer(self, entry: Descriptor, subject: str) -> None:
         """Add to the fallback index, and look whether it stayed: somebody else may write it at the same time."""

@@ -91,6 +91,19 @@ def examine(bundle: bytes, manifest_digest: str, keys: Sequence[PublicKey]) -> s
     return signed_by.id
 
 
+def predicate_of(bundle: bytes) -> str:
+    """What kind of statement a bundle says that it holds, unverified; empty if it cannot be made out.
+
+    Good for leaving aside attestations, and for nothing else.
+    """
+    try:
+        envelope = load_json(bundle, Code.SIGNATURE).get("dsseEnvelope")
+        payload = _base64(envelope.get("payload")) if isinstance(envelope, Mapping) else b""
+        return str(load_json(payload, Code.SIGNATURE).get("predicateType", ""))
+    except ProaError:
+        return ""
+
+
 def check_threshold(
     bundles: Iterable[bytes], manifest_digest: str, keys: Sequence[PublicKey], threshold: int = 1
 ) -> tuple[str, ...]:
