@@ -29,7 +29,7 @@ DATA = os.urandom(3_000_000)
 SIZE = len(DATA)
 DIGEST = digest_of(DATA)
 QUICK = TransferLimits(
-    connect=60, silence=1.0, patience=120, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01
+    connect=60, silence=1.0, answer=2.0, patience=120, minimum_rate=100_000, window=0.5, attempts=4, backoff=0.01
 )
 PASSWORD = "hush-hush"
 Behaviour = Callable[["Handler"], None]
