@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proa.core.oci.access import Access
+from proa.core.oci.limits import TransferLimits
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.retry import TransferLimits
 from proa.core.oci.source import Target, blob_of
 from proa.core.oci.target import open_target
 from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Root

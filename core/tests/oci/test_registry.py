@@ -11,7 +11,7 @@ import requests
 import urllib3
 
 from proa.core.artifact import signatures
-from proa.core.oci.retry import TransferLimits
+from proa.core.oci.limits import TransferLimits
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.testing.registry import FakeRegistry

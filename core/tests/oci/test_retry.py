@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.oci.retry import Patience, Temporary, TransferLimits, retry_after
+from proa.core.oci.limits import TransferLimits
+from proa.core.oci.retry import Patience, Temporary, retry_after
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from proa.core.oci.access import Access
+from proa.core.oci.limits import TransferLimits
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
-from proa.core.oci.retry import TransferLimits
 from proa.core.oci.source import Source, digest_of
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.support.certificates import Authority

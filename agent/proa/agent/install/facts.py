@@ -13,6 +13,7 @@ from proa.agent.install.plan import Candidate, NodeFacts, Room
 from proa.agent.node.boot import own_release
 from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
+from proa.agent.node.settings import transfer_limits
 from proa.agent.node.view import Context, View, holds
 from proa.agent.slot.damage import is_whole
 from proa.agent.slot.region import open_for_reading
@@ -61,7 +62,9 @@ def open_offer(context: Context, reference: str, registry: Access, believed: Tru
     with open_source(
         parse(reference),
         registry,
+        limits=transfer_limits(context.paths),
         clock=context.cancel.clock(context.clock),
+        stop=context.cancel,
     ) as source:
         opened = open_release(source, believed)
         yield Offer(Candidate(opened.release, opened.manifest_digest, opened.signers), source, reference)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -20,12 +22,19 @@ class Cancel:
     def __init__(self) -> None:
         self._event = threading.Event()
         self._code = Code.CANCELLED
+        self._lock = threading.RLock()  # a signal may ask while its thread holds it
+        self._actions: list[Callable[[], None]] = []
 
     def ask(self, code: Code = Code.CANCELLED) -> None:
-        """Ask for the work to stop."""
-        if not self._event.is_set():
+        """Ask for the work to stop, and end whatever it waits for."""
+        with self._lock:
+            if self._event.is_set():
+                return
             self._code = code
             self._event.set()
+            actions = list(self._actions)
+        for action in actions:
+            action()
 
     @property
     def asked(self) -> bool:
@@ -36,6 +45,20 @@ class Cancel:
         """Raise ``CANCELLED`` or ``INTERRUPTED`` once it was asked for."""
         if self._event.is_set():
             raise ProaError(self._code)
+
+    @contextmanager
+    def calling(self, action: Callable[[], None]) -> Iterator[None]:
+        """See :class:`proa.core.runtime.stop.Stop`."""
+        with self._lock:
+            self._actions.append(action)
+            asked = self.asked
+        if asked:
+            action()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._actions.remove(action)
 
     def clock(self, clock: Clock) -> Clock:
         """The same clock, on which a sleep ends, with an error, once it was asked for."""

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from proa.agent.node.boot import command_line
 from proa.agent.node.paths import Paths
 from proa.core.oci.access import Access
+from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 
@@ -25,7 +26,7 @@ INITRD_DEADLINE: Final = 600.0
 """Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
 MAX_GROUP: Final = (1 << 32) - 2
 """The highest number that a group can have."""
-Table = TypeVar("Table", "HealthSettings", "ClusterSettings", Access)
+Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "LineSettings", Access)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,27 @@ def _signed_deadline(paths: Paths) -> float:
     """Seconds of the initrd's own deadline."""
     signed = [word.partition("=")[2] for word in command_line(paths).split() if word.startswith("proa.deadline=")]
     return float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
+
+
+@dataclass(frozen=True)
+class LineSettings:
+    """The limits in ``registry.toml``: what the network between node and registry is like."""
+
+    connect: float = DEFAULT_LIMITS.connect
+    """Seconds for a connection to come up."""
+    silence: float = DEFAULT_LIMITS.silence
+    """Seconds without a byte of content after which a connection is given up."""
+    answer: float = DEFAULT_LIMITS.answer
+    """Seconds from a request to the end of its answer's head."""
+    patience: float = DEFAULT_LIMITS.patience
+    """Seconds for a transfer with all its tries, before what its size adds."""
+    minimum_rate: float = DEFAULT_LIMITS.minimum_rate
+    """Bytes a second below which a connection is given up for another one; a transfer's size adds time at this rate."""
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ProaError(Code.CONFIG_VALUE, f"{name} is {value:g}, but must be at least 1", at="registry.toml")
 
 
 class Commit(enum.Enum):
@@ -103,9 +125,28 @@ def registry_settings(paths: Paths) -> Access:
     Raises:
         ProaError: as :func:`health_settings`.
     """
-    result = Access()
+    return _registry_table(paths, Access(), LineSettings())
+
+
+def transfer_limits(paths: Paths) -> TransferLimits:
+    """The limits of talking to a registry, from ``registry.toml`` too.
+
+    Raises:
+        ProaError: as :func:`health_settings`.
+    """
+    line = _registry_table(paths, LineSettings(), Access())
+    return TransferLimits(line.connect, line.silence, line.answer, line.patience, line.minimum_rate)
+
+
+def _registry_table(paths: Paths, result: Table, others: object) -> Table:
+    """The keys of ``registry.toml`` that a table has; those of the other one are left aside."""
+    mine, theirs = (set(vars(table)) for table in (result, others))
     for file in (paths.usr / "registry.toml", paths.etc / "registry.toml"):
-        result = _over(result, _load(file), file)
+        document = _load(file)
+        if unknown := sorted(set(document) - mine - theirs):
+            known = ", ".join(sorted(mine | theirs))
+            raise ProaError(Code.CONFIG_UNKNOWN_KEY, f"'{unknown[0]}' is not a setting; use one of: {known}", at=file)
+        result = _over(result, {key: value for key, value in document.items() if key in mine}, file)
     return result
 
 
@@ -164,6 +205,8 @@ def _convert(kind: object, value: object, at: str) -> object:
             return value
     elif kind == (Path | None) and isinstance(value, str):
         return Path(value) if value else None
+    if kind is str and isinstance(value, str) and value.isprintable():
+        return value
     if kind is Commit and value in [one.value for one in Commit]:
         return Commit(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from proa.core.oci.access import DEFAULT, Access
+from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.reference import Reference
-from proa.core.oci.retry import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.source import Source
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.stop import NEVER, Stop

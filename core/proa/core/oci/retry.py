@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 from proa.core.oci.headers import date
+from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -17,33 +18,6 @@ from proa.core.runtime.errors import Code, ProaError
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class TransferLimits:
-    """Every limit of talking to a registry. Times are seconds, sizes bytes."""
-
-    connect: float = 10.0
-    """Time for a connection to come up."""
-    silence: float = 30.0
-    """Time without a single byte after which a connection counts as cut."""
-    answer: float = 60.0
-    """Time from a request to the end of its answer's head, whatever dribbles; the request's own size adds to it."""
-    patience: float = 180.0
-    """Time for a request with all its retries, before what its size adds."""
-    minimum_rate: int = 4 * 1024
-    """Bytes a second below which, over ``window``, a connection is given up; size adds time at this rate."""
-    window: float = 30.0
-    """Time over which the rate is measured."""
-    attempts: int = 6
-    """Failures in a row, without one new byte, after which it is enough."""
-    backoff: float = 0.5
-    """The first wait; it doubles with every failure in a row."""
-    longest_wait: float = 30.0
-    """Where the doubling ends. A registry's own Retry-After may be longer, up to the deadline."""
-    redirects: int = 5
-    """Redirects that one request may take."""
-
-
-DEFAULT_LIMITS = TransferLimits()
 LONGEST_PAUSE: Final = 24 * 3600.0
 """Seconds of a ``Retry-After`` beyond which it counts as so many: a server whose clock is wrong may name any date."""
 

@@ -16,9 +16,10 @@ from proa.core.oci.access import Access
 from proa.core.oci.body import read_all
 from proa.core.oci.connection import Adapter
 from proa.core.oci.failures import network_failure, safe_url, status_failure
+from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.proxy import proxies
 from proa.core.oci.reference import is_loopback
-from proa.core.oci.retry import DEFAULT_LIMITS, Patience, TransferLimits
+from proa.core.oci.retry import Patience
 from proa.core.oci.tokens import Authenticator
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError

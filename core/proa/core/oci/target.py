@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proa.core.oci.access import DEFAULT, Access
+from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.reference import Reference
 from proa.core.oci.registry import open_session
-from proa.core.oci.retry import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.source import Target
 from proa.core.runtime.clock import SYSTEM, Clock
 

@@ -1,0 +1,57 @@
+"""n13: which proxy leads to a host, and which hosts are met without one."""
+
+import pytest
+
+from proa.core.oci.access import Access
+from proa.core.oci.proxy import bypassed, proxies
+from proa.core.runtime.errors import Code, ProaError
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "no_proxy", "without"),
+    [
+        ("registry.test", None, "registry.test", True),
+        ("registry.test", None, " Other.test , REGISTRY.test ", True),
+        ("a.registry.test", None, "registry.test", True),
+        ("a.registry.test", None, ".registry.test", True),
+        ("a.registry.test", None, "*.registry.test", True),
+        ("aregistry.test", None, "registry.test", False),
+        ("registry.test", 5000, "registry.test:5000", True),
+        ("registry.test", 5001, "registry.test:5000", False),
+        ("registry.test", None, "*", True),
+        ("10.1.2.3", None, "10.0.0.0/8", True),
+        ("11.1.2.3", None, "10.0.0.0/8", False),
+        ("10.1.2.3", None, "10.1.2.3", True),
+        ("fd00::5", None, "fd00::/8", True),
+        ("fd00::5", None, "[fd00::5]", True),
+        ("registry.test", None, "", False),
+        ("registry.test", None, ",,.,", False),
+    ],
+)
+def test_n13_hosts_that_are_met_without_the_proxy(host: str, port: int | None, no_proxy: str, without: bool) -> None:
+    assert bypassed(host, port, no_proxy) is without
+
+
+@pytest.mark.parametrize("url", ["http://localhost:5000/v2", "https://127.0.0.9/v2", "https://[::1]/v2"])
+def test_n13_this_machine_is_met_without_a_proxy(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    assert proxies(url, Access(proxy="http://proxy.test:3128")) == {}
+
+
+def test_n13_no_proxy_of_the_settings_holds_for_the_environments_proxy_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    assert proxies("https://registry.test/v2", Access())["https"] == "http://proxy.test:3128"
+    assert proxies("https://registry.test/v2", Access(no_proxy="registry.test")) == {}
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["proxy.test", "proxy.test:3128", "socks5://proxy.test", "http://", "http://me:hush@proxy:99999", "http://a\nb"],
+)
+def test_n13_a_proxy_that_cannot_be_one_is_refused_without_its_password(proxy: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        Access(proxy=proxy).check()
+    assert caught.value.code is Code.USAGE
+    assert "hush" not in caught.value.text("x")
+    assert "hush" not in repr(Access(proxy=proxy))
