@@ -82,7 +82,7 @@ def config(profile: str, recipe: ProofRecipe) -> str:
     deadline = calibration.stretched(TRIAL_SECONDS, calibration.factor())
     changes = {
         '\nversion = "1.0.0"': f'\nversion = "{recipe.version}"',
-        "[health]\n": f'[health]\ndeadline = "{deadline} s"\nwatchdog = "{watchdog()} s"\n',
+        "[health]\n": f'[health]\ndeadline = "{deadline} s"\nwatchdog = "{watchdog()} s"\nseconds = "10 s"\n',
         'mask = ["getty@tty1.service"]': 'mask = ["getty@tty1.service", "serial-getty@ttyS0.service"]',
     }
     if recipe.mute:

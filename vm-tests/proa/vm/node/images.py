@@ -82,6 +82,7 @@ persist = "128 MiB"
 [health]
 deadline = "{deadline} s"
 watchdog = "{watchdog} s"
+seconds = "10 s"
 
 [build]
 compression = 1
