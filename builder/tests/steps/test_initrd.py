@@ -270,3 +270,15 @@ def test_a_partition_is_found_by_its_name_if_there_is_just_one(
     (module / "try.sh").write_text(f"{script}\ndisk=/dev/x\ntable='{lines}'\nnode ROOT-A\n")
     done = shell(module / "try.sh")
     assert (done.stdout.strip() or None, done.returncode) == (found, 0 if found else 1)
+
+
+@pytest.mark.parametrize("unit", ["emergency.service", "rescue.service"])
+def test_systemd_accepts_what_ends_a_trial_instead_of_a_shell(tmp_path: Path, unit: str) -> None:
+    """A unit with a bad setting is not started at all: the trial would go on as if nothing had happened."""
+    drop_in = tmp_path / f"{unit}.d/50-proa.conf"
+    drop_in.parent.mkdir()
+    shutil.copyfile(SCRIPTS / "trial.conf", drop_in)
+    command = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit]
+    env = os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    verdict = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (verdict.returncode, verdict.stderr) == (0, "")
