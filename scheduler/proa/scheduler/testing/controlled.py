@@ -30,7 +30,7 @@ from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Action
-from proa.scheduler.planning.views import MARK, DrainView, Snapshot, digest_of
+from proa.scheduler.planning.views import MARK, DrainView, NodeOSView, Snapshot, digest_of
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -48,11 +48,12 @@ SPEC = {
 
 
 class Followed:
-    """A reflector that shows what there is when the test says so."""
+    """A reflector that shows what there is when the test says so. As a real one it looks at what has changed."""
 
     def __init__(self, server: ApiServer, path: str, project: Callable[[Any, Any], Any]) -> None:
         self.server, self.path, self.project = server, path, project
         self.cache: Cache[Any] = Cache()
+        self._items: dict[str, Any] = {}
         self.synced = True
         self.reached = 0
         self.stale_since: float | None = None
@@ -67,9 +68,16 @@ class Followed:
         prefix = f"{self.path}/"
         items = {path.removeprefix(prefix): one for path, one in self.server.items.items() if path.startswith(prefix)}
         self.reached = self.server.version
-        return self.cache.replace(
-            {name: self.project(copied(one), self.cache.get(name)) for name, one in items.items()}
-        )
+        views = {name: self._look(name, one) for name, one in items.items()}
+        self._items = {name: one for name, one in self._items.items() if name in items}
+        return self.cache.replace(views)
+
+    def _look(self, name: str, item: Any) -> Any:
+        before = self.cache.get(name)
+        if before is not None and self._items.get(name) == item:
+            return before
+        self._items[name] = copied(item)
+        return self.project(copied(item), before)
 
 
 class Elector:
@@ -162,6 +170,8 @@ class Case:
             Followed(self.server, OS_ROLLOUTS, reading.rollout),
             Followed(self.server, paths.BUDGETS, pods.budget),
         ]
+        self._orders = Followed(self.server, NODE_OSES, reading.node_os)
+        """What the nodes' agents see of theirs, at once."""
         self.ears = Ears()
         self.boots: dict[str, int] = {}
         self.most_away = 0
@@ -213,12 +223,11 @@ class Case:
 
     def agents(self) -> None:
         """Every agent does what it is ordered to."""
-        for path, item in list(self.server.items.items()):
-            if path.startswith(NODE_OSES):
-                self._agent(path, item)
+        self._orders.show()
+        for view in self._orders.objects.values():
+            self._agent(self.os(view.name), view)
 
-    def _agent(self, path: str, item: dict[str, Any]) -> None:
-        view = reading.node_os(item)
+    def _agent(self, path: str, view: NodeOSView) -> None:
         status, order, name = view.status, view.order, view.name
         if status is None:
             booted = Booted("a", "1", NODE_RELEASE, "a" * 64, "b0", True)
