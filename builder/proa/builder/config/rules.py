@@ -14,6 +14,8 @@ from proa.builder.config.disklayout import layout
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import Check, Config, File
 from proa.builder.config.vocabulary import SSH_KEY
+from proa.builder.inputs import localfiles
+from proa.builder.inputs.localfiles import FileKind
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.signing.keys import load_public
@@ -95,14 +97,24 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
     seen: dict[str, int] = {}
     for number, file in enumerate(config.file):
         path: tuple[str | int, ...] = ("file", number, "path")
-        if any(_below(file.path, kept) for kept in _KEPT_FOLDERS):
+        kept = (*_KEPT_FOLDERS, *config.persist.keep)
+        if lost := next((name for name in _destinations(file, folder) if any(_below(name, one) for one in kept)), ""):
             hint = "Create it on the node instead, with a tmpfiles.d(5) line in /usr/lib/tmpfiles.d."
-            yield Problem(path, f"{file.path} is on the node's own file systems, not in the release", hint=hint)
+            yield Problem(path, f"{lost} is on the node's own file systems, not in the release", hint=hint)
         if any(_below(file.path, own) for own in _OWN_PATHS):
             yield Problem(path, f"the builder writes {file.path} itself")
         if file.path in seen:
             yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[file.path] + 1}")
         seen[file.path] = number
+
+
+def _destinations(file: File, folder: Path) -> Iterator[str]:
+    """Where a [[file]] puts something: itself, and all that is in the folder that is copied."""
+    yield file.path
+    if file.source and (folder / file.source).is_dir():
+        for item in localfiles.walk(folder / file.source):
+            if item.kind is not FileKind.FOLDER:
+                yield f"{file.path}/{item.name}".replace("//", "/")
 
 
 def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
-from proa.builder.node import accounts, clean, seal, software, system, units, var
+from proa.builder.node import accounts, clean, kept, seal, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -75,8 +75,9 @@ def assemble(job: AssemblyJob) -> None:
     finally:
         tree.unmount()
     final = accounts.check(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), numbers, lock)
-    var.move_out(tree)
     clean.before_sealing(tree)
+    kept.check(tree, config.persist.keep)
+    var.move_out(tree)
     image = Path(job.out) / "root.erofs"
     seal.make_image(tree, image, epoch=job.epoch, name=config.release.name)
     document = {"size": image.stat().st_size, "accounts": final.over(lock).text()}

@@ -1,13 +1,15 @@
 """/var is the node's own: a release ships it empty, and tmpfiles.d(5) lines that make on the node what packages need.
 
-What the packages left in /var becomes lines of ``/usr/lib/tmpfiles.d/proa-var.conf``, unless another file there has
+What the packages left in /var becomes lines of ``/usr/lib/tmpfiles.d/proa-var.conf``, unless another file there makes
 the path already: folders are made, files copied once from ``/usr/share/factory``. The package database, which must
 follow the release, moves to ``/usr/lib/sysimage`` and stays readable at its old place.
 """
 
 from __future__ import annotations
 
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,9 @@ _DATABASE: Final = "/usr/lib/sysimage/dpkg"
 _FACTORY: Final = "/usr/share/factory"
 _DROPPED: Final = (
     "/var/backups",
-    "/var/cache/*",
+    "/var/cache/apt",
+    "/var/cache/debconf",
+    "/var/cache/ldconfig",
     "/var/lib/apt",
     "/var/lib/dpkg",
     "/var/lib/systemd/deb-systemd-*",
@@ -47,7 +51,9 @@ def move_out(tree: Tree) -> None:
     known = _known(tree)
     lines = [f"L+ /var/lib/dpkg - - - - ../..{_DATABASE}"]
     lines += [
-        line for inside, path in tree.files("/var") if inside not in known and (line := _line(tree, inside, path))
+        line
+        for inside, path in tree.files("/var")
+        if inside not in known and not _is_cached(inside, path) and (line := _line(tree, inside, path))
     ]
     tree.write(CONF, "# What packages need in /var; written by proa-build.\n" + "".join(f"{line}\n" for line in lines))
     tree.empty("/var")
@@ -70,15 +76,35 @@ def _line(tree: Tree, inside: str, path: Path) -> str:
     return f"C {name} {owner} -"
 
 
+def _is_cached(inside: str, path: Path) -> bool:
+    """Whether it is a file of a cache, which is made again by itself; its folder has an owner, and is not."""
+    return inside.startswith("/var/cache/") and not (path.is_dir() and not path.is_symlink())
+
+
+_CREATING: Final = re.compile(r"(?:[fFdDvqQpLcbC]|w\+)[+!\-=~^?$]*")
+"""Types of lines that make a path which is not there; the others adjust, write to, clean or remove what is there."""
+_WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+
+
 def _known(tree: Tree) -> set[str]:
-    """Paths that some tmpfiles.d file has a line for."""
+    """Paths that some tmpfiles.d file makes."""
     known = set()
-    for _, path in tree.files("/usr/lib/tmpfiles.d"):
+    for path in _files(tree):
         for line in path.read_text().splitlines():
-            words = line.split()
-            if len(words) > 1 and not line.startswith("#"):
-                known.add(words[1].strip('"').rstrip("/"))
+            kind, *rest = line.split(maxsplit=1)[:2] or [""]
+            if _CREATING.fullmatch(kind) and rest and (word := _WORD.match(rest[0])):
+                known.add((word[1] or word[2]).rstrip("/"))
     return known
+
+
+def _files(tree: Tree) -> Iterator[Path]:
+    """The files that count: one in /etc stands in the place of one in /usr of the same name, and may be empty."""
+    found: dict[str, Path] = {}
+    for folder in ("/usr/lib/tmpfiles.d", "/etc/tmpfiles.d"):
+        found |= {path.name: path for inside, path in tree.files(folder) if inside.count("/") == folder.count("/") + 1}
+    for _, path in sorted(found.items()):
+        if path.suffix == ".conf" and path.is_file() and not path.is_symlink():
+            yield path
 
 
 def _quote(text: str) -> str:
