@@ -87,7 +87,10 @@ def test_nothing_of_other_places_comes_along() -> None:
     rest = {name for name in software.files() if not name.endswith(".py")}
     assert {name for name in rest if not name.startswith(SITE)} == {
         "/usr/lib/proa/health.d/10-persist",
-        *(f"/usr/lib/systemd/system/proa-{name}" for name in ("agent.service", "deadline.service", "deadline.timer")),
+        *(
+            f"/usr/lib/systemd/system/proa-{name}"
+            for name in ("accounts.service", "agent.service", "deadline.service", "deadline.timer")
+        ),
     }
 
 

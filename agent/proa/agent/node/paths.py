@@ -103,6 +103,16 @@ class Paths:
         return self.run / "refused-order.json"
 
     @property
+    def clashes(self) -> Path:
+        """What the release and the node both claim of users and groups."""
+        return self.run / "accounts.json"
+
+    @property
+    def accounts_base(self) -> Path:
+        """The databases of users and groups of the release that the node's were copied from; goes with its /etc."""
+        return self.etc / "accounts"
+
+    @property
     def leaving(self) -> Path:
         """There while the running slot was given up by order: until the next boot."""
         return self.run / "leaving"

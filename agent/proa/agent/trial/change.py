@@ -16,6 +16,7 @@ from proa.agent.node.record import AgentRecord, SlotRecord, TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
+from proa.agent.trial.merging import remember_release
 from proa.agent.trial.standing import objection, withdraw
 from proa.agent.trial.trial import TrialLog
 from proa.core.runtime.errors import Code, ProaError
@@ -75,6 +76,7 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amend
     slot = view.state.good.other
     armed = bootstate.arm(view.state, slot, tries)
     if view.booted:
+        remember_release(context.paths, context.paths.etc_upper(view.booted))
         carry_over(context.paths, view.booted, slot)
     with os_errors(context.paths.trial):
         context.paths.trial.unlink(missing_ok=True)

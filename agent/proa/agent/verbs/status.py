@@ -11,6 +11,7 @@ from proa.agent.node.refused_order import load_refused
 from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.trial.etc import hidden_files
+from proa.agent.trial.merging import load_clashes
 from proa.agent.trial.standing import floor_of
 from proa.partition.boot.bootstate import Slot
 
@@ -56,6 +57,7 @@ def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
     if not busy and (holder := owner(context.paths.lock)):
         os.close(holder.handle)
         found.append(f"process {holder.number} holds the lock and may be changing this state")
+    found += load_clashes(context.paths)
     if refused := load_refused(context.paths):
         found.append(refused.warning)
     return found
