@@ -6,11 +6,10 @@ tree=$1 out=$2 debs=$3
 shift 3
 export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 
-mkdir -p "$out/kernel" "$out/boot"
+# Which of them boots is decided later, by more than the order of their names.
+mkdir -p "$out/kernels" "$out/boot"
 for kernel in "$tree"/boot/vmlinuz-*; do
-  [ -f "$kernel" ] || { echo "no kernel was installed" >&2; exit 1; }
-  cp "$kernel" "$out/kernel/vmlinuz"
-  echo "${kernel##*/vmlinuz-}" >"$out/kernel/version"
+  [ ! -f "$kernel" ] || cp "$kernel" "$out/kernels/${kernel##*/vmlinuz-}"
 done
 cp "$tree/var/lib/dpkg/status" "$out/status"
 cp "$tree/etc/passwd" "$tree/etc/group" "$out/"
@@ -18,19 +17,23 @@ for list in "$tree"/var/lib/apt/lists/*InRelease; do
   sha256sum <"$list" | cut -d' ' -f1
 done | sort >"$out/indexes"
 
-(cd "$tree/var/cache/apt/archives" && apt-get download -qq "$@")
-for package in "$tree"/var/cache/apt/archives/*.deb; do
+# In a folder of their own: beside them may lie other versions, of earlier builds.
+archives="$tree/var/cache/apt/archives" fetched="$tree/var/cache/apt/boot"
+mkdir "$fetched"
+for name in $(apt-get download -qq --print-uris "$@" | cut -d' ' -f2); do
+  [ ! -e "$archives/$name" ] || cp "$archives/$name" "$fetched/"
+done
+(cd "$fetched" && apt-get download -qq "$@")
+for package in "$archives"/*.deb "$fetched"/*.deb; do
   name=${package##*/}
   [ -e "$debs/$name" ] || cp "$package" "$debs/$name"
 done
-for name in "$@"; do
-  for package in "$tree/var/cache/apt/archives/${name}_"*.deb; do
-    dpkg-deb -x "$package" "$out/boot"
-    dpkg-deb -f "$package" Package Version Architecture Source Maintainer Homepage >>"$out/boot.status"
-    echo >>"$out/boot.status"
-    rm -f "$package"
-  done
+for package in "$fetched"/*.deb; do
+  dpkg-deb -x "$package" "$out/boot"
+  dpkg-deb -f "$package" Package Version Architecture Source Maintainer Homepage >>"$out/boot.status"
+  echo >>"$out/boot.status"
 done
+rm -r "$fetched"
 
 # What only this machine, this minute or chance decides has no place in the output.
 rm -f "$tree"/etc/ssh/ssh_host_* "$tree/var/lib/systemd/random-seed" "$tree/var/lib/dbus/machine-id" "$tree"/boot/initrd.img*

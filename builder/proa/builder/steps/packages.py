@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine import namespace, sources
+from proa.builder.engine import kernels, namespace, sources
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.core.runtime import process
@@ -80,6 +81,7 @@ class Packages:
             "suite": context.config.system.suite,
             "architecture": context.architecture.debian,
             "packages": wanted(context),
+            "kernel": context.config.kernel.package,
             "recommends": context.config.system.recommends,
             "sources": sources.describe(found),
             "indexes": sorted(index.digest for index in sources.indexes(found)),
@@ -107,6 +109,7 @@ class Packages:
         if done.status != 0:
             raise explain(done)
         _check_indexes(out, sorted(index.digest for index in before))
+        choose_kernel(out, context.config.kernel.package)
         _write_list(out)
         remember(debs)
 
@@ -175,6 +178,20 @@ def _check_indexes(out: Path, before: list[str]) -> None:
     (out / "indexes").unlink()
     if used != before:
         raise ProaError(Code.MIRROR, "the mirror changed while it was being read", hint="Build again.")
+
+
+def choose_kernel(out: Path, package: str) -> None:
+    """Keep the kernel that boots as ``kernel/``.
+
+    Raises:
+        ProaError: ``PACKAGES``.
+    """
+    found = out / "kernels"
+    version = kernels.choose((out / "status").read_text(), {path.name for path in found.iterdir()}, package)
+    (out / "kernel").mkdir()
+    (found / version).rename(out / "kernel/vmlinuz")
+    (out / "kernel/version").write_text(f"{version}\n")
+    shutil.rmtree(found)
 
 
 def _write_list(out: Path) -> None:
