@@ -145,18 +145,32 @@ def test_inputs_that_change_while_they_are_read_are_not_kept(tmp_path: Path) -> 
     assert one.runs == 2
 
 
-def test_one_build_at_a_time_writes_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "locks").mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "locks"))
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR", "HOME"])
+def test_b10_one_build_at_a_time_writes_an_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Whatever the environment says, and by whichever path the folder is named."""
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "link").symlink_to(tmp_path)
 
     def build_again(context: BuildContext) -> None:
-        with pytest.raises(ProaError) as raised:
-            build(order_of(tmp_path, (Fake("inner"),)))
-        assert raised.value.code is Code.BUSY
+        monkeypatch.setenv(variable, str(other))
+        order = order_of(tmp_path, (Fake("inner"),))
+        for out in (order.out, other / "link/out"):
+            with pytest.raises(ProaError) as raised:
+                build(dataclasses.replace(order, out=out))
+            assert (raised.value.code, raised.value.at) == (Code.BUSY, str(out))
 
     build(order_of(tmp_path, (Fake("one", during=build_again),)))
     assert build(order_of(tmp_path, (Fake("one"),))).cache_hits == 1
-    assert list((tmp_path / "locks").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "elsewhere", "out", "proa.toml"]
+
+
+def test_b10_a_lock_that_a_killed_build_left_hinders_nobody(tmp_path: Path) -> None:
+    (tmp_path / ".out.lock").touch()
+    build(order_of(tmp_path, (Fake("one"),)))
+    assert not (tmp_path / ".out.lock").exists()
 
 
 def test_a_plan_says_what_is_kept_and_why_not(tmp_path: Path) -> None:

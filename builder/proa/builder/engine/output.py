@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import re
@@ -80,12 +79,10 @@ def place(source: Path, target: Path) -> None:
 def lock(out: Path) -> Iterator[None]:
     """Only one build at a time writes an output folder.
 
-    The lock is a file in the machine's own temporary folder of this user, named by the output's path, so that the
-    folder around the output stays clean.
+    The lock lies beside the folder, where every build of it sees it: whoever runs it, from whichever session,
+    container or path, and it goes when the build ends.
     """
-    name = hashlib.sha256(str(out.absolute()).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108
-    path = folder / f"proa-build-{os.geteuid()}-{name}.lock"
+    path = out.parent.resolve() / f".{out.name}.lock"
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(path, busy="another build is writing to this folder"))
