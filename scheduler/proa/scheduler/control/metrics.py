@@ -67,20 +67,19 @@ class Metrics(Collector):
         for node, (number, since) in list(self._staging.items()):
             os = last.snapshot.oses.get(node)
             observed = os.status.observed_order if os is not None and os.status is not None else None
-            if os is None or (observed is not None and observed.id > number):
-                del self._staging[node]
-            elif observed is not None and observed.id == number and observed.result != OrderResult.RUNNING.value:
-                del self._staging[node]
+            ended = observed is not None and observed.id == number and observed.result != OrderResult.RUNNING.value
+            if ended:
                 self._stagings.observe((self._clock.now() - since).total_seconds())
+            if ended or os is None or (observed is not None and observed.id > number):
+                del self._staging[node]
 
     def did(self, action: Action, snapshot: Snapshot) -> None:
         """See :class:`proa.scheduler.control.controller.Watcher`."""
         if isinstance(action, Give) and action.verb is Verb.STAGE:
             self._staging[action.node] = action.id, self._clock.now()
-        if isinstance(action, Uncordon) and action.reason == "Done":
-            mark = snapshot.nodes[action.node].mark
-            if mark is not None:
-                self._updates.observe(max(0.0, (self._clock.now() - mark.since).total_seconds()))
+        mark = snapshot.nodes[action.node].mark if isinstance(action, Uncordon) and action.reason == "Done" else None
+        if mark is not None:
+            self._updates.observe(max(0.0, (self._clock.now() - mark.since).total_seconds()))
 
     def text(self) -> bytes:
         """All of it in Prometheus' text format."""

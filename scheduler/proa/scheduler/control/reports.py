@@ -63,10 +63,8 @@ class Reports:
             for name, planned in self._planned.items()
             if (view := rollouts.get(name)) is not None and view.uid == planned.uid and not planned.is_over(view)
         }
-        found = dict(rollouts)
-        for name, planned in self._planned.items():
-            found[name] = dataclasses.replace(rollouts[name], status=planned.status)
-        return found
+        statuses = {name: planned.status for name, planned in self._planned.items()}
+        return {**rollouts, **{name: dataclasses.replace(rollouts[name], status=one) for name, one in statuses.items()}}
 
     def take(self, rollouts: Mapping[str, RolloutView], statuses: Mapping[str, RolloutStatus]) -> None:
         """Keep what was planned.
@@ -79,12 +77,10 @@ class Reports:
             view = rollouts.get(name)
             if view is None:
                 continue
-            planned = self._planned.get(name)
-            if planned is None:
-                if status != view.status:
-                    self._planned[name] = _Planned(view.uid, status)
-            else:
-                planned.status = status
+            if name in self._planned:
+                self._planned[name].status = status
+            elif status != view.status:
+                self._planned[name] = _Planned(view.uid, status)
 
     def write(self, rollouts: Mapping[str, RolloutView], now: float, *, calm: float = CALM) -> Iterator[Written]:
         """Write those that are due, as what became of each is taken; those that were tried longest ago come first.

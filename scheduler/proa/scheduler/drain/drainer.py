@@ -7,7 +7,7 @@ evicted by two leaders is evicted once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -149,12 +149,10 @@ class Drainer(Worker):
         asks: list[Ask] = []
         for name, want in wanted.items():
             followed = self._followed.get(name) or self._follow(name)
-            wake = self._look(name, followed, want, asks)
-            if wake is not None:
-                wakes.append(wake)
+            wakes.append(self._look(name, followed, want, asks))
         self._evictor.ask(asks)
         self._show(wanted)
-        return min(wakes, default=None)
+        return min((wake for wake in wakes if wake is not None), default=None)
 
     def _follow(self, name: str) -> _Followed:
         fields = f"spec.nodeName={name}"
@@ -169,7 +167,7 @@ class Drainer(Worker):
         if not reflector.synced or reflector.stale_since is not None:
             followed.view, followed.daemon_set, followed.since = DrainView(False, followed.view.blockers), None, None
             return 1.0
-        known = {pod.key: pod for pod in self._others(reflector.objects.values())}
+        known = {pod.key: pod for pod in reflector.objects.values() if pod.key != self.own_pod}
         followed.daemon_set = _not_ready(known, want.daemon_sets)
         if want.request is None:
             followed.view, followed.since = DrainView(done=False), None
@@ -184,10 +182,6 @@ class Drainer(Worker):
         followed.view = DrainView(look.done and settled <= 0, look.blockers)
         wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
         return max(_GATHER, min(wakes)) if wakes else None
-
-    def _others(self, known: Iterable[PodView]) -> Iterator[PodView]:
-        """All pods but our own."""
-        return (pod for pod in known if pod.key != self.own_pod)
 
     def _show(self, wanted: Mapping[str, Wanted]) -> None:
         """Put out how all stands, and tell if that has changed."""

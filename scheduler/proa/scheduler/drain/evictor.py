@@ -18,15 +18,13 @@ from proa.scheduler.drain.nodedrain import NodeDrain, Tries
 from proa.scheduler.drain.pods import PodView
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.server import Server, unless
 from proa.scheduler.kube.stream import part
 from proa.scheduler.spec.rollout import Drain
 
 WORKERS: Final = 8
 """Evictions that are asked for at a time. No more are given out: what has to wait is not asked for if its node is given
 back meanwhile."""
-_NOT_ALLOWED: Final = 403
-_NOT_FOUND: Final = 404
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,4 @@ def volume_of(api: Server, claim: str) -> str:
 
 def _spec(api: Server, path: str) -> Mapping[str, Any]:
     """The spec of an object; empty where it is not there, or may not be read."""
-    try:
-        return part(api.get(path), "spec")
-    except ApiError as error:
-        if error.status in (_NOT_ALLOWED, _NOT_FOUND):
-            return {}
-        raise
+    return part(unless(lambda: api.get(path), 403, 404) or {}, "spec")

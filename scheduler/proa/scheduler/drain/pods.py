@@ -9,10 +9,9 @@ from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
 
-from proa.core.runtime.errors import ProaError
-from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_time
+from proa.scheduler.objects.reading import parsed
 from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods
 from proa.scheduler.spec.selectors import matches
 
@@ -143,7 +142,8 @@ class BudgetView:
 
     Attributes:
         key: ``NAMESPACE/NAME``.
-        selector: Its pods; none if it cannot be read, then nobody is told to be under it.
+        selector: Its pods, an empty one means all of the namespace; none if there is none, or it cannot be read: then
+            no pod is told to be under it.
         never: Whether it lets no pod go even when all of them are well; the wording of why.
     """
 
@@ -155,7 +155,8 @@ class BudgetView:
 def budget(item: Object, _: BudgetView | None = None) -> BudgetView:
     """What is kept of a budget."""
     metadata, spec, status = item["metadata"], part(item, "spec"), part(item, "status")
-    return BudgetView(f"{metadata.get('namespace', '')}/{metadata['name']}", _selector(spec), _never(spec, status))
+    key = f"{metadata.get('namespace', '')}/{metadata['name']}"
+    return BudgetView(key, parsed(Selector, spec.get("selector")), _never(spec, status))
 
 
 def over(pod: PodView, budgets: Iterable[BudgetView]) -> list[BudgetView]:
@@ -167,16 +168,6 @@ def over(pod: PodView, budgets: Iterable[BudgetView]) -> list[BudgetView]:
         if one.key.startswith(prefix) and one.selector is not None and matches(one.selector, pod.labels)
     ]
     return sorted(found, key=lambda one: one.key)
-
-
-def _selector(spec: Mapping[str, Any]) -> Selector | None:
-    """An empty selector means all pods of the namespace, none at all means no pod."""
-    if not isinstance(spec.get("selector"), Mapping):
-        return None
-    try:
-        return parse(Selector, spec["selector"], "selector")
-    except ProaError:
-        return None
 
 
 def _never(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from proa.scheduler.drain import pods
 from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, fate, over
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server, items
+from proa.scheduler.kube.server import Server, items, unless
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.node_progress import TO_START
@@ -44,7 +44,6 @@ NO_BUDGETS: Final = (
     "You may not list disruption budgets here, so only the scheduler's report says which of them "
     "never allow an eviction."
 )
-_FORBIDDEN: Final = 403
 
 
 def foresee(
@@ -177,15 +176,13 @@ def look_ahead(
     if not asked:
         return snapshot, ()
     policies = dict(asked[:MOST_AHEAD])
-    known, notes = _budgets(api)
+    budgets = unless(lambda: list(map(pods.budget, items(api, paths.BUDGETS, {"resourceVersion": "0"}))), 403)
+    notes: tuple[str, ...] = () if budgets is not None else (NO_BUDGETS,)
     with ThreadPoolExecutor(WORKERS, "foresee") as pool:
-        try:
-            looks = pool.map(lambda name: foresee(api, name, policies[name], known), policies)
-            found = dict(zip(policies, looks, strict=True))
-        except ApiError as error:
-            if error.status != _FORBIDDEN:
-                raise
-            return snapshot, (NO_PODS,)
+        looks = pool.map(lambda name: foresee(api, name, policies[name], budgets or ()), policies)
+        found = unless(lambda: dict(zip(policies, looks, strict=True)), 403)
+    if found is None:
+        return snapshot, (NO_PODS,)
     if (left := len(asked) - len(policies)) > 0:
         notes = (
             *notes,
@@ -208,13 +205,3 @@ def _to_start(snapshot: Snapshot, now: datetime, rollout: str) -> Iterator[tuple
         found = [one for step in TO_START for one in rollout_pass.by_step[step]]
         for progress in sorted(found, key=rollout_pass.turn):
             yield progress.node.name, rollout_pass.spec.drain
-
-
-def _budgets(api: Server) -> tuple[list[BudgetView], tuple[str, ...]]:
-    """The disruption budgets of the cluster, and a note if nobody may tell."""
-    try:
-        return list(map(pods.budget, items(api, paths.BUDGETS, {"resourceVersion": "0"}))), ()
-    except ApiError as error:
-        if error.status != _FORBIDDEN:
-            raise
-        return [], (NO_BUDGETS,)

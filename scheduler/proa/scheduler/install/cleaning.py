@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.api import MANAGER
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_mark
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK
 
@@ -49,7 +49,8 @@ def _clean(api: Server, node: Object) -> str:
     changes: dict[str, Any] = {}
     if said := [key for key in ANNOTATIONS if key in _annotations(left)]:
         changes["metadata"] = {"annotations": dict.fromkeys(said)}
-    others = sorted({owner for owner, fields in _owners(left) if "f:unschedulable" in fields.get("f:spec", {})})
+    owners = [one for one in _managed(left) if "f:unschedulable" in part(part(one, "fieldsV1"), "f:spec")]
+    others = sorted({str(one.get("manager", "")) for one in owners})
     if ours and _is_cordoned(left) and not others:  # nobody knows any more whose it is, but the mark
         changes["spec"] = {"unschedulable": None}
     if changes:
@@ -64,20 +65,17 @@ def _is_cordon_ours(node: Object) -> bool:
 
 
 def _is_cordoned(node: Object) -> bool:
-    return (node.get("spec") or {}).get("unschedulable") is True
+    return part(node, "spec").get("unschedulable") is True
 
 
 def _is_manager(node: Object) -> bool:
     """Whether something on it was applied by us, and still is."""
-    entries = node["metadata"].get("managedFields") or ()
-    return any(entry.get("manager") == MANAGER and entry.get("operation") == "Apply" for entry in entries)
+    return any((one.get("manager"), one.get("operation")) == (MANAGER, "Apply") for one in _managed(node))
 
 
-def _owners(node: Object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for entry in node["metadata"].get("managedFields") or ():
-        yield str(entry.get("manager", "")), entry.get("fieldsV1") or {}
+def _managed(node: Object) -> list[Mapping[str, Any]]:
+    return parts(node["metadata"], "managedFields")
 
 
 def _annotations(node: Object) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = node["metadata"].get("annotations") or {}
-    return found
+    return part(node["metadata"], "annotations")

@@ -22,7 +22,7 @@ from proa.scheduler.install.names import COLLECTIONS, COMPONENT, DEFINITIONS, NA
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server, find, items
+from proa.scheduler.kube.server import Server, find, items, unless
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import GROUP, RESOURCES
 
@@ -127,14 +127,14 @@ class Removal:
         """Delete an object; finalizers of ours, of whatever version, do not hold it up. What else does, in words."""
         finalizers, uid = one["metadata"].get("finalizers") or [], one["metadata"]["uid"]
         others = [name for name in finalizers if not name.startswith(f"{GROUP}/")]
+
+        def delete() -> None:
+            if others != finalizers:
+                self.api.merge(path, {"metadata": {"uid": uid, "finalizers": others or None}})
+            self.api.delete(path, uid=uid, propagationPolicy="Background")
+
         if not self.dry_run:
-            try:
-                if others != finalizers:
-                    self.api.merge(path, {"metadata": {"uid": uid, "finalizers": others or None}})
-                self.api.delete(path, uid=uid, propagationPolicy="Background")
-            except ApiError as error:
-                if error.status != 404:
-                    raise
+            unless(delete, 404)
         return f"held by {', '.join(others)}" if others else ""
 
     def _delete(self, document: Object) -> None:

@@ -19,7 +19,7 @@ from proa.core.runtime.errors import ProaError
 from proa.core.runtime.printable import one_line
 from proa.scheduler.kube import paths, times
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server
+from proa.scheduler.kube.server import Server, unless
 from proa.scheduler.kube.worker import Worker
 
 CONTROLLER: Final = "proa.dev/scheduler"
@@ -150,13 +150,13 @@ class Events(Worker):
         if wait:
             return wait
         failed = self._try(lambda: self._create(told))
-        if failed is None or self._backoff.failures >= TRIES:
-            self._queue.popleft()
+        if failed is not None and self._backoff.failures < TRIES:
+            return failed
+        self._queue.popleft()
         if failed is None:
             return 0.0
-        if self._backoff.failures >= TRIES:
-            self.dropped += 1
-            self._backoff.reset()
+        self.dropped += 1
+        self._backoff.reset()
         return failed
 
     # inside
@@ -201,15 +201,12 @@ class Events(Worker):
     def _series(self, told: Told, known: _Known) -> None:
         path = paths.named(paths.events(_NAMESPACE), known.name)
         count, known.wrote = known.count, self.clock.monotonic()
-        try:
-            self.api.merge(path, {"series": {"count": count, "lastObservedTime": self._now()}})
-        except ApiError as error:
-            if error.status == 404:  # the API server keeps events for an hour
-                del self._known[told]
-                with self._lock:
-                    self._queue.appendleft(told)
-                return
-            raise
+        series = {"series": {"count": count, "lastObservedTime": self._now()}}
+        if unless(lambda: self.api.merge(path, series), 404) is None:  # the API server keeps events for an hour
+            del self._known[told]
+            with self._lock:
+                self._queue.appendleft(told)
+            return
         known.written = count
 
     def _try(self, write: Callable[[], None]) -> float | None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.stream import Event, Object
 
 Query = Mapping[str, str]
+T = TypeVar("T")
 
 
 class Watching(AbstractContextManager["Watching"], Protocol):
@@ -72,9 +73,18 @@ def find(api: Server, path: str) -> Object | None:
     Raises:
         ApiError: For any other answer that is not 2xx, or none.
     """
+    return unless(lambda: api.get(path), 404)
+
+
+def unless(ask: Callable[[], T], *statuses: int) -> T | None:
+    """What is asked for; none where the answer has one of these statuses.
+
+    Raises:
+        ApiError: For any other answer that is not 2xx, or none.
+    """
     try:
-        return api.get(path)
+        return ask()
     except ApiError as error:
-        if error.status != 404:
+        if error.status not in statuses:
             raise
         return None

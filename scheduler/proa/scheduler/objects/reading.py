@@ -71,7 +71,7 @@ def node_os(item: Object, before: NodeOSView | None = None) -> NodeOSView:
     metadata = item["metadata"]
     said = part(metadata, "annotations")
     order = _order(part(item, "spec").get("order"))
-    status = _parsed(NodeStatus, item.get("status")) if item.get("status") else None
+    status = parsed(NodeStatus, item.get("status")) if item.get("status") else None
     record = read_record(said[RECORD]) if isinstance(said.get(RECORD), str) else None
     if before is not None:
         order = before.order if before.order == order else order
@@ -137,14 +137,15 @@ def _order(said: object) -> Order | None:
     """An order; of one that cannot be read, because a newer scheduler gave it, the id and the fence: both only grow."""
     if said is None:
         return None
-    found = _parsed(Order, said)
+    found = parsed(Order, said)
     if found is not None or not isinstance(said, Mapping):
         return found
     number, fence = whole(said.get("id"), -1), whole(said.get("fence"), -1)
     return Order(number, Action.NONE, fence) if number >= 0 and fence >= 0 else None
 
 
-def _parsed(kind: type[Kind], said: object) -> Kind | None:
+def parsed(kind: type[Kind], said: object) -> Kind | None:
+    """What JSON values say, with short texts that are kept once; none for what cannot be read."""
     try:
         return parse(kind, _shared(said))
     except ProaError:

@@ -69,11 +69,8 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
 
 
 def _is_stopped(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
-    """Whether a node could never be drained, or the cluster does not accept what is written to it."""
-    name, snapshot = progress.node.name, rollout_pass.snapshot
-    if progress.under_way or progress.step is NodeStep.REACHED:
-        return False
-    return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
+    """Whether a node that has yet to come to the release is stuck."""
+    return not progress.under_way and progress.step is not NodeStep.REACHED and rollout_pass.is_stuck(progress)
 
 
 def _can_prove(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:

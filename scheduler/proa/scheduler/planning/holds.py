@@ -88,9 +88,7 @@ def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozen
     """Whether a node that is at rest can move on without anybody doing something about it."""
     if canaries is not None and progress.node.name not in canaries:
         return False
-    if progress.node.name in rollout_pass.snapshot.resting:
-        return False
-    if progress.step is NodeStep.READY and progress.node.name in rollout_pass.snapshot.undrainable:
+    if rollout_pass.is_stuck(progress):
         return False
     if progress.plain:
         return True

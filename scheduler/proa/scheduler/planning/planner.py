@@ -242,16 +242,13 @@ def _merge(
     statuses: Mapping[str, RolloutStatus],
     now: datetime,
 ) -> Plan:
-    drains: dict[str, datetime] = {}
-    for rollout_pass in campaigns:
-        drains |= rollout_pass.drains
     every = [*wakes, *(wake for rollout_pass in campaigns for wake in rollout_pass.wakes)]
     return Plan(
         actions=(*given_back, *(action for rollout_pass in campaigns for action in rollout_pass.actions)),
         verdicts=verdicts,
         by_rollout={rollout_pass.view.name: rollout_pass.verdicts for rollout_pass in campaigns},
         statuses=statuses,
-        drains=drains,
+        drains={name: until for rollout_pass in campaigns for name, until in rollout_pass.drains.items()},
         forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
         wake=min((wake for wake in every if wake > now), default=None),
     )

@@ -181,6 +181,11 @@ class RolloutPass:
         own = node.name == self.snapshot.own_node
         return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)
 
+    def is_stuck(self, progress: NodeProgress) -> bool:
+        """Whether a node could never be drained, or the cluster does not accept what is written to it."""
+        name, snapshot = progress.node.name, self.snapshot
+        return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
+
     # what went wrong
 
     def fail(self, progress: NodeProgress, reason: str, message: str, *, fault: bool = False) -> None:
@@ -215,8 +220,7 @@ class RolloutPass:
         since = read(order.issued) if order else None
         if since is None:
             since = progress.mark.since if progress.mark else self.now
-        if self.snapshot.since is not None:
-            since = max(since, self.snapshot.since)
+        since = max(since, self.snapshot.since or since)
         if self.now >= since + limit:
             return True
         self.wakes.append(since + limit)
