@@ -26,7 +26,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_deadlines_and_watchdogs_of_the_tests_images_follow_the_machine() -> None:
     for recipe in RECIPES.values():
         health = tomllib.loads(recipe.config())["health"]
-        assert health == {"deadline": f"{recipe.seconds} s", "watchdog": "300 s"}
+        assert health == {"deadline": f"{recipe.seconds} s", "watchdog": "300 s", "seconds": "10 s"}
     assert (RECIPES["1"].seconds, RECIPES["doomed"].seconds) == (1200, 720)
 
 
