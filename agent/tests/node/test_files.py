@@ -26,12 +26,14 @@ from proa.agent.node.settings import (
     cluster_settings,
     health_settings,
     registry_settings,
+    transfer_limits,
 )
 from proa.agent.node.view import Context
 from proa.agent.testing.records import NOW, RECORD
 from proa.agent.trial.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.agent.verbs.status import status
 from proa.core.oci.access import Access
+from proa.core.oci.limits import DEFAULT_LIMITS
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
@@ -149,6 +151,49 @@ def test_settings_of_the_owner_stand_over_those_of_the_release(tmp_path: Path) -
     assert health_settings(paths) == HealthSettings(deadline=200.5, units=("a.service",))
     write(paths.etc / "registry.toml", 'ca_file = "/ca"\nplain_http = true\n')
     assert registry_settings(paths) == Access(plain_http=True, ca_file=Path("/ca"))
+
+
+def test_n07_limits_of_the_line_are_settings(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert transfer_limits(paths) == DEFAULT_LIMITS
+    write(paths.usr / "registry.toml", "minimum_rate = 512\nsilence = 120\n")
+    write(paths.etc / "registry.toml", 'minimum_rate = 256\npatience = 3600\nca_file = "/ca"\n')
+    wanted = dataclasses.replace(DEFAULT_LIMITS, minimum_rate=256, silence=120, patience=3600)
+    assert transfer_limits(paths) == wanted
+    assert registry_settings(paths) == Access(ca_file=Path("/ca"))
+
+
+@pytest.mark.parametrize(
+    "line", ["minimum_rate = 0", "silence = 0.5", "patience = true", 'connect = "1"', "answer = -1"]
+)
+def test_n07_limits_that_would_end_every_transfer_are_refused(tmp_path: Path, line: str) -> None:
+    paths = Paths(tmp_path)
+    write(paths.etc / "registry.toml", line)
+    with pytest.raises(ProaError) as caught:
+        transfer_limits(paths)
+    assert caught.value.code is Code.CONFIG_VALUE
+    assert line.split()[0] in caught.value.text("x")
+
+
+def test_n13_a_proxy_is_a_setting(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    write(paths.usr / "registry.toml", 'proxy = "http://proxy.test:3128"\nno_proxy = "a.test"\n')
+    write(paths.etc / "registry.toml", 'no_proxy = "b.test"\n')
+    assert registry_settings(paths) == Access(proxy="http://proxy.test:3128", no_proxy="b.test")
+
+
+def test_s03_who_is_asked_to_stop_ends_what_is_waited_for() -> None:
+    cancel, ended = Cancel(), []
+    with cancel.calling(lambda: ended.append("first")):
+        assert ended == []
+        cancel.ask(Code.TIMEOUT)
+        cancel.ask()
+    with cancel.calling(lambda: ended.append("later")):
+        pass
+    assert ended == ["first", "later"]
+    with pytest.raises(ProaError) as caught:
+        cancel.check()
+    assert caught.value.code is Code.TIMEOUT
 
 
 def test_settings_of_the_cluster(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from proa.agent.node.paths import Paths
 from proa.agent.node.record import TrialRecord
 from proa.agent.trial import traces as left_behind
 from proa.agent.trial.returned import Traces, diagnose, report
-from proa.agent.trial.traces import TryNote, kernel_messages, load_try, said, watchdog_fired
+from proa.agent.trial.traces import TryNote, kernel_messages, known_logs, load_try, said, watchdog_fired
 from proa.agent.trial.trial import TrialBoot, TrialNotes
 from proa.partition.boot.bootstate import BootState, Slot
 
@@ -160,12 +160,40 @@ def test_a_watchdog_that_fired_says_so(tmp_path: Path, flags: str, fired: bool) 
     assert watchdog_fired(Paths(tmp_path)) is fired
 
 
+WRONG_TIME = 1_000_000_000
+
+
+def test_n11_a_panic_is_told_whatever_the_clock_said_when_it_happened(tmp_path: Path) -> None:
+    """A machine whose clock has no battery begins every boot in the past, and may be right when it arms."""
+    root = tmp_path / "var/lib/systemd/pstore"
+    put(root / "1/dmesg.txt", "[ 1.0] Kernel panic - not syncing: of an earlier trial\n", LATER)
+    armed = dataclasses.replace(TRIAL, logs=known_logs(Paths(tmp_path)))
+    assert kernel_messages(Paths(tmp_path), armed) == ()
+    put(root / "2/dmesg.txt", PANICKED, WRONG_TIME)
+    assert kernel_messages(Paths(tmp_path), armed) == (PANICKED.strip(),)
+
+
+def test_n11_a_log_that_was_there_before_is_known_once_it_is_put_together(tmp_path: Path) -> None:
+    put(tmp_path / "sys/fs/pstore/dmesg-efi-1", OLD, LATER)
+    armed = dataclasses.replace(TRIAL, logs=known_logs(Paths(tmp_path)))
+    (tmp_path / "sys/fs/pstore/dmesg-efi-1").unlink()
+    put(tmp_path / "var/lib/systemd/pstore/1/dmesg-efi-1", OLD, LATER)
+    put(tmp_path / "var/lib/systemd/pstore/1/dmesg.txt", f"dmesg-efi-1:\n{OLD}", LATER + 9)
+    assert kernel_messages(Paths(tmp_path), armed) == ()
+
+
+def test_n11_a_trial_that_an_older_agent_armed_goes_by_the_time(tmp_path: Path) -> None:
+    assert TRIAL.logs is None
+    put(tmp_path / "var/lib/systemd/pstore/1/dmesg.txt", PANICKED, LATER)
+    assert kernel_messages(Paths(tmp_path), TRIAL) == (PANICKED.strip(),)
+
+
 def test_kernel_messages_of_an_earlier_trial_are_no_trace(tmp_path: Path) -> None:
     log = tmp_path / "var/lib/systemd/pstore/1/dmesg.txt"
     log.parent.mkdir(parents=True)
     log.write_text("[ 1.0] Kernel panic - not syncing: old\n")
     os.utime(log, (1_000_000_000, 1_000_000_000))
-    assert kernel_messages(Paths(tmp_path), NOW) == ()
+    assert kernel_messages(Paths(tmp_path), TRIAL) == ()
 
 
 def put(path: Path, text: str, written: int) -> None:
@@ -185,7 +213,7 @@ def test_a_log_that_lies_in_two_folders_is_one(tmp_path: Path) -> None:
     for name, time, text in (("179604357", LATER, PANICKED), ("179604358", LATER + 1, OLD)):
         put(root / name / f"dmesg-efi-{time}01001", f"Panic#1 Part1\n{text}", time)
         put(root / name / "dmesg.txt", f"dmesg-efi-{time}01001:\nPanic#1 Part1\n{text}", LATER + 300)
-    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(), PANICKED.strip())
+    assert kernel_messages(Paths(tmp_path), TRIAL) == (OLD.strip(), PANICKED.strip())
 
 
 def test_of_two_logs_that_were_found_together_the_newest_counts(tmp_path: Path) -> None:
@@ -193,7 +221,7 @@ def test_of_two_logs_that_were_found_together_the_newest_counts(tmp_path: Path) 
     for time, text in ((LATER, PANICKED), (LATER + 60, OLD)):
         put(root / f"{time}/001/dmesg-efi_pstore-{time}01001", text, time)
         put(root / f"{time}/001/dmesg.txt", text, LATER + 300)
-    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(),)
+    assert kernel_messages(Paths(tmp_path), TRIAL) == (OLD.strip(),)
 
 
 def test_pieces_that_nobody_put_together_are_a_log(tmp_path: Path) -> None:
@@ -201,4 +229,4 @@ def test_pieces_that_nobody_put_together_are_a_log(tmp_path: Path) -> None:
     put(root / "dmesg-efi_pstore-1", f"Panic#1 Part1\n{PANICKED} and more\n", LATER)
     put(root / "dmesg-efi_pstore-2", f"Panic#1 Part2\n{OLD}", LATER + 2)
     put(root / "dmesg-efi_pstore-3.enc.z", "no text", LATER + 2)
-    assert kernel_messages(Paths(tmp_path), NOW) == (OLD.strip(), PANICKED.strip(), " and more")
+    assert kernel_messages(Paths(tmp_path), TRIAL) == (OLD.strip(), PANICKED.strip(), " and more")

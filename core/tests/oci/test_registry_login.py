@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,3 +279,29 @@ class TestRedirects:
         fetch(open_fake(), blob)
         fetch(open_fake(plain_http=True), blob)
         assert [url.partition(":")[0] for url in fake_registry.urls()] == ["https", "http"]
+
+
+class TestClocks:
+    """n11: a clock that is wrong, here or there."""
+
+    def test_n11_a_pause_is_counted_by_the_servers_own_clock(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: Any
+    ) -> None:
+        away = fake_registry.status(
+            503, Date="Sat, 01 Sep 2040 12:00:00 GMT", Retry_After="Sat, 01 Sep 2040 12:00:20 GMT"
+        )
+        fake_registry.faults = [away]
+        assert fetch(open_fake(), blob) == DATA
+        assert 20 <= clock.at < 22
+
+    @pytest.mark.parametrize("code", [9, 10])
+    def test_n11_a_certificate_that_is_out_of_time_names_the_clock(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, code: int
+    ) -> None:
+        wrong = ssl.SSLCertVerificationError(1, "bad")
+        wrong.verify_code, wrong.verify_message = code, "certificate is not yet valid"
+        fake_registry.always = fake_registry.broken(requests.exceptions.SSLError(wrong))
+        error = failure(lambda: fetch(open_fake(), blob))
+        assert "This machine's clock says 2026-01-01" in error.hint
+        wrong.verify_code = 18
+        assert "--ca-file" in failure(lambda: fetch(open_fake(), blob)).hint

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proa.core.oci.limits import TransferLimits
-from proa.core.oci.retry import Patience, Temporary, retry_after
+from proa.core.oci.retry import LONGEST_PAUSE, Patience, Temporary, retry_after
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 
@@ -41,6 +41,47 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | N
 def test_no_retry_after_header_breaks_it(header: str) -> None:
     found = retry_after(header, NOW)
     assert found is None or found >= 0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Sun, 01 Nov 2026 13:00:00 GMT", 3600.0),
+        ("Sat, 01 Sep 2052 12:00:00 GMT", LONGEST_PAUSE),
+        ("999999999999999999", LONGEST_PAUSE),
+        ("Sun, 01 Nov 99999 12:00:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("Sun, 01 Nov 2026 12:00:00 +999999999999", None),
+        ("Sun, 32 Nov 2026 12:00:00 GMT", None),
+    ],
+)
+def test_n11_no_date_asks_for_years_or_breaks_the_calendar(header: str, seconds: float | None) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+def test_n07_limits_are_told_with_their_settings_and_defaults() -> None:
+    clock = VirtualClock()
+    tries = patience(clock, minimum_rate=1000, window=1.0, patience=10.0)
+    with tries.waiting():
+        clock.at += 2
+    with pytest.raises(Temporary) as slow:
+        tries.got(10)
+    assert "minimum_rate = 1000 (default 4096)" in slow.value.error.message
+    assert "registry.toml" in slow.value.error.hint
+    with tries.waiting():
+        clock.at += 20
+    with pytest.raises(ProaError, match=r"patience = 10 \(default 180\)"):
+        tries.got(10)
+
+
+def test_n07_a_line_of_eleven_kibibytes_a_second_ends_what_it_began() -> None:
+    clock, size = VirtualClock(), 600 << 20
+    tries = Patience(size=size, clock=clock)
+    for _ in range(size // (11 << 10)):
+        with tries.waiting():
+            clock.at += 1
+        tries.got(11 << 10)
+    assert clock.at > 50_000
 
 
 def test_waits_double_up_to_the_longest() -> None:

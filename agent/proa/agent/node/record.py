@@ -87,6 +87,11 @@ class TrialRecord(Part):
     )
     armed: Time = field("When it was armed.")
     boot_id: str = field("The boot in which it was armed.", default="")
+    logs: tuple[Hex, ...] | None = field(
+        "Digests of the kernel logs that pstore held by then: they tell nothing of this trial, whatever their time.",
+        default=None,
+        left_out=True,
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
 from proa.agent.trial.merging import remember_release
 from proa.agent.trial.standing import objection, withdraw
+from proa.agent.trial.traces import known_logs
 from proa.agent.trial.trial import TrialLog
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
@@ -80,7 +81,16 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amend
         carry_over(context.paths, view.booted, slot)
     with os_errors(context.paths.trial):
         context.paths.trial.unlink(missing_ok=True)
-    trial = TrialRecord(slot.value, known.version, known.root_hash, tries, armed.seq, context.time(), view.boot_id)
+    trial = TrialRecord(
+        slot=slot.value,
+        version=known.version,
+        root_hash=known.root_hash,
+        tries=tries,
+        seq=armed.seq,
+        armed=context.time(),
+        boot_id=view.boot_id,
+        logs=known_logs(context.paths),
+    )
     done = result(context, "activate", slot=slot.value, version=known.version)
 
     def note(record: AgentRecord) -> AgentRecord:

@@ -107,7 +107,7 @@ def _traces(context: Context, view: View, trial: TrialRecord) -> Traces:
         trial,
         view.state,
         load_notes(paths),
-        kernel=kernel_messages(paths, trial.armed),
+        kernel=kernel_messages(paths, trial),
         refused=view.problem is None and state_file(view.disk).read().refused,
         last_try=load_try(paths),
         watchdog=watchdog_fired(paths),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.agent.node.paths import Paths
+from proa.agent.node.record import TrialRecord
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
 from proa.core.runtime.printable import printable
@@ -22,6 +24,7 @@ CARD_RESET: Final = 0x20
 """``WDIOF_CARDRESET`` of ``linux/watchdog.h``: the watchdog reset the machine before this boot."""
 _LINE: Final = 300
 _READ: Final = 1 << 16
+_MOST_LOGS: Final = 4096
 _ONE_LOG: Final = 10.0
 """Seconds within which all pieces of one log are written. After a panic the kernel waits that long (``panic=10``)."""
 _HEADING: Final = re.compile(r"dmesg-\S+:|\w+#\d+ Part\d+")
@@ -61,16 +64,18 @@ def _flags(path: Path) -> int:
         return 0
 
 
-def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
-    """The newest kernel log that a trial left in pstore since then, in order of time; empty where there is none.
+def kernel_messages(paths: Paths, trial: TrialRecord) -> tuple[str, ...]:
+    """The newest kernel log that a trial left in pstore, in order of time; empty where there is none.
 
     The kernel leaves one when it panics, and when a trial's deadline or emergency shell reboots it. systemd-pstore
     moves records from pstore to /var/lib/systemd/pstore (systemd-pstore.service(8)) and puts the pieces together as
     dmesg.txt, by the second or the ten seconds in which each was written: a log may lie in two folders.
+
+    Which logs are the trial's is told by what was there when it was armed: a machine whose clock has no battery gives
+    them any time. Only for a trial that an older agent armed the time counts.
     """
-    start = datetime.fromisoformat(since).timestamp()
     try:
-        found = [path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path, start)]
+        found = [path for path in _logs(paths) if _is_newer(path, trial)]
         whole = [path for path in found if path.name == "dmesg.txt"]
         times = {path: _written(path) for path in whole or found}
         newest = max(times.values(), default=0.0)
@@ -80,14 +85,39 @@ def kernel_messages(paths: Paths, since: str) -> tuple[str, ...]:
     return tuple(text for _, text in sorted(lines, key=lambda line: line[0]))
 
 
+def known_logs(paths: Paths) -> tuple[str, ...]:
+    """The digests of the kernel logs that there are, with or without their being put together."""
+    try:
+        return tuple(sorted({_digest(path) for path in _logs(paths)}))[:_MOST_LOGS]
+    except OSError:
+        return ()
+
+
 def said(kernel: tuple[str, ...], pattern: str) -> str:
     """The last message that begins with a regular expression, without its time; empty if there is none."""
     messages = [_STAMP.sub("", line) for line in kernel]
     return next((message for message in reversed(messages) if re.match(pattern, message)), "")
 
 
-def _is_log(path: Path, start: float) -> bool:
-    return path.is_file() and not path.name.endswith(".z") and path.stat().st_mtime >= start
+def _logs(paths: Paths) -> Iterator[Path]:
+    return (path for folder in paths.pstore for path in folder.rglob("dmesg*") if _is_log(path))
+
+
+def _is_log(path: Path) -> bool:
+    return path.is_file() and not path.name.endswith(".z")
+
+
+def _is_newer(path: Path, trial: TrialRecord) -> bool:
+    """Whether a log came after a trial's arming. What was put together since then may be made of older pieces."""
+    if trial.logs is None:
+        return path.stat().st_mtime >= datetime.fromisoformat(trial.armed).timestamp()
+    pieces = path.parent.glob("dmesg-*") if path.name == "dmesg.txt" else ()
+    return all(_digest(one) not in trial.logs for one in (path, *pieces) if _is_log(one))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(_READ)).hexdigest()
 
 
 def _written(path: Path) -> float:

@@ -6,6 +6,7 @@ import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import requests
@@ -100,15 +101,15 @@ class Adapter(HTTPAdapter):
         whole = str(self.request_url(request, proxies))
         wire.target = str(request.url) if whole.startswith("http") else str(request.path_url)
         token = current.set(wire)
-        try:
+        with ExitStack() as failing:
+            failing.callback(wire.close)
+            failing.callback(current.reset, token)
             with wire.within(seconds):
                 response = self.send(request, stream=True, timeout=limits, verify=True, proxies=proxies)
-            return WatchedResponse(response, wire)
-        except BaseException:
-            wire.close()
-            raise
-        finally:
-            current.reset(token)
+                failing.callback(response.close)  # a head that was cut off may pass for one that ended
+            failing.pop_all()
+        current.reset(token)
+        return WatchedResponse(response, wire)
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """The library's place for connections by way of a proxy."""
