@@ -203,3 +203,29 @@ def test_a_release_that_the_standby_holds_whole_is_kept() -> None:
 def test_a_release_that_the_standby_holds_damaged_is_written_anew() -> None:
     plan = make_plan(node=dataclasses.replace(NODE, holding=frozenset({Slot.B})))
     assert plan.actions[0] == Disarm(Slot.B)
+
+
+@pytest.mark.parametrize(
+    ("serial", "newest", "taken"), [(20, 21, False), (20, 20, True), (21, 20, True), (20, 0, True)]
+)
+def test_s04_a_serial_below_the_highest_committed_one_has_to_be_asked_for(
+    serial: int, newest: int, taken: bool
+) -> None:
+    release, policy = dataclasses.replace(RELEASE, serial=serial), dataclasses.replace(POLICY, newest=newest)
+    found = list(refusals(Candidate(release, MANIFEST), policy, NODE))
+    assert (not found) is taken
+    if not taken:
+        assert (found[0].code, "--allow-downgrade" in found[0].hint) == (Code.SERIAL, True)
+
+
+def test_s04_below_the_floor_no_wish_helps() -> None:
+    release = dataclasses.replace(RELEASE, serial=19)
+    error = next(refusals(Candidate(release, MANIFEST), dataclasses.replace(POLICY, newest=25), NODE))
+    assert "--allow-downgrade" not in error.hint
+    assert list(refusals(Candidate(release, MANIFEST), POLICY, NODE))
+
+
+def test_n11_an_expiry_names_the_clock() -> None:
+    old = dataclasses.replace(RELEASE, expires="2026-05-31T23:59:59+00:00")
+    (error,) = refusals(Candidate(old, MANIFEST), POLICY, NODE)
+    assert "clock says 2026-06-01 00:00 UTC" in error.hint

@@ -27,6 +27,7 @@ CODES: Final[Mapping[Question, Code]] = {
     Question.SIGNATURE: Code.SIGNATURE,
     Question.COMPATIBLE: Code.INCOMPATIBLE,
     Question.FLOOR: Code.SERIAL,
+    Question.NEWEST: Code.SERIAL,
     Question.DENY: Code.DENIED,
     Question.EXPIRY: Code.EXPIRED,
 }
@@ -37,6 +38,7 @@ WRONG: Final[Mapping[Question, tuple[Subject, Policy]]] = {
     Question.SIGNATURE: (GOOD, dataclasses.replace(OPEN, threshold=2)),
     Question.COMPATIBLE: (dataclasses.replace(GOOD, compatible="desktop"), OPEN),
     Question.FLOOR: (dataclasses.replace(GOOD, serial=4), OPEN),
+    Question.NEWEST: (GOOD, dataclasses.replace(OPEN, newest=6)),
     Question.DENY: (GOOD, dataclasses.replace(OPEN, deny=frozenset({"ab"}))),
     Question.EXPIRY: (dataclasses.replace(GOOD, expires=PAST), OPEN),
 }
@@ -73,6 +75,8 @@ def forbid(node: Node, question: Question, slot: Slot) -> None:
             node.trust(compatible="other")
         case Question.FLOOR:
             node.trust(floor=known.serial + 1)
+        case Question.NEWEST:
+            amend(node.context, lambda record: dataclasses.replace(record, committed=known.serial + 1))
         case Question.DENY:
             node.write("etc/proa/trust.json", f'{{"schema": "proa.trust/v1", "deny": ["{known.root_hash}"]}}')
         case Question.EXPIRY:
@@ -107,6 +111,8 @@ def test_n18_install(node: Node, world: World, tmp_path: Path, question: Questio
             node.trust(compatible="other")
         case Question.FLOOR:
             node.trust(floor=3)
+        case Question.NEWEST:
+            amend(node.context, lambda record: dataclasses.replace(record, committed=3))
         case Question.DENY:
             node.trust(deny=("2",))
     assert told(lambda: node.install(reference)) is CODES[question]

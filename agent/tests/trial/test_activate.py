@@ -68,7 +68,7 @@ class TestActivate:
         watch(trial)
         trial.reboot()
         rot(trial, "ROOT-A", 3 * (1 << 19))
-        assert refused(verbs.activate, trial.context).code is Code.NOT_STAGED
+        assert refused(verbs.activate, trial.context, allow_downgrade=True).code is Code.NOT_STAGED
         assert (trial.state.good, trial.state.alt) == (Slot.B, False)
 
     def test_notes_that_cannot_be_removed_are_an_error_of_ours(self, node: Node, release2: str) -> None:

@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import json
 import sys
@@ -20,7 +21,7 @@ from proa.core.artifact.release_artifact import (
 )
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference, parse
-from proa.core.oci.source import Wanted, digest_of, everything
+from proa.core.oci.source import Descriptor, Wanted, describe_manifest, digest_of, everything
 from proa.core.release.document import MEDIA_TYPES, Blob, Release
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -260,3 +261,55 @@ open_source(parse("oci:/nowhere")).close()
 print(*({"requests", "oras", "urllib3", "jsonschema"} & set(sys.modules)))
 """
     assert process.run([sys.executable, "-c", code]).text.strip() == ""
+
+
+def attest(source: LayoutDir, digest: str, number: int, *, told: bool) -> None:
+    """An attestation as cosign attest stores it; registries may leave its annotation out of their lists."""
+    statement = {"_type": "https://in-toto.io/Statement/v1", "predicateType": f"https://spdx.dev/{number}"}
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    made = json.loads(bundle.sign(digest, KEY))
+    made["dsseEnvelope"]["payload"] = payload
+    data = json.dumps(made).encode()
+    subject, _ = describe_manifest(source.manifest(digest))
+    for content in (b"{}", data):
+        source.push_blob(content)
+    stored = {
+        "schemaVersion": 2,
+        "mediaType": subject.media_type,
+        "artifactType": bundle.BUNDLE_TYPE,
+        "config": Descriptor("application/vnd.oci.empty.v1+json", digest_of(b"{}"), 2).document(),
+        "layers": [Descriptor(bundle.BUNDLE_TYPE, digest_of(data), len(data)).document()],
+        "subject": Descriptor(subject.media_type, subject.digest, subject.size).document(),
+        "annotations": {"dev.sigstore.bundle.predicateType": statement["predicateType"]} if told else {},
+    }
+    source.push_manifest(json.dumps(stored).encode())
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_s08_attestations_take_no_place_of_signatures(written: LayoutDir, told: bool) -> None:
+    digest = written.resolve()
+    for number in range(bundle.MAX_SIGNATURES + 4):
+        attest(written, digest, number, told=told)
+    assert refused(written) is Code.UNSIGNED
+    assert len(sign_release(written, digest, [KEY])) == 1
+    assert open_release(written, Trust((KEY.public,))).signers == (KEY.public.id,)
+    assert len(list(signatures.bundles(written, digest))) == 1
+
+
+def test_s08_signatures_are_sought_before_what_says_nothing_of_itself(written: LayoutDir) -> None:
+    digest = written.resolve()
+    reads: list[str] = []
+    for number in range(40):
+        attest(written, digest, number, told=False)
+    sign_release(written, digest, [KEY])
+
+    class Watched(LayoutDir):
+        def manifest(self, digest: str) -> bytes:
+            reads.append(digest)
+            return super().manifest(digest)
+
+        def referrers(self, digest: str, wanted: Wanted = everything) -> Any:
+            return LayoutDir(self.reference).referrers(digest, wanted)
+
+    next(signatures.bundles(Watched(written.reference), digest))
+    assert len(reads) == 1

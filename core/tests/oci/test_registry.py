@@ -431,3 +431,27 @@ class TestWrongAnswers:
         assert source.manifest(digest) == MANIFEST
         del fake_registry.manifests["1.0"]
         assert source.manifest(digest) == MANIFEST
+
+
+def test_s08_pages_are_read_until_what_is_wanted_was_found(
+    fake_registry: FakeRegistry, open_fake: Open, pushed: str
+) -> None:
+    kind = "application/vnd.oci.image.index.v1+json"
+    entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 7, "artifactType": "noise/sbom"}
+
+    def page(number: int) -> Any:
+        wanted = {"artifactType": "a/signature"} if number == 20 else {}
+        listed = [{**entry, "digest": f"sha256:{number:032x}{index:032x}", **wanted} for index in range(100)]
+        link = f'</v2/team/node/referrers/{pushed}?page={number + 1}>; rel="next"' if number < 20 else ""
+        return fake_registry.status(200, json.dumps({"manifests": listed}).encode(), Content_Type=kind, Link=link)
+
+    fake_registry.faults = [page(number) for number in range(21)]
+    assert len(open_fake().referrers(pushed, lambda one: one.artifact_type == "a/signature")) == 100
+
+
+def test_s08_endless_pages_end(fake_registry: FakeRegistry, open_fake: Open, pushed: str) -> None:
+    kind = "application/vnd.oci.image.index.v1+json"
+    link = f'</v2/team/node/referrers/{pushed}?again>; rel="next"'
+    fake_registry.always = fake_registry.status(200, b'{"manifests": []}', Content_Type=kind, Link=link)
+    assert open_fake().referrers(pushed) == []
+    assert len(fake_registry.requests) < 100

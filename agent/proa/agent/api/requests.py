@@ -23,12 +23,16 @@ class InstallRequest(Access):
     activate: bool = field("Whether to arm the slot when it is complete.", default=False)
     reboot: bool = field("Whether to reboot the node then.", default=False)
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
+    allow_downgrade: bool = field(
+        "Whether a release with a serial below one that was committed is meant.", default=False
+    )
 
     def order(self, defaults: Access) -> InstallOrder:
         """What it asks for, ``registry.toml`` standing in for what it does not say."""
         given = {one.name: value for one in dataclasses.fields(Access) if (value := getattr(self, one.name))}
         activation = Activation(self.activate, self.reboot, self.tries)
-        return InstallOrder(self.reference, activation, dataclasses.replace(defaults, **given))
+        registry = dataclasses.replace(defaults, **given)
+        return InstallOrder(self.reference, activation, registry, self.allow_downgrade)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class ActivateRequest(Part):
 
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
     reboot: bool = field("Whether to reboot the node then.", default=False)
+    allow_downgrade: bool = field(
+        "Whether a release with a serial below one that was committed is meant.", default=False
+    )
 
 
 @dataclass(frozen=True)

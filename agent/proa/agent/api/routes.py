@@ -180,7 +180,9 @@ class _Routes:
             return StartedJob(process)
 
     def activate(self, asked: ActivateRequest) -> Change:
-        return verbs.activate(self.context, tries=asked.tries, reboot=asked.reboot)
+        return verbs.activate(
+            self.context, tries=asked.tries, reboot=asked.reboot, allow_downgrade=asked.allow_downgrade
+        )
 
     def deactivate(self, _: EmptyRequest) -> Change:
         return verbs.deactivate(self.context)

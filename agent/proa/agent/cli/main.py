@@ -58,6 +58,9 @@ def _where(name: str) -> Callable[[Any], Any]:
 
 
 where_options = options(_where("root"), _where("disk"))
+downgrade_option = click.option(
+    "--allow-downgrade", is_flag=True, help="Accept a serial below the highest one that was committed on this node."
+)
 tries_option = click.option(
     "--tries",
     type=click.IntRange(1, TRIES_MAX),
@@ -129,6 +132,7 @@ def show_status(*, as_json: bool) -> None:
 @click.option("--activate", is_flag=True, help="Arm the slot when it is complete.")
 @tries_option
 @reboot_option
+@downgrade_option
 @registry_options
 @dry_run_option
 @json_option
@@ -154,6 +158,7 @@ def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
 @cli.command("activate", epilog="Example: proa-agent activate --tries 1 --reboot")
 @tries_option
 @reboot_option
+@downgrade_option
 @dry_run_option
 @json_option
 @where_options

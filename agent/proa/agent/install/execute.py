@@ -23,6 +23,7 @@ from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_w
 from proa.agent.slot.scrub import tree_reader
 from proa.agent.slot.writer import Check, SlotWriter
 from proa.agent.trial.change import arm, check_arm, disarm
+from proa.agent.trial.standing import newest_of
 from proa.core.release.document import BLOCK_SIZE, Release
 from proa.core.release.frames import FrameMap
 from proa.core.release.verity import Geometry, check_blocks
@@ -92,7 +93,9 @@ class Execution:
                 pass
 
     def _record(self) -> SlotRecord:
-        return SlotRecord.of(self.release, self.offer.candidate.manifest, self.offer.candidate.signers)
+        older = self.release.serial < newest_of(look(self.context))  # so that was asked for, or the plan had refused it
+        made = SlotRecord.of(self.release, self.offer.candidate.manifest, self.offer.candidate.signers)
+        return dataclasses.replace(made, downgrade=older)
 
     def _disarm(self) -> None:
         """First what cannot fail half: the record says incomplete, then both copies of the state say unarmed."""

@@ -18,7 +18,7 @@ from proa.agent.node.view import Context, View, holds
 from proa.agent.slot.damage import is_whole
 from proa.agent.slot.region import open_for_reading
 from proa.agent.slot.scrub import check_boot
-from proa.agent.trial.standing import floor_of
+from proa.agent.trial.standing import floor_of, newest_of
 from proa.core import VERSION
 from proa.core.artifact.release_artifact import open_release
 from proa.core.oci.access import Access
@@ -70,11 +70,17 @@ def open_offer(context: Context, reference: str, registry: Access, believed: Tru
         yield Offer(Candidate(opened.release, opened.manifest_digest, opened.signers), source, reference)
 
 
-def policy_of(view: View, believed: Trust) -> Policy:
-    """What the node accepts, with the floor of trust, record and booted release."""
+def policy_of(view: View, believed: Trust, *, downgrade: bool = False) -> Policy:
+    """What the node accepts, with the floor of trust, record and booted release.
+
+    Args:
+        view: A look at the node.
+        believed: Whom it believes.
+        downgrade: Whether a release older than one that was committed is asked for.
+    """
     keys = frozenset(key.id for key in believed.keys)
-    floor = floor_of(view, believed.floor)
-    return Policy(believed.compatible, floor, frozenset(believed.deny), keys, believed.threshold)
+    floor, newest = floor_of(view, believed.floor), 0 if downgrade else newest_of(view)
+    return Policy(believed.compatible, floor, frozenset(believed.deny), keys, believed.threshold, newest)
 
 
 def node_facts(context: Context, view: View, candidate: Candidate) -> NodeFacts:

@@ -78,7 +78,7 @@ def plan_only(context: Context, order: InstallOrder) -> PlannedInstall:
 def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tuple[Offer, Policy, InstallPlan]]:
     """The release once it is believed, what this node accepts, and what is to be done."""
     believed = load_trust(context)
-    policy = policy_of(view, believed)
+    policy = policy_of(view, believed, downgrade=order.downgrade)
     with open_offer(context, order.reference, order.registry, believed) as offer:
         facts = node_facts(context, view, offer.candidate)
         yield (

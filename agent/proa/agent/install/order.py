@@ -36,8 +36,10 @@ class InstallOrder:
         reference: The release.
         activation: Whether to arm it, and to reboot then.
         registry: How to reach the registry.
+        downgrade: Whether a release older than one that was committed is meant.
     """
 
     reference: str
     activation: Activation = field(default_factory=Activation)
     registry: Access = DEFAULT
+    downgrade: bool = False

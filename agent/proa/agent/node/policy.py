@@ -37,6 +37,8 @@ class Question(enum.Enum):
     """Is it for this kind of node?"""
     FLOOR = "floor"
     """Is its serial not below the floor?"""
+    NEWEST = "newest"
+    """Is its serial not below the highest that was committed, unless it was asked for by name?"""
     DENY = "deny"
     """Is it on no deny list?"""
     EXPIRY = "expiry"
@@ -71,6 +73,7 @@ class Subject:
         names: Manifest digest, root hash and version.
         expires: When it expires (RFC 3339).
         signers: Ids of the keys that signed it.
+        downgrade: Whether it was asked for by name when it was installed, although it is older.
     """
 
     what: str
@@ -79,12 +82,14 @@ class Subject:
     names: tuple[str, ...] = ()
     expires: str = ""
     signers: tuple[str, ...] = ()
+    downgrade: bool = False
 
     @classmethod
     def of_slot(cls, slot: Slot, known: SlotRecord) -> Subject:
         """What is recorded of a slot."""
         names = tuple(name for name in (known.manifest, known.root_hash, known.version) if name)
-        return cls(f"slot {slot.value}", known.compatible, known.serial, names, known.expires, known.signers)
+        what = f"slot {slot.value}"
+        return cls(what, known.compatible, known.serial, names, known.expires, known.signers, known.downgrade)
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class Policy:
         deny: Manifest digests, root hashes and versions that are never installed.
         keys: Ids of the keys that are believed; none where nobody asks for signatures.
         threshold: How many different ones of them must have signed.
+        newest: The highest serial that was committed; 0 where a release below it was asked for by name.
     """
 
     compatible: str = ""
@@ -105,6 +111,7 @@ class Policy:
     deny: frozenset[str] = frozenset()
     keys: frozenset[str] | None = None
     threshold: int = 1
+    newest: int = 0
 
     def objections(self, door: Door, subject: Subject, now: datetime) -> Iterator[ProaError]:
         """Every reason why a release does not get through a door, in the order of the questions."""
@@ -145,6 +152,14 @@ def _floor(policy: Policy, subject: Subject, _: datetime) -> ProaError | None:
     return ProaError(Code.SERIAL, f"{subject.what} has serial {subject.serial}, but the floor is {policy.floor}")
 
 
+def _newest(policy: Policy, subject: Subject, _: datetime) -> ProaError | None:
+    if subject.downgrade or subject.serial >= policy.newest:
+        return None
+    what = f"{subject.what} has serial {subject.serial}, but serial {policy.newest} was committed before"
+    hint = "If you mean it, add --allow-downgrade (in a rollout: allowDowngrade), or go back with 'rollback'."
+    return ProaError(Code.SERIAL, what, hint=hint)
+
+
 def _deny(policy: Policy, subject: Subject, _: datetime) -> ProaError | None:
     name = next((name for name in subject.names if name in policy.deny), "")
     return ProaError(Code.DENIED, f"{subject.what} is on the deny list as '{name}'") if name else None
@@ -153,13 +168,16 @@ def _deny(policy: Policy, subject: Subject, _: datetime) -> ProaError | None:
 def _expiry(_: Policy, subject: Subject, now: datetime) -> ProaError | None:
     if not subject.expires or now < datetime.fromisoformat(subject.expires):
         return None
-    return ProaError(Code.EXPIRED, f"{subject.what} expired at {subject.expires}")
+    clock = f"{now:%Y-%m-%d %H:%M} UTC"
+    hint = f"This node's clock says {clock}: set it if that is wrong, else install a newer release."
+    return ProaError(Code.EXPIRED, f"{subject.what} expired at {subject.expires}", hint=hint)
 
 
 _ANSWERS: Final[Mapping[Question, Callable[[Policy, Subject, datetime], ProaError | None]]] = {
     Question.SIGNATURE: _signature,
     Question.COMPATIBLE: _compatible,
     Question.FLOOR: _floor,
+    Question.NEWEST: _newest,
     Question.DENY: _deny,
     Question.EXPIRY: _expiry,
 }

@@ -53,6 +53,9 @@ class SlotRecord(Part):
     compatible: str = field("Of the release; empty if it is not known.", default="")
     expires: str = field("Of the release; empty for never.", default="")
     signers: tuple[str, ...] = field("Ids of the keys that had signed it when it was installed.", default=())
+    downgrade: bool = field(
+        "Whether it was asked for although its serial is below one that was committed.", default=False, left_out=True
+    )
 
     @classmethod
     def of(cls, release: Release, manifest: str, signers: tuple[str, ...] = ()) -> SlotRecord:
@@ -143,6 +146,7 @@ class AgentRecord(Document, schema="proa.agent-state/v1"):
     """All of it."""
 
     floor: Count = field("The lowest serial that may be installed.", default=0)
+    committed: Count = field("The highest serial that was ever committed.", default=0, left_out=True)
     slots: Mapping[Slot, SlotRecord] = field("What is in each slot of which anything is known.", default={})
     trial: TrialRecord | None = field("The trial that is armed or runs.", default=None)
     last: LastResult | None = field("The last result of a verb.", default=None)

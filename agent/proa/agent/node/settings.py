@@ -26,7 +26,7 @@ INITRD_DEADLINE: Final = 600.0
 """Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
 MAX_GROUP: Final = (1 << 32) - 2
 """The highest number that a group can have."""
-Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "LineSettings", Access)
+Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "CommitSettings", "LineSettings", Access)
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,14 @@ class ClusterSettings:
     """Who commits a trial: ``checks`` or ``order``."""
 
 
+@dataclass(frozen=True)
+class CommitSettings:
+    """The table ``[commit]`` of ``agent.toml``."""
+
+    raises_floor: bool = False
+    """Whether a commit raises the recorded floor to the release's serial, so that no way back is left below it."""
+
+
 def health_settings(paths: Paths) -> HealthSettings:
     """The table ``[health]``, the owner's keys over the release's.
 
@@ -150,7 +158,15 @@ def _registry_table(paths: Paths, result: Table, others: object) -> Table:
     return result
 
 
-_TABLES: Final = ("health", "cluster")
+def commit_settings(paths: Paths) -> CommitSettings:
+    """The table ``[commit]``; its default where it cannot be read: a commit must not fail for it."""
+    try:
+        return _agent_settings(paths, "commit", CommitSettings())
+    except ProaError:
+        return CommitSettings()
+
+
+_TABLES: Final = ("health", "cluster", "commit")
 
 
 def _agent_settings(paths: Paths, name: str, result: Table) -> Table:

@@ -33,7 +33,8 @@ def arm(context: Context, accepted: AcceptedOrder, _: View) -> None:
             has = (known.manifest or f"version {known.version}") if known and known.complete else "nothing complete"
             raise ProaError(Code.NOT_STAGED, f"slot {slot.value} holds {has}, not {accepted.digest}")
 
-    verbs.activate(context, tries=1, constraints=Constraints(holds, begun(accepted)))
+    allowed = accepted.order.allow_downgrade
+    verbs.activate(context, tries=1, allow_downgrade=allowed, constraints=Constraints(holds, begun(accepted)))
 
 
 def disarm(context: Context, _: AcceptedOrder, __: View) -> None:

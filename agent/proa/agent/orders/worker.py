@@ -240,7 +240,11 @@ class OrderWorker:
         context = dataclasses.replace(self.context, cancel=job.cancel)
         try:
             job.slot = look(context).state.good.other.value
-            wanted = InstallOrder(accepted.order.release, registry=registry_settings(context.paths))
+            wanted = InstallOrder(
+                accepted.order.release,
+                registry=registry_settings(context.paths),
+                downgrade=accepted.order.allow_downgrade,
+            )
             report = self.install(context, wanted, lambda: self._begins(accepted.digest))
         except ProaError as error:
             self._change_staging(over=True, error=error)

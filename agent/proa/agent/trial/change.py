@@ -13,6 +13,7 @@ from proa.agent.node.bookkeeping import afterwards, amend, remember, remember_sl
 from proa.agent.node.cause import Cause
 from proa.agent.node.policy import Door, Subject
 from proa.agent.node.record import AgentRecord, SlotRecord, TrialRecord
+from proa.agent.node.settings import commit_settings
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
@@ -150,9 +151,14 @@ def _remember_commit(context: Context, view: View, slot: Slot) -> None:
     known, running = known_slot(view, slot), view.booted_release
     if known:
         remember_slot(context, slot, dataclasses.replace(known, complete=True, failed=False))
-    floor = max(view.record.floor, running.floor if running else 0)
+    serial = max(running.serial if running else 0, known.serial if known else 0)
+    raised = serial if commit_settings(context.paths).raises_floor else 0
+    floor = max(view.record.floor, running.floor if running else 0, raised)
+    # What the slot before had counts too: it was committed by an agent that kept no count, or by the factory.
+    left = view.record.slots.get(slot.other)
+    committed = max(view.record.committed, serial, left.serial if left and left.complete else 0)
     done = result(context, "commit", slot=slot.value, version=known.version if known else "")
-    remember(context, trial=None, returned=None, floor=floor, last=done)
+    remember(context, trial=None, returned=None, floor=floor, committed=committed, last=done)
     with os_errors(context.paths.trial):
         context.paths.trial.unlink(missing_ok=True)
 

@@ -18,6 +18,12 @@ def floor_of(view: View, trusted: int = 0) -> int:
     return max(view.record.floor, trusted, running.floor if running and view.state.good is view.booted else 0)
 
 
+def newest_of(view: View) -> int:
+    """The highest serial that was ever committed here, as far as is known."""
+    running = view.booted_release
+    return max(view.record.committed, running.serial if running and view.state.good is view.booted else 0)
+
+
 def standing_policy(context: Context, view: View) -> Policy:
     """What the node asks at the doors where no signature counts.
 

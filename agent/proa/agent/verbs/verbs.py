@@ -46,6 +46,7 @@ def activate(
     *,
     tries: int = TRIES_MAX,
     reboot: bool = False,
+    allow_downgrade: bool = False,
     dry_run: bool = False,
     constraints: Constraints = BY_HAND,
 ) -> Change:
@@ -60,7 +61,7 @@ def activate(
         constraints.check(view)
         if reboot:
             change.check_reboot(view)
-        return change.check_arm(context, view, tries, _policy(context, view))
+        return change.check_arm(context, view, tries, _policy(context, view, downgrade=allow_downgrade))
 
     actions = [f"copy /etc, arm the other slot for {tries} attempts", *(["reboot"] if reboot else [])]
     step = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, constraints.note), check, reboot)
@@ -218,7 +219,7 @@ def _report(view: View, step: _Deed, *, done: bool = False) -> Change:
     )
 
 
-def _policy(context: Context, view: View) -> Policy:
+def _policy(context: Context, view: View, *, downgrade: bool = False) -> Policy:
     from proa.agent.install.facts import load_trust, policy_of
 
-    return policy_of(view, load_trust(context))
+    return policy_of(view, load_trust(context), downgrade=downgrade)

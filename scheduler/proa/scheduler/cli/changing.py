@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from collections.abc import Callable
@@ -91,6 +92,13 @@ _how_options = options(dry_run_option, json_option, cluster_options)
 @_wish("--ready-seconds", "health.readySeconds", "How long a node must be Ready.", type=click.IntRange(0, 86400))
 @_wish("--max-failures", "failure.max", "How many nodes may fail.", **_AMOUNT)
 @_wish("--on-failure", "failure.action", "What to do when more nodes fail.", type=_choice(OnFailure))
+@click.option(
+    "--allow-downgrade",
+    "allowDowngrade",
+    is_flag=True,
+    default=None,
+    help="Accept a serial below one that a node has committed.",
+)
 @click.option("--paused/--not-paused", default=None, help="Whether the rollout starts, or continues, paused.")
 @_finder_options
 @_how_options
@@ -111,7 +119,13 @@ def start(
     """
     wishes = _wishes(given)
     chosen = selectors.parse(selector) if selector is not None else None
-    change = functools.partial(patches.start, release=finder.find(reference), wishes=wishes, selector=chosen)
+    release = finder.find(reference)
+
+    def change(before: RolloutView | None) -> SpecChange:
+        wanted = patches.start(before, release, wishes, chosen)
+        remarks = finder.compared(release, before.spec.release) if before and before.spec.release != release else ()
+        return dataclasses.replace(wanted, notes=(*wanted.notes, *remarks))
+
     _change(rollout, rollouts.find, change, dry_run, as_json, cluster)
 
 

@@ -10,6 +10,7 @@ from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.source import Source
+from proa.core.release.document import Release
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.signing.trust import Trust
 
@@ -60,3 +61,23 @@ class Finder:
                     hint = "Sign it with 'proa-build push OUT REF --keys DIR'; nodes refuse it without a signature."
                     raise ProaError(Code.UNSIGNED, at=text, hint=hint)
             return str(reference.pinned(release.manifest_digest))
+
+    def compared(self, new: str, old: str) -> tuple[str, ...]:
+        """How a release compares with the one before, for people; nothing where the registry cannot say it."""
+        if self.offline:
+            return ()
+        try:
+            after, before = self._document(new), self._document(old)
+        except ProaError:
+            return ()
+        said = f"Version {before.version} (serial {before.serial}) -> {after.version} (serial {after.serial})."
+        if after.serial >= before.serial:
+            return (said,)
+        return (
+            said,
+            "Its serial is lower: nodes that have committed the higher one refuse it, but for --allow-downgrade.",
+        )
+
+    def _document(self, text: str) -> Release:
+        with self.opened(parse(text), self.access) as source:
+            return release_artifact.inspect_release(source).release

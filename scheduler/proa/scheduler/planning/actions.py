@@ -37,6 +37,7 @@ class Give:
         release: The full reference; for a rollback that of the release to leave.
         proof: For a commit: which trial.
         timeout: How long the node has, as a duration.
+        downgrade: Whether a release older than what the node has committed is meant.
     """
 
     node: str
@@ -45,6 +46,7 @@ class Give:
     release: str = ""
     proof: Proof | None = None
     timeout: str = "15m"
+    downgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)

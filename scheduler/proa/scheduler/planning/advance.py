@@ -231,7 +231,8 @@ def _give(
     if progress.os is not None:
         release = "" if verb is Verb.COMMIT else rollout_pass.spec.release
         number = progress.os.next_id(rollout_pass.now)
-        rollout_pass.actions.append(Give(progress.node.name, number, verb, release, proof, timeout))
+        downgrade = verb is Verb.BOOT and rollout_pass.spec.allow_downgrade
+        rollout_pass.actions.append(Give(progress.node.name, number, verb, release, proof, timeout, downgrade))
 
 
 def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, verdict: Reason) -> None:

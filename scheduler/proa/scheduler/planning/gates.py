@@ -37,7 +37,8 @@ def stage(rollout_pass: RolloutPass, context: GateContext) -> None:
         name = progress.node.name
         if name in chosen and progress.os is not None:
             number = progress.os.next_id(rollout_pass.now)
-            rollout_pass.actions.append(Give(name, number, Verb.STAGE, release, None, timeout))
+            downgrade = rollout_pass.spec.allow_downgrade
+            rollout_pass.actions.append(Give(name, number, Verb.STAGE, release, None, timeout, downgrade))
             verdicts[name] = STAGE_NEXT
         else:
             verdicts[name] = STAGING_FULL

@@ -52,6 +52,8 @@ def start(
     if selector is not None and selector != before.spec.node_selector:
         spec["nodeSelector"] = _reselect(before.spec.node_selector, selector)
     same = before.spec.release == release
+    if not same and before.spec.allow_downgrade:
+        spec.setdefault("allowDowngrade", False)  # it was meant for the release before
     notes = _again(before) if same else _failed_before(before, release)
     if same and len(spec) == 1:
         return SpecChange(notes=notes)
@@ -127,9 +129,8 @@ def rollback(before: RolloutView, release: str = "") -> SpecChange:
     target = release or _previous(before)
     if digest_of(target) == before.digest:
         return SpecChange(said=f"on {target} already")
-    return SpecChange(
-        {"release": target}, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before))
-    )
+    back = {"release": target, "allowDowngrade": True}
+    return SpecChange(back, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before)))
 
 
 def _previous(before: RolloutView) -> str:

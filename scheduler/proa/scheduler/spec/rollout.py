@@ -268,3 +268,7 @@ class RolloutSpec:
     )
     paused: bool = field("Whether to start no more nodes; nodes under way finish.", default=False)
     attempt: int = field("Raise it to resume after a halt.", default=0, minimum=0)
+    allow_downgrade: bool = field(
+        "Whether nodes may take a release with a serial below one that they have committed; never below their floor.",
+        default=False,
+    )
