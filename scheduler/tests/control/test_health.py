@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.scheduler.control.health import HealthServer
+from proa.scheduler.control.health import MAX_CONNECTIONS, HealthServer
 
 
 class Process:
@@ -115,3 +117,34 @@ def test_it_ends() -> None:
     health.stop()
     before.join(300)
     assert not before.is_alive()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nX-A: "])
+def test_s06_a_thousand_idle_connections_leave_probes_answered(process: Process, port: int, said: bytes) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    before = threading.active_count()
+    with ExitStack() as idle:
+        for _ in range(1000):
+            connection = idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with suppress(OSError):
+                connection.sendall(said)
+        for path in ("/healthz", "/readyz", "/metrics") * 3:
+            probe = HTTPConnection("127.0.0.1", port, timeout=1)
+            probe.request("GET", path)
+            assert probe.getresponse().status == 200
+            probe.close()
+        assert threading.active_count() - before <= MAX_CONNECTIONS + 8
+
+
+def test_s06_whoever_asks_and_goes_away_leaves_nothing_behind(
+    process: Process, port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3 * MAX_CONNECTIONS):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+    probe = HTTPConnection("127.0.0.1", port, timeout=1)
+    probe.request("GET", "/healthz")
+    assert probe.getresponse().read() == b"ok\n"
+    probe.close()
+    assert capfd.readouterr().err == ""

@@ -30,4 +30,6 @@ def _name(one: Field) -> str:
 
 def _kind(one: Field) -> dict[str, Any]:
     # A whole path: a daemon that is handed it has another working folder.
-    return {"is_flag": True} if one.type is bool else {"type": click.Path(path_type=Path, resolve_path=True)}
+    if one.type in (bool, str):
+        return {"is_flag": True} if one.type is bool else {"default": "", "metavar": one.name.upper()}
+    return {"type": click.Path(path_type=Path, resolve_path=True)}

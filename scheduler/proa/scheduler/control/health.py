@@ -5,14 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
 
 _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT: Final = "text/plain; charset=utf-8"
+_BACKLOG: Final = 1024
+MAX_CONNECTIONS: Final = 64
+"""Connections at a time; for one more the oldest is shut, so that those who say nothing cannot keep out a probe."""
 
 
 @dataclass(eq=False)
@@ -68,21 +72,52 @@ class HealthServer:
         return (503, _TEXT, f"{problem}\n".encode()) if problem else (200, _TEXT, b"ok\n")
 
 
+class _BoundedServer(ThreadingHTTPServer):
+    """A server with so many connections, and so many threads, at most."""
+
+    daemon_threads = True
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._open: dict[socket.socket, None] = {}
+        self._changing = threading.Lock()
+        super().__init__(*given, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Begin to answer; the oldest connection makes room where there are too many."""
+        with self._changing:
+            oldest = next(iter(self._open)) if len(self._open) >= MAX_CONNECTIONS else None
+            if oldest:
+                del self._open[oldest]
+            self._open[request] = None
+        if oldest:
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        with self._changing:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever goes away in the middle is no news."""
+
+
 def _listening(host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     """A server at an address; at all of the machine's, of both kinds, for no host.
 
     Raises:
         OSError: When that is not possible.
     """
-    server = ThreadingHTTPServer((host, port), handler, bind_and_activate=False)
+    server = _BoundedServer((host, port), handler, bind_and_activate=False)
     server.socket.close()
     if not host and socket.has_dualstack_ipv6():
-        server.socket = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        server.socket = socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
     else:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server.socket = socket.create_server((host.strip("[]"), port), family=family)
+        server.socket = socket.create_server((host.strip("[]"), port), family=family, backlog=_BACKLOG)
     server.server_address = server.socket.getsockname()
-    server.daemon_threads = True
     return server
 
 
