@@ -94,7 +94,7 @@ def back_to_the_factory(trial: Node, world: World) -> dict[str, Any]:
     """Commit the trial, and install the release that the factory has put into the other slot."""
     commit(trial.context)
     assert trial.record.slots[Slot.A].manifest == ""
-    report: dict[str, Any] = trial.install(f"oci:{world.folder / 'factory/oci'}")
+    report: dict[str, Any] = trial.install(f"oci:{world.folder / 'factory/oci'}", downgrade=True)
     return report
 
 

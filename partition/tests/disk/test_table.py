@@ -314,3 +314,33 @@ def damage(path: Path, start: int) -> None:
     with path.open("r+b") as file:
         file.seek(start)
         file.write(b"\xff" * 64)
+
+
+@pytest.mark.parametrize("bit", [0, 2, 5, 30, 47, 48, 63])
+def test_s12_whatever_attributes_a_strangers_tool_has_set_the_table_is_read(tmp_path: Path, bit: int) -> None:
+    image, planned = tmp_path / "disk.raw", small_disk()
+    marked = dataclasses.replace(planned.partitions[0], attributes=1 << bit)
+    write_table(image, dataclasses.replace(planned, partitions=(marked, *planned.partitions[1:])))
+    found = read_layout(image)
+    assert [partition.guid for partition in found.partitions] == [partition.guid for partition in planned.partitions]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"{}", b"[" * 100_000, b'{"partitiontable": null}', b'{"partitiontable": {"label": "gpt"}}', b"\xff", b""],
+)
+def test_s12_a_table_that_cannot_be_understood_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bytes
+) -> None:
+    """As another version of sfdisk might tell it."""
+    (tmp_path / "told").write_bytes(told)
+    program = tmp_path / "bin/sfdisk"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexec cat {tmp_path}/told\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    image = tmp_path / "disk.raw"
+    write_table(image, small_disk())
+    with pytest.raises(ProaError) as caught:
+        read_layout(image)
+    assert (caught.value.code, caught.value.at) == (Code.NO_DISK, str(image))

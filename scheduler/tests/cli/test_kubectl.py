@@ -172,8 +172,13 @@ def test_every_option_stands_in_the_spec() -> None:
     how = {"rollout", "reference", "selector", "key_files", "threshold", "offline", "dry_run", "as_json"}
     how |= {"kubeconfig", "context", *(one.name for one in fields_of(Access))}
     names = {parameter.name or "" for parameter in start.params} - how
-    assert len(names) == 11
-    given: dict[str, Any] = dict.fromkeys(names, 1) | {"canary__soak": "1m", "drain__timeout": "1m", "paused": True}
+    assert len(names) == 12
+    given: dict[str, Any] = dict.fromkeys(names, 1) | {
+        "canary__soak": "1m",
+        "drain__timeout": "1m",
+        "paused": True,
+        "allowDowngrade": True,
+    }
     given |= {"order__zones": "Ignore", "drain__onTimeout": "Park", "failure__action": "Halt"}
     parse(RolloutSpec, {"release": A, **_wishes(given)}, strict=True)
     assert _wishes(dict.fromkeys(names)) == {}
@@ -219,12 +224,12 @@ def test_a_halt_of_another_attempt_is_over() -> None:
     before = dataclasses.replace(
         halted(attempt=1), status=dataclasses.replace(halted().status, history=past((A, "Complete")).history)
     )
-    assert patches.rollback(before).spec == {"release": A}
+    assert patches.rollback(before).spec == {"release": A, "allowDowngrade": True}
 
 
 def test_the_last_completed_release_is_gone_back_to() -> None:
     before = view(C, past((B, "Halted"), (A, RolloutPhase.COMPLETE)))
-    assert patches.rollback(before).spec == {"release": A}
+    assert patches.rollback(before).spec == {"release": A, "allowDowngrade": True}
 
 
 @pytest.mark.parametrize(
@@ -243,8 +248,15 @@ def test_without_a_past_there_is_no_way_back(status: RolloutStatus) -> None:
     assert "--to REF" in caught.value.hint
 
 
+def test_s04_what_was_allowed_for_the_way_back_is_not_for_the_next_release() -> None:
+    back = view(A, allow_downgrade=True)
+    assert patches.start(back, B, {}).spec == {"release": B, "allowDowngrade": False}
+    assert patches.start(back, B, {"allowDowngrade": True}).spec == {"release": B, "allowDowngrade": True}
+    assert patches.start(view(A), B, {}).spec == {"release": B}
+
+
 def test_a_release_may_be_named() -> None:
-    assert patches.rollback(halted(), A).spec == {"release": A}
+    assert patches.rollback(halted(), A).spec == {"release": A, "allowDowngrade": True}
     assert patches.rollback(view(B), B).spec == {}
 
 

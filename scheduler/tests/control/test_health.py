@@ -130,7 +130,7 @@ def test_s06_a_thousand_idle_connections_leave_probes_answered(process: Process,
             with suppress(OSError):
                 connection.sendall(said)
         for path in ("/healthz", "/readyz", "/metrics") * 3:
-            probe = HTTPConnection("127.0.0.1", port, timeout=1)
+            probe = HTTPConnection("127.0.0.1", port, timeout=5)
             probe.request("GET", path)
             assert probe.getresponse().status == 200
             probe.close()
@@ -143,7 +143,7 @@ def test_s06_whoever_asks_and_goes_away_leaves_nothing_behind(
     for _ in range(3 * MAX_CONNECTIONS):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-    probe = HTTPConnection("127.0.0.1", port, timeout=1)
+    probe = HTTPConnection("127.0.0.1", port, timeout=5)
     probe.request("GET", "/healthz")
     assert probe.getresponse().read() == b"ok\n"
     probe.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from proa.core.release.document import BLOCK_SIZE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.json_text import load_json
+from proa.core.runtime.parsing import json_value
 from proa.core.schema.model import Document, field, parse
 from proa.core.schema.values import Count
 from proa.partition.boot.bootstate import TRIES_MAX, BootState, Slot
@@ -94,7 +94,7 @@ _OWN: Final = {"name": str, "version": str, "serial": int, "floor": int, "compat
 def own_release(paths: Paths) -> dict[str, Any]:
     """What the booted release says of itself (``release.json``); empty where there is no such file."""
     try:
-        document = json.loads(paths.release.read_bytes())
+        document = json_value(paths.release.read_bytes())
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import tomllib
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from proa.core.oci.access import Access
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
+from proa.core.runtime.parsing import toml_table
 
 MAX_FILE: Final = 1 << 16
 """Bytes of a settings file beyond which it is refused."""
@@ -189,11 +189,9 @@ def _load(file: Path) -> dict[str, Any]:
     if len(data) > MAX_FILE:
         raise ProaError(Code.CONFIG_SYNTAX, f"more than {MAX_FILE} bytes", at=file)
     try:
-        return tomllib.loads(data.decode())
+        return toml_table(data.decode())
     except ValueError as error:
         raise ProaError(Code.CONFIG_SYNTAX, str(error), at=file) from error
-    except RecursionError as error:
-        raise ProaError(Code.CONFIG_SYNTAX, "its values are nested too deeply", at=file) from error
 
 
 def _over(table: Table, values: object, file: Path) -> Table:

@@ -178,9 +178,12 @@ class Node:
         names = [name for slot in slots for name in (slot.root_name, slot.uki_name)]
         return [digest_of_range(self.part(name), 0, self.world.layout[name].size) for name in names]
 
-    def install(self, reference: str, *, opener: Opener = open_direct, **activation: Any) -> dict[str, Any]:
+    def install(
+        self, reference: str, *, opener: Opener = open_direct, downgrade: bool = False, **activation: Any
+    ) -> dict[str, Any]:
         """Install a release, by the agent's own code."""
-        return document(install(self.context, InstallOrder(reference, Activation(**activation)), opener))
+        order = InstallOrder(reference, Activation(**activation), downgrade=downgrade)
+        return document(install(self.context, order, opener))
 
     def reconcile(self) -> View:
         """What the agent does when it starts."""

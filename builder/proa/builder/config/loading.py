@@ -18,6 +18,7 @@ from proa.builder.config.setting import UNSET, Section, Setting
 from proa.builder.config.settings import SECTIONS, Config, ReleaseConfig
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.files import os_errors
+from proa.core.runtime.parsing import foreign, toml_table
 
 _SYNTAX_PLACE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _THREE_NUMBERS: Final = re.compile(r"(\d{1,9})\.(\d{1,3})\.(\d{1,3})")
@@ -53,15 +54,16 @@ def load(path: Path, *, version: str = "") -> Loaded:
         data = path.read_bytes()
     try:
         text = data.decode()
-        document = tomllib.loads(text)
-        places = find(text)
+        document = toml_table(text)
+        with foreign(Code.CONFIG_SYNTAX, "its values are nested too deeply", f"{path}:1:1"):
+            places = find(text)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ProaError(Code.CONFIG_SYNTAX, "not UTF-8", at=f"{path}:{line}:1") from error
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, str(error), text) from error
-    except RecursionError as error:
-        raise ProaError(Code.CONFIG_SYNTAX, "its values are nested too deeply", at=f"{path}:1:1") from error
+    except ValueError as error:
+        raise ProaError(Code.CONFIG_SYNTAX, str(error), at=f"{path}:1:1") from error
     reading = _Reading(path, places)
     values = reading.document(document, version)
     if not reading.errors:

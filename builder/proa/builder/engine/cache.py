@@ -21,6 +21,7 @@ from proa.builder.inputs import fingerprint
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import new_folder, os_errors
 from proa.core.runtime.lock import is_held, locked
+from proa.core.runtime.parsing import json_value
 
 KEPT_PER_STEP: Final = 6
 """Results of one step that are kept; the ones used last."""
@@ -146,7 +147,7 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 def _record(place: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((place / _RECORD).read_text())
+        record = json_value((place / _RECORD).read_text())
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and {"content", "inputs"} <= record.keys() else None

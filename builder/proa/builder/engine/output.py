@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.lock import locked
+from proa.core.runtime.parsing import json_value
 
 SCHEMA: Final = "proa.build/v1"
 REPORT: Final = "build.json"
@@ -49,7 +49,7 @@ def _is_empty(out: Path) -> bool:
 
 def _is_output(out: Path) -> bool:
     try:
-        return bool(json.loads((out / REPORT).read_bytes())["schema"] == SCHEMA)
+        return bool(json_value((out / REPORT).read_bytes())["schema"] == SCHEMA)
     except (OSError, ValueError, TypeError, KeyError):
         return False
 

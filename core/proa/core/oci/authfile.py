@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.json_text import MAX_DOCUMENT
+from proa.core.runtime.parsing import json_value
 
 _HELPER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HELPER_SECONDS = 30.0
@@ -69,8 +69,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     with os_errors(path), path.open("rb") as file:
         data = file.read(MAX_DOCUMENT + 1)
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError):
+        document = json_value(data)
+    except ValueError:
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("auths", {}), dict):
         raise ProaError(Code.AUTH, "the auth file does not have the format of docker or podman", at=path)
@@ -129,7 +129,7 @@ def _from_helper(document: Mapping[str, Any], host: str, path: Path) -> Credenti
     if done.status != 0:  # what it prints could hold a secret; the usual reason is that it does not know the host
         return None
     try:
-        answer = json.loads(done.stdout)
+        answer = json_value(done.stdout)
         return Credentials(str(answer["Username"]), str(answer["Secret"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ProaError(Code.AUTH, f"{program} did not answer like a credential helper", at=path) from error

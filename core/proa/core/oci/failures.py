@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import ssl
@@ -18,6 +17,7 @@ from proa.core.oci.connection import wire_of
 from proa.core.oci.headers import date
 from proa.core.oci.retry import Temporary, retry_after
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.parsing import json_value
 from proa.core.runtime.printable import one_line
 
 _BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -142,9 +142,9 @@ def _said(response: requests.Response) -> str:
     try:
         with wire_of(response).within(_SAID_SECONDS):
             data = response.raw.read1(_MAX_TEXT) if response.raw is not None else b""
-        first = json.loads(data)["errors"][0]
+        first = json_value(data)["errors"][0]
         return f": {one_line(str(first.get('code') or ''), 40)} {one_line(str(first.get('message') or ''))}".rstrip()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return ""
     except (urllib3.exceptions.HTTPError, OSError):
         return ""

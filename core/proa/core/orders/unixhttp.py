@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.parsing import json_value
 
 MAX_ANSWER: Final = 1 << 22
 """Bytes of an answer, or of one line of a stream, beyond which it is not believed."""
@@ -113,7 +114,7 @@ def _answer(data: bytes) -> dict[str, Any]:
     """
     if len(data) > MAX_ANSWER:
         raise ValueError(f"its answer has more than {MAX_ANSWER} bytes")
-    document = json.loads(data)
+    document = json_value(data)
     if not isinstance(document, dict):
         raise ValueError("its answer is not a JSON object")
     if document.get("schema") == "proa.error/v1":

@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.parsing import foreign
 
 MAX_DOCUMENT: Final = 1 << 20
 """Bytes of a document or manifest beyond which it is refused unread."""
@@ -29,10 +30,8 @@ def load_json(data: bytes, code: Code, at: object = "") -> dict[str, Any]:
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is not JSON")
 
-    try:
+    with foreign(code, "it is not valid JSON", at):
         document = json.loads(data.decode(), object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise ProaError(code, f"it is not valid JSON: {error}", at=at) from error
     if not isinstance(document, dict):
         raise ProaError(code, "it is not a JSON object", at=at)
     return document

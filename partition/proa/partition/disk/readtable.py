@@ -6,13 +6,14 @@ check the checksums, and take the backup table where the primary is damaged.
 
 from __future__ import annotations
 
-import json
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.process import ProcessResult, run
+from proa.core.runtime.parsing import foreign, json_value
+from proa.core.runtime.process import run
 from proa.partition.disk import blockdev, gpt
 from proa.partition.disk.layout import NAMES, SECTOR_SIZES, Layout, Partition
 
@@ -74,7 +75,11 @@ def _by_sfdisk(path: Path, size: int) -> Layout | None:
     result = run(["sfdisk", "--json", path], check=False)
     if result.status != 0:
         return None
-    table = _load(result)["partitiontable"]
+    with foreign(Code.NO_DISK, "its partition table cannot be read", path):
+        return _from_sfdisk(json_value(result.text)["partitiontable"], size)
+
+
+def _from_sfdisk(table: Mapping[str, Any], size: int) -> Layout | None:
     if table["label"] != "gpt":
         return None  # as a file of 4096-byte sectors looks: nothing but its protective MBR
     sector = table["sectorsize"]
@@ -86,7 +91,7 @@ def _by_sfdisk(path: Path, size: int) -> Layout | None:
             size=entry["size"] * sector,
             type_guid=entry["type"].lower(),
             guid=entry["uuid"].lower(),
-            attributes=attributes(entry.get("attrs", "")),
+            attributes=attributes(entry.get("attrs") or ""),
         )
         for entry in table.get("partitions", [])
     ]
@@ -96,8 +101,15 @@ def _by_sfdisk(path: Path, size: int) -> Layout | None:
 def _by_partx(path: Path, size: int) -> Layout | None:
     columns = "NR,START,SIZE,NAME,UUID,TYPE,FLAGS,SCHEME"
     result = run(["partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns, path], check=False)
-    rows = [dict(word.split("=", 1) for word in shlex.split(line)) for line in result.text.splitlines()]
-    if result.status != 0 or not rows or any(row["SCHEME"] != "gpt" for row in rows):
+    if result.status != 0:
+        return None
+    with foreign(Code.NO_DISK, "its partition table cannot be read", path):
+        rows = [dict(word.split("=", 1) for word in shlex.split(line)) for line in result.text.splitlines()]
+        return _from_partx(rows, path, size)
+
+
+def _from_partx(rows: Sequence[Mapping[str, str]], path: Path, size: int) -> Layout | None:
+    if not rows or any(row["SCHEME"] != "gpt" for row in rows):
         return None
     partitions = [
         Partition(
@@ -121,11 +133,6 @@ def attributes(text: str) -> int:
     for word in text.replace("GUID:", "").replace(",", " ").split():
         bits |= 1 << (named[word] if word in named else int(word))
     return bits
-
-
-def _load(result: ProcessResult) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(result.text)
-    return document
 
 
 def _number(node: str, device: str) -> int:

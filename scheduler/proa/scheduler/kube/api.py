@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 
 from proa.core import VERSION
 from proa.core.runtime.clock import SYSTEM, Clock
+from proa.core.runtime.parsing import json_value
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import MAX_BODY, ApiError, of_failure, of_response
 from proa.scheduler.kube.server import Query
@@ -237,10 +238,10 @@ class Api:
         if not 200 <= response.status < 300:
             raise self._refusal(response, call.at)
         try:
-            document = json.loads(response.read())
+            document = json_value(response.read())
         except (HTTPError, OSError) as error:
             raise of_failure(error, call.at) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise ApiError(0, "its answer is not JSON", at=call.at) from error
         if not isinstance(document, dict):
             raise ApiError(0, "its answer is not an object", at=call.at)

@@ -6,7 +6,6 @@ what stands before it answers in plain text or HTML: a body is read only when it
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 from proa.core.oci.failures import causes, words
 from proa.core.oci.retry import retry_after
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.parsing import json_value
 from proa.core.runtime.printable import one_line
 
 MAX_MESSAGE: Final = 600
@@ -140,7 +140,7 @@ def of_failure(error: Exception, at: str) -> ApiError:
 
 def _status_document(body: bytes) -> Mapping[str, Any] | None:
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = json_value(body)
+    except ValueError:
         return None
     return document if isinstance(document, dict) and document.get("kind") == "Status" else None

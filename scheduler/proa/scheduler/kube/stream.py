@@ -11,7 +11,6 @@ leading zeros. What is anything else, as an older or a foreign API server may ha
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple, Self
@@ -19,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from proa.core.runtime.parsing import json_value
 from proa.scheduler.kube.apierror import ApiError, of_failure, of_status
 
 MAX_LINE: Final = 16 * 1024 * 1024
@@ -126,12 +126,12 @@ class Stream:
 
     def _event(self, line: bytes) -> Event:
         try:
-            document = json.loads(line)
+            document = json_value(line)
             kind, found = document["type"], document["object"]
             if kind == "ERROR":
                 raise of_status(found, self._at)
             if not isinstance(found["metadata"], dict):
                 raise TypeError
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ApiError(0, "it sent something that is not an event", at=self._at) from error
         return Event(kind, found)

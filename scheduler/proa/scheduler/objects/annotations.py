@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
 
+from proa.core.runtime.parsing import json_value
 from proa.core.schema.model import fields_of
 from proa.scheduler.kube.stream import whole
 from proa.scheduler.kube.times import read, text
@@ -79,8 +80,8 @@ def _text(thing: Mark | NodeRecord) -> str:
 def _read(kind: type[Mark | NodeRecord], said: str) -> dict[str, Any]:
     """What a text holds, by field: each as what it must be, or not at all."""
     try:
-        values = json.loads(said)
-    except (ValueError, RecursionError):
+        values = json_value(said)
+    except ValueError:
         values = None
     known = values if isinstance(values, dict) else {}
     found = {one.name: _READERS[one.type](known.get(one.json)) for one in fields_of(kind)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from proa.core.orders.messages import Booted, Condition, LastError, NodeStatus, Order, Proof, Standby
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.parsing import json_value
 from proa.core.schema.model import document, keys, parse
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
@@ -88,10 +88,10 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
         ProaError: ``FILE_MISSING``, ``CONFIG_VALUE`` for what is no snapshot.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = json_value(path.read_bytes())
     except OSError as error:
         raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint=_HINT) from error
     return read(found, str(path))
 
