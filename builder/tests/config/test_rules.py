@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder.config.loading import load
+from proa.builder.config.paths import canonical
 from proa.builder.config.rules import RULES
 from proa.core.runtime.errors import Code, ProaErrors
 from proa.core.signing.keys import Algorithm
@@ -154,3 +155,58 @@ def as_nobody() -> Iterator[None]:
     finally:
         if root:
             os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/lib/proa/trust/x.pub",
+        "/lib//proa/trust/x.pub",
+        "/usr/./lib/proa/x",
+        "/lib/os-release",
+        "/usr/share/../lib/proa/x",
+        "/etc/./passwd",
+    ],
+)
+def test_s14_a_place_is_ours_however_it_is_written(tmp_path: Path, path: str) -> None:
+    (tmp_path / "proa.toml").write_text(f'{HEAD}[[file]]\npath = "{path}"\ncontent = "x"\n')
+    with pytest.raises(ProaErrors) as caught:
+        load(tmp_path / "proa.toml")
+    assert any("the builder writes" in error.message or "path" in error.message for error in caught.value.errors)
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [("/lib", "proa/trust/x.pub"), ("/usr", "lib/proa/x"), ("/etc", "passwd"), ("/bin/..", "lib/proa/x")],
+)
+def test_s14_a_folder_that_is_copied_brings_nothing_to_a_place_that_is_ours(
+    tmp_path: Path, path: str, inside: str
+) -> None:
+    file = tmp_path / "files" / inside
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
+    (tmp_path / "proa.toml").write_text(f'{HEAD}[[file]]\npath = "{path}"\nsource = "files"\n')
+    with pytest.raises(ProaErrors):
+        load(tmp_path / "proa.toml")
+
+
+def test_s14_two_spellings_of_one_path_are_one(tmp_path: Path) -> None:
+    files = "".join(f'[[file]]\npath = "{path}"\ncontent = "x"\n' for path in ("/lib/a", "/usr/lib/a"))
+    (tmp_path / "proa.toml").write_text(HEAD + files)
+    with pytest.raises(ProaErrors, match="listed twice"):
+        load(tmp_path / "proa.toml")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/lib", "/usr/lib"),
+        ("/lib64/x", "/usr/lib64/x"),
+        ("/library", "/library"),
+        ("//sbin//x/", "/usr/sbin/x"),
+        ("/var/run/x", "/run/x"),
+        ("/", "/"),
+    ],
+)
+def test_s14_a_path_has_one_canonical_form(path: str, place: str) -> None:
+    assert canonical(path) == place

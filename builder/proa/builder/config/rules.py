@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.config.disklayout import layout
+from proa.builder.config.paths import canonical, is_below
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import Check, Config, File
 from proa.builder.config.vocabulary import SSH_KEY
@@ -98,14 +99,16 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
     for number, file in enumerate(config.file):
         path: tuple[str | int, ...] = ("file", number, "path")
         kept = (*_KEPT_FOLDERS, *config.persist.keep)
-        if lost := next((name for name in _destinations(file, folder) if any(_below(name, one) for one in kept)), ""):
+        places = tuple(_destinations(file, folder))
+        if lost := next((name for name in places if any(is_below(name, one) for one in kept)), ""):
             hint = "Create it on the node instead, with a tmpfiles.d(5) line in /usr/lib/tmpfiles.d."
             yield Problem(path, f"{lost} is on the node's own file systems, not in the release", hint=hint)
-        if any(_below(file.path, own) for own in _OWN_PATHS):
-            yield Problem(path, f"the builder writes {file.path} itself")
-        if file.path in seen:
-            yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[file.path] + 1}")
-        seen[file.path] = number
+        if ours := next((name for name in places if any(is_below(name, own) for own in _OWN_PATHS)), ""):
+            yield Problem(path, f"the builder writes {ours} itself")
+        place = canonical(file.path)
+        if place in seen:
+            yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[place] + 1}")
+        seen[place] = number
 
 
 def _destinations(file: File, folder: Path) -> Iterator[str]:
@@ -121,7 +124,8 @@ def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]
     """What is a file cannot be a folder too."""
     for number, file in enumerate(config.file):
         for other, above in enumerate(config.file):
-            if file.path != above.path and _below(file.path, above.path) and _is_one_file(above, folder):
+            apart = canonical(file.path) != canonical(above.path)
+            if apart and is_below(file.path, above.path) and _is_one_file(above, folder):
                 what = f"{file.path} cannot be below {above.path}, which [[file]] number {other + 1} makes a file"
                 yield Problem(("file", number, "path"), what)
 
@@ -212,10 +216,10 @@ def kept_folders_lie_apart(config: Config, folder: Path) -> Iterator[Problem]:
     """What is kept hides what the release has there: never what boots it, and each folder once."""
     for number, name in enumerate(config.persist.keep):
         place = ("persist", "keep", number)
-        if any(_below(name, other) or _below(other, name) for other in _NEVER_KEPT):
+        if any(is_below(name, other) or is_below(other, name) for other in _NEVER_KEPT):
             yield Problem(place, f"{name} would hide a part of the release")
         for other in (*_KEPT_FOLDERS, *config.persist.keep[:number]):
-            if _below(name, other) or _below(other, name):
+            if is_below(name, other) or is_below(other, name):
                 yield Problem(place, f"one of {name} and {other} contains the other")
 
 
@@ -275,10 +279,6 @@ def _readable(file: Path) -> bool:
 
 def _is_one_file(file: File, folder: Path) -> bool:
     return file.content is not None or _readable(folder / file.source)
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder + "/")
 
 
 RULES: Final[tuple[Rule, ...]] = (
