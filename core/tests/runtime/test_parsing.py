@@ -42,7 +42,7 @@ def test_s12_toml_that_is_none_is_a_value_error(text: str) -> None:
     [
         lambda: struct.unpack("<Q", b"1"),
         lambda: None.replace("a", "b"),  # type: ignore[attr-defined] # as an attribute that is null
-        lambda: {}["a"],
+        lambda: dict[str, str]()["a"],
         lambda: int("x"),
         lambda: 1 << -1,
         lambda: b"\xff".decode(),

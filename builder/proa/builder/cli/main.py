@@ -31,6 +31,7 @@ from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.runtime.events import human_bytes, monitor
+from proa.core.runtime.output import say
 from proa.core.schema.model import document
 from proa.core.schema.output import tell
 from proa.core.signing.options import key_options, trust
@@ -72,7 +73,7 @@ def cli() -> None:
 def init(folder: Path, profile: str, dry_run: bool) -> None:
     """Write a commented proa.toml that builds as it is, or the files of a profile."""
     for path in profiles.write(folder, profile, dry_run=dry_run):
-        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
+        say(f"{'would write' if dry_run else 'wrote'} {path}")
 
 
 @cli.command(epilog="Example: proa-build check -c node/proa.toml --json")
@@ -94,7 +95,7 @@ def check(config: Path, version: str, as_json: bool) -> int:
         found = Checked(tuple(ConfigError.of(one) for one in errors))
         tell(found, as_json, lambda _: f"{config}: no errors")
     else:
-        click.echo(ProaErrors(errors).text("proa-build"), err=True)
+        say(ProaErrors(errors).text("proa-build"), err=True)
     return int(Exit.USAGE if errors else Exit.DONE)
 
 
@@ -139,7 +140,7 @@ def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None
     if not dry_run:
         keyring.create(folder, name=name, count=release_keys)
     for path in planned:
-        click.echo(f"{'would write' if dry_run else 'wrote'} {path}")
+        say(f"{'would write' if dry_run else 'wrote'} {path}")
 
 
 @cli.command(epilog="Example: proa-build image -c node/proa.toml --keys keys -o out --version 1.2.0")
@@ -242,11 +243,11 @@ def inspect(target: str, as_json: bool, **reach: Any) -> None:
         packages = tuple(Package(**one) for one in sbom.packages(opened.small("sbom")))
     found = InspectedRelease(**vars(opened.release), proa=VERSION, reference=target, digest=opened.manifest_digest)
     if as_json:
-        click.echo(json.dumps(document(dataclasses.replace(found, packages=packages)), indent=2))
+        say(json.dumps(document(dataclasses.replace(found, packages=packages)), indent=2))
     else:
-        click.echo(json.dumps(json.loads(opened.release.encode()), indent=2))
-        click.echo(f"manifest {opened.manifest_digest}, {len(packages)} packages")
-        click.echo("\n".join(f"  {package.name} {package.version}" for package in packages))
+        say(json.dumps(json.loads(opened.release.encode()), indent=2))
+        say(f"manifest {opened.manifest_digest}, {len(packages)} packages")
+        say("\n".join(f"  {package.name} {package.version}" for package in packages))
 
 
 def _layout(folder: Path) -> Reference:

@@ -20,6 +20,7 @@ import click
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Monitor, monitor
 from proa.core.runtime.files import user_error
+from proa.core.runtime.output import say
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _NO_DEFECTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
@@ -125,9 +126,9 @@ def _failed(error: ProaError, name: str, context: click.Context | None = None) -
     """Tell an error, if anybody listens; the exit status."""
     with suppress(OSError):
         if _wants_json(context):
-            click.echo(json.dumps(error.document(), indent=2))
+            say(json.dumps(error.document(), indent=2))
         else:
-            click.echo(error.text(name), err=True)
+            say(error.text(name), err=True)
     return int(error.exit)
 
 

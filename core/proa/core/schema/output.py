@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TypeVar
 
-import click
-
+from proa.core.runtime.output import say
 from proa.core.schema.model import Report, document
 
 Kind = TypeVar("Kind", bound=Report)
@@ -15,4 +14,4 @@ Kind = TypeVar("Kind", bound=Report)
 
 def tell(report: Kind, as_json: bool, text: Callable[[Kind], str]) -> None:
     """Print a report: as one JSON document, or as ``text`` puts it for people."""
-    click.echo(json.dumps(document(report), indent=2) if as_json else text(report))
+    say(json.dumps(document(report), indent=2) if as_json else text(report))

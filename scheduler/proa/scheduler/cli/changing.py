@@ -13,6 +13,7 @@ import click
 from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.runtime.output import say
 from proa.core.signing.options import key_options, trust
 from proa.scheduler.cli import rollouts
 from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show
@@ -197,6 +198,6 @@ def _change(
         show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, ())
         return
     if dry_run and body is not None:
-        click.echo(json.dumps(body, indent=2))
-    click.echo(f"osrollout.proa.dev/{name} {wanted.said}{' (dry run)' if dry_run else ''}", err=dry_run)
+        say(json.dumps(body, indent=2))
+    say(f"osrollout.proa.dev/{name} {wanted.said}{' (dry run)' if dry_run else ''}", err=dry_run)
     remark(wanted.notes)

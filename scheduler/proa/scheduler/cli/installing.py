@@ -9,6 +9,7 @@ import click
 
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.output import say
 from proa.core.schema.output import tell
 from proa.scheduler.cli.options import ClusterOption, cluster_options, usual_option
 from proa.scheduler.install import resources, settings
@@ -116,6 +117,6 @@ def _recorder(changes: list[RemovalChange], *, silent: bool) -> Callable[[Remova
     def tell(change: RemovalChange) -> None:
         changes.append(change)
         if not silent:
-            click.echo(f"{change.kind} {change.name}: {change.did}")
+            say(f"{change.kind} {change.name}: {change.did}")
 
     return tell

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from proa.core.runtime.cli import json_option
+from proa.core.runtime.output import say
 from proa.scheduler.cli.options import (
     ClusterOption,
     all_option,
@@ -134,7 +135,7 @@ def snapshot(hash_names: bool, output: Path | None, cluster: ClusterOption) -> N
     written = document.write(found, seen.now)
     remark(seen.notes)
     if output is None:
-        click.echo(json.dumps(written, indent=2))
+        say(json.dumps(written, indent=2))
         return
     replace(output, json.dumps(written, separators=(",", ":")).encode(), 0o600)
-    click.echo(f"{len(found.nodes)} nodes and {len(found.rollouts)} rollouts: {output}")
+    say(f"{len(found.nodes)} nodes and {len(found.rollouts)} rollouts: {output}")

@@ -13,6 +13,7 @@ import click
 
 from proa.core.runtime.cli import options
 from proa.core.runtime.errors import ProaError
+from proa.core.runtime.output import say
 from proa.core.schema.model import Report
 from proa.core.schema.output import tell
 from proa.scheduler.spec.amounts import Amount, resolve
@@ -127,7 +128,8 @@ amount = checked(_amount)
 
 def show(report: Report, as_json: bool, lines: Iterable[str]) -> None:
     """Print a report, for people by its lines; what they should know besides goes to standard error."""
-    tell(report, as_json, lambda _: "\n".join(lines))
+    # A line stays one, so that no text of a node passes for more of them.
+    tell(report, as_json, lambda _: "\n".join(" ".join(line.splitlines()) for line in lines))
     if not as_json:
         remark(getattr(report, "notes", ()))
 
@@ -135,4 +137,4 @@ def show(report: Report, as_json: bool, lines: Iterable[str]) -> None:
 def remark(notes: Iterable[str]) -> None:
     """Tell people what they should know besides."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {' '.join(note.splitlines())}", err=True)
