@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from proa.agent.testing.systemctl import Systemctl
 from proa.agent.testing.trials import refused, watch
 from proa.agent.testing.world import World
 from proa.agent.verbs import verbs
+from proa.agent.verbs.status import status
 from proa.core.runtime.errors import Code
 from proa.partition.boot.bootstate import Slot
 
@@ -79,3 +81,21 @@ def test_s04_a_commit_raises_the_floor_where_the_settings_say_so(
     committed(node, world, tmp_path, "3", 3)
     assert node.record.floor == 3
     assert refused(verbs.rollback, node.context).code is Code.SERIAL
+
+
+@pytest.mark.parametrize(
+    ("expires", "said"),
+    [
+        ("2026-01-20T00:00:00+00:00", "expires at 2026-01-20"),
+        ("2025-12-31T00:00:00Z", "expired at 2025-12-31"),
+        ("2026-06-01T00:00:00+00:00", ""),
+        ("", ""),
+        ("never", ""),
+        ("2026-01-20", ""),
+    ],
+)
+def test_s04_status_warns_before_the_running_release_expires(node: Node, expires: str, said: str) -> None:
+    path = node.paths.release
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"expires": expires}))
+    warnings = status(node.context).warnings
+    assert any(said in warning for warning in warnings) if said else not warnings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jsonschema
@@ -50,3 +51,10 @@ def test_defaults_of_the_table_are_defaults_of_the_schema() -> None:
     assert properties["disk"]["properties"]["boot"]["default"] == "264 MiB"
     assert "default" not in properties["disk"]["properties"]["size"]
     assert properties["user"]["items"]["required"] == ["name"]
+
+
+def test_s04_init_proposes_that_a_release_expires(tmp_path: Path) -> None:
+    path = tmp_path / "proa.toml"
+    path.write_text(reference.template(datetime(2026, 11, 30, 16, tzinfo=UTC)))
+    assert load(path).config.release.expires == "2027-11-30T00:00:00Z"
+    assert "\nexpires" not in reference.template()

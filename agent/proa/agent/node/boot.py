@@ -46,6 +46,7 @@ class BootedRelease:
     floor: int = 0
     compatible: str = ""
     architecture: str = ""
+    expires: str = ""
 
 
 def boot_report(paths: Paths) -> BootReport | None:
@@ -88,7 +89,15 @@ def booted_release(paths: Paths) -> BootedRelease | None:
     )
 
 
-_OWN: Final = {"name": str, "version": str, "serial": int, "floor": int, "compatible": str, "architecture": str}
+_OWN: Final = {
+    "name": str,
+    "version": str,
+    "serial": int,
+    "floor": int,
+    "compatible": str,
+    "architecture": str,
+    "expires": str,
+}
 
 
 def own_release(paths: Paths) -> dict[str, Any]:

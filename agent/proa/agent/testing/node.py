@@ -222,7 +222,8 @@ class Node:
         self.write("run/proa/boot.json", json.dumps(report))
         self.write("proc/cmdline", line)
         self.write("proc/sys/kernel/random/boot_id", f"boot-{self.boots}\n")
-        own = {key: release[key] for key in ("name", "version", "serial", "floor", "compatible", "architecture")}
+        keys = ("name", "version", "serial", "floor", "compatible", "architecture", "expires")
+        own = {key: release.get(key, "") for key in keys}
         self.write("usr/lib/proa/release.json", json.dumps(own | {"layout": 1, "loader": 1}))
 
     def contents(self, slot: Slot) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Final
 
 from proa.agent.node.health_seen import load_health
 from proa.agent.node.lock import owner
@@ -14,6 +17,9 @@ from proa.agent.trial.etc import hidden_files
 from proa.agent.trial.merging import load_clashes
 from proa.agent.trial.standing import floor_of
 from proa.partition.boot.bootstate import Slot
+
+_WARNED_BEFORE: Final = timedelta(days=30)
+"""How long before the running release expires there is a warning."""
 
 
 def status(context: Context, progress: Progress | None = None) -> Status:
@@ -60,7 +66,18 @@ def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
     found += load_clashes(context.paths)
     if refused := load_refused(context.paths):
         found.append(refused.warning)
-    return found
+    return [*found, *_expiry(view.booted_release.expires if view.booted_release else "", context.clock.now())]
+
+
+def _expiry(expires: str, now: datetime) -> Iterator[str]:
+    """A warning before the running release expires: then it is installed no more, here or on another node."""
+    try:
+        left = datetime.fromisoformat(expires) - now if expires else None
+    except (ValueError, TypeError):
+        left = None
+    if left is not None and left < _WARNED_BEFORE:
+        when = f"expires at {expires}" if left > timedelta() else f"expired at {expires}"
+        yield f"the running release {when}; by this node's clock it is {now:%Y-%m-%d}: install a newer release"
 
 
 def _slot(view: View, slot: Slot, writing: Slot | None) -> SlotStatus:

@@ -7,6 +7,7 @@ from typing import Final
 
 from proa.builder.config import reference
 from proa.builder.inputs.localfiles import FileKind, walk
+from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors, replace
 
@@ -23,7 +24,7 @@ def files(profile: str = "") -> dict[str, bytes]:
         ProaError: ``USAGE`` for a name that is not one of :data:`NAMES`.
     """
     if not profile:
-        return {CONFIG: reference.template().encode()}
+        return {CONFIG: reference.template(SYSTEM.now()).encode()}
     if profile not in NAMES:
         raise ProaError(Code.USAGE, f"no profile {profile!r}", at="--profile", hint=f"There is: {', '.join(NAMES)}.")
     return {item.name: item.path.read_bytes() for item in walk(_FOLDER / profile) if item.kind is FileKind.FILE}

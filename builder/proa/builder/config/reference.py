@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from proa.builder.config.setting import Section, Setting
@@ -31,6 +32,8 @@ _TEMPLATE: Final = {
     "units.enable": ["systemd-networkd.service"],
 }
 """What the template sets; everything else is commented out."""
+_LIFE: Final = timedelta(days=365)
+"""How long a release that is built today may be installed, as the template proposes it."""
 
 _TEMPLATE_FILES: Final = '''
 [[file]]
@@ -62,9 +65,15 @@ def schema() -> dict[str, Any]:
     }
 
 
-def template() -> str:
-    """A commented proa.toml that builds as it is."""
-    return _TEMPLATE_HEAD + "".join(_section_template(section) for section in SECTIONS)
+def template(now: datetime | None = None) -> str:
+    """A commented proa.toml that builds as it is.
+
+    Args:
+        now: The time: it proposes that the release expires a year later; without one it proposes nothing.
+    """
+    expires = {"release.expires": f"{now + _LIFE:%Y-%m-%d}T00:00:00Z"} if now else {}
+    values = {**_TEMPLATE, **expires}
+    return _TEMPLATE_HEAD + "".join(_section_template(section, values) for section in SECTIONS)
 
 
 def _section_page(section: Section) -> str:
@@ -109,18 +118,18 @@ def _section_schema(section: Section) -> dict[str, Any]:
     return {"type": "array", "items": table} if section.many else table
 
 
-def _section_template(section: Section) -> str:
+def _section_template(section: Section, values: Mapping[str, object]) -> str:
     lines = ["", f"# {section.doc}", f"# [[{section.name}]]" if section.many else f"[{section.name}]"]
     for setting in section.settings:
-        lines += _setting_template(setting, commented=section.many)
+        lines += _setting_template(setting, values, commented=section.many)
     text = "\n".join(lines) + "\n"
     return text + _TEMPLATE_FILES if section.name == "file" else text
 
 
-def _setting_template(setting: Setting, *, commented: bool) -> Iterator[str]:
+def _setting_template(setting: Setting, values: Mapping[str, object], *, commented: bool) -> Iterator[str]:
     yield f"# {setting.doc}"
-    if setting.name in _TEMPLATE:
-        yield f"{setting.key} = {_toml(_TEMPLATE[setting.name])}"
+    if setting.name in values:
+        yield f"{setting.key} = {_toml(values[setting.name])}"
     else:
         value = setting.default if setting.example is None else setting.example
         text = f"{setting.key} = {_toml(value)}"

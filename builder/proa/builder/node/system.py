@@ -66,6 +66,7 @@ def name_release(tree: Tree, config: Config) -> None:
         "compatible": release.compatible,
         "architecture": release.architecture,
         "serial": release.serial,
+        **({"expires": release.expires} if release.expires else {}),
         "floor": release.floor,
         "layout": LAYOUT_VERSION,
         "loader": LOADER_VERSION,
