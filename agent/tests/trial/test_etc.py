@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proa.agent.node.paths import Paths
 from proa.agent.trial.etc import KEPT, NAMES, carry_over, hidden_files, lacks_etc, set_aside
+from proa.core.runtime.process import run
 from proa.partition.boot.bootstate import Slot
 
 
@@ -122,7 +126,7 @@ def test_what_a_trial_changed_is_set_aside(paths: Paths) -> None:
     put(paths.etc_upper(Slot.A), "removed")
     found = set_aside(paths, Slot.B, Slot.A, "2026-01-01T00:00:00+00:00")
     assert found is not None
-    assert found.files == ("changed", "d/added", "removed")
+    assert found.files == ("changed", "d", "d/added", "removed")
     assert (found.folder / "changed").read_text() == "b"
     assert (paths.etc_upper(Slot.B) / "changed").read_text() == "a", "the slot may be one that still boots"
     assert (paths.etc_upper(Slot.B) / "removed").exists()
@@ -161,9 +165,135 @@ def test_files_that_hide_what_the_release_has(paths: Paths) -> None:
             put(folder, name)
     put(upper, "d/other", "mine")
     (upper / "becomes link").symlink_to("same")
+    see(paths)
     put(lower, "machine-id", "")
     put(upper, "machine-id", "0123")  # the node's identity is no change of anybody's
     assert hidden_files(paths, Slot.A) == ("becomes link", "d/other")
+
+
+def see(paths: Paths) -> None:
+    """Lay the upper over the release's /etc, as overlay does with what is neither deleted nor opaque."""
+    shutil.copytree(paths.lower_etc, paths.root / "etc", symlinks=True, dirs_exist_ok=True)
+    for path in sorted(paths.etc_upper(Slot.A).rglob("*")):
+        place = paths.root / "etc" / path.relative_to(paths.etc_upper(Slot.A))
+        if path.is_dir() and not path.is_symlink():
+            place.mkdir(exist_ok=True)
+        else:
+            place.unlink(missing_ok=True)
+            shutil.copy2(path, place, follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.chmod(0o600),
+        lambda path: os.setxattr(path, "user.label", b"x"),
+        lambda path: path.chmod(0o4755),
+        lambda path: path.write_text("other"),
+    ],
+)
+@pytest.mark.parametrize("name", ["file", "folder"])
+def test_n05_a_trial_that_changed_only_an_attribute_is_set_aside(
+    tmp_path_factory: pytest.TempPathFactory, change: Callable[[Path], Any], name: str
+) -> None:
+    paths = Paths(tmp_path_factory.mktemp("disk"))  # not in memory, where files have no user attributes
+    for slot in Slot:
+        put(paths.etc_upper(slot), "file")
+        put(paths.etc_upper(slot), "folder/inner")
+    place = paths.etc_upper(Slot.B) / name
+    if name == "folder" and "write_text" in change.__code__.co_names:
+        place = place / "new"
+    change(place)
+    found = set_aside(paths, Slot.B, Slot.A, "now")
+    assert found is not None
+    assert found.files == (str(place.relative_to(paths.etc_upper(Slot.B))),)
+
+
+def test_n05_an_empty_folder_that_a_trial_made_is_a_change(paths: Paths) -> None:
+    (paths.etc_upper(Slot.B) / "made").mkdir()
+    found = set_aside(paths, Slot.B, Slot.A, "now")
+    assert found is not None
+    assert found.files == ("made",)
+
+
+@pytest.mark.contract
+class TestOverlay:
+    """A real overlay, with the options of a node."""
+
+    @pytest.fixture
+    def laid(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Paths]:
+        paths = Paths(tmp_path_factory.mktemp("node"))
+        lower, upper, merged = paths.lower_etc, paths.etc_upper(Slot.A), paths.root / "etc"
+        for folder in (lower, upper, merged, upper.with_name("work")):
+            folder.mkdir(parents=True)
+        for name in (
+            "plain",
+            "mode",
+            "owner",
+            "label",
+            "acl",
+            "content",
+            "gone",
+            "d/one",
+            "d/two",
+            "link.d/x",
+            "kept.d/y",
+        ):
+            put(lower, name)
+        put(lower, "folder/inner").parent.chmod(0o755)
+        (lower / "link").symlink_to("plain")
+        options = f"lowerdir={lower},upperdir={upper},workdir={upper.with_name('work')}"
+        options += ",index=off,metacopy=off,xino=off,redirect_dir=nofollow"
+        run(["mount", "-t", "overlay", "etc", merged, "-o", options])
+        try:
+            yield paths
+        finally:
+            run(["umount", merged])
+
+    def test_n05_what_was_not_changed_is_not_hidden(self, laid: Paths) -> None:
+        etc = laid.root / "etc"
+        put(etc, "mine")
+        put(etc, "kept.d/mine")
+        (etc / "plain").chmod(0o600)
+        (etc / "plain").chmod(0o644)
+        assert (laid.etc_upper(Slot.A) / "plain").exists()
+        assert hidden_files(laid, Slot.A) == ()
+
+    def test_n05_every_attribute_counts(self, laid: Paths) -> None:
+        etc = laid.root / "etc"
+        (etc / "mode").chmod(0o600)
+        os.chown(etc / "owner", 7, 8)
+        os.setxattr(etc / "label", "user.label", b"x")
+        (etc / "content").write_text("other")
+        (etc / "folder").chmod(0o700)
+        (etc / "gone").unlink()
+        (etc / "link").unlink()
+        (etc / "link").symlink_to("elsewhere")
+        assert hidden_files(laid, Slot.A) == ("content", "folder", "gone", "label", "link", "mode", "owner")
+
+    def test_n05_what_lies_below_an_opaque_folder_is_hidden(self, laid: Paths) -> None:
+        etc = laid.root / "etc"
+        shutil.rmtree(etc / "d")
+        put(etc, "d/two")
+        assert os.getxattr(laid.etc_upper(Slot.A) / "d", "trusted.overlay.opaque") == b"y"
+        assert hidden_files(laid, Slot.A) == ("d/one",)
+
+    def test_n05_a_link_in_the_place_of_a_folder_hides_it(self, laid: Paths) -> None:
+        etc = laid.root / "etc"
+        shutil.rmtree(etc / "link.d")
+        (etc / "link.d").symlink_to("kept.d")
+        assert hidden_files(laid, Slot.A) == ("link.d",)
+
+    def test_n05_opaque_folders_and_whiteouts_go_along_and_are_told(self, laid: Paths) -> None:
+        etc = laid.root / "etc"
+        carry_over(laid, Slot.A, Slot.B)
+        shutil.rmtree(etc / "d")
+        put(etc, "d/one")
+        (etc / "gone").unlink()
+        found = set_aside(laid, Slot.A, Slot.B, "now")
+        assert found is not None
+        assert set(found.files) == {"d", "d/one", "gone"}
+        assert os.getxattr(found.folder / "d", "trusted.overlay.opaque") == b"y"
 
 
 def test_what_cannot_be_seen_is_not_guessed(paths: Paths) -> None:

@@ -6,6 +6,7 @@ Documentation/filesystems/overlayfs, "whiteouts and opaque directories").
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
@@ -41,6 +42,9 @@ class SetAside:
 
 
 _IDENTITY: Final = "machine-id"
+_OVERLAY: Final = "trusted.overlay."
+_OPAQUE: Final = "trusted.overlay.opaque"
+"""On a folder of the upper that hides all that the release has there."""
 
 
 def carry_over(paths: Paths, source: Slot, target: Slot) -> None:
@@ -114,44 +118,81 @@ def _copy(source: Path, place: Path) -> None:
 
 
 def hidden_files(paths: Paths, slot: Slot) -> tuple[str, ...] | None:
-    """Files of the release's /etc that the node's own hide with other content, or have deleted.
+    """What of the release's /etc the node's own hides.
 
-    Not the node's identity, which stands over an empty file of every release. None where the release's /etc cannot be
-    seen below the overlay.
+    These are files and folders with another content, mode, owner or attribute, and what is not there at all, be it
+    deleted, below an opaque folder, or below a link in a folder's place. The view that counts is the merged one, so this is about the slot that runs. Not the node's identity, which stands
+    over an empty file of every release. None where the release's /etc cannot be seen below the overlay.
     """
-    upper, lower = paths.etc_upper(slot), paths.lower_etc
+    upper, lower, merged = paths.etc_upper(slot), paths.lower_etc, paths.root / "etc"
     if not lower.is_dir():
         return None
-    names = (
-        name
-        for name in _walk(upper)
-        if name != _IDENTITY and _exists(lower / name) and not _equal(upper / name, lower / name)
-    )
-    return tuple(sorted(names)[:NAMES])
+    names = {name for name in _candidates(upper, lower, "") if name != _IDENTITY}
+    hidden = (name for name in names if _is_hidden(upper / name, merged / name, lower / name))
+    return tuple(sorted(hidden)[:NAMES])
+
+
+def _is_hidden(upper: Path, merged: Path, lower: Path) -> bool:
+    """What the upper does not have shows through, unless it lies below what is opaque."""
+    return not (_is_same(merged, lower) if os.path.lexists(upper) else os.path.lexists(merged))
+
+
+def _candidates(upper: Path, lower: Path, name: str) -> Iterator[str]:
+    """What of a folder of the release may be hidden: what the upper has too, and all that lies beside that."""
+    for item in sorted((lower / name).iterdir()):
+        below = str(Path(name) / item.name)
+        yield below
+        if _is_folder(item) and _is_folder(upper / below):
+            yield from _candidates(upper, lower, below)
 
 
 def _differences(one: Path, two: Path) -> Iterator[str]:
     for name in {*_walk(one), *_walk(two)}:
-        if not (_exists(one / name) and _exists(two / name) and _equal(one / name, two / name)):
+        if not _is_same(one / name, two / name, within=True):
             yield name
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """All that is not a folder below ``folder``, by its name relative to it."""
-    for parent, _, files in os.walk(folder):
-        for file in files:
-            yield str((Path(parent) / file).relative_to(folder))
+    """All that is below ``folder``, by its name relative to it."""
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            yield str((Path(parent) / name).relative_to(folder))
 
 
-def _exists(path: Path) -> bool:
-    return os.path.lexists(path)
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
-def _equal(one: Path, two: Path) -> bool:
-    first, second = one.lstat(), two.lstat()
-    kinds = stat.S_IFMT(first.st_mode), stat.S_IFMT(second.st_mode)
-    if kinds[0] != kinds[1]:
+def _is_same(one: Path, two: Path, *, within: bool = False) -> bool:
+    """Whether two paths hold the same in all that a program can see; ``within`` compares uppers, what they hide too."""
+    if not (os.path.lexists(one) and os.path.lexists(two)):
         return False
-    if stat.S_ISLNK(kinds[0]):
+    first, second = one.lstat(), two.lstat()
+    if _facts(first) != _facts(second) or _attributes(one, within=within) != _attributes(two, within=within):
+        return False
+    if stat.S_ISLNK(first.st_mode):
         return one.readlink() == two.readlink()
-    return not stat.S_ISREG(kinds[0]) or filecmp.cmp(one, two, shallow=False)
+    return not stat.S_ISREG(first.st_mode) or filecmp.cmp(one, two, shallow=False)
+
+
+def _facts(status: os.stat_result) -> tuple[int, ...]:
+    """Kind, mode and owner, and for a device which one; a link's mode means nothing."""
+    kind = stat.S_IFMT(status.st_mode)
+    mode = 0 if stat.S_ISLNK(kind) else stat.S_IMODE(status.st_mode)
+    device = status.st_rdev if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) else 0
+    return kind, mode, status.st_uid, status.st_gid, device
+
+
+def _attributes(path: Path, *, within: bool) -> dict[str, bytes]:
+    """Extended attributes, among them those that hold access control lists; of overlay's own, what hides something."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if _counts(name, within=within)}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENODATA):
+            return {}
+        raise
+
+
+def _counts(name: str, *, within: bool) -> bool:
+    return name == _OPAQUE if name.startswith(_OVERLAY) and within else not name.startswith(_OVERLAY)
