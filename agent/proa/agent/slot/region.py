@@ -18,6 +18,8 @@ from proa.partition.boot.bootstate import Slot
 from proa.partition.disk.slots import Extent
 
 _READ_BACK: Final = 1 << 20
+_GRAIN: Final = 1 << 16
+"""Bytes within which a zero block beside others is written like them."""
 Opener = Callable[[Path, bool], DirectFile]
 """How a device is opened: its path, and whether it is written. Tests give devices that fail."""
 
@@ -47,7 +49,10 @@ class Region:
             ProaError: ``READ_BACK`` if the device gives other bytes, ``DEVICE``, ``DISK_FULL``.
         """
         self._within(offset, len(data))
-        self._file.write(self.extent.offset + offset, data)
+        for start, end, empty in _runs(data):
+            place = self.extent.offset + offset + start
+            if not (empty and self._file.zero(place, end - start)):
+                self._file.write(place, data[start:end])
         for start in range(0, len(data), _READ_BACK):
             self._compare(offset + start, data[start : start + _READ_BACK])
 
@@ -76,6 +81,24 @@ class Region:
         if not 0 <= offset <= offset + size <= self.extent.size:
             what = f"bytes {offset} to {offset + size} are outside a partition of {self.extent.size} bytes"
             raise ProaError(Code.TOO_LARGE, what, at=self.extent.path)
+
+
+def _runs(data: memoryview) -> Iterator[tuple[int, int, bool]]:
+    """The stretches of a buffer that are zero throughout and those that are not: start, end, whether it is zero."""
+    start, kind = 0, False
+    for place in range(0, len(data), _GRAIN):
+        empty = _is_zero(data[place : place + _GRAIN])
+        if empty is not kind and place > start:
+            yield start, place, kind
+            start = place
+        kind = empty
+    if len(data) > start:
+        yield start, len(data), kind
+
+
+def _is_zero(data: memoryview) -> bool:
+    """Whether it is zero throughout: the first byte is, and each is like the one before it."""
+    return data[0] == 0 and not _differ(data[:-1], data[1:])
 
 
 def _differ(one: memoryview, two: memoryview) -> bool:

@@ -121,8 +121,9 @@ def hidden_files(paths: Paths, slot: Slot) -> tuple[str, ...] | None:
     """What of the release's /etc the node's own hides.
 
     These are files and folders with another content, mode, owner or attribute, and what is not there at all, be it
-    deleted, below an opaque folder, or below a link in a folder's place. The view that counts is the merged one, so this is about the slot that runs. Not the node's identity, which stands
-    over an empty file of every release. None where the release's /etc cannot be seen below the overlay.
+    deleted, below an opaque folder, or below a link in a folder's place. The view that counts is the merged one, so
+    this is about the slot that runs. Not the node's identity, which stands over an empty file of every release. None
+    where the release's /etc cannot be seen below the overlay.
     """
     upper, lower, merged = paths.etc_upper(slot), paths.lower_etc, paths.root / "etc"
     if not lower.is_dir():

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from proa.core.runtime import zeroes
 from proa.core.runtime.errors import Code, ProaError
 
 _CODES = {
@@ -205,6 +206,7 @@ class DirectFile:
                     raise
                 self._handle = os.open(path, flags)
                 self.direct = False
+            self._zeroes = writable and zeroes.promised(self._handle)
 
     def __enter__(self) -> Self:
         return self
@@ -240,6 +242,27 @@ class DirectFile:
                 if count == 0:
                     raise OSError(errno.ENOSPC, "there is no space left at the end")
                 done += count
+
+    def zero(self, offset: int, size: int) -> bool:
+        """Make ``size`` bytes from ``offset`` zero without sending them; whether that was done.
+
+        A file gets a hole. A device does it by itself (``BLKZEROOUT``) if it says that it can: from any other one the
+        kernel would only write zeroes in our place. Both are multiples of ``ALIGNMENT``.
+
+        Raises:
+            ProaError: ``DEVICE`` or ``DISK_FULL``.
+        """
+        if not self._zeroes:
+            return False
+        self._written = True
+        with os_errors(f"{self.path} at byte {offset}"):
+            try:
+                zeroes.make(self._handle, offset, size)
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS):
+                    raise
+                self._zeroes = False
+        return self._zeroes
 
     def read_into(self, offset: int, data: mmap.mmap | memoryview) -> None:
         """Fill an aligned buffer from the medium, past the cache.
