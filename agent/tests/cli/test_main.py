@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,7 +20,10 @@ from proa.agent.api.client import Client
 from proa.agent.api.requests import CancelRequest, ScrubRequest
 from proa.agent.cli.main import _follow, cli, main
 from proa.agent.daemon.daemon import Daemon
+from proa.agent.node.paths import Paths
+from proa.agent.node.record import save
 from proa.agent.node.reports import Scrubbed, StartedJob, Status
+from proa.agent.testing import records
 from proa.agent.testing.node import Node
 from proa.agent.testing.world import World
 from proa.core import VERSION
@@ -272,3 +276,22 @@ def test_cancel_reaches_a_command_that_works_by_itself(
             report = Command(node.root, None, capsys, monkeypatch).json("cancel")
             assert report["job"] == other.pid
             assert other.wait(300) == -signal.SIGTERM
+
+
+def test_a_returned_trial_and_its_journal(agent: Command, tmp_path: Path) -> None:
+    assert agent.json("returned", status=Exit.STATE)["code"] == "NO_TRIAL"
+    kept = tmp_path / "journal"
+    kept.write_text("bad.service: \x1b[31mfailed\n")
+    known = records.RECORD.returned
+    assert known is not None
+    for journal in ("", str(kept)):
+        back = dataclasses.replace(known, journal=journal)
+        record = dataclasses.replace(records.RECORD, trial=None, returned=back)
+        save(Paths(agent.root, agent.disk).record, record)
+        assert agent.json("returned")["returned"]["journal"] == journal
+        assert "returned: 1: why" in agent("returned")
+    told = agent("returned", "--journal")
+    assert "bad.service" in told
+    assert "\x1b" not in told, "what a release wrote is foreign text"
+    kept.unlink()
+    assert "FILE_MISSING" in agent("returned", "--journal", status=Exit.USAGE) + agent.stderr

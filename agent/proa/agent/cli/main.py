@@ -16,6 +16,7 @@ from proa.agent.cli.text import (
     describe_forgotten,
     describe_install,
     describe_plan,
+    describe_returned,
     describe_scrub,
     describe_status,
 )
@@ -23,13 +24,15 @@ from proa.agent.daemon.signals import stop_on_signals
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import owner
 from proa.agent.node.paths import Paths
-from proa.agent.node.reports import Change, ForgottenOrder, Installed, Scrubbed, StartedJob, Status
+from proa.agent.node.reports import Change, ForgottenOrder, Installed, ReturnedTrial, Scrubbed, StartedJob, Status
 from proa.core import VERSION
 from proa.core.oci.options import registry_options
 from proa.core.oci.reference import parse
 from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor
+from proa.core.runtime.files import os_errors
+from proa.core.runtime.printable import printable
 from proa.core.schema.model import Part, Report
 from proa.core.schema.output import tell
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
@@ -117,14 +120,7 @@ def serve(**choices: Any) -> None:
 @where_options
 def show_status(*, as_json: bool) -> None:
     """Show what is booted, what is in the slots, and how the last job ended."""
-    run = _run()
-    if run.client:
-        found = run.client.get(Status, "/v1/status")
-    else:
-        from proa.agent.verbs.status import status
-
-        found = status(run.context)
-    tell(found, as_json, describe_status)
+    tell(_status(_run()), as_json, describe_status)
 
 
 @cli.command("install", epilog="Example: proa-agent install oci:/mnt/release --dry-run")
@@ -243,6 +239,26 @@ def scrub(slot: str | None, *, as_json: bool, **choices: Any) -> None:
     tell(found, as_json, describe_scrub)
 
 
+@cli.command("returned", epilog="Example: proa-agent returned --journal")
+@click.option("--journal", is_flag=True, help="Print the journal of its boots, as far as it reached the disk.")
+@json_option
+@where_options
+def show_returned(*, journal: bool, as_json: bool) -> None:
+    """Show the last trial that returned without a commit, and why."""
+    run = _run()
+    found = _status(run).returned
+    if found is None:
+        raise ProaError(Code.NO_TRIAL, "no trial has returned since the last one was armed")
+    if not journal:
+        tell(ReturnedTrial(found), as_json, describe_returned)
+        return
+    if not found.journal:
+        raise ProaError(Code.FILE_MISSING, "no journal of that trial was found: it may not have reached the disk")
+    with os_errors(found.journal), Path(found.journal).open("rb") as file:
+        for line in file:
+            click.echo(printable(line.decode(errors="replace").rstrip("\n")))
+
+
 @cli.group("orders", epilog="Example: proa-agent orders forget")
 @where_options
 def orders() -> None:
@@ -263,6 +279,14 @@ def forget_orders(*, dry_run: bool, as_json: bool) -> None:
 
         found = forget(run.context, dry_run=dry_run)
     tell(found, as_json, describe_forgotten)
+
+
+def _status(run: _Run) -> Status:
+    if run.client:
+        return run.client.get(Status, "/v1/status")
+    from proa.agent.verbs.status import status
+
+    return status(run.context)
 
 
 def _run(kind: str = "none") -> _Run:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.agent.node.reports import Change, ForgottenOrder, Installed, PlannedInstall, Scrubbed, Status
+from proa.agent.node.record import Returned
+from proa.agent.node.reports import (
+    Change,
+    ForgottenOrder,
+    Installed,
+    PlannedInstall,
+    ReturnedTrial,
+    Scrubbed,
+    Status,
+)
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.printable import printable
 
@@ -41,11 +50,24 @@ def _status_lines(told: Status) -> Iterator[str]:
         yield from (f"    {failure.what}: {failure.why}" for failure in seen.failures)
         yield from (f"    {unit}: restarted {count} times" for unit, count in seen.restarts.items())
     if back := told.returned:
-        yield f"  returned: {back.version}: {back.reason}"
-        yield from (f"    {failure.what}: {failure.why}" for failure in back.failures)
-        yield from (f"    kernel: {line}" for line in back.kernel[-5:])
+        yield from (f"  {line}" for line in _returned_lines(back, kernel=5))
     if hidden := told.etc.hidden:
         yield f"  /etc: {len(hidden)} files hide the release's:  {', '.join(hidden[:10])}"
+
+
+def describe_returned(told: ReturnedTrial) -> str:
+    """``proa.returned/v1``."""
+    back = told.returned
+    when = f"slot {back.slot}, noticed at {back.time}, cause: {back.cause or 'unknown'}"
+    return printable("\n".join([*_returned_lines(back, kernel=len(back.kernel)), f"  {when}"]))
+
+
+def _returned_lines(back: Returned, kernel: int) -> Iterator[str]:
+    yield f"returned: {back.version}: {back.reason}"
+    yield from (f"  {failure.what}: {failure.why}" for failure in back.failures)
+    yield from (f"  kernel: {line}" for line in back.kernel[-kernel:] if kernel)
+    if back.journal:
+        yield f"  journal: {back.journal} (proa-agent returned --journal)"
 
 
 def describe_plan(plan: PlannedInstall) -> str:

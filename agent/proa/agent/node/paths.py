@@ -113,6 +113,16 @@ class Paths:
         return self.etc / "accounts"
 
     @property
+    def journal(self) -> Path:
+        """The node's persistent journal."""
+        return self.root / "var/log/journal"
+
+    @property
+    def returned_journal(self) -> Path:
+        """What the boots of the trial that came back last wrote to the journal."""
+        return self.state / "returned-journal.txt"
+
+    @property
     def leaving(self) -> Path:
         """There while the running slot was given up by order: until the next boot."""
         return self.run / "leaving"

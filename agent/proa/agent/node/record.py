@@ -127,6 +127,9 @@ class Returned(Part):
         f"The cause in one word: {', '.join(f'`{one.value}`' for one in Cause)}; empty in a record of an older agent.",
         default="",
     )
+    journal: str = field(
+        "File with the journal of its boots (`proa-agent returned --journal`); empty if there is none.", default=""
+    )
 
 
 @dataclass(frozen=True)

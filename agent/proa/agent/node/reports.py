@@ -103,6 +103,13 @@ class Status(Report, schema="proa.status/v1"):
 
 
 @dataclass(frozen=True)
+class ReturnedTrial(Report, schema="proa.returned/v1"):
+    """`proa-agent returned`: the last trial that returned without a commit."""
+
+    returned: Returned = field("The trial, and why it returned.")
+
+
+@dataclass(frozen=True)
 class Change(Report, schema="proa.change/v1"):
     """`proa-agent activate`, `deactivate`, `commit` and `rollback`: the node after it, or before a dry run."""
 

@@ -14,6 +14,7 @@ from proa.agent.node.record import TrialRecord
 from proa.agent.node.view import Context, View, known_slot, look, state_file
 from proa.agent.trial.change import mark_leaving, stop_deadline
 from proa.agent.trial.etc import SetAside, carry_over, lacks_etc, set_aside
+from proa.agent.trial.journal import keep_journal
 from proa.agent.trial.returned import Traces, has_returned, report
 from proa.agent.trial.standing import withdraw
 from proa.agent.trial.traces import kernel_messages, load_try, watchdog_fired
@@ -121,6 +122,7 @@ def _tell_return(context: Context, view: View, traces: Traces) -> None:
         return
     etc = _set_aside(context, slot)
     told = report(traces, context.time(), etc)
+    told = dataclasses.replace(told, journal=_keep_journal(context, view, traces.trial))
     known = view.record.slots.get(slot)
     if known:
         remember_slot(context, slot, dataclasses.replace(known, failed=True))
@@ -128,6 +130,15 @@ def _tell_return(context: Context, view: View, traces: Traces) -> None:
     error = ProaError(code, f"the trial of {traces.trial.version} returned: {told.reason}")
     remember(context, trial=None, returned=told, last=result(context, "trial", error, slot=slot.value))
     context.monitor.emit(Note(error.message, "warning"))
+
+
+def _keep_journal(context: Context, view: View, trial: TrialRecord) -> str:
+    """Keep the trial's journal; that it cannot be had must not keep the return from being told."""
+    try:
+        return str(keep_journal(context.paths, trial.boot_id, view.boot_id) or "")
+    except ProaError as error:
+        context.monitor.emit(Note(f"the trial's journal cannot be kept: {error.message}", "warning"))
+        return ""
 
 
 def _set_aside(context: Context, slot: Slot) -> SetAside | None:
