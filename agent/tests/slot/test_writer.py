@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from proa.agent.slot.fatfile import file_digest
 from proa.agent.slot.region import Region, open_for_reading
 from proa.agent.slot.writer import BUFFER, SlotWriter
 from proa.agent.testing.synthetic import make_boot_image, make_noise
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import DirectFile, sha256
 from proa.core.runtime.process import run
+from proa.partition.disk.fatfile import file_digest
 from proa.partition.disk.slots import Extent
 
 BLOCK = 4096

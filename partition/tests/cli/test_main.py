@@ -245,7 +245,7 @@ def test_show_tells_trial_damage_and_which_copy_counts(disk: Path) -> None:
     assert (found["copies"][1]["trial"], found["copies"][1]["left"]) == ("b", 2)
     text = done("show", disk)
     for words in (
-        "slot a: empty, good",
+        "slot a: empty, boots first",
         "slot b: empty, on trial, 2 attempts left",
         "copy 1: damaged",
         "TRY=b LEFT=2",

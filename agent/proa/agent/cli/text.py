@@ -14,6 +14,7 @@ from proa.agent.node.reports import (
     Scrubbed,
     Status,
 )
+from proa.agent.node.states import SlotState
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.printable import printable
 
@@ -27,7 +28,8 @@ def _status_lines(told: Status) -> Iterator[str]:
     yield f"{told.state.value}: {told.meaning}"
     for slot, holds in told.slots.items():
         roles = {"booted": told.booted, "good": told.good, "trial": told.trial}
-        marks = ", ".join(role for role, one in roles.items() if one is slot)
+        empty = holds.state is SlotState.EMPTY
+        marks = ", ".join(role for role, one in roles.items() if one is slot and not empty)
         yield f"  slot {slot.value}  {holds.version or '-':<20} {holds.state.value:<9} {marks}".rstrip()
         if holds.root_hash:
             yield f"          root {holds.root_hash}"

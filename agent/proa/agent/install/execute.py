@@ -18,7 +18,6 @@ from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
 from proa.agent.node.view import Context, look
 from proa.agent.slot.damage import marking
-from proa.agent.slot.fatfile import file_digest
 from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_writing
 from proa.agent.slot.scrub import tree_reader
 from proa.agent.slot.writer import Check, SlotWriter
@@ -31,6 +30,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Progress, step
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import Slot
+from proa.partition.disk.fatfile import file_digest
 
 UKI_PATH: Final = "/EFI/proa/uki.efi"
 """Where the kernel image lies in the FAT of ``UKI-x``."""

@@ -164,4 +164,11 @@ class Paths:
     def _own(self, folder: Path) -> Path:
         if self.disk is None or not self.apart:
             return folder
+        if os.geteuid() != 0:
+            folder = _users_state() / folder.parent.name  # who may not write there works on an image file of their own
         return folder / "disks" / hashlib.sha256(os.fsencode(self.disk.resolve())).hexdigest()[:16]
+
+
+def _users_state() -> Path:
+    """An ordinary user's own folder for what must last (XDG Base Directory Specification 0.8)."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "proa"

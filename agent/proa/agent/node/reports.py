@@ -24,6 +24,7 @@ class SlotStatus(Part):
     manifest: str = field("The signed digest; empty for the release that the disk shipped with.", default="")
     serial: Count = field("Of the release in it.", default=0)
     complete: bool = field("Whether all of it is there.", default=False)
+    name: str = field("The product line of the release in it.", default="")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Status(Report, schema="proa.status/v1"):
     state: NodeState = field("The node's state (docs/reference/agent-states.md).")
     meaning: str = field("The same, in a sentence.")
     booted: Slot | None = field("The running slot; null if none runs, as with an image file.")
-    good: Slot = field("The committed slot.")
+    good: Slot = field("The committed slot; of a new disk the one that boots first, empty or not.")
     trial: Slot | None = field("The slot that is armed or on trial.")
     left: Count = field("Attempts that the trial has left.")
     other_good: bool = field("Whether the slot that is not good is also known to be good.")

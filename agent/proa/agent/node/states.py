@@ -26,6 +26,7 @@ class SlotState(enum.Enum):
     FALLBACK = "fallback"
     STAGED = "staged"
     PARTIAL = "partial"
+    EMPTY = "empty"
     UNKNOWN = "unknown"
 
     @property
@@ -44,6 +45,7 @@ _SLOT_MEANING: Mapping[SlotState, str] = {
     SlotState.FALLBACK: "Was good before and is intact; a rollback can use it.",
     SlotState.STAGED: "Complete and verified; not armed yet.",
     SlotState.PARTIAL: "An install started and did not finish.",
+    SlotState.EMPTY: "Holds nothing.",
     SlotState.UNKNOWN: "Nothing is recorded about it.",
 }
 
@@ -52,6 +54,7 @@ class NodeState(enum.Enum):
     """What a node is doing, as ``status`` says it."""
 
     GOOD = "good"
+    EMPTY = "empty"
     PAIRED = "paired"
     STAGED = "staged"
     ARMED = "armed"
@@ -69,6 +72,7 @@ class NodeState(enum.Enum):
 
 _NODE_MEANING: Mapping[NodeState, str] = {
     NodeState.GOOD: "Runs the good slot; the other slot holds nothing to boot.",
+    NodeState.EMPTY: "A disk without a release.",
     NodeState.PAIRED: "Runs the good slot; the other slot is known to be good too.",
     NodeState.STAGED: "Runs the good slot; the other slot holds a complete release.",
     NodeState.ARMED: "Runs the good slot; the next boot tries the other slot.",
@@ -86,6 +90,7 @@ _BY_STANDBY: Mapping[SlotState, NodeState] = {
     SlotState.FALLBACK: NodeState.PAIRED,
     SlotState.STAGED: NodeState.STAGED,
     SlotState.PARTIAL: NodeState.GOOD,
+    SlotState.EMPTY: NodeState.GOOD,
     SlotState.UNKNOWN: NodeState.GOOD,
 }
 
@@ -128,6 +133,12 @@ RULES: Mapping[NodeState, Mapping[Trigger, NodeState | Code]] = {
         Trigger.ACTIVATE: Code.NOT_STAGED,
         Trigger.ROLLBACK: Code.NOT_GOOD,
         Trigger.BOOT_GOOD: NodeState.GOOD,
+    },
+    NodeState.EMPTY: {
+        **_REST,
+        Trigger.ACTIVATE: Code.NOT_STAGED,
+        Trigger.ROLLBACK: Code.NOT_GOOD,
+        Trigger.BOOT_GOOD: NodeState.EMPTY,
     },
     NodeState.PAIRED: {
         **_REST,
@@ -218,6 +229,7 @@ class StateFacts:
         failed: Slots whose last trial came back.
         writing: The slot that is being written now.
         consistent: Whether boot loader and boot state agree about this boot.
+        empty: Slots that hold nothing at all.
     """
 
     state: BootState
@@ -227,6 +239,7 @@ class StateFacts:
     failed: frozenset[Slot] = frozenset()
     writing: Slot | None = None
     consistent: bool = True
+    empty: frozenset[Slot] = frozenset()
 
 
 def slot_state(seen: StateFacts, slot: Slot) -> SlotState:
@@ -234,6 +247,7 @@ def slot_state(seen: StateFacts, slot: Slot) -> SlotState:
     state, trial = seen.state, seen.state.trial
     rows = (
         (seen.writing is slot, SlotState.WRITING),
+        (slot in seen.empty, SlotState.EMPTY),
         (state.good is slot, SlotState.GOOD),
         (seen.booted is slot and trial is slot, SlotState.TRIAL),
         (seen.booted is slot, SlotState.LEAVING),
@@ -254,4 +268,5 @@ def node_state(seen: StateFacts) -> NodeState:
     running = slot_state(seen, seen.booted or good)
     if running in (SlotState.TRIAL, SlotState.LEAVING):
         return NodeState(running.value)
-    return _BY_STANDBY[slot_state(seen, good.other)]
+    standby = _BY_STANDBY[slot_state(seen, good.other)]
+    return NodeState.EMPTY if running is SlotState.EMPTY and standby is NodeState.GOOD else standby

@@ -21,6 +21,7 @@ from proa.core.runtime.files import DirectFile
 from proa.partition.boot.bootstate import BootState, Slot, initial
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk import blockdev
+from proa.partition.disk.contents import probe
 from proa.partition.disk.slots import Disk, Extent, Node, discover, open_image
 from proa.partition.disk.system import System
 
@@ -102,7 +103,17 @@ class View:
             partial=frozenset(slot for slot, known in slots.items() if not known.complete),
             failed=frozenset(slot for slot, known in slots.items() if known.failed),
             consistent=self.problem is None,
+            empty=frozenset(slot for slot in Slot if self._is_empty(slot)),
         )
+
+    def _is_empty(self, slot: Slot) -> bool:
+        """Whether a slot holds nothing: one that runs or of which something is known is not looked at."""
+        if slot is self.booted or slot in self.record.slots:
+            return False
+        try:
+            return all(probe(extent).kind == "empty" for extent in self.extents(slot))
+        except ProaError:
+            return False
 
     def check(self) -> None:
         """Raise the problem, if there is one: nothing is changed on a node that cannot be understood."""

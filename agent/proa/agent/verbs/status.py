@@ -16,7 +16,9 @@ from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.trial.etc import hidden_files
 from proa.agent.trial.merging import load_clashes
 from proa.agent.trial.standing import floor_of
+from proa.core.runtime.errors import ProaError
 from proa.partition.boot.bootstate import Slot
+from proa.partition.disk.kernelimage import KernelImage, read_kernel_image
 
 _WARNED_BEFORE: Final = timedelta(days=30)
 """How long before the running release expires there is a warning."""
@@ -83,9 +85,18 @@ def _expiry(expires: str, now: datetime) -> Iterator[str]:
 def _slot(view: View, slot: Slot, writing: Slot | None) -> SlotStatus:
     known, state = known_slot(view, slot), view.slot_state(slot, writing)
     if known is None:
-        return SlotStatus(state, state.meaning)
+        lies = _image(view, slot)
+        return SlotStatus(state, state.meaning, lies.version, lies.root_hash, name=lies.name)
     facts = known.version, known.root_hash, known.manifest, known.serial, known.complete
-    return SlotStatus(state, state.meaning, *facts)
+    return SlotStatus(state, state.meaning, *facts, known.name)
+
+
+def _image(view: View, slot: Slot) -> KernelImage:
+    """What the kernel image says that lies in a slot of which nothing is recorded, as on a disk from the factory."""
+    try:
+        return read_kernel_image(view.extents(slot)[1]) or KernelImage()
+    except ProaError:
+        return KernelImage()
 
 
 def given_order(accepted: AcceptedOrder | None) -> GivenOrder | None:

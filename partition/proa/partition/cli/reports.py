@@ -10,6 +10,7 @@ from proa.core.schema.model import Part, Report, field
 from proa.core.schema.values import Count, Hash, Positive
 from proa.partition.boot.bootstate import BootState, Slot
 from proa.partition.disk.contents import Content
+from proa.partition.disk.kernelimage import KernelImage
 from proa.partition.disk.layout import NAMES, Layout
 
 
@@ -64,6 +65,7 @@ class SlotContent(Part):
     holds: str = field("Whether both of its partitions contain something.", enum=["empty", "half", "filled"])
     uki: str = field("What `UKI-x` contains.")
     root: str = field("What `ROOT-x` contains.")
+    release: KernelImage | None = field("What its kernel image says; null if there is none.", default=None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.printable import printable
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import BootState, Slot
 from proa.partition.boot.statefile import StateFile
@@ -20,6 +21,7 @@ from proa.partition.cli.reports import (
     partitions,
 )
 from proa.partition.disk.contents import Content, probe
+from proa.partition.disk.kernelimage import KernelImage, read_kernel_image
 from proa.partition.disk.layout import Layout
 from proa.partition.disk.slots import Node
 
@@ -33,12 +35,14 @@ class DiskView:
         contents: What each partition holds, by name.
         copies: The two copies of the boot state; ``None`` for a damaged one.
         counts: The number of the copy that counts; ``None`` when both are damaged.
+        releases: What the kernel image of each slot says.
     """
 
     node: Node
     contents: dict[str, Content]
     copies: tuple[BootState | None, ...]
     counts: int | None
+    releases: dict[Slot, KernelImage | None]
 
     @property
     def layout(self) -> Layout:
@@ -57,7 +61,8 @@ def look(node: Node) -> DiskView:
     state = node.disk.partitions["STATE"]
     pair = StateFile.within(state.path, state.offset).read()
     found = {name: probe(extent) for name, extent in node.disk.partitions.items()}
-    return DiskView(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy)
+    releases = {slot: read_kernel_image(node.disk.partitions[slot.uki_name]) for slot in Slot}
+    return DiskView(node, found, tuple(bootstate.decode(copy) for copy in pair), pair.copy, releases)
 
 
 def report(view: DiskView) -> ShownDisk:
@@ -84,7 +89,9 @@ def text(view: DiskView) -> str:
 def _lines(view: DiskView) -> Iterator[str]:
     yield f"GUID {view.layout.disk_guid}, " + ("grown" if view.layout.grown else "as shipped")
     for slot in Slot:
-        yield f"slot {slot.value}: {_slot(view, slot).holds}{_marks(view, slot)}"
+        lies = view.releases[slot]
+        release = f", {lies.name} {lies.version}, root {lies.root_hash or 'unknown'}" if lies else ""
+        yield f"slot {slot.value}: {_slot(view, slot).holds}{printable(release)}{_marks(view, slot)}"
     if view.counts is None:
         yield "boot state: both copies are damaged; GRUB uses its built-in default"
     for number, copy in enumerate(view.copies, 1):
@@ -97,7 +104,7 @@ def _marks(view: DiskView, slot: Slot) -> str:
     state = view.copies[view.counts - 1] if view.counts else None
     marks = []
     if state and state.good is slot:
-        marks.append("good")
+        marks.append("good" if _slot(view, slot).holds != "empty" else "boots first")
     if state and state.on_trial and state.trial is slot:
         marks.append(f"on trial, {state.left} attempts left")
     if view.node.booted is slot:
@@ -108,4 +115,4 @@ def _marks(view: DiskView, slot: Slot) -> str:
 def _slot(view: DiskView, slot: Slot) -> SlotContent:
     uki, root = view.contents[slot.uki_name], view.contents[slot.root_name]
     full = {(False, False): "empty", (True, True): "filled"}.get((uki.kind != "empty", root.kind != "empty"), "half")
-    return SlotContent(full, uki.kind, root.kind)
+    return SlotContent(full, uki.kind, root.kind, view.releases[slot])
