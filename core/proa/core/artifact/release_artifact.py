@@ -37,7 +37,7 @@ _CREATED: Final = "org.opencontainers.image.created"
 
 @dataclass(frozen=True)
 class OpenedRelease:
-    """A release whose signatures, manifest and document are verified; of its payload nothing was read yet.
+    """A release whose signatures, manifest and document are verified, and whose payload has not been read yet.
 
     Attributes:
         source: Where its blobs are read from.
@@ -70,7 +70,7 @@ class OpenedRelease:
 
 
 def open_release(source: Source, trust: Trust) -> OpenedRelease:
-    """Open what ``source`` refers to, each step before the next byte is used.
+    """Open what ``source`` refers to, and verify each step before any byte after it is used.
 
     Signatures over the manifest's digest; then the manifest; then the release document; then whether the
     manifest's layers are what the document says.
@@ -90,7 +90,7 @@ def open_release(source: Source, trust: Trust) -> OpenedRelease:
 
 
 def inspect_release(source: Source) -> OpenedRelease:
-    """Open without trust, to look at it: never for writing any of it to a slot.
+    """Open without checking signatures, for inspection only: never write any of it to a slot.
 
     Raises:
         ProaError: As :func:`open_release`, but for the first three.
@@ -99,7 +99,7 @@ def inspect_release(source: Source) -> OpenedRelease:
 
 
 def write_release(folder: Path, release: Release, blobs: Mapping[str, Path], tag: str = "") -> str:
-    """Put a release into an OCI layout folder; the digest of its manifest comes back.
+    """Put a release into an OCI layout folder, and return the digest of its manifest.
 
     Equal releases give equal manifests.
 
@@ -146,7 +146,7 @@ def sign_release(source: Target, manifest_digest: str, signers: Iterable[Signer]
 
 
 def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor = SILENT) -> str:
-    """Copy a release with its signatures, byte for byte; the manifest's digest comes back.
+    """Copy a release with its signatures, byte for byte, and return the manifest's digest.
 
     The tag is set last: whoever follows it finds all of it, and signed. Blobs stream through memory.
 
@@ -172,7 +172,7 @@ def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor
 
 
 def encode_manifest(release: Release) -> bytes:
-    """The OCI image manifest of a release (image-spec ``manifest.md``), always the same bytes for it."""
+    """The OCI image manifest of a release (image-spec ``manifest.md``); equal releases give equal bytes."""
     document = release.encode()
     layers = [
         Descriptor(media_type, blob.digest, blob.size, annotations={_TITLE: FILE_NAMES[name]}).document()

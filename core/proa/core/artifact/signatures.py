@@ -22,7 +22,7 @@ _UNREADABLE: Final = frozenset({Code.NOT_FOUND, Code.DIGEST, Code.RELEASE, Code.
 
 
 def attach(source: Target, manifest_digest: str, bundle: bytes) -> str:
-    """Store a signature beside the manifest it is about; the digest of its own manifest comes back.
+    """Store a signature beside the manifest that it signs, and return the digest of its own manifest.
 
     Equal bundles give equal manifests: attaching one again changes nothing.
 
@@ -46,7 +46,7 @@ def bundles(source: Source, manifest_digest: str) -> Iterator[bytes]:
 
 
 def copy(source: Source, target: Target, manifest_digest: str) -> int:
-    """Copy a manifest's signatures, byte for byte, to where the manifest is already; how many there were.
+    """Copy a manifest's signatures, byte for byte, to where the manifest already is; returns how many there were.
 
     What :func:`bundles` leaves out is left behind.
 

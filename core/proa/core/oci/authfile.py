@@ -24,14 +24,14 @@ _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io")
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user and a password, or token in its place. Nothing of them shows when printed."""
+    """A user with a password or a token. Printing it reveals neither."""
 
     username: str = field(repr=False)
     password: str = field(repr=False)
 
 
 def find(host: str, name: str = "", auth_file: Path | None = None) -> Credentials | None:
-    """The credentials for a repository, or None to ask as nobody.
+    """The credentials for a repository, or None to ask anonymously.
 
     Looked at, the first that knows the host: ``auth_file`` alone if given; ``$REGISTRY_AUTH_FILE`` alone if set;
     ``$XDG_RUNTIME_DIR/containers/auth.json``, ``$XDG_CONFIG_HOME/containers/auth.json`` and

@@ -41,7 +41,7 @@ _SAID_SECONDS: Final = 5.0
 
 
 def safe_url(url: str) -> str:
-    """A URL without user, password, query and fragment: those may hold secrets, as signed links do."""
+    """A URL without user, password, query and fragment, which may hold secrets, as they do in signed links."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -52,7 +52,7 @@ def safe_url(url: str) -> str:
 
 
 def network_failure(error: Exception, url: str, now: datetime) -> Temporary | ProaError:
-    """What a failed connection comes to: certificates that are not right stay so, most else may be mended.
+    """The error that a failed connection amounts to: a wrong certificate stays wrong, most other failures may pass.
 
     The library's own text is never used: it holds whole URLs, and proxies with their passwords.
 
@@ -80,7 +80,7 @@ def network_failure(error: Exception, url: str, now: datetime) -> Temporary | Pr
 
 
 def status_failure(response: requests.Response, url: str, *, own: bool, now: datetime) -> Temporary | ProaError | None:
-    """What a status comes to; None for one below 400.
+    """The error that a status amounts to; None for one below 400.
 
     Args:
         response: The answer.
@@ -179,7 +179,7 @@ _WORDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
 
 
 def words(chain: Sequence[BaseException]) -> str:
-    """What the failure of a connection is called, told from its :func:`causes`."""
+    """A name for the failure of a connection, derived from its :func:`causes`."""
     for kind, words in _WORDS:
         if any(isinstance(cause, kind) for cause in chain):
             return words

@@ -23,7 +23,7 @@ LONGEST_PAUSE: Final = 24 * 3600.0
 
 
 class Temporary(Exception):  # noqa: N818 -- it is a kind of failure, told to the one who retries
-    """A failure that another try may mend.
+    """A failure that may not happen again on the next try.
 
     Attributes:
         error: What it comes to when no more tries are made.
@@ -95,7 +95,7 @@ class Patience:
         self._window_bytes = 0
 
     def got(self, count: int) -> None:
-        """So many new bytes came.
+        """Count new bytes that arrived.
 
         Raises:
             Temporary: When they come too slowly: another connection may be faster.
@@ -117,7 +117,7 @@ class Patience:
             raise ProaError(Code.NETWORK, f"it did not finish within {self.total:.0f} s ({limits})", hint=_HINT)
 
     def wait(self, failure: Temporary) -> None:
-        """Wait as long as is fit before the next try, or give up.
+        """Wait before the next try, for as long as the failure asks, or give up.
 
         Raises:
             ProaError: The failure's own error, when tries or time are used up.

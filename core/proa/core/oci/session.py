@@ -225,7 +225,7 @@ def _asks_for_login(response: requests.Response) -> bool:
 
 
 def linked(url: str, location: str) -> str:
-    """Where a location leads that an answer from ``url`` gave, as an absolute URL.
+    """The absolute URL of a location that an answer from ``url`` gave.
 
     Raises:
         ProaError: ``REGISTRY`` when that is nowhere, or leads from TLS to plain HTTP.

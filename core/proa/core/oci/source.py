@@ -36,7 +36,7 @@ MAX_REFERRERS: Final = 1024
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What content there is: media type, digest (``sha256:...``), size in bytes."""
+    """A description of content: media type, digest (``sha256:...``) and size in bytes."""
 
     media_type: str
     digest: str
@@ -56,7 +56,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class Payload:
-    """Content that is to be pushed, of known digest and size; it can be read several times, for retries."""
+    """Content to push, with a known digest and size; it can be read several times, for retries."""
 
     digest: str
     size: int
@@ -145,7 +145,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back connections; again is harmless."""
+        """Close all connections; closing twice is harmless."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -161,7 +161,7 @@ class Target(Source, Protocol):
         ...
 
     def push_manifest(self, data: bytes, tag: str = "") -> str:
-        """Put a manifest there, under its digest and, if given, a tag; its digest comes back.
+        """Put a manifest there, under its digest and, if given, a tag; returns its digest.
 
         A manifest with a ``subject`` is listed as a referrer from then on.
         """
@@ -185,7 +185,7 @@ def blob_of(path: Path) -> Blob:
 
 
 def check_digest(text: Any, at: object = "") -> str:
-    """The digest, if it is one of SHA-256, which alone is used here.
+    """The digest, if it is a SHA-256 one: no other is used here.
 
     Raises:
         ProaError: ``RELEASE``.
@@ -227,7 +227,7 @@ def read_descriptor(value: Any, at: object = "") -> Descriptor:
 
 
 def read_index(data: bytes, at: object = "") -> list[Descriptor]:
-    """The entries of an OCI image index; malformed ones are left out, they could be anybody's.
+    """The entries of an OCI image index; malformed ones are left out, since anybody may have put them there.
 
     Raises:
         ProaError: ``RELEASE`` when it is no index at all.

@@ -24,7 +24,7 @@ _OK: Final = 200
 
 
 class Authenticator:
-    """Holds what proves to one registry who asks, and gets it when the registry wants it.
+    """Holds the credentials for one registry, and logs in when the registry asks for it.
 
     Nothing is sent unasked; a token is thrown away as soon as the registry does not take it any more.
 
@@ -41,7 +41,7 @@ class Authenticator:
         self._header: dict[str, str] = {}
 
     def header(self) -> Mapping[str, str]:
-        """The ``Authorization`` header, or nothing as long as nobody asked for one."""
+        """The ``Authorization`` header; empty until the registry has asked for one."""
         return self._header
 
     def answer(self, challenge: str, at: str, call: TokenCall) -> None:

@@ -32,7 +32,7 @@ class OrderClient:
         self._http = UnixHttp(path, limit, silence, who="the agent", forbidden=forbidden)
 
     def status(self) -> NodeStatus:
-        """How the node is.
+        """The node's status.
 
         Raises:
             ProaError: The agent's own error; ``NOT_ALLOWED``, or ``DEVICE`` when it cannot be reached.
@@ -40,7 +40,7 @@ class OrderClient:
         return self._read(self._http.ask("GET", NODE))
 
     def put(self, order: Order) -> NodeStatus:
-        """Give an order; how the node is once it has taken it in. The same order again changes nothing.
+        """Give an order; returns the node's status once it has accepted it. The same order again changes nothing.
 
         Raises:
             ProaError: ``STALE_ORDER`` when the agent has seen a later one, ``CONFIG_VALUE`` for one that cannot be
@@ -49,7 +49,7 @@ class OrderClient:
         return self._read(self._http.ask("PUT", ORDER, document(order)))
 
     def follow(self) -> Iterator[NodeStatus]:
-        """How the node is: now, and again whenever that changes, until the agent ends the stream.
+        """The node's status: now, and again whenever it changes, until the agent ends the stream.
 
         Raises:
             ProaError: as :meth:`status`; ``DEVICE`` also after ``silence``.

@@ -154,7 +154,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class LastError:
-    """Why the last order, or the last trial, did not come out well."""
+    """Why the last order, or the last trial, failed."""
 
     code: str = field("The stable code.", maxLength=64)
     message: str = field("What happened.", default="", maxLength=2048)
@@ -183,7 +183,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node says of itself."""
+    """A node's report about itself."""
 
     VALIDATIONS = (
         {

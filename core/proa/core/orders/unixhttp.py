@@ -81,7 +81,7 @@ class UnixHttp:
                     yield _answer(line)
 
     def lost(self, why: object) -> ProaError:
-        """The error of a server that cannot be reached."""
+        """The error for a server that cannot be reached."""
         if isinstance(why, PermissionError):
             return ProaError(Code.NOT_ALLOWED, self.forbidden, at=self.path)
         what = f"{self.who} cannot be reached: {why}"

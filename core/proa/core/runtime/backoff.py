@@ -15,7 +15,7 @@ jitter: Final[Callable[[], float]] = random.SystemRandom().random
 
 @dataclass
 class Backoff:
-    """Waits that double with every failure in a row, without end.
+    """Waits that double with each failure in a row.
 
     Attributes:
         first: The first wait, in seconds.
@@ -40,5 +40,5 @@ class Backoff:
         return max(pause, min(after, self.longest_request) + self.random() * self.first)
 
     def reset(self) -> None:
-        """It went well."""
+        """Start over after a success."""
         self.failures = 0

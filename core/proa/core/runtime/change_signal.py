@@ -6,7 +6,7 @@ import threading
 
 
 class ChangeSignal:
-    """Raised by threads that have news. Signals are counted, so none is lost while nobody waits."""
+    """A signal that threads raise when they have news. Signals are counted, so none is lost while nobody waits."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -41,7 +41,7 @@ class ChangeSignal:
             return self._count
 
     def close(self) -> None:
-        """Wake everybody for the last time."""
+        """Wake all waiting threads for the last time."""
         with self._condition:
             self.closed = True
             self._condition.notify_all()

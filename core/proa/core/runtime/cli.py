@@ -74,7 +74,7 @@ def run_command(command: click.Command, name: str) -> NoReturn:
 
 
 def end_politely() -> None:
-    """Take SIGTERM and SIGHUP for an interruption: children end, and nothing half done stays."""
+    """Treat SIGTERM and SIGHUP as interruptions: child processes end, and nothing half-done stays behind."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
@@ -109,7 +109,7 @@ def _run(command: click.Command, name: str) -> int:
 
 
 def name_twins(command: click.Command, prefix: str) -> None:
-    """Give every option of a command, and of those below it, its environment twin: PREFIX, verb and long option.
+    """Give every option of a command and of its subcommands an environment variable: PREFIX, verb and long option.
 
     ``--help`` and ``--version`` have none where they are questions that end the command, as click makes them.
     """

@@ -11,7 +11,7 @@ from proa.core.runtime.errors import Code, ProaError
 
 
 class Clock(Protocol):
-    """What may be asked of time."""
+    """A source of time."""
 
     def monotonic(self) -> float:
         """Seconds since some start; never goes back."""

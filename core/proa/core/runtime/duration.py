@@ -14,7 +14,7 @@ _PARTS: Final = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 
 
 def parse(text: str) -> timedelta:
-    """The span that a text stands for.
+    """Parse a duration.
 
     Raises:
         ProaError: ``CONFIG_VALUE``.

@@ -31,7 +31,7 @@ class Exit(enum.IntEnum):
 
 @dataclass(frozen=True)
 class ErrorKind:
-    """What is known about a code before it happens."""
+    """What is fixed for an error code: its exit status and its summary."""
 
     exit: Exit
     summary: str
@@ -316,7 +316,7 @@ class ProaError(Exception):
 
 
 class ProaErrors(ProaError):  # noqa: N818 -- a bundle of them
-    """Several errors of one kind that are told together, as configuration errors are."""
+    """Several errors of one kind that are reported together, as configuration errors are."""
 
     def __init__(self, errors: Sequence[ProaError]) -> None:
         self.errors = tuple(errors)

@@ -98,7 +98,7 @@ class Recorder:
 
 @dataclass
 class Tee:
-    """Passes every event to several monitors, also when one of them has lost its reader."""
+    """Passes every event to several monitors, even if one of them has lost its reader."""
 
     monitors: tuple[Monitor, ...]
 
@@ -128,7 +128,7 @@ class Plain:
     stream: TextIO
 
     def emit(self, event: Event) -> None:
-        """Write the event, unless it is mere progress."""
+        """Write the event, unless it only reports progress."""
         line = _line(event)
         if line:
             with suppress(OSError):
@@ -137,7 +137,7 @@ class Plain:
 
 @dataclass
 class Bars:
-    """A line that is drawn over while a step goes on, for terminals."""
+    """A line that is redrawn while a step runs, for terminals."""
 
     stream: TextIO
     interval: float = 0.1
@@ -192,7 +192,7 @@ class StepOutcome(enum.Enum):
 
 @dataclass
 class Step:
-    """The handle that :func:`step` gives: say here what became of it."""
+    """The handle that :func:`step` yields: set the step's outcome here."""
 
     outcome: StepOutcome = StepOutcome.DONE
     detail: str = ""
@@ -201,7 +201,7 @@ class Step:
 
 @contextmanager
 def step(to: Monitor, name: str, detail: str = "") -> Iterator[Step]:
-    """Emit the start and the end of a step, or that it failed, with its seconds."""
+    """Emit the start of a step, and its end or failure with the seconds it took."""
     to.emit(StepStarted(name, detail))
     handle = Step()
     started = time.monotonic()

@@ -33,7 +33,7 @@ def limits(**keywords: Any) -> Limits:
 
 @dataclass(frozen=True)
 class About:
-    """What :func:`field` was told."""
+    """What was passed to :func:`field`."""
 
     doc: str
     name: str

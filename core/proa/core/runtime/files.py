@@ -64,7 +64,7 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def exchange(one: Path, two: Path) -> None:
-    """Swap two files or folders of one file system at one stroke: at any moment each name has one of them.
+    """Swap two files or folders of one file system atomically: each name always refers to one of them.
 
     Raises:
         OSError: As renameat2(2) with ``RENAME_EXCHANGE``.
@@ -75,7 +75,7 @@ def exchange(one: Path, two: Path) -> None:
 
 
 def rename_new(path: Path, name: Path) -> None:
-    """Give a file its name, but never in the place of what another one has made meanwhile.
+    """Give a file its final name, but never replace what another process has created in the meantime.
 
     Raises:
         OSError: As renameat2(2) with ``RENAME_NOREPLACE``: ``EEXIST`` when the name is taken.
@@ -97,7 +97,7 @@ _renameat2.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_cha
 
 @contextmanager
 def new_folder(final: Path) -> Iterator[Path]:
-    """A folder that gets its final name only when the block ends well; otherwise it is taken away.
+    """A folder that gets its final name only if the block succeeds; otherwise it is removed.
 
     An earlier folder of that name is replaced.
 
@@ -135,7 +135,7 @@ def _put(work: Path, final: Path) -> None:
 
 
 def check_storage(path: Path) -> None:
-    """Refuse what is neither a file nor a block device: to open a pipe is to wait for its other end.
+    """Refuse what is neither a file nor a block device: opening a pipe waits for its other end.
 
     Raises:
         ProaError: ``FILE_MISSING``, ``FILE_DENIED`` or ``DEVICE``.
@@ -167,7 +167,7 @@ def os_errors(at: object) -> Iterator[None]:
 
 
 def user_error(error: OSError, at: object = "") -> ProaError | None:
-    """The error that a user meets; none for what no file, no permission and no full disk explains.
+    """The error that a user sees; none if neither a missing file, a permission nor a full disk explains it.
 
     Args:
         error: What the system said.
@@ -178,7 +178,7 @@ def user_error(error: OSError, at: object = "") -> ProaError | None:
 
 
 class DirectFile:
-    """A device or file that is read and written past the page cache, at aligned places.
+    """A device or file that is read and written at aligned offsets, bypassing the page cache.
 
     Where the file system has no direct I/O (tmpfs), the cache is dropped by ``posix_fadvise`` before each
     read instead, which is as much as it can do.
@@ -215,7 +215,7 @@ class DirectFile:
         self.close()
 
     def close(self) -> None:
-        """Close it; again is harmless."""
+        """Close it; closing twice is harmless."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
@@ -265,7 +265,7 @@ class DirectFile:
         return self._zeroes
 
     def read_into(self, offset: int, data: mmap.mmap | memoryview) -> None:
-        """Fill an aligned buffer from the medium, past the cache.
+        """Fill an aligned buffer from the medium, bypassing the cache.
 
         Raises:
             ProaError: ``DEVICE``, also when the file ends before the buffer is full.

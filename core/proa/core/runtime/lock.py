@@ -14,7 +14,7 @@ from proa.core.runtime.files import os_errors
 
 @contextmanager
 def locked(path: Path, *, busy: str = "", shared: bool = False, create: bool = True) -> Iterator[int]:
-    """Hold a lock while the block runs; gives the file's descriptor.
+    """Hold a lock while the block runs; yields the file's descriptor.
 
     A file that its last holder took away or replaced meanwhile does not count: the lock is taken anew.
 

@@ -6,7 +6,7 @@ import re
 
 
 def printable(text: str) -> str:
-    r"""The text with all that a terminal acts on, and lone surrogates, as escapes such as ``\x1b``; lines stay."""
+    r"""The text with control characters and lone surrogates as escapes such as ``\x1b``; line breaks stay."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\n\t" else _escape(char) for char in text)

@@ -175,7 +175,7 @@ class _Interrupts:
             signal.signal(number, lambda came, _: self._came.append(came))
 
     def release(self) -> None:
-        """Give back the handlers, and let them have what came."""
+        """Restore the handlers, and pass on the signals that arrived."""
         handlers, self._handlers = self._handlers, {}
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 
 class Stop(Protocol):
-    """Whether somebody wants long work to end."""
+    """Whether long-running work has been asked to stop."""
 
     def check(self) -> None:
         """Raise a :class:`~proa.core.runtime.errors.ProaError` once somebody does."""

@@ -39,7 +39,7 @@ def structural(cls: type, *, defaults: bool = True) -> Schema:
 
 
 def json_schema(cls: type) -> Schema:
-    """The schema of a document that is able to stand alone.
+    """The schema of a document, self-contained.
 
     Args:
         cls: The dataclass; where others below it have the same name, the document is like one of those.

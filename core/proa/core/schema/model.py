@@ -93,7 +93,7 @@ def _camel(name: str) -> str:
 def parse(
     cls: type[Kind], value: object, at: str = "", *, strict: bool = False, code: Code = Code.CONFIG_VALUE
 ) -> Kind:
-    """An object out of JSON values. Fields that are not known are passed over: a newer writer may have them.
+    """Build an object from JSON values. Unknown fields are ignored: a newer writer may have added them.
 
     Args:
         cls: The dataclass.

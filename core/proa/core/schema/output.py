@@ -13,5 +13,5 @@ Kind = TypeVar("Kind", bound=Report)
 
 
 def tell(report: Kind, as_json: bool, text: Callable[[Kind], str]) -> None:
-    """Print a report: as one JSON document, or as ``text`` puts it for people."""
+    """Print a report as one JSON document, or for people as ``text`` renders it."""
     say(json.dumps(document(report), indent=2) if as_json else text(report))

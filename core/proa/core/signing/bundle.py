@@ -57,7 +57,7 @@ def sign(manifest_digest: str, signer: Signer) -> bytes:
 
 
 def verify(bundle: bytes, manifest_digest: str, keys: Sequence[PublicKey]) -> str | None:
-    """The id of the one of ``keys`` that signed the manifest with this bundle, or None.
+    """The id of the key among ``keys`` that signed the manifest with this bundle, or None.
 
     None also stands for a bundle that is malformed or about something else: it counts for nothing.
     """
@@ -92,7 +92,7 @@ def examine(bundle: bytes, manifest_digest: str, keys: Sequence[PublicKey]) -> s
 
 
 def predicate_of(bundle: bytes) -> str:
-    """What kind of statement a bundle says that it holds, unverified; empty if it cannot be made out.
+    """The kind of statement that a bundle claims to hold, unverified; empty if it cannot be read.
 
     Good for leaving aside attestations, and for nothing else.
     """

@@ -107,7 +107,7 @@ class PublicKey:
 
 
 class PrivateKey:
-    """A key that signs; see :class:`Signer`. It shows nothing of itself when printed."""
+    """A key that signs; see :class:`Signer`. Printing it reveals nothing."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> None:
         self._key = key
