@@ -27,15 +27,15 @@ def agent_states() -> str:
         _transitions(verbs),
         "What happens without a verb:",
         _transitions(happenings),
-        "## What is asked of a release, and where",
-        "A release that may not run any more is refused at every door. What only says what may come in is not asked of"
-        " a release that ran before: rotated keys or a passed date must not bar the way back.",
+        "## What a release must satisfy, and where",
+        "A release that may no longer run is refused everywhere. Rules about what may be installed do not hold for a"
+        " release that has run before: rotated keys or an expired date must not block the way back.",
         table(
             ["", *(one.value for one in Question)],
             [[door.value, *("yes" if one in ASKED[door] else "" for one in Question)] for door in Door],
         ),
-        "A release that is forbidden while it is armed, or while it is the fallback, is disarmed or is no fallback any"
-        " more from the next verb, boot or start of the agent on.",
+        "A release that becomes forbidden while it is armed is disarmed, and one that is the fallback is no longer one,"
+        " at the next verb, boot or start of the agent.",
         "## Why a trial returned",
         "`returned.cause` of `proa-agent status --json`. The most reliable record of the last attempt decides.",
         table(["cause", "meaning"], [[code(one.value), one.meaning] for one in Cause]),
