@@ -29,7 +29,7 @@ def agent_states() -> str:
         _transitions(happenings),
         "## What a release must satisfy, and where",
         "A release that may no longer run is refused everywhere. Rules about what may be installed do not hold for a"
-        " release that has run before: rotated keys or an expired date must not block the way back.",
+        " release that has run before: rotated keys or an expired date must not block a rollback.",
         table(
             ["", *(one.value for one in Question)],
             [[door.value, *("yes" if one in ASKED[door] else "" for one in Question)] for door in Door],
