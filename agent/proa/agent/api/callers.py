@@ -34,7 +34,7 @@ class _Room:
         self.by_user: Counter[int] = Counter()
 
     def full(self, peer: Peer) -> str:
-        """Why there is none for somebody; empty if there is."""
+        """Why a caller gets no place; empty if there is one."""
         if self.by_process.total() >= self.most:
             return f"{self.most} {self.what} are open"
         if self.by_process[peer.process] >= MAX_OF_PROCESS:
@@ -50,7 +50,7 @@ class _Room:
 
 
 class Callers:
-    """The places of one socket."""
+    """The limited number of connections that one socket serves."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class Callers:
         self._take(self._connections, peer)
 
     def go(self, peer: Peer) -> None:
-        """Give it back."""
+        """Give the place back."""
         with self._lock:
             self._connections.count(peer, -1)
 

@@ -52,7 +52,7 @@ class Client:
         return self._read(kind, self._http.ask("GET", path))
 
     def post(self, kind: type[Kind], path: str, request: Part | None = None) -> Kind:
-        """Order something; the answer.
+        """Send a request; returns the answer.
 
         Raises:
             ProaError: as :meth:`get`.
@@ -60,7 +60,7 @@ class Client:
         return self._read(kind, self._http.ask("POST", path, document(request) if request else {}))
 
     def follow(self, kind: type[Kind], job: StartedJob, monitor: Monitor) -> Kind:
-        """Show the events of a job until it ends; its result.
+        """Show the events of a job until it ends; returns its result.
 
         Raises:
             ProaError: The job's error, or ``DEVICE`` when the daemon goes away.

@@ -38,7 +38,7 @@ _SLOW_CLIENT: Final = 30.0
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """What a route gives back: a document and a status."""
+    """What a route returns: a document and a status."""
 
     document: Mapping[str, Any]
     status: int = 200
@@ -46,7 +46,7 @@ class ApiAnswer:
 
 @dataclass(frozen=True)
 class ApiStream:
-    """An answer that goes on as long as there are events."""
+    """An answer that continues as long as there are events."""
 
     lines: Iterable[Mapping[str, Any]]
 
@@ -75,7 +75,7 @@ class _Server(Protocol):
 
 
 def refusal(error: ProaError, status: int = 503) -> bytes:
-    """A whole answer for one who gets no thread."""
+    """A complete answer for a caller that gets no thread."""
     body = json.dumps(error.document()).encode()
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
@@ -105,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         return "local"
 
     def handle_one_request(self) -> None:
-        """Serve one request; one that does not come in time is told so, unless nothing came at all."""
+        """Serve one request; a late one is answered with an error, unless nothing was sent at all."""
         self._reader.begin()
         self.command = self.requestline = ""
         try:
@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._send(408, error.document())
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the base class refuses, as JSON."""
+        """Answer what the base class refuses, as JSON."""
         self.close_connection = True
         told = message or explain or HTTPStatus(code).phrase
         hint = "See /v1/openapi.json."

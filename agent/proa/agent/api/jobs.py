@@ -46,7 +46,7 @@ class EventLog:
         """The last progress that was told."""
 
     def emit(self, event: Event) -> None:
-        """Take an event; of progress only as much as a person can see."""
+        """Take an event; of progress, no more than a person can see."""
         if isinstance(event, Progress):
             self.latest = event
             now = self._clock()
@@ -56,7 +56,7 @@ class EventLog:
         self.add(as_document(event))
 
     def add(self, event: Mapping[str, Any]) -> None:
-        """Number an event and tell those who follow."""
+        """Number an event and pass it to all followers."""
         with self._condition:
             self._events.append({"seq": self.next} | dict(event))
             self.next += 1
@@ -104,7 +104,7 @@ class Job:
     thread: threading.Thread | None = None
 
     def report(self) -> StartedJob:
-        """What is told of it."""
+        """The job as reports show it."""
         return StartedJob(self.number, self.verb, self.since)
 
 
@@ -126,11 +126,11 @@ class Jobs:
 
     @property
     def current(self) -> Job | None:
-        """The job under way."""
+        """The job that is running."""
         return self._current
 
     def progress(self) -> reports.Progress | None:
-        """What the job under way does now, for ``status``."""
+        """What the current job is doing, for ``status``."""
         job, latest = self._current, self.log.latest
         if job is None:
             return None

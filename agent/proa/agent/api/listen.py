@@ -15,7 +15,7 @@ _QUEUE = 16
 
 
 class Peer(NamedTuple):
-    """Who is at the other end of a connection: numbers of the user, of the user's primary group, and of the process."""
+    """Who is at the other end of a connection: the numbers of the user, its primary group, and the process."""
 
     user: int
     group: int
@@ -23,7 +23,7 @@ class Peer(NamedTuple):
 
 
 def listen(path: Path, mode: int = 0o600, group: int | None = None) -> socket.socket:
-    """A Unix socket that takes calls at ``path``; one that is left over is replaced.
+    """A Unix socket that listens at ``path``; a left-over one is replaced.
 
     Args:
         path: Where it is.

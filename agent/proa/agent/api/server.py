@@ -86,7 +86,7 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the caller a thread, if one is free; whoever gets none is told so."""
+        """Give the caller a thread if one is free; otherwise answer that there is none."""
         caller = peer(request)
         try:
             self.callers.come(caller)
@@ -111,4 +111,4 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             self.callers.go(caller)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is no matter."""
+        """Ignore a client that disconnects in the middle."""

@@ -18,7 +18,7 @@ class SlowRequest(ProaError):  # noqa: N818 -- it is what became of a request
 
 
 class TimedReader(io.RawIOBase):
-    """What a socket gives until a deadline.
+    """Reads from a socket until a deadline.
 
     Args:
         link: The socket.

@@ -254,5 +254,5 @@ class Daemon:
 
 
 def on_trial(view: View) -> bool:
-    """Whether what runs is a trial that nobody ended yet."""
+    """Whether the running slot is a trial that has not been ended yet."""
     return view.booted is not None and view.state.on_trial and view.booted is view.state.good.other

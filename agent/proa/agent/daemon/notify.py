@@ -13,7 +13,7 @@ _DEFAULT: Final = 30.0
 
 @dataclass(frozen=True)
 class Notifier:
-    """The way to the service manager.
+    """The connection to the service manager.
 
     Attributes:
         address: Its socket; empty where there is none, and then nothing is sent.
@@ -31,7 +31,7 @@ class Notifier:
         return cls(environment.get("NOTIFY_SOCKET", ""), interval)
 
     def send(self, *lines: str) -> None:
-        """Send assignments such as ``READY=1``. That nobody listens is no error."""
+        """Send assignments such as ``READY=1``. It is no error if nobody listens."""
         if not self.address:
             return
         address = "\0" + self.address[1:] if self.address[0] == "@" else self.address

@@ -14,7 +14,7 @@ WRITTEN_BLOBS: Final = ("tree", "root", "boot")
 
 @dataclass(frozen=True)
 class Disarm:
-    """No trial, no fallback into the slot: before its first byte changes."""
+    """Clear the trial and the fallback into the slot, before its first byte changes."""
 
     slot: Slot
 
@@ -24,7 +24,7 @@ class Disarm:
 
 @dataclass(frozen=True)
 class TakeBack:
-    """The good slot's release was asked for: the trial of another one is not wanted any more."""
+    """The good slot's release was requested, so the trial of another one is withdrawn."""
 
     slot: Slot
 
@@ -51,7 +51,7 @@ class Write:
 
 @dataclass(frozen=True)
 class Keep:
-    """The slot holds this release already, whole: leave it."""
+    """The slot already holds this release completely: leave it."""
 
     slot: Slot
     size: int
@@ -62,7 +62,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Complete:
-    """Record that the slot holds the release, whole."""
+    """Record that the slot holds the complete release."""
 
     slot: Slot
 

@@ -44,7 +44,7 @@ class Offer:
 
 
 def load_trust(context: Context) -> Trust:
-    """Whom this node believes, tightened by its own /etc.
+    """Whose signatures this node trusts, tightened by its own /etc.
 
     Raises:
         ProaError: ``NO_TRUST`` or ``KEY``.

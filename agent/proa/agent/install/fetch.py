@@ -46,7 +46,7 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
 
 
 def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter) -> None:
-    """Fetch a payload and put its content on the belt; no frame reaches the decompressor unverified.
+    """Fetch a payload and pass its content to the writer; no frame reaches the decompressor unverified.
 
     Raises:
         ProaError: ``DIGEST``, ``FRAMES``, or as the source and the belt do.
@@ -60,7 +60,7 @@ def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, w
 
 
 def watched(chunks: Iterable[bytes], cancel: Cancel) -> Iterator[bytes]:
-    """The same chunks, unless the wish to stop comes between them."""
+    """The same chunks, until a stop is requested."""
     for chunk in chunks:
         cancel.check()
         yield chunk

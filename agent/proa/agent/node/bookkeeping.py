@@ -25,7 +25,7 @@ def write_state(view: View, state: BootState) -> None:
 
 
 def amend(context: Context, change: Callable[[AgentRecord], AgentRecord]) -> AgentRecord:
-    """Read the record, change it and save it, as one act; the record as it is then comes back.
+    """Read the record, change it and save it in one step; returns the new record.
 
     This needs no other lock: an order is taken in while an install writes. A change that gives back the record that it
     was given saves nothing.
@@ -59,7 +59,7 @@ def result(context: Context, verb: str, error: ProaError | None = None, **detail
 
 @contextmanager
 def afterwards(context: Context) -> Iterator[None]:
-    """What follows a deed that is done: that it fails is told, and raised only when somebody asked to stop."""
+    """Run what follows a completed action: a failure is reported, and raised only if a stop was requested."""
     try:
         yield
     except ProaError as error:

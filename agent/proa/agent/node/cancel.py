@@ -17,7 +17,7 @@ _NAP: Final = 0.5
 
 
 class Cancel:
-    """A wish to stop that long work looks at; the first reason counts."""
+    """A request to stop that long-running work checks; the first reason counts."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -38,7 +38,7 @@ class Cancel:
 
     @property
     def asked(self) -> bool:
-        """Whether it was asked for."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def check(self) -> None:

@@ -31,7 +31,7 @@ class HealthSeen(Document, schema="proa.health/v1"):
 
 
 def load_health(paths: Paths) -> HealthSeen | None:
-    """The last look of this boot; none if nobody has looked."""
+    """The last health check of this boot; none if there was none."""
     try:
         return parse(HealthSeen, load_json(paths.health_seen.read_bytes(), Code.CONFIG_SYNTAX))
     except (OSError, ProaError):

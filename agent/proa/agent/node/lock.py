@@ -22,7 +22,7 @@ class Owner:
 
 
 def owner(path: Path) -> Owner | None:
-    """Who holds the lock; none when nobody does.
+    """The holder of the lock; none if it is free.
 
     The lock itself is not touched, not even for a moment: it is looked up in /proc/locks (proc(5)).
     """

@@ -40,7 +40,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class AcceptedOrder(Part):
-    """An order that was taken in, and how far it has come."""
+    """An accepted order and its progress."""
 
     order: Order = field("The order.")
     seen: Time = field("When the node first saw it; its time runs from then on.")

@@ -38,7 +38,7 @@ def arm(context: Context, accepted: AcceptedOrder, _: View) -> None:
 
 
 def disarm(context: Context, _: AcceptedOrder, __: View) -> None:
-    """Take an arming back.
+    """Disarm the slot.
 
     Raises:
         ProaError: ``NO_TRIAL`` when nothing is armed any more, or as :func:`proa.agent.verbs.verbs.deactivate`.

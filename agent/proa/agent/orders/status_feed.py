@@ -41,7 +41,7 @@ class StatusFeed:
     _conditions: tuple[Condition, ...] = ()
 
     def status(self) -> NodeStatus:
-        """How the node is now.
+        """The node's current status.
 
         Raises:
             ProaError: as :func:`proa.agent.node.view.look`.

@@ -75,7 +75,7 @@ class OrderWorker:
     # taking in
 
     def put(self, body: Mapping[str, Any]) -> None:
-        """Take an order in; the same one again changes nothing.
+        """Accept an order; the same one again changes nothing.
 
         Raises:
             ProaError: ``CONFIG_VALUE`` or ``REFERENCE`` for one that is none, ``STALE_ORDER``; ``DEVICE`` or
@@ -112,7 +112,7 @@ class OrderWorker:
     # carrying out
 
     def run(self) -> None:
-        """See every order to its end, until the signal is closed. What goes wrong is told and tried again."""
+        """Carry every order to its end until the signal is closed. Failures are reported and retried."""
         changed, cancel = self.feed.changed, self.context.cancel
         while not changed.closed and not cancel.asked:
             known = changed.count

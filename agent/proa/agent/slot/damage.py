@@ -62,7 +62,7 @@ def is_whole(context: Context, view: View, slot: Slot) -> bool:
 
 
 def mark_damaged(context: Context, view: View, slot: Slot) -> None:
-    """Write down that a slot is damaged: neither a trial nor a fallback leads into it. The running one stays as it is.
+    """Record that a slot is damaged, so that neither a trial nor a fallback leads to it. The running one is left alone.
 
     Raises:
         ProaError: as :func:`write_state` and :func:`remember`.

@@ -25,7 +25,7 @@ Opener = Callable[[Path, bool], DirectFile]
 
 
 def open_direct(path: Path, writable: bool) -> DirectFile:
-    """The normal opener. What is written is held alone until it is closed, as by a mount."""
+    """The normal opener. A partition opened for writing is held exclusively until it is closed, as by a mount."""
     return DirectFile(path, writable=writable, exclusive=writable)
 
 
@@ -74,7 +74,7 @@ class Region:
         self._file.flush()
 
     def close(self) -> None:
-        """Close it; again is harmless."""
+        """Close it; closing twice is harmless."""
         self._file.close()
 
     def _within(self, offset: int, size: int) -> None:
@@ -135,7 +135,7 @@ def open_for_writing(context: Context, target: Slot, half: Half, opener: Opener 
 
 @contextmanager
 def open_for_reading(extent: Extent, opener: Opener = open_direct) -> Iterator[Region]:
-    """Open a partition for reading past the cache."""
+    """Open a partition for reading, bypassing the cache."""
     with _opened(extent, opener, writable=False) as region:
         yield region
 

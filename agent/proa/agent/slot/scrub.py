@@ -24,7 +24,7 @@ NOT_KNOWN: Final = "not known"
 
 
 def scrub(context: Context, view: View, slot: Slot, opener: Opener = open_direct) -> Scrubbed:
-    """Read all of a slot; nothing is changed.
+    """Read all of a slot without changing anything.
 
     Raises:
         ProaError: ``NOT_STAGED`` when it is not known what the slot should hold, ``DEVICE`` when it cannot be read.

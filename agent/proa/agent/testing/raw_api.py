@@ -29,7 +29,7 @@ class RawApi:
         return self._http.ask("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Order something; the answer."""
+        """Send a request; returns the answer."""
         return self._http.ask("POST", path, body or {})
 
     def follow(self, job: Mapping[str, Any], monitor: Monitor) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def refresh_etc(context: Context, view: View) -> None:
 
 
 def disarm(context: Context, view: View) -> None:
-    """Take an arming back; the slot stays complete.
+    """Disarm the slot; it stays complete.
 
     Raises:
         ProaError: ``NO_TRIAL`` when nothing is armed.

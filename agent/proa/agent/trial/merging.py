@@ -32,7 +32,7 @@ def load_clashes(paths: Paths) -> tuple[str, ...]:
 
 
 def merge_accounts(paths: Paths, upper: Path) -> Merged:
-    """Bring /etc in line with the release; again changes nothing.
+    """Bring /etc in line with the release; running it again changes nothing.
 
     Args:
         paths: The node's places.

@@ -27,7 +27,7 @@ from proa.partition.boot.bootstate import BootState, Slot
 
 
 def reconcile(context: Context) -> View:
-    """Bring records and boot state in line with this boot; the caller holds the lock. Again is harmless.
+    """Bring records and boot state in line with this boot; the caller holds the lock. Running it twice is harmless.
 
     Raises:
         ProaError: as :func:`proa.agent.node.view.look`; ``DEVICE`` when STATE or PERSIST cannot be written.
@@ -166,7 +166,7 @@ def _tell(context: Context, text: str) -> None:
 
 
 def give_up(context: Context, why: str) -> None:
-    """Take the running trial back; the caller holds the lock and reboots.
+    """Give up the running trial; the caller holds the lock and reboots.
 
     Raises:
         ProaError: ``NO_TRIAL`` when there is none any more.

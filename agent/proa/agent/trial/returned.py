@@ -89,7 +89,7 @@ def has_returned(trial: TrialRecord | None, booted: Slot | None, boot_id: str, s
 
 
 def diagnose(traces: Traces) -> Diagnosis:
-    """Why it came back: the surest trace that there is of the last try."""
+    """Why the trial returned, from the most reliable trace of the last try."""
     return next(_diagnoses(traces))
 
 

@@ -13,7 +13,7 @@ from proa.agent.verbs.status import given_order
 
 
 def forget(context: Context, *, dry_run: bool = False) -> ForgottenOrder:
-    """Let any order be taken in next, whatever its numbers. The last one is not begun again, and goes on if it runs.
+    """Accept any order next, whatever its numbers. The last one is not started again, and continues if it is running.
 
     Raises:
         ProaError: ``DEVICE`` or ``DISK_FULL`` when that cannot be kept.

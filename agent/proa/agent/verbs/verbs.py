@@ -69,7 +69,7 @@ def activate(
 
 
 def deactivate(context: Context, *, dry_run: bool = False) -> Change:
-    """Take the arming back."""
+    """Disarm the slot."""
     step = _Deed(["disarm the other slot"], lambda view, _: change.disarm(context, view))
     return _changed(context, Trigger.DEACTIVATE, step, dry_run)
 
@@ -93,7 +93,7 @@ def commit(context: Context, *, dry_run: bool = False, constraints: Constraints 
 def rollback(
     context: Context, *, reboot: bool = False, dry_run: bool = False, constraints: Constraints = BY_HAND
 ) -> Change:
-    """Go back to the other slot.
+    """Roll back to the other slot.
 
     Raises:
         ProaError: ``NOT_GOOD``, ``SERIAL``, ``DENIED``.
