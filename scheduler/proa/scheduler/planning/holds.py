@@ -14,7 +14,7 @@ from proa.scheduler.planning.canary import is_soaking
 from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
-from proa.scheduler.planning.views import NodeView
+from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
 from proa.scheduler.spec.rollout import ControlPlane, Zones
 
 
@@ -28,6 +28,7 @@ class Precedence:
         fetching: How many have to fetch the release, or do so, before any is disturbed.
         workers: How many that are not of the control plane are not done.
         control_plane: How many of the control plane are not done.
+        lost: Nodes of the control plane that are away, and not by our doing: the others of it cannot move meanwhile.
         zone: The zone whose turn it is; none if no zone has begun.
     """
 
@@ -36,10 +37,18 @@ class Precedence:
     fetching: int
     workers: int
     control_plane: int
+    lost: frozenset[str]
     zone: str | None
 
+    @property
+    def movable(self) -> int:
+        """How many are not done that can move: those of the control plane only while none of it is lost."""
+        return self.workers + (0 if self.lost else self.control_plane)
 
-def look(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> Precedence:
+
+def look(
+    rollout_pass: RolloutPass, canaries: frozenset[str] | None, control_plane_away: frozenset[str] = frozenset()
+) -> Precedence:
     """One look over all nodes."""
     unseen = _unseen(rollout_pass)
     away = rollout_pass.away + sum(not one.away for one in unseen)
@@ -57,7 +66,14 @@ def look(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> Preceden
         one.node.zone for group in (busy, _between_steps(rollout_pass), unseen) for one in group if _has_begun(one)
     }
     zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
-    return Precedence(away, ordered, fetching, len(waited_for) - control_plane, control_plane, zone)
+    lost = _lost(rollout_pass, control_plane_away)
+    return Precedence(away, ordered, fetching, len(waited_for) - control_plane, control_plane, lost, zone)
+
+
+def _lost(rollout_pass: RolloutPass, away: frozenset[str]) -> frozenset[str]:
+    """Of nodes of the control plane that are away: those that have neither our mark nor a write of ours under way."""
+    nodes, pending = rollout_pass.snapshot.nodes, rollout_pass.snapshot.pending
+    return frozenset(name for name in away if nodes[name].mark is None and name not in pending)
 
 
 def _unseen(rollout_pass: RolloutPass) -> list[NodeProgress]:
@@ -155,18 +171,26 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
     one_zone, zone = rollout_pass.spec.order.zones is Zones.ONE_AT_A_TIME, precedence.zone
     if one_zone and zone not in (None, node.zone):
         yield Verdict(Reason.OtherZone, f"zone {zone or '(none)'}")
-    if node.name == rollout_pass.snapshot.own_node and precedence.workers + precedence.control_plane:
+    if node.name == rollout_pass.snapshot.own_node and precedence.movable:
         yield Verdict(Reason.OwnNodeLast)
 
 
 def _control_plane(context: GateContext, node: NodeView) -> Iterator[Verdict]:
     rule, precedence = context.rollout_pass.spec.order.control_plane, context.precedence
     if rule is ControlPlane.FIRST and not node.control_plane and precedence.control_plane:
-        yield Verdict(Reason.ControlPlaneFirst)
+        yield Verdict(Reason.ControlPlaneFirst, f"{precedence.control_plane} are not done{_set_aside(precedence)}")
     if rule is ControlPlane.LAST and node.control_plane and precedence.workers:
         yield Verdict(Reason.ControlPlaneLater)
     if node.control_plane and context.control_plane_away - {node.name}:
-        yield Verdict(Reason.ControlPlaneBusy, f"away: {', '.join(sorted(context.control_plane_away))}")
+        away = f"away: {', '.join(sorted(context.control_plane_away))}"
+        yield Verdict(Reason.ControlPlaneBusy, f"{away}{_set_aside(precedence)}")
+
+
+def _set_aside(precedence: Precedence) -> str:
+    """What a person can do about nodes of the control plane that are lost; empty if none is."""
+    if not precedence.lost:
+        return ""
+    return f"; repair {', '.join(sorted(precedence.lost))}, or annotate it {HOLD} or {EXCLUDE}, and nobody waits for it"
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:

@@ -199,9 +199,15 @@ def _control_plane_away(snapshot: Snapshot) -> frozenset[str]:
 
 
 def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
-    """Whether a node is away, or ordered to reboot although somebody took our mark away."""
+    """Whether a node is away, or ordered to reboot although somebody took our mark away.
+
+    Nobody waits for one that a person has set aside, unless it is our own doing that it is away.
+    """
     ordered = os is not None and os.owner == node.uid and is_reboot_out(os)
-    return not node.ready or node.unschedulable or node.mark is not None or ordered
+    if node.mark is not None or ordered:
+        return True
+    set_aside = node.excluded or node.hold is not None
+    return not set_aside and (not node.ready or node.unschedulable)
 
 
 _AT_REST: Final = ((NodeStep.FOREIGN, Reason.ForeignTrial), (NodeStep.NOWHERE, Reason.NothingToReturnTo))
@@ -220,7 +226,7 @@ def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateC
         for progress in rollout_pass.at_rest(step):
             rollout_pass.verdicts[progress.node.name] = verdict
     canaries = canary.choose(rollout_pass)
-    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries), control_plane_away)
+    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries, control_plane_away), control_plane_away)
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
     return context

@@ -27,6 +27,7 @@ _TIME = "time"
 _SCHEDULER = "the scheduler, by itself"
 _NODE = "the node, by itself"
 _PERSON = "a person"
+_LOST = f"{_PERSON}, if one is lost: repair it, or set proa.dev/hold or proa.dev/exclude on it"
 
 
 class Reason(enum.Enum):
@@ -86,8 +87,8 @@ class Reason(enum.Enum):
     StagingFull = Why("As many nodes are fetching the release as allowed.", _SCHEDULER)
     OtherZone = Why("Nodes of another zone go first.", _SCHEDULER)
     ControlPlaneLater = Why("Control-plane nodes go last.", _SCHEDULER)
-    ControlPlaneFirst = Why("Control-plane nodes go first.", _SCHEDULER)
-    ControlPlaneBusy = Why("Another control-plane node is unavailable or not Ready.", _SCHEDULER)
+    ControlPlaneFirst = Why("Control-plane nodes go first.", f"{_SCHEDULER}; {_LOST}")
+    ControlPlaneBusy = Why("Another control-plane node is unavailable or not Ready.", f"{_SCHEDULER}; {_LOST}")
     Undrainable = Why(
         "Something would block the node's drain forever, so it is not cordoned.",
         f"{_PERSON}: change the pod or its budget, or spec.drain",
