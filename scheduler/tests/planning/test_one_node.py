@@ -18,6 +18,7 @@ from proa.scheduler.planning.views import (
     Mark,
 )
 from proa.scheduler.spec.rollout import (
+    Cordoned,
     Drain,
     FailurePolicy,
     OnTimeout,
@@ -46,6 +47,8 @@ from proa.scheduler.testing.situations import (
     unfetched,
 )
 
+INCLUDE = change(cordoned=Cordoned.INCLUDE)
+
 
 def test_a_new_node_gets_its_object() -> None:
     assert acts(planned((node(), None))) == [Create("n1")]
@@ -64,13 +67,13 @@ def test_a_node_that_has_it_is_cordoned() -> None:
 
 
 def test_the_cordon_of_a_person_is_not_taken_for_ours() -> None:
-    (action,) = acts(planned((node(unschedulable=True), node_os())))
+    (action,) = acts(planned((node(unschedulable=True), node_os()), spec=INCLUDE))
     assert isinstance(action, Cordon)
     assert not action.mark.cordoned
 
 
 def test_a_node_that_is_away_already_costs_no_place_but_none_is_left_for_others() -> None:
-    made = planned((node(unschedulable=True), node_os()), ready("n2"))
+    made = planned((node(unschedulable=True), node_os()), ready("n2"), spec=INCLUDE)
     assert [action.node for action in made.actions] == ["n1"]
     assert made.verdicts["n2"].reason is Reason.NoFreeSlot
 

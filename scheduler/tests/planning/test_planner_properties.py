@@ -24,6 +24,7 @@ from proa.scheduler.spec.rollout import (
     Budget,
     Canary,
     ControlPlane,
+    Cordoned,
     Drain,
     FailurePolicy,
     HealthPolicy,
@@ -75,6 +76,7 @@ class Chaos:
         spec = RolloutSpec(
             FIRST,
             max_unavailable=choice(AMOUNTS),
+            cordoned=choice(tuple(Cordoned)),
             order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
             budgets=choice(((), EVEN_HOURS)),
             canary=choice((Canary(), Canary(1, "1m"))),
@@ -223,6 +225,8 @@ class Chaos:
                     assert node.mark is None, "a node that has our mark is marked again"
                     assert len(away | {name}) <= max(self.most(), len(away)), "more nodes away than may be"
                     assert node.hold is None, "a node is started that a person holds"
+                    skips = self.spec.cordoned is Cordoned.SKIP
+                    assert not (skips and node.unschedulable), "a node is started that a person has cordoned"
             case Give(name, number, Verb.BOOT):
                 node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
                 assert node.mark is not None, "ordered to boot without our mark"

@@ -118,6 +118,8 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         (node(), node_os(record=NodeRecord("workers", NEW, failures=3, failed=True))),
         spec=change(failure=FailurePolicy(1)),
     ),
+    Reason.Cordoned: lambda: planned(ready(unschedulable=True)),
+    Reason.Leaving: lambda: planned(ready(leaving="it is being deleted")),
     Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
     Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),
     Reason.WindowClosed: lambda: planned(ready(), spec=change(budgets=CLOSED)),

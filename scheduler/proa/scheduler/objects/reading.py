@@ -63,6 +63,7 @@ def node(item: Object, before: NodeView | None = None, now: datetime | None = No
         hold=read_wish(said.get(HOLD)),
         excluded=read_wish(said.get(EXCLUDE)) is not None,
         attached=_attached(status),
+        leaving=_leaving(metadata, spec),
     )
 
 
@@ -118,6 +119,21 @@ def _ready(status: Mapping[str, Any]) -> tuple[bool, str]:
         if condition.get("type") == "Ready":
             return condition.get("status") == "True", str(condition.get("lastTransitionTime") or "")
     return False, ""
+
+
+_REMOVERS: Final = {
+    "ToBeDeletedByClusterAutoscaler": "the cluster autoscaler removes it",
+    "karpenter.sh/disrupted": "Karpenter removes it",
+    "karpenter.sh/disruption": "Karpenter removes it",
+}
+"""Taints by which others say that a node goes for good."""
+
+
+def _leaving(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    """Why a Node is about to go for good; empty if it is not."""
+    if metadata.get("deletionTimestamp"):
+        return "it is being deleted"
+    return next((why for taint in parts(spec, "taints") if (why := _REMOVERS.get(_text(taint, "key")))), "")
 
 
 def _attached(status: Mapping[str, Any]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
+from proa.scheduler.spec.rollout import Cordoned
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
 
 _STUCK: Final = frozenset({NodeStep.NEW, NodeStep.RECREATED, NodeStep.SILENT, NodeStep.FOREIGN, NodeStep.NOWHERE})
@@ -69,14 +70,17 @@ def _chosen(rollout_pass: RolloutPass, names: Iterable[str], count: int) -> list
 
 
 def _is_stopped(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
-    """Whether a node that has yet to come to the release is stuck."""
-    return not progress.under_way and progress.step is not NodeStep.REACHED and rollout_pass.is_stuck(progress)
+    """Whether a node that has yet to come to the release is stuck, or cordoned by somebody else."""
+    if progress.under_way or progress.step is NodeStep.REACHED:
+        return False
+    cordoned = progress.node.unschedulable and rollout_pass.spec.cordoned is Cordoned.SKIP
+    return cordoned or rollout_pass.is_stuck(progress)
 
 
 def _can_prove(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     """Whether a node runs the release or comes to it by itself; one that fell ill over the release goes on counting."""
     node, record = progress.node, progress.record
-    if progress.step in _STUCK:
+    if progress.step in _STUCK or (node.leaving and not progress.under_way):
         return False
     if progress.under_way:
         return True

@@ -10,13 +10,16 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
-from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start
+from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start, unseen
 from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
 from proa.scheduler.planning.views import Mark
 
 STAGE_NEXT: Final = Verdict(Reason.StageNext)
+MOST_NAMED: Final = 5
+"""Nodes that a sentence names."""
+_ON_ITS_TURN: Final = "on its turn"
 STAGING_FULL: Final = Verdict(Reason.StagingFull)
 
 
@@ -111,9 +114,24 @@ def no_slot(rollout_pass: RolloutPass, context: GateContext) -> Verdict:
     """What is said of a node when as many are away as may be."""
     allowance = rollout_pass.allowance
     until = f", and no more in the window that opens at {text(allowance.narrows)}" if allowance.narrows else ""
-    return Verdict(
-        Reason.NoFreeSlot, f"{context.precedence.away} of at most {allowance.unavailable} are unavailable{until}"
-    )
+    said = f"{context.precedence.away} of at most {allowance.unavailable} are unavailable{until}"
+    return Verdict(Reason.NoFreeSlot, f"{said}: {_away(rollout_pass)}")
+
+
+def _away(rollout_pass: RolloutPass) -> str:
+    """The nodes that use up the budget, and why: those first that nobody brings back but a person."""
+    away = [(_why_away(one), one.node.name) for one in rollout_pass.progresses if one.away]
+    away += [(_ON_ITS_TURN, one.node.name) for one in unseen(rollout_pass) if not one.away]
+    named = [f"{name} ({why})" for why, name in sorted(away, key=lambda one: (one[0] == _ON_ITS_TURN, one[1]))]
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    return ", ".join(named[:MOST_NAMED]) + more
+
+
+def _why_away(progress: NodeProgress) -> str:
+    node = progress.node
+    if node.mark is not None or progress.under_way:
+        return _ON_ITS_TURN
+    return node.leaving or ("cordoned" if node.ready else "not Ready")
 
 
 def _mark(rollout_pass: RolloutPass, progress: NodeProgress) -> Mark:

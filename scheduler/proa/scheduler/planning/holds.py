@@ -15,7 +15,7 @@ from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeSt
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
-from proa.scheduler.spec.rollout import ControlPlane, Zones
+from proa.scheduler.spec.rollout import ControlPlane, Cordoned, Zones
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def look(
     rollout_pass: RolloutPass, canaries: frozenset[str] | None, control_plane_away: frozenset[str] = frozenset()
 ) -> Precedence:
     """One look over all nodes."""
-    unseen = _unseen(rollout_pass)
-    away = rollout_pass.away + sum(not one.away for one in unseen)
-    ordered = sum(one.step is NodeStep.TO_STAGE for one in unseen)
+    hidden = unseen(rollout_pass)
+    away = rollout_pass.away + sum(not one.away for one in hidden)
+    ordered = sum(one.step is NodeStep.TO_STAGE for one in hidden)
     busy = rollout_pass.under_way
     movable = {
         step: [progress for progress in rollout_pass.by_step[step] if can_move(rollout_pass, progress, canaries)]
@@ -63,7 +63,7 @@ def look(
     control_plane = sum(progress.node.control_plane for progress in waited_for)
     fetching = 0 if busy else len(movable[NodeStep.TO_STAGE]) + len(movable[NodeStep.STAGING])
     begun = {
-        one.node.zone for group in (busy, _between_steps(rollout_pass), unseen) for one in group if _has_begun(one)
+        one.node.zone for group in (busy, _between_steps(rollout_pass), hidden) for one in group if _has_begun(one)
     }
     zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
     lost = _lost(rollout_pass, control_plane_away)
@@ -76,7 +76,7 @@ def _lost(rollout_pass: RolloutPass, away: frozenset[str]) -> frozenset[str]:
     return frozenset(name for name in away if nodes[name].mark is None and name not in pending)
 
 
-def _unseen(rollout_pass: RolloutPass) -> list[NodeProgress]:
+def unseen(rollout_pass: RolloutPass) -> list[NodeProgress]:
     """Nodes with a write of ours that may not show yet: each may stand where that has brought it."""
     pending = rollout_pass.snapshot.pending - rollout_pass.snapshot.resting
     return [one for one in rollout_pass.progresses if one.node.name in pending] if pending else []
@@ -108,12 +108,20 @@ def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozen
         return False
     if progress.plain:
         return True
+    if progress.node.leaving or (progress.step is NodeStep.READY and is_set_aside(rollout_pass, progress)):
+        return False
     if progress.node.hold is not None or not (progress.node.ready or rollout_pass.aim.back):
         return False
     record = progress.record
     if record is not None and record.failures > rollout_pass.spec.retry.limit:
         return False
     return waiting(progress, rollout_pass.now) is None
+
+
+def is_set_aside(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
+    """Whether a node has a cordon that is not ours, and that the rollout does not include."""
+    node = progress.node
+    return node.unschedulable and node.mark is None and rollout_pass.spec.cordoned is Cordoned.SKIP
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,8 @@ def at_rest(context: GateContext, progress: NodeProgress) -> Iterator[Verdict]:
         yield Verdict(Reason.Paused)
     if node.hold is not None:
         yield Verdict(Reason.Held, node.hold)
+    if node.leaving:
+        yield Verdict(Reason.Leaving, node.leaving)
     if not node.ready and not rollout_pass.aim.back:
         yield Verdict(Reason.NotReady)
     if record is not None and record.failures > rollout_pass.spec.retry.limit:
@@ -163,6 +173,8 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
     """The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
     yield from at_rest(context, progress)
     rollout_pass, precedence, node = context.rollout_pass, context.precedence, progress.node
+    if is_set_aside(rollout_pass, progress):
+        yield Verdict(Reason.Cordoned)
     if never := undrainable(context, progress):
         yield never
     if precedence.fetching and not rollout_pass.aim.back:

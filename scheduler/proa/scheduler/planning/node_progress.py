@@ -140,7 +140,8 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeProgress:
     staged = os is not None and os.status is not None and _staged(os.status, aim)
     ordered = os is not None and is_reboot_out(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is NodeStep.RECALL
-    plain = node.ready and node.hold is None and record is None and not node.control_plane
+    itself = node.ready and node.hold is None and not node.unschedulable and not node.leaving
+    plain = itself and record is None and not node.control_plane
     return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
 
 

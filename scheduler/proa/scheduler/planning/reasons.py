@@ -69,11 +69,19 @@ class Reason(enum.Enum):
     Recreated = Why("The node was recreated under its old name; its old NodeOS has to go first.", _SCHEDULER)
     AgentSilent = Why("The node's agent has never reported.", f"{_PERSON}: look at the proxy's pod on the node")
     NotReady = Why("The node is not Ready.", _NODE)
+    Leaving = Why("The node is about to be removed from the cluster, so it is not started.", "who removes it")
+    Cordoned = Why(
+        "Somebody else has cordoned the node, so it is not started.",
+        f"{_PERSON}: kubectl uncordon, or spec.cordoned: Include",
+    )
     BackingOff = Why("An attempt failed on the node; it has another turn later.", _TIME)
     Parked = Why("The node's drain took too long, or somebody removed its cordon; it has another turn later.", _TIME)
     GivenUp = Why("The node has failed as often as allowed.", f"{_PERSON}: fix the node, then kubectl proa resume")
     # others go first
-    NoFreeSlot = Why("As many nodes are unavailable as allowed.", _SCHEDULER)
+    NoFreeSlot = Why(
+        "As many nodes are unavailable as allowed.",
+        f"{_SCHEDULER}; {_PERSON}, where none of them is on its turn: bring them back, or set proa.dev/exclude on them",
+    )
     NoBudget = Why("No node may be unavailable: maxUnavailable is 0.", f"{_PERSON}: spec.maxUnavailable or a budget")
     WindowClosed = Why("No window is open.", _TIME)
     WindowTooShort = Why(

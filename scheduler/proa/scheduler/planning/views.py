@@ -52,6 +52,7 @@ class NodeView:
         fence: Of the leader that set the mark.
         hold: Why a person holds it; none if nobody does.
         attached: Volumes that are attached to it, by their unique names.
+        leaving: Why it is about to go for good, as the cluster says; empty if it is not.
         zone: Its zone; empty where it has no label.
         control_plane: Whether it is of the control plane.
     """
@@ -68,6 +69,7 @@ class NodeView:
     hold: str | None = None
     excluded: bool = False
     attached: tuple[str, ...] = ()
+    leaving: str = ""
     ready_said: str = field(default="", compare=False)
     zone: str = field(init=False)
     control_plane: bool = field(init=False)

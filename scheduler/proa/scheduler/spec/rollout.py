@@ -28,6 +28,14 @@ class ControlPlane(enum.Enum):
     EXCLUDE = "Exclude"
 
 
+class Cordoned(enum.Enum):
+    """What becomes of nodes that somebody else has cordoned."""
+
+    SKIP = "Skip"
+    INCLUDE = "Include"
+    """They have their turn as the others, and stay cordoned."""
+
+
 class Zones(enum.Enum):
     """How zones count."""
 
@@ -251,6 +259,11 @@ class RolloutSpec:
     )
     budgets: tuple[Budget, ...] = field(
         "When nodes may start; at any time if there are none.", default=(), maxItems=MAX_LIST
+    )
+    cordoned: Cordoned = field(
+        "What to do with nodes that somebody else has cordoned: skip them until they are uncordoned, or include "
+        "them; their cordon stays either way.",
+        default=Cordoned.SKIP,
     )
     order: Turns = field("The order of the nodes.", default=Turns())
     canary: Canary = field("The first nodes.", default=Canary())
