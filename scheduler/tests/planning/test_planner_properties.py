@@ -36,6 +36,7 @@ from proa.scheduler.spec.rollout import (
     Zones,
 )
 from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_world
+from proa.scheduler.testing.others import crowded
 
 FEW = 12
 """Schedules in a unit run; the tier of rollouts has a thousand of each kind."""
@@ -86,7 +87,8 @@ class Chaos:
             failure=FailurePolicy(choice(BORNE), choice(tuple(OnFailure))),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
-        self.world = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
+        world = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
+        self.world = crowded(world, anew=choice((False, False, True)), repairs=timedelta(minutes=5))
         self.world.own_node = choice(("", *self.world.nodes))
         self.fence = 1
         self.cordoned_by_people: set[str] = set()
@@ -98,6 +100,9 @@ class Chaos:
 
     def run(self, steps: int, moves: Sequence[str]) -> None:
         for _ in range(steps):
+            if not self.world.nodes:
+                self.world.advance(self.world.now + timedelta(seconds=30))
+                continue
             move: Callable[[], None] = getattr(self, self.choice(moves))
             move()
             self.check()
@@ -140,6 +145,9 @@ class Chaos:
 
     def node_fails(self) -> None:
         self.alter(self.some_node(), ready=False, ready_since=self.world.now)
+
+    def nodes_are_replaced(self) -> None:
+        self.world.repair()
 
     def proxy_goes_away(self) -> None:
         self.world.unheard.add(self.some_node())
@@ -217,6 +225,8 @@ class Chaos:
     def judge(self, scheduler: LaggingScheduler, action: Action) -> None:
         """Each single write, before it is there."""
         match action:
+            case Cordon(name, again=True):
+                assert self.world.nodes[name].mark is None, "a node that has our mark is marked again"
             case Cordon(name):
                 node = self.world.nodes[name]
                 assert not self.spec.budgets or self.world.now.hour % 2 == 0, "started while no window is open"
@@ -274,7 +284,7 @@ class Chaos:
             assert len({node.zone for node in marked}) <= 1, "marked in two zones"
         assert sum(node.control_plane for node in marked) <= 1, "two nodes of the control plane at once"
         assert self.world.astray == [], "rebooted by an order without our mark"
-        for name in self.cordoned_by_people:
+        for name in self.cordoned_by_people & self.world.nodes.keys() - self.world.registered:
             assert self.world.nodes[name].unschedulable, f"the cordon of a person is gone from {name}"
 
     def settle(self) -> None:
@@ -315,7 +325,7 @@ class Chaos:
 SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
 PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
-NODES = ("node_fails", "nodes_mend", "node_made_anew", "object_is_deleted")
+NODES = ("node_fails", "nodes_mend", "nodes_are_replaced", "node_made_anew", "object_is_deleted")
 PROXIES = ("proxy_goes_away", "proxy_goes_away", "proxies_return")
 
 

@@ -28,7 +28,7 @@ from proa.scheduler.spec.rollout import (
     Staging,
     Turns,
 )
-from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import CanaryStatus, LostNodes, RolloutStatus
 from proa.scheduler.testing.situations import (
     BOOT,
     CANARY,
@@ -59,6 +59,7 @@ from proa.scheduler.testing.situations import (
 )
 
 PROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",), text(NOW - timedelta(minutes=2))))
+LOST = LostNodes(1, ("n3",), text(NOW))
 UNPROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
 CLOSED = (Budget("0 22 * * *", "2h"),)
 OPEN = (Budget("0 11 * * *", "65m"),)
@@ -120,6 +121,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     ),
     Reason.Cordoned: lambda: planned(ready(unschedulable=True)),
     Reason.Leaving: lambda: planned(ready(leaving="it is being deleted")),
+    Reason.NodesLost: lambda: planned(
+        ready(), spec=change(failure=FailurePolicy(1)), status=RolloutStatus(release=RELEASE, lost=LOST)
+    ),
     Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
     Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),
     Reason.WindowClosed: lambda: planned(ready(), spec=change(budgets=CLOSED)),

@@ -227,7 +227,7 @@ class Controller:
         return None
 
     def _allows(self, action: Action, snapshot: Snapshot) -> bool:
-        if not isinstance(action, Cordon):
+        if not isinstance(action, Cordon) or action.again:
             return True
         policy = snapshot.rollouts[action.mark.rollout].spec.drain
         return self._precheck.allows(action, policy, self.clock.monotonic())

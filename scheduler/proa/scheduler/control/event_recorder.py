@@ -29,6 +29,9 @@ class Tells(Protocol):
 def words(action: Action, about: About) -> Told | None:
     """What is told of an action; none of what happens to every node on the way and shows in its object."""
     match action:
+        case Cordon(again=True):
+            note = f"its Node was registered anew while it was updated for rollout {action.mark.rollout}"
+            return Said("TakenUpAgain", note, "Cordon", warning=True)
         case Cordon():
             return Told(about, "UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
         case Uncordon(reason="Done"):
@@ -52,6 +55,7 @@ class EventRecorder:
 
     events: Tells
     _phases: dict[str, str] = field(default_factory=dict)
+    _lost: dict[str, int] = field(default_factory=dict)
     _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
 
     def did(self, action: Action, written: Written, node: NodeView | None) -> None:
@@ -69,13 +73,24 @@ class EventRecorder:
         """Tell of rollouts that have come to another phase."""
         for name, status in statuses.items():
             before, self._phases[name] = self._phases.get(name, rollouts[name].status.phase), status.phase
+            about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
+            self._tell_lost(about, rollouts[name].status, status)
             if status.phase == before:
                 continue
-            about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
             invalid = (one.message for one in status.conditions if one.type == "Valid" and one.status == "False")
             note = status.halted or next(invalid, "") or f"{status.progress} nodes follow {status.release}"
             self.events.tell(about, status.phase, note, action="Rollout", warning=status.phase in _BAD)
         self._phases = {name: phase for name, phase in self._phases.items() if name in rollouts}
+
+    def _tell_lost(self, about: About, before: RolloutStatus, status: RolloutStatus) -> None:
+        """Tell of nodes that went away between their order to reboot and their proof."""
+        lost = status.lost.count if status.lost else 0
+        known = self._lost.get(about.name, before.lost.count if before.lost else 0)
+        self._lost[about.name] = lost
+        if status.lost is not None and lost > known:
+            names = ", ".join(status.lost.nodes[: lost - known])
+            note = f"removed from the cluster between the order to reboot and the proof, so counted as failed: {names}"
+            self.events.tell(about, "NodesLost", note[:1024], action="Rollout", warning=True)
 
     def blocked(self, nodes: Mapping[str, NodeView], blockers: Iterable[Blocker]) -> None:
         """Tell of what keeps nodes from being drained."""
@@ -90,4 +105,5 @@ class EventRecorder:
     def clear(self) -> None:
         """Another term begins."""
         self._phases.clear()
+        self._lost.clear()
         self._blocked = frozenset()

@@ -147,6 +147,8 @@ def _essence(status: RolloutStatus) -> tuple[object, ...]:
         status.halted,
         status.canary,
         status.failed_digests,
+        status.outstanding,
+        status.lost,
         len(status.history),
         conditions,
     )

@@ -51,10 +51,15 @@ class Give:
 
 @dataclass(frozen=True, slots=True)
 class Cordon:
-    """Cordon a node and set our mark, in one write; the cordon of a person stays one."""
+    """Cordon a node and set our mark, in one write; the cordon of a person stays one.
+
+    Attributes:
+        again: Whether it was under way, and has been registered anew meanwhile.
+    """
 
     node: str
     mark: Mark
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[s
     """Of nodes that are NotReady, and that the way back may cure: as many at a time as may be away."""
     under_way = rollout_pass.snapshot.pending - rollout_pass.snapshot.resting
     taken = sum(one.node.mark is not None or one.node.name in under_way for one in rollout_pass.progresses)
+    taken += len(rollout_pass.ghosts)
     return _first(
         rollout_pass, (one for one in candidates if not one.node.ready), rollout_pass.allowance.unavailable - taken
     )
@@ -122,6 +123,7 @@ def _away(rollout_pass: RolloutPass) -> str:
     """The nodes that use up the budget, and why: those first that nobody brings back but a person."""
     away = [(_why_away(one), one.node.name) for one in rollout_pass.progresses if one.away]
     away += [(_ON_ITS_TURN, one.node.name) for one in unseen(rollout_pass) if not one.away]
+    away += [("gone on its turn", one.node) for one in rollout_pass.ghosts]
     named = [f"{name} ({why})" for why, name in sorted(away, key=lambda one: (one[0] == _ON_ITS_TURN, one[1]))]
     more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     return ", ".join(named[:MOST_NAMED]) + more

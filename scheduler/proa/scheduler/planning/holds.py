@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.canary import is_soaking
 from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
+from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
@@ -51,7 +52,7 @@ def look(
 ) -> Precedence:
     """One look over all nodes."""
     hidden = unseen(rollout_pass)
-    away = rollout_pass.away + sum(not one.away for one in hidden)
+    away = rollout_pass.away + len(rollout_pass.ghosts) + sum(not one.away for one in hidden)
     ordered = sum(one.step is NodeStep.TO_STAGE for one in hidden)
     busy = rollout_pass.under_way
     movable = {
@@ -65,6 +66,7 @@ def look(
     begun = {
         one.node.zone for group in (busy, _between_steps(rollout_pass), hidden) for one in group if _has_begun(one)
     }
+    begun |= {one.zone for one in rollout_pass.ghosts}
     zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
     lost = _lost(rollout_pass, control_plane_away)
     return Precedence(away, ordered, fetching, len(waited_for) - control_plane, control_plane, lost, zone)
@@ -73,7 +75,7 @@ def look(
 def _lost(rollout_pass: RolloutPass, away: frozenset[str]) -> frozenset[str]:
     """Of nodes of the control plane that are away: those that have neither our mark nor a write of ours under way."""
     nodes, pending = rollout_pass.snapshot.nodes, rollout_pass.snapshot.pending
-    return frozenset(name for name in away if nodes[name].mark is None and name not in pending)
+    return frozenset(name for name in away if name in nodes and nodes[name].mark is None and name not in pending)
 
 
 def unseen(rollout_pass: RolloutPass) -> list[NodeProgress]:
@@ -173,6 +175,10 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
     """The same, and what only holds back a start: that it would lead nowhere, or that others go before."""
     yield from at_rest(context, progress)
     rollout_pass, precedence, node = context.rollout_pass, context.precedence, progress.node
+    if until := starts_again(rollout_pass):
+        rollout_pass.wakes.append(until)
+        lost = rollout_pass.status.lost
+        yield Verdict(Reason.NodesLost, f"{', '.join(lost.nodes[:5]) if lost else ''}; until {text(until)}")
     if is_set_aside(rollout_pass, progress):
         yield Verdict(Reason.Cordoned)
     if never := undrainable(context, progress):

@@ -175,11 +175,18 @@ def _step(mark: Mark | None, record: NodeRecord | None, node: NodeView, os: Node
         return NodeStep.LEFT if over else NodeStep.SILENT
     if order is not None and order.action in _REBOOTS and (found := _reboot_step(order, os, status, mark)):
         return found
+    if os.order is None and mark is not None and not over and _has_returned(mark, status.booted, status):
+        return NodeStep.RETURNED
     if mark is not None and (over or aim.reached(status.booted)):
         return NodeStep.LEFT if over else NodeStep.FINISHING
     if aim.reached(status.booted):
         return NodeStep.REACHED
     return _resting_step(mark, order, os, status, aim)
+
+
+def _has_returned(mark: Mark, booted: Booted, status: NodeStatus) -> bool:
+    """Whether a node has come back from its trial, of whose order its object knows nothing any more."""
+    return status.phase == Phase.ROLLED_BACK and booted.boot_id != mark.boot_id and booted.release != mark.release
 
 
 _REBOOTS: Final = frozenset({Action.BOOT, Action.COMMIT, Action.ROLLBACK})
@@ -190,6 +197,8 @@ def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> 
     order = os.order
     if order is not None and order.action is Action.NONE:  # it was taken back too late
         return NodeStep.TRIAL if mark is not None or booted.release == aim.digest else NodeStep.FOREIGN
+    if order is None and mark is not None and booted.boot_id != mark.boot_id:  # its Node was registered anew
+        return NodeStep.TRIAL if booted.release == mark.release else NodeStep.FOREIGN
     if order is None or order.action not in _REBOOTS:
         return NodeStep.FOREIGN
     if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.scheduler.planning import canary, gates, orphans, status
+from proa.scheduler.planning import canary, gates, orphans, outstanding, status
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
@@ -85,7 +85,7 @@ class Planner:
             refused = status.refused(acting[name], RolloutPhase.CONFLICT, "Conflict", message, now)
             counts = dataclasses.replace(refused.counts, held=self._held(name))
             statuses[name] = dataclasses.replace(refused, counts=counts)
-        away = _control_plane_away(snapshot)
+        away = _control_plane_away(snapshot) | outstanding.gone(snapshot)
         found = self._strays(snapshot, acting)
         given_back, wakes = orphans.give_back(snapshot, found, now)
         if found:
@@ -216,6 +216,7 @@ _AT_REST: Final = ((NodeStep.FOREIGN, Reason.ForeignTrial), (NodeStep.NOWHERE, R
 
 def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateContext:
     """One pass over one rollout. Nodes with a write of ours under way are left alone until it shows."""
+    outstanding.look(rollout_pass)
     status.judge(rollout_pass)
     for step, act in BY_STEP.items():
         for progress in rollout_pass.at_rest(step):
@@ -229,6 +230,7 @@ def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateC
     context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries, control_plane_away), control_plane_away)
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
+    outstanding.note(rollout_pass)
     return context
 
 

@@ -89,6 +89,10 @@ class Reason(enum.Enum):
     )
     AwaitingCanary = Why("The canaries have not proved the release yet.", _SCHEDULER)
     Soaking = Why("The canaries have not run the release for long enough yet.", _TIME)
+    NodesLost = Why(
+        "Nodes were removed from the cluster between their order to reboot and their proof; the next one starts later.",
+        f"{_TIME}; {_PERSON}: look at who removes them",
+    )
     StagingOthers = Why(
         "Other nodes are still fetching the release; no node is disrupted before all have it.", _SCHEDULER
     )

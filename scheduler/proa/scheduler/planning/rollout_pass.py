@@ -21,7 +21,7 @@ from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeRecord, RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
-from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, PastRollout, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, OutstandingNode, PastRollout, RolloutStatus
 
 ENOUGH: Final = 5
 """Nodes that must have been measured before their times are believed."""
@@ -87,6 +87,8 @@ class RolloutPass:
         drains: Nodes that are to be drained, with the time by which they must be.
         forced: Those of them whose time is up, and that go on all the same.
         wakes: When there is something to do again, although nothing has changed.
+        ghosts: Nodes that were ordered to reboot, and are gone, or there without our mark: they hold their places.
+        unproved: Those that are there under another UID, marked, and have not said yet what runs there.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
     """
 
@@ -102,6 +104,8 @@ class RolloutPass:
     drains: dict[str, datetime] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
     wakes: list[datetime] = field(default_factory=list)
+    ghosts: list[OutstandingNode] = field(default_factory=list)
+    unproved: list[OutstandingNode] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
     status: RolloutStatus = field(default_factory=RolloutStatus)
 
@@ -230,10 +234,14 @@ class RolloutPass:
         aim = self.aim
         return progress.record or NodeRecord(aim.rollout, aim.digest, aim.attempt, back=aim.back)
 
-    def _turn(self, times: int) -> datetime:
+    def backoff(self, times: int) -> timedelta:
+        """How long to wait after one more than so many failures."""
         backoff = duration.parse(self.spec.retry.backoff)
         wait: timedelta = min(LONGEST, backoff * (1 << min(times, 16)))
-        return self.now + wait
+        return wait
+
+    def _turn(self, times: int) -> datetime:
+        return self.now + self.backoff(times)
 
     def _note(self, progress: NodeProgress, record: NodeRecord, reason: str, message: str) -> None:
         order = progress.order.id if progress.order else 0
@@ -267,6 +275,7 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
         failed_digests=digests,
         halted="this release failed before; raise 'attempt' to try it again" if view.digest in digests else "",
         recent_seconds=before.recent_seconds,
+        outstanding=before.outstanding,
         conditions=before.conditions,
         history=history,
     )

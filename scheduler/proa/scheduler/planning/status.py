@@ -21,6 +21,7 @@ from proa.scheduler.spec.rolloutstatus import (
     MAX_RECENT,
     Blocker,
     Counts,
+    LostNodes,
     RolloutPhase,
     RolloutStatus,
 )
@@ -28,11 +29,13 @@ from proa.scheduler.spec.rolloutstatus import (
 
 def judge(rollout_pass: RolloutPass) -> None:
     """Halt the rollout when more has failed than is borne."""
-    failed = rollout_pass.failed
-    if rollout_pass.halted or len(failed) <= rollout_pass.borne():
+    failed, lost = rollout_pass.failed, rollout_pass.status.lost or LostNodes()
+    number = len(failed) + lost.count
+    if rollout_pass.halted or number <= rollout_pass.borne():
         return
-    names = ", ".join(f"{one.node.name} ({one.record.reason})" for one in failed[:5] if one.record)
-    what = f"failed on {len(failed)} nodes, {rollout_pass.borne()} allowed: {names}"
+    names = [f"{one.node.name} ({one.record.reason})" for one in failed if one.record]
+    names += [f"{name} (Lost)" for name in lost.nodes]
+    what = f"failed on {number} nodes, {rollout_pass.borne()} allowed: {', '.join(names[:5])}"
     digests = tuple(dict.fromkeys((rollout_pass.aim.digest, *rollout_pass.status.failed_digests)))[:MAX_DIGESTS]
     rollout_pass.halted = True
     rollout_pass.change(halted=what[:MAX_HALTED], failed_digests=digests)
@@ -86,11 +89,11 @@ def _counts(rollout_pass: RolloutPass) -> Counts:
         up_to_date=len(rollout_pass.by_step[NodeStep.REACHED]),
         staged=sum([progress.staged for progress in rollout_pass.progresses]),
         staging=len(rollout_pass.by_step[NodeStep.STAGING]),
-        updating=len(rollout_pass.under_way),
-        failed=len(rollout_pass.failed),
+        updating=len(rollout_pass.under_way) + len(rollout_pass.ghosts),
+        failed=len(rollout_pass.failed) + (rollout_pass.status.lost or LostNodes()).count,
         parked=reasons.count(Reason.Parked),
         held=sum([progress.node.hold is not None for progress in rollout_pass.progresses]),
-        unavailable=rollout_pass.away,
+        unavailable=rollout_pass.away + len(rollout_pass.ghosts),
     )
 
 
@@ -100,7 +103,7 @@ def _phase(rollout_pass: RolloutPass, counts: Counts) -> str:
             return RolloutPhase.HALTED
         back = rollout_pass.aim.back and counts.up_to_date == counts.nodes
         return RolloutPhase.ROLLED_BACK if back else RolloutPhase.ROLLING_BACK
-    if counts.up_to_date == counts.nodes:
+    if counts.up_to_date == counts.nodes and not rollout_pass.ghosts:
         return RolloutPhase.COMPLETE if counts.nodes else RolloutPhase.PENDING
     if counts.updating:
         return RolloutPhase.PROGRESSING

@@ -34,7 +34,7 @@ def explain(snapshot: Snapshot, name: str, now: datetime, notes: Sequence[str] =
     node = snapshot.nodes.get(name)
     if node is None:
         raise ProaError(
-            Code.CLUSTER_MISSING, f"there is no node {name!r}", at=name, hint=("List nodes with 'kubectl get nodes'.")
+            Code.CLUSTER_MISSING, _no_node(snapshot, name), at=name, hint="List nodes with 'kubectl get nodes'."
         )
     planner = Planner()
     plan = planner.plan(snapshot, now)
@@ -61,6 +61,19 @@ def explain(snapshot: Snapshot, name: str, now: datetime, notes: Sequence[str] =
         drain_until=text(deadline) if deadline else None,
         next=tuple(type(action).__name__ for action in plan.actions if action.node == name),
     )
+
+
+def _no_node(snapshot: Snapshot, name: str) -> str:
+    """What is known of a node that is not there."""
+    for view in snapshot.rollouts.values():
+        if out := next((one for one in view.status.outstanding if one.node == name), None):
+            return (
+                f"the node {name!r} was removed from the cluster after its order to reboot at {out.since}: rollout"
+                f" {view.name} keeps its place for health.timeout, and then counts it as failed"
+            )
+        if view.status.lost is not None and name in view.status.lost.nodes:
+            return f"the node {name!r} was removed from the cluster before it proved the release: it counts as failed"
+    return f"there is no node {name!r}"
 
 
 def selecting(snapshot: Snapshot, node: NodeView) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ MAX_HALTED: Final = 1024
 MAX_BLOCKERS: Final = 20
 MAX_DIGESTS: Final = 16
 MAX_RECENT: Final = 32
+MAX_OUTSTANDING: Final = 500
+MAX_LOST_NAMES: Final = 16
 _TIME: Final[Mapping[str, Any]] = {"maxLength": 40}
 _NAME: Final[Mapping[str, Any]] = {"maxLength": 253}
 
@@ -80,6 +82,29 @@ class Blocker:
 
 
 @dataclass(frozen=True)
+class OutstandingNode:
+    """A node that has the order to reboot, and has not proved the release yet."""
+
+    node: str = field("The node.", **_NAME)
+    uid: str = field("Its UID.", default="", maxLength=64)
+    release: str = field("The digest that it was ordered to try.", default="", maxLength=71)
+    since: str = field("Since when.", default="", **_TIME)
+    boot_id: str = field("The boot that ran before.", default="", name="bootID", maxLength=64)
+    root_hash: str = field("Of what it is to boot.", default="", maxLength=128)
+    zone: str = field("Its zone.", default="", maxLength=63)
+    control_plane: bool = field("Whether it is of the control plane.", default=False)
+
+
+@dataclass(frozen=True)
+class LostNodes:
+    """Nodes that went away for good between their order to reboot and their proof: they count as failed."""
+
+    count: int = field("How many, in this attempt.", default=0, minimum=0)
+    nodes: tuple[str, ...] = field("The last of them.", default=(), maxItems=MAX_LOST_NAMES, items={"maxLength": 253})
+    last_at: str = field("When the last one was counted.", default="", **_TIME)
+
+
+@dataclass(frozen=True)
 class PastRollout:
     """How an earlier target came out."""
 
@@ -113,6 +138,12 @@ class RolloutStatus:
         items={"maxLength": 71},
     )
     halted: str = field("Why the rollout halted.", default="", maxLength=MAX_HALTED)
+    outstanding: tuple[OutstandingNode, ...] = field(
+        "Nodes between their order to reboot and their proof, also those that are gone meanwhile.",
+        default=(),
+        maxItems=MAX_OUTSTANDING,
+    )
+    lost: LostNodes | None = field("Nodes that did not come back from their reboot.", default=None)
     blockers: tuple[Blocker, ...] = field("What keeps nodes from being drained.", default=(), maxItems=MAX_BLOCKERS)
     next_window: str = field("When the next window opens.", default="", **_TIME)
     scheduler_node: str = field(

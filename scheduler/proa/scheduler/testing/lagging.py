@@ -127,12 +127,16 @@ class LaggingScheduler:
     def act(self, plan: Plan, fence: int, watch: Callable[[Action], None], limit: int | None = None) -> None:
         """Write a plan, or its beginning (it is killed then); orders and cordons with an old fence are refused.
 
+        The statuses come first, and are written over what was read only: nobody overwrites what another one has noted.
+
         Args:
             plan: The plan.
             fence: The cluster's.
             watch: Called before each write that reaches the cluster.
             limit: How many writes; all if none.
         """
+        if fence == self.fence:
+            self.world.write_statuses(plan)
         for action in plan.actions[:limit]:
             if isinstance(action, (Give, Cordon)) and fence != self.fence:
                 return
@@ -141,7 +145,6 @@ class LaggingScheduler:
             self.held.setdefault(key, self._known(*key))
             self.world.apply(action)
         if limit is None:
-            self.world.write_statuses(plan)
             self.world.drain(plan)
 
     def _known(self, name: str, of_node: bool) -> NodeView | NodeOSView | None:
