@@ -113,7 +113,7 @@ def test_c02_what_came_back_from_its_trial_counts_against_the_release() -> None:
     made = anew(RETURNED)
     (written,) = made.actions
     assert isinstance(written, Note)
-    assert (written.reason, written.record.failed) == ("RolledBack", True)
+    assert (written.record.reason, written.record.failed) == ("RolledBack", True)
 
 
 def test_c02_what_has_not_rebooted_yet_is_drained_again() -> None:

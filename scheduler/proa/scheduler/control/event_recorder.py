@@ -31,7 +31,7 @@ def words(action: Action, about: About) -> Told | None:
     match action:
         case Cordon(again=True):
             note = f"its Node was registered anew while it was updated for rollout {action.mark.rollout}"
-            return Said("TakenUpAgain", note, "Cordon", warning=True)
+            return Told(about, "TakenUpAgain", note, "Cordon", warning=True)
         case Cordon():
             return Told(about, "UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")
         case Uncordon(reason="Done"):
