@@ -246,7 +246,7 @@ class TestReturn:
         trial.write("persist/etc/a/upper/machine-id", "id-a\n")
         trial.write("persist/etc/b/upper/machine-id", "id-b\n")
         watch(trial)
-        verbs.activate(trial.context, tries=1)
+        verbs.activate(trial.context, tries=1, allow_downgrade=True)
         assert trial.reboot() is Slot.A
         trial.write("persist/etc/a/upper/x", "by the trial\n")
         assert trial.reboot() is Slot.B

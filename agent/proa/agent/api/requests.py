@@ -24,7 +24,7 @@ class InstallRequest(Access):
     reboot: bool = field("Whether to reboot the node then.", default=False)
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
     allow_downgrade: bool = field(
-        "Whether a release with a serial below one that was committed is meant.", default=False
+        "Whether the release may have a serial below one that was committed.", default=False
     )
 
     def order(self, defaults: Access) -> InstallOrder:
@@ -42,7 +42,7 @@ class ActivateRequest(Part):
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
     reboot: bool = field("Whether to reboot the node then.", default=False)
     allow_downgrade: bool = field(
-        "Whether a release with a serial below one that was committed is meant.", default=False
+        "Whether the release may have a serial below one that was committed.", default=False
     )
 
 

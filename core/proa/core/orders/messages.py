@@ -106,7 +106,7 @@ class Order:
     trial: Proof | None = field("For Commit: which trial to commit.", default=None)
     issued: str = field("When the scheduler gave it, by its own clock.", default="", maxLength=40)
     allow_downgrade: bool = field(
-        "For Stage and Boot: whether a release with a serial below one that the node has committed is meant.",
+        "For Stage and Boot: whether the release may have a serial below one that the node has committed.",
         default=False,
     )
 
