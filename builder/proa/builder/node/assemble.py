@@ -19,7 +19,7 @@ from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
-from proa.builder.node import accounts, clean, kept, seal, software, system, units, var
+from proa.builder.node import accounts, clean, kept, measuring, seal, software, system, units, var
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -103,6 +103,7 @@ def furnish(tree: Tree, config: Config, job: AssemblyJob, numbers: accounts.Numb
     system.add_own_files(tree)
     for path in sorted(system.DATA.rglob("*.service")):
         units.enable(tree, path.name)
+    measuring.mask_without_libraries(tree)
     system.name_release(tree, config)
     system.set_up(tree, config)
     system.add_trust(tree, config, [key.encode() for key in job.keys])
