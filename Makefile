@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-python313 lint lines coverage mutate lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-contract: setup ## tests against real parts: registry, cosign, loop devices
 
 test-vm: setup ## tests on real firmware, boot loader and kernel in QEMU
 	@scripts/test vm
+
+test-machines: setup ## the story of an upgrade on every kind of machine: NVMe, SCSI, SATA, 4096-byte sectors, TPM, no clock; KINDS="..."
+	@for kind in $(or $(KINDS),plain server nvme sata 4k no-clock); do .venv/bin/pytest -q -m vm -n 0 --proa-machine $$kind vm-tests/tests/node/test_node_upgrade.py || exit 1; done
 
 test-python313: setup ## the unit tests on Python 3.13, in a root of Debian 13 that is made the first time
 	@.venv/bin/python -m upkeep.python313

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.machine import credentials
+from proa.vm.machine import credentials, variants
 from proa.vm.machine.accel import KVM, TCG
 from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
@@ -228,3 +228,39 @@ def test_qemu_inherits_the_two_sockets(tmp_path: Path, parts: Parts, monkeypatch
     assert running.wait(300)
     running.serial.close()
     running.monitor.close()
+
+
+def test_n22_a_machine_may_have_what_servers_have(tmp_path: Path) -> None:
+    """A TPM by a socket that QEMU inherits, cards without a cable before the one that works, a clock that stops."""
+    hardware = Hardware(tpm=True, spare_cards=2, clock=False)
+    argv = arguments(hardware, Parts(tmp_path, FIRMWARE, TCG, ()), 7, 8, chip=9)
+    assert "socket,id=tpm,fd=9" in after(argv, "-chardev")
+    assert "tpm-crb,tpmdev=tpm0" in after(argv, "-device")
+    cards = [word for word in after(argv, "-device") if "netdev=" in word]
+    assert [word.split(",")[1] for word in cards] == ["netdev=spare0", "netdev=spare1", "netdev=net0"]
+    assert after(argv, "-rtc") == ["base=2000-01-01T00:00:00"]
+
+
+def test_n22_a_machine_has_none_of_it_by_default(tmp_path: Path) -> None:
+    argv = words(tmp_path, Hardware())
+    assert after(argv, "-tpmdev") == []
+    assert after(argv, "-rtc") == ["base=utc"]
+    assert [word for word in after(argv, "-device") if "spare" in word] == []
+
+
+@pytest.mark.parametrize("name", variants.VARIANTS)
+def test_n22_every_kind_of_machine_can_be_made(tmp_path: Path, name: str) -> None:
+    variant = variants.find(name)
+    disk = DiskImage(tmp_path / "system", sector_size=variant.sector_size, bus=variant.bus)
+    spare = variant.spare_disks(tmp_path)
+    argv = words(tmp_path, Hardware(**variant.hardware), disk, *spare)
+    drives = [word for word in after(argv, "-device") if "drive=disk" in word]
+    assert [word.split(",")[0] for word in drives] == [bus.value for bus in (variant.bus, *variant.others)]
+    assert all(one.path.stat().st_size == 64 << 20 for one in spare)
+
+
+def test_n22_an_unknown_kind_of_machine_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ProaError) as caught:
+        variants.find("mainframe")
+    assert caught.value.code is Code.USAGE
+    assert all(name in caught.value.message for name in variants.VARIANTS)

@@ -14,9 +14,11 @@ from proa.core.runtime import process
 from proa.partition.boot.bootstate import Slot
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.slots import open_image
+from proa.vm.machine import variants
 from proa.vm.machine.disks import DiskCache, DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
+from proa.vm.machine.variants import Variant
 from proa.vm.node.images import Images
 from proa.vm.node.node import WELL, Node
 from proa.vm.node.rehearse import push
@@ -37,15 +39,17 @@ class Story:
     node: Node
     references: dict[str, str]
     folder: Path
+    image: Path
     kept: str = ""
 
     @property
     def machine(self) -> Machine:
         return self.node.machine
 
-    @property
-    def image(self) -> Path:
-        return self.images("1") / "disk.raw"
+    def partition(self, number: int) -> str:
+        """The kernel's name of a partition of the disk that the node runs from."""
+        disk = json.loads(self.machine.succeed("cat /run/proa/boot.json"))["disk"].removeprefix("/dev/")
+        return f"{disk}{'p' if disk[-1].isdigit() else ''}{number}"
 
     def sums(self) -> str:
         """What PERSIST holds of ours, by digest."""
@@ -67,14 +71,39 @@ def upgrade_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
 
 
 @pytest.fixture(scope="module")
+def variant(pytestconfig: pytest.Config) -> Variant:
+    """The kind of machine: a server, unless another is asked for."""
+    return variants.find(pytestconfig.getoption("--proa-machine") or "server")
+
+
+@pytest.fixture(scope="module")
 def story(
-    images: Images, shared_vm: Factory, upgrade_registry: LocalRegistry, tmp_path_factory: pytest.TempPathFactory
+    images: Images,
+    variant: Variant,
+    shared_vm: Factory,
+    upgrade_registry: LocalRegistry,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Story:
-    image = images("1") / "disk.raw"
-    disk = DiskImage(image, size=image.stat().st_size + GROWTH, cache=DiskCache.KILLPROOF)
+    name = "1" if variant.sector_size == 512 else f"1-{variant.sector_size}"
+    image, folder = images(name) / "disk.raw", tmp_path_factory.mktemp("upgrade")
+    disk = DiskImage(
+        image,
+        sector_size=variant.sector_size,
+        size=image.stat().st_size + GROWTH,
+        cache=DiskCache.KILLPROOF,
+        bus=variant.bus,
+    )
     references = {"2": push(images("2"), upgrade_registry, "two")}
-    machine = shared_vm(disk, name="upgrade", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
-    return Story(images, Node(machine), references, tmp_path_factory.mktemp("upgrade"))
+    machine = shared_vm(
+        disk,
+        *variant.spare_disks(folder),
+        name="upgrade",
+        restored=variant.can_be_saved,
+        ready=WELL,
+        **{"keys": images.keys, "display": False, "cpus": 1, **variant.hardware},
+    )
+    machine.wait_for_boot()
+    return Story(images, Node(machine), references, folder, image)
 
 
 def partitions(path: Path) -> dict[str, str]:
@@ -99,14 +128,26 @@ def test_a_new_node_is_well_and_its_agent_knows_where_it_runs(story: Story) -> N
     machine = story.machine
     booted = story.node.booted()
     assert (booted.slot, booted.trial, booted.root_hash) == (Slot.A, False, story.root_hash("1"))
-    # By device number: the root is a device-mapper device that lies on the fifth partition of the first disk.
-    assert machine.succeed("ls /sys/dev/block/$(mountpoint --fs-devno /)/slaves").split() == ["vda5"]
+    # By device number: the root is a device-mapper device that lies on the fifth partition of the disk.
+    assert machine.succeed("ls /sys/dev/block/$(mountpoint --fs-devno /)/slaves").split() == [story.partition(5)]
     machine.wait_until("systemctl is-system-running")
     assert machine.succeed("systemctl --failed --no-legend") == ""
     status = story.node.status()
     assert (status["booted"], status["good"], status["state"], status["problem"]) == ("a", "a", "good", None)
     assert status["slots"]["a"]["version"] == "1.0.0"
     assert status["slots"]["a"]["root_hash"] == story.root_hash("1")
+
+
+def test_n22_the_node_has_the_hardware_that_it_is_told_on(story: Story, variant: Variant) -> None:
+    """Nothing fails on it, above: not for a TPM that nobody asked for, nor for disks and cards beside its own."""
+    machine = story.machine
+    assert machine.succeed("ls /sys/class/tpm").split() == (["tpm0"] if variant.hardware.get("tpm") else [])
+    disks = machine.succeed("lsblk --nodeps --noheadings --output NAME").split()
+    assert len(disks) == 1 + len(variant.others)
+    cards = machine.succeed("ls -d /sys/class/net/*/device").split()
+    assert len(cards) == 1 + variant.hardware.get("spare_cards", 0)
+    disk = story.partition(5).removesuffix("5").removesuffix("p")
+    assert machine.succeed(f"cat /sys/block/{disk}/queue/logical_block_size").strip() == str(variant.sector_size)
 
 
 def test_a_power_cut_within_an_install_leaves_the_good_slot_alone(
@@ -119,7 +160,8 @@ def test_a_power_cut_within_an_install_leaves_the_good_slot_alone(
     story.kept = story.sums()
     story.node.trust_registry(upgrade_registry)
     machine.succeed(f"systemd-run --unit=e2e-install proa-agent install {story.references['2']} --activate --reboot")
-    machine.wait_until("test $(awk '{print $7}' /sys/class/block/vda6/stat) -gt 160000")
+    written = f"awk '{{print $7}}' /sys/class/block/{story.partition(6)}/stat"
+    machine.wait_until(f"test $({written}) -gt 160000")
     machine.crash()
 
     disk = story.folder / "cut.raw"

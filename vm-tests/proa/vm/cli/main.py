@@ -25,7 +25,7 @@ from proa.core.schema.output import tell
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration
 from proa.vm.machine.accel import AccelReport
-from proa.vm.machine.disks import DiskCache, DiskImage
+from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.faults import Break
@@ -76,6 +76,10 @@ class RunOptions:
     sector_size: int
     cache: str
     more: tuple[Path, ...]
+    tpm: bool
+    bus: str
+    cards: int
+    clock: bool
 
     def hardware(self) -> Hardware:
         """The machine.
@@ -88,9 +92,20 @@ class RunOptions:
                 Code.USAGE, "--secure-boot needs --keys", hint=("Create a folder of keys with: proa-build keys init")
             )
         cache = DiskCache[self.cache.upper()]
-        disks = tuple(DiskImage(path, sector_size=self.sector_size, cache=cache) for path in (self.disk, *self.more))
+        bus = DiskBus[self.bus.upper()]
+        disks = tuple(
+            DiskImage(path, sector_size=self.sector_size, cache=cache, bus=bus) for path in (self.disk, *self.more)
+        )
         keys = self.keys if self.secure_boot else None
-        return Hardware(disks=disks, memory=self.memory, cpus=self.cpus or 0, keys=keys)
+        return Hardware(
+            disks=disks,
+            memory=self.memory,
+            cpus=self.cpus or 0,
+            keys=keys,
+            tpm=self.tpm,
+            spare_cards=self.cards,
+            clock=self.clock,
+        )
 
 
 @cli.command(epilog="Example: proa-vm run OUT/disk.raw --ssh")
@@ -114,6 +129,16 @@ class RunOptions:
 @click.option(
     "--disk", "more", multiple=True, type=click.Path(path_type=Path), help=("A further disk; may be repeated.")
 )
+@click.option("--tpm", is_flag=True, help="Give the machine a TPM 2.0 (swtpm).")
+@click.option(
+    "--bus",
+    type=click.Choice([bus.name.lower() for bus in DiskBus]),
+    default=DiskBus.VIRTIO.name.lower(),
+    show_default=True,
+    help="What the disks are attached to.",
+)
+@click.option("--cards", type=click.IntRange(0, 8), default=0, help="Further network cards, without a cable.")
+@click.option("--clock/--no-clock", default=True, help="Without a clock, each start is on 2000-01-01.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and start nothing.")
 def run(dry_run: bool, sector_size: str, **given: object) -> int:
     """Boot an overlay of DISK, which itself is never written. The console is this terminal; Ctrl-] quits.
@@ -192,7 +217,8 @@ def _plan_text(plan: RehearsalPlan) -> str:
 def plan(hardware: Hardware) -> str:
     """What would be booted, as a person reads it."""
     disks = ", ".join(
-        f"{disk.path} ({disk.sector_size}-byte sectors, {disk.cache.name.lower()})" for disk in hardware.disks
+        f"{disk.path} ({disk.bus.name.lower()}, {disk.sector_size}-byte sectors, {disk.cache.name.lower()})"
+        for disk in hardware.disks
     )
     secure = f"Secure Boot with the keys of {hardware.keys}" if hardware.keys else "no Secure Boot"
     cpus = hardware.cpus or accel.choose().accel.cpus

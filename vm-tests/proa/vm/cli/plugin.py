@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("proa", "virtual machines for node images")
     group.addoption("--proa-disk", type=Path, metavar="DISK", help="disk image that the fixture vm boots")
     group.addoption("--proa-keys", type=Path, metavar="DIR", help="keys folder: Secure Boot with its keys")
+    group.addoption(
+        "--proa-machine",
+        metavar="NAME",
+        help="the kind of machine that the story of an upgrade is told on (proa.vm.machine.variants)",
+    )
     group.addoption("--proa-keep", action="store_true", help="keep the disks of the machines")
     group.addoption(
         "--proa-artifacts",

@@ -15,7 +15,7 @@ from proa.core.runtime.clock import SYSTEM, Clock, Deadline
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.process import ProcessResult
-from proa.vm.machine import accel, calibration, memory, ssh
+from proa.vm.machine import accel, calibration, memory, ssh, tpm
 from proa.vm.machine.console import Console, Finding
 from proa.vm.machine.console_patterns import STARVED
 from proa.vm.machine.disks import Overlay
@@ -28,6 +28,7 @@ from proa.vm.support.limits import TimeLimits
 
 _BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 _POLL_SECONDS = 0.5
+_TPM_STATE = "tpm.tar"
 
 
 class Machine:
@@ -107,6 +108,8 @@ class Machine:
             overlay.save(folder / overlay.path.name)
         for name in ("variables.fd", "ssh.key", "ssh.pub", "console.raw"):
             process.run(["cp", "--preserve=mode", self.folder / name, folder])
+        if self.hardware.tpm:
+            process.run(["tar", "-C", self.folder, "-cf", folder / _TPM_STATE, tpm.FOLDER])
         self.monitor.execute("cont")
         self._set_clock()
 
@@ -122,6 +125,8 @@ class Machine:
         for overlay in self.overlays:
             overlay.restore(folder / overlay.path.name)
         process.run(["cp", folder / self.parts.variables.name, self.parts.variables])
+        if self.hardware.tpm:
+            process.run(["tar", "-C", self.folder, "-xf", folder / _TPM_STATE])
         self._power_on_line, self._power_on_event = self.console.mark(), self._events.mark()
         self.console.recall((folder / "console.raw").read_bytes())
         self._power.wake((folder / "memory").resolve(), self._deadline("command", "restoring its memory", None))

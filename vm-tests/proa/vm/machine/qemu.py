@@ -8,17 +8,21 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.vm.machine import accel, credentials, disks, firmware
+from proa.vm.machine import accel, credentials, disks, firmware, tpm
 from proa.vm.machine.accel import QEMU, Accel
 from proa.vm.machine.disks import DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
+from proa.vm.machine.tpm import Tpm
 from proa.vm.support import background
 
 HOST = "10.0.2.2"
 """The host, as a guest sees it: services on the host's loopback address answer here."""
+_NO_CLOCK: Final = "2000-01-01T00:00:00"
+"""Where a clock begins whose battery is dead."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,12 @@ class Hardware:
     """systemd credentials; see :mod:`proa.vm.machine.credentials`."""
     watchdog: bool = True
     """An i6300esb that resets the machine."""
+    tpm: bool = False
+    """A TPM 2.0, as every server has one."""
+    spare_cards: int = 0
+    """Network cards besides that of ``network``, which come before it and have no cable."""
+    clock: bool = True
+    """A clock that keeps the time. Without one, each start is on the first of January 2000."""
     display: bool = True
     """A graphics card, for screenshots."""
     extra: tuple[str, ...] = ()
@@ -93,7 +103,13 @@ def make_parts(hardware: Hardware, folder: Path) -> Parts:
 
 
 def arguments(
-    hardware: Hardware, parts: Parts, serial: int, monitor: int, ports: Mapping[int, int] | None = None
+    hardware: Hardware,
+    parts: Parts,
+    serial: int,
+    monitor: int,
+    ports: Mapping[int, int] | None = None,
+    *,
+    chip: int = 0,
 ) -> list[str]:
     """The whole command line.
 
@@ -103,8 +119,9 @@ def arguments(
         serial: The descriptor of a socket that QEMU inherits: the serial console.
         monitor: The same: the monitor.
         ports: The host's ports for the guest's, where they are known already.
+        chip: A descriptor as the others: the TPM, if there is one.
     """
-    devices = _devices(hardware, parts, ports or {})
+    devices = [*_devices(hardware, parts, ports or {}), *(tpm.arguments(chip) if hardware.tpm else ())]
     return [QEMU, *_base(hardware, parts), *_sockets(serial, monitor), *devices, *hardware.extra]
 
 
@@ -115,7 +132,8 @@ def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
     yield from ("-accel", parts.accel.argument, "-cpu", parts.accel.cpu)
     if parts.accel.fresh_resets:
         yield from ("-action", "reboot=shutdown")
-    yield from ("-smp", str(hardware.cpus or parts.accel.cpus), "-m", str(hardware.memory), "-rtc", "base=utc")
+    yield from ("-smp", str(hardware.cpus or parts.accel.cpus), "-m", str(hardware.memory))
+    yield from ("-rtc", "base=utc" if hardware.clock else f"base={_NO_CLOCK}")
     for name in ("IPv4PXESupport", "IPv6PXESupport"):  # edk2, OvmfPkg/README: no minutes lost on a network boot
         yield from ("-fw_cfg", f"name=opt/org.tianocore/{name},string=n")
     if secure:
@@ -139,6 +157,9 @@ def _devices(hardware: Hardware, parts: Parts, ports: Mapping[int, int]) -> Iter
         yield from ("-device", "i6300esb", "-action", "watchdog=reset")
     if hardware.display:
         yield from ("-device", "VGA,vgamem_mb=4,romfile=")
+    for number in range(hardware.spare_cards):
+        yield from ("-netdev", f"hubport,id=spare{number},hubid={number + 1}")
+        yield from ("-device", f"virtio-net-pci,netdev=spare{number},romfile=")
     if hardware.network is not None:
         yield from _network(hardware.network, hardware.ssh, ports)
     yield from credentials.arguments(hardware.credentials, parts.folder / "credentials")
@@ -179,11 +200,17 @@ class Running:
         self.serial, serial = socket.socketpair()
         self.monitor, monitor = socket.socketpair()
         self._log = parts.folder / "qemu.log"
+        self._tpm = Tpm(parts.folder) if hardware.tpm else None
+        chip = self._tpm.control.fileno() if self._tpm else 0
         with serial, monitor:
-            words = [*arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports), *extra]
+            fixed = arguments(hardware, parts, serial.fileno(), monitor.fileno(), ports, chip=chip)
+            words = [*fixed, *extra]
             self.command = process.pasteable(words)
             argv = ["setpriv", "--pdeathsig", "KILL", "--", *words]
-            self._process = background.call(self._spawn(argv, (serial.fileno(), monitor.fileno())), 30, "starting QEMU")
+            inherited = (serial.fileno(), monitor.fileno(), *((chip,) if chip else ()))
+            self._process = background.call(self._spawn(argv, inherited), 30, "starting QEMU")
+        if self._tpm:
+            self._tpm.control.close()  # QEMU has its own: when that ends, swtpm does
 
     async def _spawn(self, argv: list[str], descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
         # In the background thread: the death signal comes when the thread that started the process ends.
@@ -211,6 +238,8 @@ class Running:
         """SIGKILL, and wait for its end; again is harmless."""
         self._process.kill()
         self._process.wait()
+        if self._tpm:
+            self._tpm.kill()
 
     def wait(self, seconds: float) -> bool:
         """Whether it ends by itself within ``seconds``."""
@@ -218,6 +247,8 @@ class Running:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             return False
+        if self._tpm:
+            self._tpm.kill()
         return True
 
     def said(self) -> str:

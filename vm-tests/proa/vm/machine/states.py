@@ -5,7 +5,7 @@ command line, and the code of this folder. It is a folder that holds
 
 - ``memory``: QEMU's migration stream;
 - ``disk0.qcow2`` and so on: the overlays;
-- ``variables.fd``, ``ssh.key``, ``ssh.pub``: what else belongs to the machine;
+- ``variables.fd``, ``ssh.key``, ``ssh.pub``, ``tpm.tar``: what else belongs to the machine;
 - ``console.raw``: what it has said;
 - ``state.json``: the SHA-256 of each, checked before they are used.
 

@@ -75,6 +75,7 @@ exclude = [
 ]
 
 [disk]
+sector_size = {sector_size}
 uki = "32 MiB"
 root = "512 MiB"
 persist = "128 MiB"
@@ -113,11 +114,13 @@ class Recipe:
         version: Of the release.
         suite: Of Debian.
         deadline: Of a trial, as a part of :data:`TRIAL_SECONDS`.
+        sector_size: Of the disk, in bytes; the release is the same on every disk.
     """
 
     version: str
     suite: str = "bookworm"
     deadline: float = 1.0
+    sector_size: int = 512
 
     @property
     def seconds(self) -> int:
@@ -127,17 +130,19 @@ class Recipe:
     def config(self) -> str:
         """The text of its proa.toml."""
         words = {"version": self.version, "suite": self.suite, "deadline": self.seconds, "watchdog": watchdog()}
-        return _CONFIG.format(unused=UNUSED, arguments=ARGUMENTS, name=NAME, **words)
+        words |= {"unused": UNUSED, "arguments": ARGUMENTS, "name": NAME, "sector_size": self.sector_size}
+        return _CONFIG.format(**words)
 
 
 RECIPES: Final = {
     "1": Recipe("1.0.0"),
     "2": Recipe("2.0.0"),
     "3": Recipe("3.0.0", "trixie"),
+    "1-4096": Recipe("1.0.0", sector_size=4096),
     # The root of release 2: only the signed command line differs.
     "doomed": Recipe("2.0.0", deadline=0.6),
 }
-"""The images there are; 1 to 3 follow one another."""
+"""The images there are; 1 to 3 follow one another. Each is built when somebody asks for it."""
 
 
 class Images:
@@ -223,7 +228,7 @@ class Images:
         return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
 
     def kernel(self, name: str, target: Path, *arguments: str) -> Path:
-        """The image of ``UKI-x`` of a release, as it is or with more arguments than a configuration may give.
+        """The image of ``UKI-x`` of a release, as it is or with arguments that a configuration may not give.
 
         It is signed as the release's own is.
 
@@ -241,7 +246,7 @@ class Images:
             process.run(["sbattach", "--remove", work / "uki.efi"])
             found = pe.read_sections(work / "uki.efi")
             # The kernel stays the last one: it may need room behind it.
-            contents = {".cmdline": b" ".join([found[".cmdline"], *(word.encode() for word in arguments)])}
+            contents = {".cmdline": _with_arguments(found[".cmdline"].decode(), arguments).encode()}
             contents |= {section: found[section] for section in (".initrd", ".linux")}
             for section, content in contents.items():
                 (work / section).write_bytes(content)
@@ -251,6 +256,12 @@ class Images:
             make_fitting(target, {UKI_PATH.lstrip("/"): work / "signed.efi"}, "UKI", 1)
             shutil.rmtree(work)
         return target
+
+
+def _with_arguments(line: str, arguments: tuple[str, ...]) -> str:
+    """A command line with other arguments; one of ours takes the place of the same one, since two are refused."""
+    ours = {word.partition("=")[0] for word in arguments if word.startswith("proa.")}
+    return " ".join([*(word for word in line.split() if word.partition("=")[0] not in ours), *arguments])
 
 
 def _copy(source: Path, target: Path) -> None:
