@@ -144,7 +144,7 @@ def show_disk(disk: Path | None, as_json: bool) -> None:
 def grow(disk: Path, dry_run: bool, as_json: bool) -> None:
     """Grow PERSIST to the end of DISK and give the disk its own GUIDs, as the first boot does.
 
-    A disk that has already grown stays as it is. The file system in PERSIST grows when the node boots.
+    A disk that has no more room stays as it is. The file system in PERSIST grows when the node boots.
     """
     before = open_image(disk).layout
     grown = growing.plan(disk)

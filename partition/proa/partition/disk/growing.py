@@ -1,4 +1,4 @@
-"""``proa-disk grow``: what the first boot does to the table, on a disk that is not booted.
+"""``proa-disk grow``: what a boot does to the table, on a disk that is not booted.
 
 Devices and files of 512-byte sectors are written by sfdisk, which flushes after each piece in the order of UEFI 2.10,
 section 5.3.2, so that one of the two tables is whole at any moment. sfdisk 2.38 knows no other sectors in files:
@@ -24,8 +24,6 @@ def plan(path: Path) -> Layout:
         ProaError: ``NO_DISK``, ``AMBIGUOUS``, ``FILE_MISSING``, ``DEVICE`` or ``LAYOUT``.
     """
     now = read_layout(path)
-    if now.grown:
-        return now
     return layout.grow(now, blockdev.size_of(path), lambda: str(uuid.uuid4()))
 
 
@@ -54,6 +52,15 @@ def write(path: Path, grown: Layout) -> None:
         )
 
 
+def _quoted(name: str) -> str:
+    """A name as sfdisk reads it; a stranger's may hold anything."""
+    return "".join(one if one.isalnum() or one in "-_. " else _escaped(one) for one in name)
+
+
+def _escaped(one: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in one.encode())
+
+
 def script(table: Layout) -> str:
     """The table as sfdisk reads it (sfdisk(8), "Input formats")."""
     sector = table.sector_size
@@ -65,7 +72,7 @@ def script(table: Layout) -> str:
             "size": str(partition.size // sector),
             "type": partition.type_guid,
             "uuid": partition.guid,
-            "name": f'"{partition.name}"',
+            "name": f'"{_quoted(partition.name)}"',
         }
         bits = ",".join(str(bit) for bit in range(48, 64) if partition.attributes >> bit & 1)
         if bits:

@@ -208,10 +208,11 @@ def plan(request: LayoutRequest) -> Layout:
 
 
 def grow(layout: Layout, disk_size: int, new_guid: Callable[[], str]) -> Layout:
-    """What the first boot makes of the table on a disk of ``disk_size`` bytes.
+    """What a boot makes of the table on a disk of ``disk_size`` bytes; ``proa-grow.sh`` does the same in the initrd.
 
-    ``PERSIST`` reaches to the end, the disk and every partition but ``BOOT`` have new GUIDs (the firmware's boot
-    entries name that of ``BOOT``), and :data:`NOT_GROWN` is cleared. ``proa-grow.sh`` does the same in the initrd.
+    ``PERSIST`` reaches up to the next partition or the end of the disk. The first time, the disk and every partition of
+    ours but ``BOOT`` get new GUIDs too (the firmware's boot entries name that of ``BOOT``), and :data:`NOT_GROWN` is
+    cleared. Strangers' partitions stay as they are.
 
     Args:
         layout: The table as it is.
@@ -219,25 +220,26 @@ def grow(layout: Layout, disk_size: int, new_guid: Callable[[], str]) -> Layout:
         new_guid: Gives a new random GUID at each call.
 
     Raises:
-        ProaError: ``LAYOUT``, when the disk is smaller than its table, or a stranger's partition is in the way.
+        ProaError: ``LAYOUT``, when the disk is smaller than its table.
     """
     persist = layout["PERSIST"]
     if usable_end(disk_size) < persist.end:
         raise _does_not_fit("the table needs", persist.end + MIB, disk_size)
-    behind = [partition for partition in layout.partitions if partition.start > persist.start]
-    if behind:
-        what = f"partition {behind[0].number} ({behind[0].name or 'no name'}) comes after PERSIST"
-        raise ProaError(Code.LAYOUT, what, hint="Remove it, or grow the disk by hand.")
-    partitions = []
-    for partition in layout.partitions:
-        if partition.name == "PERSIST":
-            size = usable_end(disk_size) - partition.start
-            attributes = partition.attributes & ~NOT_GROWN
-            partition = dataclasses.replace(partition, size=size, attributes=attributes)
-        if partition.name != "BOOT":
-            partition = dataclasses.replace(partition, guid=new_guid().lower())
-        partitions.append(partition)
-    return Layout(layout.sector_size, disk_size, new_guid().lower(), tuple(partitions))
+    size = max(persist.size, room_end(layout, disk_size) - persist.start)
+    grown = dataclasses.replace(persist, size=size, attributes=persist.attributes & ~NOT_GROWN)
+    partitions = [grown if partition is persist else partition for partition in layout.partitions]
+    if layout.grown:
+        return Layout(layout.sector_size, disk_size, layout.disk_guid, tuple(partitions))
+    ours = frozenset(NAMES) - {"BOOT"}
+    renamed = [dataclasses.replace(one, guid=new_guid().lower()) if one.name in ours else one for one in partitions]
+    return Layout(layout.sector_size, disk_size, new_guid().lower(), tuple(renamed))
+
+
+def room_end(layout: Layout, disk_size: int) -> int:
+    """The byte up to which ``PERSIST`` may reach: the next partition, or where partitions end; a whole MiB."""
+    start = layout["PERSIST"].start
+    behind = [partition.start for partition in layout.partitions if partition.start > start]
+    return min([usable_end(disk_size), *behind]) // MIB * MIB
 
 
 def check_contents(layout: Layout, contents: Mapping[str, int]) -> None:
