@@ -24,6 +24,8 @@ PRIMARY_LBA: Final = 1
 _SIGNATURE: Final = b"EFI PART"
 _HEADER: Final = struct.Struct("<8sIIIIQQQQ16sQIII")
 _ENTRY: Final = struct.Struct("<16s16sQQQ")
+_MAX_COUNT: Final = 1024
+"""Entries, and bytes of one, beyond which a table is not read."""
 _MAX_ENTRIES: Final = 1 << 16
 """Bytes of an entry array beyond which it is not a table of ours: four times the usual 128 entries."""
 
@@ -71,6 +73,43 @@ def read_header(file: BinaryIO, sector_size: int, lba: int = PRIMARY_LBA) -> Hea
     file.seek(lba * sector_size)
     sector = file.read(sector_size)
     return decode(sector) if len(sector) == sector_size else None
+
+
+def check_modest(path: Path, size: int) -> None:
+    """Refuse a disk whose tables claim more than ours can have, before anybody reads them as a whole.
+
+    Args:
+        path: The disk or image file, which may be anybody's.
+        size: Its bytes.
+
+    Raises:
+        ProaError: ``NO_DISK``; ``FILE_MISSING`` or ``DEVICE``.
+    """
+    with os_errors(path), path.open("rb") as file:
+        for sector_size in (512, 4096):
+            places = [PRIMARY_LBA, size // sector_size - 1]
+            for place in places:
+                claim = _claim(file, sector_size, place)
+                if claim is None:
+                    continue
+                other, count, entry_size = claim
+                if place == PRIMARY_LBA and other not in places and other < size // sector_size:
+                    places.append(other)
+                if count > _MAX_COUNT or entry_size > _MAX_COUNT:
+                    what = f"its partition table claims {count} entries of {entry_size} bytes"
+                    raise ProaError(Code.NO_DISK, what, at=path)
+
+
+def _claim(file: BinaryIO, sector_size: int, place: int) -> tuple[int, int, int] | None:
+    """Where the other header is, how many entries there are and of how many bytes, whatever the checksum says."""
+    if place < 0:
+        return None
+    file.seek(place * sector_size)
+    sector = file.read(_HEADER.size)
+    if len(sector) < _HEADER.size or not sector.startswith(_SIGNATURE):
+        return None
+    header = Header(*_HEADER.unpack(sector))
+    return header.other_lba, header.entry_count, header.entry_size
 
 
 def disk_guid(path: Path, sector_size: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.parsing import foreign, json_value
@@ -17,6 +17,8 @@ from proa.core.runtime.process import run
 from proa.partition.disk import blockdev, gpt
 from proa.partition.disk.layout import NAMES, SECTOR_SIZES, Layout, Partition
 
+_LIMIT: Final = 60.0
+"""Seconds that a table may take to be read."""
 _PARTX_SECTOR = 512
 """partx counts in this unit whatever the sector size."""
 
@@ -29,6 +31,7 @@ def read_layout(path: Path) -> Layout:
             twice, ``FILE_MISSING`` or ``DEVICE`` when it cannot be read.
     """
     size = blockdev.size_of(path)
+    gpt.check_modest(path, size)
     layout = _by_sfdisk(path, size)
     if layout is None and not blockdev.is_device(path):
         layout = _by_partx(path, size)
@@ -72,7 +75,7 @@ def check_names(layout: Layout, at: object) -> None:
 
 
 def _by_sfdisk(path: Path, size: int) -> Layout | None:
-    result = run(["sfdisk", "--json", path], check=False)
+    result = run(["sfdisk", "--json", path], check=False, timeout=_LIMIT)
     if result.status != 0:
         return None
     with foreign(Code.NO_DISK, "its partition table cannot be read", path):
@@ -100,7 +103,8 @@ def _from_sfdisk(table: Mapping[str, Any], size: int) -> Layout | None:
 
 def _by_partx(path: Path, size: int) -> Layout | None:
     columns = "NR,START,SIZE,NAME,UUID,TYPE,FLAGS,SCHEME"
-    result = run(["partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns, path], check=False)
+    command = ["partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns, path]
+    result = run(command, check=False, timeout=_LIMIT)
     if result.status != 0:
         return None
     with foreign(Code.NO_DISK, "its partition table cannot be read", path):
