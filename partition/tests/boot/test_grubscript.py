@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from proa.core.runtime import process
-from proa.partition.boot import grubscript
-from proa.partition.boot.bootstate import FIELDS, Slot, encode, pick
+from proa.partition.boot import envblock, grubscript
+from proa.partition.boot.bootstate import FIELDS, ROUNDS, ROUNDS_MAX, Slot, encode, pick, rounds
 from proa.partition.boot.decisions import RULES, Decision, decide
 from proa.partition.disk.layout import LayoutRequest, plan
 from proa.partition.testing import statecases
@@ -47,15 +47,19 @@ def test_every_rule_and_every_field_stands_in_it() -> None:
         assert f"regexp -- '^{field.pattern}$' \"${field.name}\"" in SCRIPT
 
 
-def test_the_file_can_set_nothing_but_the_six_variables() -> None:
+def test_the_file_can_set_nothing_but_the_variables_that_are_named() -> None:
     names = " ".join(field.name for field in FIELDS)
-    loads = re.findall(r"load_env .*", SCRIPT)
-    assert loads == [f'load_env --skip-sig --file "$1" {names}; then']
+    loads = re.findall(r"load_env .*?;", SCRIPT)
+    assert loads == [
+        f'load_env --skip-sig --file "$1" {names};',
+        *(f'load_env --skip-sig --file "$proa_file" {ROUNDS};' for _ in range(2)),
+    ]
 
 
 def test_it_never_ends() -> None:
-    assert SCRIPT.endswith("  reboot\ndone\n")
-    for command in ("menuentry", "configfile", "normal", "exit", "halt", "read"):
+    assert SCRIPT.endswith("\n  fi\ndone\n")
+    assert SCRIPT.count("\nwhile true; do\n") == 1
+    for command in ("break", "menuentry", "configfile", "normal", "exit", "halt", "read"):
         assert not re.search(rf"^\s*{command}\b", SCRIPT, re.MULTILINE)
 
 
@@ -142,3 +146,53 @@ def test_a_copy_without_its_end_is_none(tmp_path: Path) -> None:
     (tmp_path / "2").write_bytes(encode(state).replace(b"END=41\n", b"#######"))
     script = "\n".join([grubscript.decision_script(), GRUB_IN_BASH, "ask ."])
     assert process.run(["bash", "-c", script], cwd=tmp_path).text.split()[:3] == ["0", RULES[-1].name, "b"]
+
+
+ROUND_IN_BASH: Final = """\
+function set { declare -g "$1"; }
+function load_env { [ -r "$3" ] && source <(grep "^$4=" "$3"); true; }
+function save_env { [ "$writable" = y ] && sed -i "/^$3=/d; s/^#/&/" "$2" && echo "$3=${!3}" >>"$2"; }
+"""
+"""``--skip-sig --file FILE NAME`` and ``--file FILE NAME`` for one variable, in a file of assignments."""
+
+
+def count_rounds(folder: Path, start: str, *, writable: bool = True, copy: str = "1") -> str:
+    """What ``proa_round`` says of another round, and what it leaves in the file."""
+    (folder / "env").write_text(start)
+    words = f"writable={'y' if writable else 'n'}\nproa_copy={copy}\nproa_file=env\nproa_round >said\n"
+    whole = SCRIPT[SCRIPT.index("function proa_round") : SCRIPT.index("if regexp --set")].rpartition(
+        "set proa_trial=n"
+    )[0]
+    done = process.run(["bash", "-c", f"{ROUND_IN_BASH}{whole}\n{words}echo $proa_again; cat env"], cwd=folder)
+    return " ".join(done.text.split())
+
+
+def test_n21_rounds_in_which_nothing_boots_are_counted_and_end(tmp_path: Path) -> None:
+    said = count_rounds(tmp_path, "")
+    for number in range(1, ROUNDS_MAX + 1):
+        assert said == f"y {ROUNDS}={number}"
+        said = count_rounds(tmp_path, f"{ROUNDS}={number}\n")
+    assert said == f"n {ROUNDS}={ROUNDS_MAX}"
+
+
+@pytest.mark.parametrize("nonsense", ["0", "99", "-1", "x"])
+def test_n21_a_number_of_rounds_that_cannot_be_is_none(tmp_path: Path, nonsense: str) -> None:
+    assert count_rounds(tmp_path, f"{ROUNDS}={nonsense}\n") == f"y {ROUNDS}=1"
+
+
+@pytest.mark.parametrize(("writable", "copy"), [(False, "1"), (True, "0"), (True, "")])
+def test_n21_what_cannot_be_counted_is_not_begun(tmp_path: Path, writable: bool, copy: str) -> None:
+    assert count_rounds(tmp_path, "", writable=writable, copy=copy) == "n"
+
+
+@pytest.mark.parametrize("number", range(1, ROUNDS_MAX + 1))
+def test_n21_rounds_are_read_back_and_change_nothing_of_the_state(number: int) -> None:
+    state = next(statecases.states())
+    block = envblock.assign(encode(state), ROUNDS, str(number))
+    assert block is not None
+    assert rounds(block) == number
+    assert pick(block, b"") == (1, state)
+    assert rounds(encode(state)) == 0
+    for nonsense in ("", "0", str(ROUNDS_MAX + 1), "²", "1 "):
+        wrong = block.replace(f"{ROUNDS}={number}".encode(), f"{ROUNDS}={nonsense}".encode())
+        assert rounds(wrong) == 0

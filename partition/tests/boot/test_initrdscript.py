@@ -11,7 +11,7 @@ import pytest
 from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
 from proa.partition.boot import bootstate, decisions, envblock, initrdscript, statefile
-from proa.partition.boot.bootstate import SEQ_MAX, BootState, Slot, encode
+from proa.partition.boot.bootstate import ROUNDS_MAX, SEQ_MAX, BootState, Slot, encode
 from proa.partition.boot.statefile import ENV_OFFSETS, STATE_SIZE, StateFile
 from proa.partition.testing import statecases
 
@@ -174,3 +174,29 @@ def test_a_disk_that_cannot_be_written(shell: Shell, tmp_path: Path) -> None:
     )  # loses what is written
     dd.chmod(dd.stat().st_mode | stat.S_IXUSR)
     assert shell(f"PATH={fakes}:$PATH; proa_state_heal state a; echo $?") == ["1"]
+
+
+@pytest.mark.parametrize("counts", [1, 2])
+def test_n21_rounds_are_counted_in_the_copy_that_counts(shell: Shell, tmp_path: Path, counts: int) -> None:
+    state, older = BootState(9, Slot.A, None, 0, alt=True), BootState(8, Slot.A, None, 0, alt=True)
+    file = image(tmp_path / "state", *(encode(state if copy == counts else older) for copy in (1, 2)))
+    for number in range(1, ROUNDS_MAX + 1):
+        assert shell("proa_state_round state; echo $?") == ["0"]
+        assert (file.read().rounds, file.current()) == (number, state)
+    before = file.read()
+    assert shell("proa_state_round state; echo $?") == ["2"]
+    assert file.read() == before
+
+
+def test_n21_a_slot_that_is_armed_keeps_the_count(shell: Shell, tmp_path: Path) -> None:
+    """Else two broken slots would hand the boot to each other for ever."""
+    state = BootState(9, Slot.A, None, 0, alt=True)
+    file = image(tmp_path / "state", encode(state), encode(state))
+    assert shell("proa_state_round state; proa_state_round state; proa_state_heal state a; echo $?") == ["0"]
+    assert (file.read().rounds, file.current()) == (2, bootstate.heal(state))
+    assert len({*file.read()}) == 1
+
+
+def test_n21_rounds_that_cannot_be_counted(shell: Shell, tmp_path: Path) -> None:
+    image(tmp_path / "state", b"", b"")
+    assert shell("proa_state_round state; echo $?; proa_state_round missing; echo $?") == ["1", "1"]

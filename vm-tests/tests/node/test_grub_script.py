@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from proa.core.runtime import process
-from proa.partition.boot import grubscript, statefile
-from proa.partition.boot.bootstate import BootState, Slot
+from proa.partition.boot import envblock, grubscript, statefile
+from proa.partition.boot.bootstate import ROUNDS, ROUNDS_MAX, BootState, Slot, encode
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk import table
 from proa.partition.disk.layout import MIB, Layout, LayoutRequest, Sizes, plan
@@ -25,6 +25,7 @@ DEFAULT = Slot.B
 SAYS = 'echo "BOOTED {slot}"\nsleep 1\nhalt\n'
 RETURNS = "exit\n"  # a kernel image that starts and comes back
 LOADER = "EFI/BOOT/BOOTX64.EFI"
+STOPPED = f"{grubscript.PREFIX} STOPPED: NOTHING CAN BE BOOTED FROM THIS DISK"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Programs:
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     folder = tmp_path_factory.mktemp("programs")
-    bare.make_grub(folder / "loader.efi", grubscript.script(DEFAULT, pause=1), grubscript.MODULES)
+    bare.make_grub(folder / "loader.efi", grubscript.script(DEFAULT, pause=1, repeat=1), grubscript.MODULES)
     for slot in Slot:
         bare.make_grub(folder / f"{slot.value}.efi", SAYS.format(slot=slot.value))
     bare.make_grub(folder / "returns.efi", RETURNS)
@@ -90,19 +91,23 @@ class Machine:
     def kernel(self, slot: Slot, program: Path | None = None) -> None:
         self.fill(slot.uki_name, grubscript.UKI_PATH.strip("/"), program or self.programs.kernels[slot])
 
-    def set_state(self, state: BootState) -> None:
+    def set_state(self, state: BootState, rounds: int = 0) -> None:
         image = self.folder / "state.img"
         statefile.make_state_image(image, state)
+        block = envblock.assign(encode(state), ROUNDS, str(rounds)) if rounds else None
         with self.disk.open("r+b") as disk:
             disk.seek(self.layout["STATE"].start)
             disk.write(image.read_bytes())
+            if block:
+                disk.seek(self.layout["STATE"].start + statefile.ENV_OFFSETS[0])
+                disk.write(block)
 
-    def boot(self, *, resets: bool = False) -> list[str]:
+    def boot(self, *, resets: bool = False, until: str = "") -> list[str]:
         """Boot until it stops, and give the lines that count."""
-        console = bare.boot(self.folder, [Drive(self.disk, self.sector_size)], resets=resets)
+        console = bare.boot(self.folder, [Drive(self.disk, self.sector_size)], resets=resets, until=until)
         wanted = (f"{grubscript.PREFIX} boot", f"{grubscript.PREFIX} cannot", f"{grubscript.PREFIX} reboot", "BOOTED")
-        loud = f"{grubscript.PREFIX} NOTHING"
-        return [line.strip() for line in console.splitlines() if line.strip().startswith((*wanted, loud))]
+        loud = (f"{grubscript.PREFIX} NOTHING", STOPPED)
+        return [line.strip() for line in console.splitlines() if line.strip().startswith((*wanted, *loud))]
 
 
 def test_a_trial_that_cannot_be_loaded_uses_up_its_tries(tmp_path: Path, programs: Programs) -> None:
@@ -157,12 +162,19 @@ def test_without_a_state_the_default_and_then_the_other(tmp_path: Path, programs
     ]
 
 
-def test_nothing_to_boot_ends_in_a_reboot(tmp_path: Path, programs: Programs) -> None:
+def test_n21_nothing_to_boot_ends_in_some_reboots_and_then_in_a_message_that_stays(
+    tmp_path: Path, programs: Programs
+) -> None:
     machine = Machine(tmp_path, programs)
-    machine.set_state(BootState(5, Slot.A, None, 0, alt=False))
+    state = BootState(5, Slot.A, None, 0, alt=False)
+    machine.set_state(state, ROUNDS_MAX - 1)
     machine.kernel(Slot.B)
-    assert machine.boot() == [
+    tried = [
         "proa-grub: boot slot=a trial=n left=0 copy=1 rule=committed fallback=",
         "proa-grub: cannot-load slot=a",
-        "proa-grub: NOTHING CAN BE BOOTED FROM THIS DISK; reboot in 1 seconds",
     ]
+    reboot = "proa-grub: NOTHING CAN BE BOOTED FROM THIS DISK; reboot in 1 seconds"
+    said = machine.boot(resets=True, until=STOPPED)
+    assert said[:8] == [*tried, reboot, *tried, STOPPED, STOPPED, STOPPED]
+    found = machine.state.read()
+    assert (found.state, found.rounds) == (state, ROUNDS_MAX)

@@ -32,6 +32,13 @@ NO_TRIAL = "n"
 REFUSED = "REFUSED"
 """A variable beside the state: LEFT at the last try whose kernel image GRUB could not start. It decides nothing."""
 
+ROUNDS = "ROUNDS"
+"""A variable beside the state: how many times in a row no slot came up. The next failure after ``ROUNDS_MAX`` of them
+ends in a message that stays instead of a reboot. Whoever writes a new state forgets it; the agent does when it runs."""
+
+ROUNDS_MAX = 5
+"""The highest ROUNDS."""
+
 COPIES = (1, 2)
 """The copies are called by these numbers: ``/env1`` and ``/env2``."""
 
@@ -166,6 +173,12 @@ def refused(block: bytes) -> bool:
     state = decode(block)
     left = envblock.parse(block).get(REFUSED.encode(), b"").decode("latin-1")
     return state is not None and state.on_trial and left == str(state.left)
+
+
+def rounds(block: bytes) -> int:
+    """How many times in a row no slot came up, as this copy says; 0 where it says nothing that can be."""
+    text = envblock.parse(block).get(ROUNDS.encode(), b"").decode("latin-1")
+    return int(text) if text in {str(number) for number in range(1, ROUNDS_MAX + 1)} else 0
 
 
 class Change(enum.Enum):

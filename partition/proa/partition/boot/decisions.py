@@ -21,8 +21,8 @@ class Otherwise(enum.Enum):
     """What follows when the unified kernel image of the chosen slot cannot be loaded."""
 
     REBOOT = "reboot"
-    OTHER_IF_ALT = "the other slot if ALT=y; otherwise a message, a pause and a reboot"
-    OTHER = "the other slot; then a message, a pause and a reboot"
+    OTHER_IF_ALT = "the other slot if ALT=y; otherwise a message and, a few times, a reboot"
+    OTHER = "the other slot; then a message and, a few times, a reboot"
 
 
 @dataclass(frozen=True)

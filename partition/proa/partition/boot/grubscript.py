@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.partition.boot.bootstate import FIELDS, REFUSED, TRIES_MAX, Slot
+from proa.partition.boot.bootstate import FIELDS, REFUSED, ROUNDS, ROUNDS_MAX, TRIES_MAX, Slot
 from proa.partition.boot.decisions import RULES, Boots, Otherwise, Rule
 from proa.partition.boot.statefile import ENV_FILES
 
@@ -47,17 +47,23 @@ UKI_NUMBERS = {Slot.A: 3, Slot.B: 4}
 PAUSE = 30
 """Seconds between saying that nothing can be booted and the reboot."""
 
+REPEAT = 60
+"""Seconds between two times that a machine which has stopped says so: whoever looks later sees it too."""
+
 _OTHERS = [slot.value + slot.other.value for slot in Slot]  # GOOD and TRY side by side where a trial stands
 
 
-def script(default: Slot, *, pause: int = PAUSE) -> str:
+def script(default: Slot, *, pause: int = PAUSE, repeat: int = REPEAT) -> str:
     """The whole ``grub.cfg``.
 
     Args:
         default: The slot that boots when neither copy is valid.
         pause: Seconds before the reboot when nothing could be booted.
+        repeat: Seconds between two messages of a machine that has stopped.
     """
-    return "\n".join([*_head(), decision_script(), *_loader(), *_note_refusal(), *_main(default, pause), ""])
+    return "\n".join(
+        [*_head(), decision_script(), *_loader(), *_note_refusal(), *_round(), *_main(default, pause, repeat), ""]
+    )
 
 
 def decision_script() -> str:
@@ -232,7 +238,38 @@ def _note_refusal() -> Iterator[str]:
     return _function("proa_note_refusal", [f'set {REFUSED}="$proa_left"', f"if {note}; then true; else {failed}; fi"])
 
 
-def _main(default: Slot, pause: int) -> list[str]:
+def _round() -> Iterator[str]:
+    """``proa_round`` counts a round in which nothing could be booted; ``proa_again`` is y if there may be another.
+
+    What cannot be counted cannot end, so it is not begun.
+    """
+    body = ["set proa_again=n", f"unset {ROUNDS}", 'if [ -n "$proa_copy" -a "$proa_copy" != 0 ]; then']
+    body.append(f'  if load_env --skip-sig --file "$proa_file" {ROUNDS}; then true; fi')
+    body.append(f'  set proa_rounds="${ROUNDS}"')
+    for number in range(1, ROUNDS_MAX):
+        body.append(
+            f'  {"if" if number == 1 else "elif"} [ "$proa_rounds" = {number} ]; then set {ROUNDS}={number + 1}'
+        )
+    body += [
+        f'  elif [ "$proa_rounds" = {ROUNDS_MAX} ]; then unset {ROUNDS}',
+        f"  else set {ROUNDS}=1",
+        "  fi",
+        f'  if [ -n "${ROUNDS}" ]; then',
+        f'    set proa_want="${ROUNDS}"',
+        f'    if save_env --file "$proa_file" {ROUNDS}; then',
+        f"      unset {ROUNDS}",
+        f'      if load_env --skip-sig --file "$proa_file" {ROUNDS}; then',
+        f'        if [ "${ROUNDS}" = "$proa_want" ]; then set proa_again=y; fi',
+        "      fi",
+        f'    else echo "{PREFIX} write-failed copy=$proa_copy"',
+        "    fi",
+        "  fi",
+        "fi",
+    ]
+    return _function("proa_round", body)
+
+
+def _main(default: Slot, pause: int, repeat: int) -> list[str]:
     state = f"($proa_disk,gpt{STATE_NUMBER})"
     files = " ".join(f'"{state}{name}"' for name in ENV_FILES)
     return [
@@ -244,13 +281,19 @@ def _main(default: Slot, pause: int) -> list[str]:
         '  if [ -n "$proa_fallback" ]; then proa_load "$proa_fallback"; fi',
         f'else echo "{PREFIX} no-disk cmdpath=$cmdpath"',
         "fi",
+        'if [ "$proa_trial" = n ]; then proa_round; fi',
         "while true; do",
         f'  if [ "$proa_trial" = y ]; then echo "{PREFIX} reboot: the try is used up"',
-        "  else",
+        "    reboot",
+        '  elif [ "$proa_again" = y ]; then',
         f'    echo "{PREFIX} NOTHING CAN BE BOOTED FROM THIS DISK; reboot in {pause} seconds"',
         f"    sleep {pause}",
+        "    reboot",
+        "  else",
+        f'    echo "{PREFIX} STOPPED: NOTHING CAN BE BOOTED FROM THIS DISK"',
+        f'    echo "{PREFIX} repair it and switch the machine off and on"',
+        f"    sleep {repeat}",
         "  fi",
-        "  reboot",
         "done",
     ]
 

@@ -1,7 +1,7 @@
 """The boot state for the initrd: shell functions made from the tables of :mod:`proa.partition.boot.bootstate`.
 
 The initrd has a shell, ``dd`` and ``od``, but neither Python nor GRUB. Its functions read the two copies as GRUB does,
-and know one change: to arm the other slot once when the good one cannot be opened.
+and know two changes: to arm the other slot once when the good one cannot be opened, and to count such a round.
 """
 
 from __future__ import annotations
@@ -10,15 +10,27 @@ from pathlib import Path
 
 from proa.core.runtime.files import ALIGNMENT
 from proa.partition.boot import envblock
-from proa.partition.boot.bootstate import FIELDS, NO_TRIAL, SEQ_MAX, TRANSITIONS, Change, Field, Slot, Transition
+from proa.partition.boot.bootstate import (
+    FIELDS,
+    NO_TRIAL,
+    ROUNDS,
+    ROUNDS_MAX,
+    SEQ_MAX,
+    TRANSITIONS,
+    Change,
+    Field,
+    Slot,
+    Transition,
+)
 from proa.partition.boot.statefile import ENV_OFFSETS
 
 _TEMPLATE = Path(__file__).parent / "proa-state.sh.in"
+_ROUNDS = Field(ROUNDS, "".join(str(number) for number in range(1, ROUNDS_MAX + 1)), "see bootstate")
 _KEPT = [field.name for field in FIELDS if field.name != "END"]
 
 
 def script() -> str:
-    """The functions ``proa_state_read``, ``proa_state_trial`` and ``proa_state_heal``, and their helpers."""
+    """The functions ``proa_state_read``, ``_trial``, ``_heal`` and ``_round``, and their helpers."""
     text = _TEMPLATE.read_text()
     for name, value in _values().items():
         text = text.replace(f"@{name}@", value)
@@ -41,7 +53,9 @@ def _values() -> dict[str, str]:
         "ARGUMENTS": " ".join(f'"${"SEQ" if field.name == "END" else field.name}"' for field in FIELDS),
         "CLEAR": " ".join(f"{name}=''" for name in _KEPT),
         "COMPLETE": "".join(f' && [ -n "${name}" ]' for name in _KEPT if name != "SEQ"),
-        "ASSIGN": "\n".join(_assign(field) for field in FIELDS),
+        "ASSIGN": "\n".join(_assign(field) for field in (*FIELDS, _ROUNDS)),
+        "ROUNDS": ROUNDS,
+        "ROUNDS_MAX": str(ROUNDS_MAX),
         "OTHER": "\n".join(f"        {slot.value}) echo {slot.other.value} ;;" for slot in Slot),
         "HEAL": "\n".join(f"    {line}" for line in _heal(heal)),
     }

@@ -63,6 +63,11 @@ class Pair(NamedTuple):
         """Whether GRUB could not start the kernel image at the last try of the trial (:func:`bootstate.refused`)."""
         return self.copy is not None and bootstate.refused(self[self.copy - 1])
 
+    @property
+    def rounds(self) -> int:
+        """How many times in a row no slot came up (:func:`bootstate.rounds`)."""
+        return bootstate.rounds(self[self.copy - 1]) if self.copy is not None else 0
+
 
 @dataclass(frozen=True)
 class StateFile:

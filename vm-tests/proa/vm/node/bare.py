@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proa.core.runtime import process
+from proa.core.runtime.clock import Deadline
 from proa.core.runtime.files import os_errors
 from proa.partition.boot import grubscript
 from proa.vm.machine import firmware
+from proa.vm.support.child import Child
 
 MODULES = (*grubscript.MODULES, "halt", "serial", "terminal")
 """What a test's GRUB can do besides: stop the machine, and write to the serial port faster than firmware does."""
@@ -51,13 +53,16 @@ def make_grub(path: Path, config: str, modules: Sequence[str] = MODULES) -> None
     process.run(["grub-mkimage", "-O", "x86_64-efi", *files, *modules, "memdisk", "tar"])
 
 
-def boot(folder: Path, drives: Sequence[Drive], *, resets: bool = False, seconds: float = LIMIT) -> str:
+def boot(
+    folder: Path, drives: Sequence[Drive], *, resets: bool = False, until: str = "", seconds: float = LIMIT
+) -> str:
     """Run a machine with these drives until it stops.
 
     Args:
         folder: For its variables and console.
         drives: Its disks; the first one that can be booted is.
         resets: Whether a reset boots it again; otherwise it ends the run.
+        until: For a machine that does not stop: what its console is to say three times.
         seconds: How long it may run.
 
     Returns:
@@ -79,6 +84,22 @@ def boot(folder: Path, drives: Sequence[Drive], *, resets: bool = False, seconds
         sectors = f"logical_block_size={drive.sector_size},physical_block_size={drive.sector_size}"
         argv += ["-drive", f"if=none,id=disk{number},format=raw,file={drive.path}{read_only}"]
         argv += ["-device", f"virtio-blk-pci,drive=disk{number},bootindex={number},{sectors}"]
-    process.run(argv, timeout=seconds)
+    if until:
+        _run_until(argv, folder / "console.log", until, seconds)
+    else:
+        process.run(argv, timeout=seconds)
     with os_errors(folder):
         return _CONTROLS.sub("", (folder / "console.log").read_text(errors="replace"))
+
+
+def _run_until(argv: Sequence[str | Path], console: Path, text: str, seconds: float) -> None:
+    machine = Child("QEMU", argv, console.with_name("qemu.log"))
+    deadline = Deadline(f"a machine that says {text!r}", seconds)
+    machine.start()
+    try:
+        while not console.exists() or console.read_text(errors="replace").count(text) < 3:
+            machine.check()
+            deadline.check(console)
+            deadline.clock.sleep(0.2)
+    finally:
+        machine.kill()
