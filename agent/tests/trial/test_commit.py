@@ -43,6 +43,32 @@ class TestCommit:
         systemctl.answer("list-units", "bad.service loaded failed failed Bad\n")
         assert verbs.commit(trial.context).state is NodeState.PAIRED
 
+    def test_n22_units_that_had_failed_before_do_not_send_it_back(
+        self, node: Node, release2: str, systemctl: Systemctl
+    ) -> None:
+        """As on a machine with hardware that a unit of either release cannot cope with."""
+        systemctl.answer("is-system-running", "degraded\n", 1)
+        systemctl.answer("list-units", "tpm.service loaded failed failed TPM\n")
+        node.know(release2)
+        node.install(release2, activate=True)
+        assert known(node.record.trial).failed_before == ("tpm.service",)
+        node.reboot()
+        watch(node)
+        assert node.state.good is Slot.B
+        told = [event.text for event in node.events.events if isinstance(event, Note)]
+        assert "failed before the upgrade as well: tpm.service" in told
+
+    def test_n22_a_unit_that_fails_only_in_the_trial_sends_it_back(
+        self, node: Node, release2: str, systemctl: Systemctl
+    ) -> None:
+        systemctl.answer("list-units", "tpm.service loaded failed failed TPM\n")
+        node.know(release2)
+        node.install(release2, activate=True)
+        node.reboot()
+        unhealthy(node, systemctl)
+        assert not node.state.on_trial
+        assert node.state.good is Slot.A
+
     def test_there_must_be_a_trial(self, node: Node) -> None:
         error = refused(verbs.commit, node.context)
         assert (error.code, error.exit) == (Code.NO_TRIAL, Exit.STATE)

@@ -181,3 +181,34 @@ def test_reports_are_bounded(paths: Paths, systemctl: Systemctl) -> None:
 
 def test_the_checks_that_are_shipped_can_be_run() -> None:
     assert all(path.stat().st_mode & 0o111 and path.read_text().startswith("#!") for path in SHIPPED.iterdir())
+
+
+def test_n22_what_had_failed_before_the_upgrade_does_not_condemn_it(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    systemctl.answer("list-units", "old.service loaded failed failed Old\n")
+    health = check_health(paths, SETTINGS, ("old.service", "gone.service"))
+    assert (health.failures, health.known) == ((), ("old.service",))
+
+
+def test_n22_what_the_release_broke_still_does(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    systemctl.answer("list-units", "old.service loaded failed failed Old\nnew.service loaded failed failed New\n")
+    systemctl.answer("show", "exit-code\n")
+    health = check_health(paths, SETTINGS, ("old.service",))
+    assert [failure.what for failure in health.failures] == ["unit new.service"]
+    assert health.known == ("old.service",)
+
+
+def test_n22_a_required_unit_is_required_whatever_it_was_before(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    systemctl.answer("list-units", "old.service loaded failed failed Old\n")
+    systemctl.answer("is-active", "failed\n", 3)
+    health = check_health(paths, HealthSettings(units=("old.service",)), ("old.service",))
+    assert [failure.why for failure in health.failures] == ["is failed, but must be active"]
+
+
+def test_n22_a_check_is_run_beside_a_unit_that_had_failed_before(paths: Paths, systemctl: Systemctl) -> None:
+    systemctl.answer("is-system-running", "degraded\n", 1)
+    systemctl.answer("list-units", "old.service loaded failed failed Old\n")
+    add(paths, "exit 3")
+    assert [failure.what for failure in check_health(paths, SETTINGS, ("old.service",)).failures] == ["check check"]

@@ -20,7 +20,9 @@ from proa.agent.testing.world import World
 from proa.agent.trial.reconcile import reconcile
 from proa.agent.verbs import verbs
 from proa.core.runtime.errors import Code, Exit
-from proa.partition.boot.bootstate import Slot
+from proa.partition.boot import envblock
+from proa.partition.boot.bootstate import ROUNDS, Slot, encode
+from proa.partition.boot.statefile import ENV_OFFSETS
 
 
 class TestSettle:
@@ -170,3 +172,15 @@ class TestDaemon:
         trial.clock.instead = later
         Daemon(dataclasses.replace(trial.context, monitor=Gone())).watch_trial()
         assert trial.state.good is Slot.B
+
+
+def test_n21_rounds_without_a_slot_are_forgotten_once_one_runs(node: Node) -> None:
+    state = node.state
+    block = known(envblock.assign(encode(state), ROUNDS, "3"))
+    with node.part("STATE").open("r+b") as file:
+        for offset in ENV_OFFSETS:
+            file.seek(offset)
+            file.write(block)
+    assert node.states.read().rounds == 3
+    node.reboot()
+    assert (node.states.read().rounds, node.state) == (0, state)

@@ -178,13 +178,15 @@ class Daemon:
         trial_log = TrialLog(self.context, view)
         verdict = _Verdict(view.problem.message if view.problem else trial_log.problem)
         if not verdict.wrong:
-            checks = self._checks()
+            checks = self._checks(view.record.trial.failed_before if view.record.trial else ())
             by_order = checks.cluster.commit is Commit.ORDER
             found = watch(
                 self.context, checks.settings, self._seen(checks), trial_log, self._ended, to_the_end=by_order
             )
             if found is None:
                 return
+            if found.known:
+                self.context.monitor.emit(Note(f"failed before the upgrade as well: {', '.join(found.known)}"))
             verdict = self._judge(found, checks)
         if not verdict.wrong:
             self._locked(self._commit, _TRIAL_PATIENCE)
@@ -234,14 +236,14 @@ class Daemon:
             change.commit(self.context, view)
             self.context.monitor.emit(Note("the trial is healthy and committed"))
 
-    def _checks(self) -> _Checks:
+    def _checks(self, failed_before: tuple[str, ...]) -> _Checks:
         paths = self.context.paths
         try:
             settings, cluster = health_settings(paths), cluster_settings(paths)
         except ProaError as error:
             broken = broken_settings(error)
             return _Checks(HealthSettings().resolved(paths), ClusterSettings(), lambda: broken)
-        return _Checks(settings.resolved(paths), cluster, lambda: check_health(paths, settings))
+        return _Checks(settings.resolved(paths), cluster, lambda: check_health(paths, settings, failed_before))
 
     def _stop(self) -> None:
         with suppress(ProaError):

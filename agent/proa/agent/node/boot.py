@@ -30,6 +30,12 @@ class BootReport(Document, schema="proa.boot/v1"):
     disk: str = field("The disk.", default="")
     root: str = field("The partition of the root.", default="")
     first_boot: bool = field("Whether this is the disk's first boot.", default=False)
+    persist_check: str = field(
+        "How PERSIST was found: `clean`, `mended` after an error, `repaired` where files may be lost; empty in a "
+        "report of an older initrd.",
+        default="",
+    )
+    identity_lost: bool = field("Whether the node had an identity on PERSIST that is gone.", default=False)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,16 @@ def command_line(paths: Paths) -> str:
 
 
 def booted_release(paths: Paths) -> BootedRelease | None:
-    """What runs; none where the command line has no root hash."""
-    words = dict(re.findall(r"(?:^|\s)proa\.([a-z_]+)=(\S+)", command_line(paths)))
-    if "root_hash" not in words:
+    """What runs; none where the command line has no root hash.
+
+    Raises:
+        ProaError: ``AMBIGUOUS`` where one of our arguments stands there twice: only one can be the signed one.
+    """
+    found = re.findall(r"(?:^|\s)proa\.([a-z_]+)=(\S*)", command_line(paths))
+    words = dict(found)
+    if len(words) != len(found):
+        raise ProaError(Code.AMBIGUOUS, "the kernel command line has an argument of Proa's twice", at=paths.cmdline)
+    if not words.get("root_hash"):
         return None
     release = own_release(paths)
     return BootedRelease(

@@ -58,6 +58,16 @@ class Paths:
         return self.state / "trial.json"
 
     @property
+    def persist(self) -> Path:
+        """PERSIST itself."""
+        return self.root / "persist"
+
+    @property
+    def lost_identity(self) -> Path:
+        """There since PERSIST lost what made this machine its node, until a person removes it."""
+        return self.persist / ".proa/lost"
+
+    @property
     def last_try(self) -> Path:
         """What the initrd of a trial wrote down."""
         return self.root / "persist/.proa/trial"

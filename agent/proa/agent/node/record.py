@@ -95,6 +95,10 @@ class TrialRecord(Part):
         default=None,
         left_out=True,
     )
+    failed_before: tuple[str, ...] = field(
+        "Units that had failed in that boot already: when they fail in the trial too, it was not the release.",
+        default=(),
+    )
 
 
 @dataclass(frozen=True)

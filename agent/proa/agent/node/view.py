@@ -11,6 +11,7 @@ from proa.agent.node import record as records
 from proa.agent.node.boot import BootedRelease, BootReport, boot_id, boot_report, booted_release, disagreement
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.paths import Paths
+from proa.agent.node.persist import persist_problems
 from proa.agent.node.record import AgentRecord, SlotRecord
 from proa.agent.node.states import NodeState, SlotState, StateFacts, node_state, slot_state
 from proa.core.release.document import BLOCK_SIZE
@@ -55,6 +56,7 @@ class View:
         record: What the agent remembers.
         warning: What was wrong with the record's file; empty if nothing.
         report: The initrd's report of this boot.
+        persist: What is wrong with PERSIST, a sentence each.
         booted_release: What runs.
         boot_id: The kernel's identifier of this boot.
         leaving: Whether this boot's slot was given up by order.
@@ -66,6 +68,7 @@ class View:
     record: AgentRecord
     warning: str
     report: BootReport | None
+    persist: tuple[str, ...]
     booted_release: BootedRelease | None
     boot_id: str
     leaving: bool
@@ -203,6 +206,7 @@ def look(context: Context, *, anew: bool = False) -> View:
         record=record,
         warning=warning,
         report=report,
+        persist=persist_problems(paths, report),
         booted_release=booted_release(paths) if node.booted else None,
         boot_id=boot_id(paths),
         leaving=leaving,

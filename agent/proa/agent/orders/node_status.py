@@ -142,6 +142,13 @@ def _conditions(view: View, state: NodeState, health: HealthReport | None) -> It
         yield Condition("Consistent", "False", problem.code.name, _cut(problem.message, 1024))
     else:
         yield Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot")
+    yield _persist(view)
+
+
+def _persist(view: View) -> Condition:
+    if view.persist:
+        return Condition("PersistHealthy", "False", "ErrorsFound", _cut("; ".join(view.persist), 1024))
+    return Condition("PersistHealthy", "True", "NoErrors", "the check at boot and the kernel found nothing wrong")
 
 
 def _healthy(health: HealthReport | None) -> Condition:

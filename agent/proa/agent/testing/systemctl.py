@@ -30,9 +30,10 @@ class Systemctl:
 
     @property
     def calls(self) -> list[str]:
-        """What it was asked, in order."""
+        """What it was asked to do, in order; what it was asked to list is no deed."""
         log = self.folder / "calls"
-        return log.read_text().splitlines() if log.exists() else []
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [line for line in lines if not line.startswith("list-units ")]
 
     def log(self, call: str) -> None:
         """As if it had been asked for something."""

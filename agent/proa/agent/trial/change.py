@@ -17,6 +17,7 @@ from proa.agent.node.settings import commit_settings
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.damage import Damaged, damage, is_whole, mark_damaged
 from proa.agent.trial.etc import carry_over
+from proa.agent.trial.health import failed_units
 from proa.agent.trial.merging import remember_release
 from proa.agent.trial.standing import objection, withdraw
 from proa.agent.trial.traces import known_logs
@@ -91,6 +92,7 @@ def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amend
         armed=context.time(),
         boot_id=view.boot_id,
         logs=known_logs(context.paths),
+        failed_before=failed_units() if view.booted else (),
     )
     done = result(context, "activate", slot=slot.value, version=known.version)
 

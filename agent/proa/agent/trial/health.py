@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,12 +32,14 @@ class HealthReport:
         units: Units that must be active.
         checks: Checks that were run.
         restarts: How often systemd has restarted each service since the machine booted.
+        known: Units that have failed, and had before the upgrade as well: told, but no reason to go back.
     """
 
     failures: tuple[HealthFailure, ...]
     units: tuple[str, ...] = ()
     checks: tuple[str, ...] = ()
     restarts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    known: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -55,27 +57,34 @@ class HealthReport:
         return "; ".join(f"{failure.what}: {failure.why}" for failure in self.failures) or "healthy"
 
 
-def check_health(paths: Paths, settings: HealthSettings) -> HealthReport:
+def check_health(paths: Paths, settings: HealthSettings, failed_before: Collection[str] = ()) -> HealthReport:
     """Look once: first the units, then, when nothing is wrong with them, every check.
 
     The checks are not run while units are starting or have failed: the boot is not healthy anyway.
+
+    Args:
+        paths: Where the checks are.
+        settings: What is asked of the units, and how long a check may take.
+        failed_before: Units that had failed in the boot that the trial was armed in.
     """
-    failures, restarts = unit_failures(settings), dict[str, int]()
+    failures, restarts = unit_failures(settings, failed_before), dict[str, int]()
     try:
-        restarts = _restart_counts(settings.ignore)
+        restarts = _restart_counts((*settings.ignore, *failed_before))
     except ProaError as error:
         failures = failures or [HealthFailure("system", error.message, waiting=error.code is Code.TIMEOUT)]
     checks = [] if failures else [check for folder in paths.health for check in _checks(folder)]
     failures += [failure for check in checks if (failure := _check_failure(check, settings.check_limit))]
     names = tuple(check.name for check in checks)
-    return HealthReport(tuple(failures[:MAX_FAILURES]), settings.units, names, restarts)
+    known = tuple(sorted(set(failed_before) & set(failed_units()))) if failed_before else ()
+    return HealthReport(tuple(failures[:MAX_FAILURES]), settings.units, names, restarts, known)
 
 
-def unit_failures(settings: HealthSettings) -> list[HealthFailure]:
+def unit_failures(settings: HealthSettings, failed_before: Collection[str] = ()) -> list[HealthFailure]:
     """What systemd says: still starting, failed units, required units that are not active."""
     try:
         failed = _failed_units()
-        failures = _unit_results([name for name in failed if name not in settings.ignore])
+        excused = {*settings.ignore, *failed_before}
+        failures = _unit_results([name for name in failed if name not in excused])
         failures += [
             HealthFailure(f"unit {name}", f"is {state}, but must be active", waiting=state == "activating")
             for name, state in _unit_states(settings.units)
@@ -96,6 +105,14 @@ def unit_failures(settings: HealthSettings) -> list[HealthFailure]:
 def _ask(*words: str, check: bool = False) -> str:
     """What systemctl says; its status says what its words do, unless it is to be a list."""
     return run(["systemctl", *words], check=check, timeout=SYSTEMCTL_LIMIT).text.strip()
+
+
+def failed_units() -> tuple[str, ...]:
+    """The units that have failed, the first ones of very many; none where systemd gives no answer."""
+    try:
+        return tuple(_failed_units()[:MAX_FAILURES])
+    except ProaError:
+        return ()
 
 
 def _failed_units() -> list[str]:

@@ -38,7 +38,9 @@ def reconcile(context: Context) -> View:
         context.monitor.emit(Note(view.warning, "warning"))
     if booted is None:
         return view
-    for work in (_mend, _adopt, _look_back, withdraw, _keep_etc):
+    for problem in view.persist:
+        context.monitor.emit(Note(problem, "warning"))
+    for work in (_mend, _adopt, _look_back, withdraw, _forget_rounds, _keep_etc):
         work(context, view, booted)
         view = look(context)
     return view
@@ -148,6 +150,12 @@ def _set_aside(context: Context, slot: Slot) -> SetAside | None:
     except ProaError as error:
         context.monitor.emit(Note(f"the trial's /etc stays where it is: {error.message}", "warning"))
         return None
+
+
+def _forget_rounds(_: Context, view: View, __: Slot) -> None:
+    """A slot has come up, so what GRUB and the initrd counted is over; the next failure begins anew."""
+    if view.problem is None and state_file(view.disk).read().rounds:
+        write_state(view, view.state)
 
 
 def _keep_etc(context: Context, view: View, booted: Slot) -> None:

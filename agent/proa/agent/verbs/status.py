@@ -61,7 +61,7 @@ def status(context: Context, progress: Progress | None = None) -> Status:
 
 
 def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:
-    found = [view.warning] if view.warning else []
+    found = [*([view.warning] if view.warning else []), *view.persist]
     if not busy and (holder := owner(context.paths.lock)):
         os.close(holder.handle)
         found.append(f"process {holder.number} holds the lock and may be changing this state")
