@@ -43,7 +43,7 @@ def test_the_kubelet_is_asked_for(node: Path) -> None:
 
 def test_a_node_takes_orders_and_its_cluster_commits(node: Path) -> None:
     config = load(node / "proa.toml").config
-    assert (config.cluster.group, config.cluster.commit) == (65532, "order")
+    assert (config.cluster.group, config.cluster.commit) == (1_979_071_001, "order")
     assert {"containerd.service", "kubelet.service"} <= set(config.health.required)
 
 

@@ -17,6 +17,7 @@ from proa.builder.config.vocabulary import (
     ABSOLUTE,
     ACCOUNT,
     ARGUMENT,
+    CREDENTIAL,
     GLOB,
     LOCAL,
     MODE,
@@ -93,6 +94,13 @@ class SystemConfig:
         Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62})", "a host name"),
         "The host name; each `?` becomes a hexadecimal digit of the machine id, so that nodes differ.",
         "node-????????",
+    )
+    credentials: tuple[str, ...] = setting(
+        Listing(CREDENTIAL),
+        "systemd credentials that a node takes from its machine besides Proa's own; a `*` stands for anything. Those "
+        "that carry code, as `tmpfiles.extra`, make root of whoever sets them.",
+        [],
+        example=["tmpfiles.extra"],
     )
 
 

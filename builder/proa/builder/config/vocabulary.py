@@ -10,6 +10,7 @@ NAME: Final = Text(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", "a name of a-z, 0-
 VERSION: Final = Text(
     r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?", "a version of letters, digits, '.', '_', '+' and '-'"
 )
+CREDENTIAL: Final = Text(r"[A-Za-z0-9_*-][A-Za-z0-9_.*-]*", "the name of a credential")
 PACKAGE: Final = Text(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?", "a package, NAME or NAME=VERSION")
 UNIT: Final = Text(r"[A-Za-z0-9:_.@\\-]+", "the name of a systemd unit")
 ABSOLUTE: Final = Text(r"(?:/(?!\.\.?(?:/|$))[^/\x00\n]+)+", "an absolute path without '.', '..' or '//'")
