@@ -44,6 +44,21 @@ def test_deadline_and_watchdog_follow_the_settings() -> None:
     assert "systemd.watchdog_sec=20 " in line
 
 
+def test_n08_the_firmware_is_asked_whatever_the_kernels_default() -> None:
+    assert "efi=runtime" in uki.command_line(CONFIG, VERITY).split()
+
+
+def test_s15_the_command_line_says_what_the_release_is_for_and_takes() -> None:
+    words = uki.command_line(CONFIG, VERITY).split()
+    assert f"proa.compatible={CONFIG.release.compatible}" in words
+    assert not any(word.startswith("proa.credentials") for word in words)
+    system = settings.SystemConfig(credentials=("kubernetes.*", "tmpfiles.extra"))
+    more = uki.command_line(settings.Config(release=CONFIG.release, system=system), VERITY).split()
+    assert "proa.credentials=kubernetes.*,tmpfiles.extra" in more
+    ours = [word.partition("=")[0] for word in more if word.startswith("proa.")]
+    assert len(set(ours)) == len(ours), "none stands there twice"
+
+
 def test_no_console_is_forced() -> None:
     config = settings.Config(release=CONFIG.release, kernel=settings.Kernel(arguments=()))
     assert "console" not in uki.command_line(config, VERITY)

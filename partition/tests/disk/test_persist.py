@@ -115,7 +115,7 @@ def test_reset_empties_it(image: Path, tmp_path: Path) -> None:
     persist.reset(extent, uuid=UUID, epoch=int(time.time()))
     listing = e2fs("debugfs", "-R", "ls -p /", f"{image}?offset={extent.offset}")
     names = [line.split("/")[5] for line in listing.splitlines() if line.startswith("/")]
-    assert names == [".", "..", "lost+found"]
+    assert names == [".", "..", "lost+found", ".proa"]
 
 
 def test_filling_checks_the_size_and_touches_nothing_else(image: Path, tmp_path: Path) -> None:

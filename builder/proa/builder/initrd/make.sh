@@ -26,9 +26,15 @@ cp -r "$module" "$tree/run/dracut/modules.d/90proa"
 # dracut gives all files of the initrd the time of the link (touch -h -r), which was made just now.
 find "$tree/run/dracut" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
+# What mends the processor comes first in the initrd, where its package is installed (kernel, arch/x86/microcode).
+microcode=--no-early-microcode
+for path in "$tree"/usr/lib/firmware/*-ucode; do
+    [ ! -d "$path" ] || microcode=--early-microcode
+done
+
 chroot "$tree" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 TZ=UTC \
     SOURCE_DATE_EPOCH="$SOURCE_DATE_EPOCH" dracutbasedir=/run/dracut \
-    dracut --force --quiet --no-hostonly --no-hostonly-cmdline --no-hostonly-i18n --no-early-microcode --nostrip \
+    dracut --force --quiet --no-hostonly --no-hostonly-cmdline --no-hostonly-i18n "$microcode" --nostrip \
     --reproducible --compress 'zstd -12 -T0' --conf /dev/null --confdir /run/dracut/conf.d --tmpdir /tmp \
     --modules 'systemd systemd-initrd udev-rules proa' --kver "$kernel" /tmp/initrd.img
 # The mounts go with the room; the tree is in a folder that is taken away.

@@ -13,7 +13,8 @@ depends() {
 
 installkernel() {
     local drivers
-    mapfile -t drivers < <(sed 's/#.*//' "$moddir/drivers.list" | tr -s ' \t' '\n' | sed '/^$/d')
+    # shellcheck disable=SC2154 # dracut's
+    mapfile -t drivers < <("$moddir/proa-drivers.sh" "$moddir/drivers.list" "$srcmods")
     hostonly='' instmods -s "${drivers[@]}"
 }
 
@@ -29,9 +30,10 @@ install() {
     inst_simple /usr/lib/os-release /usr/lib/initrd-release
     ln -sf ../usr/lib/initrd-release "$initdir/etc/initrd-release"
 
-    for file in common slot check persist ended fail state grow; do
+    for file in common slot check persist ended fail state grow credentials; do
         inst_simple "$moddir/proa-$file.sh" "/usr/lib/proa/initrd/proa-$file.sh"
     done
+    inst_simple "$moddir/credentials" /usr/lib/proa/initrd/credentials
     for file in "$moddir"/*.service "$moddir"/*.timer; do
         inst_simple "$file" "$systemdsystemunitdir/${file##*/}"
     done
@@ -49,6 +51,10 @@ install() {
 
     # Only root can make these, and the kernel makes its own before anything runs.
     rm -f "$initdir"/dev/{console,kmsg,null,random,urandom}
+
+    # Nothing here looks for a disk by what its content says, so nobody's disk is read for that.
+    # shellcheck disable=SC2154 # dracut's
+    rm -f "$initdir${udevdir:-/usr/lib/udev}/rules.d/60-persistent-storage.rules"
 
     # What dracut's modules bring along and nothing here uses.
     rm -f "$initdir$systemdutildir"/system-generators/systemd-{gpt-auto,debug}-generator \

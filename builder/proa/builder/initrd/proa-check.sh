@@ -12,21 +12,69 @@ set -u
 persist=$run/mount
 mark=$persist/.proa/booting
 
-# check DEVICE: e2fsck's status is a set of bits: 1 and 2 mean mended, 4 and above not (e2fsck(8)).
+# check DEVICE: e2fsck's status is a set of bits: 1 and 2 mean mended, 4 and above not (e2fsck(8)). A journal that was
+# replayed is no damage; an error that the kernel has left a note of is.
 check() {
-    e2fsck -p "$1"
-    [ $? -lt 4 ] && return
+    said=$(e2fsck -p "$1" 2>&1)
+    status=$?
+    [ -z "$said" ] || echo "$said"
+    if [ "$status" -lt 4 ]; then
+        case $said in *"file system with errors"*) keep persist_check mended ;; *) keep persist_check clean ;; esac
+        return
+    fi
     say "$1 needs a thorough check"
     e2fsck -f -y "$1"
-    [ $? -lt 4 ] || die "PERSIST on $1 cannot be mended"
+    [ $? -lt 4 ] || die "PERSIST on $1 cannot be mended: restore it, or make it anew with proa-disk reset"
+    keep persist_check repaired
+}
+
+# has_identity: whether the node's own /etc, for either slot, has a machine id.
+has_identity() {
+    for file in "$persist"/etc/?/upper/machine-id; do
+        [ ! -s "$file" ] || return 0
+    done
+    return 1
+}
+
+# identity: a disk that comes from the factory or was emptied by order says by .proa/new that a node is to be made of
+# it. One that does not, and has no identity, has lost it; that stands in .proa/lost until a person takes it away.
+identity() {
+    keep identity_lost false
+    if has_identity; then
+        [ ! -e "$persist/.proa/new" ] || rm -f "$persist/.proa/new"
+    elif [ ! -e "$persist/.proa/new" ] && [ "$(kept first_boot)" != true ]; then
+        keep identity_lost true
+        say "PERSIST HAS LOST THE IDENTITY OF THIS NODE (check: $(kept persist_check)): it comes up as another one"
+        write_once lost "the identity was lost; check of PERSIST: $(kept persist_check)"
+    fi
+}
+
+# write_once NAME TEXT: a file in PERSIST's .proa, as a whole, and there to stay.
+write_once() {
+    file=$persist/.proa/$1
+    if ! mkdir -p "${file%/*}" || ! echo "$2" >"$file.part" || ! sync "$file.part" || ! mv "$file.part" "$file" ||
+        ! sync "${file%/*}"; then
+        say "PERSIST: $file cannot be written"
+    fi
+}
+
+# same_product: a disk keeps the product that its first release was for: one key may sign several.
+same_product() {
+    [ -n "$(kept compatible)" ] || return 0
+    if [ ! -s "$persist/.proa/compatible" ]; then
+        write_once compatible "$(kept compatible)"
+    elif [ "$(cat "$persist/.proa/compatible")" != "$(kept compatible)" ]; then
+        die "this release is for $(kept compatible), but the node is a $(cat "$persist/.proa/compatible")"
+    fi
 }
 
 # empty: what `proa-disk reset` asked for goes last, so that a boot that is cut off is followed by one that goes on.
 empty() {
     say "PERSIST is emptied, as it was asked for"
+    write_once new ""
     for path in "$persist"/* "$persist"/.[!.]* "$persist"/.proa/*; do
         case ${path#"$persist"/} in
-            lost+found | .proa | .proa/reset) ;;
+            lost+found | .proa | .proa/reset | .proa/new) ;;
             *) rm -rf "$path" || die "PERSIST could not be emptied: $path" ;;
         esac
     done
@@ -50,9 +98,11 @@ suspect() {
 device=$(kept persist)
 check "$device"
 mkdir -p "$persist"
-mount -t ext4 "$device" "$persist" || die "PERSIST on $device could not be mounted"
+mount -t ext4 -o errors=remount-ro "$device" "$persist" || die "PERSIST on $device could not be mounted"
 resize2fs "$device" || say "PERSIST on $device could not be grown; going on with the size it has"
 [ ! -e "$persist/.proa/reset" ] || empty
+identity
+same_product
 ! suspect || keep suspect true
 mkdir -p "${mark%/*}"
 if kept slot >"$mark" && sync "$mark" "${mark%/*}"; then

@@ -29,12 +29,16 @@ stage() {
     keep stage "$1"
 }
 
-# argument NAME: the value of NAME=... on the kernel's command line, the last one.
-argument() {
-    read -r line <"${PROA_CMDLINE:-/proc/cmdline}"
-    value=
+# argument NAME: the value of NAME=... on the kernel's command line, in a shell of its own. Of two it takes none: only
+# one of them can be the signed one, since firmware and hypervisors may add to the line (systemd-stub(7)).
+argument() (
+    set -f
+    read -r line <"${PROA_CMDLINE:-/proc/cmdline}" || :
+    value='' found=0
+    # shellcheck disable=SC2086 # words are wanted
     for word in $line; do
-        case $word in "$1="*) value=${word#*=} ;; esac
+        case $word in "$1="*) value=${word#*=} found=$((found + 1)) ;; esac
     done
+    [ "$found" -le 1 ] || die "the command line has $1 more than once"
     echo "$value"
-}
+)

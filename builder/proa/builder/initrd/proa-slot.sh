@@ -24,9 +24,33 @@ booted_guid() {
     cat "$loader_partition" | tail -c +5 | tr -d '\0' | tr a-f A-F
 }
 
+# header DISK SECTOR: sets lba, count and size, as the header of a GUID partition table there says where the other
+# header is and how many entries of how many bytes there are (UEFI 2.10, table 5.5). Status 1 where there is none.
+header() {
+    # shellcheck disable=SC2046 # words are wanted
+    set -- $(dd if="$1" bs="$bytes" skip="$2" count=1 2>/dev/null | od -An -v -tu4 -N88)
+    [ "$#" -eq 22 ] && [ "$1 $2" = "541673029 1414676816" ] || return # "EFI PART"
+    shift 8
+    lba=$(($1 + ($2 << 32)))
+    shift 12
+    count=$1 size=$2
+}
+
+# modest DISK: whether its tables are of a size that ours may have, so that they can be read as a whole. Anybody's disk
+# may be attached, and one sector of it can claim 4,000,000,000 entries.
+modest() {
+    bytes=$(blockdev --getss "$1" 2>/dev/null || echo 512)
+    sectors=$(blockdev --getsz "$1" 2>/dev/null || echo $(($(wc -c <"$1") / 512)))
+    last=$((sectors * 512 / bytes - 1)) lba=0
+    for place in 1 "$last" alternate; do
+        [ "$place" != alternate ] || place=$lba
+        ! header "$1" "$place" || { [ "$count" -le 1024 ] && [ "$size" -le 1024 ]; } || return
+    done
+}
+
 # partitions DISK: a line "NODE GUID NAME" for each partition.
 partitions() {
-    sfdisk --dump "$1" 2>/dev/null |
+    modest "$1" && timeout 30 sfdisk --dump "$1" 2>/dev/null |
         sed -n 's/^\([^ ]*\) *: .*[ ,]uuid=\([^,]*\).*[ ,]name="\([^"]*\)".*$/\1 \2 \3/p'
 }
 
@@ -111,7 +135,7 @@ begin_trial() {
     cp /usr/lib/proa/initrd/proa-ended.sh "$run/ended.sh"
     mkdir -p "$units/proa-deadline.timer.d" "$units/emergency.service.d" "$units/rescue.service.d"
     cp /usr/lib/systemd/system/proa-deadline.timer /usr/lib/systemd/system/proa-deadline.service "$units/"
-    printf '[Timer]\nOnBootSec=\nOnBootSec=%ss\n' "$(argument proa.deadline)" >"$units/proa-deadline.timer.d/time.conf"
+    printf '[Timer]\nOnBootSec=\nOnBootSec=%ss\n' "$deadline" >"$units/proa-deadline.timer.d/time.conf"
     for unit in emergency rescue; do
         cp /usr/lib/proa/initrd/trial.conf "$units/$unit.service.d/50-proa.conf"
     done
@@ -122,15 +146,16 @@ begin_trial() {
 write_boot_json() {
     printf '{"schema": "proa.boot/v1", "slot": "%s", "disk": "%s", "root": "%s", "root_hash": "%s", ' \
         "$slot" "$disk" "$root" "$root_hash"
-    printf '"trial": %s, "left": %s, "first_boot": %s}\n' "$trial" "$left" "$first_boot"
+    printf '"trial": %s, "left": %s, "first_boot": %s, ' "$trial" "$left" "$first_boot"
+    printf '"persist_check": "%s", "identity_lost": %s}\n' "$(kept persist_check)" "$(kept identity_lost)"
 }
 
 stage disk
+"${0%/*}"/proa-credentials.sh || exit 1
 load_drivers
-root_hash=$(argument proa.root_hash)
-salt=$(argument proa.salt)
-data_blocks=$(argument proa.data_blocks)
-hash_offset=$(argument proa.hash_offset)
+root_hash=$(argument proa.root_hash) && salt=$(argument proa.salt) && data_blocks=$(argument proa.data_blocks) &&
+    hash_offset=$(argument proa.hash_offset) && deadline=$(argument proa.deadline) &&
+    compatible=$(argument proa.compatible) || exit 1
 guid=$(booted_guid) || exit 1
 disk=$(find_disk "$guid") || exit 1
 case $(partitions "$disk" | sed -n "s/^[^ ]* $guid //p") in
@@ -140,7 +165,7 @@ case $(partitions "$disk" | sed -n "s/^[^ ]* $guid //p") in
 esac
 
 first_boot=false
-if sfdisk --dump "$disk" 2>/dev/null | grep -q 'name="PERSIST".*attrs="[^"]*GUID:48'; then
+if timeout 30 sfdisk --dump "$disk" 2>/dev/null | grep -q 'name="PERSIST".*attrs="[^"]*GUID:48'; then
     first_boot=true
     say "first boot: giving $disk its own GUIDs, growing PERSIST"
 fi
@@ -156,6 +181,8 @@ keep slot "$slot"
 keep state "$state"
 keep persist "$persist"
 keep root "$root"
+keep compatible "$compatible"
+keep first_boot "$first_boot"
 
 trial=false left=0
 if proa_state_read "$state"; then
@@ -165,11 +192,11 @@ else
     say "neither copy of the boot state is valid"
 fi
 keep trial "$trial"
-write_boot_json >"$run/boot.json"
 [ "$trial" = false ] || begin_trial
 
 stage persist
 /usr/lib/proa/initrd/proa-check.sh || exit 1
+write_boot_json >"$run/boot.json"
 stage root
 [ "$(kept suspect)" != true ] || check_all "$root"
 say "slot $slot of $disk, root $root_hash$([ "$trial" = false ] || echo ", on trial, $left tries left")"

@@ -14,10 +14,13 @@ from typing import Final
 from proa.builder.engine import namespace
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
+from proa.builder.steps import kernel_needs
 from proa.core.runtime import process
 from proa.partition.boot import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"
+CREDENTIALS: Final = Path(__file__).parent.parent / "node/root/usr/lib/proa/credentials"
+"""The table of what a node may be given; the root has it too."""
 
 
 class Initrd:
@@ -33,25 +36,29 @@ class Initrd:
         """Our dracut module, the kernel modules asked for, and the time."""
         return {
             "data": fingerprint.tree(_DATA),
+            "credentials": fingerprint.file(CREDENTIALS),
             "state": hashlib.sha256(initrdscript.script().encode()).hexdigest(),
             "modules": context.config.kernel.initrd_modules,
             "epoch": context.epoch,
         }
 
     def run(self, context: BuildContext, out: Path) -> None:
-        """Make it.
+        """Make it, for a kernel that has what a node needs.
 
         Raises:
-            ProaError: ``TOOL``, with dracut's last lines.
+            ProaError: ``CONFIG_VALUE``; ``TOOL``, with dracut's last lines.
         """
         module = context.scratch / "90proa"
         assemble(module, context.config.kernel.initrd_modules)
         packages = context.output("packages")
+        version = (packages / "kernel/version").read_text().strip()
+        if config := kernel_needs.read(packages / "base.tar", version):
+            kernel_needs.check(config, version)
         process.run(
             [
                 *namespace.enter(network=False),
                 *("sh", _DATA / "make.sh", packages / "base.tar", context.scratch / "tree", module),
-                (packages / "kernel/version").read_text().strip(),
+                version,
                 out / "initrd.img",
             ],
             env={"SOURCE_DATE_EPOCH": str(context.epoch)},
@@ -69,6 +76,7 @@ def assemble(module: Path, drivers: tuple[str, ...]) -> None:
     for source in _DATA.iterdir():
         _put(module / source.name, source.read_text())
     _put(module / "proa-state.sh", initrdscript.script())
+    _put(module / CREDENTIALS.name, CREDENTIALS.read_text())
     with (module / "drivers.list").open("a") as file:
         file.writelines(f"{name}\n" for name in drivers)
 

@@ -84,6 +84,8 @@ def command_line(config: Config, verity: Verity) -> str:
     - ``proa.*``: what the initrd's scripts read.
     - ``systemd.gpt_auto``, ``systemd.verity``: nothing but the initrd's scripts looks for a root.
     - ``systemd.watchdog_sec``: the watchdog is armed in the initrd and stays armed.
+    - ``efi``: a kernel that leaves the firmware alone by default (as real-time ones do) asks it all the same: the stub
+      says by a variable of the firmware which slot was loaded.
     - ``panic``, ``systemd.crash_reboot``: neither kernel nor PID 1 waits for a person.
     """
     arguments = {
@@ -92,14 +94,18 @@ def command_line(config: Config, verity: Verity) -> str:
         "proa.data_blocks": verity.data_blocks,
         "proa.hash_offset": verity.hash_offset,
         "proa.deadline": config.health.deadline,
+        "proa.compatible": config.release.compatible,
         "root": "/dev/mapper/proa-root",
         "rootfstype": "erofs",
+        "efi": "runtime",
         "panic": PANIC,
         "systemd.watchdog_sec": config.health.watchdog,
         "systemd.crash_reboot": 1,
         "systemd.gpt_auto": 0,
         "systemd.verity": "no",
     }
+    if config.system.credentials:
+        arguments["proa.credentials"] = ",".join(config.system.credentials)
     return " ".join([*(f"{name}={value}" for name, value in arguments.items()), "ro", *config.kernel.arguments])
 
 

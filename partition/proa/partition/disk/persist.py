@@ -7,6 +7,7 @@ times of the folder's files, which nobody can set, so debugfs puts the given tim
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ MOUNTED: Final = Path("/persist")
 """Where a running node has it."""
 REQUEST: Final = Path(".proa/reset")
 """The file, from the top of ``PERSIST``, by which the initrd (``proa-check.sh``) knows that it is to be emptied."""
+NEW: Final = Path(".proa/new")
+"""The file, from the top, by which it knows that this disk has no node yet: without it and without an identity, the
+identity was lost."""
 _BLOCK: Final = 4096
 """Bytes of a block: what disks of 4096-byte sectors need; mke2fs would take 1024 for a small image."""
 _INODE_RATIO: Final = 16384
@@ -38,7 +42,7 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
         extent: Where ``PERSIST`` lies; the bytes around it stay as they are.
         uuid: Of the file system, and the seed of its directory hashes.
         epoch: Seconds since 1970 that every time in it has, 1 or more (e2fsprogs takes 0 for "now").
-        folder: What it holds at first, all of it owned by root; empty if none.
+        folder: What it holds at first beside :data:`NEW`, all of it owned by root; nothing if none.
 
     Raises:
         ProaError: ``LAYOUT`` when the partition is too small, ``TOO_LARGE`` when the folder is too large for it,
@@ -48,7 +52,17 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
         raise ProaError(
             Code.LAYOUT, f"PERSIST has {extent.size} bytes, but needs at least {MIN_PERSIST}", at=extent.path
         )
-    epoch = max(1, epoch)
+    with tempfile.TemporaryDirectory(prefix="proa-persist-") as name:
+        content = Path(name, "content")
+        with os_errors(extent.path):
+            if folder:
+                shutil.copytree(folder, content, symlinks=True)
+            (content / NEW).parent.mkdir(parents=True, exist_ok=True)
+            (content / NEW).touch()
+        _make(extent, uuid, max(1, epoch), content)
+
+
+def _make(extent: Extent, uuid: str, epoch: int, folder: Path) -> None:
     env = {"E2FSPROGS_FAKE_TIME": str(epoch), "SOURCE_DATE_EPOCH": str(epoch)}
     options = f"offset={extent.offset},hash_seed={uuid},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"
     journal = min(64, max(4, extent.size // 8 // MIB))
@@ -56,7 +70,7 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
         [
             *("mke2fs", "-q", "-F", "-t", "ext4", "-L", LABEL, "-U", uuid, "-m", "1"),
             *("-b", str(_BLOCK), "-i", str(_INODE_RATIO), "-I", "256", "-J", f"size={journal}", "-E", options),
-            *(("-d", folder) if folder else ()),
+            *("-d", folder),
             *(extent.path, f"{extent.size // 1024}k"),
         ],
         env=env,
@@ -103,7 +117,7 @@ def request_reset(mounted: Path) -> None:
     replace(mounted / REQUEST, b"")
 
 
-def _settle(extent: Extent, folder: Path | None, epoch: int, env: dict[str, str]) -> None:
+def _settle(extent: Extent, folder: Path, epoch: int, env: dict[str, str]) -> None:
     """Give every inode the time and the owner; debugfs goes on after an error, so its words are read."""
     with tempfile.NamedTemporaryFile("w", prefix="proa-persist-", suffix=".debugfs") as commands:
         for path in ("/", "/lost+found", *_paths(folder)):
@@ -123,10 +137,8 @@ def _fields(epoch: int) -> Iterator[str]:
     yield "gid 0"
 
 
-def _paths(folder: Path | None) -> Iterator[str]:
+def _paths(folder: Path) -> Iterator[str]:
     """Every path below the folder, as it is in the file system."""
-    if folder is None:
-        return
     for parent, folders, files in os.walk(folder):
         for name in sorted(folders + files):
             path = "/" + str((Path(parent) / name).relative_to(folder))
