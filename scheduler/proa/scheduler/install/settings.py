@@ -17,8 +17,9 @@ IMAGE: Final = f"localhost/proa-scheduler:{VERSION}"
 """Nobody's registry: an image that was brought to the nodes by hand."""
 NAMESPACE: Final = "proa-system"
 PROXY_NAMESPACE: Final = "proa-proxy"
-GROUP: Final = 65532
-"""The group that proxies run with, which is the image's own."""
+GROUP: Final = 1_979_071_001
+"""The group that proxies run with and that may give orders to agents. It is of a range that systemd leaves to nobody
+(systemd's UIDS-GIDS); the usual 65532 is the group of every non-root container on the node."""
 PORTS: Final = (443, 6443)
 """Where API servers listen, as a rule."""
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
