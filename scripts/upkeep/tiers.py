@@ -91,12 +91,29 @@ def _unit() -> Iterator[Command]:
         yield pytest(f"unit-{folder}", "-n", "0", "-m", "not contract and not vm", *words, f"{folder}/tests", env=env)
 
 
+_SHELLCHECK: Final = ("--shell=sh", "--exclude=SC1091,SC2002,SC2012,SC2015,SC2034,SC2153,SC2154")
+"""Not told: variables of another file, a cat that must be, ``A && B || C`` where both are wanted."""
+
+
+def shell_scripts(root: Path = ROOT) -> tuple[str, ...]:
+    """The scripts that run on nodes, and those that make an initrd and a tree."""
+    folders = ("builder/proa/builder", "agent/proa/agent/health.d")
+    files = [path for folder in folders for path in sorted((root / folder).rglob("*")) if path.is_file()]
+    return tuple(str(path.relative_to(root)) for path in files if _is_posix_shell(path))
+
+
+def _is_posix_shell(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline(64).rstrip() == b"#!/bin/sh" or path.name == "proa-common.sh"
+
+
 def _lint() -> Iterator[Command]:
     """The folder that uses all others first: mypy keeps what it finds out about them for the next ones."""
     yield Command("mypy vm-tests", ("mypy", "vm-tests"))
     yield Command("import-linter", ("lint-imports", "--no-logo"))
     yield Command("ruff check", ("ruff", "check", "."))
     yield Command("ruff format", ("ruff", "format", "--check", "."))
+    yield Command("shellcheck", ("shellcheck", *_SHELLCHECK, *shell_scripts()))
     yield Command("lines", ("python", "-m", "upkeep.lines", "--check"))
     for folder in ("scheduler", "agent", "builder", "partition", "core", "scripts"):
         yield Command(f"mypy {folder}", ("mypy", folder))
