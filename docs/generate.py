@@ -16,6 +16,7 @@ from making.cluster import metrics_page, object_page, reasons_page
 from making.commands import commands
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
+from making.node import credentials
 
 from proa.agent.api import routes as agent_api
 from proa.agent.orders import routes as order_api
@@ -66,6 +67,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "bad-signs.md": bad_signs,
     "boot-state.md": boot_state,
     "commands.md": commands,
+    "credentials.md": credentials,
     "errors.md": errors,
     "json.md": schemas.json_page,
     "layout.md": layout_page,

@@ -19,13 +19,14 @@ import pytest
 from proa.builder.engine.keys import create
 from proa.builder.formats import pe
 from proa.core.release.document import BLOCK_SIZE
-from proa.partition.boot import bootstate
-from proa.partition.boot.bootstate import Slot
+from proa.core.runtime import process
+from proa.partition.boot import bootstate, envblock
+from proa.partition.boot.bootstate import ROUNDS, ROUNDS_MAX, Slot, encode
 from proa.partition.boot.grubscript import UKI_PATH
-from proa.partition.boot.statefile import StateFile
-from proa.partition.disk.layout import MIB, Layout, usable_end
+from proa.partition.boot.statefile import ENV_OFFSETS, StateFile
+from proa.partition.disk import growing
+from proa.partition.disk.layout import MIB, Layout
 from proa.partition.disk.readtable import read_layout
-from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.fleet import Factory
 from proa.vm.machine.machine import Machine
 from proa.vm.node.images import Images
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.vm]
 
 SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 BROKEN = ("kernel-panic", "panic-on-verity", "verity-error", "erofs-error", "failed-unit", "dependency-failed")
+INTRUDER = "f+ /etc/intruder 0644 root root - mine"
 REFUSED = ("signature-refused", "grub-error")
 
 
@@ -48,9 +50,21 @@ def layout(image: Path) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def node(image: Path, keys: Path, shared_vm: Factory) -> Machine:
-    """The first boot, on a disk that is larger than the image."""
-    machine = shared_vm(DiskImage(image, size=image.stat().st_size + 512 * MIB), keys=keys, name="first-boot")
+def provided(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk that is larger than the image, with what a provisioning service has put at its end."""
+    disk = tmp_path_factory.mktemp("provided") / "disk.raw"
+    process.run(["cp", "--reflink=auto", "--sparse=always", image, disk])
+    with disk.open("r+b") as file:
+        file.truncate(image.stat().st_size + 512 * MIB)
+    process.run(["sgdisk", "--move-second-header", disk])
+    process.run(["sgdisk", "--new=8:-64M:0", "--change-name=8:config-2", disk])
+    return disk
+
+
+@pytest.fixture(scope="module")
+def node(provided: Path, keys: Path, shared_vm: Factory) -> Machine:
+    """The first boot, with a credential that carries code."""
+    machine = shared_vm(provided, keys=keys, name="first-boot", credentials={"tmpfiles.extra": INTRUDER})
     machine.wait_for_boot()
     return machine
 
@@ -92,6 +106,8 @@ def test_the_initrd_tells_which_slot_runs(boot: dict[str, Any], images: Images) 
         "trial": False,
         "left": 0,
         "first_boot": True,
+        "persist_check": "clean",
+        "identity_lost": False,
     }
 
 
@@ -104,11 +120,14 @@ def test_the_root_is_verified_and_a_wrong_block_is_a_panic(node: Machine, boot: 
     assert "panic_on_corruption" in found
 
 
-def test_the_first_boot_grows_persist_and_gives_new_guids(node: Machine, layout: Layout) -> None:
-    now = table(node)
-    disk_size = int(node.succeed("blockdev --getsize64 /dev/vda"))
-    persist = now["PERSIST"]
-    assert (persist["start"] + persist["size"]) * 512 == usable_end(disk_size)
+def test_n02_the_first_boot_grows_persist_up_to_the_next_partition_and_gives_new_guids(
+    node: Machine, layout: Layout, provided: Path
+) -> None:
+    now, before = table(node), read_layout(provided)["config-2"]
+    persist, stranger = now["PERSIST"], now["config-2"]
+    assert (persist["start"] + persist["size"]) * 512 == before.start // MIB * MIB
+    assert persist["size"] * 512 > layout["PERSIST"].size + 400 * MIB
+    assert (stranger["start"] * 512, stranger["uuid"].lower()) == (before.start, before.guid)
     assert now["disk"]["id"].lower() != layout.disk_guid
     for partition in layout.partitions:
         same = now[partition.name]["uuid"].lower() == partition.guid
@@ -136,6 +155,17 @@ def test_etc_is_the_slots_own_layer_over_the_releases(node: Machine) -> None:
     # What is the kernel's own default is not shown; the others must not be there with another value.
     assert not options & {"index=on", "metacopy=on", "xino=on", "xino=auto", "redirect_dir=on", "redirect_dir=follow"}
     node.succeed("touch /etc/proof && test -e /persist/etc/a/upper/proof && rm /etc/proof")
+
+
+def test_s15_a_credential_that_carries_code_is_thrown_away(node: Machine) -> None:
+    assert node.succeed("ls /run/credentials/@system").split() == ["ssh.authorized_keys.root"]
+    node.fail("test -e /etc/intruder")
+    assert any("credential tmpfiles.extra is not taken" in line.text for line in node.console.lines)
+
+
+def test_n10_an_error_makes_persist_read_only(node: Machine) -> None:
+    assert "errors=remount-ro" in mounts(node)["/persist"]["options"].split(",")
+    assert json.loads(node.succeed("proa-agent status --json"))["warnings"] == []
 
 
 @pytest.mark.parametrize("path", ["/var", "/home", "/root", "/opt/cni"])
@@ -206,7 +236,7 @@ def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factor
 
 
 @pytest.mark.bad_signs(*BROKEN)
-def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
+def test_n10_a_good_slot_with_a_damaged_block_heals_to_the_other_one_and_damage_is_told(
     images: Images, keys: Path, vm: Factory, tmp_path: Path
 ) -> None:
     """The block is the root's first: the kernel panics when it mounts it. The next boot reads all of the slot."""
@@ -219,6 +249,11 @@ def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
         (byte,) = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte ^ 1]))
+    # A node that was grown, and whose PERSIST met an error that took its identity.
+    growing.write(disk, growing.plan(disk))
+    persist = f"{disk}?offset={places['PERSIST'].start}"
+    process.run(["debugfs", "-w", "-R", "rm .proa/new", persist])
+    process.run(["debugfs", "-w", "-R", "set_super_value state 2", persist])
     machine = vm(disk, keys=keys, name="damaged")
     machine.wait_for_console(r"dm-verity device corrupted")
     machine.wait_for_console(r"reading the whole root")
@@ -226,18 +261,29 @@ def test_a_good_slot_with_a_damaged_block_heals_to_the_other_one(
     machine.wait_for_boot()
     boot = json.loads(machine.succeed("cat /run/proa/boot.json"))
     assert (boot["slot"], boot["trial"]) == ("b", True)
+    # n10: told on the console, in the report of the boot and by the agent.
+    assert (boot["persist_check"], boot["identity_lost"]) == ("mended", True)
+    assert "PERSIST HAS LOST THE IDENTITY OF THIS NODE" in machine.console.text
+    machine.wait_for_unit("proa-agent.service")
+    warnings = " ".join(json.loads(machine.succeed("proa-agent status --json"))["warnings"])
+    assert "lost the identity of this node" in warnings
 
 
 @pytest.mark.bad_signs(*BROKEN)
-def test_a_good_slot_whose_tree_is_damaged_is_never_opened(
+def test_n21_a_good_slot_whose_tree_is_damaged_is_never_opened_and_does_not_go_round_for_ever(
     image: Path, layout: Layout, images: Images, keys: Path, vm: Factory
 ) -> None:
     machine = vm(image, keys=keys, name="top", ssh=False, start=False, memory=768)
     tree = images.report("1")["sizes"]["root"]
     machine.overlays[0].write(layout["ROOT-A"].start + tree, b"\xff" * BLOCK_SIZE)
+    block = envblock.assign(encode(bootstate.initial()), ROUNDS, str(ROUNDS_MAX))
+    assert block is not None
+    for offset in ENV_OFFSETS:
+        machine.overlays[0].write(layout["STATE"].start + offset, block)
     machine.start()
     machine.wait_for_console(r"slot a: /dev/vda5 does not hold the root")
-    machine.wait_for_console(r"reboot: Restarting system")
+    machine.wait_for_console(r"STOPPED: no slot comes up \(slot a: /dev/vda5 does not hold the root")
+    assert "rebooting in 10 seconds" not in machine.console.text
 
 
 def replace_file(disk: Path, partition: str, name: str, source: Path) -> None:

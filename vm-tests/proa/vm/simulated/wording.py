@@ -34,7 +34,9 @@ def conditions(now: datetime, healthy: str = "", reason: str = "") -> tuple[Cond
     """What an agent always tells, and of a trial what came of its health checks."""
     since = text(now)
     agreed = Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot", since)
-    return (*([Condition(HEALTHY, healthy, reason, "", since)] if healthy else []), agreed)
+    whole = "the check at boot and the kernel found nothing wrong"
+    persist = Condition("PersistHealthy", "True", "NoErrors", whole, since)
+    return (*([Condition(HEALTHY, healthy, reason, "", since)] if healthy else []), agreed, persist)
 
 
 def is_healthy(status: NodeStatus) -> bool:
