@@ -98,6 +98,7 @@ class TrialRecord(Part):
     failed_before: tuple[str, ...] = field(
         "Units that had failed in that boot already: when they fail in the trial too, it was not the release.",
         default=(),
+        left_out=True,
     )
 
 

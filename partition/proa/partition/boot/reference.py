@@ -8,6 +8,8 @@ from proa.partition.boot import envblock
 from proa.partition.boot.bootstate import (
     FIELDS,
     REFUSED,
+    ROUNDS,
+    ROUNDS_MAX,
     SEQ_MAX,
     TRANSITIONS,
     TRIES_MAX,
@@ -63,6 +65,10 @@ def _format() -> Iterator[str]:
         f"In addition, GRUB may leave `{REFUSED}`: the value of `LEFT` at the last attempt whose "
         "kernel image could not start. It decides nothing; the good slot's agent reads it to explain "
         "why the trial returned.",
+        "",
+        f"`{ROUNDS}` beside them counts, up to {ROUNDS_MAX}, how many times in a row no slot came up: GRUB and the "
+        "initrd count, the agent forgets it once a slot runs. After that many, a machine on which no slot comes up "
+        "stops with a message that stays.",
         "",
         "A copy is valid when every variable has an allowed value and `END` equals `SEQ`. If a "
         "variable is assigned twice, its last value applies. Of two valid copies, the one with the "
