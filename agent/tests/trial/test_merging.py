@@ -12,6 +12,7 @@ from proa.agent.node.paths import Paths
 from proa.agent.testing.node import Node
 from proa.agent.trial.merging import load_clashes, merge_accounts, remember_release
 from proa.agent.verbs.status import status
+from proa.core.runtime.process import run
 from proa.partition.boot.bootstate import Slot
 
 OLD = {
@@ -177,3 +178,53 @@ class TestNode:
         merge_accounts(node.paths, upper)
         assert load_clashes(node.paths)
         assert any("'bob'" in warning for warning in status(node.context).warnings)
+
+
+@pytest.mark.contract
+class TestOverlay:
+    """A real overlay, the real useradd, and shadow's own judges of the result."""
+
+    def overlay(self, paths: Paths, lower: Path) -> None:
+        upper, etc = paths.etc_upper(Slot.A), paths.root / "etc"
+        for folder in (upper, upper.with_name("work"), etc, paths.lower_etc):
+            folder.mkdir(parents=True, exist_ok=True)
+        options = f"lowerdir={lower},upperdir={upper},workdir={upper.with_name('work')}"
+        run(["mount", "-t", "overlay", "etc", etc, "-o", f"{options},index=off,metacopy=off,xino=off"])
+        run(["mount", "--bind", lower, paths.lower_etc])
+
+    def release(self, folder: Path, texts: Mapping[str, str]) -> Path:
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o640 if "shadow" in name else 0o644)
+        (folder / "login.defs").write_text("UID_MIN 1000\nGID_MIN 1000\n")
+        return folder
+
+    def test_n04_a_user_of_the_admin_and_a_user_of_the_next_release(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        folder = tmp_path_factory.mktemp("node")
+        paths = Paths(folder / "root")
+        old, new = self.release(folder / "old", OLD), self.release(folder / "new", NEW)
+        etc = paths.root / "etc"
+        try:
+            self.overlay(paths, old)
+            run(["useradd", "--prefix", paths.root, "--user-group", "--no-create-home", "carol"])
+            assert "carol" in (paths.etc_upper(Slot.A) / "passwd").read_text(), "it was copied up"
+            remember_release(paths, paths.etc_upper(Slot.A))
+        finally:
+            run(["umount", etc, paths.lower_etc])
+        try:
+            self.overlay(paths, new)
+            assert "new:" not in (etc / "passwd").read_text(), "the node's file hides the release's"
+            assert merge_accounts(paths, paths.etc_upper(Slot.A)).clashes == ()
+            for name in ("new", "carol"):
+                for database in ("passwd", "group", "shadow", "gshadow"):
+                    assert f"{name}:" in (etc / database).read_text(), (name, database)
+            assert "gone" not in (etc / "passwd").read_text()
+            for judge, files in (("pwck", ("passwd", "shadow")), ("grpck", ("group", "gshadow"))):
+                told = run([judge, "--read-only", *(etc / file for file in files)], check=False)
+                for fault in (b"no matching", b"invalid", b"duplicate"):  # it looks for members on this machine
+                    assert fault not in told.stdout + told.stderr, told.text
+        finally:
+            run(["umount", etc, paths.lower_etc])
