@@ -23,9 +23,7 @@ class InstallRequest(Access):
     activate: bool = field("Whether to arm the slot when it is complete.", default=False)
     reboot: bool = field("Whether to reboot the node then.", default=False)
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
-    allow_downgrade: bool = field(
-        "Whether the release may have a serial below one that was committed.", default=False
-    )
+    allow_downgrade: bool = field("Whether the release may have a serial below one that was committed.", default=False)
 
     def order(self, defaults: Access) -> InstallOrder:
         """What it asks for, ``registry.toml`` standing in for what it does not say."""
@@ -41,9 +39,7 @@ class ActivateRequest(Part):
 
     tries: Tries = field("Boot attempts for the trial.", default=TRIES_MAX)
     reboot: bool = field("Whether to reboot the node then.", default=False)
-    allow_downgrade: bool = field(
-        "Whether the release may have a serial below one that was committed.", default=False
-    )
+    allow_downgrade: bool = field("Whether the release may have a serial below one that was committed.", default=False)
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,8 @@ def _from_sfdisk(table: Mapping[str, Any], size: int) -> Layout | None:
 
 def _by_partx(path: Path, size: int) -> Layout | None:
     columns = "NR,START,SIZE,NAME,UUID,TYPE,FLAGS,SCHEME"
-    command = ["partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns, path]
-    result = run(command, check=False, timeout=_LIMIT)
+    words = ("partx", "--bytes", "--pairs", "--sector-size", "4096", "--output", columns)
+    result = run([*words, path], check=False, timeout=_LIMIT)
     if result.status != 0:
         return None
     with foreign(Code.NO_DISK, "its partition table cannot be read", path):
