@@ -139,7 +139,7 @@ def test_the_lock_has_what_the_agent_needs() -> None:
         for line in metadata.requires("proa") or ()
         if "extra ==" not in line or "extra == 'agent'" in line or 'extra == "agent"' in line
     }
-    assert {"click", "oras", "pyudev"} <= wanted
+    assert {"click", "pyudev"} <= wanted
     assert wanted <= locked
     assert not locked & {"pyparted", "pytest", "pefile"}
     assert LOCK.read_text().count("--hash=sha256:") > len(locked)

@@ -65,8 +65,10 @@ class WatchedResponse(requests.Response):
 
     def close(self) -> None:
         """Give back the connection."""
-        super().close()
-        self.wire.close()
+        try:
+            super().close()
+        finally:
+            self.wire.close()
 
 
 def wire_of(response: requests.Response) -> Wire:
