@@ -207,7 +207,7 @@ class ClusterProof:
 
     def _target(self, release: ProofRelease) -> None:
         """As a person does it: ``kubectl proa start``."""
-        words = ["start", ROLLOUT, self.references[release.name], "--offline"]
+        words = ["start", ROLLOUT, self.references[release.name], "--offline", "--allow-downgrade"]  # there and back
         env = {"KUBECONFIG": str(self.cluster.plane.kubeconfig)}
         process.run([Path(sys.executable).with_name("kubectl-proa"), *words], env=env)
 
