@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import tempfile
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -190,3 +191,27 @@ class TestOrderClient:
     def test_nobody_there(self, tmp_path: Path) -> None:
         error = refused(OrderClient(tmp_path / "none").status)
         assert error.message.startswith("the agent cannot be reached")
+
+
+def test_n17_an_answer_that_comes_before_the_request_is_read(tmp_path: Path) -> None:
+    """A server that has no room says so and closes."""
+    body = b'{"schema": "proa.error/v1", "code": "BUSY", "message": "full"}'
+    answer = b"HTTP/1.1 503 x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen(1)
+        client, waiting = UnixHttp(tmp_path / "socket"), [cast("Any", listening)]
+
+        class Closed(socket.socket):
+            def sendall(self, data: Any, flags: int = 0) -> None:
+                if waiting:
+                    link, _ = waiting.pop()._accept()  # without another socket of this class
+                    os.write(link, answer)
+                    os.close(link)
+                super().sendall(data, flags)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket, "socket", Closed)
+            with pytest.raises(ProaError) as caught:
+                client.ask("POST", "/x", {"a": 1})
+    assert (caught.value.code, caught.value.message) == (Code.BUSY, "full")

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,11 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self._limit)
         self.sock.connect(str(self._path))
+
+    def send(self, data: Any) -> None:
+        # A busy server says so without having read the request: what it said is read all the same.
+        with suppress(BrokenPipeError):
+            super().send(data)
 
 
 @dataclass(frozen=True)
