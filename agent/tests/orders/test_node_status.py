@@ -50,7 +50,7 @@ def test_of_a_node_that_cannot_be_understood(node: Node) -> None:
     view = dataclasses.replace(node.view, problem=ProaError(Code.HANDSHAKE, "x" * 5000))
     found = told(view)
     assert found.phase == "Failed"
-    (condition,) = found.conditions
+    condition = found.conditions[0]
     assert (condition.type, condition.status, condition.reason) == ("Consistent", "False", "HANDSHAKE")
     assert len(condition.message) == 1024
 

@@ -72,7 +72,8 @@ class TestARollout:
         status = site.on_trial().status
         assert status.observed_order
         assert (status.observed_order.id, status.observed_order.action) == (2, "Boot")
-        assert [(one.type, one.status) for one in status.conditions] == [("Healthy", "Unknown"), ("Consistent", "True")]
+        told = [(one.type, one.status) for one in status.conditions]
+        assert told == [("Healthy", "Unknown"), ("Consistent", "True"), ("PersistHealthy", "True")]
         assert status.agent
 
 
