@@ -94,3 +94,14 @@ def test_n15_a_file_below_a_kept_folder_is_refused_by_check(tmp_path: Path, path
     with pytest.raises(ProaErrors) as caught:
         load(tmp_path / "proa.toml")
     assert any("is on the node's own file systems" in error.message for error in caught.value.errors)
+
+
+def test_n15_an_empty_folder_of_the_base_system_is_made_on_the_node(tree: Tree) -> None:
+    """Debian's base system has it, so nothing else could be built."""
+    tree.folder("/root/.ssh", 0o700)
+    kept.check(tree, ())
+    assert not tree.exists("/root/.ssh")
+    assert "d /root/.ssh 0700 0 0 -\n" in tree.read(kept.CONF)
+    tree.write("/root/.ssh/authorized_keys", "key\n")
+    with pytest.raises(ProaError, match="/root/.ssh"):
+        kept.check(tree, ())

@@ -142,7 +142,8 @@ def _conditions(view: View, state: NodeState, health: HealthReport | None) -> It
         yield Condition("Consistent", "False", problem.code.name, _cut(problem.message, 1024))
     else:
         yield Condition("Consistent", "True", "Agreed", "boot loader and boot state agree about this boot")
-    yield _persist(view)
+    if view.report:
+        yield _persist(view)
 
 
 def _persist(view: View) -> Condition:

@@ -97,8 +97,8 @@ class SystemConfig:
     )
     credentials: tuple[str, ...] = setting(
         Listing(CREDENTIAL),
-        "systemd credentials that a node takes from its machine besides Proa's own; a `*` stands for anything. Those "
-        "that carry code, as `tmpfiles.extra`, make root of whoever sets them.",
+        "Credentials of systemd that a node takes from its machine besides Proa's own; a `*` stands for anything. "
+        "Those that carry code, as `tmpfiles.extra`, make root of whoever sets them.",
         [],
         example=["tmpfiles.extra"],
     )

@@ -18,6 +18,8 @@ CONF: Final = "/usr/lib/tmpfiles.d/proa-kept.conf"
 _FACTORY: Final = "/usr/share/factory"
 _SEEDS: Final = ("/root/.bashrc", "/root/.profile")
 """What the base system's packages bring: it becomes a line that copies it where it is missing."""
+_SEED_FOLDER: Final = "/root/.ssh"
+"""What Debian's base system has there, empty."""
 _NAMED: Final = 5
 
 
@@ -47,5 +49,9 @@ def _move_seeds(tree: Tree) -> None:
             tree.write(f"{_FACTORY}{name}", path.read_bytes())
             tree.remove(name)
             lines.append(f"C {name} 0644 0 0 -\n")
+    folder = tree.path(_SEED_FOLDER)
+    if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+        folder.rmdir()
+        lines.append(f"d {_SEED_FOLDER} 0700 0 0 -\n")
     if lines:
         tree.write(CONF, "# What packages bring for the home of root; written by proa-build.\n" + "".join(lines))

@@ -168,6 +168,8 @@ def _console() -> Iterator[str]:
                 ["`cannot-load slot=...`", "the kernel image could not be loaded or started"],
                 ["`reboot: the try is used up`", "a trial's kernel image could not be loaded"],
                 ["`NOTHING CAN BE BOOTED FROM THIS DISK ...`", "before the pause and the reboot"],
+                ["`STOPPED: NOTHING CAN BE BOOTED FROM THIS DISK`", "after as many rounds as there may be; it stays"],
+                ["`repair it and switch the machine off and on`", "the same"],
                 ["`no-disk cmdpath=...`", "GRUB was not started from a partition"],
             ],
         ),
