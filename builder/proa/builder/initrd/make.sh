@@ -22,7 +22,8 @@ done
 for path in "$tree"/usr/lib/dracut/modules.d/*; do
     ln -s "/usr/lib/dracut/modules.d/${path##*/}" "$tree/run/dracut/modules.d/"
 done
-cp -r "$module" "$tree/run/dracut/modules.d/90proa"
+# The last one: it takes away what others have put there.
+cp -r "$module" "$tree/run/dracut/modules.d/99proa"
 # dracut gives all files of the initrd the time of the link (touch -h -r), which was made just now.
 find "$tree/run/dracut" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# dracut module 90proa: all that the initrd of a Proa node needs besides systemd and udev.
+# dracut module 99proa: all that the initrd of a Proa node needs besides systemd and udev.
 # $initdir, $systemdsystemunitdir and $moddir are dracut's.
 
 check() {
@@ -46,7 +46,7 @@ install() {
         rm -f "$initdir$systemdsystemunitdir/$file.service"
         cp "$moddir/proa-fail.target" "$initdir$systemdsystemunitdir/$file.target"
     done
-    $SYSTEMCTL -q --root "$initdir" enable proa-slot.service proa-persist.service
+    $SYSTEMCTL -q --root "$initdir" enable proa-credentials.service proa-slot.service proa-persist.service
     $SYSTEMCTL -q --root "$initdir" set-default initrd.target
 
     # Only root can make these, and the kernel makes its own before anything runs.

@@ -151,7 +151,6 @@ write_boot_json() {
 }
 
 stage disk
-"${0%/*}"/proa-credentials.sh || exit 1
 load_drivers
 root_hash=$(argument proa.root_hash) && salt=$(argument proa.salt) && data_blocks=$(argument proa.data_blocks) &&
     hash_offset=$(argument proa.hash_offset) && deadline=$(argument proa.deadline) &&
