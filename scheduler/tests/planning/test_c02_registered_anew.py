@@ -15,7 +15,7 @@ from proa.scheduler.planning.actions import Cordon, Create, Give, Note
 from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import Mark
+from proa.scheduler.planning.views import Mark, NodeOSView
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.spec.rollout import Drain, FailurePolicy, RolloutSpec
@@ -150,6 +150,13 @@ def test_c02_who_never_speaks_is_lost_in_the_end() -> None:
     late = dataclasses.replace(MARK, since=NOW - timedelta(hours=1))
     made = anew(None, late, status=status, spec=change(failure=FailurePolicy(1)))
     assert made.statuses["workers"].lost is not None
+
+
+@pytest.mark.parametrize("os", [None, dataclasses.replace(node_os(), status=None)], ids=["deleted", "silent"])
+def test_c02_who_loses_only_its_object_meanwhile_is_remembered(os: NodeOSView | None) -> None:
+    view = node("n1", mark=MARK, unschedulable=True)
+    status = RolloutStatus(release=RELEASE, outstanding=(dataclasses.replace(OUT, uid="uid-n1"),))
+    assert planned((view, os), status=status).statuses["workers"].outstanding == status.outstanding
 
 
 def test_c02_explain_tells_the_step_of_one_that_was_taken_up_again() -> None:

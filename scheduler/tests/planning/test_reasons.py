@@ -124,6 +124,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.NodesLost: lambda: planned(
         ready(), spec=change(failure=FailurePolicy(1)), status=RolloutStatus(release=RELEASE, lost=LOST)
     ),
+    Reason.WriteRefused: lambda: planned(
+        ready(), pending=frozenset({"n1"}), resting=frozenset({"n1"}), refused={"n1": "no"}
+    ),
     Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
     Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),
     Reason.WindowClosed: lambda: planned(ready(), spec=change(budgets=CLOSED)),

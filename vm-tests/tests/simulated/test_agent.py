@@ -114,7 +114,7 @@ def test_from_staging_to_good() -> None:
     assert node.agent.booted.boot_id != first.boot_id
     assert trial.booted == dataclasses.replace(node.agent.booted, committed=False)
     assert (node.agent.standby.release, node.agent.standby.good) == (first.release, True)
-    assert conditions(trial) == {"Healthy": "Unknown", "Consistent": "True"}
+    assert conditions(trial) == {"Healthy": "Unknown", "Consistent": "True", "PersistHealthy": "True"}
     assert conditions(node.after(10)) == {"Healthy": "True", "Consistent": "True"}
     assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.TRIAL, OrderResult.RUNNING.value, "")
     good = node.after(2)
@@ -318,7 +318,7 @@ def test_a_trial_that_nobody_commits_goes_back() -> None:
 def test_an_unhealthy_trial_goes_back_for_its_own_sake() -> None:
     node = Node(unhealthy=True)
     node.to_trial()
-    assert conditions(node.after(10)) == {"Healthy": "False", "Consistent": "True"}
+    assert conditions(node.after(10)) == {"Healthy": "False", "Consistent": "True", "PersistHealthy": "True"}
     node.order(Action.COMMIT, trial=node.proof)
     assert node.after(100).phase == Phase.TRIAL
     back = node.after(700)

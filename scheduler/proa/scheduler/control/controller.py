@@ -39,6 +39,7 @@ LONGEST_WAIT: Final = 15.0
 GATHER: Final = 0.1
 """Seconds in which news is gathered: many things happen at the same time."""
 _SOON: Final = 0.5
+_TOO_MANY: Final = 429
 
 
 @dataclass
@@ -110,6 +111,7 @@ class Controller:
         self._wanted: Mapping[str, Wanted] = {}
         self._away = Backoff(first=0.5, longest=15.0)
         self._rests_until = 0.0
+        self._failing: set[str] = set()
         self._fence: int | None = None
         self._since: datetime = self.clock.now()
         self._blind = 0.0
@@ -174,6 +176,7 @@ class Controller:
             own_node=self.own_node,
             since=self._since,
             undrainable=self._precheck.undrainable,
+            refused=self.pending.refusals(),
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
@@ -218,13 +221,31 @@ class Controller:
         self.pending.note(action, written, self.clock.monotonic())
         self.recorder.did(action, written, snapshot.nodes.get(action.node))
         log.info("write", node=action.node, what=_what(action), outcome=written.outcome.value)
-        if (pause := self._settle([written], action)) is not None:
+        if self._is_its_own(action, written):
+            self.pending.failed(action, written, self.clock.monotonic())
+        elif (pause := self._settle([written], action)) is not None:
             return pause
         if written.outcome is not Outcome.DONE:
             broken.add(action.node)
         elif self.watcher is not None:
             self.watcher.did(action, snapshot)
         return None
+
+    def _is_its_own(self, action: Action, written: Written) -> bool:
+        """Whether a write failed on this object alone: the first one that fails may be so, a second one in a row not.
+
+        A webhook that is down for one node answers 5xx or 429 in the API server's name. It rests like one that was
+        refused, and the others go on.
+        """
+        if written.outcome is Outcome.DONE:
+            self._failing.clear()
+        error = written.error
+        if written.outcome is not Outcome.AWAY or not isinstance(error, ApiError) or error.status in (0, 401):
+            return False
+        if error.retry_after is not None and error.status != _TOO_MANY:
+            return False
+        self._failing.add(action.node)
+        return len(self._failing) == 1
 
     def _allows(self, action: Action, snapshot: Snapshot) -> bool:
         if not isinstance(action, Cordon) or action.again:
@@ -287,6 +308,7 @@ class Controller:
 
     def _forget(self) -> None:
         self._wanted = {}
+        self._failing.clear()
         for part in (self._reports, self._precheck, self._fair_turns, self.pending, self.recorder):
             part.clear()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from proa.core.orders.messages import Action as Verb
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Told
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
@@ -66,6 +67,9 @@ class EventRecorder:
         if written.outcome is Outcome.REFUSED and written.error is not None:
             what = type(action).__name__
             self.events.tell(about, "WriteRefused", f"{what}: {written.error.message}", action=what, warning=True)
+        elif written.outcome is Outcome.AWAY and isinstance(written.error, ApiError) and written.error.status:
+            what = type(action).__name__
+            self.events.tell(about, "WriteFailed", f"{what}: {written.error.message}", action=what, warning=True)
         elif written.outcome is Outcome.DONE and (said := words(action, about)) is not None:
             self.events.tell(about, said.reason, said.note, action=said.action, warning=said.warning)
 

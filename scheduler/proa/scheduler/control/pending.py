@@ -12,6 +12,7 @@ from typing import Final
 
 from proa.core.runtime.backoff import Backoff
 from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import number_of, version_of
 from proa.scheduler.objects.writing import Outcome, Written
@@ -21,6 +22,8 @@ from proa.scheduler.spec.crd import NODE_OSES
 REST: Final = 60.0
 """Seconds for which a node is left alone whose write the cluster does not accept; doubled each time, up to:"""
 LONGEST_REST: Final = 1800.0
+PAUSE: Final = 5.0
+"""The same of a node whose write failed although the API server answers others; doubled each time as well."""
 _SOON: Final = 1.0
 _UNKNOWN: Final = -1
 
@@ -43,6 +46,7 @@ class Pending:
     _resting: dict[str, float] = field(default_factory=dict)
     _refused: set[str] = field(default_factory=set)
     _rests: dict[str, Backoff] = field(default_factory=dict)
+    _why: dict[str, str] = field(default_factory=dict)
 
     def note(self, action: Action, written: Written, now: float) -> None:
         """What became of a write."""
@@ -57,11 +61,20 @@ class Pending:
                 self._resting[action.node] = now + _SOON
                 self._refused.discard(action.node)
             case Outcome.REFUSED:
-                rest = self._rests.setdefault(action.node, Backoff(first=REST, longest=LONGEST_REST))
-                self._resting[action.node] = now + rest.next()
-                self._refused.add(action.node)
+                self._rest(action.node, written, now, REST)
             case _:
                 pass
+
+    def failed(self, action: Action, written: Written, now: float) -> None:
+        """A write failed on an object of this node alone, as where a webhook is down that is asked about it."""
+        self._rest(action.node, written, now, PAUSE)
+
+    def _rest(self, node: str, written: Written, now: float, first: float) -> None:
+        rest = self._rests.setdefault(node, Backoff(first=first, longest=LONGEST_REST))
+        after = written.error.retry_after if isinstance(written.error, ApiError) else None
+        self._resting[node] = now + rest.next(after)
+        self._refused.add(node)
+        self._why[node] = written.error.message if written.error else ""
 
     def nodes(self, reached: Mapping[str, int], now: float) -> frozenset[str]:
         """The nodes to leave alone, given up to which version each collection is known."""
@@ -74,6 +87,10 @@ class Pending:
     def resting(self) -> frozenset[str]:
         """Those of the last :meth:`nodes` of which nothing is under way: what was written last was not accepted."""
         return frozenset(self._refused & self._resting.keys()) - {node for _, node in self._versions}
+
+    def refusals(self) -> dict[str, str]:
+        """By node, of those that rest because their last write was not accepted, or failed: what was said."""
+        return {node: self._why.get(node, "") for node in self._refused & self._resting.keys()}
 
     def due(self, now: float) -> float | None:
         """How many seconds until a node is left alone no longer although nothing has happened; none if never."""
@@ -102,3 +119,4 @@ class Pending:
         self._resting.clear()
         self._refused.clear()
         self._rests.clear()
+        self._why.clear()

@@ -8,6 +8,7 @@ uncordon, it looks at the one that was there before: to take the fence away is a
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -102,7 +103,7 @@ class Writer:
     def carry_out(self, action: Action, snapshot: Snapshot) -> Written:
         """Carry out one action of a plan that was made from ``snapshot``."""
         node, os = snapshot.nodes.get(action.node), snapshot.oses.get(action.node)
-        return _tried(lambda: self._carry_out(action, node, os))
+        return self._tried(lambda: self._carry_out(action, node, os))
 
     def report(self, view: RolloutView, status: RolloutStatus) -> Written:
         """Write the status of a rollout, as far as it has changed, over the version that was planned from."""
@@ -116,9 +117,18 @@ class Writer:
             self._fence()
             return _done(self.api.merge(path, body))
 
-        return _tried(write)
+        return self._tried(write)
 
     # inside
+
+    def _tried(self, write: Callable[[], Written]) -> Written:
+        """What becomes of a write."""
+        try:
+            return write()
+        except _NotLeading:
+            return Written(Outcome.NOT_LEADING)
+        except ProaError as error:
+            return Written(outcome_of(error, str(self.leader.fence)), error=error)
 
     def _carry_out(self, action: Action, node: NodeView | None, os: NodeOSView | None) -> Written:
         match action:
@@ -211,23 +221,13 @@ class Writer:
         return self.api.apply(paths.named(paths.NODES, node.name), body, force=True)
 
 
-def _tried(write: Callable[[], Written]) -> Written:
-    """What becomes of a write."""
-    try:
-        return write()
-    except _NotLeading:
-        return Written(Outcome.NOT_LEADING)
-    except ProaError as error:
-        return Written(outcome_of(error), error=error)
-
-
-def outcome_of(error: ProaError) -> Outcome:
-    """What a failed write means for the one who planned it."""
+def outcome_of(error: ProaError, fence: str = "") -> Outcome:
+    """What a failed write means for the one who planned it, with which fence; which rule refused is in the message."""
     if not isinstance(error, ApiError) or error.is_away or error.status == 401:
         return Outcome.AWAY
     messages = (error.message, *(cause.message for cause in error.causes))
     if error.status == 403:
-        return Outcome.FENCED if any(f"ValidatingAdmissionPolicy '{POLICY}'" in said for said in messages) else _NO
+        return Outcome.FENCED if any(_is_fenced(said, fence) for said in messages) else _NO
     if error.status == 422:
         if any(_FENCE_FALLS in said for said in messages):
             return Outcome.FENCED
@@ -240,6 +240,17 @@ def outcome_of(error: ProaError) -> Outcome:
 
 
 _NO: Final = Outcome.REFUSED
+_OTHERS_FIELDS: Final = "the scheduler may change only the cordon and its own annotations of a Node"
+"""What the policy says when a write comes with changes that are not ours: a webhook has added them on its way."""
+_FENCES: Final = re.compile(r"the fence is (\S+), this write has (\S+)")
+
+
+def _is_fenced(said: str, fence: str) -> bool:
+    """Whether the policy says that another one leads: not that a webhook has changed our write on its way."""
+    if f"ValidatingAdmissionPolicy '{POLICY}'" not in said or _OTHERS_FIELDS in said:
+        return False
+    told = _FENCES.search(said)
+    return told is None or told[1] != fence
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

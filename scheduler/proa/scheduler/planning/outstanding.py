@@ -53,6 +53,8 @@ def look(rollout_pass: RolloutPass) -> None:
     for one in rollout_pass.status.outstanding:
         node, progress = rollout_pass.snapshot.nodes.get(one.node), here.get(one.node)
         if node is not None and (progress is None or node.uid == one.uid):
+            if progress is not None and progress.mark is not None and progress.step in _UNHEARD:
+                rollout_pass.unproved.append(one)  # its object was deleted in the middle
             continue
         if progress is not None and progress.node.mark is not None and _is_same(progress, one):
             continue

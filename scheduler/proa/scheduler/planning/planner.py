@@ -231,6 +231,9 @@ def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateC
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
     outstanding.note(rollout_pass)
+    for progress in rollout_pass.progresses if rollout_pass.snapshot.refused else ():
+        if (said := rollout_pass.snapshot.refused.get(progress.node.name)) is not None:
+            rollout_pass.say(progress, Reason.WriteRefused, said)
     return context
 
 

@@ -68,6 +68,10 @@ class Reason(enum.Enum):
     New = Why("The node has just joined.", _SCHEDULER)
     Recreated = Why("The node was recreated under its old name; its old NodeOS has to go first.", _SCHEDULER)
     AgentSilent = Why("The node's agent has never reported.", f"{_PERSON}: look at the proxy's pod on the node")
+    WriteRefused = Why(
+        "The cluster does not accept what the scheduler writes to the node; it tries again later, and less often.",
+        f"{_PERSON}: look at the webhooks and policies that are asked about this node",
+    )
     NotReady = Why("The node is not Ready.", _NODE)
     Leaving = Why("The node is about to be removed from the cluster, so it is not started.", "who removes it")
     Cordoned = Why(

@@ -26,6 +26,9 @@ from proa.scheduler.spec.rolloutstatus import (
     RolloutStatus,
 )
 
+REFUSED: Final = "a write was not accepted: "
+"""How a blocker begins that is not one of a drain."""
+
 
 def judge(rollout_pass: RolloutPass) -> None:
     """Halt the rollout when more has failed than is borne."""
@@ -142,6 +145,12 @@ def _blockers(rollout_pass: RolloutPass) -> tuple[Blocker, ...]:
         one.node.name for one in rollout_pass.by_step[NodeStep.READY] if one.node.name in snapshot.undrainable
     )
     found += [blocker for name in sorted(undrainable) for blocker in snapshot.undrainable[name]]
+    names = {one.node.name for one in rollout_pass.progresses} if snapshot.refused else set()
+    found += [
+        Blocker(name, reason=f"{REFUSED}{said}"[:256])
+        for name, said in sorted(snapshot.refused.items())
+        if name in names
+    ]
     return tuple(found[:MAX_BLOCKERS])
 
 

@@ -171,6 +171,7 @@ class Snapshot:
         own_node: Where this scheduler runs; empty if nowhere.
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
         undrainable: By node, of those that could be started next: what would keep it from being drained for ever.
+        refused: By node, of those that rest: what was said to the last write.
     """
 
     nodes: Mapping[str, NodeView]
@@ -183,6 +184,7 @@ class Snapshot:
     own_node: str = ""
     since: datetime | None = None
     undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def digest_of(release: str) -> str:

@@ -13,6 +13,7 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.server import Server, items
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
+from proa.scheduler.planning.status import REFUSED
 from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -69,7 +70,7 @@ def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
     rollouts = _all(api, OS_ROLLOUTS, reading.rollout)
     nodes = _all(api, paths.NODES, reading.node)
     oses = _all(api, NODE_OSES, reading.node_os)
-    told = _blockers(nodes, rollouts)
+    told, refused = _blockers(nodes, rollouts), _refused(nodes, rollouts)
     return Snapshot(
         nodes,
         oses,
@@ -78,6 +79,9 @@ def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
         own_node=next((view.status.scheduler_node for view in rollouts.values() if view.status.scheduler_node), ""),
         since=since,
         undrainable={name: found for name, found in told.items() if not nodes[name].mark},
+        pending=frozenset(refused),
+        resting=frozenset(refused),
+        refused=refused,
     )
 
 
@@ -89,7 +93,14 @@ def drains_of(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]
 
 def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, tuple[Blocker, ...]]:
     """What is in the way on which node: of a drain where it has our mark, else of one that could not even begin."""
-    return by_node(one for view in rollouts.values() for one in view.status.blockers if one.node in nodes)
+    told = (one for view in rollouts.values() for one in view.status.blockers if one.node in nodes)
+    return by_node(one for one in told if not one.reason.startswith(REFUSED))
+
+
+def _refused(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, str]:
+    """By node: what the cluster said to the scheduler's last write, where that was not accepted."""
+    told = (one for view in rollouts.values() for one in view.status.blockers if one.node in nodes)
+    return {one.node: one.reason.removeprefix(REFUSED) for one in told if one.reason.startswith(REFUSED)}
 
 
 def by_node(blockers: Iterable[Blocker]) -> dict[str, tuple[Blocker, ...]]:
