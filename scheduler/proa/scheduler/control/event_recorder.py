@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final, Protocol
 
 from proa.core.orders.messages import Action as Verb
+from proa.core.runtime import duration
+from proa.core.runtime.errors import ProaError
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Told
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
+from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.views import NodeView, RolloutView
 from proa.scheduler.spec.crd import GROUP, ROLLOUTS, VERSION
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStatus
@@ -50,6 +54,15 @@ def words(action: Action, about: About) -> Told | None:
             return None
 
 
+def _expected(view: RolloutView) -> timedelta:
+    """How long a node takes as its spec says; for ever where that cannot be read, and nothing is planned."""
+    try:
+        found: timedelta = duration.parse(view.spec.expected_duration)
+    except ProaError:
+        return timedelta.max
+    return found
+
+
 @dataclass(eq=False)
 class EventRecorder:
     """Tells of each thing once."""
@@ -57,6 +70,7 @@ class EventRecorder:
     events: Tells
     _phases: dict[str, str] = field(default_factory=dict)
     _lost: dict[str, int] = field(default_factory=dict)
+    _slow: frozenset[str] = frozenset()
     _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
 
     def did(self, action: Action, written: Written, node: NodeView | None) -> None:
@@ -79,6 +93,7 @@ class EventRecorder:
             before, self._phases[name] = self._phases.get(name, rollouts[name].status.phase), status.phase
             about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
             self._tell_lost(about, rollouts[name].status, status)
+            self._tell_slow(about, rollouts[name], status)
             if status.phase == before:
                 continue
             invalid = (one.message for one in status.conditions if one.type == "Valid" and one.status == "False")
@@ -96,6 +111,18 @@ class EventRecorder:
             note = f"removed from the cluster between the order to reboot and the proof, so counted as failed: {names}"
             self.events.tell(about, "NodesLost", note[:1024], action="Rollout", warning=True)
 
+    def _tell_slow(self, about: About, view: RolloutView, status: RolloutStatus) -> None:
+        """Tell once of nodes that take longer than the spec expects, by which windows are kept."""
+        recent = sorted(status.recent_seconds)
+        slow = len(recent) >= ENOUGH and timedelta(seconds=recent[len(recent) // 2]) > _expected(view)
+        if slow and about.name not in self._slow:
+            note = (
+                f"half of the last nodes took {recent[len(recent) // 2]} s or longer, and expectedDuration is"
+                f" {view.spec.expected_duration}: raise it, or make the windows longer"
+            )
+            self.events.tell(about, "SlowerThanExpected", note, action="Rollout", warning=True)
+        self._slow = self._slow | {about.name} if slow else self._slow - {about.name}
+
     def blocked(self, nodes: Mapping[str, NodeView], blockers: Iterable[Blocker]) -> None:
         """Tell of what keeps nodes from being drained."""
         found = {(one.node, one.pod, one.budget, one.volume): one for one in blockers}
@@ -110,4 +137,5 @@ class EventRecorder:
         """Another term begins."""
         self._phases.clear()
         self._lost.clear()
+        self._slow = frozenset()
         self._blocked = frozenset()

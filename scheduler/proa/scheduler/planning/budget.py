@@ -183,6 +183,22 @@ class Calendar:
         narrows = since if least < present else None
         return Allowance(min(present, least), closes, opens, narrows=narrows, turns=turns)
 
+    def can_hold(self, now: datetime, needed: timedelta) -> bool:
+        """Whether what takes so long fits between the beginning and the end of the windows that are open now.
+
+        Raises:
+            ProaError: ``CONFIG_VALUE`` for a schedule that cannot be read.
+        """
+        flat = [one for schedule in self._schedules for one in schedule.windows(now - needed, now + needed)]
+        end = _end(flat, now)
+        if end is None:
+            return True
+        begins = now
+        for window in sorted(flat, key=lambda window: window.closes, reverse=True):
+            if window.opens < begins <= window.closes:
+                begins = window.opens
+        return end - begins >= needed
+
     def _look(self, now: datetime, done: datetime) -> tuple[tuple[Window, ...], ...]:
         """The windows of each budget, at least from now until then, and the next of each."""
         if not (self._from <= now and done <= self._until):

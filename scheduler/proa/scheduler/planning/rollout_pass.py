@@ -124,10 +124,22 @@ class RolloutPass:
 
     @property
     def expected(self) -> timedelta:
-        """How long a node takes that is started now."""
+        """How long a node takes that is started now.
+
+        What was measured must not shut off the measuring: where it is longer than the whole window, what the spec says
+        is its cap, and the next node tries.
+        """
+        configured = duration.parse(self.spec.expected_duration)
+        if (learned := self.learned) is None:
+            return configured
+        return configured if learned > configured and not self.calendar.can_hold(self.now, learned) else learned
+
+    @property
+    def learned(self) -> timedelta | None:
+        """How long nine of ten nodes took on the way to this release; none before enough were measured."""
         recent = sorted(self.status.recent_seconds)
         if len(recent) < ENOUGH:
-            return duration.parse(self.spec.expected_duration)
+            return None
         return timedelta(seconds=recent[min(len(recent) - 1, int(len(recent) * _SHARE))])
 
     @cached_property
@@ -274,7 +286,7 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
         started_at=text(now),
         failed_digests=digests,
         halted="this release failed before; raise 'attempt' to try it again" if view.digest in digests else "",
-        recent_seconds=before.recent_seconds,
+        recent_seconds=before.recent_seconds if before.release == view.spec.release else (),
         outstanding=before.outstanding,
         conditions=before.conditions,
         history=history,

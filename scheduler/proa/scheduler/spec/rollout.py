@@ -273,8 +273,9 @@ class RolloutSpec:
     failure: FailurePolicy = field("How many failures to accept, and what to do then.", default=FailurePolicy())
     retry: Retry = field("Further attempts for nodes on which something failed.", default=Retry())
     expected_duration: str = field(
-        "How long one node takes from cordon to uncordon, until enough nodes have been measured. No "
-        "node starts that would not finish before its window closes.",
+        "How long one node takes from cordon to uncordon, until enough nodes have been measured on the way to this "
+        "release. No node starts that would not finish before its window closes; where the measured time is longer "
+        "than the whole window, this one counts.",
         default="15m",
         x_kubernetes_validations=[rules.NO_WEEKS],
         **_SPAN,
