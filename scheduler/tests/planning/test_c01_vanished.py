@@ -88,6 +88,12 @@ def test_c01_a_node_that_is_ordered_to_reboot_is_remembered_in_the_rollouts_stat
     assert told(again).outstanding == (out,)
 
 
+def test_c01_one_whose_order_does_not_show_yet_is_remembered() -> None:
+    made = planned((marked(), node_os()), drains={"n1": DrainView(True)})
+    lagging = planned((marked(), node_os()), status=told(made), pending=frozenset({"n1"}))
+    assert told(lagging).outstanding == told(made).outstanding
+
+
 def test_c01_who_has_proved_the_release_is_forgotten() -> None:
     assert told(planned(done("gone"), status=status(OUT))).outstanding == ()
 

@@ -87,6 +87,8 @@ def note(rollout_pass: RolloutPass) -> None:
             one = _outstanding(progress, text(rollout_pass.now))
         elif progress.step in _OUT:
             one = before.get((node.name, node.uid)) or _outstanding(progress)
+        elif node.name in rollout_pass.snapshot.pending:  # its order may not show yet
+            one = before.get((node.name, node.uid))
         else:
             continue
         if one is not None:
