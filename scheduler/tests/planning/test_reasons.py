@@ -124,6 +124,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.NodesLost: lambda: planned(
         ready(), spec=change(failure=FailurePolicy(1)), status=RolloutStatus(release=RELEASE, lost=LOST)
     ),
+    Reason.NoAgent: lambda: planned((node(), NodeOSView("n1", "os", "uid-n1", created=NOW - timedelta(hours=1)))),
     Reason.WriteRefused: lambda: planned(
         ready(), pending=frozenset({"n1"}), resting=frozenset({"n1"}), refused={"n1": "no"}
     ),

@@ -186,6 +186,7 @@ class Controller:
             self.watcher.saw(self.last)
         self._reports.take(rollouts, plan.statuses)
         self.recorder.stands(snapshot.rollouts, plan.statuses)
+        self.recorder.waits(snapshot.rollouts, plan.by_rollout, now)
         self.recorder.blocked(snapshot.nodes, self.last.blockers)
         self._wanted = wanted(snapshot, plan, self._wanted)
         self.drainer.want(self._wanted)

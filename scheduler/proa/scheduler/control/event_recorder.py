@@ -14,6 +14,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About, Told
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Give, Note, Uncordon
+from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.views import NodeView, RolloutView
 from proa.scheduler.spec.crd import GROUP, ROLLOUTS, VERSION
@@ -21,6 +22,16 @@ from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase, RolloutStat
 
 _BAD: Final = frozenset({RolloutPhase.HALTED, RolloutPhase.ROLLING_BACK, RolloutPhase.CONFLICT, RolloutPhase.INVALID})
 _FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted", "LetGo"})
+
+
+A_WHILE: Final = 600.0
+"""Seconds after which nodes that wait for a person are told of."""
+_FOR_PEOPLE: Final = frozenset(one for one in Reason if "a person" in one.who) - {
+    Reason.Paused,
+    Reason.Halted,
+    Reason.NoFreeSlot,
+}
+"""Reasons that people can end; a pause and a halt show in the phase, and a full budget is the usual case."""
 
 
 class Tells(Protocol):
@@ -70,6 +81,8 @@ class EventRecorder:
     events: Tells
     _phases: dict[str, str] = field(default_factory=dict)
     _lost: dict[str, int] = field(default_factory=dict)
+    _waiting: dict[tuple[str, Reason], float] = field(default_factory=dict)
+    _told: set[tuple[str, Reason]] = field(default_factory=set)
     _slow: frozenset[str] = frozenset()
     _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
 
@@ -111,6 +124,31 @@ class EventRecorder:
             note = f"removed from the cluster between the order to reboot and the proof, so counted as failed: {names}"
             self.events.tell(about, "NodesLost", note[:1024], action="Rollout", warning=True)
 
+    def waits(
+        self,
+        rollouts: Mapping[str, RolloutView],
+        by_rollout: Mapping[str, Mapping[str, Verdict]],
+        now: float,
+    ) -> None:
+        """Tell of what nodes wait for that a person can end, once it has been so for a while: one event a reason."""
+        found: dict[tuple[str, Reason], list[str]] = {}
+        for rollout, verdicts in by_rollout.items():
+            for node, verdict in verdicts.items():
+                if verdict.reason in _FOR_PEOPLE:
+                    found.setdefault((rollout, verdict.reason), []).append(node)
+        self._waiting = {key: self._waiting.get(key, now) for key in found}
+        self._told &= found.keys()
+        for key, nodes in found.items():
+            rollout, reason = key
+            if key in self._told or now - self._waiting[key] < A_WHILE:
+                continue
+            self._told.add(key)
+            about = About(ROLLOUTS.kind, rollout, rollouts[rollout].uid, f"{GROUP}/{VERSION}")
+            more = f" and {len(nodes) - 5} more" if len(nodes) > 5 else ""
+            detail = str(by_rollout[rollout][nodes[0]])
+            note = f"{', '.join(sorted(nodes)[:5])}{more}: {detail} (who can end it: {reason.who})"
+            self.events.tell(about, f"Waiting{reason.name}", note[:1024], action="Rollout", warning=True)
+
     def _tell_slow(self, about: About, view: RolloutView, status: RolloutStatus) -> None:
         """Tell once of nodes that take longer than the spec expects, by which windows are kept."""
         recent = sorted(status.recent_seconds)
@@ -137,5 +175,7 @@ class EventRecorder:
         """Another term begins."""
         self._phases.clear()
         self._lost.clear()
+        self._waiting.clear()
+        self._told.clear()
         self._slow = frozenset()
         self._blocked = frozenset()

@@ -85,6 +85,7 @@ def node_os(item: Object, before: NodeOSView | None = None) -> NodeOSView:
         status=status,
         record=record,
         fence=max(read_fence(said.get(FENCE)), order.fence if order else -1),
+        created=read_time(metadata.get("creationTimestamp")),
     )
 
 

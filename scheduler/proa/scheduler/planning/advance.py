@@ -186,7 +186,8 @@ def _silent(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if _is_overdue(rollout_pass, progress):
         message = "the node has Proa's mark, and its agent has been silent since its NodeOS was created"
         rollout_pass.fail(progress, Reason.AgentSilent.name, message)
-    rollout_pass.say(progress, Reason.AgentSilent)
+    no_agent = progress.node.name in rollout_pass.without_agent
+    rollout_pass.say(progress, Reason.NoAgent if no_agent else Reason.AgentSilent)
 
 
 def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:

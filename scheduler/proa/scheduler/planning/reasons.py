@@ -68,6 +68,10 @@ class Reason(enum.Enum):
     New = Why("The node has just joined.", _SCHEDULER)
     Recreated = Why("The node was recreated under its old name; its old NodeOS has to go first.", _SCHEDULER)
     AgentSilent = Why("The node's agent has never reported.", f"{_PERSON}: look at the proxy's pod on the node")
+    NoAgent = Why(
+        "No agent has ever reported from the node, so it does not count: the rollout is complete without it.",
+        f"{_PERSON}: look at the proxy's pod on the node, or leave the node out by spec.nodeSelector",
+    )
     WriteRefused = Why(
         "The cluster does not accept what the scheduler writes to the node; it tries again later, and less often.",
         f"{_PERSON}: look at the webhooks and policies that are asked about this node",

@@ -29,6 +29,8 @@ LONGEST: Final = timedelta(hours=12)
 """A node is never made to wait for longer."""
 SILENCE: Final = timedelta(minutes=5)
 """How much longer than a node has for an order the scheduler waits to hear what became of it."""
+JOINING: Final = timedelta(minutes=10)
+"""How long the agent of a node that has joined may take to speak for the first time."""
 AWAY: Final = "NO_COMMIT_ORDER"
 """The agent's code for a trial that was well, and that nobody ordered to commit: no fault of the release."""
 _SHARE: Final = 0.9
@@ -117,10 +119,25 @@ class RolloutPass:
         """What is wanted."""
         return self.view.spec
 
-    @property
+    @cached_property
     def total(self) -> int:
-        """How many nodes follow it."""
-        return len(self.progresses)
+        """How many nodes follow it: those whose agents have never spoken, although they had the time, do not."""
+        return len(self.progresses) - len(self.without_agent)
+
+    @cached_property
+    def without_agent(self) -> frozenset[str]:
+        """Nodes whose agents have had the time to speak, and never did: other systems, virtual kubelets."""
+        found = set()
+        out = {one.node for one in self.status.outstanding}
+        for progress in self.by_step[NodeStep.SILENT]:
+            created = progress.os.created if progress.os else None
+            if created is None or progress.mark is not None or progress.order is not None or progress.node.name in out:
+                continue
+            if self.now >= created + JOINING:
+                found.add(progress.node.name)
+            else:
+                self.wakes.append(created + JOINING)
+        return frozenset(found)
 
     @property
     def expected(self) -> timedelta:

@@ -97,6 +97,7 @@ def _counts(rollout_pass: RolloutPass) -> Counts:
         parked=reasons.count(Reason.Parked),
         held=sum([progress.node.hold is not None for progress in rollout_pass.progresses]),
         unavailable=rollout_pass.away + len(rollout_pass.ghosts),
+        no_agent=len(rollout_pass.without_agent),
     )
 
 

@@ -103,6 +103,7 @@ class NodeOSView:
 
     Attributes:
         owner: The UID of the Node that it belongs to.
+        created: When it was made; none if that is unknown.
     """
 
     name: str
@@ -112,6 +113,7 @@ class NodeOSView:
     status: NodeStatus | None = None
     record: NodeRecord | None = None
     fence: int = -1
+    created: datetime | None = None
 
     def next_id(self, now: datetime) -> int:
         """The id of the next order.

@@ -122,6 +122,7 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
 
 _TEXTS: Final[Mapping[str, tuple[Callable[[Any], str], Callable[[str], object]]]] = {
     "ready_since": (text, read_time),
+    "created": (text, read_time),
     "mark": (mark_text, read_mark),
     "record": (record_text, read_record),
 }

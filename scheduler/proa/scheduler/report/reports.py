@@ -251,6 +251,7 @@ class SeenNodeOS(Part):
     status: NodeStatus | None = field("What the node reports; null if it has not reported yet.")
     record: str = field("What went wrong on it, as in the annotation; empty if nothing did.")
     fence: Fence = field("The highest fence on it; -1 if there is none.")
+    created: str = field("When it was made (RFC 3339, UTC); empty if that is unknown.", default="")
 
 
 @dataclass(frozen=True)

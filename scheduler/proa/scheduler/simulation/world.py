@@ -130,7 +130,9 @@ class World:
         """Do to the cluster what an action does; what is not possible any more changes nothing."""
         match action:
             case Create(name) if name in self.nodes and name not in self.oses:
-                self.oses[name] = NodeOSView(name, f"os-{name}-{next(self._numbers)}", self.nodes[name].uid)
+                self.oses[name] = NodeOSView(
+                    name, f"os-{name}-{next(self._numbers)}", self.nodes[name].uid, created=self.now
+                )
                 self.at(self.behaviour.report, lambda: self._report_first(name))
             case Forget(name, uid) if name in self.oses and self.oses[name].uid == uid:
                 del self.oses[name]

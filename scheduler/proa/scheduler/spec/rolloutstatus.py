@@ -53,6 +53,7 @@ class Counts:
     parked: int = field("Nodes that wait for another turn after a drain that took too long.", default=0)
     held: int = field("Nodes that a person holds, whatever else they are.", default=0)
     unavailable: int = field("Nodes that are unavailable, for whatever reason.", default=0)
+    no_agent: int = field("Nodes that do not count, because no agent has ever reported from them.", default=0)
 
 
 @dataclass(frozen=True)
