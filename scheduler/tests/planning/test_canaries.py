@@ -19,11 +19,13 @@ from proa.scheduler.planning.views import (
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import (
     Canary,
+    Drain,
     FailurePolicy,
     Operator,
     Requirement,
     RolloutSpec,
     Selector,
+    Undrainable,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
 from proa.scheduler.testing.situations import (
@@ -129,7 +131,8 @@ def test_a_canary_that_nobody_waits_for_is_replaced(known: dict[str, object]) ->
 def test_a_canary_that_could_never_be_drained_stays_one_where_no_other_node_can_be() -> None:
     before = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
     undrainable = {"n1": (STUCK,), "n2": (STUCK,)}
-    made = planned(ready("n1"), ready("n2"), spec=change(canary=CANARY), status=before, undrainable=undrainable)
+    skips = change(canary=CANARY, drain=Drain(undrainable=Undrainable.SKIP))
+    made = planned(ready("n1"), ready("n2"), spec=skips, status=before, undrainable=undrainable)
     assert made.statuses["workers"].canary == CanaryStatus(NEW, ("n2",))
     assert made.verdicts["n2"].reason is Reason.Undrainable
 

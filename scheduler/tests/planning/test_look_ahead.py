@@ -20,12 +20,12 @@ from proa.scheduler.report.preview import preview
 from proa.scheduler.simulation.simulate import Run
 from proa.scheduler.simulation.world import World
 from proa.scheduler.spec.crd import OS_ROLLOUTS
-from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging
+from proa.scheduler.spec.rollout import Drain, OnTimeout, RolloutSpec, Staging, Undrainable
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.apiserver import ApiServer
 from proa.scheduler.testing.lagging import FIRST, a_world
 
-SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10))
+SPEC = RolloutSpec(FIRST, max_unavailable=1, staging=Staging(10), drain=Drain(undrainable=Undrainable.SKIP))
 STUCK = (Blocker("node-0001", "shop/web-1", reason="as the scheduler reported them"),)
 
 

@@ -23,10 +23,12 @@ from proa.scheduler.planning.views import (
 from proa.scheduler.spec.rollout import (
     Budget,
     ControlPlane,
+    Drain,
     FailurePolicy,
     OnFailure,
     Staging,
     Turns,
+    Undrainable,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, LostNodes, RolloutStatus
 from proa.scheduler.testing.situations import (
@@ -148,7 +150,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.ControlPlaneBusy: lambda: planned(
         ready(control_plane=True), ready("n2", control_plane=True, ready=False), spec=change(max_unavailable=2)
     ),
-    Reason.Undrainable: lambda: planned(ready(), undrainable={"n1": (STUCK,)}),
+    Reason.Undrainable: lambda: planned(
+        ready(), spec=change(drain=Drain(undrainable=Undrainable.SKIP)), undrainable={"n1": (STUCK,)}
+    ),
     Reason.OwnNodeLast: lambda: planned(ready(), ready("n2"), own_node="n1"),
 }  # fmt: skip
 
@@ -159,7 +163,8 @@ def test_each_reason_is_given_where_it_holds(reason: Reason) -> None:
 
 
 def test_a_node_that_can_never_be_drained_is_told_of_and_others_go_on() -> None:
-    found = planned(ready(), ready("n2"), undrainable={"n1": (STUCK,)})
+    skips = change(drain=Drain(undrainable=Undrainable.SKIP))
+    found = planned(ready(), ready("n2"), spec=skips, undrainable={"n1": (STUCK,)})
     assert [action.node for action in found.actions] == ["n2"]
     assert found.verdicts["n1"].detail == STUCK.reason
     assert found.statuses["workers"].blockers == (STUCK,)

@@ -207,8 +207,12 @@ def a_server(world: World) -> ApiServer:
         owner = {"apiVersion": "v1", "kind": "Node", "uid": os.owner}
         spec = {"order": as_json(os.order)} if os.order else {}
         status = as_json(os.status) if os.status else None
-        metadata = {"uid": os.uid, "ownerReferences": [owner], "creationTimestamp": text(os.created) if os.created else ""}
-        body = {"metadata": metadata, "spec": spec, "status": status}
+        metadata = {
+            "uid": os.uid,
+            "ownerReferences": [owner],
+            "creationTimestamp": text(os.created) if os.created else "",
+        }
+        body = {"metadata": made, "spec": spec, "status": status}
         api.add(paths.named(NODE_OSES, os.name), body)
     for view in world.rollouts.values():
         metadata = {"uid": view.uid, "generation": view.generation}

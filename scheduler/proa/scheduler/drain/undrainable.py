@@ -25,7 +25,7 @@ from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.node_progress import TO_START
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.planning.views import Snapshot
-from proa.scheduler.spec.rollout import Drain, OnTimeout
+from proa.scheduler.spec.rollout import Drain, OnTimeout, Undrainable
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 AGAIN: Final = 300.0
@@ -127,10 +127,14 @@ class DrainPrecheck:
     def allows(self, cordon: Cordon, policy: Drain, now: float) -> bool:
         """Look at a node that is about to be cordoned; whether that makes sense.
 
+        What is foreseen puts a node behind all others, and warns. It is no veto, unless the policy says so: when the
+        node has its turn again it is tried.
+
         Raises:
             ApiError: When its pods cannot be listed.
         """
-        return self._look(cordon.node, policy, now)
+        warned = cordon.node in self._undrainable and policy.undrainable is Undrainable.TRY
+        return self._look(cordon.node, policy, now) or warned
 
     def due(self, now: float) -> float | None:
         """Seconds until one of them may be looked at again; none if there is none."""

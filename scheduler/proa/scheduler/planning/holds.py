@@ -16,7 +16,7 @@ from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
-from proa.scheduler.spec.rollout import ControlPlane, Cordoned, Zones
+from proa.scheduler.spec.rollout import ControlPlane, Cordoned, Undrainable, Zones
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,9 @@ def _set_aside(precedence: Precedence) -> str:
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:
-    """Whether a node could never be drained."""
+    """Whether a node could never be drained, and is not even tried."""
+    if context.rollout_pass.spec.drain.undrainable is not Undrainable.SKIP:
+        return None
     found = context.rollout_pass.snapshot.undrainable.get(progress.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None
 

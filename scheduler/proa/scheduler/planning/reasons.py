@@ -111,7 +111,7 @@ class Reason(enum.Enum):
     ControlPlaneBusy = Why("Another control-plane node is unavailable or not Ready.", f"{_SCHEDULER}; {_LOST}")
     Undrainable = Why(
         "Something would block the node's drain forever, so it is not cordoned.",
-        f"{_PERSON}: change the pod or its budget, or spec.drain",
+        f"{_PERSON}: change the pod or its budget, or spec.drain (undrainable: Try, onTimeout)",
     )
     OwnNodeLast = Why("The scheduler runs on the node, so it goes last.", _SCHEDULER)
 

@@ -58,6 +58,7 @@ class Turn(NamedTuple):
     """What nodes are sorted by.
 
     Attributes:
+        undrainable: Whether its drain is foreseen to fail.
         own: Whether the scheduler runs there.
         rank: The place of the control plane, or of the others.
         retries: Tries that did not come out well.
@@ -65,6 +66,7 @@ class Turn(NamedTuple):
         name: Its name.
     """
 
+    undrainable: bool
     own: bool
     rank: bool
     retries: int
@@ -212,7 +214,14 @@ class RolloutPass:
         node = progress.node
         first = self.spec.order.control_plane is ControlPlane.FIRST
         own = node.name == self.snapshot.own_node
-        return Turn(own, node.control_plane is not first, progress.retries, node.zone, node.name)
+        return Turn(
+            node.name in self.snapshot.undrainable,
+            own,
+            node.control_plane is not first,
+            progress.retries,
+            node.zone,
+            node.name,
+        )
 
     def is_stuck(self, progress: NodeProgress) -> bool:
         """Whether a node could never be drained, or the cluster does not accept what is written to it."""

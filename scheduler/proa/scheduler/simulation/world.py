@@ -120,7 +120,8 @@ class World:
         """Drain the nodes that are to be drained, and only those."""
         self._drained = {name: when for name, when in self._drained.items() if name in plan.drains}
         for name in plan.drains:
-            slow = self.behaviour.fate(name, "") is NodeFate.UNDRAINABLE and name not in plan.forced
+            stuck = name in self.undrainable or self.behaviour.fate(name, "") is NodeFate.UNDRAINABLE
+            slow = stuck and name not in plan.forced
             if name not in self._drained or (name in plan.forced and self._drained[name] == _NEVER):
                 seconds = self.behaviour.drain
                 self._drained[name] = _NEVER if slow else self.now + timedelta(seconds=seconds)

@@ -54,6 +54,15 @@ class OnTimeout(enum.Enum):
     """What is left is deleted, whatever its disruption budget says, and the node goes on."""
 
 
+class Undrainable(enum.Enum):
+    """What becomes of a node of which it is foreseen that something would block its drain forever."""
+
+    TRY = "Try"
+    """It goes last, and is tried within the drain's time: operators lift budgets once a node is cordoned."""
+    SKIP = "Skip"
+    """It is not cordoned."""
+
+
 class UnmanagedPods(enum.Enum):
     """What becomes of pods that nobody would make anew."""
 
@@ -187,6 +196,10 @@ class Drain:
     )
     on_timeout: OnTimeout = field("What to do with a node whose drain takes longer.", default=OnTimeout.PARK)
     delete_empty_dir: bool = field("Whether to evict pods with emptyDir volumes, whose content is lost.", default=True)
+    undrainable: Undrainable = field(
+        "What to do with a node whose drain something seems to block forever: try it last, or skip it.",
+        default=Undrainable.TRY,
+    )
     unmanaged_pods: UnmanagedPods = field("What to do with pods without a controller.", default=UnmanagedPods.BLOCK)
 
 
