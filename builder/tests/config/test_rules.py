@@ -21,6 +21,11 @@ HEAD = '[release]\nname = "node"\nversion = "1.0.0"\n'
 BROKEN = {
     "floor_not_above_serial": ("floor = 2000000\n", "4:9", "above the release's own serial 1000000"),
     "content_or_source": ('[[file]]\npath = "/etc/x"\n', "4:3", "either 'content' or 'source'"),
+    "special_bits_are_asked_for": (
+        '[[file]]\npath = "/usr/bin/x"\nsource = "lends"\n',
+        "6:10",
+        "lends has the set-user-ID bit, which the copy would lose",
+    ),
     "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub does not exist"),
     "files_go_where_a_release_may_write": (
         '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',
@@ -80,6 +85,7 @@ MORE = [
     ('[[user]]\nname = "a"\nuid = 5\n[[user]]\nname = "b"\nuid = 5\n', "two accounts have the number 5"),
     ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub does not exist"),
     ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
+    ('[[file]]\npath = "/usr/bin"\nsource = "lending"\n', "lending/x has the set-user-ID bit"),
     ("[disk]\npersist = 0\n", "0 is not a size"),
     *((f'[persist]\nkeep = ["{name}"]\n', "a part of the release") for name in ("/usr", "/etc/app", "/lib")),
     *((f'[persist]\nkeep = ["{name}"]\n', "contains the other") for name in ("/persist", "/var/lib", "/proc", "/opt")),
@@ -94,6 +100,10 @@ def messages(folder: Path, text: str) -> list[tuple[str, str]]:
     (folder / "release.pub").write_bytes(Algorithm.ED25519.generate().public.pem)
     path.chmod(0o644)
     os.mkfifo(folder / "pipe")
+    (folder / "lending").mkdir()
+    for lends in (folder / "lends", folder / "lending/x"):
+        lends.touch()
+        lends.chmod(0o4755)
     with pytest.raises(ProaErrors) as raised:
         load(path)
     return [(error.at.removeprefix(f"{path}:"), error.message) for error in raised.value.errors]

@@ -17,6 +17,7 @@ from proa.builder.config.vocabulary import (
     ABSOLUTE,
     ACCOUNT,
     ARGUMENT,
+    CAPABILITIES,
     CREDENTIAL,
     GLOB,
     LOCAL,
@@ -30,6 +31,7 @@ from proa.builder.config.vocabulary import (
     URI,
     VERSION,
     WORD,
+    XATTR,
 )
 from proa.partition.disk.layout import MIN_BOOT
 
@@ -130,11 +132,24 @@ class File:
     source: str = setting(LOCAL, "The file or folder to copy, with everything below it.", "", example="files/motd")
     mode: str = setting(
         MODE,
-        "The mode; for a folder, the mode of its files. 0755 for executable files and 0644 for others if not set.",
+        "The mode, set-user-ID, set-group-ID and sticky bit included; for a folder, the mode of its files. 0755 for"
+        " executable files and 0644 for others if not set.",
         "",
         example="0644",
     )
     owner: str = setting(OWNER, "Its owner.", "root:root")
+    capabilities: str = setting(
+        CAPABILITIES,
+        "The capabilities that the file gives to whoever runs it; for a folder, that each of its files gives.",
+        "",
+        example="cap_net_raw=ep",
+    )
+    xattrs: tuple[str, ...] = setting(
+        Listing(XATTR),
+        "Extended attributes in the namespace `user`, as NAME=VALUE; for a folder, of each of its files.",
+        [],
+        example=["user.owner=storage team"],
+    )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proa.builder.config.capabilities import Capabilities
 from proa.builder.config.kinds import Text
 
 NAME: Final = Text(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", "a name of a-z, 0-9, '.', '_' and '-'")
@@ -18,6 +19,8 @@ LOCAL: Final = Text(r"[^\x00\n]+", "a path, relative to the folder of proa.toml"
 ACCOUNT: Final = Text(r"[a-z_][a-z0-9_-]{0,30}", "an account name of a-z, 0-9, '_' and '-'")
 OWNER: Final = Text(r"[a-z0-9_][a-z0-9_-]{0,30}:[a-z0-9_][a-z0-9_-]{0,30}", "an owner as USER:GROUP, names or numbers")
 MODE: Final = Text(r"[0-7]{3,4}", 'a mode in octal such as "0644"')
+CAPABILITIES: Final = Capabilities()
+XATTR: Final = Text(r"user\.[^=\x00\n]{1,250}=[^\x00]*", "an extended attribute, user.NAME=VALUE")
 SSH_KEY: Final = Text(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+(?: [^\n]*)?", "an SSH public key on one line")
 ARGUMENT: Final = Text(r'[\x21\x23-\x7e]+(?:"[\x20\x21\x23-\x7e]*")?', "a kernel argument")
 LINE: Final = Text(r"[^\x00\n]*", "one line of text")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proa.builder.config import capabilities
 from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
@@ -119,8 +120,12 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
     """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner."""
     owner = accounts.owner(tree, file.owner)
     mode = int(file.mode, 8) if file.mode else None
+    attributes = {name: value.encode() for name, _, value in (one.partition("=") for one in file.xattrs)}
+    if file.capabilities:
+        attributes[capabilities.XATTR] = capabilities.encoded(file.capabilities)
     if file.content is not None:
         tree.write(file.path, file.content, 0o644 if mode is None else mode, owner)
+        tree.mark(file.path, attributes)
         return
     for item in localfiles.walk(folder / file.source):
         name = f"{file.path}/{item.name}".rstrip("/")
@@ -128,6 +133,7 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
             tree.link(name, str(item.path.readlink()))
         elif item.kind is FileKind.FILE:
             tree.write(name, item.path.read_bytes(), item.mode if mode is None else mode, owner)
+            tree.mark(name, attributes)
         elif not tree.path(name).is_dir():
             tree.folder(name, item.mode, owner)
 

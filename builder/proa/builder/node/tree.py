@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -68,8 +68,8 @@ class Tree:
         """Write a file with all folders above it; whatever had its name is replaced."""
         path = self._free(inside)
         path.write_bytes(data.encode() if isinstance(data, str) else data)
-        path.chmod(mode)
         self._own(path, owner)
+        path.chmod(mode)
 
     def append(self, inside: str, line: str) -> None:
         """Add a line to a file; its mode and owner stay."""
@@ -85,8 +85,8 @@ class Tree:
         path = self.path(inside)
         self._parents(path)
         path.mkdir(exist_ok=True)
-        path.chmod(mode)
         self._own(path, owner)
+        path.chmod(mode)
         return path
 
     def remove(self, inside: str) -> None:
@@ -135,7 +135,13 @@ class Tree:
         for name in (*(f"dev/{name}" for name in _DEVICES), "dev", "tmp", "proc"):
             process.run(("umount", self.root / name))
 
+    def mark(self, inside: str, attributes: Mapping[str, bytes]) -> None:
+        """Give a file extended attributes, capabilities among them; do so last (see :meth:`_own`)."""
+        for name, value in attributes.items():
+            os.setxattr(self.path(inside), name, value)
+
     def _own(self, path: Path, owner: tuple[int, int]) -> None:
+        """Set the owner, before the mode: chown(2) takes set-user-ID and set-group-ID bits and capabilities away."""
         if self.owners:
             os.chown(path, *owner)
 

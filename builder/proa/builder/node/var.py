@@ -72,7 +72,8 @@ def _line(tree: Tree, inside: str, path: Path) -> str:
         return ""
     if status.st_size == 0:
         return f"f {name} {owner} -"
-    tree.write(f"{_FACTORY}{inside}", path.read_bytes(), stat.S_IMODE(status.st_mode))
+    # The copy is root's: with the bits that lend an owner's rights it would lend root's.
+    tree.write(f"{_FACTORY}{inside}", path.read_bytes(), status.st_mode & 0o777)
     return f"C {name} {owner} -"
 
 
