@@ -27,6 +27,11 @@ DEBIAN = [
 BOOT = [{"package": "shim-unsigned", "version": "16.1", "architecture": "amd64"}]
 WHEELS = [{"package": "typing_extensions", "version": "4.1"}, {"package": "rpds.py", "version": "0.1"}]
 
+FILES = [
+    {"path": "/etc/motd", "origin": "file /etc/motd", "sha1": "a" * 40, "sha256": "b" * 64},
+    {"path": "/opt/a b/\N{SNOWMAN}+", "origin": "hook tool.sh", "sha1": "c" * 40, "sha256": "d" * 64},
+]
+
 
 def made() -> dict[str, Any]:
     return sbom.document(
@@ -38,6 +43,7 @@ def made() -> dict[str, Any]:
         installed=DEBIAN,
         boot=BOOT,
         wheels=WHEELS,
+        files=FILES,
         epoch=1_700_000_000,
     )
 
@@ -47,7 +53,7 @@ def test_it_is_valid_spdx(tmp_path: Path) -> None:
     path.write_text(json.dumps(made()))
     document = parse_file(str(path))
     assert validate_full_spdx_document(document) == []
-    assert len(document.packages) == 1 + len(DEBIAN) + len(BOOT) + len(WHEELS)
+    assert len(document.packages) == 2 + len(DEBIAN) + len(BOOT) + len(WHEELS)
 
 
 def test_it_is_the_same_every_time() -> None:
@@ -67,7 +73,15 @@ def test_packages_are_named_by_package_urls() -> None:
 def test_everything_is_contained_in_the_release() -> None:
     document = made()
     contained = {r["relatedSpdxElement"] for r in document["relationships"] if r["relationshipType"] == "CONTAINS"}
-    assert contained == {package["SPDXID"] for package in document["packages"]} - {"SPDXRef-release"}
+    assert contained == {one["SPDXID"] for one in [*document["packages"], *document["files"]]} - {"SPDXRef-release"}
+
+
+def test_b06_files_of_the_configuration_and_of_hooks_are_listed_with_who_brought_them() -> None:
+    files = {file["fileName"]: file for file in made()["files"]}
+    assert files.keys() == {f".{file['path']}" for file in FILES}
+    assert files["./etc/motd"]["comment"] == "added by file /etc/motd"
+    assert files["./etc/motd"]["checksums"][1] == {"algorithm": "SHA256", "checksumValue": "b" * 64}
+    assert len({file["SPDXID"] for file in files.values()}) == len(FILES)
 
 
 def test_packages_are_read_back() -> None:

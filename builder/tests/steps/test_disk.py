@@ -16,7 +16,6 @@ from proa.builder.engine.context import BuildContext
 from proa.builder.steps import disk
 from proa.builder.steps.verity import VERITY
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.events import Note, Recorder
 from proa.partition.boot import bootstate
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.layout import MIB
@@ -138,17 +137,6 @@ def test_too_much_content_is_refused_before_a_byte_is_written(
     assert caught.value.code is Code.TOO_LARGE
     assert str(SIZES.uki if output == "uki" else SIZES.root) in caught.value.message
     assert list(out.iterdir()) == []
-
-
-def test_a_slot_that_is_nearly_full_is_told(contents: BuildContext, tmp_path: Path) -> None:
-    with (contents.output("uki") / "boot.img").open("r+b") as file:
-        file.truncate(7 * MIB)
-    (tmp_path / "out").mkdir()
-    disk.DISK.run(contents, tmp_path / "out")
-    assert isinstance(contents.monitor, Recorder)
-    (note,) = [event for event in contents.monitor.events if isinstance(event, Note)]
-    assert note.level == "warning"
-    assert "UKI-A is 88% full" in note.text
 
 
 def test_a_copy_keeps_holes(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from proa.builder.inputs import fingerprint
 from proa.builder.node import accounts
 from proa.builder.steps.disk import DISK
 from proa.builder.steps.esp import ESP
+from proa.builder.steps.fit import FIT
 from proa.builder.steps.initrd import INITRD
 from proa.builder.steps.loader import LOADER
 from proa.builder.steps.packages import PACKAGES
@@ -50,6 +51,7 @@ STEPS: Final[tuple[BuildStep, ...]] = (
     UKI,
     LOADER,
     ESP,
+    FIT,
     RELEASE,
     DISK,
 )

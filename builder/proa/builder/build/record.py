@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from proa.builder.config.settings import ReleaseConfig
 from proa.builder.engine.context import Made
+from proa.builder.steps.fit import FIT
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
 from proa.core.oci.layoutdir import LayoutDir
@@ -51,6 +52,11 @@ class BuildReport(Report, schema="proa.build/v1"):
         default={},
     )
     download: Mapping[str, Count] = field("Size in bytes of each blob, as it is fetched.", keys=MEDIA_TYPES, default={})
+    headroom: Mapping[str, Count] = field(
+        "Bytes that are left in `UKI-x` (`boot`) and in `ROOT-x` (`root`) for releases to come; slots never grow.",
+        keys=("boot", "root"),
+        default={},
+    )
     signed: bool = field("Whether keys were given.")
     seconds: Seconds = field("Duration of the whole build.")
     cache_hits: Count = field("Steps whose result came from the cache.")
@@ -103,6 +109,7 @@ def report(
         created=datetime.fromtimestamp(epoch, UTC).isoformat().replace("+00:00", "Z"),
         **_root_facts(outputs),
         **_release_facts(outputs),
+        **_fit_facts(outputs),
         signed=signed,
         seconds=round(seconds, 3),
         cache_hits=sum(one.cached for one in made),
@@ -114,6 +121,11 @@ def _root_facts(outputs: Mapping[str, Path]) -> dict[str, Any]:
     if VERITY.name not in outputs:
         return {}
     return {"root_hash": json.loads((outputs[VERITY.name] / "verity.json").read_text())["root_hash"]}
+
+
+def _fit_facts(outputs: Mapping[str, Path]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((outputs[FIT.name] / "fit.json").read_text()) if FIT.name in outputs else {}
+    return found
 
 
 def _release_facts(outputs: Mapping[str, Path]) -> dict[str, Any]:

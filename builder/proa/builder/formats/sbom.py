@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from proa.core.runtime.errors import Code, ProaError
 
 _NAMESPACE: Final = "https://spdx.org/spdxdocs/proa"
 _RELEASE: Final = "SPDXRef-release"
+_CONFIGURATION: Final = "SPDXRef-configuration"
 _NOT_ID: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
@@ -27,6 +29,7 @@ def document(
     installed: Iterable[Mapping[str, str]],
     boot: Iterable[Mapping[str, str]],
     wheels: Iterable[Mapping[str, str]],
+    files: Sequence[Mapping[str, str]],
     epoch: int,
 ) -> dict[str, Any]:
     """The document for a release; equal releases have equal documents.
@@ -39,7 +42,8 @@ def document(
         suite: The distribution's release.
         installed: The packages in the root, as ``packages.json`` has them.
         boot: The packages that the boot chain was made of.
-        wheels: The Python packages of the agent.
+        wheels: The Python packages of the agent, and those that hooks brought.
+        files: What the configuration and its hooks put into the root: path, origin, SHA-1 and SHA-256 of each.
         epoch: When it was built, in seconds since 1970.
     """
     root = {
@@ -51,7 +55,8 @@ def document(
     }
     system = [_debian(entry, distribution, suite) for entry in [*installed, *boot]]
     python = [_wheel(entry) for entry in wheels]
-    packages = list({package["SPDXID"]: package for package in [*system, *python]}.values())
+    own = [_configuration(name, version, files)] if files else []
+    packages = list({package["SPDXID"]: package for package in [*system, *python, *own]}.values())
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -64,7 +69,9 @@ def document(
         },
         "packages": [root, *sorted(packages, key=lambda package: str(package["SPDXID"]))],
         "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE)]
-        + [_relation(_RELEASE, "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)],
+        + [_relation(_RELEASE, "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)]
+        + [_relation(_CONFIGURATION, "CONTAINS", _file_identity(file)) for file in files],
+        **({"files": [_file(file) for file in files]} if files else {}),
     }
 
 
@@ -95,6 +102,42 @@ def _wheel(entry: Mapping[str, str]) -> dict[str, Any]:
         "externalRefs": [_purl(url)],
         **_unknown(),
     }
+
+
+def _configuration(name: str, version: str, files: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """The files that belong to no package, as one; its code is that of SPDX 2.3, section 7.9."""
+    sums = "".join(sorted(file["sha1"] for file in files))
+    code = hashlib.sha1(sums.encode(), usedforsecurity=False).hexdigest()
+    return {
+        **_unknown(),
+        "SPDXID": _CONFIGURATION,
+        "name": f"{name}-configuration",
+        "versionInfo": version,
+        "sourceInfo": "added by proa.toml and its hooks",
+        "filesAnalyzed": True,
+        "packageVerificationCode": {"packageVerificationCodeValue": code},
+        "licenseInfoFromFiles": ["NOASSERTION"],
+    }
+
+
+def _file(file: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "SPDXID": _file_identity(file),
+        "fileName": f".{file['path']}",
+        "comment": f"added by {file['origin']}",
+        "checksums": [
+            {"algorithm": "SHA1", "checksumValue": file["sha1"]},
+            {"algorithm": "SHA256", "checksumValue": file["sha256"]},
+        ],
+        "licenseConcluded": "NOASSERTION",
+        "licenseInfoInFiles": ["NOASSERTION"],
+        "copyrightText": "NOASSERTION",
+    }
+
+
+def _file_identity(file: Mapping[str, str]) -> str:
+    """Paths may have any character, ids may not: the hash of the path tells them apart."""
+    return f"SPDXRef-File-{hashlib.sha256(file['path'].encode()).hexdigest()[:32]}"
 
 
 def _unknown() -> dict[str, Any]:
@@ -140,7 +183,7 @@ def packages(data: bytes) -> list[dict[str, str]]:
         return [
             {"name": str(package["name"]), "version": str(package.get("versionInfo", ""))}
             for package in found
-            if package.get("SPDXID") != _RELEASE
+            if package.get("SPDXID") not in (_RELEASE, _CONFIGURATION)
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProaError(Code.RELEASE, "the bill of materials is not SPDX JSON", at="sbom") from error

@@ -20,7 +20,8 @@ from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
-from proa.builder.node import accounts, clean, kept, measuring, seal, software, system, units, var
+from proa.builder.node import accounts, clean, contents, kept, measuring, seal, software, system, units, var
+from proa.builder.node.contents import Additions
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
@@ -54,7 +55,7 @@ class AssemblyJob:
 
 
 def assemble(job: AssemblyJob) -> None:
-    """Make ``root.erofs`` and ``root.json``.
+    """Make ``root.erofs``, ``root.json`` and ``contents.json``.
 
     Raises:
         ProaError: What went wrong.
@@ -66,11 +67,12 @@ def assemble(job: AssemblyJob) -> None:
     lock = accounts.read_lock_text(job.lock)
     numbers = accounts.assign(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), config.user, lock)
     accounts.renumber(tree, numbers)
+    additions = Additions(tree)
     tree.mount()
     try:
-        run_hooks(tree, config, Path(job.folder), "tree-before", job.epoch)
-        furnish(tree, config, job, numbers)
-        run_hooks(tree, config, Path(job.folder), "tree-after", job.epoch)
+        run_hooks(additions, config, Path(job.folder), "tree-before", job.epoch)
+        furnish(additions, config, job, numbers)
+        run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         clean.modules(tree, config.kernel.exclude)
         seal.compile_python(tree)
     finally:
@@ -81,6 +83,8 @@ def assemble(job: AssemblyJob) -> None:
     var.move_out(tree)
     image = Path(job.out) / "root.erofs"
     seal.make_image(tree, image, epoch=job.epoch, name=config.release.name)
+    listed = contents.document(tree, additions)
+    (Path(job.out) / "contents.json").write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
     document = {"size": image.stat().st_size, "accounts": final.over(lock).text()}
     (Path(job.out) / "root.json").write_text(json.dumps(document, indent=1) + "\n")
 
@@ -97,9 +101,9 @@ def unpack(base: Path, tree: Tree) -> None:
     )
 
 
-def furnish(tree: Tree, config: Config, job: AssemblyJob, numbers: accounts.Numbers) -> None:
+def furnish(additions: Additions, config: Config, job: AssemblyJob, numbers: accounts.Numbers) -> None:
     """Make a node of the tree."""
-    folder = Path(job.folder)
+    tree, folder = additions.tree, Path(job.folder)
     software.add(tree, Path(job.site))
     system.add_own_files(tree)
     for path in sorted(system.DATA.rglob("*.service")):
@@ -110,14 +114,20 @@ def furnish(tree: Tree, config: Config, job: AssemblyJob, numbers: accounts.Numb
     system.add_trust(tree, config, [key.encode() for key in job.keys])
     system.add_health(tree, config, folder)
     accounts.add(tree, config.user, numbers, ssh_keys(config, folder))
+    for check in config.check:
+        additions.origins[f"/usr/lib/proa/health.d/{check.name}"] = f"check {check.name}"
     for file in config.file:
-        add_file(tree, file, folder)
+        additions.origins |= dict.fromkeys(add_file(tree, file, folder), f"file {file.path}")
     system.add_folders(tree, config)
     units.arrange(tree, config.units)
 
 
-def add_file(tree: Tree, file: File, folder: Path) -> None:
-    """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner."""
+def add_file(tree: Tree, file: File, folder: Path) -> list[str]:
+    """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner.
+
+    Returns:
+        The paths of the files.
+    """
     owner = accounts.owner(tree, file.owner)
     mode = int(file.mode, 8) if file.mode else None
     attributes = {name: value.encode() for name, _, value in (one.partition("=") for one in file.xattrs)}
@@ -126,7 +136,8 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
     if file.content is not None:
         tree.write(file.path, file.content, 0o644 if mode is None else mode, owner)
         tree.mark(file.path, attributes)
-        return
+        return [file.path]
+    added = []
     for item in localfiles.walk(folder / file.source):
         name = f"{file.path}/{item.name}".rstrip("/")
         if item.kind is FileKind.LINK:
@@ -134,8 +145,10 @@ def add_file(tree: Tree, file: File, folder: Path) -> None:
         elif item.kind is FileKind.FILE:
             tree.write(name, item.path.read_bytes(), item.mode if mode is None else mode, owner)
             tree.mark(name, attributes)
+            added.append(name)
         elif not tree.path(name).is_dir():
             tree.folder(name, item.mode, owner)
+    return added
 
 
 def ssh_keys(config: Config, folder: Path) -> dict[str, list[str]]:
@@ -151,19 +164,21 @@ def ssh_keys(config: Config, folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def run_hooks(tree: Tree, config: Config, folder: Path, point: str, epoch: int) -> None:
+def run_hooks(additions: Additions, config: Config, folder: Path, point: str, epoch: int) -> None:
     """Run the user's programs of a point inside the tree.
 
     Raises:
         ProaError: ``HOOK``.
     """
+    tree = additions.tree
     for hook in (hook for hook in config.hook if hook.at == point):
         place = tree.path("/tmp/hook")  # noqa: S108
         shutil.copyfile(folder / hook.run, place)
         place.chmod(0o755)
         variables = {"PROA_NAME": config.release.name, "PROA_VERSION": config.release.version}
         try:
-            tree.run(("/tmp/hook",), code=Code.HOOK, SOURCE_DATE_EPOCH=str(epoch), **variables)  # noqa: S108
+            with additions.of(f"hook {hook.run}"):
+                tree.run(("/tmp/hook",), code=Code.HOOK, SOURCE_DATE_EPOCH=str(epoch), **variables)  # noqa: S108
         except ProaError as error:
             raise ProaError(
                 Code.HOOK, error.message.replace("chroot", hook.run, 1), at=f"{folder / hook.run}"

@@ -17,7 +17,8 @@ from proa.builder.node.tree import Tree
 
 CONF: Final = "/usr/lib/tmpfiles.d/proa-var.conf"
 _DATABASE: Final = "/usr/lib/sysimage/dpkg"
-_FACTORY: Final = "/usr/share/factory"
+FACTORY: Final = "/usr/share/factory"
+"""Where the copies of files of /var lie, as systemd has it (file-hierarchy(7))."""
 _DROPPED: Final = (
     "/var/backups",
     "/var/cache/apt",
@@ -73,7 +74,7 @@ def _line(tree: Tree, inside: str, path: Path) -> str:
     if status.st_size == 0:
         return f"f {name} {owner} -"
     # The copy is root's: with the bits that lend an owner's rights it would lend root's.
-    tree.write(f"{_FACTORY}{inside}", path.read_bytes(), status.st_mode & 0o777)
+    tree.write(f"{FACTORY}{inside}", path.read_bytes(), status.st_mode & 0o777)
     return f"C {name} {owner} -"
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from proa.builder.engine import kernels, namespace, sources
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
+from proa.builder.node import contents
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import replace, sha256
@@ -51,7 +52,6 @@ _LEFT_OUT: Final = (
 _SUMS: Final = "sums.json"
 _MAX_KEPT: Final = 3 << 30
 """Bytes of downloaded packages that are kept for the next build."""
-_FIELDS: Final = ("Package", "Version", "Architecture", "Source", "Maintainer", "Homepage")
 
 _NO_PACKAGE: Final = re.compile(r"Unable to locate package (\S+)|Version '([^']+)' for '([^']+)' was not found")
 _NO_CANDIDATE: Final = re.compile(r"Package '?([^\s']+)'? has no installation candidate")
@@ -196,21 +196,14 @@ def choose_kernel(out: Path, package: str) -> None:
 
 def _write_list(out: Path) -> None:
     """packages.json: what is installed, and what of the boot chain was unpacked beside it."""
-    installed = [
-        fields for fields in sources.stanzas((out / "status").read_text()) if fields["Status"].endswith(" installed")
-    ]
     boot = list(sources.stanzas((out / "boot.status").read_text()))
     document = {
-        "installed": [_entry(fields) for fields in installed],
-        "boot": sorted((_entry(fields) for fields in boot), key=lambda entry: entry["package"]),
+        "installed": contents.installed((out / "status").read_text()),
+        "boot": sorted((contents.entry(fields) for fields in boot), key=lambda entry: entry["package"]),
     }
     (out / "packages.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
     (out / "status").unlink()
     (out / "boot.status").unlink()
-
-
-def _entry(fields: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): fields[name] for name in _FIELDS if name in fields}
 
 
 def forget_changed(debs: Path) -> None:

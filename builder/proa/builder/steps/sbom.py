@@ -16,7 +16,7 @@ class Sbom:
 
     name = "sbom"
     title = "Bill of materials"
-    needs = ("packages", "software", "verity")
+    needs = ("packages", "software", "root", "verity")
     tools = ()
     keep = True
 
@@ -34,15 +34,18 @@ class Sbom:
     def run(self, context: BuildContext, out: Path) -> None:
         """Write the document."""
         packages = json.loads((context.output("packages") / "packages.json").read_text())
+        contents = json.loads((context.output("root") / "contents.json").read_text())
+        wheels = json.loads((context.output("software") / "wheels.json").read_text())
         document = sbom.document(
             name=context.config.release.name,
             version=context.config.release.version,
             root_hash=json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
             distribution=context.config.system.distribution,
             suite=context.config.system.suite,
-            installed=packages["installed"],
+            installed=contents["installed"],
             boot=packages["boot"],
-            wheels=json.loads((context.output("software") / "wheels.json").read_text()),
+            wheels=[*wheels, *contents["python"]],
+            files=contents["files"],
             epoch=context.epoch,
         )
         (out / "sbom.spdx.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
