@@ -44,7 +44,7 @@ packages = ["openssh-server", "systemd-resolved"]
 package = "linux-image-cloud-amd64"
 [[user]]
 name = "admin"
-ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin"]
 groups = ["systemd-journal"]
 [[file]]
 path = "/etc/motd"

@@ -16,7 +16,7 @@ from proa.builder.config.loading import load
 from proa.builder.engine.cache import StepCache
 from proa.builder.engine.context import BuildContext, BuildStep
 from proa.builder.engine.keys import Keys
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.events import Note, Recorder, StepFinished
 
 EPOCH = 1_700_000_000
@@ -290,3 +290,28 @@ def test_a_release_alone_needs_no_disk(tmp_path: Path) -> None:
     assert [step.name for step in pipeline.steps_of(order.loaded.config)] == [
         step.name for step in pipeline.STEPS if step.name != "disk"
     ]
+
+
+def test_b08_a_release_that_has_expired_is_not_built(tmp_path: Path) -> None:
+    path = tmp_path / "proa.toml"
+    order = order_of(tmp_path, (one := Fake("one"),))
+    text = path.read_text().replace("[release]\n", '[release]\nexpires = "2023-11-14T22:13:20Z"\n')
+    path.write_text(text)
+    with pytest.raises(ProaError) as raised:
+        build(dataclasses.replace(order, loaded=load(path)))
+    assert (raised.value.code, raised.value.at, one.runs) == (Code.CONFIG_VALUE, f"{path}:2:1", 0)
+    path.write_text(text.replace(":20Z", ":21Z"))
+    build(dataclasses.replace(order, loaded=load(path)))
+
+
+@pytest.mark.parametrize(
+    ("at", "place"), [("units.enable[1]", "5:22"), ("units.enable", "5:1"), ("user[0].shell", ""), ("/dev/sda", "")]
+)
+def test_b08_an_error_of_a_step_gets_its_place_in_the_file(tmp_path: Path, at: str, place: str) -> None:
+    def refuse(context: BuildContext) -> None:
+        raise ProaErrors([ProaError(Code.CONFIG_VALUE, "no", at=at, hint="near")] * 2)
+
+    with pytest.raises(ProaErrors) as raised:
+        build(order_of(tmp_path, (Fake("one", during=refuse),), '[units]\nenable = ["a.mount", "b.mount"]\n'))
+    expected = f"{tmp_path / 'proa.toml'}:{place}" if place else at
+    assert [(one.at, one.hint) for one in raised.value.errors] == [(expected, "near")] * 2

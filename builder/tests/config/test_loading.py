@@ -179,8 +179,9 @@ def test_every_section_of_the_table_is_a_field(tmp_path: Path) -> None:
 
 
 def test_a_configuration_survives_json(tmp_path: Path) -> None:
-    text = GOOD + '[[user]]\nname = "a"\ngroups = ["x"]\n[[hook]]\nat = "tree-after"\nrun = "proa.toml"\n'
+    text = GOOD + '[[user]]\nname = "a"\ngroups = ["x"]\n[[hook]]\nat = "tree-after"\nrun = "hook"\n'
+    (tmp_path / "hook").write_text("#!/bin/sh\n")
+    (tmp_path / "hook").chmod(0o755)
     path = write_config(tmp_path, text)
-    path.chmod(0o755)
     config = load(path).config
     assert from_document(dataclasses.asdict(config)) == config

@@ -26,6 +26,32 @@ BROKEN = {
         "6:10",
         "lends has the set-user-ID bit, which the copy would lose",
     ),
+    "time_zones_exist": (
+        '[system]\ntimezone = "Europe/Berln"\n',
+        "5:12",
+        "there is no time zone 'Europe/Berln'",
+    ),
+    "programs_can_start": (
+        '[[check]]\nname = "a"\ncontent = "exit 0"\n',
+        "6:11",
+        "begins neither with '#!' nor as an ELF program",
+    ),
+    "checks_end_in_time": (
+        '[health]\ntimeout = "10 min"\n',
+        "5:11",
+        "a check may take 600 s, but the whole trial has 600 s",
+    ),
+    "keyrings_are_keyrings": (
+        '[[source]]\nuri = "http://x/y"\nsuites = ["a"]\nsigned_by = "release.pub"\n',
+        "7:13",
+        "release.pub is not an OpenPGP keyring",
+    ),
+    "enough_different_keys": (
+        '[trust]\nkeys = ["release.pub", "again.pub"]\n',
+        "5:24",
+        "again.pub is the same key as release.pub",
+    ),
+    "units_have_a_type": ('[units]\nenable = ["a.servcie"]\n', "5:11", "'a.servcie' does not end in the type"),
     "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub does not exist"),
     "files_go_where_a_release_may_write": (
         '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',
@@ -39,7 +65,7 @@ BROKEN = {
     ),
     "accounts_are_distinct": ('[[user]]\nname = "a"\n[[user]]\nname = "a"\n', "7:8", "two accounts 'a'"),
     "checks_are_distinct": (
-        '[[check]]\nname = "a"\ncontent = "x"\n[[check]]\nname = "a"\ncontent = "x"\n',
+        '[[check]]\nname = "a"\ncontent = "#!x"\n[[check]]\nname = "a"\ncontent = "#!x"\n',
         "8:8",
         "two checks 'a'",
     ),
@@ -63,7 +89,7 @@ BROKEN = {
     "ssh_key_files_hold_keys": (
         '[[user]]\nname = "a"\nssh_key_files = ["proa.toml"]\n',
         "6:18",
-        "proa.toml:1 is not an SSH public key",
+        'proa.toml:1: "[release]" is not an SSH public key',
     ),
 }
 MORE = [
@@ -86,6 +112,9 @@ MORE = [
     ('[[user]]\nname = "a"\nssh_key_files = ["gone.pub"]\n', "gone.pub does not exist"),
     ('[disk]\nboot = "256 MiB"\n', "at least 260 MiB"),
     ('[[file]]\npath = "/usr/bin"\nsource = "lending"\n', "lending/x has the set-user-ID bit"),
+    ('[[hook]]\nat = "tree-after"\nrun = "lends"\n', "lends begins neither with '#!'"),
+    ('[[file]]\npath = "/etc/ssh/ssh_host_rsa_key"\ncontent = "x"\n', "each node makes its own"),
+    ('[[file]]\npath = "/mnt/x"\ncontent = "x"\n', "a folder that is empty in a release"),
     ("[disk]\npersist = 0\n", "0 is not a size"),
     *((f'[persist]\nkeep = ["{name}"]\n', "a part of the release") for name in ("/usr", "/etc/app", "/lib")),
     *((f'[persist]\nkeep = ["{name}"]\n', "contains the other") for name in ("/persist", "/var/lib", "/proc", "/opt")),
@@ -97,7 +126,8 @@ MORE = [
 def messages(folder: Path, text: str) -> list[tuple[str, str]]:
     path = folder / "proa.toml"
     path.write_text(HEAD + text)
-    (folder / "release.pub").write_bytes(Algorithm.ED25519.generate().public.pem)
+    for name, data in dict.fromkeys(("release.pub", "again.pub"), Algorithm.ED25519.generate().public.pem).items():
+        (folder / name).write_bytes(data)
     path.chmod(0o644)
     os.mkfifo(folder / "pipe")
     (folder / "lending").mkdir()

@@ -67,7 +67,8 @@ def test_b07_the_chosen_kernel_is_the_steps_output(tmp_path: Path) -> None:
     (tmp_path / "status").write_text(STATUS)
     (tmp_path / "kernels").mkdir()
     for version in (OLD, NEW, CLOUD):
-        (tmp_path / "kernels" / version).write_text(version)
+        (tmp_path / "kernels" / version).mkdir()
+        (tmp_path / "kernels" / version / "vmlinuz").write_text(version)
     packages.choose_kernel(tmp_path, "linux-image-cloud-amd64")
     assert (tmp_path / "kernel/version").read_text() == f"{CLOUD}\n"
     assert (tmp_path / "kernel/vmlinuz").read_text() == CLOUD

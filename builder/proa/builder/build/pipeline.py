@@ -6,9 +6,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +37,7 @@ from proa.builder.steps.software import SOFTWARE
 from proa.builder.steps.uki import UKI
 from proa.builder.steps.verity import VERITY
 from proa.core.runtime import events, process
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.events import Monitor, Note, StepOutcome
 from proa.core.runtime.files import new_folder, os_errors, replace
 from proa.core.schema.model import document
@@ -120,6 +121,7 @@ def build(order: BuildOrder) -> BuildReport:
         check_trust(order)
         run_hooks(order, "build-before", order.folder)
         epoch = source_date_epoch(order)
+        check_expiry(order.loaded, epoch)
         output.sweep(order.out)
         with (
             os_errors(order.out),
@@ -173,6 +175,18 @@ def check_trust(order: BuildOrder) -> None:
         raise ProaError(Code.CONFIG_VALUE, f"{trust.threshold} keys must sign, but only {trusted} are trusted", at=at)
     elif keys is None:
         order.monitor.emit(Note("no --keys: neither the boot chain nor the release is signed", "warning"))
+
+
+def check_expiry(loaded: Loaded, epoch: int) -> None:
+    """No node would ever install a release that has expired when it is built.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE``.
+    """
+    expires = loaded.config.release.expires
+    if expires and datetime.fromisoformat(expires).timestamp() <= epoch:
+        what = f"the release expires at {expires}, before the time of its build"
+        raise ProaError(Code.CONFIG_VALUE, what, at=loaded.place("release.expires"))
 
 
 def plan(order: BuildOrder) -> PlannedBuild:
@@ -244,15 +258,32 @@ def _run_steps(order: BuildOrder, epoch: int, results: Path, held: ExitStack) ->
             started = time.monotonic()
             inputs = _inputs(step, context, made)
             key = fingerprint.of(inputs)
-            if step.keep:
-                entry, found = _kept(order, step, context, inputs, held)
-            else:
-                entry, found = _made(order, step, context, inputs, results), False
+            with _placed(order.loaded):
+                if step.keep:
+                    entry, found = _kept(order, step, context, inputs, held)
+                else:
+                    entry, found = _made(order, step, context, inputs, results), False
             outputs[step.name] = entry.folder
             handle.outcome = StepOutcome.CACHED if found else StepOutcome.DONE
             seconds = time.monotonic() - started
             made[step.name] = Made(step.name, key, entry.digest, cached=found, seconds=seconds)
     return list(made.values()), outputs
+
+
+@contextmanager
+def _placed(loaded: Loaded) -> Iterator[None]:
+    """Errors that name a setting get its place in the file."""
+    try:
+        yield
+    except ProaErrors as several:
+        raise ProaErrors([_at_place(one, loaded) for one in several.errors]) from several
+    except ProaError as error:
+        raise _at_place(error, loaded) from error
+
+
+def _at_place(error: ProaError, loaded: Loaded) -> ProaError:
+    place = loaded.place(error.at)
+    return ProaError(error.code, error.message, at=place, hint=error.hint) if place else error
 
 
 def _context(order: BuildOrder, step: BuildStep, epoch: int, outputs: Mapping[str, Path], room: Path) -> BuildContext:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,21 @@ from proa.builder.config.settings import Check, Config, File
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
 
+MADE_ANEW: Final = (
+    "/etc/.pwd.lock",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/subgid-",
+    "/etc/subuid-",
+    "/etc/ssh/ssh_host_*",
+    "/etc/udev/hwdb.bin",
+    "/root/.cache",
+)
+"""Patterns of what differs from build to build, or what each node makes for itself: it is never in a release."""
+EMPTIED: Final = ("/run", "/tmp", "/media", "/mnt")  # noqa: S108
+"""Folders that are empty in a release."""
 KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108
 """Folders that are the node's own."""
 _OWN_PATHS: Final = (
@@ -73,6 +89,7 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
             yield Problem(path, f"{lost} is on the node's own file systems, not in the release", hint=hint)
         if ours := next((name for name in places if any(is_below(name, own) for own in _OWN_PATHS)), ""):
             yield Problem(path, f"the builder writes {ours} itself")
+        yield from _vanishing(places, path)
         place = canonical(file.path)
         if place in seen:
             yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[place] + 1}")
@@ -86,6 +103,16 @@ def _destinations(file: File, folder: Path) -> Iterator[str]:
         for item in localfiles.walk(folder / file.source):
             if item.kind is not FileKind.FOLDER:
                 yield f"{file.path}/{item.name}".replace("//", "/")
+
+
+def _vanishing(places: Iterable[str], at: tuple[str | int, ...]) -> Iterator[Problem]:
+    """What the build takes out again."""
+    for path in map(canonical, places):
+        if any(fnmatch.fnmatchcase(path, pattern) for pattern in MADE_ANEW):
+            hint = "Give it to the node on PERSIST, or by a systemd credential."
+            yield Problem(at, f"{path} is never in a release: each node makes its own", hint=hint)
+        elif path not in EMPTIED and any(is_below(path, name) for name in EMPTIED[2:]):
+            yield Problem(at, f"{path} lies in a folder that is empty in a release")
 
 
 def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]:

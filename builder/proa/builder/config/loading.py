@@ -39,6 +39,14 @@ class Loaded:
     path: Path
     origins: Mapping[str, str]
 
+    def place(self, setting: str) -> str:
+        """Where a setting, or an item of a list as ``units.enable[0]``, stands in the file; empty if it does not."""
+        name = setting
+        while name not in self.origins and name.endswith("]"):
+            name = name[: name.rindex("[")]
+        found = self.origins.get(name, "")
+        return found if found.startswith(f"{self.path}:") else ""
+
 
 def load(path: Path, *, version: str = "") -> Loaded:
     """Read, check and complete a configuration.
@@ -169,6 +177,7 @@ class _Reading:
             if len(value) < kind.least:
                 self.refuse(Code.CONFIG_VALUE, path, f"'{setting.name}' is not {kind.allowed}")
             for number, item in enumerate(value):
+                self.origins[f"{_show(path)}[{number}]"] = self.at((*path, number))
                 try:
                     read = kind.of.read(item)
                     if read in items:

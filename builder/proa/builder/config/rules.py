@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from proa.builder.config.disklayout import layout
 from proa.builder.config.filerules import FILE_RULES, KEPT_FOLDERS
+from proa.builder.config.kinds import Refused
 from proa.builder.config.paths import is_below
 from proa.builder.config.problems import Problem, Rule, no_file, readable
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import Config
+from proa.builder.config.valuerules import VALUE_RULES
 from proa.builder.config.vocabulary import SSH_KEY
 from proa.core.runtime.errors import ProaError
 from proa.core.signing.keys import load_public
@@ -165,8 +166,12 @@ def ssh_key_files_hold_keys(config: Config, folder: Path) -> Iterator[Problem]:
     for number, user in enumerate(config.user):
         for which, name in enumerate(user.ssh_key_files):
             for line, text in enumerate(_ssh_lines(folder / name), 1):
-                if text.strip() and not text.startswith("#") and not re.fullmatch(SSH_KEY.pattern, text):
-                    yield Problem(("user", number, "ssh_key_files", which), f"{name}:{line} is not {SSH_KEY.what}")
+                if not text.strip() or text.startswith("#"):
+                    continue
+                try:
+                    SSH_KEY.read(text)
+                except Refused as refused:
+                    yield Problem(("user", number, "ssh_key_files", which), f"{name}:{line}: {refused}")
                     break
 
 
@@ -177,6 +182,7 @@ def _ssh_lines(path: Path) -> list[str]:
 RULES: Final[tuple[Rule, ...]] = (
     floor_not_above_serial,
     *FILE_RULES,
+    *VALUE_RULES,
     named_files_are_there,
     accounts_are_distinct,
     checks_are_distinct,

@@ -93,7 +93,7 @@ class SystemConfig:
         "UTC",
     )
     hostname: str = setting(
-        Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62})", "a host name"),
+        Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62}[a-z0-9?])?", "a host name"),
         "The host name; each `?` becomes a hexadecimal digit of the machine id, so that nodes differ.",
         "node-????????",
     )
@@ -167,7 +167,10 @@ class User:
         Listing(ACCOUNT), "Groups that it belongs to besides its own.", [], example=["sudo"]
     )
     ssh_keys: tuple[str, ...] = setting(
-        Listing(SSH_KEY), "SSH public keys that may log in.", [], example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA admin"]
+        Listing(SSH_KEY),
+        "SSH public keys that may log in.",
+        [],
+        example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin"],
     )
     ssh_key_files: tuple[str, ...] = setting(
         Listing(LOCAL), "Files with SSH public keys that may log in.", [], example=["keys/admin.pub"]

@@ -6,6 +6,7 @@ from typing import Final
 
 from proa.builder.config.capabilities import Capabilities
 from proa.builder.config.kinds import Text
+from proa.builder.config.sshkeys import SshKey
 
 NAME: Final = Text(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", "a name of a-z, 0-9, '.', '_' and '-'")
 VERSION: Final = Text(
@@ -21,7 +22,7 @@ OWNER: Final = Text(r"[a-z0-9_][a-z0-9_-]{0,30}:[a-z0-9_][a-z0-9_-]{0,30}", "an 
 MODE: Final = Text(r"[0-7]{3,4}", 'a mode in octal such as "0644"')
 CAPABILITIES: Final = Capabilities()
 XATTR: Final = Text(r"user\.[^=\x00\n]{1,250}=[^\x00]*", "an extended attribute, user.NAME=VALUE")
-SSH_KEY: Final = Text(r"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+(?: [^\n]*)?", "an SSH public key on one line")
+SSH_KEY: Final = SshKey()
 ARGUMENT: Final = Text(r'[\x21\x23-\x7e]+(?:"[\x20\x21\x23-\x7e]*")?', "a kernel argument")
 LINE: Final = Text(r"[^\x00\n]*", "one line of text")
 URI: Final = Text(r"https?://[^\s\[\]]+|(?:file|copy):/[^\s\[\]]+", "the URI of a package mirror: http, https or file")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.near import did_you_mean
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import User
 from proa.builder.node.tree import Tree
@@ -179,7 +180,7 @@ def check(final: Numbers, numbers: Numbers, lock: Numbers) -> Numbers:
     return final
 
 
-def owner(tree: Tree, text: str) -> tuple[int, int]:
+def owner(tree: Tree, text: str, at: str = "") -> tuple[int, int]:
     """``USER:GROUP``, names or numbers, as numbers of the tree.
 
     Raises:
@@ -191,7 +192,8 @@ def owner(tree: Tree, text: str) -> tuple[int, int]:
     found = []
     for what, name, known in (("user", user, uids), ("group", group, own.groups)):
         if not name.isdigit() and name not in known:
-            raise ProaError(Code.CONFIG_VALUE, f"owner '{text}': the tree has no {what} '{name}'")
+            hint = did_you_mean(name, known, "Add it as a [[user]], or use a number.")
+            raise ProaError(Code.CONFIG_VALUE, f"owner '{text}': the tree has no {what} '{name}'", at=at, hint=hint)
         found.append(int(name) if name.isdigit() else known[name])
     return found[0], found[1]
 
@@ -237,7 +239,7 @@ def add(tree: Tree, users: Sequence[User], numbers: Numbers, ssh_keys: Mapping[s
     Raises:
         ProaError: ``CONFIG_VALUE`` for a group that the tree does not have.
     """
-    for user in users:
+    for place, user in enumerate(users):
         uid, gid = numbers.users[user.name]
         if user.name not in {fields[0] for fields in _lines(tree.read("/etc/passwd"))}:
             home = f"/home/{user.name}"
@@ -249,16 +251,18 @@ def add(tree: Tree, users: Sequence[User], numbers: Numbers, ssh_keys: Mapping[s
             tree.append("/usr/lib/tmpfiles.d/proa-users.conf", f"d {home} 0700 {uid} {gid} -")
         else:
             _rewrite(tree, "/etc/passwd", lambda f, u=user: [*f[:6], u.shell] if f[0] == u.name else f)  # type: ignore[misc]
-        for name in user.groups:
-            _join(tree, user.name, name)
+        for number, name in enumerate(user.groups):
+            _join(tree, user.name, name, f"user[{place}].groups[{number}]")
         keys = ssh_keys.get(user.name)
         if keys:
             tree.write(f"/etc/ssh/authorized_keys.d/{user.name}", "".join(f"{key}\n" for key in keys))
 
 
-def _join(tree: Tree, user: str, group: str) -> None:
-    if group not in {fields[0] for fields in _lines(tree.read("/etc/group"))}:
-        raise ProaError(Code.CONFIG_VALUE, f"user '{user}' should be in group '{group}', which no package creates")
+def _join(tree: Tree, user: str, group: str, at: str) -> None:
+    known = {fields[0] for fields in _lines(tree.read("/etc/group"))}
+    if group not in known:
+        what = f"user '{user}' should be in group '{group}', which no package creates"
+        raise ProaError(Code.CONFIG_VALUE, what, at=at, hint=did_you_mean(group, known))
 
     def member(fields: list[str]) -> list[str]:
         members = [name for name in fields[3].split(",") if name]

@@ -20,7 +20,7 @@ from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
-from proa.builder.node import accounts, clean, contents, kept, measuring, seal, software, system, units, var
+from proa.builder.node import accounts, agree, clean, contents, kept, measuring, seal, software, system, units, var
 from proa.builder.node.contents import Additions
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
@@ -73,6 +73,7 @@ def assemble(job: AssemblyJob) -> None:
         run_hooks(additions, config, Path(job.folder), "tree-before", job.epoch)
         furnish(additions, config, job, numbers)
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
+        agree.check(tree, config)
         clean.modules(tree, config.kernel.exclude)
         seal.compile_python(tree)
     finally:
@@ -116,19 +117,21 @@ def furnish(additions: Additions, config: Config, job: AssemblyJob, numbers: acc
     accounts.add(tree, config.user, numbers, ssh_keys(config, folder))
     for check in config.check:
         additions.origins[f"/usr/lib/proa/health.d/{check.name}"] = f"check {check.name}"
-    for file in config.file:
-        additions.origins |= dict.fromkeys(add_file(tree, file, folder), f"file {file.path}")
+    for number, file in enumerate(config.file):
+        added = add_file(tree, file, folder, at=f"file[{number}].owner")
+        additions.origins |= dict.fromkeys(added, f"file {file.path}")
     system.add_folders(tree, config)
+    agree.check_units(tree, config)
     units.arrange(tree, config.units)
 
 
-def add_file(tree: Tree, file: File, folder: Path) -> list[str]:
+def add_file(tree: Tree, file: File, folder: Path, at: str = "") -> list[str]:
     """Put one [[file]] into the tree; a folder that is there already keeps its mode and owner.
 
     Returns:
         The paths of the files.
     """
-    owner = accounts.owner(tree, file.owner)
+    owner = accounts.owner(tree, file.owner, at)
     mode = int(file.mode, 8) if file.mode else None
     attributes = {name: value.encode() for name, _, value in (one.partition("=") for one in file.xattrs)}
     if file.capabilities:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from proa.builder.config.filerules import EMPTIED, MADE_ANEW
+from proa.builder.config.near import did_you_mean
+from proa.builder.config.settings import Kernel
 from proa.builder.node import accounts
 from proa.builder.node.tree import Tree
+from proa.core.runtime.errors import Code, ProaError
 
 _OF_INSTALLING: Final = (
     "/boot/*",
@@ -20,20 +24,6 @@ _OF_INSTALLING: Final = (
     "/etc/.resolv.conf.systemd-resolved.bak",
 )
 """What the building machine put into the tree, and what only its packages needed."""
-_OF_CHANCE: Final = (
-    "/etc/.pwd.lock",
-    "/etc/group-",
-    "/etc/gshadow-",
-    "/etc/passwd-",
-    "/etc/shadow-",
-    "/etc/subgid-",
-    "/etc/subuid-",
-    "/etc/ssh/ssh_host_*",
-    "/etc/udev/hwdb.bin",
-    "/root/.cache",
-)
-"""What differs from build to build, and what each node makes for itself."""
-_EMPTIED: Final = ("/run", "/tmp", "/media", "/mnt")  # noqa: S108
 
 
 def after_installing(tree: Tree) -> None:
@@ -44,17 +34,30 @@ def after_installing(tree: Tree) -> None:
 
 def before_sealing(tree: Tree) -> None:
     """Take out what would differ from build to build."""
-    for pattern in _OF_CHANCE:
+    for pattern in MADE_ANEW:
         tree.remove(pattern)
-    for folder in _EMPTIED:
+    for folder in EMPTIED:
         tree.empty(folder)
     accounts.forget_days(tree)
 
 
 def modules(tree: Tree, exclude: Sequence[str]) -> None:
-    """Leave out kernel modules, and let depmod forget them."""
-    for version in sorted(path.name for path in tree.path("/usr/lib/modules").iterdir()):
-        for pattern in exclude:
-            for path in sorted(tree.path(f"/usr/lib/modules/{version}").glob(pattern)):
-                tree.remove(f"/usr/lib/modules/{version}/{path.relative_to(tree.path(f'/usr/lib/modules/{version}'))}")
-        tree.run(("depmod", version))
+    """Leave out kernel modules, and let depmod forget them.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE`` for a pattern of the user's own that fits no module of any kernel.
+    """
+    top = tree.path("/usr/lib/modules")
+    folders = sorted(path for path in top.iterdir() if path.is_dir())
+    for number, pattern in enumerate(exclude):
+        found = {folder: sorted(folder.glob(pattern)) for folder in folders}
+        if not any(found.values()) and pattern not in Kernel().exclude:
+            known = {str(path.relative_to(folder)) for folder in folders for path in folder.glob("kernel/*/*")}
+            hint = did_you_mean(pattern, known, "Patterns are relative to /usr/lib/modules/VERSION.")
+            what = f"'{pattern}' fits no module of the kernel"
+            raise ProaError(Code.CONFIG_VALUE, what, at=f"kernel.exclude[{number}]", hint=hint)
+        for folder, paths in found.items():
+            for path in paths:
+                tree.remove(f"/usr/lib/modules/{folder.name}/{path.relative_to(folder)}")
+    for folder in folders:
+        tree.run(("depmod", folder.name))

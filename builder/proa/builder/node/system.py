@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.near import did_you_mean
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import Config
 from proa.builder.node.tree import Tree
@@ -19,6 +20,7 @@ from proa.core.signing.keys import public_from_pem
 DATA: Final = Path(__file__).parent / "root"
 PERSISTENT: Final = ("/var", "/home", "/root", "/opt/cni")
 """Folders that the initrd binds from PERSIST on every node."""
+_ZONES: Final = "/usr/share/zoneinfo"
 _MASKED: Final = (
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -96,12 +98,14 @@ def set_up(tree: Tree, config: Config) -> None:
         )
     tree.write("/etc/locale.conf", f"LANG={locale}\n")
     tree.link("/etc/default/locale", "../locale.conf")
-    zone = f"/usr/share/zoneinfo/{config.system.timezone}"
+    zone = f"{_ZONES}/{config.system.timezone}"
     tree.remove("/etc/localtime")
-    if tree.exists(zone):
+    if tree.path(zone).is_file():
         tree.link("/etc/localtime", f"..{zone}")
     elif config.system.timezone != "UTC":
-        hint = "Add the package tzdata." if not tree.exists("/usr/share/zoneinfo") else ""
+        known = (str(path.relative_to(tree.path(_ZONES))) for _, path in tree.files(_ZONES) if path.is_file())
+        there = tree.exists(_ZONES)
+        hint = did_you_mean(config.system.timezone, known) if there else "Add the package tzdata."
         raise ProaError(
             Code.CONFIG_VALUE, f"the tree has no time zone {config.system.timezone}", at="system.timezone", hint=hint
         )

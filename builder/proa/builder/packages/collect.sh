@@ -9,7 +9,12 @@ export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 # Which of them boots is decided later, by more than the order of their names.
 mkdir -p "$out/kernels" "$out/boot"
 for kernel in "$tree"/boot/vmlinuz-*; do
-  [ ! -f "$kernel" ] || cp "$kernel" "$out/kernels/${kernel##*/vmlinuz-}"
+  version=${kernel##*/vmlinuz-}
+  [ -f "$kernel" ] || continue
+  mkdir "$out/kernels/$version"
+  cp "$kernel" "$out/kernels/$version/vmlinuz"
+  cat "$tree/lib/modules/$version"/modules.order "$tree/lib/modules/$version"/modules.builtin \
+    >"$out/kernels/$version/modules"
 done
 cp "$tree/var/lib/dpkg/status" "$out/status"
 cp "$tree/etc/passwd" "$tree/etc/group" "$out/"

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.near import did_you_mean
 from proa.builder.engine import namespace
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.steps import kernel_needs
 from proa.core.runtime import process
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.partition.boot import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"
@@ -48,9 +50,10 @@ class Initrd:
         Raises:
             ProaError: ``CONFIG_VALUE``; ``TOOL``, with dracut's last lines.
         """
+        packages = context.output("packages")
+        check_drivers((packages / "kernel/modules").read_text(), context.config.kernel.initrd_modules)
         module = context.scratch / "90proa"
         assemble(module, context.config.kernel.initrd_modules)
-        packages = context.output("packages")
         version = (packages / "kernel/version").read_text().strip()
         if config := kernel_needs.read(packages / "base.tar", version):
             kernel_needs.check(config, version)
@@ -63,6 +66,27 @@ class Initrd:
             ],
             env={"SOURCE_DATE_EPOCH": str(context.epoch)},
         )
+
+
+def check_drivers(modules: str, drivers: tuple[str, ...]) -> None:
+    """Look for the modules that the configuration asks for; dracut passes over what it does not find.
+
+    Args:
+        modules: The kernel's modules, a path on each line.
+        drivers: Their names; ``-`` and ``_`` are the same in them (modprobe(8)).
+
+    Raises:
+        ProaErrors: ``CONFIG_VALUE`` for each that the kernel does not have.
+    """
+    known = {Path(line).name.partition(".ko")[0].replace("-", "_") for line in modules.splitlines()}
+    found = []
+    for number, name in enumerate(drivers):
+        if name.replace("-", "_") not in known:
+            hint = did_you_mean(name.replace("-", "_"), known, "Name a module without its folder and ending.")
+            at = f"kernel.initrd_modules[{number}]"
+            found.append(ProaError(Code.CONFIG_VALUE, f"the kernel has no module '{name}'", at=at, hint=hint))
+    if found:
+        raise ProaErrors(found)
 
 
 def assemble(module: Path, drivers: tuple[str, ...]) -> None:

@@ -188,8 +188,7 @@ def choose_kernel(out: Path, package: str) -> None:
     """
     found = out / "kernels"
     version = kernels.choose((out / "status").read_text(), {path.name for path in found.iterdir()}, package)
-    (out / "kernel").mkdir()
-    (found / version).rename(out / "kernel/vmlinuz")
+    (found / version).rename(out / "kernel")
     (out / "kernel/version").write_text(f"{version}\n")
     shutil.rmtree(found)
 

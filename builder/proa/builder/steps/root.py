@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from proa.builder.config.settings import Config
 from proa.builder.engine import cache, namespace
@@ -15,7 +15,7 @@ from proa.builder.inputs import fingerprint, localfiles
 from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import AssemblyJob, as_text
 from proa.core.runtime import process
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.signing.keys import load_public
 
 _ROOM: Final = 3
@@ -69,10 +69,17 @@ class RootStep:
         done = process.run((*namespace.enter(network=False), *command), check=False)
         said = path.with_suffix(".error")
         if said.exists():
-            error = json.loads(said.read_text())
-            raise ProaError(Code[error["code"]], error["message"], at=error["at"], hint=error["hint"])
+            raise _from_document(json.loads(said.read_text()))
         if done.status != 0:
             raise process.failure(done)
+
+
+def _from_document(error: Mapping[str, Any]) -> ProaError:
+    """What the process inside said, one error or several."""
+    several = [_from_document(one) for one in error.get("errors", ())]
+    if several:
+        return ProaErrors(several)
+    return ProaError(Code[error["code"]], error["message"], at=error["at"], hint=error["hint"])
 
 
 def numbers(context: BuildContext) -> accounts.Numbers:
