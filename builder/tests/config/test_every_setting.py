@@ -44,6 +44,8 @@ ALONE = {
     "system.suite": ('"bookwrm"', 'did you mean "bookworm"?'),
     "system.packages": ('["Curl"]', "is not a package"),
     "system.recommends": ('"yes"', "is not true or false"),
+    "system.machine_sources": ("1", "is not true or false"),
+    "system.debs": ('["gone"]', "gone does not exist"),
     "system.locale": ('"de DE"', "is not the name of a locale"),
     "system.timezone": ('"Europe/Berln"', "there is no time zone"),
     "system.hostname": ('"node-"', "is not a host name"),
@@ -52,6 +54,7 @@ ALONE = {
     "source.suites": ("[]", "a list of at least 1"),
     "source.components": ('["main contrib"]', "is not a word"),
     "source.signed_by": ('"release.pub"', "is not an OpenPGP keyring"),
+    "source.check_valid_until": ('"no"', "is not true or false"),
     "file.path": ('"/etc/ssh/ssh_host_rsa_key"', "each node makes its own"),
     "file.content": ("1", "is not a string"),
     "file.source": ('"gone"', "gone does not exist"),
@@ -236,7 +239,10 @@ IN_TREE: dict[str, tuple[Callable[[Tree], object], str, str]] = {
     ),
 }
 """Settings that name what packages bring: a word that is not there, the setting that is told, the nearest one."""
-BY_APT = {"system.packages", "kernel.package", "source.uri", "source.suites", "source.components", "source.signed_by"}
+BY_APT = {
+    *("system.packages", "system.machine_sources", "system.debs", "kernel.package"),
+    *(name for name in SETTINGS if name.startswith("source.")),
+}
 """Settings that are judged against the mirrors' indexes."""
 BY_THEMSELVES = set(SETTINGS) - IN_TREE.keys() - BY_APT
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import http.server
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from proa.builder.config.loading import load
 from proa.builder.config.settings import Config, ReleaseConfig, SourceConfig, SystemConfig
 from proa.builder.engine import sources
-from proa.builder.engine.sources import Archive, archives, indexes, newest, stanzas
-from proa.core.runtime.errors import Code, ProaError
+from proa.builder.engine.sources import Archive, archives, stanzas
+from proa.core.runtime.errors import Code, ProaError, ProaErrors
 
 DEB822 = """\
 # a comment
@@ -95,70 +92,61 @@ def test_the_configurations_sources_stand_alone(tmp_path: Path) -> None:
     apt, keyrings = machine(tmp_path)
     given = SourceConfig(uri="http://own.test/d/", suites=("bookworm",), signed_by="own.gpg")
     (found,) = archives(config_for(source=(given,)), tmp_path, machine=apt, keyrings=keyrings)
-    assert found.stanza() == (
-        f"Types: deb\nURIs: http://own.test/d\nSuites: bookworm\nComponents: main\nSigned-By: {tmp_path / 'own.gpg'}\n"
+    assert found.keyrings == (tmp_path / "own.gpg",)
+    assert found.stanza([Path("/k.asc")]) == (
+        "Types: deb\nURIs: http://own.test/d\nSuites: bookworm\nComponents: main\nSigned-By: /k.asc\n"
     )
+
+
+def test_b04_the_configurations_sources_stand_beside_the_machines(tmp_path: Path) -> None:
+    apt, keyrings = machine(tmp_path)
+    given = SourceConfig(uri="http://own.test/d/", suites=("/",), signed_by="own.gpg")
+    both = SystemConfig(machine_sources=True)
+    config = Config(ReleaseConfig("node", "1.0.0"), system=both, source=(given,))
+    found = archives(config, tmp_path, machine=apt, keyrings=keyrings)
+    assert [archive.uri for archive in found] == [
+        "http://mirror.test/debian",
+        "http://mirror.test/debian-security",
+        "http://own.test/d",
+    ]
+
+
+def test_b04_suites_and_flat_folders_of_one_mirror_are_two_sources() -> None:
+    both = Archive("file:/m", ("/", "sub/", "a", "b"), ("main", "x"), (), valid_until=False)
+    assert both.stanza([]) == (
+        "Types: deb\nURIs: copy:/m\nSuites: a b\nComponents: main x\nTrusted: yes\nCheck-Valid-Until: no\n\n"
+        "Types: deb\nURIs: copy:/m\nSuites: / sub/\nTrusted: yes\nCheck-Valid-Until: no\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "good"),
+    [
+        ("suites", '["/"]', True),
+        ("suites", '["./", "stable/updates", "bookworm"]', True),
+        ("suites", '["book worm"]', False),
+        ("uri", '"mirror+https://x.test/mirrors.txt"', True),
+        ("uri", '"mirror+file:/etc/mirrors"', True),
+        ("uri", '"ftp://x.test/debian"', False),
+        ("check_valid_until", "false", True),
+    ],
+)
+def test_b04_what_apt_takes_is_taken(tmp_path: Path, key: str, value: str, good: bool) -> None:
+    values = {"uri": '"http://x.test/d"', "suites": '["a"]'} | {key: value}
+    lines = [f"{name} = {text}" for name, text in values.items()]
+    (tmp_path / "proa.toml").write_text(
+        "\n".join(['[release]\nname = "node"\nversion = "1.0.0"\n[[source]]', *lines, ""])
+    )
+    if good:
+        load(tmp_path / "proa.toml")
+    else:
+        with pytest.raises(ProaErrors):
+            load(tmp_path / "proa.toml")
 
 
 def test_stanzas_keep_continued_lines() -> None:
     text = "Package: a\nDescription: short\n long\n .\n\n\n# note\nPackage: b\n"
     assert list(stanzas(text)) == [{"Package": "a", "Description": "short\nlong\n."}, {"Package": "b"}]
-
-
-@contextmanager
-def mirror(folder: Path) -> Iterator[str]:
-    """A web server for a folder; its address."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def put_index(folder: Path, suite: str, date: str) -> None:
-    place = folder / "dists" / suite
-    place.mkdir(parents=True)
-    (place / "InRelease").write_text(f"Origin: Debian\nDate: {date}\n")
-
-
-def test_indexes_are_hashed_and_dated(tmp_path: Path) -> None:
-    put_index(tmp_path, "bookworm", "Sat, 11 Jan 2025 10:32:14 UTC")
-    put_index(tmp_path, "bookworm-updates", "Sun, 12 Jan 2025 10:32:14 UTC")
-    with mirror(tmp_path) as uri:
-        found = indexes([Archive(uri, ("bookworm", "bookworm-updates"), ("main",), ())])
-    assert [index.date for index in found] == [1736591534, 1736677934]
-    assert newest(found) == 1736677934
-    assert len({index.digest for index in found}) == 2
-    local = indexes([Archive(f"file:{tmp_path}", ("bookworm",), ("main",), ())])
-    assert local[0].digest == found[0].digest
-
-
-def test_a_suite_that_the_mirror_does_not_have(tmp_path: Path) -> None:
-    with mirror(tmp_path) as uri, pytest.raises(ProaError) as raised:
-        indexes([Archive(uri, ("bookworm",), ("main",), ())])
-    assert (raised.value.code, raised.value.at) == (Code.MIRROR, f"{uri}/dists/bookworm/InRelease")
-    assert "404" in raised.value.message
-
-
-def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:
-    with mirror(tmp_path) as uri:
-        pass
-    with pytest.raises(ProaError) as raised:
-        indexes([Archive(uri, ("bookworm",), ("main",), ())])
-    assert raised.value.code is Code.MIRROR
-    assert "refused" in raised.value.message
-    assert "object at" not in raised.value.message
 
 
 def test_sources_are_described_by_the_content_of_their_keys(tmp_path: Path) -> None:

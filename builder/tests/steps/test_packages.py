@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from proa.builder.config.settings import Kernel, SystemConfig
+from proa.builder.engine.aptroot import Package
 from proa.builder.engine.context import BuildContext
+from proa.builder.engine.resolve import Resolved
 from proa.builder.node import system
 from proa.builder.steps import packages, software
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.process import ProcessResult
 
 SAID = {
-    "E: Unable to locate package no-such\nE: Unable to locate package other": (
-        Code.PACKAGES,
-        "these packages do not exist: no-such, other",
-    ),
-    "E: Version '1.2' for 'bash' was not found": (Code.PACKAGES, "these packages do not exist: bash=1.2"),
-    "E: Package 'emacs' has no installation candidate": (Code.PACKAGES, "these packages do not exist: emacs"),
-    "W: GPG error: http://x bookworm InRelease: ... NO_PUBKEY 648ACFD622F3D138": (Code.MIRROR, "NO_PUBKEY"),
-    "E: Failed to fetch http://x/y.deb  Could not connect": (Code.MIRROR, "Failed to fetch"),
     "tar: ./usr: Cannot write: No space left on device\nE: something after it": (Code.DISK_FULL, "No space left"),
     "dpkg: error processing package foo": (Code.PACKAGES, "error processing package foo"),
 }
@@ -40,34 +35,53 @@ def test_a_failure_is_told_by_what_apt_said(said: str) -> None:
 def test_the_wanted_packages_are_those_of_every_node_and_the_users(step_context: BuildContext) -> None:
     config = dataclasses.replace(
         step_context.config,
-        system=SystemConfig(packages=("curl", "zstd")),
+        system=SystemConfig(packages=("curl", "zstd", "systemd=252.*")),
         kernel=Kernel(package="linux-image-cloud-amd64"),
     )
-    wanted = packages.wanted(dataclasses.replace(step_context, config=config))
+    wanted = packages.wanted(config)
     assert wanted == sorted(set(wanted))
-    assert {"curl", "systemd", "linux-image-cloud-amd64"} <= set(wanted)
-    assert "linux-image-amd64" not in wanted
+    assert {"curl", "systemd=252.*", "linux-image-cloud-amd64"} <= set(wanted)
+    assert not {"linux-image-amd64", "systemd"} & set(wanted)
 
 
-def test_packages_that_were_kept_and_changed_are_thrown_away(tmp_path: Path) -> None:
-    for name in ("good.deb", "changed.deb", "unknown.deb"):
-        (tmp_path / name).write_text(name)
-    packages.remember(tmp_path)
-    (tmp_path / "changed.deb").write_text("CHANGED.deb")
-    sums = json.loads((tmp_path / "sums.json").read_text())
-    del sums["unknown.deb"]
-    (tmp_path / "sums.json").write_text(json.dumps(sums))
-    packages.forget_changed(tmp_path)
-    assert [path.name for path in tmp_path.glob("*.deb")] == ["good.deb"]
+@pytest.mark.parametrize(
+    ("word", "setting"),
+    [
+        ("curl", "system.packages[0]"),
+        ("kubelet=1.30.*", "system.packages[1]"),
+        ("kubelet", "system.packages[1]"),
+        ("linux-image-x", "kernel.package"),
+        ("systemd", ""),
+    ],
+)
+def test_b09_a_package_is_told_at_the_setting_that_asks_for_it(
+    step_context: BuildContext, word: str, setting: str
+) -> None:
+    config = dataclasses.replace(
+        step_context.config,
+        system=SystemConfig(packages=("curl", "kubelet=1.30.*")),
+        kernel=Kernel(package="linux-image-x"),
+    )
+    assert packages.setting_of(config, word) == setting
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '{"good.deb": '])
-def test_a_list_of_packages_that_was_cut_short_knows_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / "good.deb").write_text("good")
-    packages.remember(tmp_path)
-    (tmp_path / "sums.json").write_text(text)
-    packages.forget_changed(tmp_path)
-    assert list(tmp_path.glob("*.deb")) == []
+def test_b02_a_tree_has_just_the_packages_that_its_key_names() -> None:
+    status = "Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n"
+    one = Package("a", "1", "all", "0" * 64, "http://x/a.deb")
+    packages.check_installed(status, Resolved((one,), ()))
+    for other in ((), (one, dataclasses.replace(one, name="b")), (dataclasses.replace(one, version="2"),)):
+        with pytest.raises(ProaError) as raised:
+            packages.check_installed(status, Resolved(other, ()))
+        assert "differs from what was resolved" in raised.value.message
+
+
+def test_files_that_were_used_last_are_kept(tmp_path: Path) -> None:
+    for number, name in enumerate(("old.deb", "new.deb")):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(2 << 30)
+        os.utime(tmp_path / name, (number, number))
+    packages.forget_oldest(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.deb"]
 
 
 def test_the_images_python_is_known_by_its_package(tmp_path: Path) -> None:

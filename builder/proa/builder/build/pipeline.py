@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,14 @@ from proa.builder.build.record import BuildReport, PlannedBuild, PlannedStep
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import Config
 from proa.builder.engine import cache as kept
-from proa.builder.engine import output, scratch, sources
+from proa.builder.engine import output, resolve, scratch
 from proa.builder.engine.cache import Entry, StepCache
 from proa.builder.engine.context import BuildContext, BuildStep, Made
 from proa.builder.engine.keys import Keys
+from proa.builder.engine.resolve import Resolved, Supply
 from proa.builder.inputs import fingerprint
 from proa.builder.node import accounts
+from proa.builder.steps import packages
 from proa.builder.steps.disk import DISK
 from proa.builder.steps.esp import ESP
 from proa.builder.steps.fit import FIT
@@ -82,6 +84,7 @@ class BuildOrder:
         cache: The folder of kept results.
         monitor: Where progress goes.
         steps: The steps, each behind those that it needs.
+        supply: How packages may be come by.
     """
 
     loaded: Loaded
@@ -90,6 +93,7 @@ class BuildOrder:
     cache: StepCache
     monitor: Monitor
     steps: tuple[BuildStep, ...] = STEPS
+    supply: Supply = field(default_factory=Supply)
 
     @property
     def folder(self) -> Path:
@@ -120,6 +124,9 @@ def build(order: BuildOrder) -> BuildReport:
         scratch.sweep(order.scratch)
         check_trust(order)
         run_hooks(order, "build-before", order.folder)
+        resolve.forget()
+        if PACKAGES in order.steps:
+            resolved(order)
         epoch = source_date_epoch(order)
         check_expiry(order.loaded, epoch)
         output.sweep(order.out)
@@ -196,7 +203,8 @@ def plan(order: BuildOrder) -> PlannedBuild:
         ProaError: ``FILE_EXISTS``, ``MIRROR``, or what is wrong with the configuration.
     """
     check_output(order)
-    epoch = source_date_epoch(order)
+    resolve.forget()
+    epoch = source_date_epoch(order, fetch=False)
     made: dict[str, Made] = {}
     outputs: dict[str, Path] = {}
     steps = []
@@ -217,8 +225,12 @@ def plan(order: BuildOrder) -> PlannedBuild:
     return PlannedBuild(str(order.out), epoch, order.keys is not None, tuple(steps))
 
 
-def source_date_epoch(order: BuildOrder) -> int:
-    """The time of the build in seconds: ``SOURCE_DATE_EPOCH``, else the date of the newest package index.
+def source_date_epoch(order: BuildOrder, *, fetch: bool = True) -> int:
+    """The time of the build in seconds: ``SOURCE_DATE_EPOCH``, else the date of the newest of its packages.
+
+    Args:
+        order: What is to be built.
+        fetch: Whether packages that are not kept are fetched; else only the kept ones count.
 
     Raises:
         ProaError: ``USAGE`` if the variable is no number, ``MIRROR``.
@@ -230,7 +242,28 @@ def source_date_epoch(order: BuildOrder) -> int:
                 Code.USAGE, f"SOURCE_DATE_EPOCH is '{given}', which is not a number of seconds before the year 2286"
             )
         return int(given)
-    return sources.newest(sources.indexes(sources.archives(order.loaded.config, order.folder)))
+    request = packages.request(order.loaded.config, order.folder, order.cache.folder, order.supply)
+    found = resolved(order)
+    if fetch:
+        resolve.fetch(request, found)
+    return resolve.newest(request, found)
+
+
+def resolved(order: BuildOrder) -> Resolved:
+    """The packages of the build.
+
+    Raises:
+        ProaError: ``PACKAGES``, ``MIRROR``, with the place of the setting that asks for what is not there.
+    """
+    config = order.loaded.config
+    try:
+        return resolve.resolve(packages.request(config, order.folder, order.cache.folder, order.supply))
+    except ProaErrors as several:
+        errors = [
+            ProaError(one.code, one.message, at=packages.setting_of(config, one.at) or one.at, hint=one.hint)
+            for one in several.errors
+        ]
+        raise ProaErrors([_at_place(one, order.loaded) for one in errors]) from several
 
 
 def run_hooks(order: BuildOrder, point: str, cwd: Path) -> None:
@@ -296,6 +329,7 @@ def _context(order: BuildOrder, step: BuildStep, epoch: int, outputs: Mapping[st
         cache=order.cache.folder,
         monitor=order.monitor,
         outputs={name: outputs[name] for name in step.needs},
+        supply=order.supply,
     )
 
 

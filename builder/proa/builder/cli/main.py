@@ -14,13 +14,14 @@ from click.core import ParameterSource
 
 from proa.builder.build import pipeline
 from proa.builder.build.record import BuildReport, PlannedBuild
-from proa.builder.cli import summary, verifying
+from proa.builder.cli import locking, summary, verifying
 from proa.builder.cli.reports import Checked, ConfigError, InspectedRelease, Package, Pushed, Verified
 from proa.builder.config import profiles
 from proa.builder.config.loading import load
 from proa.builder.config.profiles import CONFIG
 from proa.builder.engine import keys as keyring
 from proa.builder.engine.cache import StepCache, default_folder
+from proa.builder.engine.resolve import Supply
 from proa.builder.formats import sbom
 from proa.core import VERSION
 from proa.core.artifact import release_artifact
@@ -58,6 +59,11 @@ version_option = click.option(
 )
 
 
+cache_option = click.option(
+    "--cache", "cache_folder", type=_PATH, help="The folder of cached results.  [default: ~/.cache/proa]"
+)
+
+
 @click.group(
     epilog="Example: proa-build init node && cd node && proa-build keys init keys && proa-build image --keys keys"
 )
@@ -79,12 +85,15 @@ def init(folder: Path, profile: str, dry_run: bool) -> None:
 @cli.command(epilog="Example: proa-build check -c node/proa.toml --json")
 @config_option
 @version_option
+@click.option("--online", is_flag=True, help="Ask the mirrors too: packages, versions, keys.")
+@cache_option
 @json_option
-def check(config: Path, version: str, as_json: bool) -> int:
+def check(config: Path, version: str, online: bool, cache_folder: Path | None, as_json: bool) -> int:
     """Report all errors of a configuration at once, without building."""
     errors: tuple[ProaError, ...] = ()
     try:
-        load(config, version=version)
+        loaded = load(config, version=version)
+        errors = locking.online_errors(loaded, StepCache(cache_folder or default_folder())) if online else ()
     except ProaErrors as several:
         errors = several.errors
     except ProaError as error:
@@ -97,6 +106,19 @@ def check(config: Path, version: str, as_json: bool) -> int:
     else:
         say(ProaErrors(errors).text("proa-build"), err=True)
     return int(Exit.USAGE if errors else Exit.DONE)
+
+
+@cli.command("lock", epilog="Example: proa-build lock -c node/proa.toml --update")
+@config_option
+@click.option("--update", is_flag=True, help="Write what has changed.")
+@cache_option
+@json_option
+@dry_run_option
+def write_lock(config: Path, update: bool, cache_folder: Path | None, as_json: bool, dry_run: bool) -> None:
+    """Write proa.packages.lock, or show what an update would change of it."""
+    loaded = load(config, version="0.0.0")
+    cache = StepCache(cache_folder or default_folder())
+    tell(locking.lock(loaded, cache, update=update, dry_run=dry_run), as_json, locking.lock_text)
 
 
 @cli.command("summary", epilog="Example: proa-build summary -c node/proa.toml")
@@ -148,7 +170,9 @@ def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None
 @click.option("-o", "--output", type=_PATH, default=Path("out"), show_default=True, help="The output folder.")
 @version_option
 @click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it, nothing is signed.")
-@click.option("--cache", "cache_folder", type=_PATH, help="The folder of cached results.  [default: ~/.cache/proa]")
+@cache_option
+@click.option("--locked", is_flag=True, help="Take just the packages of proa.packages.lock.")
+@click.option("--offline", is_flag=True, help="Fetch nothing: take what is cached.")
 @json_option
 @progress_option
 @dry_run_option
@@ -158,6 +182,8 @@ def image(
     version: str,
     keys_folder: Path | None,
     cache_folder: Path | None,
+    locked: bool,
+    offline: bool,
     as_json: bool,
     progress: str,
     dry_run: bool,
@@ -171,6 +197,7 @@ def image(
         cache=StepCache(cache_folder or default_folder()),
         monitor=monitor(progress),
         steps=pipeline.steps_of(loaded.config),
+        supply=Supply(locked, offline),
     )
     if dry_run:
         tell(pipeline.plan(order), as_json, _plan_text)

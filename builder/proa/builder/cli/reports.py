@@ -60,6 +60,7 @@ class Summary(Report, schema="proa.summary/v1"):
 
     config: str = field("The configuration file.")
     settings: tuple[Effective, ...] = field("In the order of docs/reference/settings.md.")
+    proxy: str = field("Through what the build fetches, and where that was read; empty without a proxy.")
     layout: DiskLayout | None = field("The disk; null where that depends on what the build makes.")
 
 

@@ -10,6 +10,7 @@ from proa.builder.cli.reports import DiskLayout, Effective, Summary
 from proa.builder.config.disklayout import is_derived, layout
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import SECTIONS
+from proa.builder.engine import proxies
 from proa.core.oci.failures import safe_url
 from proa.core.runtime.events import human_bytes
 from proa.partition.disk.layout import Layout
@@ -35,7 +36,7 @@ def effective(loaded: Loaded) -> Iterator[Effective]:
 
 def report(loaded: Loaded) -> Summary:
     """What is reported; there is no layout where it depends on what the build makes."""
-    return Summary(str(loaded.path), tuple(effective(loaded)), _layout(loaded))
+    return Summary(str(loaded.path), tuple(effective(loaded)), proxies.read().shown, _layout(loaded))
 
 
 def _layout(loaded: Loaded) -> DiskLayout | None:
@@ -50,6 +51,8 @@ def text(loaded: Loaded) -> str:
     rows = [(one.name, _show(one.value), one.origin) for one in effective(loaded)]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {value:<40}  {origin}".rstrip() for name, value, origin in rows]
+    if proxy := proxies.read().shown:
+        lines += ["", f"proxy: {proxy}"]
     if is_derived(loaded.config):
         return "\n".join([*lines, "", "the disk layout depends on the build's results (disk.uki or disk.root is 0)"])
     planned = layout(loaded.config, {})

@@ -11,7 +11,7 @@ from proa.builder.config.disklayout import layout
 from proa.builder.config.filerules import FILE_RULES, KEPT_FOLDERS
 from proa.builder.config.kinds import Refused
 from proa.builder.config.paths import is_below
-from proa.builder.config.problems import Problem, Rule, no_file, readable
+from proa.builder.config.problems import Problem, Rule, missing, no_file, readable
 from proa.builder.config.setting import UNSET
 from proa.builder.config.settings import Config
 from proa.builder.config.valuerules import VALUE_RULES
@@ -46,6 +46,12 @@ def named_files_are_there(config: Config, folder: Path) -> Iterator[Problem]:
     """Keys, keyrings and hooks that are named are there."""
     for number, key in enumerate(config.trust.keys):
         yield from no_file(folder, key, ("trust", "keys", number))
+    for number, name in enumerate(config.system.debs):
+        place = ("system", "debs", number)
+        problems = list(missing(folder, name, place))
+        yield from problems
+        if not problems and not any((folder / name).glob("*.deb")):
+            yield Problem(place, f"{name} is not a folder with .deb files")
     for number, source in enumerate(config.source):
         if source.signed_by:
             yield from no_file(folder, source.signed_by, ("source", number, "signed_by"))

@@ -27,6 +27,7 @@ from proa.builder.config.vocabulary import (
     PACKAGE,
     SHELL,
     SSH_KEY,
+    SUITE,
     UNIT,
     URI,
     VERSION,
@@ -77,11 +78,17 @@ class SystemConfig:
     suite: str = setting(Choice(SUITES), "The release of the distribution.", "bookworm")
     packages: tuple[str, ...] = setting(
         Listing(PACKAGE),
-        "Packages besides those that every node needs.",
+        "Packages besides those that every node needs: NAME, or NAME=VERSION, where `*` stands for any characters.",
         [],
         example=["openssh-server", "systemd-resolved", "systemd-timesyncd"],
     )
     recommends: bool = setting(Flag(), "Whether to install recommended packages too.", False)
+    machine_sources: bool = setting(
+        Flag(), "Whether to use the Debian sources of the building machine beside those of `[[source]]`.", False
+    )
+    debs: tuple[str, ...] = setting(
+        Listing(LOCAL), "Folders with .deb files of your own, which may be installed too.", [], example=["debs"]
+    )
     locale: str = setting(
         Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
         "The system's locale; any other than C.UTF-8 needs the package `locales-all`.",
@@ -111,13 +118,20 @@ class SourceConfig:
     """Where packages come from. Without any, the Debian sources of the building machine are used."""
 
     uri: str = setting(URI, "The mirror.", example="https://mirror.example.net/debian")
-    suites: tuple[str, ...] = setting(Listing(WORD, 1), "The suites.", example=["bookworm", "bookworm-updates"])
-    components: tuple[str, ...] = setting(Listing(WORD, 1), "The components.", ["main"])
+    suites: tuple[str, ...] = setting(
+        Listing(SUITE, 1),
+        "The suites; one that ends in `/` is the folder of a flat repository, such as `/`.",
+        example=["bookworm", "bookworm-updates"],
+    )
+    components: tuple[str, ...] = setting(Listing(WORD, 1), "The components; flat repositories have none.", ["main"])
     signed_by: str = setting(
         LOCAL,
-        "The keyring that must have signed the mirror; the suite's Debian keys if not set.",
+        "The keyring, binary or armored, that must have signed the mirror; the suite's Debian keys if not set.",
         "",
         example="keys/archive.gpg",
+    )
+    check_valid_until: bool = setting(
+        Flag(), "Whether to refuse an index that has expired; false for a mirror of snapshots.", True
     )
 
 

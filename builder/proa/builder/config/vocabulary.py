@@ -13,7 +13,7 @@ VERSION: Final = Text(
     r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?", "a version of letters, digits, '.', '_', '+' and '-'"
 )
 CREDENTIAL: Final = Text(r"[A-Za-z0-9_*-][A-Za-z0-9_.*-]*", "the name of a credential")
-PACKAGE: Final = Text(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~-]+)?", "a package, NAME or NAME=VERSION")
+PACKAGE: Final = Text(r"[a-z0-9][a-z0-9+.-]+(?:=[A-Za-z0-9.+:~*-]+)?", "a package, NAME or NAME=VERSION")
 UNIT: Final = Text(r"[A-Za-z0-9:_.@\\-]+", "the name of a systemd unit")
 ABSOLUTE: Final = Text(r"(?:/(?!\.\.?(?:/|$))[^/\x00\n]+)+", "an absolute path without '.', '..' or '//'")
 LOCAL: Final = Text(r"[^\x00\n]+", "a path, relative to the folder of proa.toml")
@@ -25,7 +25,10 @@ XATTR: Final = Text(r"user\.[^=\x00\n]{1,250}=[^\x00]*", "an extended attribute,
 SSH_KEY: Final = SshKey()
 ARGUMENT: Final = Text(r'[\x21\x23-\x7e]+(?:"[\x20\x21\x23-\x7e]*")?', "a kernel argument")
 LINE: Final = Text(r"[^\x00\n]*", "one line of text")
-URI: Final = Text(r"https?://[^\s\[\]]+|(?:file|copy):/[^\s\[\]]+", "the URI of a package mirror: http, https or file")
+URI: Final = Text(
+    r"(?:mirror\+)?(?:https?://[^\s\[\]]+|file:/[^\s\[\]]+)|copy:/[^\s\[\]]+",
+    "the URI of a package mirror: http, https or file, or a list of mirrors, mirror+http ...",
+)
 WORD: Final = Text(r"[A-Za-z0-9][A-Za-z0-9._/+-]*", "a word")
 _GLOB_PART: Final = r"(?!\.\.?(?:/|$))(?:\*\*|(?:(?!\*\*)[^/\x00\n])+)"
 GLOB: Final = Text(
@@ -33,3 +36,4 @@ GLOB: Final = Text(
     "a pattern, relative to the kernel's folder of modules, with '**' for whole names only",
 )
 SHELL: Final = Text(r"(?:/(?!\.\.?(?:/|$))[^/\x00\n:]+)+", "an absolute path without ':'")
+SUITE: Final = Text(r"(?:[A-Za-z0-9.][A-Za-z0-9._/+-]*|/)", "a suite, or a folder that ends in '/'")

@@ -9,13 +9,14 @@ outputs that it needs. A result that is kept under that key is never made again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from proa.builder.config.architecture import ARCHITECTURES, Architecture
 from proa.builder.config.settings import Config
 from proa.builder.engine.keys import Keys
+from proa.builder.engine.resolve import Supply
 from proa.core.runtime.events import Monitor
 
 
@@ -28,10 +29,11 @@ class BuildContext:
         folder: The folder of proa.toml; local paths in the configuration start here.
         keys: The folder of private keys, or None for an unsigned build.
         epoch: The time of the build in seconds since 1970: ``SOURCE_DATE_EPOCH``, or the date of the newest
-            package index. No other clock may reach an output.
+            package. No other clock may reach an output.
         scratch: A folder for temporary files, new for every step and taken away after it.
         cache: The folder of the build cache; a step keeps downloads below ``cache / <its name>``.
         monitor: Where progress goes.
+        supply: How packages may be come by.
         outputs: Step name to the folder with its output, for the steps that ``needs`` names.
     """
 
@@ -43,6 +45,7 @@ class BuildContext:
     cache: Path
     monitor: Monitor
     outputs: Mapping[str, Path]
+    supply: Supply = field(default_factory=Supply)
 
     @property
     def architecture(self) -> Architecture:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine import kernels, namespace, sources
+from proa.builder.config.architecture import ARCHITECTURES
+from proa.builder.config.settings import Config
+from proa.builder.engine import kernels, namespace, resolve, sources
 from proa.builder.engine.context import BuildContext
+from proa.builder.engine.resolve import Request, Resolved, Supply
 from proa.builder.inputs import fingerprint
 from proa.builder.node import contents
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.files import replace, sha256
 
 NEEDED: Final = (
     "ca-certificates",
@@ -49,22 +50,14 @@ _LEFT_OUT: Final = (
     "path-include=/usr/share/locale/locale.alias",
 )
 """What a node does not need of its packages (dpkg(1), --path-exclude); copyright files stay."""
-_SUMS: Final = "sums.json"
 _MAX_KEPT: Final = 3 << 30
 """Bytes of downloaded packages that are kept for the next build."""
-
-_NO_PACKAGE: Final = re.compile(r"Unable to locate package (\S+)|Version '([^']+)' for '([^']+)' was not found")
-_NO_CANDIDATE: Final = re.compile(r"Package '?([^\s']+)'? has no installation candidate")
-_NO_MIRROR: Final = re.compile(
-    r"^(?:E|W|Err).*(?:Failed to fetch|Could not resolve|Could not connect|Connection|timed out).*", re.M
-)
-_NO_SIGNATURE: Final = re.compile(r"^[EW]: .*(?:NO_PUBKEY|is not signed|EXPKEYSIG|not available).*", re.M)
 
 
 class Packages:
     """See the module.
 
-    Its time is that of the newest index, so that a ``SOURCE_DATE_EPOCH`` of every commit reuses the tree; the root
+    Its time is that of the newest package, so that a ``SOURCE_DATE_EPOCH`` of every commit reuses the tree; the root
     image sets all times anyway.
     """
 
@@ -75,81 +68,123 @@ class Packages:
     keep = True
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
-        """The package list, where they come from and what the mirrors hold now."""
-        found = sources.archives(context.config, context.folder)
+        """The packages, by name, version and hash: whatever mirror they come from, and whatever else it has."""
         return {
-            "suite": context.config.system.suite,
             "architecture": context.architecture.debian,
-            "packages": wanted(context),
+            "packages": resolve.resolve(request_of(context)).identities(),
             "kernel": context.config.kernel.package,
-            "recommends": context.config.system.recommends,
-            "sources": sources.describe(found),
-            "indexes": sorted(index.digest for index in sources.indexes(found)),
             "data": fingerprint.tree(DATA),
         }
 
     def run(self, context: BuildContext, out: Path) -> None:
-        """Make the tree.
+        """Make the tree, without network: from a repository of just these packages.
 
         Raises:
             ProaError: ``PACKAGES``, ``MIRROR`` or ``DISK_FULL``.
         """
-        debs = context.cache / self.name / f"{context.config.system.suite}-{context.architecture.debian}"
-        debs.mkdir(parents=True, exist_ok=True)
-        forget_changed(debs)
-        archives = sources.archives(context.config, context.folder)
-        before = sources.indexes(archives)
-        listed = context.scratch / "sources.sources"
-        listed.write_text("\n".join(archive.stanza() for archive in archives))
+        request = request_of(context)
+        found = resolve.resolve(request)
+        resolve.fetch(request, found)
+        repository = context.scratch / "repository"
+        resolve.repository(request, found, repository)
         done = process.run(
-            (*namespace.enter(network=True), *_mmdebstrap(context, listed, debs, out)),
+            (*namespace.enter(network=False), *_mmdebstrap(context, found, repository, out)),
             check=False,
-            env={"SOURCE_DATE_EPOCH": str(sources.newest(before)), "TMPDIR": str(context.scratch), "INITRD": "No"},
+            env={
+                "SOURCE_DATE_EPOCH": str(resolve.newest(request, found)),
+                "TMPDIR": str(context.scratch),
+                "INITRD": "No",
+            },
         )
         if done.status != 0:
             raise explain(done)
-        _check_indexes(out, sorted(index.digest for index in before))
+        check_installed((out / "status").read_text(), found)
         choose_kernel(out, context.config.kernel.package)
         _write_list(out)
-        remember(debs)
+        forget_oldest(request.files)
 
 
-def wanted(context: BuildContext) -> list[str]:
-    """The packages that are asked for; apt adds what these depend on."""
-    kernel = context.config.kernel.package or context.architecture.kernel
-    return sorted({*NEEDED, kernel, *context.config.system.packages})
+def request(config: Config, folder: Path, cache: Path, supply: Supply) -> Request:
+    """What a configuration asks of the mirrors.
 
+    Args:
+        config: The configuration.
+        folder: The folder of proa.toml.
+        cache: The folder of the build cache.
+        supply: How packages may be come by.
 
-def _mmdebstrap(context: BuildContext, listed: Path, debs: Path, out: Path) -> list[str]:
-    quoted = shlex.quote
-    keep_in = (
-        f'mkdir -p "$1/var/cache/apt/archives" && cp -t "$1/var/cache/apt/archives" {quoted(str(debs))}/*.deb || true'
+    Raises:
+        ProaError: What is wrong with the sources.
+    """
+    architecture = ARCHITECTURES[config.release.architecture]
+    return Request(
+        architecture=architecture.debian,
+        wanted=tuple(wanted(config)),
+        beside=architecture.boot_packages,
+        recommends=config.system.recommends,
+        archives=() if supply.locked else sources.archives(config, folder),
+        debs=tuple((folder / name).absolute() for name in config.system.debs),
+        lock=folder / resolve.LOCK,
+        cache=cache / PACKAGES.name,
+        supply=supply,
     )
+
+
+def request_of(context: BuildContext) -> Request:
+    """The same for a step."""
+    return request(context.config, context.folder, context.cache, context.supply)
+
+
+def setting_of(config: Config, word: str) -> str:
+    """The setting that asks for a package, as in ``system.packages[2]``; empty if every node has it."""
+    for number, name in enumerate(config.system.packages):
+        if name == word or name.partition("=")[0] == word:
+            return f"system.packages[{number}]"
+    return "kernel.package" if config.kernel.package.partition("=")[0] == word.partition("=")[0] else ""
+
+
+def check_installed(status: str, found: Resolved) -> None:
+    """The tree must have just the packages that its key names.
+
+    Raises:
+        ProaError: ``PACKAGES``.
+    """
+    there = {(one["package"], one["version"]) for one in contents.installed(status)}
+    meant = {(one.name, one.version) for one in found.root}
+    if there != meant:
+        names = ", ".join(sorted(" ".join(one) for one in there ^ meant))
+        raise ProaError(Code.PACKAGES, f"what was installed differs from what was resolved: {names}")
+
+
+def wanted(config: Config) -> list[str]:
+    """The packages that are asked for; apt adds what these depend on."""
+    kernel = config.kernel.package or ARCHITECTURES[config.release.architecture].kernel
+    named = {name.partition("=")[0] for name in (kernel, *config.system.packages) if "=" in name}
+    return sorted({kernel, *config.system.packages, *(name for name in NEEDED if name not in named)})
+
+
+def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: Path) -> list[str]:
     anonymous = (
         'echo localhost >"$1/etc/hostname"; : >"$1/etc/resolv.conf"; chmod 644 "$1/etc/hostname" "$1/etc/resolv.conf"'
     )
     collect = shlex.join(["sh", str(DATA / "collect.sh")])
-    boot = shlex.join([str(out), str(debs), *context.architecture.boot_packages])
+    boot = shlex.join([str(out), *(str(repository / one.file) for one in found.beside)])
     return [
         "mmdebstrap",
         "--mode=root",
         "--variant=essential",
         "--format=tar",
         f"--architectures={context.architecture.debian}",
-        f"--include={','.join(wanted(context))}",
-        f'--aptopt=Apt::Install-Recommends "{str(context.config.system.recommends).lower()}"',
-        '--aptopt=Acquire::Retries "3"',
-        '--aptopt=Acquire::http::Timeout "30"',
+        f"--include={','.join(one.name for one in found.root)}",
+        '--aptopt=Apt::Install-Recommends "false"',
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt={rule}" for rule in _LEFT_OUT),
         "--skip=download/empty",
-        "--skip=essential/unlink",
-        f"--setup-hook={keep_in}",
         f"--setup-hook={anonymous}",  # in place of this machine's, which packages may keep a copy of
         f'--customize-hook={collect} "$1" {boot}',
-        context.config.system.suite,
+        "",  # every essential package of the repository
         str(out / "base.tar"),
-        str(listed),
+        f"deb [trusted=yes] copy:{repository.absolute()} ./",
     ]
 
 
@@ -158,26 +193,7 @@ def explain(done: process.ProcessResult) -> ProaError:
     said = done.stderr.decode(errors="replace")
     if "No space left on device" in said:
         return process.failure(done, Code.DISK_FULL)
-    missing = [match[1] or f"{match[3]}={match[2]}" for match in _NO_PACKAGE.finditer(said)]
-    missing += [match[1] for match in _NO_CANDIDATE.finditer(said)]
-    if missing:
-        names = ", ".join(sorted(set(missing)))
-        return ProaError(
-            Code.PACKAGES, f"these packages do not exist: {names}", hint="Correct system.packages, or add a [[source]]."
-        )
-    for pattern, hint in ((_NO_SIGNATURE, "Check the keyring that signed_by names."), (_NO_MIRROR, "")):
-        match = pattern.search(said)
-        if match:
-            return ProaError(Code.MIRROR, match[0], hint=hint)
     return process.failure(done, Code.PACKAGES)
-
-
-def _check_indexes(out: Path, before: list[str]) -> None:
-    """The mirrors must not have changed between the key and the build, or the key would name something else."""
-    used = sorted((out / "indexes").read_text().split())
-    (out / "indexes").unlink()
-    if used != before:
-        raise ProaError(Code.MIRROR, "the mirror changed while it was being read", hint="Build again.")
 
 
 def choose_kernel(out: Path, package: str) -> None:
@@ -205,26 +221,13 @@ def _write_list(out: Path) -> None:
     (out / "boot.status").unlink()
 
 
-def forget_changed(debs: Path) -> None:
-    """Throw away kept packages that are not what was kept; apt itself looks at little more than their size."""
-    try:
-        known = json.loads((debs / _SUMS).read_bytes())
-    except (OSError, ValueError):
-        known = {}
-    for path in debs.glob("*.deb"):
-        if not isinstance(known, dict) or known.get(path.name) != sha256(path):
-            path.unlink()
-
-
-def remember(debs: Path) -> None:
-    """Write down what was downloaded, and let the oldest go if it is too much."""
-    paths = sorted(debs.glob("*.deb"), key=lambda path: path.stat().st_mtime, reverse=True)
+def forget_oldest(files: Path) -> None:
+    """Let the files go that were not used for the longest time, if all of them are too much."""
     total = 0
-    for path in paths:
+    for path in sorted(files.glob("*.deb"), key=lambda path: path.stat().st_mtime, reverse=True):
         total += path.stat().st_size
         if total > _MAX_KEPT:
-            path.unlink()
-    replace(debs / _SUMS, json.dumps({path.name: sha256(path) for path in paths if path.exists()}).encode())
+            path.unlink(missing_ok=True)
 
 
 PACKAGES: Final = Packages()

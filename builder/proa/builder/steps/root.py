@@ -109,6 +109,7 @@ def shaping(config: Config) -> Config:
     unset = Config(release=config.release)
     return dataclasses.replace(
         config,
+        system=dataclasses.replace(config.system, packages=(), recommends=False, machine_sources=False, debs=()),
         source=unset.source,
         kernel=dataclasses.replace(unset.kernel, exclude=config.kernel.exclude),
         boot=unset.boot,

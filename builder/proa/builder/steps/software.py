@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from proa.builder.engine import proxies
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.node.software import LOCK
@@ -53,7 +54,12 @@ class Software:
         words += [f"--platform={platform}" for platform in (*context.architecture.platforms, "any")]
         given = {name: value for name, value in os.environ.items() if name.startswith("PIP_") and "CONFIG" not in name}
         cache = {"PIP_CACHE_DIR": str(context.cache / self.name)}
-        done = process.run((*words, "-r", LOCK), check=False, env=cache | given | {"TMPDIR": str(context.scratch)})
+        variables = proxies.read().environment | cache | given | {"TMPDIR": str(context.scratch)}
+        done = process.run(
+            (*words, "-r", LOCK),
+            check=False,
+            env=variables,
+        )
         if done.status != 0:
             said = done.stderr.decode(errors="replace")
             code = Code.MIRROR if "connection" in said.lower() or "timed out" in said else Code.PACKAGES
