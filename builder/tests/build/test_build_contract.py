@@ -319,7 +319,8 @@ def test_a_package_that_does_not_exist_is_named(tmp_path: Path) -> None:
     built = make_project(tmp_path, CONFIG.replace('"openssh-server"', '"openssh-server", "no-such-package"'))
     with pytest.raises(ProaError) as raised:
         build(built.order())
-    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "these packages do not exist: no-such-package")
+    assert (raised.value.code, raised.value.message) == (Code.PACKAGES, "there is no package 'no-such-package'")
+    assert raised.value.at == f"{tmp_path / 'proa.toml'}:6:31"
     assert not (tmp_path / "out").exists()
 
 

@@ -10,7 +10,9 @@ import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-from proa.builder.formats import sbom
+from proa.builder.formats import cyclonedx, sbom
+from proa.builder.formats.components import OperatingSystem
+from proa.builder.steps.sbom import parts
 from proa.core.runtime.errors import Code, ProaError
 
 DEBIAN = [
@@ -24,6 +26,8 @@ DEBIAN = [
     },
     {"package": "tzdata", "version": "1:2025b-0+deb12u1", "architecture": "all", "maintainer": "nobody"},
 ]
+DEBIAN.append({"package": "kubelet", "version": "1.30.1-1.1", "architecture": "amd64", "maintainer": "K <k@k8s.test>"})
+BROUGHT = {"package": "brought", "version": "1", "architecture": "amd64"}
 BOOT = [{"package": "shim-unsigned", "version": "16.1", "architecture": "amd64"}]
 WHEELS = [{"package": "typing_extensions", "version": "4.1"}, {"package": "rpds.py", "version": "0.1"}]
 
@@ -33,19 +37,22 @@ FILES = [
 ]
 
 
+def facts() -> dict[str, Any]:
+    listed = {"installed": DEBIAN, "boot": BOOT}
+    return {
+        "name": "node",
+        "version": "1.0.0+a",
+        "root_hash": "ab" * 32,
+        "system": OperatingSystem("debian", "12"),
+        "packages": parts(listed, [*DEBIAN, BROUGHT], {"kubelet": "pkgs.k8s.test"}),
+        "wheels": WHEELS,
+        "files": FILES,
+        "epoch": 1_700_000_000,
+    }
+
+
 def made() -> dict[str, Any]:
-    return sbom.document(
-        name="node",
-        version="1.0.0+a",
-        root_hash="ab" * 32,
-        distribution="debian",
-        suite="bookworm",
-        installed=DEBIAN,
-        boot=BOOT,
-        wheels=WHEELS,
-        files=FILES,
-        epoch=1_700_000_000,
-    )
+    return sbom.document(**facts())
 
 
 def test_it_is_valid_spdx(tmp_path: Path) -> None:
@@ -53,7 +60,7 @@ def test_it_is_valid_spdx(tmp_path: Path) -> None:
     path.write_text(json.dumps(made()))
     document = parse_file(str(path))
     assert validate_full_spdx_document(document) == []
-    assert len(document.packages) == 2 + len(DEBIAN) + len(BOOT) + len(WHEELS)
+    assert len(document.packages) == 4 + len(DEBIAN) + len(BOOT) + len(WHEELS)
 
 
 def test_it_is_the_same_every_time() -> None:
@@ -65,7 +72,9 @@ def test_packages_are_named_by_package_urls() -> None:
     urls = {
         reference["referenceLocator"] for package in made()["packages"] for reference in package.get("externalRefs", [])
     }
-    assert "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=bookworm" in urls
+    assert (
+        "pkg:deb/debian/libstdc%2B%2B6@12.2.0-14%2Bdeb12u1?arch=amd64&distro=debian-12&upstream=gcc-12%4012.2.0-14"
+    ) in urls
     assert "pkg:pypi/typing-extensions@4.1" in urls
     assert "pkg:pypi/rpds-py@0.1" in urls
 
@@ -86,7 +95,7 @@ def test_b06_files_of_the_configuration_and_of_hooks_are_listed_with_who_brought
 
 def test_packages_are_read_back() -> None:
     found = sbom.packages(json.dumps(made()).encode())
-    assert len(found) == len(DEBIAN) + len(BOOT) + len(WHEELS)
+    assert len(found) == 1 + len(DEBIAN) + len(BOOT) + len(WHEELS)
     assert {package["name"] for package in found} >= {"libstdc++6", "tzdata"}
 
 
@@ -97,3 +106,52 @@ def test_what_is_no_bill_of_materials_is_refused(data: bytes) -> None:
     with pytest.raises(ProaError) as raised:
         sbom.packages(data)
     assert raised.value.code is Code.RELEASE
+
+
+def test_b12_a_scanner_finds_the_operating_system_and_what_belongs_to_it() -> None:
+    document = made()
+    (system,) = [one for one in document["packages"] if one.get("primaryPackagePurpose") == "OPERATING-SYSTEM"]
+    assert system["SPDXID"].startswith("SPDXRef-OperatingSystem")
+    assert (system["name"], system["versionInfo"]) == ("debian", "12")
+    debs = {one["SPDXID"] for one in document["packages"] if one["SPDXID"].startswith("SPDXRef-deb-")}
+    below = {one["relatedSpdxElement"] for one in document["relationships"] if one["spdxElementId"] == system["SPDXID"]}
+    assert below == debs
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "purl"),
+    [
+        ("libstdc++6", "gcc-12 12.2.0-14", "upstream=gcc-12%4012.2.0-14"),
+        ("bash", "bash 5.2.15-2+b8", "pkg:deb/debian/bash@5.2.15-2%2Bb8?arch=amd64&distro=debian-12"),
+        ("tzdata", "tzdata 1:2025b-0+deb12u1", "pkg:deb/debian/tzdata@1%3A2025b-0%2Bdeb12u1?arch=all&distro=debian-12"),
+        ("kubelet", "kubelet 1.30.1-1.1", "pkg:deb/pkgs.k8s.test/kubelet@1.30.1-1.1?arch=amd64"),
+        ("brought", "brought 1", "pkg:deb/local/brought@1?arch=amd64"),
+    ],
+)
+def test_b12_sources_and_owners_are_named(name: str, source: str, purl: str) -> None:
+    (found,) = [one for one in made()["packages"] if one["name"] == name]
+    assert found["sourceInfo"] == f"built package from: {source}"
+    locator = found["externalRefs"][0]["referenceLocator"]
+    assert purl in locator
+    assert ("debian" in locator) == (name not in ("kubelet", "brought"))
+
+
+def test_b12_cyclonedx_says_the_same() -> None:
+    document = cyclonedx.document(**facts())
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.5")
+    spdx = made()
+    purls = {ref["referenceLocator"] for one in spdx["packages"] for ref in one.get("externalRefs", [])}
+    assert {one["purl"] for one in document["components"] if "purl" in one} == purls
+    files = {f".{one['name']}": one for one in document["components"] if one["type"] == "file"}
+    assert files.keys() == {one["fileName"] for one in spdx["files"]}
+    refs = [one["bom-ref"] for one in document["components"]]
+    assert len(set(refs)) == len(refs)
+    edges = {one["ref"]: one["dependsOn"] for one in document["dependencies"]}
+    assert {"release", *edges["release"], *edges["system"]} == {"release", *refs}
+    source = {one["name"]: one["value"] for one in document["components"][1]["properties"]}
+    assert source.keys() == {f"aquasecurity:trivy:{name}" for name in ("PkgType", "SrcName", "SrcVersion")}
+
+
+def test_b12_it_is_the_same_every_time_in_both_forms() -> None:
+    one, other = (cyclonedx.document(**facts()) for _ in range(2))
+    assert json.dumps(one) == json.dumps(other)

@@ -63,6 +63,7 @@ RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "disk.raw": (DISK.name, "disk.raw"),
     "release": (RELEASE.name, "release"),
     "sbom.spdx.json": (SBOM.name, "sbom.spdx.json"),
+    "sbom.cdx.json": (SBOM.name, "sbom.cdx.json"),
 }
 """What the output folder holds besides build.json: its name there, and the step and the name it comes from."""
 _EPOCH: Final = re.compile(r"[0-9]{1,10}")

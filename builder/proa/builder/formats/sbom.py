@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from proa.builder.formats.components import DebianPackage, OperatingSystem, python_purl
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, ProaError
 
 _NAMESPACE: Final = "https://spdx.org/spdxdocs/proa"
 _RELEASE: Final = "SPDXRef-release"
+_SYSTEM: Final = "SPDXRef-OperatingSystem"
 _CONFIGURATION: Final = "SPDXRef-configuration"
 _NOT_ID: Final = re.compile(r"[^A-Za-z0-9.-]")
 
@@ -24,10 +26,8 @@ def document(
     name: str,
     version: str,
     root_hash: str,
-    distribution: str,
-    suite: str,
-    installed: Iterable[Mapping[str, str]],
-    boot: Iterable[Mapping[str, str]],
+    system: OperatingSystem,
+    packages: Iterable[DebianPackage],
     wheels: Iterable[Mapping[str, str]],
     files: Sequence[Mapping[str, str]],
     epoch: int,
@@ -38,10 +38,8 @@ def document(
         name: The product line.
         version: The release's version.
         root_hash: The release's true name; it makes the document's namespace unique.
-        distribution: As in package URLs, ``debian``.
-        suite: The distribution's release.
-        installed: The packages in the root, as ``packages.json`` has them.
-        boot: The packages that the boot chain was made of.
+        system: The distribution, as os-release(5) names it.
+        packages: The packages in the root, and those that the boot chain was made of.
         wheels: The Python packages of the agent, and those that hooks brought.
         files: What the configuration and its hooks put into the root: path, origin, SHA-1 and SHA-256 of each.
         epoch: When it was built, in seconds since 1970.
@@ -50,13 +48,20 @@ def document(
         "SPDXID": _RELEASE,
         "name": name,
         "versionInfo": version,
+        "primaryPackagePurpose": "OTHER",
+        **_unknown(),
+    }
+    base = {
+        "SPDXID": _SYSTEM,
+        "name": system.name,
+        "versionInfo": system.version,
         "primaryPackagePurpose": "OPERATING-SYSTEM",
         **_unknown(),
     }
-    system = [_debian(entry, distribution, suite) for entry in [*installed, *boot]]
-    python = [_wheel(entry) for entry in wheels]
+    debs = {one["SPDXID"]: one for one in (_debian(package, system) for package in packages)}
     own = [_configuration(name, version, files)] if files else []
-    packages = list({package["SPDXID"]: package for package in [*system, *python, *own]}.values())
+    others = {one["SPDXID"]: one for one in [*map(_wheel, wheels), *own]}
+    listed = sorted([*debs.values(), *others.values()], key=lambda package: str(package["SPDXID"]))
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
@@ -67,39 +72,36 @@ def document(
             "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "creators": [f"Tool: proa-{VERSION}"],
         },
-        "packages": [root, *sorted(packages, key=lambda package: str(package["SPDXID"]))],
+        "packages": [root, base, *listed],
         "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE)]
-        + [_relation(_RELEASE, "CONTAINS", identity) for identity in sorted(p["SPDXID"] for p in packages)]
+        + [_relation(_RELEASE, "CONTAINS", identity) for identity in (_SYSTEM, *sorted(others))]
+        + [_relation(_SYSTEM, "CONTAINS", identity) for identity in sorted(debs)]
         + [_relation(_CONFIGURATION, "CONTAINS", _file_identity(file)) for file in files],
         **({"files": [_file(file) for file in files]} if files else {}),
     }
 
 
-def _debian(entry: Mapping[str, str], distribution: str, suite: str) -> dict[str, Any]:
-    package, version = entry["package"], entry["version"]
-    source = entry.get("source", package).split(" ")[0]
-    quoted = urllib.parse.quote(version, safe="")
-    url = f"pkg:deb/{distribution}/{urllib.parse.quote(package)}@{quoted}?arch={entry['architecture']}&distro={suite}"
+def _debian(package: DebianPackage, system: OperatingSystem) -> dict[str, Any]:
     return {
-        "SPDXID": _identity("deb", package),
-        "name": package,
-        "versionInfo": version,
-        "sourceInfo": f"built from {source}",
-        "supplier": _supplier(entry.get("maintainer", "")),
-        **({"homepage": entry["homepage"]} if entry.get("homepage", "").startswith("http") else {}),
-        "externalRefs": [_purl(url)],
+        "SPDXID": _identity("deb", package.name),
+        "name": package.name,
+        "versionInfo": package.version,
+        # In the words that Trivy writes and reads; the package URL says the same to other scanners.
+        "sourceInfo": f"built package from: {package.source} {package.source_version}",
+        "supplier": _supplier(package.maintainer),
+        **({"homepage": package.homepage} if package.homepage.startswith("http") else {}),
+        "externalRefs": [_purl(package.purl(system))],
         **_unknown(),
     }
 
 
 def _wheel(entry: Mapping[str, str]) -> dict[str, Any]:
     package, version = entry["package"], entry["version"]
-    url = f"pkg:pypi/{re.sub(r'[-_.]+', '-', package).lower()}@{urllib.parse.quote(version, safe='')}"
     return {
         "SPDXID": _identity("python", package),
         "name": package,
         "versionInfo": version,
-        "externalRefs": [_purl(url)],
+        "externalRefs": [_purl(python_purl(package, version))],
         **_unknown(),
     }
 
@@ -183,7 +185,7 @@ def packages(data: bytes) -> list[dict[str, str]]:
         return [
             {"name": str(package["name"]), "version": str(package.get("versionInfo", ""))}
             for package in found
-            if package.get("SPDXID") not in (_RELEASE, _CONFIGURATION)
+            if package.get("SPDXID") not in (_RELEASE, _SYSTEM, _CONFIGURATION)
         ]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ProaError(Code.RELEASE, "the bill of materials is not SPDX JSON", at="sbom") from error

@@ -95,9 +95,15 @@ def entry(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def document(tree: Tree, additions: Additions) -> dict[str, Any]:
-    """``contents.json``: packages, Python packages that hooks brought, files, of a tree that is ready to be sealed."""
+    """``contents.json`` of a tree to be sealed: the distribution, packages, files that the user and hooks brought."""
     database = tree.read("/usr/lib/sysimage/dpkg/status")
-    return {"installed": installed(database), "python": additions.python(), "files": additions.files()}
+    release = dict(line.split("=", 1) for line in tree.read("/usr/lib/os-release").splitlines() if "=" in line)
+    return {
+        "system": {"name": release.get("ID", "").strip('"'), "version": release.get("VERSION_ID", "").strip('"')},
+        "installed": installed(database),
+        "python": additions.python(),
+        "files": additions.files(),
+    }
 
 
 def _hashes(path: Path) -> dict[str, str]:

@@ -1,14 +1,17 @@
-"""SBOM: what is inside, as SPDX."""
+"""SBOM: what is inside, as SPDX and as CycloneDX."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from proa.builder.engine import resolve, sources
 from proa.builder.engine.context import BuildContext
-from proa.builder.formats import sbom
+from proa.builder.formats import components, cyclonedx, sbom
+from proa.builder.formats.components import DebianPackage, OperatingSystem
+from proa.builder.steps import packages
 
 
 class Sbom:
@@ -21,34 +24,59 @@ class Sbom:
     keep = True
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
-        """The release's name and version, the distribution, the time."""
+        """The release's name and version, who gives out packages that are not the distribution's, the time."""
         release = context.config.release
         return {
             "name": release.name,
             "version": release.version,
-            "suite": context.config.system.suite,
-            "distribution": context.config.system.distribution,
+            "origins": strangers(context),
             "epoch": context.epoch,
         }
 
     def run(self, context: BuildContext, out: Path) -> None:
-        """Write the document."""
-        packages = json.loads((context.output("packages") / "packages.json").read_text())
+        """Write the documents."""
         contents = json.loads((context.output("root") / "contents.json").read_text())
         wheels = json.loads((context.output("software") / "wheels.json").read_text())
-        document = sbom.document(
-            name=context.config.release.name,
-            version=context.config.release.version,
-            root_hash=json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
-            distribution=context.config.system.distribution,
-            suite=context.config.system.suite,
-            installed=contents["installed"],
-            boot=packages["boot"],
-            wheels=[*wheels, *contents["python"]],
-            files=contents["files"],
-            epoch=context.epoch,
-        )
-        (out / "sbom.spdx.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+        listed = json.loads((context.output("packages") / "packages.json").read_text())
+        facts: dict[str, Any] = {
+            "name": context.config.release.name,
+            "version": context.config.release.version,
+            "root_hash": json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
+            "system": OperatingSystem(**contents["system"]),
+            "packages": parts(listed, contents["installed"], strangers(context)),
+            "wheels": [*wheels, *contents["python"]],
+            "files": contents["files"],
+            "epoch": context.epoch,
+        }
+        for name, document in (("spdx", sbom.document(**facts)), ("cdx", cyclonedx.document(**facts))):
+            (out / f"sbom.{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def strangers(context: BuildContext) -> dict[str, str]:
+    """Packages that are not the distribution's own, each with who gives it out."""
+    request = packages.request_of(context)
+    own = () if request.supply.locked else sources.debian_keyrings(context.config.system.suite)
+    return resolve.origins(request, resolve.resolve(request), own)
+
+
+def parts(
+    listed: Mapping[str, Sequence[Mapping[str, str]]],
+    installed: Sequence[Mapping[str, str]],
+    origins: Mapping[str, str],
+) -> list[DebianPackage]:
+    """The packages of a release.
+
+    Args:
+        listed: What the packages step installed, and what it unpacked for the boot chain.
+        installed: What the finished tree has; what is new there was installed by a hook.
+        origins: Who gives out packages that are not the distribution's.
+    """
+    resolved = {(entry["package"], entry["version"]) for entry in listed["installed"]}
+    found = []
+    for entry in installed:
+        known = (entry["package"], entry["version"]) in resolved
+        found.append(components.debian(entry, origins.get(entry["package"], "") if known else components.LOCAL))
+    return found + [components.debian(entry, origins.get(entry["package"], "")) for entry in listed["boot"]]
 
 
 SBOM: Final = Sbom()
