@@ -51,6 +51,18 @@ path = "/etc/motd"
 content = "hello"
 mode = "0600"
 owner = "admin:admin"
+[[file]]
+path = "/etc/ld.so.conf.d/own.conf"
+content = "/opt/own\\n"
+[[file]]
+path = "/etc/udev/hwdb.d/99-own.hwdb"
+content = "evdev:own:*\\n PROA_OWN=1\\n"
+[[file]]
+path = "/usr/bin/lends"
+content = "x"
+mode = "4711"
+owner = "admin:admin"
+capabilities = "cap_net_raw=p"
 [[hook]]
 at = "tree-after"
 run = "hook.sh"
@@ -63,6 +75,9 @@ keep = ["/srv/data"]
 HOOK = """#!/bin/sh
 set -eu
 echo "$PROA_VERSION" >/etc/hooked
+mkdir /opt/own
+cp /usr/lib/*/libzstd.so.1 /opt/own/libown.so.1
+mkdir -p /etc/munge && echo drawn >/etc/munge/munge.key
 [ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
 ! getent hosts example.org
 """
@@ -229,6 +244,31 @@ def test_what_the_configuration_says_is_in_the_image(tree: Path, first: Built) -
         assert (tree / "etc" / "motd").stat().st_uid == 1000
     wanted = tree / "usr" / "lib" / "systemd" / "system" / "multi-user.target.wants" / "proa-agent.service"
     assert wanted.is_symlink()
+
+
+def test_b05_rights_that_a_file_lends_are_in_the_image(tree: Path) -> None:
+    inside = (*namespace.enter(network=False), "chroot", str(tree), "/usr/bin/stat", "-c", "%a %U", "/usr/bin/lends")
+    assert run(inside).text == "4711 admin\n"
+    told = run((*namespace.enter(network=False), "getcap", tree / "usr/bin/lends")).text
+    assert told.split()[1:] == ["cap_net_raw=p"]
+
+
+def test_b01_an_identity_is_made_by_the_node(tree: Path) -> None:
+    assert not (tree / "etc/munge/munge.key").exists()
+    assert "mungekey" in read(tree / "usr/lib/proa/identities")
+    assert (tree / "usr/lib/systemd/system/sysinit.target.wants/proa-identities.service").is_symlink()
+
+
+def test_b15_what_is_compiled_knows_what_was_added(tree: Path) -> None:
+    assert b"/opt/own/" in (tree / "etc/ld.so.cache").read_bytes()
+    assert b"PROA_OWN" in (tree / "usr/lib/udev/hwdb.bin").read_bytes()
+
+
+def test_b06_what_a_hook_brought_is_in_the_bill_of_materials(first: Built) -> None:
+    document = json.loads((first.folder / "out" / "sbom.spdx.json").read_text())
+    brought = {file["fileName"]: file["comment"] for file in document["files"]}
+    assert brought["./opt/own/libown.so.1"] == "added by hook hook.sh"
+    assert brought["./etc/motd"] == "added by file /etc/motd"
 
 
 def test_the_agent_runs_on_the_images_own_python(tree: Path) -> None:

@@ -20,7 +20,21 @@ from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
-from proa.builder.node import accounts, agree, clean, contents, kept, measuring, seal, software, system, units, var
+from proa.builder.node import (
+    accounts,
+    agree,
+    caches,
+    clean,
+    contents,
+    identities,
+    kept,
+    measuring,
+    seal,
+    software,
+    system,
+    units,
+    var,
+)
 from proa.builder.node.contents import Additions
 from proa.builder.node.tree import Tree
 from proa.core.runtime import process
@@ -74,10 +88,13 @@ def assemble(job: AssemblyJob) -> None:
         furnish(additions, config, job, numbers)
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         agree.check(tree, config)
+        caches.refresh(tree, additions.origins)
         clean.modules(tree, config.kernel.exclude)
         seal.compile_python(tree)
     finally:
         tree.unmount()
+    identities.forget(tree, additions.origins)
+    identities.check(tree, additions.origins)
     final = accounts.check(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), numbers, lock)
     clean.before_sealing(tree)
     kept.check(tree, config.persist.keep)

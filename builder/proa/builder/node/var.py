@@ -26,7 +26,10 @@ _DROPPED: Final = (
     "/var/cache/ldconfig",
     "/var/lib/apt",
     "/var/lib/dpkg",
+    "/var/lib/dbus/machine-id",
+    "/var/lib/systemd/credential.secret",
     "/var/lib/systemd/deb-systemd-*",
+    "/var/lib/systemd/random-seed",
     "/var/lib/ucf",
     "/var/log/*.log",
     "/var/log/apt",
@@ -36,7 +39,7 @@ _DROPPED: Final = (
     "/var/log/wtmp",
     "/var/tmp/*",  # noqa: S108
 )
-"""What is left over from installing packages, or is made by itself."""
+"""What is left over from installing packages, is made by itself, or is an identity that each node makes by itself."""
 
 
 def move_out(tree: Tree) -> None:
