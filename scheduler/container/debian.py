@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
-import shlex
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Final
 
 from container.layer import Layer
 from proa.builder.config.settings import Config, ReleaseConfig, SystemConfig
-from proa.builder.engine import namespace, sources
-from proa.builder.steps.packages import explain
+from proa.builder.engine import resolve, sources
+from proa.builder.engine.resolve import LOCK, Request
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 
@@ -55,8 +53,8 @@ class Debs:
     """Packages as apt verified them.
 
     Attributes:
-        files: The package files, sorted by name.
-        date: The date of the newest index that they come from, in seconds since 1970.
+        files: The package files, sorted by the packages' names.
+        date: When the newest of them was made, in seconds since 1970.
     """
 
     files: tuple[Path, ...]
@@ -73,20 +71,10 @@ def download(folder: Path) -> Debs:
         ProaError: ``PACKAGES`` or ``MIRROR``.
     """
     archives = sources.archives(Config(ReleaseConfig("container", "0"), SystemConfig(suite=SUITE)), folder)
-    indexes = sources.indexes(archives)
-    listed = folder / "listed.sources"
-    listed.write_text("\n".join(archive.stanza() for archive in archives))
-    hook = shlex.join(["sh", str(Path(__file__).parent / "collect.sh")])
-    words = ["mmdebstrap", "--mode=root", "--variant=extract", "--format=null", f"--include={','.join(ASKED)}"]
-    words += ['--aptopt=Apt::Install-Recommends "false"', '--aptopt=Acquire::Retries "3"']
-    words += [f'--extract-hook={hook} "$1" {shlex.quote(str(folder))}', SUITE, "-", str(listed)]
-    with tempfile.TemporaryDirectory() as scratch:
-        done = process.run((*namespace.enter(network=True), *words), check=False, env={"TMPDIR": scratch})
-    if done.status != 0:
-        raise explain(done)
-    if (folder / "indexes").read_text().split() != sorted(index.digest for index in indexes):
-        raise ProaError(Code.MIRROR, "the mirror changed while it was being read", hint="Build again.")
-    return Debs(tuple(sorted(folder.glob("*.deb"))), sources.newest(indexes))
+    request = Request("amd64", ASKED, (), False, archives, (), folder / LOCK, folder)
+    found = resolve.resolve(request)
+    resolve.fetch(request, found)
+    return Debs(tuple(request.place(one) for one in found.root), resolve.newest(request, found))
 
 
 def add(layer: Layer, debs: Debs) -> list[str]:

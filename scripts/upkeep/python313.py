@@ -96,7 +96,7 @@ def _root(cache: Path, packages: list[str]) -> Path:
 def _bootstrap(root: Path, packages: list[str], scratch: Path) -> None:
     archives = sources.archives(Config(ReleaseConfig("python313", "0"), SystemConfig(suite=SUITE)), scratch)
     listed = scratch / "listed.sources"
-    listed.write_text("\n".join(archive.stanza() for archive in archives))
+    listed.write_text("\n".join(archive.stanza(archive.keyrings) for archive in archives))
     words = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--include={','.join(packages)}"]
     words += ['--aptopt=Apt::Install-Recommends "false"', '--aptopt=Acquire::Retries "3"']
     words += ["--dpkgopt=force-unsafe-io", '--customize-hook=mkdir "$1/src"', SUITE, str(root), str(listed)]

@@ -212,11 +212,11 @@ def a_server(world: World) -> ApiServer:
             "ownerReferences": [owner],
             "creationTimestamp": text(os.created) if os.created else "",
         }
-        body = {"metadata": made, "spec": spec, "status": status}
+        body = {"metadata": metadata, "spec": spec, "status": status}
         api.add(paths.named(NODE_OSES, os.name), body)
     for view in world.rollouts.values():
-        metadata = {"uid": view.uid, "generation": view.generation}
-        body = {"metadata": metadata, "spec": as_json(view.spec), "status": as_json(view.status)}
+        about = {"uid": view.uid, "generation": view.generation}
+        body = {"metadata": about, "spec": as_json(view.spec), "status": as_json(view.status)}
         api.add(paths.named(OS_ROLLOUTS, view.name), body)
     return api
 

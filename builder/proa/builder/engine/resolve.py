@@ -80,6 +80,10 @@ class Request:
         """Where the files of packages are kept."""
         return self.cache / "debs"
 
+    def place(self, package: Package) -> Path:
+        """Where the file of a package is kept."""
+        return self.files / f"{package.sha256}.deb"
+
     @property
     def identity(self) -> str:
         """The hash of what is asked for, the mirrors' answers left out."""
@@ -189,14 +193,14 @@ def fetch(request: Request, found: Resolved) -> None:
             root.prepare([*request.archives, *_own(request)])
             root.fetch(missing, request.files)
             for one in missing:
-                (request.files / one.file).rename(_place(request, one))
+                (request.files / one.file).rename(request.place(one))
         for one in found.all:
-            os.utime(_place(request, one))
+            os.utime(request.place(one))
 
 
 def newest(request: Request, found: Resolved) -> int:
     """When the newest of the packages was made, in seconds since 1970, as its file says (deb(5))."""
-    dates = [_date(_place(request, one)) for one in found.all if _place(request, one).is_file()]
+    dates = [_date(request.place(one)) for one in found.all if request.place(one).is_file()]
     return max(dates, default=0)
 
 
@@ -205,7 +209,7 @@ def repository(request: Request, found: Resolved, folder: Path) -> None:
     folder.mkdir()
     stanzas = []
     for one in found.all:
-        place = _place(request, one)
+        place = request.place(one)
         (folder / one.file).symlink_to(place.absolute())
         control = process.run(("dpkg-deb", "-f", place)).text.rstrip("\n")
         stanzas.append(f"{control}\nFilename: ./{one.file}\nSize: {place.stat().st_size}\nSHA256: {one.sha256}\n")
@@ -253,12 +257,8 @@ def _own(request: Request) -> Iterable[Archive]:
     yield Archive(f"copy:{folder}", ("./",), (), ())
 
 
-def _place(request: Request, one: Package) -> Path:
-    return request.files / f"{one.sha256}.deb"
-
-
 def _is_kept(request: Request, one: Package) -> bool:
-    place = _place(request, one)
+    place = request.place(one)
     if place.is_file() and sha256(place) == one.sha256:
         return True
     place.unlink(missing_ok=True)
