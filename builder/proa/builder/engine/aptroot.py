@@ -113,10 +113,13 @@ class AptRoot:
         done = self._run("apt-get", *words)
         if done.status != 0:
             raise self._explained(done)
+        found = tuple(sorted(_packages(done.text)))
+        if not beside:
+            return found, ()
         others = self._run("apt-get", "download", "--print-uris", "-qq", *beside)
         if others.status != 0:
             raise self._explained(others)
-        return tuple(sorted(_packages(done.text))), tuple(sorted(_packages(others.text)))
+        return found, tuple(sorted(_packages(others.text)))
 
     def fetch(self, packages: Sequence[Package], folder: Path) -> None:
         """Fetch files, each against its hash.
