@@ -38,7 +38,7 @@ def test_of_a_node_as_it_left_the_factory(node: Node) -> None:
     assert found.booted.boot_id == "boot-1"
     assert len(found.booted.root_hash) == 64
     assert found.standby
-    assert (found.standby.slot, found.standby.state, found.standby.complete) == ("b", "unknown", False)
+    assert (found.standby.slot, found.standby.state, found.standby.complete) == ("b", "empty", False)
 
 
 def test_of_a_disk_that_nothing_runs_from(node: Node) -> None:
