@@ -20,21 +20,9 @@ pytestmark = [pytest.mark.vm]
 BUDGET = 30 << 20
 """Bytes of a kernel image, so that the firmware loads it in time."""
 SERVERS = {
-    *(
-        "aacraid",
-        "ahci",
-        "hpsa",
-        "hv_storvsc",
-        "lpfc",
-        "megaraid_sas",
-        "mpi3mr",
-        "mpt3sas",
-        "nvme",
-        "pm80xx",
-        "qla2xxx",
-    ),
-    *("qla2xxx", "sdhci_pci", "smartpqi", "uas", "ufshcd_pci", "virtio_blk", "virtio_scsi", "vmd", "vmw_pvscsi", "xen_blkfront"),
-    *("hpwdt", "i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt"),
+    *("aacraid", "ahci", "hpsa", "hv_storvsc", "lpfc", "megaraid_sas", "mpi3mr", "mpt3sas", "nvme", "pm80xx"),
+    *("qla2xxx", "sdhci_pci", "smartpqi", "uas", "ufshcd_pci", "virtio_blk", "virtio_scsi", "vmd", "vmw_pvscsi"),
+    *("xen_blkfront", "hpwdt", "i6300esb", "iTCO_wdt", "sp5100_tco", "wdat_wdt"),
 }
 """Disk controllers and watchdogs of common servers and hypervisors."""
 LIST = Path(initrd.__file__).parent.parent / "initrd/drivers.list"
