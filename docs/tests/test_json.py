@@ -22,6 +22,7 @@ from proa.builder.cli.main import cli as build_command
 from proa.builder.config.loading import load
 from proa.builder.engine.cache import StepCache
 from proa.builder.engine.context import BuildContext
+from proa.builder.steps.fit import FIT
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.verity import VERITY
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
@@ -129,6 +130,7 @@ def test_a_build(release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     sizes = {"root": {"size": 1, "tree_size": 1}, "boot": {"size": 1}}
     steps = (
         Fake(VERITY.name, "verity.json", {"root_hash": "0" * 64}, release),
+        Fake(FIT.name, "fit.json", {"headroom": {"boot": 1, "root": 1}}, release),
         Fake(RELEASE.name, "release.json", {"blobs": blobs} | sizes, release),
     )
     order = BuildOrder(load(path), tmp_path / "out", None, StepCache(tmp_path / "cache"), SILENT, steps)
@@ -171,7 +173,8 @@ def test_what_the_initrd_leaves() -> None:
     script = (ROOT / "builder/proa/builder/initrd/proa-slot.sh").read_text()
     function = script[script.index("write_boot_json() {") :].split("\n}\n")[0] + "\n}\n"
     facts = f"slot=a disk=/dev/vda root=/dev/vda5 root_hash={'0' * 64} trial=true left=2 first_boot=false\n"
-    validate(json.loads(run(["sh", "-c", function + facts + "write_boot_json"]).stdout), "proa.boot/v1")
+    kept = "kept() { case $1 in persist_check) echo clean ;; identity_lost) echo false ;; esac; }\n"
+    validate(json.loads(run(["sh", "-c", kept + function + facts + "write_boot_json"]).stdout), "proa.boot/v1")
 
 
 def test_tiers_of_tests() -> None:

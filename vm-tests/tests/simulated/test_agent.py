@@ -115,11 +115,11 @@ def test_from_staging_to_good() -> None:
     assert trial.booted == dataclasses.replace(node.agent.booted, committed=False)
     assert (node.agent.standby.release, node.agent.standby.good) == (first.release, True)
     assert conditions(trial) == {"Healthy": "Unknown", "Consistent": "True", "PersistHealthy": "True"}
-    assert conditions(node.after(10)) == {"Healthy": "True", "Consistent": "True"}
+    assert conditions(node.after(10)) == {"Healthy": "True", "Consistent": "True", "PersistHealthy": "True"}
     assert seen(node.order(Action.COMMIT, trial=node.proof)) == (Phase.TRIAL, OrderResult.RUNNING.value, "")
     good = node.after(2)
     assert seen(good) == (Phase.GOOD, OrderResult.DONE.value, "")
-    assert conditions(good) == {"Consistent": "True"}
+    assert conditions(good) == {"Consistent": "True", "PersistHealthy": "True"}
     assert node.agent.booted.committed
     assert node.agent.standby.good
     assert node.after(6000) == good

@@ -32,7 +32,7 @@ from proa.core.runtime.cli import dry_run_option, json_option, options, progress
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor
 from proa.core.runtime.files import os_errors
-from proa.core.runtime.printable import printable
+from proa.core.runtime.output import say
 from proa.core.schema.model import Part, Report
 from proa.core.schema.output import tell
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
@@ -256,7 +256,7 @@ def show_returned(*, journal: bool, as_json: bool) -> None:
         raise ProaError(Code.FILE_MISSING, "no journal of that trial was found: it may not have reached the disk")
     with os_errors(found.journal), Path(found.journal).open("rb") as file:
         for line in file:
-            click.echo(printable(line.decode(errors="replace").rstrip("\n")))
+            say(line.decode(errors="replace").rstrip("\n"))
 
 
 @cli.group("orders", epilog="Example: proa-agent orders forget")
