@@ -44,7 +44,7 @@ def test_n10_a_whole_persist_is_no_matter(paths: Paths) -> None:
     assert persist_problems(paths, None) == ()
 
 
-@pytest.mark.parametrize(("found", "said"), [("mended", "mended at this boot"), ("repaired", "files may be lost")])
+@pytest.mark.parametrize(("found", "said"), [("mended", "repaired at this boot"), ("repaired", "files may be lost")])
 def test_n10_what_the_check_found_is_told(paths: Paths, found: str, said: str) -> None:
     (problem,) = persist_problems(paths, replace(REPORT, persist_check=found))
     assert said in problem

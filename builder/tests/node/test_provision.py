@@ -117,7 +117,7 @@ TABLE = [
     ("network.10-lan.network", "etc/systemd/network/10-lan.network", 0o640, "systemd-network"),
     ("network.20-wg0.netdev", "etc/systemd/network/20-wg0.netdev", 0o640, "systemd-network"),
     ("network.30-x.link", "etc/systemd/network/30-x.link", 0o640, "systemd-network"),
-    ("proa.registry", "etc/proa/registry.toml", 0o644, ""),
+    ("proa.registry", "etc/proa/registry.toml", 0o600, ""),
     ("proa.registry.auth", "etc/proa/auth.json", 0o600, ""),
     ("kubelet.bootstrap", "etc/kubernetes/bootstrap-kubelet.conf", 0o600, ""),
 ]

@@ -17,7 +17,7 @@ def persist_problems(paths: Paths, report: BootReport | None) -> tuple[str, ...]
 
 def _found_at_boot(paths: Paths, report: BootReport | None) -> Iterator[str]:
     if report and report.persist_check == "mended":
-        yield "PERSIST had errors, which were mended at this boot"
+        yield "PERSIST had errors, which were repaired at this boot"
     if report and report.persist_check == "repaired":
         yield "PERSIST was damaged and was repaired at this boot: files may be lost"
     if paths.lost_identity.exists():

@@ -112,7 +112,7 @@ def _vanishing(places: Iterable[str], at: tuple[str | int, ...]) -> Iterator[Pro
             hint = "Give it to the node on PERSIST, or by a systemd credential."
             yield Problem(at, f"{path} is never in a release: each node makes its own", hint=hint)
         elif path not in EMPTIED and any(is_below(path, name) for name in EMPTIED[2:]):
-            yield Problem(at, f"{path} lies in a folder that is empty in a release")
+            yield Problem(at, f"{path} is in a folder that is empty in a release")
 
 
 def nothing_lies_below_a_file(config: Config, folder: Path) -> Iterator[Problem]:

@@ -154,7 +154,7 @@ class File:
     owner: str = setting(OWNER, "Its owner.", "root:root")
     capabilities: str = setting(
         CAPABILITIES,
-        "The capabilities that the file gives to whoever runs it; for a folder, that each of its files gives.",
+        "The capabilities that the file gives to those who run it; for a folder, that each of its files gives.",
         "",
         example="cap_net_raw=ep",
     )

@@ -46,7 +46,7 @@ def words(action: Action, about: About) -> Told | None:
     """What is told of an action; none of what happens to every node on the way and shows in its object."""
     match action:
         case Cordon(again=True):
-            note = f"its Node was registered anew while it was updated for rollout {action.mark.rollout}"
+            note = f"its Node was registered again while it was updated for rollout {action.mark.rollout}"
             return Told(about, "TakenUpAgain", note, "Cordon", warning=True)
         case Cordon():
             return Told(about, "UpdateStarted", f"cordoned and drained for rollout {action.mark.rollout}", "Cordon")

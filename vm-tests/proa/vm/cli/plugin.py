@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--proa-machine",
         metavar="NAME",
-        help="the kind of machine that the story of an upgrade is told on (proa.vm.machine.variants)",
+        help="the kind of machine for the story of an upgrade (proa.vm.machine.variants)",
     )
     group.addoption("--proa-keep", action="store_true", help="keep the disks of the machines")
     group.addoption(
