@@ -59,9 +59,12 @@ def node(tmp_path: Path) -> Node:
     return node
 
 
-SECRETS = {"proa.registry.auth": "etc/proa/auth.json", "kubelet.bootstrap": "etc/kubernetes/bootstrap-kubelet.conf"}
-OPEN = {
+SECRETS = {
     "proa.registry": "etc/proa/registry.toml",
+    "proa.registry.auth": "etc/proa/auth.json",
+    "kubelet.bootstrap": "etc/kubernetes/bootstrap-kubelet.conf",
+}
+OPEN = {
     "ssh.authorized_keys.root": "etc/ssh/authorized_keys.seed/root",
     "network.10-lan.network": "etc/systemd/network/10-lan.network",
 }
