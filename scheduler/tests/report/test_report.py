@@ -207,7 +207,7 @@ def a_server(world: World) -> ApiServer:
         owner = {"apiVersion": "v1", "kind": "Node", "uid": os.owner}
         spec = {"order": as_json(os.order)} if os.order else {}
         status = as_json(os.status) if os.status else None
-        metadata = {
+        made: dict[str, object] = {
             "uid": os.uid,
             "ownerReferences": [owner],
             "creationTimestamp": text(os.created) if os.created else "",

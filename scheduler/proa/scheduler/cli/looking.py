@@ -6,9 +6,10 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
+from click.core import ParameterSource
 
 from proa.core.runtime.cli import json_option
 from proa.core.runtime.output import say
@@ -92,11 +93,16 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: ClusterOption)
 @json_option
 @cluster_options
 def simulate(path: Path | None, as_json: bool, cluster: ClusterOption, **given: Any) -> None:
-    """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's."""
+    """Run the rollouts to their ends in virtual time: on the live cluster's state, a snapshot's, or a made-up one's.
+
+    The exit status tells the outcome: 0 if all rollouts complete, 1 if one halts, rolls back or cannot act, 5 if one is
+    not complete when nothing more happens by itself, or after --days.
+    """
     from proa.scheduler.report import simulation
     from proa.scheduler.simulation.behaviour import Behaviour, Chances
     from proa.scheduler.simulation.simulate import Patience, resume, run
 
+    _check_made_up(given["nodes"], path, cluster)
     if given["nodes"] is None:
         seen = cluster.look(path)
         snapshot, now = seen.snapshot, seen.now
@@ -111,6 +117,31 @@ def simulate(path: Path | None, as_json: bool, cluster: ClusterOption, **given: 
     course = run(world, Patience(timedelta(days=given["days"])))
     report = simulation.simulation_report(course, world, time.monotonic() - started)
     show(report, as_json, simulation.simulation_lines(report))
+    click.get_current_context().exit(simulation.outcome(report))
+
+
+def _check_made_up(nodes: int | None, path: Path | None, cluster: ClusterOption) -> None:
+    """Refuse options that say two things: a cluster that is made up is no other one.
+
+    Raises:
+        click.UsageError: If they do.
+    """
+    context = click.get_current_context()
+    if nodes is not None:
+        others = {"--from": path, "--kubeconfig": cluster.kubeconfig, "--context": cluster.context}
+        if said := [option for option, value in others.items() if value]:
+            raise click.UsageError(
+                f"--nodes makes up a cluster, and {said[0]} names another one: leave out one of them"
+            )
+    elif said := [name for name in _MADE_UP if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]:
+        raise click.UsageError(
+            f"--{said[0].replace('_', '-')} belongs to a made-up cluster: add --nodes, or leave it out"
+        )
+    if path is not None and (cluster.kubeconfig or cluster.context):
+        raise click.UsageError("--from reads a file, not a live cluster: leave out --kubeconfig and --context")
+
+
+_MADE_UP: Final = ("zones", "control_planes", "max_unavailable")
 
 
 @click.command(epilog="Example: proa-scheduler snapshot --hash-names -o cluster.json")

@@ -18,7 +18,7 @@ from proa.scheduler.planning.rollout_pass import ENOUGH
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.reports import PlannedNode, PlannedWave, PlanReport, because
 from proa.scheduler.simulation.behaviour import Behaviour
-from proa.scheduler.simulation.simulate import ENDED, Course, Patience, Way, resume, run, wave_of
+from proa.scheduler.simulation.simulate import ENDED, STOPPED, Course, Patience, Way, resume, run, wave_of
 from proa.scheduler.spec.selectors import matches
 
 _LONGEST: Final = timedelta(days=60)
@@ -77,7 +77,7 @@ def preview(
     if context is not None:  # it acts
         course = run(resume(snapshot, now, behaviour_of(view)), patience or patience_for(len(snapshot.nodes)))
         nodes = tuple(_nodes(context, plan, course))
-    over = course.came_to_an_end and course.statuses[rollout].phase in ENDED
+    over = course.came_to_an_end and course.statuses[rollout].phase in ENDED - STOPPED
     report = PlanReport(
         rollout=rollout,
         release=view.spec.release,

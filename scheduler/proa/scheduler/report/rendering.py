@@ -10,7 +10,7 @@ from proa.scheduler.kube.times import read
 from proa.scheduler.planning.node_progress import NodeStep, result_of
 from proa.scheduler.report.preview import Preview
 from proa.scheduler.report.reports import ExplanationReport
-from proa.scheduler.simulation.simulate import Course
+from proa.scheduler.simulation.simulate import STOPPED
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 MOST: Final = 60
@@ -34,7 +34,7 @@ def plan_lines(preview: Preview, most: int = MOST) -> Iterator[str]:
     for wave in found.waves:
         times = f"{_in(wave.begins, now)} to {_in(wave.ends, now)}"
         yield f"wave {wave.name or '(no zone)'}: {wave.nodes} nodes, {times}"
-    yield f"about done {_in(found.ends, now)}" if found.ends else _no_end(preview.course)
+    yield f"about done {_in(found.ends, now)}" if found.ends else _no_end(preview)
     yield ""
     rows = [
         {
@@ -50,8 +50,13 @@ def plan_lines(preview: Preview, most: int = MOST) -> Iterator[str]:
     yield from table(rows, most)
 
 
-def _no_end(course: Course) -> str:
+def _no_end(preview: Preview) -> str:
     """Why it is not known when it is done."""
+    course, found = preview.course, preview.report
+    status = course.statuses.get(found.rollout)
+    ended = status.phase if status is not None and course.came_to_an_end else found.phase
+    if ended in STOPPED:
+        return f"not done: it ends as {ended}; see 'kubectl proa status {found.rollout}' for what a person can do"
     if course.came_to_an_end or not course.ways:
         return "no end in sight: only a person can help the remaining nodes"
     return f"{course.per_hour:.0f} nodes an hour; the preview ends after {span(course.took)}"

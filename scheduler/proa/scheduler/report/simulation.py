@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from proa.core.runtime.errors import Exit
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.rendering import span, table
 from proa.scheduler.report.reports import SimulatedRollout, SimulationReport
-from proa.scheduler.simulation.simulate import Course
+from proa.scheduler.simulation.simulate import STOPPED, Course
 from proa.scheduler.simulation.world import World, make_nodes
 from proa.scheduler.spec.amounts import Amount
 from proa.scheduler.spec.rollout import RolloutSpec, Staging
+from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
 _RELEASE: Final = "registry.example/node@sha256:" + "1" * 64
 _START: Final = datetime(2026, 1, 5, tzinfo=UTC)
@@ -64,6 +66,17 @@ def simulation_report(course: Course, world: World, seconds: float) -> Simulatio
         troubles=tuple(course.troubles),
         left=tuple(left(world)),
     )
+
+
+def outcome(found: SimulationReport) -> Exit:
+    """How a simulation came out, as an exit status."""
+    phases = {one.phase for one in found.rollouts}
+    if phases & _FAILED:
+        return Exit.FAILED
+    return Exit.DONE if phases <= {RolloutPhase.COMPLETE, RolloutPhase.PENDING} else Exit.STATE
+
+
+_FAILED: Final = STOPPED | {RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK}
 
 
 def left(world: World) -> list[str]:

@@ -25,6 +25,9 @@ ENDED = frozenset(
 )
 """Phases after which nothing more happens by itself."""
 
+STOPPED = ENDED - {RolloutPhase.COMPLETE, RolloutPhase.ROLLED_BACK}
+"""Those of them that only a person can end: to have ended is not to have succeeded."""
+
 
 @dataclass
 class Way:
