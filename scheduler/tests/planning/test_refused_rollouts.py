@@ -90,7 +90,8 @@ def test_a_rollout_that_is_refused_is_neither_under_way_nor_complete_until_it_ac
     before: Plan, refused: Callable[[RolloutStatus], Plan], reason: str
 ) -> None:
     made = refused(before.statuses["workers"])
-    assert conditions_of(made) == dict.fromkeys(("Valid", "Progressing", "Complete", "Halted"), ("False", reason))
+    false = ("Valid", "Progressing", "Complete", "Halted", "Ready", "Reconciling")
+    assert conditions_of(made) == dict.fromkeys(false, ("False", reason)) | {"Stalled": ("True", reason)}
     again = planned(done(), status=made.statuses["workers"])
     assert conditions_of(again) == conditions_of(planned(done()))
 

@@ -16,7 +16,7 @@ from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts, version_of, whole
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
-from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, RECORD, NodeOSView, NodeView, RolloutView
+from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, QUORUM, RECORD, NodeOSView, NodeView, RolloutView
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
@@ -64,6 +64,7 @@ def node(item: Object, before: NodeView | None = None, now: datetime | None = No
         excluded=read_wish(said.get(EXCLUDE)) is not None,
         attached=_attached(status),
         leaving=_leaving(metadata, spec),
+        role=_role(spec),
     )
 
 
@@ -128,6 +129,11 @@ _REMOVERS: Final = {
     "karpenter.sh/disruption": "Karpenter removes it",
 }
 """Taints by which others say that a node goes for good."""
+
+
+def _role(spec: Mapping[str, Any]) -> str:
+    """The taint by which a Node is of the control plane, whatever became of its labels; empty if none says so."""
+    return next((key for taint in parts(spec, "taints") if (key := _text(taint, "key")) in QUORUM), "")
 
 
 def _leaving(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:

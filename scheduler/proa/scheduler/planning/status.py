@@ -73,6 +73,7 @@ def refused(view: RolloutView, phase: str, reason: str, message: str, now: datet
         ("Progressing", False, reason, ""),
         ("Complete", False, reason, ""),
         ("Halted", bool(halted), RolloutPhase.HALTED if halted else reason, halted),
+        *_kstatus(phase, reason, message),
     )
     return dataclasses.replace(
         view.status,
@@ -164,8 +165,35 @@ def _conditions(rollout_pass: RolloutPass, phase: str) -> tuple[Condition, ...]:
         ("Progressing", phase in _PROGRESSING, phase, ""),
         ("Complete", phase == RolloutPhase.COMPLETE, phase, f"{rollout_pass.total} nodes follow it"),
         ("Halted", rollout_pass.halted, phase if rollout_pass.halted else "Running", rollout_pass.status.halted),
+        *_kstatus(phase, phase, rollout_pass.status.halted),
     )
     return _told(rollout_pass.view, rollout_pass.status.conditions, told, rollout_pass.now)
+
+
+_STALLED: Final = frozenset(
+    {
+        RolloutPhase.HALTED,
+        RolloutPhase.ROLLING_BACK,
+        RolloutPhase.ROLLED_BACK,
+        RolloutPhase.CONFLICT,
+        RolloutPhase.INVALID,
+    }
+)
+"""Phases that are not what was wanted, and that only a person changes."""
+
+
+def _kstatus(phase: str, reason: str, message: str) -> tuple[tuple[str, bool, str, str], ...]:
+    """The conditions from which kstatus, and so Flux and Argo CD, tell whether an object is well.
+
+    Ready is what was wanted, Reconciling goes on by itself, Stalled needs a person (cli-utils, "kstatus").
+    """
+    ready = phase in (RolloutPhase.COMPLETE, RolloutPhase.PENDING)
+    stalled = phase in _STALLED
+    return (
+        ("Ready", ready, reason, message),
+        ("Reconciling", not ready and not stalled, reason, ""),
+        ("Stalled", stalled, reason, message if stalled else ""),
+    )
 
 
 def _told(

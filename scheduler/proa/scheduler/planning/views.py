@@ -26,6 +26,8 @@ RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
 ZONE: Final = "topology.kubernetes.io/zone"
 CONTROL_PLANE: Final = rules.CONTROL_PLANE
+QUORUM: Final = frozenset({CONTROL_PLANE, "node-role.kubernetes.io/master", "node-role.kubernetes.io/etcd"})
+"""Labels and taints of nodes that a quorum may depend on: they go one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class NodeView:
         attached: Volumes that are attached to it, by their unique names.
         leaving: Why it is about to go for good, as the cluster says; empty if it is not.
         zone: Its zone; empty where it has no label.
-        control_plane: Whether it is of the control plane.
+        role: That it is of the control plane or has a member of etcd, by a taint; empty if no taint says so.
+        control_plane: Whether it is of the control plane, or has a member of etcd: by a label or a taint.
     """
 
     name: str
@@ -70,13 +73,14 @@ class NodeView:
     excluded: bool = False
     attached: tuple[str, ...] = ()
     leaving: str = ""
+    role: str = ""
     ready_said: str = field(default="", compare=False)
     zone: str = field(init=False)
     control_plane: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "zone", self.labels.get(ZONE, ""))
-        object.__setattr__(self, "control_plane", CONTROL_PLANE in self.labels)
+        object.__setattr__(self, "control_plane", bool(self.role) or not QUORUM.isdisjoint(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from proa.core.schema.model import document, keys, parse
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import mark_text, read_mark, read_record, read_time, record_text
 from proa.scheduler.planning.views import (
-    CONTROL_PLANE,
+    QUORUM,
     ZONE,
     Mark,
     NodeOSView,
@@ -213,7 +213,7 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
 
 def _hash_node(view: NodeView, name: _Name, selected: set[str]) -> NodeView:
     """Labels that a rollout selects by stay as they are; of the others only those that the planner knows are kept."""
-    labels = {key: value for key, value in view.labels.items() if key in selected or key == CONTROL_PLANE}
+    labels = {key: value for key, value in view.labels.items() if key in selected or key in QUORUM}
     if view.zone:
         labels.setdefault(ZONE, name(view.zone))
     hold = "hidden" if view.hold is not None else None
