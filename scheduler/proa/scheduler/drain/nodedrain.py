@@ -23,6 +23,8 @@ SOON: Final = 15.0
 """A pod that an eviction does not move for so many seconds is told to people; budgets recover by themselves."""
 LATE: Final = timedelta(seconds=30)
 """After how long beyond its time to end a pod is told to people; a forced drain waits for it no longer."""
+RETURNS: Final = 3
+"""Pods of one owner that come to a node after its drain has begun: from then on none of them is evicted there."""
 _BUDGET: Final = "DisruptionBudget"
 _ENDING: Final = "NamespaceTerminating"
 PATIENCE: Final = 20.0
@@ -147,6 +149,8 @@ class NodeDrain:
     tries: dict[str, Tries] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     _since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _seen: set[str] | None = None
+    _arrivals: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def look(
         self,
@@ -169,6 +173,7 @@ class NodeDrain:
         """
         for key in [key for key, tries in self.tries.items() if key not in pods or pods[key].uid != tries.uid]:
             del self.tries[key]
+        self._note_arrivals(pods.values())
         evict: list[PodView] = []
         delete: list[PodView] = []
         blockers: list[Blocker] = []
@@ -189,6 +194,10 @@ class NodeDrain:
                 else:
                     wakes.append(rest.total_seconds())
                 continue
+            if (times := self._arrivals.get(_owner(pod), 0)) >= RETURNS:
+                left += not request.forced  # there is no end to it: by force the node reboots with it
+                blockers.append(self._blocker(key, "", "", f"{_RETURNS} {times} times so far", when))
+                continue
             left += 1
             if what is PodFate.BLOCKED and not request.forced:
                 blockers.append(self._blocker(key, "", "", why, when))
@@ -208,6 +217,15 @@ class NodeDrain:
         done = not left and (not volumes or request.forced)
         return Look(tuple(evict), tuple(delete), tuple(blockers), done, min(wakes, default=None))
 
+    def _note_arrivals(self, pods: Iterable[PodView]) -> None:
+        """Count the pods that have come since the drain began: those of an owner that tolerates the cordon."""
+        uids = {pod.uid: pod for pod in pods}
+        if self._seen is not None:
+            for uid in uids.keys() - self._seen:
+                owner = _owner(uids[uid])
+                self._arrivals[owner] = self._arrivals.get(owner, 0) + 1
+        self._seen = (self._seen or set()) | uids.keys()
+
     def _still(self, attached: Collection[str], staying: Collection[str]) -> dict[str, str]:
         """By volume that is still attached for a pod that was evicted, and for none that stays: its claim."""
         known = sorted(self.volumes.items())
@@ -217,6 +235,13 @@ class NodeDrain:
         since = self._since.setdefault((pod, budget, volume), when)
         subject = f"pod {pod}" if pod else f"volume {volume}"
         return Blocker(self.node, pod, budget[:320], volume[:253], f"{subject}: {reason}"[:256], text(since))
+
+
+_RETURNS: Final = "pods of its owner come back as fast as they are evicted and tolerate the cordon:"
+
+
+def _owner(pod: PodView) -> tuple[str, str, str]:
+    return pod.namespace, *pod.owner
 
 
 def _why(pod: PodView, tries: Tries, budgets: Iterable[BudgetView]) -> tuple[str, str, str] | None:
