@@ -6,7 +6,7 @@ nodes are a few questions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proa.scheduler.kube.times import text
@@ -60,9 +60,14 @@ def look(
         for step in TO_START
     }
     own = rollout_pass.snapshot.own_node
-    waited_for = [one for group in (busy, *movable.values()) for one in group if one.node.name != own]
+    waited_for = [
+        one
+        for group in (busy, *movable.values())
+        for one in group
+        if one.node.name != own and not rollout_pass.has_joined(one)
+    ]
     control_plane = sum(progress.node.control_plane for progress in waited_for)
-    fetching = 0 if busy else len(movable[NodeStep.TO_STAGE]) + len(movable[NodeStep.STAGING])
+    fetching = 0 if busy else _fetching(rollout_pass, movable)
     begun = {
         one.node.zone for group in (busy, _between_steps(rollout_pass), hidden) for one in group if _has_begun(one)
     }
@@ -70,6 +75,12 @@ def look(
     zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
     lost = _lost(rollout_pass, control_plane_away)
     return Precedence(away, ordered, fetching, len(waited_for) - control_plane, control_plane, lost, zone)
+
+
+def _fetching(rollout_pass: RolloutPass, movable: Mapping[NodeStep, list[NodeProgress]]) -> int:
+    """How many of those that were there when the rollout began have yet to fetch the release."""
+    found = (*movable[NodeStep.TO_STAGE], *movable[NodeStep.STAGING])
+    return sum(not rollout_pass.has_joined(progress) for progress in found)
 
 
 def _lost(rollout_pass: RolloutPass, away: frozenset[str]) -> frozenset[str]:

@@ -60,6 +60,7 @@ class Turn(NamedTuple):
     Attributes:
         undrainable: Whether its drain is foreseen to fail.
         own: Whether the scheduler runs there.
+        joined: Whether it joined after the rollout began.
         rank: The place of the control plane, or of the others.
         retries: Tries that did not come out well.
         zone: Its zone.
@@ -68,6 +69,7 @@ class Turn(NamedTuple):
 
     undrainable: bool
     own: bool
+    joined: bool
     rank: bool
     retries: int
     zone: str
@@ -217,6 +219,7 @@ class RolloutPass:
         return Turn(
             node.name in self.snapshot.undrainable,
             own,
+            self.has_joined(progress),
             node.control_plane is not first,
             progress.retries,
             node.zone,
@@ -227,6 +230,20 @@ class RolloutPass:
         """Whether a node could never be drained, or the cluster does not accept what is written to it."""
         name, snapshot = progress.node.name, self.snapshot
         return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
+
+    @cached_property
+    def _joins(self) -> datetime | None:
+        """After when a node has joined the rollout, and was not there when it began."""
+        began = read(self.status.started_at)
+        return began + JOINING if began is not None else None
+
+    def has_joined(self, progress: NodeProgress) -> bool:
+        """Whether a node joined after the rollout began: it goes along, but nobody waits for it.
+
+        The set that others wait for is the one of the beginning: where nodes join again and again, it would never end.
+        """
+        created = progress.os.created if progress.os else None
+        return created is not None and self._joins is not None and created > self._joins
 
     # what went wrong
 
