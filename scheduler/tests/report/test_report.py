@@ -212,7 +212,7 @@ def a_server(world: World) -> ApiServer:
             "ownerReferences": [owner],
             "creationTimestamp": text(os.created) if os.created else "",
         }
-        body = {"metadata": metadata, "spec": spec, "status": status}
+        body = {"metadata": made, "spec": spec, "status": status}
         api.add(paths.named(NODE_OSES, os.name), body)
     for view in world.rollouts.values():
         about = {"uid": view.uid, "generation": view.generation}
