@@ -30,7 +30,7 @@ from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
 from proa.scheduler.cli.rollouts import body_of, find, need
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.planning.views import ZONE, NodeOSView, NodeView, RolloutView, Snapshot
+from proa.scheduler.planning.views import ATTEMPT, PAUSED, ZONE, NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.patches import SpecChange
@@ -189,21 +189,24 @@ def test_every_option_stands_in_the_spec() -> None:
 
 def test_pause() -> None:
     busy = view(status=RolloutStatus(counts=Counts(updating=2)))
-    assert patches.pause(busy) == SpecChange({"paused": True}, "paused", ("2 nodes are under way, and will finish.",))
-    assert patches.pause(view(paused=True)).spec == {}
+    assert patches.pause(busy) == SpecChange(
+        {}, "paused", ("2 nodes are under way, and will finish.",), {PAUSED: "true"}
+    )
+    assert not patches.pause(view(paused=True)).is_one
 
 
 def test_resume() -> None:
     assert patches.resume(view(paused=True), attempt=False).spec == {"paused": False}
     assert patches.resume(view(), attempt=False).spec == {}
-    assert patches.resume(view(paused=True, attempt=4), attempt=True).spec == {"paused": False, "attempt": 5}
+    again = patches.resume(view(paused=True, attempt=4), attempt=True)
+    assert (again.spec, again.annotations) == ({"paused": False}, {PAUSED: None, ATTEMPT: "5"})
 
 
 def test_a_halt_is_not_taken_away_in_passing() -> None:
     with pytest.raises(ProaError) as caught:
         patches.resume(halted(paused=True), attempt=False)
     assert (caught.value.code, caught.value.exit) == (Code.HALTED, Exit.STATE)
-    assert patches.resume(halted(), attempt=True).spec == {"attempt": 1}
+    assert patches.resume(halted(), attempt=True).annotations == {ATTEMPT: "1"}
 
 
 # rollback

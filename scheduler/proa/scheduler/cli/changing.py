@@ -189,12 +189,12 @@ def _change(
     api = cluster.connect()
     before = find(api, name)
     wanted = change(before)
-    body = rollouts.body_of(name, wanted, before) if wanted.spec else None
+    body = rollouts.body_of(name, wanted, before) if wanted.is_one else None
     after: RolloutView | None = before if dry_run or body is None else rollouts.carry_out(api, name, body, before)
     api.close()
     if as_json:
         told = status_view.rollout_report(after) if after else None
-        done = bool(wanted.spec) and not dry_run
+        done = wanted.is_one and not dry_run
         show(Changed(name, done, wanted.said, wanted.notes, body, told), as_json, ())
         return
     if dry_run and body is not None:

@@ -50,7 +50,9 @@ def body_of(name: str, change: SpecChange, before: RolloutView | None) -> Object
     if before is None:
         head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": ROLLOUTS.kind, "metadata": {"name": name}}
         return head | {"spec": dict(change.spec)}
-    return {"metadata": {"uid": before.uid}, "spec": dict(change.spec)}
+    annotations = {"annotations": dict(change.annotations)} if change.annotations else {}
+    spec = {"spec": dict(change.spec)} if change.spec else {}
+    return {"metadata": {"uid": before.uid, **annotations}, **spec}
 
 
 def carry_out(api: Server, name: str, body: Object, before: RolloutView | None) -> RolloutView:

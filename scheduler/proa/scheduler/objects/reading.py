@@ -6,6 +6,7 @@ hundred bytes are kept, and what many objects say alike is kept once.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from sys import intern
@@ -16,7 +17,19 @@ from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts, version_of, whole
 from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
-from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, QUORUM, RECORD, NodeOSView, NodeView, RolloutView
+from proa.scheduler.planning.views import (
+    ATTEMPT,
+    EXCLUDE,
+    FENCE,
+    HOLD,
+    MARK,
+    PAUSED,
+    QUORUM,
+    RECORD,
+    NodeOSView,
+    NodeView,
+    RolloutView,
+)
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
@@ -99,6 +112,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
     spec, status, problem = _NOWHERE, RolloutStatus(), ""
     try:
         spec = parse(RolloutSpec, item.get("spec"), "spec")
+        spec = _as_said(spec, part(metadata, "annotations"))
         status = parse(RolloutStatus, part(item, "status"), "status")
     except ProaError as error:
         problem = error.message
@@ -113,6 +127,15 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
         problem=problem,
         version=version_of(item),
     )
+
+
+def _as_said(spec: RolloutSpec, said: Mapping[str, Any]) -> RolloutSpec:
+    """The spec with what commands have written beside it, so that whoever applies the spec anew undoes nothing."""
+    paused = spec.paused or read_wish(said.get(PAUSED)) is not None
+    attempt = max(spec.attempt, read_fence(said.get(ATTEMPT)))
+    if (paused, attempt) == (spec.paused, spec.attempt):
+        return spec
+    return dataclasses.replace(spec, paused=paused, attempt=attempt)
 
 
 def _ready(status: Mapping[str, Any]) -> tuple[bool, str]:

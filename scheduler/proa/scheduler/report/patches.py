@@ -9,7 +9,7 @@ from typing import Any, Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.planning.rollout_pass import is_halted
-from proa.scheduler.planning.views import RolloutView, digest_of
+from proa.scheduler.planning.views import ATTEMPT, PAUSED, RolloutView, digest_of
 from proa.scheduler.spec.rollout import OnFailure, Selector
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
@@ -24,11 +24,18 @@ class SpecChange:
         spec: The merge patch of the spec; empty if there is nothing to do.
         said: What that is, in a sentence without its subject.
         notes: What the person should know besides.
+        annotations: The merge patch of its annotations, which whoever applies the spec from git does not own.
     """
 
     spec: Mapping[str, Any] = field(default_factory=dict)
     said: str = "unchanged"
     notes: tuple[str, ...] = ()
+    annotations: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.spec or self.annotations)
 
 
 def start(
@@ -59,7 +66,8 @@ def start(
         return SpecChange(notes=notes)
     if wishes.get("paused") is not False:
         notes = (*notes, *_paused(before))
-    return SpecChange(spec, "changed" if same else f"taken to {release}", notes)
+    annotations = {PAUSED: None} if wishes.get("paused") is False else {}
+    return SpecChange(spec, "changed" if same else f"taken to {release}", notes, annotations)
 
 
 def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
@@ -79,7 +87,7 @@ def pause(before: RolloutView) -> SpecChange:
         return SpecChange(said="paused already")
     busy = before.status.counts.updating
     notes = (f"{busy} nodes are under way, and will finish.",) if busy else ()
-    return SpecChange({"paused": True}, "paused", notes)
+    return SpecChange({}, "paused", notes, {PAUSED: "true"})
 
 
 def resume(before: RolloutView, *, attempt: bool) -> SpecChange:
@@ -89,16 +97,17 @@ def resume(before: RolloutView, *, attempt: bool) -> SpecChange:
         ProaError: ``HALTED`` when that is not asked for, and it is all that would help.
     """
     spec: dict[str, Any] = {"paused": False} if before.spec.paused else {}
+    annotations: dict[str, str | None] = {PAUSED: None} if before.spec.paused else {}
     if attempt:
-        spec["attempt"] = before.spec.attempt + 1
-        return SpecChange(spec, f"resumed, as attempt {spec['attempt']}")
+        annotations[ATTEMPT] = str(before.spec.attempt + 1)
+        return SpecChange(spec, f"resumed, as attempt {annotations[ATTEMPT]}", annotations=annotations)
     if is_halted(before):
         hint = (
             "Use 'kubectl proa resume ROLLOUT --attempt' to try the release again, or 'kubectl proa "
             "rollback' to roll back."
         )
         raise ProaError(Code.HALTED, f"it halted: {before.status.halted}", at=before.name, hint=hint)
-    return SpecChange(spec, "resumed" if spec else "not paused, and not halted")
+    return SpecChange(spec, "resumed" if spec else "not paused, and not halted", annotations=annotations)
 
 
 def rollback(before: RolloutView, release: str = "") -> SpecChange:
