@@ -191,6 +191,7 @@ class Controller:
         self._wanted = wanted(snapshot, plan, self._wanted)
         self.drainer.want(self._wanted)
         problem = self._settle(self._reports.write(rollouts, now))
+        self.recorder.unwritten(snapshot.rollouts, self._reports.refusals())
         if problem is None:
             problem = self._act(snapshot, plan)
         if problem is not None:

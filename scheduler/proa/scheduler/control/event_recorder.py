@@ -83,6 +83,7 @@ class EventRecorder:
     _lost: dict[str, int] = field(default_factory=dict)
     _waiting: dict[tuple[str, Reason], float] = field(default_factory=dict)
     _told: set[tuple[str, Reason]] = field(default_factory=set)
+    _unwritten: dict[str, str] = field(default_factory=dict)
     _slow: frozenset[str] = frozenset()
     _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
 
@@ -123,6 +124,15 @@ class EventRecorder:
             names = ", ".join(status.lost.nodes[: lost - known])
             note = f"removed from the cluster between the order to reboot and the proof, so counted as failed: {names}"
             self.events.tell(about, "NodesLost", note[:1024], action="Rollout", warning=True)
+
+    def unwritten(self, rollouts: Mapping[str, RolloutView], refusals: Mapping[str, str]) -> None:
+        """Tell once of statuses that the cluster does not accept, as where its definitions are older than this."""
+        for name, said in refusals.items():
+            if name in rollouts and self._unwritten.get(name) != said:
+                about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
+                note = f"the status cannot be stored: {said}; if the definitions are older, apply the new manifests"
+                self.events.tell(about, "StatusRefused", note[:1024], action="Rollout", warning=True)
+        self._unwritten = dict(refusals)
 
     def waits(
         self,
@@ -175,6 +185,7 @@ class EventRecorder:
         """Another term begins."""
         self._phases.clear()
         self._lost.clear()
+        self._unwritten.clear()
         self._waiting.clear()
         self._told.clear()
         self._slow = frozenset()

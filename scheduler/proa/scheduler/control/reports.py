@@ -32,6 +32,7 @@ class _Planned:
         wrote: When it was last written, by the monotonic clock; none if never.
         version: The resource version of that.
         refused: What it could not be written over; none if the last write came out well.
+        said: Why the cluster does not accept it; empty if it does.
         sent: What was sent since one did, the last at the end: any of it may have been written without an answer.
     """
 
@@ -41,6 +42,7 @@ class _Planned:
     version: int = 0
     refused: RolloutView | None = None
     sent: tuple[RolloutStatus, ...] = ()
+    said: str = ""
 
     def is_over(self, view: RolloutView) -> bool:
         """Whether somebody else has written a status since ours was refused: it is planned again over that."""
@@ -95,12 +97,18 @@ class Reports:
             if view is None or not self._is_due(view, planned, now, calm):
                 continue
             written = self.writer.report(view, planned.status)
+            refused = written.outcome is Outcome.REFUSED and written.error is not None
+            planned.said = written.error.message if refused and written.error else ""
             if written.outcome is Outcome.DONE:
                 planned.wrote, planned.version, planned.refused, planned.sent = now, written.version, None, ()
             else:
                 planned.wrote, planned.refused = now, view
                 planned.sent = (*planned.sent, planned.status)[-_SENT:]
             yield written
+
+    def refusals(self) -> dict[str, str]:
+        """By rollout, of those whose status the cluster does not accept: what was said."""
+        return {name: planned.said for name, planned in self._planned.items() if planned.said}
 
     def due(self, rollouts: Mapping[str, RolloutView], now: float) -> float | None:
         """Seconds until one is due; none if all is written, or what was written has yet to show."""
