@@ -95,3 +95,11 @@ def test_a_pair_that_does_not_belong_together_is_refused(mine: keys.Keys) -> Non
     with pytest.raises(ProaError) as raised:
         keys.open_keys(mine.folder)
     assert (raised.value.code, raised.value.at) == (Code.KEY, str(mine.folder / "release.pub"))
+
+
+def test_b13_nobody_is_told_to_remove_keys(tmp_path: Path) -> None:
+    (tmp_path / "release.key").touch()
+    with pytest.raises(ProaError) as raised:
+        keys.plan(tmp_path, 1)
+    assert "remove" not in raised.value.hint
+    assert "another folder" in raised.value.hint

@@ -33,7 +33,7 @@ def test_a_failed_replacement_leaves_the_old_file(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(ProaError) as caught:
         files.replace(path, b"a file cannot replace a folder")
-    assert caught.value.code is Code.DEVICE
+    assert caught.value.code is Code.FILE_MISSING
     assert caught.value.at == str(path)
     assert names(tmp_path) == ["folder"]
 
@@ -237,3 +237,12 @@ def test_a_device_that_is_full_is_told() -> None:
     with pytest.raises(ProaError) as caught, files.os_errors("/dev/full"):
         Path("/dev/full").write_bytes(b"x")
     assert caught.value.code is Code.DISK_FULL
+
+
+@pytest.mark.parametrize("number", [errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG])
+def test_b13_a_wrong_path_is_no_failing_disk(number: int) -> None:
+    with pytest.raises(ProaError) as caught, files.os_errors("there"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.code is not Code.DEVICE
+    assert "kernel log" not in caught.value.hint
+    assert caught.value.message != os.strerror(number)

@@ -111,7 +111,8 @@ def plan(folder: Path, count: int) -> list[Path]:
     """
     with os_errors(folder):
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ProaError(Code.FILE_EXISTS, "existing keys are never overwritten", at=folder)
+            hint = "Choose another folder: without these keys, nobody can update the nodes that trust them."
+            raise ProaError(Code.FILE_EXISTS, "existing keys are never overwritten", at=folder, hint=hint)
     keys = Keys(folder)
     names = [f"release{f'-{number}' if number > 1 else ''}" for number in range(1, count + 1)]
     pairs = [path for name in names for path in (folder / f"{name}.key", folder / f"{name}.pub")]

@@ -28,7 +28,16 @@ _CODES = {
     errno.EPERM: Code.FILE_DENIED,
     errno.EEXIST: Code.FILE_EXISTS,
     errno.EBUSY: Code.DEVICE_BUSY,
+    errno.EISDIR: Code.FILE_MISSING,
+    errno.ELOOP: Code.FILE_MISSING,
+    errno.ENAMETOOLONG: Code.FILE_MISSING,
 }
+_WORDS = {
+    errno.EISDIR: ("the path is a folder, but must be a file", "Name a file."),
+    errno.ELOOP: ("links on the path lead in a circle", "Check where each link leads."),
+    errno.ENAMETOOLONG: ("the path is too long", "Use a shorter one."),
+}
+"""What is wrong with a path, where the system's own words or the code's hint would mislead."""
 ALIGNMENT = 4096
 """Offsets, lengths and buffers of direct I/O are multiples of this many bytes (any sector size up to it)."""
 
@@ -174,7 +183,8 @@ def user_error(error: OSError, at: object = "") -> ProaError | None:
         at: Where; else the file that the system names.
     """
     code = _CODES.get(error.errno or 0)
-    return ProaError(code, f"{error.strerror or error}", at=at or error.filename or "") if code else None
+    words, hint = _WORDS.get(error.errno or 0, (f"{error.strerror or error}", ""))
+    return ProaError(code, words, at=at or error.filename or "", hint=hint) if code else None
 
 
 class DirectFile:
