@@ -74,7 +74,7 @@ class TestActivate:
     def test_notes_that_cannot_be_removed_are_an_error_of_ours(self, node: Node, release2: str) -> None:
         node.install(release2)
         (node.paths.trial / "folder").mkdir(parents=True)
-        assert refused(verbs.activate, node.context).code is Code.DEVICE
+        assert refused(verbs.activate, node.context).code is Code.FILE_MISSING
         assert not node.state.on_trial
 
     def test_a_dry_run_changes_nothing(self, node: Node, release2: str) -> None:

@@ -45,7 +45,7 @@ def test_a_report_that_cannot_be_written_is_a_failure_of_its_own(tmp_path: Path)
     told: list[str] = []
     with pytest.raises(ProaError) as caught, story().written(tmp_path, {}, told.append):
         pass
-    assert (caught.value.code, told) == (Code.DEVICE, [])
+    assert (caught.value.code, told) == (Code.FILE_MISSING, [])
 
 
 def test_a_proof_shows_every_nodes_turn(tmp_path: Path) -> None:
