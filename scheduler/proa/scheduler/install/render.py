@@ -18,7 +18,7 @@ from proa.core.orders.client import SOCKET
 from proa.core.schema.model import Report, field
 from proa.scheduler.install.names import PORT
 from proa.scheduler.install.resources import PROXY, SCHEDULER, Resources
-from proa.scheduler.install.settings import GROUP, InstallSettings, check
+from proa.scheduler.install.settings import USER, InstallSettings, check
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.crd import RESOURCES
 
@@ -62,7 +62,7 @@ def part(name: str, settings: InstallSettings) -> list[Object]:
         settings: What is chosen; it was checked.
     """
     template = Template(package.files(__package__).joinpath(name).read_text())
-    text = template.substitute(vars(settings), user=GROUP, port=PORT, socket=SOCKET, sockets=SOCKET.parent)
+    text = template.substitute(vars(settings), user=USER, port=PORT, socket=SOCKET, sockets=SOCKET.parent)
     found: list[Object] = [item for item in yaml.load_all(text, Loader=_LOADER) if item]
     for item in found:
         _choose(item, settings)

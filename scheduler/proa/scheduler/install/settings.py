@@ -20,6 +20,8 @@ PROXY_NAMESPACE: Final = "proa-proxy"
 GROUP: Final = 1_979_071_001
 """The group that proxies run with and that may give orders to agents. It is of a range that systemd leaves to nobody
 (systemd's UIDS-GIDS); the usual 65532 is the group of every non-root container on the node."""
+USER: Final = 65532
+"""The user that the image's programs run as, like those of every non-root image."""
 PORTS: Final = (443, 6443)
 """Where API servers listen, as a rule."""
 _LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
