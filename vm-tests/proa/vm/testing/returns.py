@@ -19,6 +19,8 @@ from proa.vm.node.node import WELL, Node
 
 KERNEL_IMAGES: Final = "/persist/e2e"
 """Where other kernel images for slot b lie on the node."""
+_ROOM: Final = 128 << 20
+"""Bytes by which PERSIST grows for them."""
 KERNELS: Final = {
     "doomed": (),
     "no-initrd": ("rdinit=/bin/false",),
@@ -45,7 +47,8 @@ class ReturnStory:
     @classmethod
     def begin(cls, images: Images, machines: Factory, folder: Path) -> ReturnStory:
         """A machine that has booted, with the release that is going to fail staged in slot b, as by the factory."""
-        disk = DiskImage(images.disk("1", folder / "disk.raw", standby="doomed"))
+        image = images.disk("1", folder / "disk.raw", standby="doomed")
+        disk = DiskImage(image, size=image.stat().st_size + _ROOM)
         machine = machines(disk, name="return", keys=images.keys, display=False, cpus=1, restored=True, ready=WELL)
         return cls(images, Node(machine), folder)
 
