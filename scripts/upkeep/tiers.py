@@ -142,8 +142,8 @@ _LONGEST: Final = (
     "test_build_contract.py",
 )
 """Files of tests that take minutes, the longest first."""
-_APART: Final = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Two workers, each with a control plane or a machine of its own. A file stays together: its tests share them."""
+_APART: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""Each worker has a control plane or a machine of its own. A file stays together: its tests share them."""
 _SCHEDULES: Final = {"PROA_SCHEDULES": os.environ.get("PROA_SCHEDULES", "1000")}
 _PROPERTIES: Final = "scheduler/tests/planning/test_planner_properties.py"
 TIERS: Final[Mapping[str, Tier]] = {
@@ -159,9 +159,13 @@ TIERS: Final[Mapping[str, Tier]] = {
     ),
     "contract": Tier(
         "real registry, cosign, loop devices, packages, Kubernetes API server",
-        (pytest("contract", "-m", "contract", *_APART, *marked("contract")),),
+        # They wait for one another's answers more than for a processor.
+        (pytest("contract", "-m", "contract", "-n", "3", *_APART, *marked("contract")),),
     ),
-    "vm": Tier("real firmware, boot loader and kernel in QEMU", (pytest("vm", "-m", "vm", *_APART, *marked("vm")),)),
+    "vm": Tier(
+        "real firmware, boot loader and kernel in QEMU",
+        (pytest("vm", "-m", "vm", "-n", "2", *_APART, *marked("vm")),),
+    ),
 }
 """Every tier by name, in the order in which `make test` runs them."""
 

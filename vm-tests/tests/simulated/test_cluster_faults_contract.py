@@ -362,10 +362,21 @@ def test_f66_a_pause_lets_who_is_under_way_finish(ward: Ward) -> None:
 def test_f66_a_cordon_of_a_person_stays(ward: Ward) -> None:
     with ward.scenarios("mine") as one:
         ward.cluster.kubectl("cordon", one.name)
-        one.start()
+        one.start(cordoned="Include")
         one.wait("Complete")
         assert one.boots == [1]
         assert one.traces == [f"{one.name}: cordoned"]
+
+
+def test_c10_a_node_that_a_person_has_cordoned_is_not_started_before_they_give_it_back(ward: Ward) -> None:
+    with ward.scenarios("theirs", 2) as two:
+        ward.cluster.kubectl("cordon", two.names[0])
+        two.start()
+        until(lambda: two.boots == [0, 1], "the other node to be updated")
+        ward.cluster.kubectl("uncordon", two.names[0])
+        two.wait("Complete")
+        assert two.boots == [1, 1]
+        assert two.traces == []
 
 
 def test_f66_a_cordon_that_a_person_takes_away_is_not_set_again(ward: Ward) -> None:
