@@ -369,9 +369,10 @@ def test_f66_a_cordon_of_a_person_stays(ward: Ward) -> None:
 
 
 def test_c10_a_node_that_a_person_has_cordoned_is_not_started_before_they_give_it_back(ward: Ward) -> None:
+    """It is unavailable, so it takes a place of the budget all the same."""
     with ward.scenarios("theirs", 2) as two:
         ward.cluster.kubectl("cordon", two.names[0])
-        two.start()
+        two.start(maxUnavailable=2)
         until(lambda: two.boots == [0, 1], "the other node to be updated")
         ward.cluster.kubectl("uncordon", two.names[0])
         two.wait("Complete")
