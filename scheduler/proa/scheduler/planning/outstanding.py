@@ -83,14 +83,14 @@ def note(rollout_pass: RolloutPass) -> None:
     found = {one.node: one for one in (*rollout_pass.ghosts, *rollout_pass.unproved)}
     for progress in rollout_pass.under_way:
         node = progress.node
-        if node.name in ordered:
+        # What was noted stays while the node is under way: its order may not show yet, or a leader noted it and died.
+        one = before.get((node.name, node.uid))
+        if one is not None and progress.mark is not None and one.release != progress.mark.release:
+            one = None
+        if one is None and node.name in ordered:
             one = _outstanding(progress, text(rollout_pass.now))
-        elif progress.step in _OUT:
-            one = before.get((node.name, node.uid)) or _outstanding(progress)
-        elif node.name in rollout_pass.snapshot.pending:  # its order may not show yet
-            one = before.get((node.name, node.uid))
-        else:
-            continue
+        elif one is None and progress.step in _OUT:
+            one = _outstanding(progress)
         if one is not None:
             found.setdefault(node.name, one)
     outstanding = tuple(sorted(found.values(), key=lambda one: one.node)[:MAX_OUTSTANDING])
