@@ -22,7 +22,7 @@ from proa.vm.machine.qemu import Hardware
 
 reference: Reference = parse("registry.example/node:1")
 other: Slot = Slot.A.other
-denied: str = Policy("pc").denied("1.0")
+newest: int = Policy("pc").newest
 keys: tuple[type, ...] = (ClusterConfig, Hardware, Reason)
 """
 WRONG = RIGHT.replace("reference: Reference", "reference: int").replace("other: Slot", "other: bytes")

@@ -20,6 +20,7 @@ from proa.core.release.document import MEDIA_TYPES, Boot, Release, Requires, Roo
 from proa.core.runtime.errors import Exit
 from proa.core.runtime.process import ProcessResult
 from proa.core.signing.keys import Algorithm
+from proa.scheduler.planning.views import ATTEMPT, PAUSED
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, Object
 from proa.vm.kube.controlplane import ControlPlane
@@ -67,6 +68,12 @@ def person(cluster: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Person:
 
 def rollout(cluster: ControlPlane, name: str = "workers") -> Object:
     return cluster.api.get(f"{OS_ROLLOUTS}/{name}")
+
+
+def marks(cluster: ControlPlane) -> dict[str, str]:
+    """Those of the rollout that people's commands write."""
+    found = cluster.api.get(f"{OS_ROLLOUTS}/workers")["metadata"].get("annotations") or {}
+    return {key: value for key, value in found.items() if key in (ATTEMPT, PAUSED)}
 
 
 def spec(cluster: ControlPlane, name: str = "workers") -> Object:
@@ -190,14 +197,26 @@ def test_what_cannot_be_is_a_wrong_command_line(person: Person, words: tuple[str
 def test_pause_and_resume(person: Person) -> None:
     person("start", "workers", V2, "--offline")
     assert person.json("pause", "workers")["rollout"]["paused"] is True
-    assert spec(person.cluster)["paused"] is True
+    assert (spec(person.cluster)["paused"], marks(person.cluster)) == (False, {PAUSED: "true"})
     assert person.json("pause", "workers")["changed"] is False
-    assert person.json("resume", "workers", "--dry-run")["request"]["spec"] == {"paused": False}
-    assert spec(person.cluster)["paused"] is True
+    assert person.json("resume", "workers", "--dry-run")["request"]["metadata"]["annotations"] == {PAUSED: None}
+    assert marks(person.cluster) == {PAUSED: "true"}
     person("resume", "workers")
-    assert spec(person.cluster)["paused"] is False
-    assert spec(person.cluster)["attempt"] == 0
+    assert (spec(person.cluster)["paused"], marks(person.cluster)) == (False, {})
     assert person.json("resume", "workers", "--attempt")["rollout"]["attempt"] == 1
+    assert (spec(person.cluster)["attempt"], marks(person.cluster)) == (0, {ATTEMPT: "1"})
+
+
+def test_c14_a_spec_that_is_applied_again_undoes_no_pause_and_no_attempt(person: Person) -> None:
+    """As a controller does that applies what is in git, every few minutes."""
+    person("start", "workers", V2, "--offline")
+    applied = {"apiVersion": "proa.dev/v1alpha1", "kind": "OSRollout", "metadata": {"name": "workers"}}
+    person("pause", "workers")
+    person("resume", "workers", "--attempt")
+    person("pause", "workers")
+    person.cluster.apply([{**applied, "spec": {"release": V2, "paused": False, "attempt": 0}}])
+    (told,) = person.json("status", "workers")["rollouts"]
+    assert (told["paused"], told["attempt"]) == (True, 1)
 
 
 def halt(cluster: ControlPlane) -> None:
@@ -213,7 +232,7 @@ def test_what_was_halted_is_resumed_by_an_attempt_only(person: Person) -> None:
     assert "halted: failed on 2 nodes" in person("status").text
     assert "It halted" in person("start", "workers", V2, "--offline").stderr.decode()
     person("resume", "workers", "--attempt")
-    assert spec(person.cluster)["attempt"] == 1
+    assert marks(person.cluster) == {ATTEMPT: "1"}
 
 
 def test_what_was_halted_goes_back_by_itself(person: Person) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proa.core.runtime import process
+from proa.core.runtime.errors import Exit
 from proa.core.schema.model import document
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.crd import NODE_OSES
@@ -59,7 +60,7 @@ def test_a_live_cluster_is_explained(cluster: ControlPlane, nodes: Callable[...,
     process.run(words, env={"KUBECONFIG": str(reader)})
     assert not any(name in file.read_text() for name in (*names, "zone-0"))
     assert len(json.loads(file.read_text())["nodes"]) == 5
-    simulated = ask(reader, "simulate", "--from", file)
+    simulated = ask(reader, "simulate", "--from", file, status=Exit.STATE)  # it is paused
     assert simulated["nodes"] == 5
     assert simulated["boots"] == 0
 

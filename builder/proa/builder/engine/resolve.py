@@ -254,7 +254,7 @@ def _own(request: Request) -> Iterable[Archive]:
         place = f"Filename: ./{digest[:16]}-{path.name}\nSize: {path.stat().st_size}\nSHA256: {digest}\n"
         stanzas.append(f"{control}\n{place}")
     (folder / "Packages").write_text("\n".join(stanzas))
-    yield Archive(f"copy:{folder}", ("./",), (), ())
+    yield Archive(sources.copied(folder), ("./",), (), ())
 
 
 def _is_kept(request: Request, one: Package) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from proa.builder.config.settings import SUITES, Config, SourceConfig
+from proa.builder.config.valuerules import ARMOR
 from proa.core.runtime.errors import Code, ProaError
 
 MACHINE: Final = Path("/etc/apt")
@@ -45,8 +48,8 @@ class Archive:
         Args:
             keyrings: Where the keys lie for apt.
         """
-        uri = "copy:" + self.uri.removeprefix("file:") if self.uri.startswith("file:") else self.uri
-        trust = f"Signed-By: {' '.join(map(str, keyrings))}" if keyrings else "Trusted: yes"
+        uri = copied(self.uri.removeprefix("file:")) if self.uri.startswith("file:") else self.uri
+        trust = f"Signed-By:{_signers(keyrings)}" if keyrings else "Trusted: yes"
         more = "" if self.valid_until else "Check-Valid-Until: no\n"
         flat = [suite for suite in self.suites if suite.endswith("/")]
         named = [suite for suite in self.suites if not suite.endswith("/")]
@@ -55,6 +58,29 @@ class Archive:
             parts = f"Suites: {' '.join(named)}\nComponents: {' '.join(self.components)}\n"
             found.insert(0, f"Types: deb\nURIs: {uri}\n{parts}{trust}\n{more}")
         return "\n".join(found)
+
+
+def copied(folder: Path | str) -> str:
+    """The URI of a repository in a folder, whatever the folder is called."""
+    return f"copy:{urllib.parse.quote(str(folder))}"
+
+
+def _signers(keyrings: Sequence[Path]) -> str:
+    """The keys as sources.list(5) takes them: their paths, or where those have blanks, the keys themselves."""
+    if not any(char.isspace() for path in keyrings for char in str(path)):
+        return "".join(f" {path}" for path in keyrings)
+    keys = base64.encodebytes(b"".join(map(_binary, keyrings))).decode().split()
+    lines = ("-----BEGIN PGP PUBLIC KEY BLOCK-----", ".", *keys, "-----END PGP PUBLIC KEY BLOCK-----")
+    return "".join(f"\n {line}" for line in lines)
+
+
+def _binary(keyring: Path) -> bytes:
+    """A keyring in OpenPGP's own form; armored ones (RFC 9580, section 6.2) end their head with an empty line."""
+    data = keyring.read_bytes()
+    if not data.lstrip().startswith(ARMOR):
+        return data
+    body = data.decode("ascii", "replace").replace("\r", "").partition("\n\n")[2].partition("-----END")[0]
+    return base64.b64decode("".join(line for line in body.split("\n") if not line.startswith("=")))
 
 
 def archives(

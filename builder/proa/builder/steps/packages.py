@@ -184,7 +184,7 @@ def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: P
         f'--customize-hook={collect} "$1" {boot}',
         "",  # every essential package of the repository
         str(out / "base.tar"),
-        f"deb [trusted=yes] copy:{repository.absolute()} ./",
+        f"deb [trusted=yes] {sources.copied(repository.absolute())} ./",
     ]
 
 
