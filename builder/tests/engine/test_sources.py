@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,22 @@ def test_sources_are_described_by_the_content_of_their_keys(tmp_path: Path) -> N
     other.write_bytes(b"key")
     described = [sources.describe([Archive("u", ("s",), ("c",), (path,))]) for path in (one, other)]
     assert described[0] == described[1]
+
+
+@pytest.mark.parametrize("armored", [False, True])
+def test_keys_in_a_folder_with_blanks_stand_in_the_stanza_itself(tmp_path: Path, armored: bool) -> None:
+    """apt splits the paths of Signed-By at blanks."""
+    folder, key = tmp_path / "a longer path", bytes(range(200))
+    folder.mkdir()
+    keyring = folder / "key"
+    head, end = "-----BEGIN PGP PUBLIC KEY BLOCK-----", "-----END PGP PUBLIC KEY BLOCK-----"
+    body = base64.encodebytes(key).decode()
+    keyring.write_bytes(f"{head}\nComment: ours\n\n{body}=abcd\n{end}\n".encode() if armored else key)
+    archive = Archive(f"file:{folder}", ("stable",), ("main",), (keyring,))
+    (fields,) = stanzas(archive.stanza([keyring]))
+    assert fields["URIs"] == f"copy:{tmp_path}/a%20longer%20path"
+    first, *lines, last = fields["Signed-By"].strip().splitlines()
+    assert (first, lines[0], last) == (head, ".", end)
+    assert base64.b64decode("".join(lines[1:])) == key
+    (plain,) = stanzas(archive.stanza([Path("/k/a.gpg"), Path("/k/b.gpg")]))
+    assert plain["Signed-By"] == "/k/a.gpg /k/b.gpg"
