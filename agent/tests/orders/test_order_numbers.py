@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from proa.agent.cli.text import describe_forgotten, describe_status
-from proa.agent.node.order_book import MAX_JUMP, MAX_NUMBER, Moment, check, take
+from proa.agent.node.order_book import MAX_JUMP, MAX_NUMBER, AcceptedOrder, Moment, check, take
 from proa.agent.testing.orders import Site
 from proa.agent.testing.trials import refused
 from proa.agent.verbs.forgetting import forget
@@ -38,6 +38,17 @@ class TestJumps:
 
     def test_s02_a_node_that_was_away_for_long_takes_the_next_one(self) -> None:
         assert take(LAST, Order(7 + MAX_JUMP, Action.NONE, 3 + MAX_JUMP), NOW).order.id == 7 + MAX_JUMP
+
+    @pytest.mark.parametrize("last", [None, LAST], ids=["first", "made anew"])
+    def test_s02_an_object_that_was_made_anew_begins_with_the_time(self, last: AcceptedOrder | None) -> None:
+        """What the scheduler does: its next ids and fences are ahead of all before, by months."""
+        later = Moment("2026-11-30T18:14:41+00:00", "boot-2", 5)
+        seconds = 28_836_881
+        assert take(last, Order(seconds, Action.NONE, seconds - 300), later).order.id == seconds
+        assert refused(take, last, Order(seconds + MAX_JUMP + 1, Action.NONE, 3), later).at == "id"
+        unset = Moment("1970-01-01T00:01:00+00:00", "boot-2", 60)
+        assert take(last, Order(seconds, Action.NONE, seconds), unset).order.id == seconds
+        assert refused(take, last, Order(MAX_NUMBER, Action.NONE, 3), unset).at == "id"
 
 
 class TestForget:

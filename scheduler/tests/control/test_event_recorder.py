@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
+from proa.core.orders.messages import FIRST, Condition
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Condition
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.emit import About
-from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Give, Note, Uncordon
 from proa.scheduler.planning.views import Mark, NodeRecord, NodeView, RolloutView

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from proa.core.orders.messages import FIRST
 from proa.core.orders.messages import Action as Verb
 from proa.scheduler.control.pending import LONGEST_REST, REST, Pending, collection_of
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.paths import NODES
-from proa.scheduler.kube.times import FIRST
 from proa.scheduler.objects.writing import Outcome, Written
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.views import Mark, NodeRecord

@@ -9,10 +9,11 @@ from datetime import timedelta
 
 import pytest
 
+from proa.core.orders.messages import FIRST
 from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.drain.undrainable import AGAIN, MOST_AGAIN, DrainPrecheck
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.times import FIRST, text
+from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.rollout import Drain, OnTimeout

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
+from proa.core.orders.messages import FIRST as EPOCH
 from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.drain.undrainable import DrainPrecheck
-from proa.scheduler.kube.times import FIRST as EPOCH
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import Mark

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.oci import reference
-from proa.core.orders.messages import Action, Order, OrderResult
+from proa.core.orders.messages import FIRST, Action, Order, OrderResult
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import Part, field
@@ -18,8 +18,11 @@ from proa.core.schema.values import CodeName, Count, Time
 MAX_NUMBER: Final = (1 << 63) - 1
 """The highest id and fence: what the API server can keep."""
 MAX_JUMP: Final = 100_000
-"""How far id and fence may rise at once: the scheduler counts both one by one, and a node is away for some orders only.
-Without a bound one request could use the numbers up, and the node would refuse every order for ever."""
+"""How far id and fence may rise at once, beyond the last ones and beyond the seconds since :data:`FIRST`: the scheduler
+begins with the time, then counts one by one, and a node is away for some orders only. Without a bound one request could
+use the numbers up, and the node would refuse every order for ever."""
+_NO_CLOCK: Final = 10 * 366 * 86_400
+"""The seconds since then for a node whose clock is not set."""
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
 
 
@@ -101,8 +104,9 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
     if last is not None and order == last.order:
         return last
     counted = last.order if last and not last.forgotten else None
-    _check_jump("id", order.id, counted.id if counted else 0)
-    _check_jump("fence", order.fence, counted.fence if counted else 0)
+    begins = _seconds(moment)
+    _check_jump("id", order.id, counted.id if counted else 0, begins)
+    _check_jump("fence", order.fence, counted.fence if counted else 0, begins)
     if last is not None and not last.forgotten:
         if order.fence < last.order.fence:
             what = f"the order has fence {order.fence}, but the node has seen {last.order.fence}"
@@ -114,10 +118,19 @@ def take(last: AcceptedOrder | None, order: Order, moment: Moment) -> AcceptedOr
     return AcceptedOrder(order, moment.time, moment.boot_id, moment.uptime)
 
 
-def _check_jump(name: str, number: int, before: int) -> None:
-    if number - before > MAX_JUMP:
+def _seconds(moment: Moment) -> int:
+    """Where numbers begin that are given out now for the first time."""
+    passed = int((datetime.fromisoformat(moment.time) - FIRST).total_seconds())
+    return passed if passed >= 0 else _NO_CLOCK
+
+
+def _check_jump(name: str, number: int, before: int, begins: int) -> None:
+    if number - max(before, begins) > MAX_JUMP:
         what = f"{name} rises from {before} to {number}, by more than {MAX_JUMP} at once"
-        raise ProaError(Code.CONFIG_VALUE, what, at=name)
+        hint = (
+            "Check this node's clock, and who gives it orders; 'proa-agent orders forget' makes it take any other."
+        )
+        raise ProaError(Code.CONFIG_VALUE, what, at=name, hint=hint)
 
 
 def unreadable(written: object) -> AcceptedOrder | None:

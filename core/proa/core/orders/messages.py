@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.runtime.duration import PATTERN as DURATION
@@ -17,6 +18,9 @@ RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9.
 MAX_RELEASE: Final = 512
 """Characters of such a reference."""
 MAX_CONDITIONS: Final = 8
+FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""From when on the seconds are counted that the first order of an object has as its id, and the first leader as its
+fence: an object or a lease that was made anew is ahead of all that nodes have seen before."""
 _DIGEST: Final = r"^(sha256:[0-9a-f]{64})?$"
 _HASH: Final = r"^([0-9a-f]{64})?$"
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from proa.core.orders.messages import FIRST
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Clock
@@ -23,7 +24,6 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.lease_timings import BootClock, LeaseTimings, ObservedLease, Role, Term, identity
 from proa.scheduler.kube.server import Server, find
 from proa.scheduler.kube.stream import Object, version_of, whole
-from proa.scheduler.kube.times import FIRST
 from proa.scheduler.kube.worker import Worker
 
 _KIND: Final = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}

@@ -13,10 +13,10 @@ import dataclasses
 from datetime import datetime, timedelta
 from typing import Final
 
+from proa.core.orders.messages import FIRST, NodeStatus, Phase
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import NodeStatus, Phase
 from proa.core.runtime import duration
-from proa.scheduler.kube.times import FIRST, read, text
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.actions import Cordon, Give
 from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.core.orders.messages import NodeStatus, Order
+from proa.core.orders.messages import FIRST, NodeStatus, Order
 from proa.core.schema import model
-from proa.scheduler.kube.times import FIRST
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
