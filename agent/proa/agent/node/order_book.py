@@ -127,9 +127,7 @@ def _seconds(moment: Moment) -> int:
 def _check_jump(name: str, number: int, before: int, begins: int) -> None:
     if number - max(before, begins) > MAX_JUMP:
         what = f"{name} rises from {before} to {number}, by more than {MAX_JUMP} at once"
-        hint = (
-            "Check this node's clock, and who gives it orders; 'proa-agent orders forget' makes it take any other."
-        )
+        hint = "Check this node's clock, and who gives it orders; 'proa-agent orders forget' makes it take any other."
         raise ProaError(Code.CONFIG_VALUE, what, at=name, hint=hint)
 
 
