@@ -27,4 +27,5 @@ done
 # What only this machine, this minute or chance decides has no place in the output.
 rm -f "$tree"/etc/ssh/ssh_host_* "$tree/var/lib/systemd/random-seed" "$tree/var/lib/dbus/machine-id" "$tree"/boot/initrd.img*
 : >"$tree/etc/machine-id"
+: >"$tree/etc/apt/sources.list" # it named the folder of this build
 chown 0:0 "$tree/var/cache/apt/archives/partial" "$tree/var/lib/apt/lists/partial"
