@@ -1,7 +1,7 @@
 """``make image``: the container image of scheduler and proxy, as an OCI layout folder; docker is not needed.
 
 Debian's Python, the locked wheels and Proa's own packages in one layer: no shell, no package manager. Equal inputs give
-an equal image; ``SOURCE_DATE_EPOCH`` is its date, and without it the date of Debian's newest index.
+an equal image; ``SOURCE_DATE_EPOCH`` is its date, and without it the date of the newest of Debian's packages.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from container import debian, oci, software
 from container.layer import Layer
 from proa.core import VERSION
 from proa.core.runtime.cli import run_command
+from proa.scheduler.install.settings import USER
 
-USER: Final = 65532
-"""The user and group that the image runs as, unless the manifests say otherwise."""
 _ACCOUNTS: Final = {
     "etc/passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nproa:x:{USER}:{USER}:proa:/:/usr/sbin/nologin\n",
     "etc/group": f"root:x:0:\nproa:x:{USER}:\n",

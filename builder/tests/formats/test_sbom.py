@@ -11,7 +11,7 @@ from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
 from proa.builder.formats import cyclonedx, sbom
-from proa.builder.formats.components import OperatingSystem
+from proa.builder.formats.components import Bill, OperatingSystem
 from proa.builder.steps.sbom import parts
 from proa.core.runtime.errors import Code, ProaError
 
@@ -37,22 +37,22 @@ FILES = [
 ]
 
 
-def facts() -> dict[str, Any]:
+def bill() -> Bill:
     listed = {"installed": DEBIAN, "boot": BOOT}
-    return {
-        "name": "node",
-        "version": "1.0.0+a",
-        "root_hash": "ab" * 32,
-        "system": OperatingSystem("debian", "12"),
-        "packages": parts(listed, [*DEBIAN, BROUGHT], {"kubelet": "pkgs.k8s.test"}),
-        "wheels": WHEELS,
-        "files": FILES,
-        "epoch": 1_700_000_000,
-    }
+    return Bill(
+        name="node",
+        version="1.0.0+a",
+        root_hash="ab" * 32,
+        system=OperatingSystem("debian", "12"),
+        packages=parts(listed, [*DEBIAN, BROUGHT], {"kubelet": "pkgs.k8s.test"}),
+        wheels=WHEELS,
+        files=FILES,
+        epoch=1_700_000_000,
+    )
 
 
 def made() -> dict[str, Any]:
-    return sbom.document(**facts())
+    return sbom.document(bill())
 
 
 def test_it_is_valid_spdx(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_b12_sources_and_owners_are_named(name: str, source: str, purl: str) -> 
 
 
 def test_b12_cyclonedx_says_the_same() -> None:
-    document = cyclonedx.document(**facts())
+    document = cyclonedx.document(bill())
     assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.5")
     spdx = made()
     purls = {ref["referenceLocator"] for one in spdx["packages"] for ref in one.get("externalRefs", [])}
@@ -153,5 +153,5 @@ def test_b12_cyclonedx_says_the_same() -> None:
 
 
 def test_b12_it_is_the_same_every_time_in_both_forms() -> None:
-    one, other = (cyclonedx.document(**facts()) for _ in range(2))
+    one, other = (cyclonedx.document(bill()) for _ in range(2))
     assert json.dumps(one) == json.dumps(other)

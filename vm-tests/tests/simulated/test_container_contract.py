@@ -27,7 +27,7 @@ from proa.core.runtime.errors import ProaError
 from proa.scheduler.cli.main import cli
 from proa.scheduler.install import render
 from proa.scheduler.install.names import SCHEDULER
-from proa.scheduler.install.settings import NAMESPACE, InstallSettings
+from proa.scheduler.install.settings import NAMESPACE, USER, InstallSettings
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.installed import installed
 from proa.vm.support.child import Child
@@ -110,7 +110,7 @@ def confined(tree: Path, *variables: str) -> list[str]:
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && cd "$1" && tree=$1 && shift &&'
     script += " exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot"
     script += f" env -i {shlex.join((PATH, *variables))}"
-    script += f' chroot --userspec={build.USER}:{build.USER} --groups={build.USER} "$tree" "$@"'
+    script += f' chroot --userspec={USER}:{USER} --groups={USER} "$tree" "$@"'
     return ["sh", "-c", script, "sh", str(tree)]
 
 

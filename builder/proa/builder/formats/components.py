@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 LOCAL: Final = "local"
@@ -85,3 +86,33 @@ def debian(entry: Mapping[str, str], origin: str) -> DebianPackage:
 def python_purl(name: str, version: str) -> str:
     """The package URL of a Python package."""
     return f"pkg:pypi/{re.sub(r'[-_.]+', '-', name).lower()}@{urllib.parse.quote(version, safe='')}"
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What a bill of materials says of a release, whatever its form; equal ones make equal documents.
+
+    Attributes:
+        name: The product line.
+        version: The release's version.
+        root_hash: The release's true name; it makes the document's own name unique.
+        system: The distribution, as os-release(5) names it.
+        packages: The packages in the root, and those that the boot chain was made of.
+        wheels: The Python packages of the agent, and those that hooks brought.
+        files: What the configuration and its hooks put into the root: path, origin, SHA-1 and SHA-256 of each.
+        epoch: When it was built, in seconds since 1970.
+    """
+
+    name: str
+    version: str
+    root_hash: str
+    system: OperatingSystem
+    packages: Sequence[DebianPackage]
+    wheels: Sequence[Mapping[str, str]]
+    files: Sequence[Mapping[str, str]]
+    epoch: int
+
+    @property
+    def created(self) -> str:
+        """The time of the build (RFC 3339, UTC)."""
+        return datetime.fromtimestamp(self.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Any, Final
 
-from proa.builder.formats.components import DebianPackage, OperatingSystem, python_purl
+from proa.builder.formats.components import Bill, DebianPackage, OperatingSystem, python_purl
 from proa.core import VERSION
 
 _SOURCE: Final = "aquasecurity:trivy:"
 """The properties that Trivy reads a source package from; package URLs say the same to other scanners."""
 
 
-def document(
-    *,
-    name: str,
-    version: str,
-    root_hash: str,
-    system: OperatingSystem,
-    packages: Iterable[DebianPackage],
-    wheels: Iterable[Mapping[str, str]],
-    files: Sequence[Mapping[str, str]],
-    epoch: int,
-) -> dict[str, Any]:
-    """The document for a release; the arguments are those of :func:`proa.builder.formats.sbom.document`."""
-    release = {"type": "platform", "bom-ref": "release", "name": name, "version": version}
-    base = {"type": "operating-system", "bom-ref": "system", "name": system.name, "version": system.version}
-    debs = {one["bom-ref"]: one for one in (_debian(package, system) for package in packages)}
-    others = {one["bom-ref"]: one for one in [*map(_wheel, wheels), *map(_file, files)]}
+def document(bill: Bill) -> dict[str, Any]:
+    """The document for a release."""
+    subject = f"{bill.name}:{bill.version}"
+    release = {"type": "platform", "bom-ref": "release", "name": bill.name, "version": bill.version}
+    base = {"type": "operating-system", "bom-ref": "system", "name": bill.system.name, "version": bill.system.version}
+    debs = {one["bom-ref"]: one for one in (_debian(package, bill.system) for package in bill.packages)}
+    others = {one["bom-ref"]: one for one in [*map(_wheel, bill.wheels), *map(_file, bill.files)]}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'proa:sbom:{name}:{version}:{root_hash}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'proa:sbom:{subject}:{bill.root_hash}')}",
         "version": 1,
         "metadata": {
-            "timestamp": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "timestamp": bill.created,
             "tools": {"components": [{"type": "application", "name": "proa", "version": VERSION}]},
             "component": release,
         },

@@ -6,11 +6,10 @@ import hashlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from proa.builder.formats.components import DebianPackage, OperatingSystem, python_purl
+from proa.builder.formats.components import Bill, DebianPackage, OperatingSystem, python_purl
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, ProaError
 
@@ -21,63 +20,43 @@ _CONFIGURATION: Final = "SPDXRef-configuration"
 _NOT_ID: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
-def document(
-    *,
-    name: str,
-    version: str,
-    root_hash: str,
-    system: OperatingSystem,
-    packages: Iterable[DebianPackage],
-    wheels: Iterable[Mapping[str, str]],
-    files: Sequence[Mapping[str, str]],
-    epoch: int,
-) -> dict[str, Any]:
-    """The document for a release; equal releases have equal documents.
-
-    Args:
-        name: The product line.
-        version: The release's version.
-        root_hash: The release's true name; it makes the document's namespace unique.
-        system: The distribution, as os-release(5) names it.
-        packages: The packages in the root, and those that the boot chain was made of.
-        wheels: The Python packages of the agent, and those that hooks brought.
-        files: What the configuration and its hooks put into the root: path, origin, SHA-1 and SHA-256 of each.
-        epoch: When it was built, in seconds since 1970.
-    """
+def document(bill: Bill) -> dict[str, Any]:
+    """The document for a release."""
+    subject = f"{bill.name}-{bill.version}"
     root = {
         "SPDXID": _RELEASE,
-        "name": name,
-        "versionInfo": version,
+        "name": bill.name,
+        "versionInfo": bill.version,
         "primaryPackagePurpose": "OTHER",
         **_unknown(),
     }
     base = {
         "SPDXID": _SYSTEM,
-        "name": system.name,
-        "versionInfo": system.version,
+        "name": bill.system.name,
+        "versionInfo": bill.system.version,
         "primaryPackagePurpose": "OPERATING-SYSTEM",
         **_unknown(),
     }
-    debs = {one["SPDXID"]: one for one in (_debian(package, system) for package in packages)}
-    own = [_configuration(name, version, files)] if files else []
-    others = {one["SPDXID"]: one for one in [*map(_wheel, wheels), *own]}
+    debs = {one["SPDXID"]: one for one in (_debian(package, bill.system) for package in bill.packages)}
+    own = [_configuration(bill.name, bill.version, bill.files)] if bill.files else []
+    others = {one["SPDXID"]: one for one in [*map(_wheel, bill.wheels), *own]}
     listed = sorted([*debs.values(), *others.values()], key=lambda package: str(package["SPDXID"]))
     return {
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": "SPDXRef-DOCUMENT",
-        "name": f"{name}-{version}",
-        "documentNamespace": f"{_NAMESPACE}/{urllib.parse.quote(name)}-{urllib.parse.quote(version)}-{root_hash}",
+        "name": subject,
+        "documentNamespace": f"{_NAMESPACE}/{urllib.parse.quote(subject)}-{bill.root_hash}",
         "creationInfo": {
-            "created": datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": bill.created,
             "creators": [f"Tool: proa-{VERSION}"],
         },
         "packages": [root, base, *listed],
         "relationships": [_relation("SPDXRef-DOCUMENT", "DESCRIBES", _RELEASE)]
         + [_relation(_RELEASE, "CONTAINS", identity) for identity in (_SYSTEM, *sorted(others))]
         + [_relation(_SYSTEM, "CONTAINS", identity) for identity in sorted(debs)]
-        + [_relation(_CONFIGURATION, "CONTAINS", _file_identity(file)) for file in files],
-        **({"files": [_file(file) for file in files]} if files else {}),
+        + [_relation(_CONFIGURATION, "CONTAINS", _file_identity(file)) for file in bill.files],
+        **({"files": [_file(file) for file in bill.files]} if bill.files else {}),
     }
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proa.builder.engine import resolve, sources
 from proa.builder.engine.context import BuildContext
 from proa.builder.formats import components, cyclonedx, sbom
-from proa.builder.formats.components import DebianPackage, OperatingSystem
+from proa.builder.formats.components import Bill, DebianPackage, OperatingSystem
 from proa.builder.steps import packages
 
 
@@ -38,17 +38,17 @@ class Sbom:
         contents = json.loads((context.output("root") / "contents.json").read_text())
         wheels = json.loads((context.output("software") / "wheels.json").read_text())
         listed = json.loads((context.output("packages") / "packages.json").read_text())
-        facts: dict[str, Any] = {
-            "name": context.config.release.name,
-            "version": context.config.release.version,
-            "root_hash": json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
-            "system": OperatingSystem(**contents["system"]),
-            "packages": parts(listed, contents["installed"], strangers(context)),
-            "wheels": [*wheels, *contents["python"]],
-            "files": contents["files"],
-            "epoch": context.epoch,
-        }
-        for name, document in (("spdx", sbom.document(**facts)), ("cdx", cyclonedx.document(**facts))):
+        bill = Bill(
+            name=context.config.release.name,
+            version=context.config.release.version,
+            root_hash=json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
+            system=OperatingSystem(**contents["system"]),
+            packages=parts(listed, contents["installed"], strangers(context)),
+            wheels=[*wheels, *contents["python"]],
+            files=contents["files"],
+            epoch=context.epoch,
+        )
+        for name, document in (("spdx", sbom.document(bill)), ("cdx", cyclonedx.document(bill))):
             (out / f"sbom.{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
