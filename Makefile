@@ -28,8 +28,8 @@ test: setup ## everything: lint, unit tests and their coverage, rollouts, contra
 test-unit: setup ## unit tests: no network, no sleep, at most 10 s a folder
 	@scripts/test unit coverage
 
-test-rollouts: setup ## random schedules of the planner, SCHEDULES (1000) of each kind: none breaks a promise
-	@PROA_SCHEDULES=$(or $(SCHEDULES),1000) scripts/test rollouts
+test-rollouts: setup ## new random schedules of the planner, SCHEDULES (1000) of each kind: none breaks a promise
+	@PROA_NEW_SCHEDULES=1 PROA_SCHEDULES=$(or $(SCHEDULES),1000) scripts/test rollouts
 
 test-contract: setup ## tests against real parts: registry, cosign, loop devices, packages, Kubernetes API server
 	@scripts/test contract

@@ -1,6 +1,7 @@
 """No interleaving of restarts, takeovers, lagging caches, people and failing nodes breaks what the planner promises.
 
-A few schedules run with the unit tests, many more with ``make test-rollouts``.
+A few schedules run with the unit tests, a thousand with ``make test``: the same ones each time, so that a change is
+judged by what it changes. ``make test-rollouts`` tries new ones each time, and as many as you like.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ T = TypeVar("T")
 
 
 def schedules(few: int) -> settings:
-    """How many schedules: ``PROA_SCHEDULES`` if it is set."""
+    """How many schedules: ``PROA_SCHEDULES`` if it is set. New ones where ``PROA_NEW_SCHEDULES`` is."""
     number = int(os.environ.get("PROA_SCHEDULES", few))
-    return settings(max_examples=number, suppress_health_check=list(HealthCheck), database=None)
+    again = not os.environ.get("PROA_NEW_SCHEDULES")
+    return settings(max_examples=number, suppress_health_check=list(HealthCheck), derandomize=again, database=None)
 
 
 class Chance:

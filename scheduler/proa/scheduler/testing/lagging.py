@@ -60,6 +60,7 @@ class UnreliableWorld(World):
             return
         if name in self._last_words and os is not None and os.status is None and name in self.nodes:
             self._tell(name, self._last_words.pop(name))
+            self.pick_up(name)
         super()._report_first(name)
 
     def _reboot(self, name: str, order: Order) -> None:
