@@ -53,6 +53,10 @@ class Shop(ApiServer):
     def end(self, name: str) -> None:
         self.remove(f"/api/v1/namespaces/shop/pods/{name}")
 
+    def guard(self) -> None:
+        """No pod may go."""
+        self.add("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/all", {"spec": {"selector": {}}})
+
     def claim(self, name: str, volume: str) -> None:
         claim = {"spec": {"volumeName": name}}
         self.add(f"/api/v1/namespaces/shop/persistentvolumeclaims/{name}", claim)
@@ -183,7 +187,9 @@ def test_our_own_pod_stays_and_its_replicas_go(case: Case) -> None:
     case.server.put("proa-1")
     assert case.drainer.foresee("n1", Drain()) == ()
     case.server.put("proa-2")
+    case.server.guard()
     assert [one.pod for one in case.drainer.foresee("n1", Drain())] == ["shop/proa-2"]
+    case.server.asked.clear()
     case.want(n1=WISH)
     case.until(case.asks(1))
     case.clock.sleep(SETTLE)
@@ -384,6 +390,7 @@ def test_a_look_ahead_lists_the_pods_of_one_node(case: Case) -> None:
     case.budgets = {"shop/web": BudgetView("shop/web", Selector(), never="maxUnavailable is 0")}
     case.server.put("web-1")
     case.server.put("web-2", node="n2")
+    case.server.guard()
     assert [one.pod for one in case.drainer.foresee("n1", Drain())] == ["shop/web-1"]
     assert case.server.watches == []
 

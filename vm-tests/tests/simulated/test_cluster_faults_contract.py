@@ -63,6 +63,26 @@ def test_c03_a_budget_that_is_lifted_once_the_node_is_cordoned_is_no_obstacle(wa
         assert one.boots == [1]
 
 
+def test_c12_a_pod_that_the_api_server_lets_go_keeps_no_node_from_being_started(ward: Ward) -> None:
+    """Its budget never lets one go that is well, and this one is not."""
+    with ward.scenarios("unwell") as one:
+        load = one.load(budget={"maxUnavailable": 0, "unhealthyPodEvictionPolicy": "AlwaysAllow"})
+        one.fault(unready_pods=True)
+        load.fall_ill()
+        one.start(drain={"timeout": "60s", "undrainable": "Skip"})
+        one.wait("Complete")
+        assert one.boots == [1]
+
+
+def test_c12_a_budget_whose_pods_nobody_can_count_is_told_before_the_cordon(ward: Ward) -> None:
+    with ward.scenarios("uncounted") as one, ward.witness() as witness:
+        one.load(kind="Pod", owner="ConfigMap", budget=ONE_AWAY)
+        one.start(drain={**SHORT, "undrainable": "Skip"})
+        until(lambda: "the disruption controller cannot count its pods" in one.blockers, "the blocker to be told")
+        assert witness.seen(one.name).cordons == 0
+        assert one.boots == [0]
+
+
 def test_f62_what_only_a_person_can_move_keeps_a_node_from_being_cordoned(ward: Ward) -> None:
     with ward.scenarios("alone", 2) as two, ward.witness() as witness:
         two.load(two.names[0], kind="Pod")

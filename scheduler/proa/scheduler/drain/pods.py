@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sys import intern
 from typing import Any, Final
 
+from proa.core.runtime.printable import one_line
 from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.objects.annotations import read_time
 from proa.scheduler.objects.reading import parsed
@@ -171,8 +172,11 @@ def over(pod: PodView, budgets: Iterable[BudgetView]) -> list[BudgetView]:
 
 
 def _never(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
-    """Whether it can never let a pod go: as many must be healthy as there are."""
+    """Whether it can never let a pod go: as many must be healthy as there are, or their number is unknown."""
     most, least = spec.get("maxUnavailable"), spec.get("minAvailable")
+    for condition in parts(status, "conditions"):
+        if (condition.get("type"), condition.get("reason")) == ("DisruptionAllowed", "SyncFailed"):
+            return f"the disruption controller cannot count its pods: {one_line(str(condition.get('message')), 200)}"
     if most in (0, "0%"):
         return f"maxUnavailable is {most}"
     expected, desired = status.get("expectedPods"), status.get("desiredHealthy")

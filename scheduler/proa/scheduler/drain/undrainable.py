@@ -1,5 +1,8 @@
 """What would keep a node from being drained for ever, looked at before anything is done to it.
 
+Pods and their budgets tell what to suspect. Whether it is true the API server tells: it is asked for evictions that it
+does not carry out (Kubernetes, "API-initiated Eviction" and "Dry-run").
+
 The controller looks at the pods of a node when its turn has come, and keeps what it saw: what could never be drained is
 told, and not even begun. Whoever plans ahead for people wants to know before, of every node that has yet to be started;
 where somebody may not read pods, what the leader has told has to do.
@@ -51,14 +54,28 @@ def foresee(
 ) -> tuple[Blocker, ...]:
     """What is in the way, by what the API server has seen of the node's pods but for ``own_pod``, which stays.
 
-    That may be a moment ago: an answer as of now takes 0.1 s, as its cache asks etcd how far it has come.
+    That may be a moment ago: an answer as of now takes 0.1 s, as its cache asks etcd how far it has come. Where a
+    budget seems to be in the way the API server is asked as well: it lets pods go that are Pending, and, where the
+    budget says so, those that are not Ready.
 
     Raises:
         ApiError: When the pods cannot be listed.
     """
     query = {"fieldSelector": f"spec.nodeName={node}", "resourceVersion": "0"}
     found = map(pods.project, items(api, paths.PODS, query))
-    return undrainable((pod for pod in found if pod.key != own_pod), policy, budgets, node)
+    suspected = undrainable((pod for pod in found if pod.key != own_pod), policy, budgets, node)
+    free = {pod for pod in {one.pod for one in suspected if one.budget} if _would_go(api, pod)}
+    return tuple(one for one in suspected if one.pod not in free)
+
+
+def _would_go(api: Server, pod: str) -> bool:
+    """Whether the API server would carry out the eviction of a pod. Where it cannot be asked, what is known holds."""
+    namespace, _, name = pod.partition("/")
+    try:
+        api.evict(namespace, name, dryRun=["All"])
+    except ApiError as error:
+        return error.status == 404
+    return True
 
 
 def undrainable(

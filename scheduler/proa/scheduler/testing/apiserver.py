@@ -204,10 +204,12 @@ class ApiServer(Objects):
         def evicted() -> Object:
             pod = self._of(path)
             if "deletionTimestamp" not in pod["metadata"]:
+                only_asked = bool(options.get("dryRun"))
                 if pod.get("status", {}).get("phase") == "Running":
-                    self._charge(namespace, pod)
+                    self._charge(namespace, pod, only_asked=only_asked)
                 self._meant(pod, uid)
-                self._delete(path)
+                if not only_asked:
+                    self._delete(path)
             return {}
 
         self._answer(Asked("evict", path, {**options, **({"uid": uid} if uid else {})}), evicted)
@@ -267,8 +269,8 @@ class ApiServer(Objects):
         owners.write(item)
         return self._put(path, item)
 
-    def _charge(self, namespace: str, pod: Mapping[str, Any]) -> None:
-        """Let a disruption budget pay for an eviction, or refuse it."""
+    def _charge(self, namespace: str, pod: Mapping[str, Any], *, only_asked: bool) -> None:
+        """Let a disruption budget pay for an eviction, unless that is only asked, or refuse it."""
         labels = pod["metadata"].get("labels") or {}
         budgets = [
             (path, one)
@@ -283,4 +285,5 @@ class ApiServer(Objects):
                 cause = Cause("DisruptionBudget", f"The disruption budget {one['metadata']['name']} needs its pods")
                 message = "Cannot evict pod as it would violate the pod's disruption budget."
                 raise ApiError(429, message, reason="TooManyRequests", causes=(cause,))
-            self._put(path, merged(one, {"status": {"disruptionsAllowed": left - 1}}))
+            if not only_asked:
+                self._put(path, merged(one, {"status": {"disruptionsAllowed": left - 1}}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from proa.vm.kube.api import Object
+from proa.vm.kube.api import STRATEGIC, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.support.waiting import until
 
@@ -24,6 +24,7 @@ class Workload:
         budget: The spec of its PodDisruptionBudget but for the selector; none for no budget.
         grace: Seconds that a pod has to end.
         volumes: The volumes of its pods.
+        owner: The kind of object that a bare Pod belongs to, one that Kubernetes knows; nobody if empty.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Workload:
         budget: Object | None = None,
         grace: int = 30,
         volumes: tuple[Object, ...] = (),
+        owner: str = "",
     ) -> None:
         self.cluster, self.name, self._kind = cluster, name, kind
         cluster.namespace(NAMESPACE)
@@ -51,7 +53,9 @@ class Workload:
         elif kind == "Pod":
             spec = pod
         metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
-        made = [{"apiVersion": "v1" if kind == "Pod" else "apps/v1", "kind": kind, "metadata": metadata, "spec": spec}]
+        owned = {"ownerReferences": [self._owner(owner)]} if owner else {}
+        about = {"apiVersion": "v1" if kind == "Pod" else "apps/v1", "kind": kind}
+        made = [{**about, "metadata": metadata | owned, "spec": spec}]
         if budget is not None:
             guard = {**budget, "selector": {"matchLabels": labels}}
             made.append({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": guard})
@@ -59,7 +63,7 @@ class Workload:
         until(lambda: self.ready == replicas, f"{replicas} pods of {name} to be Ready")
         if budget is not None:
             path = f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets/{name}"
-            until(lambda: cluster.api.get(path).get("status", {}).get("expectedPods"), "its budget to be known")
+            until(lambda: _counted(cluster.api.get(path).get("status", {})), "its budget to be known")
 
     @property
     def pods(self) -> list[Object]:
@@ -78,9 +82,25 @@ class Workload:
             for pod in self.pods
         )
 
+    def fall_ill(self) -> None:
+        """Its pods are not Ready any more: on nodes with the fault ``unready_pods``, which keeps them so."""
+        unwell = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+        for pod in self.pods:
+            path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}/status"
+            self.cluster.api.patch(path, unwell, STRATEGIC)
+        until(lambda: not self.ready, f"the pods of {self.name} not to be Ready")
+
     def unguard(self) -> None:
         """A person takes the budget away."""
         self.cluster.api.delete(f"/apis/policy/v1/namespaces/{NAMESPACE}/poddisruptionbudgets/{self.name}")
+
+    def _owner(self, kind: str) -> Object:
+        """A reference to an object of its name."""
+        about = {"apiVersion": "v1", "kind": kind}
+        self.cluster.apply([{**about, "metadata": {"name": self.name, "namespace": NAMESPACE}}])
+        path = f"/api/v1/namespaces/{NAMESPACE}/{kind.lower()}s/{self.name}"
+        uid = self.cluster.api.get(path)["metadata"]["uid"]
+        return {**about, "name": self.name, "uid": uid, "controller": True}
 
     def remove(self) -> None:
         """Take it all away."""
@@ -90,3 +110,9 @@ class Workload:
         self.cluster.api.delete(f"{base}/namespaces/{NAMESPACE}/{self._kind.lower()}s/{self.name}", **options)
         for pod in self.pods:
             self.cluster.api.delete(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}", **options)
+
+
+def _counted(status: Object) -> bool:
+    """Whether the disruption controller has looked at a budget: it knows how many pods are meant, or cannot know."""
+    reasons = {condition.get("reason") for condition in status.get("conditions", ())}
+    return bool(status.get("expectedPods")) or "SyncFailed" in reasons
