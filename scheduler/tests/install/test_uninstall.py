@@ -268,6 +268,23 @@ def test_what_does_not_end_is_an_error(path: str) -> None:
     assert caught.value.at == path
 
 
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [("NamespaceDeletionDiscoveryFailure", "kubectl get apiservices"), ("NamespaceContentRemaining", "get all -n")],
+)
+def test_c15_what_a_namespace_says_of_its_end_is_told(kind: str, hint: str) -> None:
+    cluster, path = a_cluster(), "/api/v1/namespaces/proa-proxy"
+    conditions = [
+        {"type": "NamespaceFinalizersRemaining", "status": "False", "message": "all done"},
+        {"type": kind, "status": "True", "message": "unable to go:\nfor a reason"},
+    ]
+    cluster.change(path, metadata={"finalizers": ["others.dev/stuck"]}, status={"conditions": conditions})
+    with pytest.raises(ProaError) as caught:
+        removed(cluster, seconds=30)
+    assert caught.value.message == "still there after 30 s: unable to go: for a reason"
+    assert hint in caught.value.hint
+
+
 @pytest.mark.parametrize("kind", ["/api/v1/namespaces/{}/pods", "/apis/apps/v1/namespaces/{}/daemonsets"])
 def test_a_namespace_with_something_of_others_stays(kind: str) -> None:
     cluster = a_cluster()

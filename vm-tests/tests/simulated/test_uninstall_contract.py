@@ -294,6 +294,24 @@ def test_a_namespace_with_something_of_others_in_it_stays(installed: ControlPlan
     assert told["Namespace", PROXY_NAMESPACE] == "deleted"
 
 
+def test_c15_an_api_that_is_away_and_holds_a_namespace_is_named(installed: ControlPlane, api: Api) -> None:
+    path, version = "/apis/apiregistration.k8s.io/v1/apiservices/v1.away.test", {"group": "away.test", "version": "v1"}
+    served = {"service": {"namespace": "default", "name": "away"}, "insecureSkipTLSVerify": True}
+    spec = {**version, **served, "groupPriorityMinimum": 100, "versionPriority": 100}
+    about = {"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.away.test"}}
+    installed.apply([{**about, "spec": spec}])
+    try:
+        until(lambda: "status" in installed.api.get(path), "the API to be looked for")
+        with pytest.raises(ProaError) as caught:
+            remove(api, seconds=10)
+    finally:
+        installed.api.delete(path)
+    assert caught.value.at.startswith(f"{NAMESPACES}/proa")
+    assert "away.test/v1" in caught.value.message
+    assert "kubectl get apiservices" in caught.value.hint
+    remove(api)
+
+
 def test_the_clusters_own_namespaces_stay_whatever_their_labels(installed: ControlPlane, api: Api) -> None:
     installed.kubectl("label", "namespace", "kube-public", f"{COMPONENT}=scheduler")
     try:

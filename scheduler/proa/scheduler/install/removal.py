@@ -9,12 +9,13 @@ passed over, so that a removal that was interrupted goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.printable import one_line
 from proa.core.schema.model import Part, Report
 from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
@@ -23,7 +24,7 @@ from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallS
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, find, items, unless
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.stream import Object, part, parts
 from proa.scheduler.spec.crd import GROUP, RESOURCES
 
 _APART: Final = frozenset({"Deployment", "Namespace"})
@@ -32,6 +33,15 @@ _PAUSE: Final = 0.2
 _SEEN: Final = 2.0
 """Seconds in which every API server sees that the lease is gone."""
 _KEPT: Final = "kept"
+_HELD: Final = ""
+"""What keeps an object is no condition of its own: something else holds it."""
+_DISCOVERY: Final = {
+    "NamespaceDeletionDiscoveryFailure": (
+        "An API that another server provides is away: kubectl get apiservices. Repair that server or delete its "
+        "APIService, then run this command again."
+    )
+}
+"""Nobody can tell what is in a namespace while an API does not answer (Kubernetes, "Namespaces", conditions)."""
 _OTHERS: Final = {"labelSelector": "app.kubernetes.io/name!=proa"}
 _LIVE: Final = (
     *(f"/apis/apps/v1/{kind}" for kind in ("deployments", "daemonsets", "statefulsets")),
@@ -144,7 +154,7 @@ class Removal:
             return
         self._delete_object(path, found)
         if not self.dry_run and path.startswith(DEFINITIONS):
-            self._wait(path, "Find out which program's finalizers hold its objects.")
+            self._wait(path, {_HELD: "Find out which program's finalizers hold its objects."})
         if not self.dry_run and kind == "Lease":
             self.clock.sleep(_SEEN)
         metadata = document["metadata"]
@@ -161,7 +171,7 @@ class Removal:
             return
         if not self.dry_run:
             self.api.delete(path)
-            self._wait(path, f"See what is left in it: kubectl get all -n {name}.")
+            self._wait(path, {**_DISCOVERY, _HELD: f"See what is left in it: kubectl get all -n {name}."})
         self._tell("Namespace", name, "deleted")
 
     def _others_in(self, namespace: str) -> str:
@@ -171,17 +181,29 @@ class Removal:
                 return f"{paths.resource(path)}/{one['metadata']['name']} is in it"
         return ""
 
-    def _wait(self, path: str, hint: str) -> None:
+    def _wait(self, path: str, hints: Mapping[str, str]) -> None:
+        """Wait until an object is gone; ``hints`` say what to do by the condition that keeps it there."""
         end = self.clock.monotonic() + self.seconds
-        while find(self.api, path) is not None:
+        while (found := find(self.api, path)) is not None:
             if self.clock.monotonic() >= end:
-                raise ProaError(Code.TIMEOUT, f"still there after {self.seconds:.0f} s", at=path, hint=hint)
+                kept = list(_kept_by(found))
+                hint = next((hints[kind] for kind, _ in kept if kind in hints), hints[_HELD])
+                why = "".join(f": {message}" for _, message in kept)
+                raise ProaError(Code.TIMEOUT, f"still there after {self.seconds:.0f} s{why}", at=path, hint=hint)
             self.clock.sleep(_PAUSE)
 
     def _tell(self, kind: str, name: str, did: str, but: str = "") -> None:
         """Tell of a change; ``but`` is what did not come out as it should."""
         would = "would be " if self.dry_run and did != _KEPT else ""
         self.tell(RemovalChange(kind, name, f"{would}{did}" + (f"; {but}" if but else "")))
+
+
+def _kept_by(found: Object) -> Iterator[tuple[str, str]]:
+    """What an object that is being deleted says of that: the types of its conditions, and their messages."""
+    for condition in parts(part(found, "status"), "conditions"):
+        kind = str(condition.get("type"))
+        if condition.get("status") == "True" and (kind == "Terminating" or kind.startswith("Namespace")):
+            yield kind, one_line(str(condition.get("message") or kind), 400)
 
 
 def _rest(spaces: dict[str, list[str]]) -> Iterator[Object]:
