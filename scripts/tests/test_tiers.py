@@ -108,13 +108,14 @@ def test_how_long_a_tier_took_the_last_time_is_said(tmp_path: Path) -> None:
 def test_an_interruption_leaves_the_summary_and_begins_nothing_more(tmp_path: Path) -> None:
     """By the real program and a real signal; the command writes its report when it is interrupted, as pytest does."""
     waits = f"""
-import pathlib, signal, sys
+import pathlib, signal, sys, time
 def end(*_):
     pathlib.Path('build/test/run.xml').write_text({REPORT!r})
     sys.exit(2)
 signal.signal(signal.SIGINT, end)
 print('waits', flush=True)
-signal.pause()
+while True:  # a signal that comes right before signal.pause() is not seen by it
+    time.sleep(0.05)
 """
     script = f"""
 import sys, pathlib

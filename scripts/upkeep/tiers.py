@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
-from upkeep import coverage
+from upkeep import coverage, diskspace
 from upkeep.lines import FOLDERS
 from upkeep.summary import Case, Result, read, summary, table
 
@@ -299,15 +299,19 @@ def listen(runner: Runner) -> None:
         signal.signal(number, runner.stop)
 
 
-def main(words: Sequence[str]) -> int:
-    """Run the tiers that are named; all of them when none is."""
+def main(words: Sequence[str], free: Callable[[Path], int] = diskspace.free_bytes) -> int:
+    """Run the tiers that are named, all of them when none is, if the disks have space for them."""
     unknown = [word for word in words if word not in TIERS]
     if unknown:
         sys.stderr.write(f"no such tier: {', '.join(unknown)}; there are: {', '.join(TIERS)}\n")
         return 2
+    names = tuple(words) or tuple(TIERS)
+    if lacking := diskspace.lacking(names, diskspace.places(), free):
+        sys.stderr.write(f"{lacking}\n")
+        return 2
     runner = Runner()
     listen(runner)
-    return runner.run(words or tuple(TIERS))
+    return runner.run(names)
 
 
 if __name__ == "__main__":

@@ -389,14 +389,14 @@ class TestDribbles:
     def test_s03_a_wish_to_stop_is_heard_before_there_is_a_connection(
         self, where: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        stop = Stopper()
+        stop, done = Stopper(), threading.Event()
         threading.Timer(0.3, stop.ask).start()
         listener = socket.create_server(("127.0.0.1", 0), backlog=0)
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         full: list[socket.socket] = []
         if where == "name":
             host = "slow.test"
-            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(20))
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [done.wait(20)][:0])
         if where == "connect":
             full = [socket.socket() for _ in range(4)]
             for filler in full:
@@ -408,5 +408,6 @@ class TestDribbles:
         ) as source:
             assert failure(source.resolve).code is Code.CANCELLED
         assert time.monotonic() - started < 1.5
+        done.set()
         for opened_socket in (listener, *full):
             opened_socket.close()
