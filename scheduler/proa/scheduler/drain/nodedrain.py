@@ -134,6 +134,35 @@ class Look:
     wake: float | None = None
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """What every pod of one look is judged by; see :meth:`NodeDrain.look`."""
+
+    request: DrainRequest
+    budgets: Collection[BudgetView]
+    when: datetime
+    now: float
+
+
+@dataclass
+class _Findings:
+    """What one look has found so far.
+
+    Attributes:
+        asks: Pods to ask for now.
+        blockers: What is in the way.
+        wakes: Seconds until there is something to do.
+        left: How many pods have to go.
+        staying: Claims of pods that stay.
+    """
+
+    asks: list[PodView] = field(default_factory=list)
+    blockers: list[Blocker] = field(default_factory=list)
+    wakes: list[float] = field(default_factory=list)
+    left: int = 0
+    staying: set[str] = field(default_factory=set)
+
+
 @dataclass(eq=False)
 class NodeDrain:
     """The drain of one node.
@@ -157,7 +186,7 @@ class NodeDrain:
         pods: Mapping[str, PodView],
         attached: Collection[str],
         request: DrainRequest,
-        budgets: Iterable[BudgetView],
+        budgets: Collection[BudgetView],
         when: datetime,
         now: float,
     ) -> Look:
@@ -174,48 +203,58 @@ class NodeDrain:
         for key in [key for key, tries in self.tries.items() if key not in pods or pods[key].uid != tries.uid]:
             del self.tries[key]
         self._note_arrivals(pods.values())
-        evict: list[PodView] = []
-        delete: list[PodView] = []
-        blockers: list[Blocker] = []
-        wakes: list[float] = []
-        left = 0
-        staying: set[str] = set()
-        for key, pod in pods.items():
-            what, why = fate(pod, request.policy)
-            if what is PodFate.STAYS:
-                staying.update(() if pod.finished else pod.claims)
-                continue
-            if pod.deleting is not None:
-                rest = ends_by(pod, when) - when + LATE
-                late = rest <= timedelta(0)
-                left += not (late and request.forced)
-                if late:
-                    blockers.append(self._blocker(key, "", "", "it was asked to end, but still runs", when))
-                else:
-                    wakes.append(rest.total_seconds())
-                continue
-            if (times := self._arrivals.get(_owner(pod), 0)) >= RETURNS:
-                left += not request.forced  # there is no end to it: by force the node reboots with it
-                blockers.append(self._blocker(key, "", "", f"{_RETURNS} {times} times so far", when))
-                continue
-            left += 1
-            if what is PodFate.BLOCKED and not request.forced:
-                blockers.append(self._blocker(key, "", "", why, when))
-                continue
-            tries = self.tries.setdefault(key, Tries(pod.uid, now, now))
-            if not tries.under_way and now >= tries.due:
-                (delete if request.forced else evict).append(pod)
-            elif not tries.under_way:
-                wakes.append(tries.due - now)
-            if now - tries.since >= SOON and (said := _why(pod, tries, budgets)):
-                blockers.append(self._blocker(key, *said, when))
-        volumes = {} if left else self._still(attached, staying)
+        found, moment = _Findings(), _Moment(request, budgets, when, now)
+        for pod in pods.values():
+            self._judge(pod, found, moment)
+        volumes = {} if found.left else self._still(attached, found.staying)
         for volume, claim in volumes.items():
-            blockers.append(self._blocker("", "", volume, f"it is still attached, for claim {claim}", when))
-        current = {(blocker.pod, blocker.budget, blocker.volume) for blocker in blockers}
+            found.blockers.append(self._blocker("", "", volume, f"it is still attached, for claim {claim}", when))
+        current = {(blocker.pod, blocker.budget, blocker.volume) for blocker in found.blockers}
         self._since = {key: since for key, since in self._since.items() if key in current}
-        done = not left and (not volumes or request.forced)
-        return Look(tuple(evict), tuple(delete), tuple(blockers), done, min(wakes, default=None))
+        done = not found.left and (not volumes or request.forced)
+        asks = tuple(found.asks)
+        evict, delete = ((), asks) if request.forced else (asks, ())
+        return Look(evict, delete, tuple(found.blockers), done, min(found.wakes, default=None))
+
+    def _judge(self, pod: PodView, found: _Findings, moment: _Moment) -> None:
+        """What becomes of one pod now."""
+        request, when = moment.request, moment.when
+        what, why = fate(pod, request.policy)
+        if what is PodFate.STAYS:
+            found.staying.update(() if pod.finished else pod.claims)
+        elif pod.deleting is not None:
+            self._await_end(pod, found, moment)
+        elif (times := self._arrivals.get(_owner(pod), 0)) >= RETURNS:
+            found.left += not request.forced  # there is no end to it: by force the node reboots with it
+            found.blockers.append(self._blocker(pod.key, "", "", f"{_RETURNS} {times} times so far", when))
+        elif what is PodFate.BLOCKED and not request.forced:
+            found.left += 1
+            found.blockers.append(self._blocker(pod.key, "", "", why, when))
+        else:
+            found.left += 1
+            self._ask(pod, found, moment)
+
+    def _await_end(self, pod: PodView, found: _Findings, moment: _Moment) -> None:
+        """A pod that is on its way has its time; by force, no more than that."""
+        rest = ends_by(pod, moment.when) - moment.when + LATE
+        late = rest <= timedelta(0)
+        found.left += not (late and moment.request.forced)
+        if late:
+            blocker = self._blocker(pod.key, "", "", "it was asked to end, but still runs", moment.when)
+            found.blockers.append(blocker)
+        else:
+            found.wakes.append(rest.total_seconds())
+
+    def _ask(self, pod: PodView, found: _Findings, moment: _Moment) -> None:
+        """A pod that may go is asked for when its turn has come, and told of when that leads to nothing."""
+        now = moment.now
+        tries = self.tries.setdefault(pod.key, Tries(pod.uid, now, now))
+        if not tries.under_way and now >= tries.due:
+            found.asks.append(pod)
+        elif not tries.under_way:
+            found.wakes.append(tries.due - now)
+        if now - tries.since >= SOON and (said := _why(pod, tries, moment.budgets)):
+            found.blockers.append(self._blocker(pod.key, *said, moment.when))
 
     def _note_arrivals(self, pods: Iterable[PodView]) -> None:
         """Count the pods that have come since the drain began: those of an owner that tolerates the cordon."""
