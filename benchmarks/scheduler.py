@@ -128,7 +128,7 @@ def _idle(plane: ControlPlane, scheduler: Scheduler) -> list[Figure]:
 
 
 def _slots(plane: ControlPlane, scheduler: Scheduler, spec: RolloutSpec) -> list[Figure]:
-    """All nodes of one zone fetch the release; then as many are started as may be away."""
+    """All nodes of one zone fetch the release; then nodes are started up to the limit."""
     zone = Selector({"topology.kubernetes.io/zone": "zone-0"})
     spec = dataclasses.replace(spec, node_selector=zone, drain=Drain(timeout="1h"))
     mark, path = plane.audit_log.mark(), f"{OS_ROLLOUTS}/bench"

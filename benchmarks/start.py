@@ -47,7 +47,7 @@ def make_disk(path: Path) -> None:
 
 @contextmanager
 def answering(context: Context) -> Iterator[None]:
-    """The API of a daemon, for whoever runs this."""
+    """The API of a daemon, for the user that runs this."""
     server = ApiServer(listen(context.paths.socket), routes(context, Jobs(EventLog())), Gate(frozenset({os.getuid()})))
     thread = threading.Thread(target=server.serve)
     thread.start()

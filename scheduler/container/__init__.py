@@ -1,1 +1,1 @@
-"""The container image of scheduler and proxy: ``python -m container.build``, for whoever publishes Proa."""
+"""The container image of scheduler and proxy: ``python -m container.build``, for those who publish Proa."""

@@ -1,4 +1,4 @@
-"""The one layer of the image, as a tar archive that is the same whoever makes it, and whenever."""
+"""The one layer of the image, as a tar archive that is the same no matter who makes it, and when."""
 
 from __future__ import annotations
 

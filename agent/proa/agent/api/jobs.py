@@ -172,7 +172,7 @@ class Jobs:
             outcome = {"ok": True, "result": document(work(job))}
         except ProaError as error:
             outcome = {"ok": False, "error": error.document()}
-        except Exception as defect:  # noqa: BLE001 -- whoever waits for the job must hear of it
+        except Exception as defect:  # noqa: BLE001 -- the caller that waits for the job must hear of it
             internal = ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}")
             outcome = {"ok": False, "error": internal.document()}
         self._current = None

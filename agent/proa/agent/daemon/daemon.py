@@ -87,7 +87,7 @@ class Daemon:
         """Serve until asked to stop.
 
         What the API needs is imported once all else is under way: a machine that boots a trial has no time for it,
-        and whoever calls meanwhile waits in the socket's queue.
+        and a client that calls meanwhile waits in the socket's queue.
         """
         self._settle(_LOCK_PATIENCE)
         path = self.context.paths.socket

@@ -149,7 +149,7 @@ def _remember_failure(context: Context, error: Exception) -> None:
     """Keep the reason for ``status``; that it cannot be kept must not hide it."""
     told = error if isinstance(error, ProaError) else ProaError(Code.INTERNAL, f"{type(error).__name__}: {error}")
     if told.code is Code.NO_DISK:
-        return  # this machine is no node: nothing is left on it
+        return  # this machine is not a node: nothing is left on it
     try:
         remember(context, last=result(context, "install", told))
     except ProaError as second:

@@ -56,7 +56,7 @@ def stop_owner(path: Path) -> int:
 def locked(paths: Paths) -> Iterator[None]:
     """Hold the lock, and an image file that is worked on too: others may keep their lock elsewhere.
 
-    A device is not held by this: whoever writes to it holds it (:mod:`proa.agent.slot.region`).
+    This does not hold a device: the code that writes to it does (:mod:`proa.agent.slot.region`).
 
     Raises:
         ProaError: ``BUSY``.

@@ -166,7 +166,7 @@ def _find_node(context: Context) -> Node:
 def need_disk(context: Context) -> None:
     """Refuse where there is no disk to work on: before the lock is taken, so that nothing is left on such a machine.
 
-    What else is wrong is left to whoever holds the lock, and records it.
+    What else is wrong is left to the holder of the lock, which records it.
 
     Raises:
         ProaError: ``NO_DISK`` or ``FILE_MISSING``.

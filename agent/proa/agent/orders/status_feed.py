@@ -1,4 +1,4 @@
-"""What the node says of itself, to whoever asks once and to whoever wants to hear of every change."""
+"""What the node says of itself, to clients that ask once and to those that want to hear of every change."""
 
 from __future__ import annotations
 

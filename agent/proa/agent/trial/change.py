@@ -236,7 +236,7 @@ def check_reboot(view: View) -> None:
 
 
 def reboot() -> None:
-    """Reboot in order, through systemd, in a moment: whoever asked for it still gets the answer.
+    """Reboot in order, through systemd, in a moment: the client that asked for it still gets the answer.
 
     Raises:
         ProaError: ``TOOL`` or ``TOOL_MISSING``.

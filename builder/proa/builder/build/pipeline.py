@@ -234,7 +234,7 @@ def source_date_epoch(order: BuildOrder, *, fetch: bool = True) -> int:
         fetch: Whether packages that are not kept are fetched; else only the kept ones count.
 
     Raises:
-        ProaError: ``USAGE`` if the variable is no number, ``MIRROR``.
+        ProaError: ``USAGE`` if the variable is not a number, ``MIRROR``.
     """
     given = os.environ.get("SOURCE_DATE_EPOCH", "")
     if given:

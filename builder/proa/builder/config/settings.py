@@ -107,7 +107,7 @@ class SystemConfig:
     credentials: tuple[str, ...] = setting(
         Listing(CREDENTIAL),
         "Credentials of systemd that a node takes from its machine besides Proa's own; a `*` stands for anything. "
-        "Those that carry code, as `tmpfiles.extra`, make root of whoever sets them.",
+        "Those that carry code, as `tmpfiles.extra`, make root of anyone who sets them.",
         [],
         example=["tmpfiles.extra"],
     )

@@ -40,7 +40,7 @@ class SshKey:
         return {"type": "string", "pattern": f"^(?:{_LINE.pattern})$"}
 
     def read(self, value: object) -> str:
-        """See :class:`proa.builder.config.kinds.ValueKind`; whoever could never log in with it is told so."""
+        """See :class:`proa.builder.config.kinds.ValueKind`; a key that could never log in is refused."""
         match = _LINE.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             raise Refused(f"{_short(value)} is not {self.allowed}")

@@ -79,7 +79,7 @@ def place(source: Path, target: Path) -> None:
 def lock(out: Path) -> Iterator[None]:
     """Only one build at a time writes an output folder.
 
-    The lock lies beside the folder, where every build of it sees it: whoever runs it, from whichever session,
+    The lock lies beside the folder, where every build of it sees it: any user, from any session,
     container or path, and it goes when the build ends.
     """
     path = out.parent.resolve() / f".{out.name}.lock"

@@ -20,7 +20,7 @@ _LOCK: Final = ".in-use"
 
 @contextmanager
 def folder(parent: Path, name: str) -> Iterator[Path]:
-    """A new folder below ``parent``, taken away at the end with all in it, whoever the files belong to.
+    """A new folder below ``parent``, taken away at the end with all in it, no matter whose files they are.
 
     Raises:
         ProaError: ``DISK_FULL`` or ``DEVICE``.

@@ -105,7 +105,7 @@ def files(entries: Iterable[str], lock: Path) -> dict[str, Path]:
     """What a place must have of Proa to run some modules: the paths below a site folder, and where each file lies here.
 
     A module that imports at once what the place does not have can never be imported there, and is left out, as is
-    what only such modules import: whoever imports one of them late has to be ready to miss it.
+    what only such modules import: code that imports one of them late has to be ready to miss it.
 
     Args:
         entries: The modules that are started there.

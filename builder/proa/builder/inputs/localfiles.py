@@ -1,7 +1,7 @@
 """Files of the user's that go into the root: one walk, from which both the key and the copy are made.
 
 What counts is what the copy keeps: names, links, content, and whether the owner may execute it. Other bits of the
-mode depend on the umask of whoever made the checkout.
+mode depend on the umask of the user who made the checkout.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether a finished tree has what the configuration names: units, shells, interpreters, folders.
 
 What is named and not there would have no effect, and be noticed on a node. Errors name the setting as in
-``units.enable[0]``; whoever knows the file puts its place there.
+``units.enable[0]``; the caller that knows the file puts its place there.
 """
 
 from __future__ import annotations

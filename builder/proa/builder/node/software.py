@@ -79,7 +79,7 @@ def _beside(name: str) -> Iterator[Path]:
 
 
 def _normalize(tree: Tree) -> None:
-    """Modes that do not depend on the umask of whoever unpacked the wheels."""
+    """Modes that do not depend on the umask of the user who unpacked the wheels."""
     for path in (tree.path(SITE), *(path for _, path in tree.files(SITE))):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -148,7 +148,7 @@ def sign_release(source: Target, manifest_digest: str, signers: Iterable[Signer]
 def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor = SILENT) -> str:
     """Copy a release with its signatures, byte for byte, and return the manifest's digest.
 
-    The tag is set last: whoever follows it finds all of it, and signed. Blobs stream through memory.
+    The tag is set last: a client that follows it finds all of it, and signed. Blobs stream through memory.
 
     Args:
         source: Whence. Nothing is believed of it but the digests.

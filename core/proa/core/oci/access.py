@@ -1,4 +1,4 @@
-"""How a registry may be reached. Small: whoever only passes the options on need not import an HTTP client."""
+"""How a registry may be reached. Small: code that only passes the options on need not import an HTTP client."""
 
 from __future__ import annotations
 

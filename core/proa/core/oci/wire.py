@@ -43,7 +43,7 @@ class Wire:
         self._watched = self._late = self._cut = False
 
     def hold(self, connection: socket.socket) -> None:
-        """Take part of a connection, so that it can be shut whoever wraps or owns it by then."""
+        """Take part of a connection, so that it can be shut no matter what wraps or owns it by then."""
         held = socket.socket(fileno=os.dup(connection.fileno()))
         with self._changed:
             self._held.append(held)

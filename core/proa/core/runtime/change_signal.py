@@ -21,7 +21,7 @@ class ChangeSignal:
             return self._count
 
     def notify(self) -> None:
-        """Wake whoever waits."""
+        """Wake the threads that wait."""
         with self._condition:
             self._count += 1
             self._condition.notify_all()

@@ -24,7 +24,7 @@ from proa.core.runtime.output import say
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _NO_DEFECTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})
-"""What the system refuses whoever asks, and however well: a missing file may be a defect of ours."""
+"""What the system refuses, no matter who asks or how: a missing file may be a defect of ours."""
 
 _json_asked: ContextVar[bool | None] = ContextVar("json_asked", default=None)
 """What the verb that runs was told by ``--json`` or its environment twin; none as long as that is not known."""

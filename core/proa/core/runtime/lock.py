@@ -37,7 +37,7 @@ def locked(path: Path, *, busy: str = "", shared: bool = False, create: bool = T
 def is_held(path: Path) -> bool:
     """Whether anybody holds a lock, shared or not; a file that cannot be opened is held by nobody.
 
-    The lock is taken for a moment, so whoever wants it at that very time may find it held.
+    The lock is taken for a moment, so a process that wants it at that very time may find it held.
     """
     try:
         with locked(path, busy="held", create=False):

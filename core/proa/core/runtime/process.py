@@ -113,7 +113,7 @@ def run(
 def _start(
     words: tuple[str, ...], env: Mapping[str, str], cwd: Path | None, *, fed: bool, show: bool
 ) -> tuple[subprocess.Popen[bytes], _Interrupts]:
-    """Start a program; interrupts are held back until whoever looks after it releases them.
+    """Start a program; interrupts are held back until its supervisor releases them.
 
     Raises:
         ProaError: ``TOOL_MISSING``, or ``TOOL`` when it cannot be started.

@@ -48,7 +48,7 @@ PAUSE = 30
 """Seconds between saying that nothing can be booted and the reboot."""
 
 REPEAT = 60
-"""Seconds between two times that a machine which has stopped says so: whoever looks later sees it too."""
+"""Seconds between two times that a machine which has stopped says so: someone who looks later sees it too."""
 
 _OTHERS = [slot.value + slot.other.value for slot in Slot]  # GOOD and TRY side by side where a trial stands
 

@@ -110,7 +110,7 @@ def discover(system: System | None = None) -> Node:
         system: What the kernel says; the running machine if none is given.
 
     Raises:
-        ProaError: ``NO_DISK`` when this is no node of Proa's, or its disk is not as it must be; ``AMBIGUOUS`` when
+        ProaError: ``NO_DISK`` when this is not a node of Proa's, or its disk is not as it must be; ``AMBIGUOUS`` when
             two answers are possible.
     """
     system = system or _running_system()

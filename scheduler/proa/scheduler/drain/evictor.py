@@ -82,7 +82,7 @@ class Evictor:
                 del self._under_way[ask.drain]
 
     def ask(self, asks: Iterable[Ask]) -> None:
-        """Ask as many of these as may be under way: nodes by turns, and of each what has waited for longest."""
+        """Ask for these up to the limit: nodes by turns, and of each what has waited for longest."""
         free = WORKERS - sum(self._under_way.values())
         for one in sorted(self._turns(asks), key=lambda turn: turn[:2])[: max(0, free)]:
             ask, tries = one[2], one[2].tries

@@ -58,7 +58,7 @@ def answer_of(error: ApiError | None) -> Answer:
     if error.status == 500 and error.reason == "InternalError" and "PodDisruptionBudget" in error.message:
         return Answer.BUDGETS
     if error.status == 403 and any(cause.reason == _ENDING for cause in error.causes):
-        return Answer.ACCEPTED  # whoever ends the namespace ends the pod
+        return Answer.ACCEPTED  # the end of the namespace ends the pod
     return Answer.AWAY if error.is_away or error.status == 401 else Answer.REFUSED
 
 

@@ -19,7 +19,7 @@ def wait(api: Server, namespace: str, clock: Clock, seconds: float) -> None:
     """Wait until the lease is free, and the schedulers' pods are gone.
 
     A lease that nobody renews is free when its time is up, as for a candidate. Pods that are left while it stays free
-    for a whole term are of a node that is dead: whoever could would have taken it.
+    for a whole term are of a node that is dead: a live one would have taken it.
 
     Args:
         api: The API server.

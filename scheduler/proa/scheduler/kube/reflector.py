@@ -35,7 +35,7 @@ _REFUSED: Final = frozenset({400, 422})
 
 
 class Cache(Generic[V]):
-    """Views by name. One thread writes; whoever reads gets a mapping that does not change any more.
+    """Views by name. One thread writes; readers get a mapping that does not change any more.
 
     A view that is equal to the one before is that one: readers find what has changed by identity.
     """

@@ -1,4 +1,4 @@
-"""A thread that does one turn after the other until it is stopped, and whose defect is raised in whoever asks."""
+"""A thread that does one turn after the other until it is stopped, and whose defect is raised where it is asked."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Worker:
                     self._stop.wait(self._turn())
             finally:
                 self._ended()
-        except Exception as error:  # noqa: BLE001 -- it is raised again in whoever asks
+        except Exception as error:  # noqa: BLE001 -- it is raised again in the thread that asks
             self.defect = error
             self._changed.notify()
 

@@ -130,7 +130,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
 
 
 def _as_said(spec: RolloutSpec, said: Mapping[str, Any]) -> RolloutSpec:
-    """The spec with what commands have written beside it, so that whoever applies the spec anew undoes nothing."""
+    """The spec with what commands have written beside it, so that applying the spec anew undoes nothing."""
     paused = spec.paused or read_wish(said.get(PAUSED)) is not None
     attempt = max(spec.attempt, read_fence(said.get(ATTEMPT)))
     if (paused, attempt) == (spec.paused, spec.attempt):

@@ -189,7 +189,7 @@ class Writer:
     def _cordon(self, action: Cordon, node: NodeView) -> Written:
         """Mark and cordon in one; the cordon is ours only where there was none before.
 
-        By force: whoever says that the node is schedulable gives way. Who has cordoned it as well goes on owning that.
+        By force: a manager that says the node is schedulable gives way. One that has cordoned it too goes on owning that.
         """
         annotations = {MARK: mark_text(action.mark), FENCE: self._fence()}
         return _done(self._apply(node, annotations, cordoned=action.mark.cordoned))
@@ -198,7 +198,7 @@ class Writer:
         """Apply nothing: all that was ours goes away, in one. What others own as well stays.
 
         The mark of another leader takes a write before, which puts our fence there. That one leaves all else as it is:
-        whoever comes between the two must still find a node that is to be brought back.
+        a scheduler that comes between the two must still find a node that is to be brought back.
         """
         fence = self._fence()
         if node.fence != int(fence):

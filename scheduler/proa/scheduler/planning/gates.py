@@ -102,7 +102,7 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
 
 
 def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[str]:
-    """Of nodes that are NotReady, and that the way back may cure: as many at a time as may be away."""
+    """Of nodes that are NotReady, and that the way back may cure: up to the limit of nodes away."""
     under_way = rollout_pass.snapshot.pending - rollout_pass.snapshot.resting
     taken = sum(one.node.mark is not None or one.node.name in under_way for one in rollout_pass.progresses)
     taken += len(rollout_pass.ghosts)
@@ -112,7 +112,7 @@ def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[s
 
 
 def no_slot(rollout_pass: RolloutPass, context: GateContext) -> Verdict:
-    """What is said of a node when as many are away as may be."""
+    """What is said of a node when the limit of nodes away is reached."""
     allowance = rollout_pass.allowance
     until = f", and no more in the window that opens at {text(allowance.narrows)}" if allowance.narrows else ""
     said = f"{context.precedence.away} of at most {allowance.unavailable} are unavailable{until}"

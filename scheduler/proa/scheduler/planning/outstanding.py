@@ -110,7 +110,7 @@ def _outstanding(progress: NodeProgress, since: str = "") -> OutstandingNode | N
 
 
 def is_ours(mark: Mark, status: NodeStatus) -> bool:
-    """Whether what a node says shows that it is the one that was marked so: its order was ours, whoever forgot it."""
+    """Whether what a node says shows that it is the one that was marked: its order was ours, even if forgotten."""
     booted = status.booted
     if booted is None:
         return False

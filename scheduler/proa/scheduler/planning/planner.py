@@ -1,6 +1,6 @@
 """The planner: from all that is known to what is to be done, with a reason for every node.
 
-Pure: the same snapshot at the same time gives the same plan, whoever asks. It serves the controller, ``plan``,
+Pure: the same snapshot at the same time gives the same plan, no matter who asks. It serves the controller, ``plan``,
 ``explain`` and ``simulate``.
 """
 

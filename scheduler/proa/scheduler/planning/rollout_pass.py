@@ -174,7 +174,7 @@ class RolloutPass:
         return [progress for progress in self.progresses if progress.record is not None and progress.record.failed]
 
     def borne(self) -> int:
-        """How many failed nodes are borne."""
+        """How many failed nodes are allowed."""
         return resolve(self.spec.failure.max, self.total)
 
     def change(self, **changes: object) -> None:

@@ -31,7 +31,7 @@ REFUSED: Final = "a write was not accepted: "
 
 
 def judge(rollout_pass: RolloutPass) -> None:
-    """Halt the rollout when more has failed than is borne."""
+    """Halt the rollout when more nodes have failed than are allowed."""
     failed, lost = rollout_pass.failed, rollout_pass.status.lost or LostNodes()
     number = len(failed) + lost.count
     if rollout_pass.halted or number <= rollout_pass.borne():

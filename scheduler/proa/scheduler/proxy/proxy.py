@@ -44,7 +44,7 @@ class Seen:
 
     Attributes:
         uid: Another one is another object, although it has the same name.
-        version: Its resource version; 0 for one that is no number.
+        version: Its resource version; 0 if it is not a number.
         order: ``spec.order`` as it stands there; none if it was never given one.
         status: ``status`` as it stands there; empty if it has none.
     """

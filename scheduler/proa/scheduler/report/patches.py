@@ -24,7 +24,7 @@ class SpecChange:
         spec: The merge patch of the spec; empty if there is nothing to do.
         said: What that is, in a sentence without its subject.
         notes: What the person should know besides.
-        annotations: The merge patch of its annotations, which whoever applies the spec from git does not own.
+        annotations: The merge patch of its annotations, which an apply from git does not own.
     """
 
     spec: Mapping[str, Any] = field(default_factory=dict)

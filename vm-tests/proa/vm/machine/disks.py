@@ -93,7 +93,7 @@ class Overlay:
         """Make a fresh overlay at ``path``.
 
         Raises:
-            ProaError: ``FILE_MISSING`` when the image is not there, ``DEVICE`` when it is no file and no device,
+            ProaError: ``FILE_MISSING`` when the image is not there, ``DEVICE`` when it is neither a file nor a device,
                 ``TOOL`` when it is not of its format.
         """
         if not disk.path.exists():

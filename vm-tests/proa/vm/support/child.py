@@ -91,7 +91,7 @@ class Child:
             self.kill()
 
     def pause(self) -> None:
-        """SIGSTOP: it stands still, and whoever waits for it goes on waiting."""
+        """SIGSTOP: it stands still, and those that wait for it go on waiting."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -1,7 +1,7 @@
 """Prometheus' own tool, as Debian has it: it says whether metrics and alert rules are as Prometheus wants them.
 
 It is taken out of the package ``prometheus`` (19 MB, 94 MB unpacked) and kept: to install the package would start a
-server on the machine of whoever runs the tests, and its Go module needs ten minutes to build.
+server on the machine that runs the tests, and its Go module needs ten minutes to build.
 """
 
 from __future__ import annotations
