@@ -189,7 +189,7 @@ class Writer:
     def _cordon(self, action: Cordon, node: NodeView) -> Written:
         """Mark and cordon in one; the cordon is ours only where there was none before.
 
-        By force: a manager that says the node is schedulable gives way. One that has cordoned it too goes on owning that.
+        By force: a manager that says the node is schedulable gives way. One that has cordoned it too still owns that.
         """
         annotations = {MARK: mark_text(action.mark), FENCE: self._fence()}
         return _done(self._apply(node, annotations, cordoned=action.mark.cordoned))
