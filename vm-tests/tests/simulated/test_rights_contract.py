@@ -18,7 +18,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.install import render
 from proa.scheduler.install.names import PROXY, SCHEDULER, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
-from proa.scheduler.kube import access
+from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.kube.apierror import of_response
 from proa.scheduler.kube.leader_elector import LeaderElector
@@ -194,6 +194,7 @@ MAY = [
     Ask("POST", "/api/v1/namespaces/default/pods/web/eviction", EVICTION),
     Ask("DELETE", "/api/v1/namespaces/default/pods/web"),
     Ask("POST", EVENTS, EVENT),
+    *(Ask("GET", f"{paths.DEFINITIONS}/{name}") for name in ("nodeoses.proa.dev", "osrollouts.proa.dev")),
     Ask("GET", f"{LEASES}/{SCHEDULER}"),
     Ask("PATCH", f"{LEASES}/{SCHEDULER}", {"spec": {"leaseTransitions": 8}}, MERGE),
     Ask("POST", LEASES, lease("another")),
@@ -228,6 +229,7 @@ MAY_NOT = [
     *(Ask("GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases{one}") for one in ("", f"/{SCHEDULER}")),
     Ask("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", lease(SCHEDULER)),
     Ask("GET", "/apis/apps/v1/deployments"),
+    Ask("GET", paths.DEFINITIONS),
     Ask("PATCH", f"/apis/apps/v1/namespaces/{PROXY_NAMESPACE}/daemonsets/{PROXY}", {"spec": {}}, MERGE),
     Ask("POST", f"{RBAC}/clusterroles", ROLE),
     Ask("POST", f"{RBAC}/clusterrolebindings", BINDING),

@@ -12,16 +12,17 @@ from typing import Any
 import pytest
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.scheduler.control.version_skew import skew
 from proa.scheduler.install import render
 from proa.scheduler.install.names import COMPONENT, NAMESPACES, PROXY, SCHEDULER, place
 from proa.scheduler.install.removal import Removal, RemovalChange
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings
-from proa.scheduler.kube import access
+from proa.scheduler.kube import access, paths
 from proa.scheduler.kube.api import Api
 from proa.scheduler.objects.writing import Writer
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.views import EXCLUDE, FENCE, HOLD, MARK, Mark, NodeView, Snapshot
-from proa.scheduler.spec.crd import NODE_OSES
+from proa.scheduler.spec.crd import NODE_OSES, REVISION
 from proa.vm.kube.api import APPLY, KubeApi, Object
 from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.kube.wipe import definitions
@@ -292,6 +293,16 @@ def test_a_namespace_with_something_of_others_in_it_stays(installed: ControlPlan
     assert told["Namespace", NAMESPACE] == "kept; statefulsets/database is in it"
     assert told["Lease", f"{NAMESPACE}/{SCHEDULER}"] == "deleted"
     assert told["Namespace", PROXY_NAMESPACE] == "deleted"
+
+
+def test_c15_what_is_installed_is_of_the_schedulers_version_until_somebody_puts_an_older_definition_there(
+    installed: ControlPlane, api: Api
+) -> None:
+    assert skew(api, "") == ()
+    path = f"{paths.DEFINITIONS}/osrollouts.proa.dev"
+    installed.api.patch(path, {"metadata": {"annotations": {REVISION: "0123456789abcdef"}}})
+    (said,) = skew(api, "")
+    assert "osrollouts.proa.dev is of another version" in said
 
 
 def test_c15_an_api_that_is_away_and_holds_a_namespace_is_named(installed: ControlPlane, api: Api) -> None:

@@ -7,7 +7,7 @@ from there. While what it sees is old it does nothing, and blames nobody for wha
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Protocol
@@ -86,6 +86,7 @@ class Controller:
         own_node: Where this scheduler runs; empty if nowhere.
         clock: The clock.
         watcher: Is told of every pass and every action.
+        skew: Tells what in the cluster is of another version than this scheduler.
     """
 
     sources: Sources
@@ -98,6 +99,7 @@ class Controller:
     own_node: str = ""
     clock: Clock = SYSTEM
     watcher: Watcher | None = None
+    skew: Callable[[], tuple[str, ...]] = tuple
     beat: float = field(default=0.0, init=False)
     """When the last step, or write, began, by the monotonic clock."""
     last: Pass | None = field(default=None, init=False)
@@ -116,6 +118,7 @@ class Controller:
         self._since: datetime = self.clock.now()
         self._blind = 0.0
         self._expected: float | None = None
+        self._skew: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> None:
         """Go on until it is told to stop.
@@ -192,6 +195,7 @@ class Controller:
         self.drainer.want(self._wanted)
         problem = self._settle(self._reports.write(rollouts, now))
         self.recorder.unwritten(snapshot.rollouts, self._reports.refusals())
+        self.recorder.skewed(snapshot.rollouts, self._skew)
         if problem is None:
             problem = self._act(snapshot, plan)
         if problem is not None:
@@ -297,6 +301,16 @@ class Controller:
         self._blind = 0.0
         self._forget()
         log.info("leading", fence=self._fence)
+        self._look_for_skew()
+
+    def _look_for_skew(self) -> None:
+        """Once a term: what is of another version does not change by itself."""
+        try:
+            self._skew = self.skew()
+        except ProaError as error:
+            log.warning("not known whether all is of one version", why=error.message)
+        for what in self._skew:
+            log.warning("version skew", what=what)
 
     def _lay_down(self) -> None:
         """A term of ours has ended, if there was one."""

@@ -84,6 +84,7 @@ class EventRecorder:
     _waiting: dict[tuple[str, Reason], float] = field(default_factory=dict)
     _told: set[tuple[str, Reason]] = field(default_factory=set)
     _unwritten: dict[str, str] = field(default_factory=dict)
+    _skewed: set[str] = field(default_factory=set)
     _slow: frozenset[str] = frozenset()
     _blocked: frozenset[tuple[str, str, str, str]] = frozenset()
 
@@ -133,6 +134,13 @@ class EventRecorder:
                 note = f"the status cannot be stored: {said}; if the definitions are older, apply the new manifests"
                 self.events.tell(about, "StatusRefused", note[:1024], action="Rollout", warning=True)
         self._unwritten = dict(refusals)
+
+    def skewed(self, rollouts: Mapping[str, RolloutView], skew: Iterable[str]) -> None:
+        """Tell of what is of another version than this scheduler: once a rollout."""
+        for name in rollouts.keys() - self._skewed if skew else ():
+            about = About(ROLLOUTS.kind, name, rollouts[name].uid, f"{GROUP}/{VERSION}")
+            self.events.tell(about, "VersionSkew", "; ".join(skew)[:1024], action="Rollout", warning=True)
+            self._skewed.add(name)
 
     def waits(
         self,
@@ -188,5 +196,6 @@ class EventRecorder:
         self._unwritten.clear()
         self._waiting.clear()
         self._told.clear()
+        self._skewed.clear()
         self._slow = frozenset()
         self._blocked = frozenset()

@@ -18,6 +18,7 @@ from proa.scheduler.control.health import HealthServer
 from proa.scheduler.control.metrics import Metrics
 from proa.scheduler.control.pending import Pending
 from proa.scheduler.control.sources import Sources
+from proa.scheduler.control.version_skew import skew
 from proa.scheduler.drain.drainer import Drainer
 from proa.scheduler.kube.access import Load
 from proa.scheduler.kube.api import Api, ApiLimits
@@ -84,6 +85,7 @@ def serve(settings: ControllerSettings) -> None:
         Pending(api),
         changed,
         settings.own_node,
+        skew=lambda: skew(api, own_pod),
     )
     metrics = Metrics(sources, api.tally, lambda: elector.leading, lambda: events.dropped)
     controller.watcher = metrics

@@ -19,7 +19,6 @@ COMPONENT: Final = "proa.dev/component"
 PORT: Final = 8080
 """Where the scheduler answers for health and metrics."""
 NAMESPACES: Final = "/api/v1/namespaces"
-DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
 _ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 COLLECTIONS: Final[Mapping[str, str]] = {
@@ -27,7 +26,7 @@ COLLECTIONS: Final[Mapping[str, str]] = {
     "Lease": "/apis/coordination.k8s.io/v1/leases",
     "ValidatingAdmissionPolicyBinding": f"{_ADMISSION}/validatingadmissionpolicybindings",
     "ValidatingAdmissionPolicy": f"{_ADMISSION}/validatingadmissionpolicies",
-    "CustomResourceDefinition": DEFINITIONS,
+    "CustomResourceDefinition": paths.DEFINITIONS,
     "DaemonSet": paths.DAEMON_SETS,
     "PodDisruptionBudget": paths.BUDGETS,
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",

@@ -19,7 +19,7 @@ from proa.core.runtime.printable import one_line
 from proa.core.schema.model import Part, Report
 from proa.core.schema.model import field as described
 from proa.scheduler.install import cleaning, quiet, render
-from proa.scheduler.install.names import COLLECTIONS, COMPONENT, DEFINITIONS, NAMESPACES, SCHEDULER, about, place
+from proa.scheduler.install.names import COLLECTIONS, COMPONENT, NAMESPACES, SCHEDULER, about, place
 from proa.scheduler.install.settings import NAMESPACE, PROXY_NAMESPACE, InstallSettings, is_reserved
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
@@ -153,7 +153,7 @@ class Removal:
         if (found := find(self.api, path)) is None:
             return
         self._delete_object(path, found)
-        if not self.dry_run and path.startswith(DEFINITIONS):
+        if not self.dry_run and path.startswith(paths.DEFINITIONS):
             self._wait(path, {_HELD: "Find out which program's finalizers hold its objects."})
         if not self.dry_run and kind == "Lease":
             self.clock.sleep(_SEEN)

@@ -11,6 +11,7 @@ BUDGETS: Final = "/apis/policy/v1/poddisruptionbudgets"
 CLAIMS: Final = "/api/v1/persistentvolumeclaims"
 VOLUMES: Final = "/api/v1/persistentvolumes"
 DAEMON_SETS: Final = "/apis/apps/v1/daemonsets"
+DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 def named(collection: str, name: str, subresource: str = "") -> str:

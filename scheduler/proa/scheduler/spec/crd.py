@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +16,8 @@ from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
 GROUP: Final = "proa.dev"
 VERSION: Final = "v1alpha1"
+REVISION: Final = "proa.dev/revision"
+"""Annotation of a definition: the hash of what it says, which tells whether it is that of a scheduler."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +93,18 @@ class Resource:
             "additionalPrinterColumns": [_column(*column) for column in self.columns],
             "schema": {"openAPIV3Schema": _root(self.type)},
         }
+        spec = {
+            "group": GROUP,
+            "scope": "Cluster",
+            "names": names | {"shortNames": list(self.short), "categories": ["proa"]},
+            "versions": [version],
+        }
+        revision = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
         return {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{self.plural}.{GROUP}"},
-            "spec": {
-                "group": GROUP,
-                "scope": "Cluster",
-                "names": names | {"shortNames": list(self.short), "categories": ["proa"]},
-                "versions": [version],
-            },
+            "metadata": {"name": f"{self.plural}.{GROUP}", "annotations": {REVISION: revision}},
+            "spec": spec,
         }
 
 
