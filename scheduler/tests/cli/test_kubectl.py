@@ -172,14 +172,19 @@ def test_every_option_stands_in_the_spec() -> None:
     how = {"rollout", "reference", "selector", "key_files", "threshold", "offline", "dry_run", "as_json"}
     how |= {"kubeconfig", "context", *(one.name for one in fields_of(Access))}
     names = {parameter.name or "" for parameter in start.params} - how
-    assert len(names) == 12
+    assert len(names) == 13
     given: dict[str, Any] = dict.fromkeys(names, 1) | {
         "canary__soak": "1m",
         "drain__timeout": "1m",
         "paused": True,
         "allowDowngrade": True,
     }
-    given |= {"order__zones": "Ignore", "drain__onTimeout": "Park", "failure__action": "Halt"}
+    given |= {
+        "order__zones": "Ignore",
+        "drain__onTimeout": "Park",
+        "failure__action": "Halt",
+        "approval": "AfterCanary",
+    }
     parse(RolloutSpec, {"release": A, **_wishes(given)}, strict=True)
     assert _wishes(dict.fromkeys(names)) == {}
 
@@ -395,6 +400,6 @@ def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
 
 def test_every_verb_has_an_example_under_its_own_name() -> None:
     name_twins(cli, "PROA")
-    assert set(cli.commands) == {"status", "start", "pause", "resume", "rollback", "explain", "plan"}
+    assert set(cli.commands) == {"status", "start", "approve", "pause", "resume", "rollback", "explain", "plan"}
     for name, command in cli.commands.items():
         assert (command.epilog or "").startswith(f"Example: kubectl proa {name} "), name

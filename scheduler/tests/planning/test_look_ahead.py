@@ -36,11 +36,12 @@ class Pods(ApiServer):
         super().__init__()
         for node in stuck:
             pod: dict[str, Any] = {"metadata": {"namespace": "shop"}, "spec": {"nodeName": node}}
+            pod["status"] = {"phase": "Running"}
             if budget:
                 pod["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": "web", "controller": True}]
             self.add(f"/api/v1/namespaces/shop/pods/web-{node[-1]}", pod)
         if budget:
-            one = {"metadata": {"namespace": "shop"}, "spec": {"selector": {}, "maxUnavailable": 0}}
+            one = {"metadata": {"namespace": "shop", "name": "all"}, "spec": {"selector": {}, "maxUnavailable": 0}}
             self.add("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/all", one)
         self.fail(lambda verb, path: ApiError(status, "no") if path in forbidden else None)
 

@@ -22,6 +22,7 @@ from proa.scheduler.planning.views import NodeView
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
+    Approval,
     Budget,
     Canary,
     ControlPlane,
@@ -83,6 +84,7 @@ class Chaos:
             order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
             budgets=choice(((), EVEN_HOURS)),
             canary=choice((Canary(), Canary(1, "1m"))),
+            approval=choice((Approval.NOT_REQUIRED, *Approval)),
             staging=Staging(choice((1, 5))),
             drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
             health=HealthPolicy(READY_SECONDS, choice(("3m", "20m"))),
@@ -181,6 +183,10 @@ class Chaos:
     def person_pauses(self) -> None:
         self.change(paused=not self.spec.paused)
 
+    def person_approves(self) -> None:
+        """The release that the rollout has then."""
+        self.world.rollouts["workers"] = dataclasses.replace(self.world.rollouts["workers"], approved="somebody")
+
     def person_resumes(self) -> None:
         self.change(attempt=self.spec.attempt + 1)
 
@@ -202,6 +208,7 @@ class Chaos:
 
     def another_release(self) -> None:
         self.change(release=self.choice((FIRST, SECOND)))
+        self.world.rollouts["workers"] = dataclasses.replace(self.world.rollouts["workers"], approved="")
 
     def some_node(self) -> str:
         return self.choice(sorted(self.world.nodes))
@@ -237,6 +244,9 @@ class Chaos:
                     assert node.mark is None, "a node that has our mark is marked again"
                     assert len(away | {name}) <= max(self.most(), len(away)), "more nodes away than may be"
                     assert node.hold is None, "a node is started that a person holds"
+                    view = self.world.rollouts["workers"]
+                    needed = self.spec.approval is Approval.REQUIRED and not view.status.halted
+                    assert view.approved or not needed, "a node is started for a release that nobody approved"
                     skips = self.spec.cordoned is Cordoned.SKIP
                     assert not (skips and node.unschedulable), "a node is started that a person has cordoned"
             case Give(name, number, Verb.BOOT):
@@ -292,6 +302,7 @@ class Chaos:
     def settle(self) -> None:
         """Nothing more goes wrong: all comes to its end, and nothing is left behind."""
         self.change(paused=False)
+        self.person_approves()
         for name in self.world.nodes:
             self.alter(name, hold=None)
         self.come_to_rest()
@@ -326,7 +337,15 @@ class Chaos:
 
 SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
-PEOPLE = ("person_cordons", "person_uncordons", "person_holds", "person_pauses", "person_resumes", "another_release")
+PEOPLE = (
+    "person_approves",
+    "person_cordons",
+    "person_uncordons",
+    "person_holds",
+    "person_pauses",
+    "person_resumes",
+    "another_release",
+)
 NODES = ("node_fails", "nodes_mend", "nodes_are_replaced", "node_made_anew", "object_is_deleted")
 PROXIES = ("proxy_goes_away", "proxy_goes_away", "proxies_return")
 

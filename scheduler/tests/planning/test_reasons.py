@@ -21,6 +21,7 @@ from proa.scheduler.planning.views import (
     RolloutView,
 )
 from proa.scheduler.spec.rollout import (
+    Approval,
     Budget,
     ControlPlane,
     Drain,
@@ -87,6 +88,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.Next: lambda: planned(ready()),
     Reason.StageNext: lambda: planned(unfetched()),
     Reason.Paused: lambda: planned(ready(), spec=change(paused=True)),
+    Reason.AwaitingApproval: lambda: planned(ready(), spec=change(approval=Approval.REQUIRED)),
     Reason.Held: lambda: planned(ready(hold="debugging")),
     Reason.Excluded: lambda: planned(ready(excluded=True)),
     Reason.ControlPlaneExcluded: lambda: planned(

@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from proa.core.orders.messages import Phase
 from proa.scheduler.kube import paths
+from proa.scheduler.objects.annotations import approval_text
+from proa.scheduler.planning.views import APPROVED
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.vm.kube.api import MERGE, STRATEGIC
 from proa.vm.kube.controlplane import ControlPlane
@@ -196,6 +198,23 @@ def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
         assert one.boots == [0]
         assert "disk^8" not in one.blockers
         ward.cluster.api.patch(path, {"status": {"volumesAttached": attached[1:]}}, MERGE)
+        one.wait("Complete")
+        assert one.boots == [1]
+
+
+# approval
+
+
+def test_nodes_that_have_the_release_wait_for_a_person_to_approve_it(ward: Ward) -> None:
+    with ward.scenarios("approved") as one, ward.witness() as witness:
+        one.start(approval="Required")
+        until(lambda: one.status.get("counts", {}).get("staged") == 1, "the release to be fetched")
+        until(lambda: one.status.get("phase") == "Waiting", "the rollout to wait")
+        assert witness.seen(one.name).cordons == 0
+        digest = ward.cluster.api.get(f"{OS_ROLLOUTS}/{one.rollout}")["spec"]["release"].partition("@")[2]
+        said = approval_text(digest, "alice", datetime.now(UTC))
+        path = f"{OS_ROLLOUTS}/{one.rollout}"
+        ward.cluster.api.patch(path, {"metadata": {"annotations": {APPROVED: said}}}, MERGE)
         one.wait("Complete")
         assert one.boots == [1]
 

@@ -207,6 +207,16 @@ def test_pause_and_resume(person: Person) -> None:
     assert (spec(person.cluster)["attempt"], marks(person.cluster)) == (0, {ATTEMPT: "1"})
 
 
+def test_an_approval_says_who_gave_it_and_for_which_release(person: Person) -> None:
+    person("start", "workers", V2, "--offline", "--approval", "Required")
+    told = person.json("approve", "workers")
+    assert told["rollout"]["approved"].startswith("proa-admin at 20")
+    assert person.json("approve", "workers")["changed"] is False
+    person("start", "workers", V3, "--offline")
+    (other,) = person.json("status", "workers")["rollouts"]
+    assert other["approved"] == ""
+
+
 def test_c14_a_spec_that_is_applied_again_undoes_no_pause_and_no_attempt(person: Person) -> None:
     """As a controller does that applies what is in git, every few minutes."""
     person("start", "workers", V2, "--offline")

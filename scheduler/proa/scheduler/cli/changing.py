@@ -1,4 +1,4 @@
-"""The verbs that change a rollout: ``start``, ``pause``, ``resume``, ``rollback``."""
+"""The verbs that change a rollout: ``start``, ``approve``, ``pause``, ``resume``, ``rollback``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from proa.core.oci.options import access, registry_options
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
+from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.output import say
 from proa.core.signing.options import key_options, trust
 from proa.scheduler.cli import rollouts
@@ -23,7 +24,7 @@ from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.reports import Changed
 from proa.scheduler.spec import selectors
-from proa.scheduler.spec.rollout import OnFailure, OnTimeout, Zones
+from proa.scheduler.spec.rollout import Approval, OnFailure, OnTimeout, Zones
 
 if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
@@ -93,6 +94,7 @@ _how_options = options(dry_run_option, json_option, cluster_options)
 @_wish("--ready-seconds", "health.readySeconds", "How long a node must be Ready.", type=click.IntRange(0, 86400))
 @_wish("--max-failures", "failure.max", "How many nodes may fail.", **_AMOUNT)
 @_wish("--on-failure", "failure.action", "What to do when more nodes fail.", type=_choice(OnFailure))
+@_wish("--approval", "approval", "Whether a person has to approve the release, and when.", type=_choice(Approval))
 @click.option(
     "--allow-downgrade",
     "allowDowngrade",
@@ -136,6 +138,18 @@ def start(
 def pause(rollout: str, **how: Any) -> None:
     """Stop starting nodes; nodes under way finish."""
     _change(rollout, rollouts.need, patches.pause, **how)
+
+
+@click.command(epilog="Example: kubectl proa approve workers")
+@click.argument("rollout")
+@_how_options
+def approve(rollout: str, cluster: ClusterOption, **how: Any) -> None:
+    """Approve the release that a rollout has now: a later one needs another approval."""
+    api = cluster.connect()
+    by = rollouts.person(api)
+    api.close()
+    change = functools.partial(patches.approve, by=by, now=SYSTEM.now())
+    _change(rollout, rollouts.need, change, cluster=cluster, **how)
 
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")

@@ -9,7 +9,7 @@ import click
 
 from proa.core import VERSION
 from proa.core.runtime.cli import run_command
-from proa.scheduler.cli.changing import pause, resume, rollback, start
+from proa.scheduler.cli.changing import approve, pause, resume, rollback, start
 from proa.scheduler.cli.looking import explain, plan, status
 
 
@@ -26,7 +26,7 @@ def _ours(command: click.Command) -> click.Command:
     return found
 
 
-for _verb in (status, start, pause, resume, rollback, _ours(explain), _ours(plan)):
+for _verb in (status, start, approve, pause, resume, rollback, _ours(explain), _ours(plan)):
     cli.add_command(_verb)
 
 

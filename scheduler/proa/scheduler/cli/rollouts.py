@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
-from proa.scheduler.kube.server import Server
-from proa.scheduler.kube.stream import Object
+from proa.scheduler.kube.server import Server, unless
+from proa.scheduler.kube.stream import Object, part
 from proa.scheduler.objects import reading
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.spec.crd import GROUP, OS_ROLLOUTS, ROLLOUTS, VERSION
+
+_REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+"""Where the API server says who asks (Kubernetes, "Authenticating", "API access to authentication information")."""
 
 
 def find(api: Server, name: str) -> RolloutView | None:
@@ -43,6 +48,13 @@ def need(api: Server, name: str) -> RolloutView:
         hint = "List rollouts with 'kubectl proa status', or create one with 'kubectl proa start'."
         raise ProaError(Code.CLUSTER_MISSING, f"there is no OSRollout {name!r}", at=name, hint=hint)
     return found
+
+
+def person(api: Server) -> str:
+    """Who the API server takes us for; ``unknown`` where it does not tell."""
+    head = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    found = unless(lambda: api.create(_REVIEWS, head), 403, 404)
+    return str(part(part(found or {}, "status"), "userInfo").get("username") or "unknown")
 
 
 def body_of(name: str, change: SpecChange, before: RolloutView | None) -> Object:

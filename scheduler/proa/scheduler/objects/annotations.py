@@ -15,6 +15,7 @@ from sys import intern
 from typing import Any, Final
 
 from proa.core.runtime.parsing import json_value
+from proa.core.runtime.printable import one_line
 from proa.core.schema.model import fields_of
 from proa.scheduler.kube.stream import whole
 from proa.scheduler.kube.times import read, text
@@ -66,6 +67,29 @@ def read_wish(said: object) -> str | None:
     if not isinstance(said, str) or said.strip().lower() == "false":
         return None
     return said.strip()[:MAX_MESSAGE]
+
+
+def approval_text(release: str, by: str, when: datetime) -> str:
+    """The approval of a release as a text.
+
+    Args:
+        release: Its digest.
+        by: Who approves it.
+        when: When.
+    """
+    return json.dumps({"release": release, "by": by, "at": text(when)}, separators=(",", ":"))
+
+
+def read_approval(said: object, release: str) -> str:
+    """Who has approved a release, and when, as people read it; empty where the text does not approve this one."""
+    try:
+        values = json_value(said) if isinstance(said, str) else None
+    except ValueError:
+        values = None
+    if not isinstance(values, dict) or not release or values.get("release") != release:
+        return ""
+    by, when = (one_line(str(values.get(key) or "unknown"), 128) for key in ("by", "at"))
+    return f"{by} at {when}"
 
 
 def _text(thing: Mark | NodeRecord) -> str:

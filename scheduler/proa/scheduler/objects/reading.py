@@ -16,8 +16,9 @@ from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts, version_of, whole
-from proa.scheduler.objects.annotations import read_fence, read_mark, read_record, read_time, read_wish
+from proa.scheduler.objects.annotations import read_approval, read_fence, read_mark, read_record, read_time, read_wish
 from proa.scheduler.planning.views import (
+    APPROVED,
     ATTEMPT,
     EXCLUDE,
     FENCE,
@@ -29,6 +30,7 @@ from proa.scheduler.planning.views import (
     NodeOSView,
     NodeView,
     RolloutView,
+    digest_of,
 )
 from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
@@ -126,6 +128,7 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
         status=status,
         problem=problem,
         version=version_of(item),
+        approved=read_approval(part(metadata, "annotations").get(APPROVED), digest_of(spec.release)),
     )
 
 

@@ -16,7 +16,7 @@ from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
-from proa.scheduler.spec.rollout import ControlPlane, Cordoned, Undrainable, Zones
+from proa.scheduler.spec.rollout import Approval, ControlPlane, Cordoned, Undrainable, Zones
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,8 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
         yield Verdict(Reason.Cordoned)
     if never := undrainable(context, progress):
         yield never
+    if needs_approval(context, node):
+        yield Verdict(Reason.AwaitingApproval)
     if precedence.fetching and not rollout_pass.aim.back:
         yield Verdict(Reason.StagingOthers, f"{precedence.fetching} nodes do not have it yet")
     yield from _control_plane(context, node)
@@ -220,6 +222,16 @@ def _set_aside(precedence: Precedence) -> str:
     if not precedence.lost:
         return ""
     return f"; repair {', '.join(sorted(precedence.lost))}, or annotate it {HOLD} or {EXCLUDE}, and nobody waits for it"
+
+
+def needs_approval(context: GateContext, node: NodeView) -> bool:
+    """Whether a person has to approve the release before a node starts. The way back needs nobody."""
+    rollout_pass, canaries = context.rollout_pass, context.canaries
+    if rollout_pass.view.approved or rollout_pass.aim.back:
+        return False
+    rule = rollout_pass.spec.approval
+    is_canary = canaries is not None and node.name in canaries
+    return rule is Approval.REQUIRED or (rule is Approval.AFTER_CANARY and not is_canary)
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:

@@ -53,6 +53,7 @@ class Reason(enum.Enum):
     StageNext = Why("The node gets the order to fetch the release now.", "-")
     # a person, or another, holds it back
     Paused = Why("The rollout is paused.", f"{_PERSON}: kubectl proa resume")
+    AwaitingApproval = Why("Nobody has approved the release yet.", f"{_PERSON}: kubectl proa approve")
     Held = Why("A person holds the node.", f"{_PERSON}: remove the annotation proa.dev/hold")
     Excluded = Why("A person has excluded the node.", f"{_PERSON}: remove the annotation proa.dev/exclude")
     ControlPlaneExcluded = Why("Control-plane nodes are excluded.", f"{_PERSON}: spec.order.controlPlane")

@@ -25,6 +25,8 @@ PAUSED: Final = "proa.dev/paused"
 """Annotation of an OSRollout by ``kubectl proa pause``: no more nodes start. What is in git knows nothing of it."""
 ATTEMPT: Final = "proa.dev/attempt"
 """Annotation of an OSRollout by ``kubectl proa resume --attempt``: the attempt, where the spec has a lower one."""
+APPROVED: Final = "proa.dev/approved"
+"""Annotation of an OSRollout by ``kubectl proa approve``: the release that a person has approved, who, and when."""
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
 ZONE: Final = "topology.kubernetes.io/zone"
@@ -138,6 +140,7 @@ class RolloutView:
     Attributes:
         problem: Why its spec cannot be read; empty if it can.
         version: The resource version that it was read at: a status is written over this one only.
+        approved: Who has approved its release, and when; empty if nobody has.
     """
 
     name: str
@@ -147,6 +150,7 @@ class RolloutView:
     status: RolloutStatus = RolloutStatus()  # noqa: RUF009 -- frozen
     problem: str = ""
     version: str = ""
+    approved: str = ""
 
     @property
     def digest(self) -> str:

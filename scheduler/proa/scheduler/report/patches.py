@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
+from proa.scheduler.objects.annotations import approval_text
 from proa.scheduler.planning.rollout_pass import is_halted
-from proa.scheduler.planning.views import ATTEMPT, PAUSED, RolloutView, digest_of
-from proa.scheduler.spec.rollout import OnFailure, Selector
+from proa.scheduler.planning.views import APPROVED, ATTEMPT, PAUSED, RolloutView, digest_of
+from proa.scheduler.spec.rollout import Approval, OnFailure, Selector
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
 _BACK: Final = frozenset({RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK})
@@ -53,6 +55,7 @@ def start(
     if before is None:
         chosen = document(selector) if selector else {}
         notes: tuple[str, ...] = () if chosen else ("It selects all nodes.",)
+        notes = (*notes, *_unapproved(wishes.get("approval", Approval.NOT_REQUIRED.value)))
         return SpecChange(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
     if "canary" in wishes:
         spec["canary"] = _recanary(wishes["canary"])
@@ -66,6 +69,8 @@ def start(
         return SpecChange(notes=notes)
     if wishes.get("paused") is not False:
         notes = (*notes, *_paused(before))
+    if not (same and before.approved):
+        notes = (*notes, *_unapproved(wishes.get("approval") or before.spec.approval.value))
     annotations = {PAUSED: None} if wishes.get("paused") is False else {}
     return SpecChange(spec, "changed" if same else f"taken to {release}", notes, annotations)
 
@@ -88,6 +93,21 @@ def pause(before: RolloutView) -> SpecChange:
     busy = before.status.counts.updating
     notes = (f"{busy} nodes are under way, and will finish.",) if busy else ()
     return SpecChange({}, "paused", notes, {PAUSED: "true"})
+
+
+def approve(before: RolloutView, by: str, now: datetime) -> SpecChange:
+    """Approve the release that the rollout has now, and no later one.
+
+    Args:
+        before: The rollout.
+        by: Who approves it.
+        now: When.
+    """
+    if before.approved:
+        return SpecChange(said=f"approved already, by {before.approved}")
+    notes = () if before.spec.approval is not Approval.NOT_REQUIRED else ("It needs no approval: spec.approval.",)
+    said = f"approved: {before.spec.release}"
+    return SpecChange({}, said, notes, {APPROVED: approval_text(before.digest, by, now)})
 
 
 def resume(before: RolloutView, *, attempt: bool) -> SpecChange:
@@ -139,7 +159,8 @@ def rollback(before: RolloutView, release: str = "") -> SpecChange:
     if digest_of(target) == before.digest:
         return SpecChange(said=f"on {target} already")
     back = {"release": target, "allowDowngrade": True}
-    return SpecChange(back, f"rolling back to {target}", (*_failed_before(before, target), *_paused(before)))
+    notes = (*_failed_before(before, target), *_paused(before), *_unapproved(before.spec.approval.value))
+    return SpecChange(back, f"rolling back to {target}", notes)
 
 
 def _previous(before: RolloutView) -> str:
@@ -161,6 +182,12 @@ def _hint(before: RolloutView) -> str:
 
 def _paused(before: RolloutView) -> tuple[str, ...]:
     return ("It is paused: continue with 'kubectl proa resume'.",) if before.spec.paused else ()
+
+
+def _unapproved(rule: str) -> tuple[str, ...]:
+    if Approval(rule) is Approval.NOT_REQUIRED:
+        return ()
+    return ("Somebody has to approve the release: 'kubectl proa approve'.",)
 
 
 def _again(before: RolloutView) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class RolloutReport(Part):
     problem: str = field("Why its spec cannot be read; empty if it can.")
     paused: bool = field("Whether it is paused.")
     attempt: Count = field("The attempt in the spec.")
+    approved: str = field("Who has approved the release, and when; empty if nobody has.")
     progress: str = field("Nodes up to date, of all: `3/12`.")
     counts: Mapping[str, int] = field("Numbers of nodes by state.", keys=keys(Counts))
     wave: str = field("Whose turn it is; empty if no node is under way.")
@@ -220,6 +221,7 @@ class SeenRollout(Part):
     spec: RolloutSpec = field("The desired state.")
     status: RolloutStatus = field("The observed state.")
     problem: str = field("Why its spec cannot be read; empty if it can.")
+    approved: str = field("Who has approved its release, and when; empty if nobody has.", default="")
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def rollout_report(view: RolloutView) -> RolloutReport:
         "problem": view.problem,
         "paused": view.spec.paused,
         "attempt": view.spec.attempt,
+        "approved": view.approved,
         "counts": dict.fromkeys(keys(Counts), 0) | document(view.status.counts),
     }
     return RolloutReport(**own, **{key: getattr(view.status, key) for key in keys(RolloutReport) if key not in own})
@@ -123,6 +124,8 @@ def _remarks(rollout: RolloutReport, alone: bool) -> Iterator[str]:
     name = rollout.name
     if rollout.problem:
         yield f"{name}: the spec cannot be read: {rollout.problem}"
+    if rollout.approved:
+        yield f"{name}: approved by {rollout.approved}"
     if rollout.halted:
         yield f"{name}: halted: {rollout.halted}"
     for condition in rollout.conditions:

@@ -28,6 +28,16 @@ class ControlPlane(enum.Enum):
     EXCLUDE = "Exclude"
 
 
+class Approval(enum.Enum):
+    """Whether a person has to approve the release."""
+
+    NOT_REQUIRED = "NotRequired"
+    REQUIRED = "Required"
+    """Before the first node starts."""
+    AFTER_CANARY = "AfterCanary"
+    """Once the canaries have proved the release, before the other nodes start."""
+
+
 class Cordoned(enum.Enum):
     """What becomes of nodes that somebody else has cordoned."""
 
@@ -280,6 +290,11 @@ class RolloutSpec:
     )
     order: Turns = field("The order of the nodes.", default=Turns())
     canary: Canary = field("The first nodes.", default=Canary())
+    approval: Approval = field(
+        "Whether a person has to approve the release with 'kubectl proa approve': before any node starts, or before "
+        "the others do once the canaries have proved it. Nodes fetch the release meanwhile.",
+        default=Approval.NOT_REQUIRED,
+    )
     staging: Staging = field("How the release gets to the standby slots.", default=Staging())
     drain: Drain = field("How pods are evicted.", default=Drain())
     health: HealthPolicy = field("What a node must prove.", default=HealthPolicy())
