@@ -7,11 +7,12 @@ import click
 from proa.core.runtime.printable import printable
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str, *, err: bool = False, bold: bool = False) -> None:
     """Print text: what a terminal would act on comes out as escapes, lines and tabs stay.
 
     Args:
         text: One line or more.
         err: Whether it goes to standard error.
+        bold: Whether a terminal shows it in bold.
     """
-    click.echo(printable(text), err=err)
+    click.echo(click.style(printable(text), bold=True) if bold else printable(text), err=err)

@@ -10,6 +10,7 @@ import click
 
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.output import say
 from proa.vm.cluster.cast import Cast, ProofRelease
 from proa.vm.cluster.machines import MEMORY
 from proa.vm.cluster.proof import ClusterProof
@@ -73,9 +74,9 @@ def cluster_command(
         )
     if dry_run:
         story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
-        click.echo(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")
+        say(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")
         return
     proof = ClusterProof(report.resolve(), cast)
     tell(proof)
     if as_json:
-        click.echo(json.dumps(proof.document(), indent=2))
+        say(json.dumps(proof.document(), indent=2))

@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from proa.core.runtime import process
+from proa.core.runtime import output, process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
 from proa.scheduler.kube import paths
@@ -319,4 +317,4 @@ def table(story: Story) -> str:
 
 def say(text: str) -> None:
     """One line of commentary; standard output is for documents."""
-    click.echo(text, err=True)
+    output.say(text, err=True)

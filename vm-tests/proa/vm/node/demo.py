@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
-from proa.core.runtime import process
+from proa.core.runtime import output, process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import StepFinished, StepStarted, human_bytes, monitor
 from proa.partition.boot.bootstate import Slot
@@ -228,12 +226,12 @@ def table(story: Story) -> str:
 
 def say(text: str) -> None:
     """One line of commentary."""
-    click.echo(click.style(text, bold=not text.startswith(" ")))
+    output.say(text, bold=not text.startswith(" "))
 
 
 def say_command(words: tuple[str, ...]) -> None:
     """The command that runs now, as it can be typed."""
-    click.echo(f"   $ {process.pasteable(words)}")
+    output.say(f"   $ {process.pasteable(words)}")
 
 
 def _program(name: str) -> str:
@@ -246,11 +244,11 @@ def main() -> None:
     try:
         demo.run()
     except ProaError as error:
-        click.echo(error.text("demo"), err=True)
+        output.say(error.text("demo"), err=True)
         sys.exit(int(error.exit))
     finally:
-        click.echo("\n" + table(demo.story))
-        click.echo(f"\nreport: {FOLDER / 'report.json'}, {FOLDER / 'report.html'}, {FOLDER / 'console-node.log'}")
+        output.say("\n" + table(demo.story))
+        output.say(f"\nreport: {FOLDER / 'report.json'}, {FOLDER / 'report.html'}, {FOLDER / 'console-node.log'}")
 
 
 if __name__ == "__main__":

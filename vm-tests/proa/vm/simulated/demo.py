@@ -15,9 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import click
-
-from proa.core.runtime import process
+from proa.core.runtime import output, process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import monitor
 from proa.scheduler.kube import paths
@@ -221,7 +219,7 @@ def table(story: Story) -> str:
 
 def say(text: str) -> None:
     """One line of commentary."""
-    click.echo(click.style(text, bold=not text.startswith(" ")))
+    output.say(text, bold=not text.startswith(" "))
 
 
 def main() -> None:
@@ -230,11 +228,11 @@ def main() -> None:
     try:
         demo.run()
     except ProaError as error:
-        click.echo(error.text("demo-cluster"), err=True)
+        output.say(error.text("demo-cluster"), err=True)
         sys.exit(int(error.exit))
     finally:
-        click.echo("\n" + table(demo.story))
-        click.echo(f"\nreport: {FOLDER / 'report.json'}, {FOLDER / 'report.html'}")
+        output.say("\n" + table(demo.story))
+        output.say(f"\nreport: {FOLDER / 'report.json'}, {FOLDER / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-import click
-
+from proa.core.runtime import output
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import SILENT, Monitor, monitor
 from proa.core.runtime.files import replace
@@ -83,7 +82,7 @@ def main() -> None:
             say("Press Ctrl-C to end all of it.")
             ends.wait()
     except ProaError as error:
-        click.echo(error.text("play-cluster"), err=True)
+        output.say(error.text("play-cluster"), err=True)
         sys.exit(int(error.exit))
 
 

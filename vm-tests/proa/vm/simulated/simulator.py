@@ -21,6 +21,7 @@ from typing import Any, Final, TextIO
 import click
 
 from proa.core.runtime.errors import ProaError
+from proa.core.runtime.output import say
 from proa.vm.kube.access import ApiAccess
 from proa.vm.kube.control_flags import ADMINS
 from proa.vm.kube.controlplane import ControlPlane
@@ -57,7 +58,7 @@ def main(kubeconfig: Path, faults: Path | None, timing: Sequence[str], **words: 
     try:
         _run(ApiAccess.read(kubeconfig), faults, _timing(timing), words, ends)
     except ProaError as error:
-        click.echo(error.text("simulator"), err=True)
+        say(error.text("simulator"), err=True)
         sys.exit(int(error.exit))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, TextIO
 
 import click
 
+from proa.core.runtime.printable import printable
 from proa.scheduler.kube import paths
 from proa.scheduler.planning.views import ZONE
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
@@ -125,12 +126,16 @@ class ClusterView:
     def show(self, sight: ClusterSight) -> None:
         """Show one."""
         if self.stream.isatty():
-            lines = [sight.line, HEAD, *(click.style(row.text, fg=_COLORS.get(row.phase)) for row in sight.rows)]
+            lines = [
+                printable(sight.line),
+                HEAD,
+                *(click.style(printable(row.text), fg=_COLORS.get(row.phase)) for row in sight.rows),
+            ]
             back = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
             print(back + "\n".join(lines), file=self.stream, flush=True)
             self._drawn = len(lines)
         elif sight.line != self._line:
-            print(f"   {sight.line}", file=self.stream, flush=True)
+            print(f"   {printable(sight.line)}", file=self.stream, flush=True)
         self._line = sight.line
 
     def end(self) -> None:
