@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -21,9 +22,9 @@ from proa.vm.node.demo import check_return
 from proa.vm.node.expectation import OTHER_REASON, Witness
 from proa.vm.node.faults import BROKEN_CHECK, MARK, Break, break_trial
 from proa.vm.node.node import Node
-from proa.vm.node.rehearse import break_release
+from proa.vm.node.rehearse import RehearsalReport, as_text, break_release, journal_told
 from proa.vm.support.limits import TimeLimits
-from proa.vm.support.report import StepRecord
+from proa.vm.support.report import StepRecord, Story
 
 DEADLINE = 150.0
 BROKEN = {"what": f"check {BROKEN_CHECK}", "why": "exited with status 1", "output": "", "waiting": False}
@@ -130,6 +131,7 @@ class Guest:
     boots: int = 1
     events: list[QmpEvent] = field(default_factory=list)
     lines: tuple[Line, ...] = ()
+    journal: str = ""
 
     @property
     def console(self) -> Guest:
@@ -152,6 +154,8 @@ class Guest:
         if command.startswith("cat /proc/sys/kernel/random/boot_id"):
             slot = self.good.value if self.boots > 1 else "a"
             return f"boot-{self.boots}\n" + json.dumps({"slot": slot, "root_hash": "ab", "trial": False})
+        if command.startswith("proa-agent returned --journal | tail"):
+            return self.journal
         return self.end.witness.mark if command.startswith(f"cat {MARK}") else ""
 
     def execute(self, command: str, *, seconds: float | None = None) -> ProcessResult:
@@ -225,3 +229,49 @@ def test_the_demo_takes_the_return_of_a_broken_release_for_its_own_reason_alone(
         assert name != "a slow machine" or "7.5 times" in caught.value.hint
     with pytest.raises(ProaError, match="knows of no trial"):
         check_return({"returned": None}, 1.0)
+
+
+JOURNAL = ["-- boot 1 --", "kubelet[7]: <fatal> \x1b[2Jno such file"]
+SHOWN = ["-- boot 1 --", "kubelet[7]: <fatal> \\x1b[2Jno such file"]
+
+
+def with_journal(one: End) -> Guest:
+    told = one.told | {"journal": "/persist/.proa/returned.journal"}
+    return Guest(End(told, one.witness), journal="\n".join(JOURNAL) + "\n")
+
+
+def test_the_end_of_the_trials_journal_stands_in_the_step_of_its_break() -> None:
+    guest = with_journal(UNHEALTHY)
+    assert rehearsed(Break.UNHEALTHY, guest).details["journal"] == SHOWN
+    assert any("tail -n 30 " in command for command in guest.commands)
+
+
+def test_a_trial_that_left_no_journal_has_none_in_its_step() -> None:
+    assert rehearsed(Break.UNHEALTHY, Guest(UNHEALTHY)).details["journal"] == []
+
+
+def test_a_trial_that_should_have_been_committed_tells_its_journal() -> None:
+    guest = with_journal(BY_ITSELF["another check"])
+    guest.boots, record = 2, StepRecord("try it and commit", 0.0)
+    with (
+        pytest.raises(ProaError, match="the trial came back: unhealthy") as caught,
+        journal_told(node_in(guest), record),
+    ):
+        node_in(guest).wait_for_slot(Slot.B, after="boot-1")
+    assert record.details["journal"] == SHOWN
+    assert caught.value.hint.splitlines()[1:] == SHOWN
+
+
+def test_the_journal_is_in_the_report_for_programs_and_for_people(tmp_path: Path) -> None:
+    story = Story(RehearsalReport, "Rehearsal")
+    with story.step("break it: unhealthy") as record:
+        break_release(node_in(with_journal(UNHEALTHY)), Break.UNHEALTHY, DEADLINE, record)
+    facts = {"old": "1", "new": "2", "secure_boot": False, "breaks": ["unhealthy"]}
+    story.write(tmp_path, {}, **facts)
+    document = json.loads((tmp_path / "report.json").read_bytes())
+    assert document["steps"][0]["journal"] == SHOWN
+    page = (tmp_path / "report.html").read_text()
+    assert "<pre>-- boot 1 --\nkubelet[7]: &lt;fatal&gt; \\x1b[2Jno such file</pre>" in page
+    text = as_text(document)
+    assert all(f"| {line}" in text for line in SHOWN)
+    assert "not healthy within 135 s" in text

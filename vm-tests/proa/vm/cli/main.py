@@ -21,6 +21,7 @@ import click
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import monitor
+from proa.core.runtime.output import say
 from proa.core.schema.output import tell
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration
@@ -29,7 +30,7 @@ from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
 from proa.vm.node.faults import Break
-from proa.vm.node.rehearse import RehearsalPlan, RehearsalRequest, rehearse
+from proa.vm.node.rehearse import RehearsalPlan, RehearsalRequest, as_text, rehearse
 
 _QUIT = b"\x1d"
 """Ctrl-] as in telnet."""
@@ -150,13 +151,13 @@ def run(dry_run: bool, sector_size: str, **given: object) -> int:
     if options.keep is not None and options.keep.exists():
         raise ProaError(Code.FILE_EXISTS, "the folder for the machine exists already", at=options.keep)
     if dry_run:
-        click.echo(plan(hardware))
+        say(plan(hardware))
         return 0
     with _folder(options.keep) as folder:
         with Machine(hardware, folder, echo=None if options.ssh else _write) as machine:
             status = _log_in(machine) if options.ssh else _show_console(machine)
         if options.keep:
-            click.echo(f"kept in {folder}", err=True)
+            say(f"kept in {folder}", err=True)
         return status
 
 
@@ -203,10 +204,7 @@ def rehearse_command(as_json: bool, dry_run: bool, progress: str, **given: Any) 
         tell(RehearsalPlan(str(request.old), str(request.new), breaks), as_json, _plan_text)
         return
     document = rehearse(request, monitor(progress))
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-    else:
-        click.echo(f"as promised, in {document['seconds']:.0f} s; report: {request.report / 'report.html'}")
+    say(json.dumps(document, indent=2) if as_json else as_text(document))
 
 
 def _plan_text(plan: RehearsalPlan) -> str:
@@ -238,14 +236,14 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _log_in(machine: Machine) -> int:
-    click.echo(f"booting; the console goes to {machine.folder / 'console.log'}", err=True)
+    say(f"booting; the console goes to {machine.folder / 'console.log'}", err=True)
     machine.wait_for_boot()
-    click.echo(f"up. To log in from elsewhere: {machine.ssh.command}", err=True)
+    say(f"up. To log in from elsewhere: {machine.ssh.command}", err=True)
     return machine.ssh.interact()
 
 
 def _show_console(machine: Machine) -> int:
-    click.echo("the machine's console; Ctrl-] cuts its power", err=True)
+    say("the machine's console; Ctrl-] cuts its power", err=True)
     quitting = threading.Event()
     with _raw_terminal():
         threading.Thread(target=_type, args=(machine, quitting), daemon=True).start()

@@ -7,16 +7,20 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from proa.agent.node.settings import INITRD_DEADLINE
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.printable import printable
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine.machine import Machine
 from proa.vm.support.registry import LocalRegistry
 
 WELL = "systemctl is-system-running"
 """A command that succeeds once a node has come up with nothing failed, its agent answering."""
+JOURNAL_LINES: Final = 30
+"""How many of the last lines of a returned trial's journal a report shows."""
+_LINE: Final = 400
 _POLL_SECONDS = 2.0
 _SETTLED = "systemctl is-active proa-agent.service && ! systemctl is-active proa-deadline.timer"
 """The agent serves, and no trial waits for its commit."""
@@ -79,6 +83,18 @@ class Node:
         if result.status != 0:
             raise ProaError(Code[document["code"]], document["message"], at=command, hint=document["hint"])
         return dict(document)
+
+    def journal_of_return(self) -> tuple[str, ...]:
+        """The last lines that the trial which returned last left in its journal; none where it left no journal.
+
+        Raises:
+            ProaError: ``TOOL``, ``TIMEOUT`` or ``NETWORK``.
+        """
+        returned = self.status()["returned"]
+        if not returned or not returned.get("journal"):
+            return ()
+        text = self.machine.succeed(f"proa-agent returned --journal | tail -n {JOURNAL_LINES} | cut -c 1-{_LINE}")
+        return tuple(printable(line) for line in text.splitlines())
 
     def trial_deadline(self) -> float:
         """Seconds in which the running release must be committed when it is tried, by its signed command line.

@@ -149,7 +149,8 @@ class Rehearsal:
             node.arm()
             machine.succeed("systemctl reboot --no-block")
             began = machine.clock.monotonic()
-            now = node.wait_for_slot(first.slot.other, after=first.boot_id)
+            with journal_told(node, record):
+                now = node.wait_for_slot(first.slot.other, after=first.boot_id)
             took, deadline = machine.clock.monotonic() - began, node.trial_deadline()
             record.details |= {"slots": _slots(node.status()), "trial": {"seconds": round(took), "deadline": deadline}}
             if took > deadline / 2:
@@ -214,9 +215,26 @@ def break_release(node: Node, fault: Break, deadline: float, record: StepRecord)
     broken = break_trial(node, fault.value.apply, deadline)
     returned = broken.returned
     details = {"expected": fault.value.what, "cause": returned["cause"], "why": returned["reason"]}
-    record.details |= {**details, "slots": _slots(broken.status)}
+    record.details |= {**details, "slots": _slots(broken.status), "journal": list(node.journal_of_return())}
     if problem := fault.value.cause.problem(returned, broken.witness):
-        raise ProaError(Code.REHEARSAL, problem, hint=hint(returned, calibration.known()))
+        told = hint(returned, calibration.known()) or _end_of_journal(record)
+        raise ProaError(Code.REHEARSAL, problem, hint=told)
+
+
+@contextlib.contextmanager
+def journal_told(node: Node, record: StepRecord) -> Iterator[None]:
+    """Add the last lines of the trial's journal to a step in which it should have been committed, and was not.
+
+    Raises:
+        ProaError: what the block raised; those lines are its hint, where there are any.
+    """
+    try:
+        yield
+    except ProaError as error:
+        with contextlib.suppress(ProaError):  # the node may not answer any more: that it failed is what counts
+            record.details["journal"] = list(node.journal_of_return())
+        told = _end_of_journal(record) or error.hint
+        raise ProaError(error.code, error.message, at=error.at, hint=told) from error
 
 
 def push(build: Path, registry: LocalRegistry, name: str) -> str:
@@ -232,6 +250,21 @@ def push(build: Path, registry: LocalRegistry, name: str) -> str:
     """
     with open_source(parse(f"oci:{build / 'release'}")) as source, registry.open(name) as target:
         return f"{registry.guest_address}/{name}@{copy_release(source, target)}"
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """What was rehearsed as a person reads it: each step, why a trial returned, and the end of its journal."""
+    lines = []
+    for one in document["steps"]:
+        lines.append(f"{one['seconds']:7.1f} s  {one['name']}")
+        lines += [f"           {one[key]}" for key in ("slots", "why") if key in one]
+        lines += [f"           | {line}" for line in one.get("journal", ())]
+    return "\n".join([*lines, f"{document['seconds']:7.1f} s  as promised"])
+
+
+def _end_of_journal(record: StepRecord) -> str:
+    lines = record.details.get("journal", ())
+    return "\n".join(("the trial's journal ends with:", *lines)) if lines else ""
 
 
 def _slots(status: Mapping[str, Any]) -> str:

@@ -31,6 +31,10 @@ LARGE = frozenset({"timeline"})
 """What is too large for the page's table of facts."""
 
 
+_JOURNAL = "journal"
+"""Of a step's details, what is shown as lines."""
+
+
 @dataclass
 class StepRecord:
     """One step of the story."""
@@ -58,6 +62,9 @@ class StoryStep(Part):
     started: Seconds = field("Seconds from the start.")
     seconds: Seconds = field("Duration of the step.")
     error: Mapping[str, Any] = field("Why not (`proa.error/v1`).", default={}, left_out=True)
+    journal: tuple[str, ...] = field(
+        "The last lines of the journal of a trial that returned in it.", default=(), left_out=True
+    )
     found: Mapping[str, Any] = field("What it found.", default={}, others=True)
 
 
@@ -188,7 +195,10 @@ def _row(step: StepRecord, total: float) -> str:
     left, width = 100 * step.started / total, 100 * step.seconds / total
     mark = '<span class="ok">ok</span>' if step.ok else '<span class="bad">failed</span>'
     bar = f'<div class="bar" style="margin-left:{left:.1f}%;width:{width:.1f}%"></div>'
-    what = "<br>".join(f"{_text(key)}: {_text(value)}" for key, value in step.details.items())
+    what = "<br>".join(f"{_text(key)}: {_text(value)}" for key, value in step.details.items() if key != _JOURNAL)
+    if journal := step.details.get(_JOURNAL):
+        lines = _text("\n".join(journal))
+        what += f"<details open><summary>Journal of the trial, its end</summary><pre>{lines}</pre></details>"
     return (
         f'<tr><td>{_text(step.name)}</td><td>{mark}</td><td>{step.seconds:.1f}</td><td style="width:30%">{bar}</td>'
         f"<td>{what}</td></tr>"
