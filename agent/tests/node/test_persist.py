@@ -50,6 +50,31 @@ def test_n10_what_the_check_found_is_told(paths: Paths, found: str, said: str) -
     assert said in problem
 
 
+@pytest.mark.parametrize(("found", "said"), [("mended", "had errors"), ("repaired", "files may be lost")])
+def test_n10_what_an_earlier_check_found_is_told_until_somebody_has_dealt_with_it(
+    paths: Paths, found: str, said: str
+) -> None:
+    paths.damaged.write_text(f"{found}\n")
+    (problem,) = persist_problems(paths, REPORT)
+    assert said in problem
+    assert "at an earlier boot" in problem
+    assert f"remove {paths.damaged}" in problem
+    paths.damaged.unlink()
+    assert persist_problems(paths, REPORT) == ()
+
+
+def test_n10_what_both_checks_found_is_told_once_and_of_this_boot(paths: Paths) -> None:
+    paths.damaged.write_text("repaired\n")
+    (problem,) = persist_problems(paths, replace(REPORT, persist_check="mended"))
+    assert "at this boot" in problem
+
+
+@pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"a newer word\n"])
+def test_n10_a_note_that_says_nothing_is_none(paths: Paths, text: bytes) -> None:
+    paths.damaged.write_bytes(text)
+    assert persist_problems(paths, REPORT) == ()
+
+
 def test_n10_a_lost_identity_is_told_until_somebody_has_dealt_with_it(paths: Paths) -> None:
     paths.lost_identity.write_text("the identity was lost\n")
     (problem,) = persist_problems(paths, REPORT)

@@ -200,6 +200,29 @@ class TestCheck:
     def test_n10_the_result_is_kept(self, scripts: Initrd, first: str, second: str, result: str) -> None:
         assert self.check(scripts, first, second) == (0, result)
 
+    @pytest.mark.parametrize(
+        ("before", "found", "after"),
+        [
+            (None, "clean", None),
+            (None, "mended", "mended\n"),
+            (None, "repaired", "repaired\n"),
+            ("mended\n", "clean", "mended\n"),
+            ("mended\n", "repaired", "repaired\n"),
+            ("repaired\n", "mended", "repaired\n"),
+            ("", "mended", "mended\n"),
+        ],
+    )
+    def test_n10_the_result_outlives_the_boot_that_found_it(
+        self, scripts: Initrd, before: str | None, found: str, after: str | None
+    ) -> None:
+        note = scripts.persist / ".proa/damaged"
+        note.parent.mkdir(parents=True)
+        if before is not None:
+            note.write_text(before)
+        scripts.kept["persist_check"] = found
+        assert scripts.call("proa-check.sh", "\ndevice=", "damage").stderr == ""
+        assert (note.read_text() if note.exists() else None) == after
+
     @pytest.mark.parametrize("status", [4, 8, 128])
     def test_n10_one_that_cannot_be_mended_ends_the_boot_and_says_what_to_do(
         self, scripts: Initrd, status: int

@@ -68,6 +68,11 @@ class Paths:
         return self.persist / ".proa/lost"
 
     @property
+    def damaged(self) -> Path:
+        """There since a check of PERSIST repaired something, and how much, until a person removes it."""
+        return self.persist / ".proa/damaged"
+
+    @property
     def last_try(self) -> Path:
         """What the initrd of a trial wrote down."""
         return self.root / "persist/.proa/trial"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from proa.agent.node.boot import BootReport
 from proa.agent.node.paths import Paths
+
+_REPAIRED: Final[Mapping[str, str]] = {
+    "mended": "PERSIST had errors, which were repaired",
+    "repaired": "PERSIST was damaged, so that files may be lost, and was repaired",
+}
+"""What the initrd's check of PERSIST found, by its word for it."""
+_UNTIL: Final = "remove {} once you have dealt with it"
 
 
 def persist_problems(paths: Paths, report: BootReport | None) -> tuple[str, ...]:
@@ -16,15 +24,24 @@ def persist_problems(paths: Paths, report: BootReport | None) -> tuple[str, ...]
 
 
 def _found_at_boot(paths: Paths, report: BootReport | None) -> Iterator[str]:
-    if report and report.persist_check == "mended":
-        yield "PERSIST had errors, which were repaired at this boot"
-    if report and report.persist_check == "repaired":
-        yield "PERSIST was damaged and was repaired at this boot: files may be lost"
+    found = report.persist_check if report else ""
+    when = "at this boot" if found in _REPAIRED else "at an earlier boot"
+    noted = _noted(paths.damaged)
+    if told := _REPAIRED.get(found) or _REPAIRED.get(noted):
+        yield f"{told} {when}" + (f"; {_UNTIL.format(paths.damaged)}" if noted else "")
     if paths.lost_identity.exists():
         yield (
             "PERSIST lost the identity of this node, which came up as another one; "
-            f"remove {paths.lost_identity} once you have dealt with it"
+            f"{_UNTIL.format(paths.lost_identity)}"
         )
+
+
+def _noted(path: Path) -> str:
+    """What an earlier boot's check found; empty where it found nothing, or what it wrote says nothing."""
+    try:
+        return path.read_text().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _met_since(paths: Paths) -> Iterator[str]:

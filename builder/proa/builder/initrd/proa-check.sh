@@ -49,6 +49,17 @@ identity() {
     fi
 }
 
+# damage: what the check found stands in .proa/damaged until a person takes it away: this boot may end before anybody
+# hears of it, and the next one finds a file system that is whole. The worse result stays.
+damage() {
+    case $(kept persist_check) in
+        repaired) ;;
+        mended) [ ! -s "$persist/.proa/damaged" ] || return 0 ;;
+        *) return 0 ;;
+    esac
+    write_once damaged "$(kept persist_check)"
+}
+
 # write_once NAME TEXT: a file in PERSIST's .proa, as a whole, and there to stay.
 write_once() {
     file=$persist/.proa/$1
@@ -100,6 +111,7 @@ check "$device"
 mkdir -p "$persist"
 mount -t ext4 -o errors=remount-ro "$device" "$persist" || die "PERSIST on $device could not be mounted"
 resize2fs "$device" || say "PERSIST on $device could not be grown; going on with the size it has"
+damage
 [ ! -e "$persist/.proa/reset" ] || empty
 identity
 same_product
