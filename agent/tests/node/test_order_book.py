@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.agent.node import record as records
-from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, check, take
+from proa.agent.node.order_book import MAX_NUMBER, AcceptedOrder, Moment, TimeSpent, check, take
 from proa.agent.node.record import AgentRecord
 from proa.core.orders.messages import Action, Order, OrderResult, Proof
 from proa.core.runtime.errors import Code, Exit, ProaError
@@ -86,20 +85,39 @@ class TestTake:
 
 
 class TestTime:
+    """n11: an order's time runs while the node does, whatever its clock says."""
+
     @pytest.mark.parametrize(
-        ("boot", "uptime", "minutes", "elapsed"),
-        [
-            ("boot-1", 160.5, 0, 60.5),  # the clock was set back: within a boot nobody cares
-            ("boot-1", 90.0, 5, 0),
-            ("boot-2", 20.0, 5, 300),
-            ("boot-2", 20.0, -60, 20),
-            ("boot-2", 20.0, 0, 20),
-        ],
+        ("boot", "uptime", "elapsed"),
+        [("boot-1", 160.5, 60.5), ("boot-1", 90.0, 0), ("boot-2", 20.0, 20), ("boot-2", 1000.0, 1000)],
     )
-    def test_it_runs_from_the_first_look(self, boot: str, uptime: float, minutes: int, elapsed: float) -> None:
-        now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes)
-        assert TAKEN.elapsed(boot, uptime, now) == pytest.approx(elapsed)
+    def test_n11_it_runs_from_the_first_look(self, boot: str, uptime: float, elapsed: float) -> None:
+        assert TAKEN.elapsed(boot, uptime) == pytest.approx(elapsed)
         assert TAKEN.limit == 900
+
+    def test_n11_the_boots_are_added_up(self) -> None:
+        one = TAKEN.counted("boot-1", 400.0)
+        assert one.spent == TimeSpent("boot-1", 400, 300)
+        two = one.counted("boot-2", 20.0)
+        assert (two.spent, two.elapsed("boot-2", 50.0)) == (TimeSpent("boot-2", 20, 320), 350)
+        three = two.counted("boot-3", 30.0)
+        assert three.elapsed("boot-3", 30.0) == 350
+        assert (three.boot_id, three.uptime, three.seen) == (TAKEN.boot_id, TAKEN.uptime, TAKEN.seen)
+
+    def test_n11_it_is_written_down_now_and_then(self) -> None:
+        assert TAKEN.counted("boot-1", 159.0) is TAKEN
+        counted = TAKEN.counted("boot-1", 160.0)
+        assert counted is not TAKEN
+        assert counted.counted("boot-1", 219.0) is counted
+        hour = dataclasses.replace(TAKEN, order=order(timeout="1h"))
+        assert hour.counted("boot-1", 279.0) is hour
+
+    def test_n11_a_node_that_goes_round_uses_the_time_up(self) -> None:
+        accepted, boots = TAKEN, 0
+        while accepted.elapsed(f"boot-{boots + 2}", 30.0) < accepted.limit:
+            boots += 1
+            accepted = accepted.counted(f"boot-{boots + 1}", 30.0)
+        assert boots == 29
 
     def test_what_was_begun_can_no_longer_be_refused(self) -> None:
         assert TAKEN.ended(OrderResult.REFUSED).result is OrderResult.REFUSED
@@ -116,6 +134,7 @@ FULL = AcceptedOrder(
     "so",
     begun=True,
     slot="b",
+    spent=TimeSpent("boot-2", 20, 320),
 )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
+
 from proa.agent.daemon.daemon import Daemon
 from proa.agent.orders.worker import IDLE
 from proa.agent.testing.orders import Site
@@ -82,6 +86,23 @@ class TestBoot:
         status = agent.work()
         assert (result(status), status.phase) == (("Failed", "TIMEOUT"), "Failed")
         assert not site.node.state.on_trial, "the next reboot tries nothing"
+
+    @pytest.mark.parametrize("years", [-25, 25])
+    def test_n11_a_clock_that_jumps_neither_ends_nor_prolongs_it(self, site: Site, years: int) -> None:
+        agent = site.agent()
+        agent.order(1, "Stage", site.new)
+        before = site.node.part("STATE").read_bytes()
+        agent.order(2, "Boot", site.new, timeout="5m")
+        for spent in (0, 200):
+            site.node.part("STATE").write_bytes(before)  # power lost while arming
+            site.node.clock.start += timedelta(days=365 * years)
+            assert site.reboot() is Slot.A
+            site.node.clock.at += spent
+            assert result(site.agent().work()) == ("Running", "")
+        site.node.clock.at += 59  # 20 s of the boot before, and 279 s of this one
+        assert result(site.agent().work()) == ("Running", "")
+        site.node.clock.at += 2
+        assert result(site.agent().work()) == ("Failed", "TIMEOUT")
 
     def test_a_reboot_that_does_not_come_is_ordered_again(self, site: Site) -> None:
         agent = site.agent()

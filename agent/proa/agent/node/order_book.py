@@ -21,6 +21,8 @@ MAX_JUMP: Final = 100_000
 """How far id and fence may rise at once, beyond the last ones and beyond the seconds since :data:`FIRST`: the scheduler
 begins with the time, then counts one by one, and a node is away for some orders only. Without a bound one request could
 use the numbers up, and the node would refuse every order for ever."""
+_COUNT_AFTER: Final = 60.0
+"""Seconds after which the time that an order has used up is written down again."""
 _NO_CLOCK: Final = 10 * 366 * 86_400
 """The seconds since then for a node whose clock is not set."""
 _LONG_AGO: Final = "1970-01-01T00:00:00+00:00"
@@ -42,11 +44,20 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class TimeSpent(Part):
+    """How much of its time an order had used up at a moment."""
+
+    boot_id: str = field("In which boot that was.")
+    uptime: Count = field("Seconds since that boot had begun.")
+    seconds: Count = field("Seconds used up by then, in all boots.")
+
+
+@dataclass(frozen=True)
 class AcceptedOrder(Part):
     """An accepted order and its progress."""
 
     order: Order = field("The order.")
-    seen: Time = field("When the node first saw it; its time runs from then on.")
+    seen: Time = field("When the node first saw it, by its clock; no time is counted by that.")
     boot_id: str = field("In which boot that was.")
     uptime: Count = field("Seconds since that boot had begun.")
     result: OrderResult = field("The result.", default=OrderResult.RUNNING)
@@ -56,6 +67,9 @@ class AcceptedOrder(Part):
         "Whether something was changed for it: it can only fail then, no longer be refused.", default=False
     )
     slot: str = field("Where a rollback leads to, once it was begun.", default="", enum=["", "a", "b"])
+    spent: TimeSpent | None = field(
+        "The time that was last counted; none while it is counted from the first moment.", default=None, left_out=True
+    )
     forgotten: bool = field(
         "Whether root let its numbers be forgotten: any other order is taken then, this one is not begun again.",
         default=False,
@@ -77,14 +91,25 @@ class AcceptedOrder(Part):
         """Seconds that it may take."""
         return duration.parse(self.order.timeout).total_seconds()
 
-    def elapsed(self, boot_id: str, uptime: float, now: datetime) -> float:
-        """Seconds since it was seen: by the kernel's clock within a boot, else by the wall clock.
+    def elapsed(self, boot_id: str, uptime: float) -> float:
+        """Seconds for which the node has been up since it was first seen, as far as they were counted.
 
-        The latter may have been set back meanwhile: it is not believed below what the present boot has lasted.
+        The wall clock tells nothing: a machine without a battery begins anywhere, and is set by the network later.
         """
-        if boot_id == self.boot_id:
-            return max(0.0, uptime - self.uptime)
-        return max(uptime, (now - datetime.fromisoformat(self.seen)).total_seconds())
+        last = self._last_count
+        return last.seconds + max(0.0, uptime - (last.uptime if last.boot_id == boot_id else 0))
+
+    def counted(self, boot_id: str, uptime: float) -> AcceptedOrder:
+        """The same, with its time counted up to now where that has to be kept: in each boot, and now and then."""
+        last = self._last_count
+        if last.boot_id == boot_id and uptime - last.uptime < max(_COUNT_AFTER, self.limit / 20):
+            return self
+        spent = TimeSpent(boot_id, int(uptime), int(self.elapsed(boot_id, uptime)))
+        return dataclasses.replace(self, spent=spent)
+
+    @property
+    def _last_count(self) -> TimeSpent:
+        return self.spent or TimeSpent(self.boot_id, self.uptime, 0)
 
     def ended(self, result: OrderResult, code: str = "", message: str = "") -> AcceptedOrder:
         """The same, at its end. What was begun can only fail, no longer be refused."""

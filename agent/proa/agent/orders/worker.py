@@ -144,13 +144,27 @@ class OrderWorker:
         accepted = view.record.order
         if accepted is None or not accepted.running:
             return None
-        left = accepted.limit - accepted.elapsed(view.boot_id, self._uptime, self.context.clock.now())
+        accepted = self._count(accepted, view.boot_id)
+        left = accepted.limit - accepted.elapsed(view.boot_id, self._uptime)
         step = next_step(accepted, self._situation(view, late=left <= 0))
         if isinstance(step, End):
             self._end(accepted, step)
             return None
         pause = self._try(accepted, view, step)
         return pause if left <= 0 else min(pause, left)
+
+    def _count(self, accepted: AcceptedOrder, boot: str) -> AcceptedOrder:
+        """Write down how much of its time an order has used up, so that it holds over boots.
+
+        That it cannot be written must not keep an order from its end.
+        """
+        counted = accepted.counted(boot, self._uptime)
+        if counted is not accepted:
+            try:
+                self._amend(accepted.order.id, lambda now: now.counted(boot, self._uptime))
+            except ProaError as error:
+                self._tell(f"the time of the order cannot be kept: {error.message}")
+        return counted
 
     def _situation(self, view: View, *, late: bool) -> Situation:
         health = self.feed.health()
@@ -201,20 +215,25 @@ class OrderWorker:
     def _end(self, accepted: AcceptedOrder, end: End) -> None:
         """Write down what became of an order, if it is still the one at hand."""
         code, message = end.code.name if end.code else "", end.message
-
-        def note(record: AgentRecord) -> AgentRecord:
-            now = record.order
-            if now is None or now.order.id != accepted.order.id or not now.running:
-                return record
-            return dataclasses.replace(record, order=now.ended(end.result, code, message))
-
+        kept = self._amend(accepted.order.id, lambda now: now.ended(end.result, code, message))
         with self._lock:
-            kept = amend(self.context, note).order
             self._forget_staging()
         if kept is not None and kept.order.id == accepted.order.id:
             what = f"order {accepted.order.id}, {accepted.order.action.value}: {kept.result.value}"
             bad = f": {code}: {message}" if code else ""
             self.context.monitor.emit(Note(what + bad, "warning" if bad else "info"))
+
+    def _amend(self, number: int, change: Callable[[AcceptedOrder], AcceptedOrder]) -> AcceptedOrder | None:
+        """Change what is kept of an order, if it is still the one at hand and has not ended; what is kept then."""
+
+        def note(record: AgentRecord) -> AgentRecord:
+            now = record.order
+            if now is None or now.order.id != number or not now.running:
+                return record
+            return dataclasses.replace(record, order=change(now))
+
+        with self._lock:
+            return amend(self.context, note).order
 
     @property
     def _uptime(self) -> float:
