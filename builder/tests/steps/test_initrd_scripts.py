@@ -309,7 +309,7 @@ class TestTables:
         return path
 
     def modest(self, scripts: Initrd, disk: Path) -> bool:
-        done = scripts.call("proa-slot.sh", "\nstage disk", 'modest "$1"', disk)
+        done = scripts.run(scripts.module / "proa-modest.sh", disk)
         assert done.stderr == ""
         return done.returncode == 0
 
@@ -361,3 +361,31 @@ def test_n09_drivers_are_those_that_the_kernel_has(scripts: Initrd, list_text: s
     (scripts.folder / "list").write_text(list_text)
     done = scripts.run(scripts.module / "proa-drivers.sh", scripts.folder / "list", scripts.folder / "modules")
     assert (done.returncode, set(done.stdout.split())) == (0, names)
+
+
+RULE = """
+mkdir -p /run/udev
+mount -t tmpfs tmpfs /run/udev && mkdir /run/udev/rules.d
+sed "s|/usr/lib/proa/modest|$2|" "$1" >/run/udev/rules.d/59-proa-tables.rules
+loop=$(losetup --find --show --read-only "$3")
+trap 'losetup --detach "$loop"' EXIT
+udevadm test "/sys/block/${loop#/dev/}" 2>&1
+"""
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("count", [128, 16 << 20])
+def test_s09_udev_lets_blkid_read_no_huge_table(tmp_path: Path, count: int) -> None:
+    """By the real udevadm, with the node's rule: blkid takes minutes and 2 GiB for such a disk."""
+    disk, node = TestTables().disk(tmp_path, (1, TestTables.LAST, count, 128)), initrd.CREDENTIALS.parents[2]
+    words = (node / "lib/udev/rules.d/59-proa-tables.rules", node / "lib/proa/modest", disk)
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", RULE, "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("UDEV_DISABLE_PERSISTENT_STORAGE_RULES_FLAG=1" in done.stdout) is (count > 128)
+    assert ("Importing properties from results of builtin command 'blkid" in done.stdout) is (count == 128)

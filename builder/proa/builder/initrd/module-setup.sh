@@ -30,7 +30,7 @@ install() {
     inst_simple /usr/lib/os-release /usr/lib/initrd-release
     ln -sf ../usr/lib/initrd-release "$initdir/etc/initrd-release"
 
-    for file in common slot check persist ended fail state grow credentials; do
+    for file in common slot check persist ended fail state grow credentials modest; do
         inst_simple "$moddir/proa-$file.sh" "/usr/lib/proa/initrd/proa-$file.sh"
     done
     inst_simple "$moddir/credentials" /usr/lib/proa/initrd/credentials

@@ -24,33 +24,9 @@ booted_guid() {
     cat "$loader_partition" | tail -c +5 | tr -d '\0' | tr a-f A-F
 }
 
-# header DISK SECTOR: sets lba, count and size, as the header of a GUID partition table there says where the other
-# header is and how many entries of how many bytes there are (UEFI 2.10, table 5.5). Status 1 where there is none.
-header() {
-    # shellcheck disable=SC2046 # words are wanted
-    set -- $(dd if="$1" bs="$bytes" skip="$2" count=1 2>/dev/null | od -An -v -tu4 -N88)
-    [ "$#" -eq 22 ] && [ "$1 $2" = "541673029 1414676816" ] || return # "EFI PART"
-    shift 8
-    lba=$(($1 + ($2 << 32)))
-    shift 12
-    count=$1 size=$2
-}
-
-# modest DISK: whether its tables are of a size that ours may have, so that they can be read as a whole. Anybody's disk
-# may be attached, and one sector of it can claim 4,000,000,000 entries.
-modest() {
-    bytes=$(blockdev --getss "$1" 2>/dev/null || echo 512)
-    sectors=$(blockdev --getsz "$1" 2>/dev/null || echo $(($(wc -c <"$1") / 512)))
-    last=$((sectors * 512 / bytes - 1)) lba=0
-    for place in 1 "$last" alternate; do
-        [ "$place" != alternate ] || place=$lba
-        ! header "$1" "$place" || { [ "$count" -le 1024 ] && [ "$size" -le 1024 ]; } || return
-    done
-}
-
 # partitions DISK: a line "NODE GUID NAME" for each partition.
 partitions() {
-    modest "$1" && timeout 30 sfdisk --dump "$1" 2>/dev/null |
+    "${0%/*}"/proa-modest.sh "$1" && timeout 30 sfdisk --dump "$1" 2>/dev/null |
         sed -n 's/^\([^ ]*\) *: .*[ ,]uuid=\([^,]*\).*[ ,]name="\([^"]*\)".*$/\1 \2 \3/p'
 }
 

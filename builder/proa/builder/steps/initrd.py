@@ -21,7 +21,8 @@ from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.partition.boot import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"
-CREDENTIALS: Final = Path(__file__).parent.parent / "node/root/usr/lib/proa/credentials"
+_NODE: Final = Path(__file__).parent.parent / "node/root/usr/lib/proa"
+CREDENTIALS: Final = _NODE / "credentials"
 """The table of what a node may be given; the root has it too."""
 
 
@@ -39,6 +40,7 @@ class Initrd:
         return {
             "data": fingerprint.tree(_DATA),
             "credentials": fingerprint.file(CREDENTIALS),
+            "modest": fingerprint.file(_NODE / "modest"),
             "state": hashlib.sha256(initrdscript.script().encode()).hexdigest(),
             "modules": context.config.kernel.initrd_modules,
             "epoch": context.epoch,
@@ -101,6 +103,7 @@ def assemble(module: Path, drivers: tuple[str, ...]) -> None:
         _put(module / source.name, source.read_text())
     _put(module / "proa-state.sh", initrdscript.script())
     _put(module / CREDENTIALS.name, CREDENTIALS.read_text())
+    _put(module / "proa-modest.sh", (_NODE / "modest").read_text())
     with (module / "drivers.list").open("a") as file:
         file.writelines(f"{name}\n" for name in drivers)
 
