@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import subprocess
+import uuid
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,6 +159,51 @@ class TestIdentity:
         assert self.look(scripts) == "false"
 
 
+class TestKept:
+    """n15: what a node keeps grows and shrinks from release to release, and nothing that is there gets lost."""
+
+    def boot(self, scripts: Initrd, *keep: str) -> list[tuple[str, str]]:
+        """Boot a release that keeps some folders; what is bound where, below persist and below the root."""
+        new, log = scripts.folder / "sysroot", scripts.folder / "mounts"
+        log.unlink(missing_ok=True)
+        (scripts.folder / "fakes/mount").write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n')
+        for name in keep:
+            (new / name.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        line = f"new={new} persist={new}/persist; for path in {' '.join(keep)}; do bind $path; done"
+        done = scripts.call("proa-persist.sh", "\nstage persist", line)
+        assert (done.returncode, done.stderr) == (0, "")
+        words = [line.split() for line in log.read_text().splitlines()]
+        return [(one.removeprefix(f"{new}/persist"), two.removeprefix(str(new))) for _, one, two in words]
+
+    def test_n15_a_kept_folder_that_is_widened_has_what_was_kept_below_it(self, scripts: Initrd) -> None:
+        persist = scripts.folder / "sysroot/persist"
+        assert self.boot(scripts, "/srv/data") == [("/srv/data", "/srv/data")]
+        (persist / "srv/data/mine").write_text("x")
+        assert self.boot(scripts, "/srv") == [("/srv", "/srv")]
+        assert (persist / "srv/data/mine").read_text() == "x"
+
+    def test_n15_one_that_is_narrowed_leaves_the_rest_for_the_way_back(self, scripts: Initrd) -> None:
+        persist = scripts.folder / "sysroot/persist"
+        self.boot(scripts, "/srv")
+        for name in ("data", "www"):
+            (persist / "srv" / name).mkdir()
+            (persist / "srv" / name / "mine").write_text(name)
+        assert self.boot(scripts, "/srv/data") == [("/srv/data", "/srv/data")]
+        assert self.boot(scripts, "/srv") == [("/srv", "/srv")]
+        assert {path.parent.name: path.read_text() for path in persist.glob("srv/*/mine")} == {
+            "data": "data",
+            "www": "www",
+        }
+
+    def test_n15_a_copy_that_was_cut_short_is_made_again(self, scripts: Initrd) -> None:
+        (scripts.folder / "sysroot/srv/empty").mkdir(parents=True)
+        half = scripts.folder / "sysroot/persist/srv.new/half"
+        half.mkdir(parents=True)
+        self.boot(scripts, "/srv")
+        persist = scripts.folder / "sysroot/persist"
+        assert sorted(path.name for path in persist.rglob("*")) == ["empty", "srv"]
+
+
 class TestProduct:
     """s15: two products under one key do not boot on each other's nodes."""
 
@@ -294,6 +340,75 @@ def gpt_header(own: int, other: int, count: int, size: int) -> bytes:
     form = struct.Struct("<8sIIIIQQQQ16sQIII")
     fields[3] = zlib.crc32(form.pack(*fields))
     return form.pack(*fields)
+
+
+ODD = (
+    *('a", uuid=EEEEEEEE-0000-0000, name="UKI-A', "x\ny : name=UKI-A", "$(touch pwned)", "`touch pwned`", "* ?", "'"),
+    *("\\", "", "STATE ", " STATE", "state", ',name="STATE"', "\x1b[2J", "\ud800", "\N{SNOWMAN}" * 36, "PERSIST\t"),
+)
+"""Names that a stranger may give to a partition: none of them is one of ours."""
+
+
+def craft(path: Path, names: tuple[str, ...], guids: tuple[int, ...] = ()) -> Path:
+    """A disk with a table of its own, byte by byte: sfdisk would refuse what a stranger's tool may write."""
+    entries = b""
+    for number, name in enumerate(names):
+        guid = uuid.UUID(int=guids[number] if guids else 1000 + number)
+        kind = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
+        entries += kind.bytes_le + guid.bytes_le + struct.pack("<QQQ", 2048 + 8 * number, 2055 + 8 * number, 0)
+        entries += name.encode("utf-16-le", "surrogatepass")[:72].ljust(72, b"\0")
+    last, entries = 8 * MIB // 512 - 1, entries.ljust(128 * 128, b"\0")
+    form = struct.Struct("<8sIIIIQQQQ16sQIII")
+    with path.open("wb") as file:
+        file.truncate(8 * MIB)
+        file.seek(446)
+        file.write(b"\0\0\2\0\xee\xff\xff\xff" + struct.pack("<II", 1, last))
+        file.write(bytes(48) + b"\x55\xaa")
+        for own, other, place in ((1, last, 2), (last, 1, last - 32)):
+            fields = [b"EFI PART", 0x10000, 92, 0, 0, own, other, 34, last - 33, bytes(16), place, 128, 128]
+            fields.append(zlib.crc32(entries))
+            fields[3] = zlib.crc32(form.pack(*fields))
+            file.seek(own * 512)
+            file.write(form.pack(*fields))
+            file.seek(place * 512)
+            file.write(entries)
+    return path
+
+
+class TestNames:
+    """Item 6: names and GUIDs of strangers, on the node's own disk and on others."""
+
+    def node(self, scripts: Initrd, disk: Path, name: str) -> subprocess.CompletedProcess[str]:
+        line = 'disk=$1 table=$(partitions "$1"); node "$2"'
+        return scripts.call("proa-slot.sh", "\nstage disk", line, disk, name)
+
+    @pytest.mark.parametrize("name", ["STATE", "UKI-A", "PERSIST"])
+    def test_odd_names_are_none_of_ours(self, scripts: Initrd, name: str) -> None:
+        disk = craft(scripts.folder / "disk", (*ODD, "STATE", "UKI-A", "PERSIST"))
+        done = self.node(scripts, disk, name)
+        number = len(ODD) + 1 + ("STATE", "UKI-A", "PERSIST").index(name)
+        assert (done.stdout.strip(), done.returncode) == (f"{disk}{number}", 0), scripts.log
+        assert not list(scripts.folder.rglob("pwned"))
+
+    def test_twins_are_refused_with_the_name(self, scripts: Initrd) -> None:
+        done = self.node(scripts, craft(scripts.folder / "disk", ("STATE", "x", "STATE")), "STATE")
+        assert done.returncode == 1
+        assert "has not exactly one partition STATE" in scripts.log
+
+    def test_every_name_has_its_own_guid(self, scripts: Initrd) -> None:
+        disk = craft(scripts.folder / "disk", ODD)
+        done = scripts.call("proa-slot.sh", "\nstage disk", 'partitions "$1"', disk)
+        lines = done.stdout.splitlines()
+        assert len(lines) == len(ODD) - 1, "one has no name"
+        for line in lines:
+            node, guid, _ = line.split(" ", 2)
+            assert uuid.UUID(guid).int == 999 + int(node.removeprefix(str(disk)))
+
+    def test_two_partitions_of_one_guid_are_no_slot(self, scripts: Initrd) -> None:
+        disk = craft(scripts.folder / "disk", ("UKI-A", "UKI-B"), (7, 7))
+        line = 'partitions "$1" | sed -n "s/^[^ ]* $2 //p"'
+        done = scripts.call("proa-slot.sh", "\nstage disk", line, disk, str(uuid.UUID(int=7)).upper())
+        assert done.stdout.split() == ["UKI-A", "UKI-B"], "the case that follows knows no such slot"
 
 
 class TestTables:

@@ -59,8 +59,10 @@ find_disk() {
 # node NAME: the device of the disk's partition of that name.
 node() {
     found=
-    while read -r device _ name; do
-        [ "$name" != "$1" ] || found="$found $device"
+    # A name may end in a blank, which the shell would take for none.
+    while IFS= read -r line; do
+        rest=${line#* }
+        [ "${rest#* }" != "$1" ] || found="$found ${line%% *}"
     done <<EOF
 $table
 EOF
