@@ -1,4 +1,4 @@
-"""A room for work on a tree: own mounts, processes and name, and root's rights over the files, but nothing outside.
+"""Namespaces for work on a tree: own mounts, processes and name, and root's rights over the files, but nothing outside.
 
 As root a mount and a process namespace are enough. Anybody else gets a user namespace on top, in which the
 subordinate ids of /etc/subuid and /etc/subgid stand for the tree's users. Whatever runs in the room dies with the
@@ -11,17 +11,18 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 
+_ROOM: Final = Path(__file__).with_name("room.sh")
 _NEEDED_IDS: Final = 65536
 
 
 def enter(*, network: bool, uid: int | None = None) -> tuple[str, ...]:
-    """The words to put before a command, so that it runs in a room.
+    """The words to put before a command of ours, so that it runs in a namespace that sees the machine's files.
 
     Args:
         network: Whether the command sees the machine's network; if not it has none at all.
@@ -30,19 +31,52 @@ def enter(*, network: bool, uid: int | None = None) -> tuple[str, ...]:
     Raises:
         ProaError: ``TOOL_MISSING`` if the user has no subordinate ids.
     """
+    plain = 'umask 022 && hostname localhost && exec "$@"'
+    return (*_unshared(network=network, uid=uid), "sh", "-c", plain, "sh")
+
+
+def room(scratch: Path, *, show: Iterable[Path] = (), change: Iterable[Path] = ()) -> tuple[str, ...]:
+    """The words to put before a command that runs what strangers wrote: packages' scripts, hooks, a target's tools.
+
+    It has no network, and a root of its own: of this machine the system's programs to read and what is named, no more.
+    A chroot would be left through ``/proc/1/root``, which leads to keys and homes.
+
+    Args:
+        scratch: A folder for what is passing; the room's /tmp is in it.
+        show: What the command reads, at the same place.
+        change: What it writes besides.
+
+    Raises:
+        ProaError: ``TOOL_MISSING`` if the user has no subordinate ids.
+    """
+    shown, changed = ([str(path.absolute()) for path in paths] for paths in (show, change))
+    return (*_unshared(network=False), "sh", str(_ROOM), str(scratch.absolute()), *shown, "--", *changed, "--")
+
+
+def own_code() -> tuple[Path, ...]:
+    """What has to be shown for :func:`python`: the interpreter, and all that it imports from.
+
+    Not the folder that somebody works in, which ``python -m`` puts first.
+    """
+    found = [Path(sys.prefix), Path(sys.base_prefix), *(Path(name) for name in sys.path if name)]
+    shown = dict.fromkeys(path for path in found if path.exists() and not path.is_relative_to("/usr"))
+    return tuple(path for path in shown if path.absolute() != Path.cwd())
+
+
+def _unshared(*, network: bool, uid: int | None = None) -> tuple[str, ...]:
     user = os.geteuid() if uid is None else uid
-    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts"]
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--uts", "--ipc"]
     words += ["--pid", "--fork", "--kill-child", "--mount-proc"]
     if not network:
         words.append("--net")
     if user != 0:
         _check_subordinate_ids(user)
         words += ["--map-auto", "--map-root-user"]
-    return (*words, "sh", "-c", 'umask 022 && hostname localhost && exec "$@"', "sh")
+    return tuple(words)
 
 
 def python(module: str, *arguments: str | Path) -> tuple[str, ...]:
-    """The words that run a module of ours with this interpreter; for use after :func:`enter`."""
+    """The words that run a module of ours with this interpreter; for use after :func:`enter` or :func:`room`."""
     return (sys.executable, "-B", "-m", module, *(str(word) for word in arguments))
 
 

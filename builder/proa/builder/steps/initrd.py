@@ -61,7 +61,7 @@ class Initrd:
             kernel_needs.check(config, version)
         process.run(
             [
-                *namespace.enter(network=False),
+                *namespace.room(context.scratch, show=(_DATA, packages), change=(out,)),
                 *("sh", _DATA / "make.sh", packages / "base.tar", context.scratch / "tree", module),
                 version,
                 out / "initrd.img",

@@ -74,8 +74,8 @@ def _make_grub(context: BuildContext, boot: Path, unsigned: Path) -> None:
     (work / "sbat.csv").write_bytes(pe.read_sbat(monolithic))
     (work / "memdisk.tar").write_bytes(memdisk(grubscript.script(Slot.A)))
     words: list[str | Path] = [
-        *namespace.enter(network=False),
-        *("sh", _MAKE, context.output("packages") / "base.tar", boot, work, context.architecture.grub),
+        *namespace.room(work, show=(_MAKE, context.output("packages"))),
+        *("sh", _MAKE, context.output("packages") / "base.tar", boot, work.absolute(), context.architecture.grub),
         *("memdisk", "tar", *grubscript.MODULES),
     ]
     process.run(words, env={"SOURCE_DATE_EPOCH": str(context.epoch)})

@@ -88,11 +88,13 @@ class Packages:
         repository = context.scratch / "repository"
         resolve.repository(request, found, repository)
         done = process.run(
-            (*namespace.enter(network=False), *_mmdebstrap(context, found, repository, out)),
+            (
+                *namespace.room(context.scratch, show=(DATA, request.files), change=(out,)),
+                *_mmdebstrap(context, found, repository, out),
+            ),
             check=False,
             env={
                 "SOURCE_DATE_EPOCH": str(resolve.newest(request, found)),
-                "TMPDIR": str(context.scratch),
                 "INITRD": "No",
             },
         )

@@ -66,12 +66,20 @@ class RootStep:
         path.touch(0o600)
         path.write_text(as_text(job))
         command = namespace.python("proa.builder.node.assemble", path)
-        done = process.run((*namespace.enter(network=False), *command), check=False)
+        done = process.run(
+            (*namespace.room(context.scratch, show=_shown(context), change=(out,)), *command), check=False
+        )
         said = path.with_suffix(".error")
         if said.exists():
             raise _from_document(json.loads(said.read_text()))
         if done.status != 0:
             raise process.failure(done)
+
+
+def _shown(context: BuildContext) -> tuple[Path, ...]:
+    """All that the job reads. Hooks see it too, and nothing else of this machine: no key, no home, no cache."""
+    named = (context.local(name) for name in _local_files(context.config))
+    return (*namespace.own_code(), context.output("packages"), context.output("software"), *named)
 
 
 def _from_document(error: Mapping[str, Any]) -> ProaError:
