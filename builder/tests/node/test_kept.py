@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from proa.builder.config.loading import load
-from proa.builder.node import kept
+from proa.builder.node import kept, var
 from proa.builder.node.tree import Tree
+from proa.builder.steps.root import copied_once
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 
 
@@ -105,3 +106,16 @@ def test_n15_an_empty_folder_of_the_base_system_is_made_on_the_node(tree: Tree) 
     tree.write("/root/.ssh/authorized_keys", "key\n")
     with pytest.raises(ProaError, match=r"/root/\.ssh"):
         kept.check(tree, ())
+
+
+def test_n15_what_a_hook_leaves_in_var_is_told(tree: Tree) -> None:
+    """A package's scripts may run in a hook, so it is not refused; a later release never changes it on a node."""
+    tree.write("/var/lib/app/schema.sql", "create")
+    tree.write("/var/cache/app/made", "x")
+    tree.write("/var/lib/app/empty", "")
+    tree.link("/var/lib/app/link", "schema.sql")
+    assert var.move_out(tree) == ["/var/lib/app/schema.sql"]
+    ((origin, text),) = copied_once({"/var/lib/b": "hook b.sh", "/var/lib/a": "hook b.sh"})
+    assert origin == "hook b.sh"
+    assert text.startswith("/var/lib/a and 1 more: a node copies it where it is missing")
+    assert list(copied_once({})) == []

@@ -98,12 +98,12 @@ def assemble(job: AssemblyJob) -> None:
     final = accounts.check(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), numbers, lock)
     clean.before_sealing(tree)
     kept.check(tree, config.persist.keep)
-    var.move_out(tree)
+    once = {name: additions.origins[name] for name in var.move_out(tree) if name in additions.origins}
     image = Path(job.out) / "root.erofs"
     seal.make_image(tree, image, epoch=job.epoch, name=config.release.name)
     listed = contents.document(tree, additions)
     (Path(job.out) / "contents.json").write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
-    document = {"size": image.stat().st_size, "accounts": final.over(lock).text()}
+    document = {"size": image.stat().st_size, "accounts": final.over(lock).text(), "once": once}
     (Path(job.out) / "root.json").write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -42,8 +42,12 @@ _DROPPED: Final = (
 """What is left over from installing packages, is made by itself, or is an identity that each node makes by itself."""
 
 
-def move_out(tree: Tree) -> None:
-    """Empty /var and write down how it is made again."""
+def move_out(tree: Tree) -> list[str]:
+    """Empty /var and write down how it is made again.
+
+    Returns:
+        The files that a node copies once: it keeps what it has, whatever a later release brings.
+    """
     database = tree.path("/var/lib/dpkg")
     if database.is_dir():
         tree.folder("/usr/lib/sysimage")
@@ -59,8 +63,10 @@ def move_out(tree: Tree) -> None:
         for inside, path in tree.files("/var")
         if inside not in known and not _is_cached(inside, path) and (line := _line(tree, inside, path))
     ]
+    once = [inside for inside, path in tree.files("/var") if tree.exists(f"{FACTORY}{inside}") and path.is_file()]
     tree.write(CONF, "# What packages need in /var; written by proa-build.\n" + "".join(f"{line}\n" for line in lines))
     tree.empty("/var")
+    return once
 
 
 def _line(tree: Tree, inside: str, path: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import AssemblyJob, as_text
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
+from proa.core.runtime.events import Note
 from proa.core.signing.keys import load_public
 
 _ROOM: Final = 3
@@ -74,12 +75,26 @@ class RootStep:
             raise _from_document(json.loads(said.read_text()))
         if done.status != 0:
             raise process.failure(done)
+        for origin, text in copied_once(json.loads((out / "root.json").read_text())["once"]):
+            context.monitor.emit(Note(f"{origin} wrote {text}", "warning"))
 
 
 def _shown(context: BuildContext) -> tuple[Path, ...]:
     """All that the job reads. Hooks see it too, and nothing else of this machine: no key, no home, no cache."""
     named = (context.local(name) for name in _local_files(context.config))
     return (*namespace.own_code(), context.output("packages"), context.output("software"), *named)
+
+
+def copied_once(found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What to tell of files in /var that somebody brought: who did, and what becomes of them.
+
+    Args:
+        found: The path to the setting that brought it.
+    """
+    for origin in sorted(set(found.values())):
+        names = sorted(name for name in found if found[name] == origin)
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        yield origin, f"{names[0]}{more}: a node copies it where it is missing, and no later release changes it there"
 
 
 def _from_document(error: Mapping[str, Any]) -> ProaError:
