@@ -144,7 +144,23 @@ def test_only_the_last_are_kept(paths: Paths) -> None:
         put(paths.etc_upper(Slot.B), f"file{number}")
         set_aside(paths, Slot.B, Slot.A, f"2026-01-0{number + 1}")
     kept = sorted(path.name for path in paths.etc_uppers.glob("returned-*"))
-    assert kept == ["returned-2026-01-03", "returned-2026-01-04", "returned-2026-01-05"]
+    assert kept == ["returned-0003-2026-01-03", "returned-0004-2026-01-04", "returned-0005-2026-01-05"]
+
+
+@pytest.mark.parametrize("years", [(2026, 2000, 2000), (2000, 2038, 1970), (2026, 2026, 2026)])
+def test_n11_the_last_ones_are_those_that_came_last_whatever_the_clock_says(
+    paths: Paths, years: tuple[int, ...]
+) -> None:
+    """A machine without a battery begins in the same year at each boot."""
+    for number in range(KEPT):
+        (paths.etc_uppers / f"returned-2026-01-0{number}T000000+0000").mkdir()  # an older agent's
+    found = []
+    for number, year in enumerate(years):
+        put(paths.etc_upper(Slot.B), f"file{number}")
+        found.append(set_aside(paths, Slot.B, Slot.A, f"{year}-01-01T00:00:00+00:00"))
+        assert found[-1] is not None
+        assert (found[-1].folder / f"file{number}").exists()
+    assert {path.name for path in paths.etc_uppers.glob("returned-*")} == {one.folder.name for one in found if one}
 
 
 def test_a_report_names_only_so_many(paths: Paths) -> None:

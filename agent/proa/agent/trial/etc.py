@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import filecmp
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -81,14 +82,22 @@ def set_aside(paths: Paths, trial: Slot, good: Slot, name: str) -> SetAside | No
     changed = tuple(sorted(_differences(upper, paths.etc_upper(good))))
     if not changed:
         return None
-    folder = paths.etc_uppers / f"returned-{name.replace(':', '')}"
-    while folder.exists():
-        folder = folder.with_name(f"{folder.name}+")
+    before = sorted(paths.etc_uppers.glob("returned-*"), key=_number)
+    folder = paths.etc_uppers / f"returned-{_number(before[-1]) + 1 if before else 1:04}-{name.replace(':', '')}"
     with os_errors(folder):
         _renew(paths, good, trial, folder)
-    for old in sorted(paths.etc_uppers.glob("returned-*"))[:-KEPT]:
+    for old in [*before, folder][:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return SetAside(folder, changed[:NAMES])
+
+
+def _number(folder: Path) -> int:
+    """Which one it is; the clock does not tell the last one, since it may begin anywhere at each boot.
+
+    An older agent's has the year there, which is as good: the next one has a higher number.
+    """
+    found = re.match(r"returned-(\d+)", folder.name)
+    return int(found[1]) if found else 0
 
 
 def _renew(paths: Paths, source: Slot, target: Slot, place: Path) -> None:
