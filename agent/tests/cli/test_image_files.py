@@ -86,6 +86,24 @@ def test_n20_a_blank_disk_does_not_say_good(blank: Path, tmp_path: Path) -> None
     assert refused(verbs.rollback, context).code is Code.NOT_GOOD
 
 
+def test_n20_without_a_boot_state_no_slot_is_called_good(world: World, blank: Path, tmp_path: Path) -> None:
+    put(blank, world, tmp_path, Slot.A, GOOD)
+    with blank.open("r+b") as disk:
+        disk.seek(world.layout["STATE"].start)
+        disk.write(bytes(world.layout["STATE"].size))
+    found = status(Context(Paths(tmp_path / "root", blank)))
+    assert {name: slot.state for name, slot in found.slots.items()} == {
+        Slot.A: SlotState.UNKNOWN,
+        Slot.B: SlotState.EMPTY,
+    }
+
+
+def test_s12_a_disk_whose_links_lead_in_a_circle_is_named(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    error = refused(lambda: status(Context(Paths(disk=tmp_path / "loop"))))
+    assert (error.code, error.at) == (Code.FILE_MISSING, str(tmp_path / "loop"))
+
+
 def test_n20_slots_say_which_release_lies_in_them(blank: Path, world: World, tmp_path: Path) -> None:
     put(blank, world, tmp_path, Slot.A, GOOD)
     told = status(Context(Paths(tmp_path / "root", blank))).slots

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from proa.core.runtime.files import real
 from proa.partition.boot.bootstate import Slot
 
 
@@ -181,7 +182,7 @@ class Paths:
             return folder
         if os.geteuid() != 0:
             folder = _users_state() / folder.parent.name  # who may not write there works on an image file of their own
-        return folder / "disks" / hashlib.sha256(os.fsencode(self.disk.resolve())).hexdigest()[:16]
+        return folder / "disks" / hashlib.sha256(os.fsencode(real(self.disk))).hexdigest()[:16]
 
 
 def _users_state() -> Path:

@@ -248,7 +248,7 @@ def slot_state(seen: StateFacts, slot: Slot) -> SlotState:
     rows = (
         (seen.writing is slot, SlotState.WRITING),
         (slot in seen.empty, SlotState.EMPTY),
-        (state.good is slot, SlotState.GOOD),
+        (state.good is slot, SlotState.GOOD if seen.consistent or seen.booted else SlotState.UNKNOWN),
         (seen.booted is slot and trial is slot, SlotState.TRIAL),
         (seen.booted is slot, SlotState.LEAVING),
         (trial is slot and state.left > 0, SlotState.ARMED),

@@ -13,7 +13,7 @@ from typing import Final
 from proa.builder.engine import scratch
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.files import os_errors
+from proa.core.runtime.files import os_errors, real
 from proa.core.runtime.lock import locked
 from proa.core.runtime.parsing import json_value
 
@@ -36,7 +36,7 @@ def check(out: Path, inputs: Mapping[Path, str]) -> None:
     """
     hint = "Choose a new folder, or one that an earlier build has created."
     for folder, what in inputs.items():
-        if folder.resolve().is_relative_to(out.resolve()):
+        if real(folder).is_relative_to(real(out)):
             raise ProaError(Code.FILE_EXISTS, f"the output would replace {what}", at=out, hint=hint)
     with os_errors(out):
         if os.path.lexists(out) and not _is_empty(out) and not _is_output(out):
@@ -82,7 +82,7 @@ def lock(out: Path) -> Iterator[None]:
     The lock lies beside the folder, where every build of it sees it: any user, from any session,
     container or path, and it goes when the build ends.
     """
-    path = out.parent.resolve() / f".{out.name}.lock"
+    path = real(out.parent) / f".{out.name}.lock"
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(path, busy="another build is writing to this folder"))

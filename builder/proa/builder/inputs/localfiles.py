@@ -7,6 +7,7 @@ mode depend on the umask of the user who made the checkout.
 from __future__ import annotations
 
 import enum
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def walk(source: Path) -> Iterator[Item]:
         ProaError: ``FILE_MISSING``, ``FILE_DENIED`` or ``DEVICE``; ``CONFIG_VALUE`` for a pipe, a socket or a device.
     """
     with os_errors(source):
-        yield from _walk(source.resolve(strict=True), "")
+        yield from _walk(Path(os.path.realpath(source, strict=True)), "")
 
 
 def key(source: Path) -> dict[str, str]:

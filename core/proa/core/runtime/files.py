@@ -166,6 +166,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def real(path: Path) -> Path:
+    """The path without links. Where they lead in a circle it stays as it is: whoever opens it is told."""
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def os_errors(at: object) -> Iterator[None]:
     """Turn an ``OSError`` into the error a user meets."""

@@ -19,6 +19,9 @@ from proa.partition.disk.layout import NAMES, SECTOR_SIZES, Layout, Partition
 
 _LIMIT: Final = 60.0
 """Seconds that a table may take to be read."""
+_FIRST: Final = 2
+"""The first sector that may belong to a partition: behind the protective MBR and the header (UEFI 2.10, 5.3)."""
+_DAMAGED: Final = "The table is damaged, or was made by hand: restore it, or write the image anew."
 _PARTX_SECTOR = 512
 """partx counts in this unit whatever the sector size."""
 
@@ -38,6 +41,7 @@ def read_layout(path: Path) -> Layout:
     if layout is None:
         raise _no_table(path, size)
     check_names(layout, path)
+    check_places(layout, path)
     return layout
 
 
@@ -72,6 +76,23 @@ def check_names(layout: Layout, at: object) -> None:
         if layout[name].number != number:
             what = f"{name} is partition {layout[name].number}, but must be number {number}"
             raise ProaError(Code.NO_DISK, what, at=at)
+
+
+def check_places(layout: Layout, at: object) -> None:
+    """Check that no partition reaches into another, or out of the disk: what is written to one stays in it.
+
+    Raises:
+        ProaError: ``NO_DISK``.
+    """
+    before = None
+    for partition in sorted(layout.partitions, key=lambda one: one.start):
+        name = partition.name or f"number {partition.number}"
+        if partition.start < _FIRST * layout.sector_size or partition.size <= 0 or partition.end > layout.disk_size:
+            raise ProaError(Code.NO_DISK, f"partition {name} is not within the disk", at=at, hint=_DAMAGED)
+        if before and partition.start < before.end:
+            what = f"partition {name} begins within partition {before.name or f'number {before.number}'}"
+            raise ProaError(Code.NO_DISK, what, at=at, hint=_DAMAGED)
+        before = partition
 
 
 def _by_sfdisk(path: Path, size: int) -> Layout | None:

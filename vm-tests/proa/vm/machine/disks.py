@@ -10,7 +10,7 @@ from pathlib import Path
 
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.files import check_storage
+from proa.core.runtime.files import check_storage, real
 
 _PACKAGE = "qemu-utils"
 
@@ -109,7 +109,7 @@ class Overlay:
             "-o",
             "cluster_size=65536,lazy_refcounts=off",
         ]
-        argv += ["-b", disk.path.resolve(), "-F", disk.format, path]
+        argv += ["-b", real(disk.path), "-F", disk.format, path]
         process.run([*argv, str(disk.size)] if disk.size else argv)
         return cls(path, disk)
 
@@ -120,7 +120,7 @@ class Overlay:
     def restore(self, path: Path) -> None:
         """Become a copy of an overlay that was saved over an image of the same content. The machine must be off."""
         process.run(["cp", "--reflink=auto", "--sparse=always", path, self.path])
-        image = self.disk.path.resolve()
+        image = real(self.disk.path)
         process.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", self.disk.format, "-b", image, self.path])
 
     def read(self, offset: int, size: int) -> bytes:
@@ -156,7 +156,7 @@ def arguments(overlay: Overlay, number: int) -> Iterator[str]:
     yield (
         f"driver=qcow2,node-name={name},{cache},discard=unmap,detect-zeroes=unmap,"
         f"file.driver=file,file.filename={_escape(overlay.path)},file.{cache.replace(',', ',file.')},"
-        f"{back},backing.file.filename={_escape(disk.path.resolve())}"
+        f"{back},backing.file.filename={_escape(real(disk.path))}"
     )
     if disk.bus is DiskBus.SCSI:
         yield from ("-device", f"virtio-scsi-pci,id=scsi{number}")
