@@ -22,8 +22,8 @@ class Node:
 
     root: Path
 
-    def provision(self, before: str = "") -> None:
-        """Run the script, with an open umask.
+    def provision(self, before: str = "") -> str:
+        """Run the script, with an open umask; what it complained of.
 
         Args:
             before: Lines of shell that come first; functions stand in for programs.
@@ -33,7 +33,7 @@ class Node:
             text = text.replace(path, f"{self.root}{path}")
         umask = os.umask(0)
         try:
-            process.run(["sh", "-c", f"{NO_GROUPS}\n{before}\n{text}"])
+            return process.run(["sh", "-c", f"{NO_GROUPS}\n{before}\n{text}"]).stderr.decode()
         finally:
             os.umask(umask)
 
@@ -112,6 +112,34 @@ def test_a_node_without_a_name_gets_one_from_its_machine_id_and_keeps_it(node: N
     (node.root / "etc/hostname").unlink()
     node.provision()
     assert node.read("etc/hostname") != first
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "x\ny", "\x1b[2J", "h\N{LATIN SMALL LETTER E WITH ACUTE}", "a" * 65, "-a", "."]
+)
+def test_a_name_that_no_machine_can_have_is_told_and_not_taken(node: Node, name: str) -> None:
+    node.write("run/credentials/@system/system.hostname", name)
+    assert "system.hostname is not taken" in node.provision()
+    assert node.read("etc/hostname").startswith("node-")
+
+
+def test_credentials_are_taken_by_their_whole_names(node: Node) -> None:
+    for name in ("ssh.authorized_keys.a b", "ssh.authorized_keys.*", "network.x y.network"):
+        node.write(f"run/credentials/@system/{name}", f"{name}\n")
+    assert node.provision() == ""
+    for path in (
+        "etc/ssh/authorized_keys.seed/a b",
+        "etc/ssh/authorized_keys.seed/*",
+        "etc/systemd/network/x y.network",
+    ):
+        assert (node.root / path).exists()
+    assert len(list((node.root / "etc/ssh/authorized_keys.seed").iterdir())) == 2
+
+
+def test_what_cannot_be_put_into_its_place_is_named(node: Node) -> None:
+    node.write("etc/proa/registry.toml/in/the/way", "")
+    node.write("run/credentials/@system/proa.registry", "ca_file = 'x'\n")
+    assert "proa.registry cannot be put into" in node.provision()
 
 
 TABLE = [
