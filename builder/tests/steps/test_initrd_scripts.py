@@ -404,6 +404,23 @@ class TestNames:
             node, guid, _ = line.split(" ", 2)
             assert uuid.UUID(guid).int == 999 + int(node.removeprefix(str(disk)))
 
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("0fc63daf-8483-4772-8e79-3d69d8477de4\0", "0FC63DAF-8483-4772-8E79-3D69D8477DE4"),
+            (".*\0", ""),
+            ("$(touch pwned)\0", ""),
+            ("\0", ""),
+            ("", ""),
+        ],
+    )
+    def test_what_the_firmware_says_is_taken_for_no_pattern(self, scripts: Initrd, text: str, found: str) -> None:
+        variable = scripts.folder / "variable"
+        variable.write_bytes(b"\6\0\0\0" + text.encode("utf-16-le"))
+        done = scripts.call("proa-slot.sh", "\nstage disk", "loader_partition=$1; booted_guid", variable)
+        assert (done.stdout.strip(), done.returncode) == (found, 0 if found else 1)
+        assert found or "LoaderDevicePartUUID" in scripts.log
+
     def test_two_partitions_of_one_guid_are_no_slot(self, scripts: Initrd) -> None:
         disk = craft(scripts.folder / "disk", ("UKI-A", "UKI-B"), (7, 7))
         line = 'partitions "$1" | sed -n "s/^[^ ]* $2 //p"'

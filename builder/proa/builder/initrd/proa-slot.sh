@@ -21,7 +21,9 @@ load_drivers() {
 booted_guid() {
     [ -s "$loader_partition" ] || die "no LoaderDevicePartUUID: was this kernel loaded as a unified kernel image?"
     # tail would seek, which these files refuse.
-    cat "$loader_partition" | tail -c +5 | tr -d '\0' | tr a-f A-F
+    found=$(cat "$loader_partition" | tail -c +5 | tr -d '\0' | tr a-f A-F)
+    case $found in *[!0-9A-F-]* | '') die "LoaderDevicePartUUID is no GUID" ;; esac
+    echo "$found"
 }
 
 # partitions DISK: a line "NODE GUID NAME" for each partition.
