@@ -84,6 +84,13 @@ def test_gitlab_runs_the_script_and_nothing_else() -> None:
     assert job["timeout"] == f"{LIMIT} minutes"
 
 
+def test_both_fetch_the_history_that_the_last_release_is_taken_from() -> None:
+    (job,) = load(WORKFLOW)["jobs"].values()
+    checkout = next(step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout"))
+    assert checkout["with"]["fetch-depth"] == 0
+    assert load(PIPELINE)["ci"]["variables"]["GIT_DEPTH"] == "0"
+
+
 def test_both_keep_the_same_results() -> None:
     steps = load(WORKFLOW)["jobs"]["ci"]["steps"]
     upload = next(step for step in steps if step.get("uses", "").startswith("actions/upload-artifact"))

@@ -13,12 +13,12 @@ from proa.agent.node import record as records
 from proa.agent.node.order_book import Moment, take
 from proa.agent.node.paths import Paths
 from proa.agent.node.record import AgentRecord, SlotRecord
-from proa.agent.testing.records import NOW, RECORD
+from proa.agent.testing.records import FULL, NOTES, NOW, RECORD, recorded
 from proa.agent.trial.traces import load_try
 from proa.agent.trial.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.core.orders.messages import Action, Order, OrderResult
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.schema.model import document
+from proa.core.schema.model import document, keys
 from proa.partition.boot.bootstate import Slot
 
 DATA: Final = Path(__file__).parent / "data"
@@ -180,6 +180,26 @@ def test_n16_a_record_of_every_released_format_is_read_whole_and_kept(tmp_path: 
     records.save(path, dataclasses.replace(record, floor=4))
     kept = json.loads(path.read_text())
     assert {key: kept[key] for key in json.loads(old)} == json.loads(old) | {"floor": 4}
+
+
+def written_keys(value: object, found: dict[type, set[str]]) -> dict[type, set[str]]:
+    """The keys that are written of each dataclass in a value."""
+    if isinstance(value, dict | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            written_keys(one, found)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        found.setdefault(type(value), set()).update(document(value))
+        for one in dataclasses.fields(value):
+            written_keys(getattr(value, one.name), found)
+    return found
+
+
+@pytest.mark.parametrize(("name", "full"), [("agent", FULL), ("trial", NOTES)])
+def test_n16_what_this_version_writes_is_recorded_with_every_field(name: str, full: AgentRecord | TrialNotes) -> None:
+    for kind, written in written_keys(full, {}).items():
+        assert set(keys(kind)) <= written, f"give {kind.__name__} a value in each field in proa.agent.testing.records"
+    kept = (DATA / f"{name}-unreleased.json").read_text()
+    assert kept == recorded(name), "run .venv/bin/python -m proa.agent.testing.records"
 
 
 @pytest.mark.parametrize("version", FORMATS)

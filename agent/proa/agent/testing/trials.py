@@ -27,11 +27,16 @@ def refused(verb: Any, *arguments: Any, **options: Any) -> ProaError:
     return caught.value
 
 
-def unhealthy(node: Node, systemctl: Systemctl) -> None:
-    """Watch a boot with a unit that failed."""
+def fail_unit(systemctl: Systemctl) -> None:
+    """Let a unit have failed."""
     systemctl.answer("is-system-running", "degraded\n", 1)
     systemctl.answer("list-units", "bad.service loaded failed failed Bad thing\n")
     systemctl.answer("show", "exit-code\n")
+
+
+def unhealthy(node: Node, systemctl: Systemctl) -> None:
+    """Watch a boot with a unit that failed."""
+    fail_unit(systemctl)
     node.write("etc/proa/agent.toml", "[health]\ninterval = 270\n")
     watch(node)
 
