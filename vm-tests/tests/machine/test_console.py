@@ -35,6 +35,7 @@ EXAMPLES = {
     "failed-unit": "[\x1b[0;1;31mFAILED\x1b[0m] Failed to start \x1b[0;1;39mproa-agent.service\x1b[0m.",
     "dependency-failed": "[DEPEND] Dependency failed for persist.mount - /persist.",
     "unit-crash-loop": "systemd[1]: proa-agent.service: Start request repeated too quickly.",
+    "setting-ignored": "systemd-journald[455]: 50-proa.conf:5: Failed to parse size value, ignoring: 15%",
     "init-died": "[    3.1] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100",
     "python-traceback": "proa-agent[500]: Traceback (most recent call last):",
     "missing-module": "[    3.1] systemd-modules-load[99]: Failed to find module 'br_netfilter'",
@@ -46,6 +47,11 @@ MORE_EXAMPLES = (
     ("verity-error", "[   11.6] proa-slot.sh[232]: Verification failed at position 0."),
     ("verity-error", "[   11.6] proa-slot.sh[232]: Verification of data area failed."),
     ("signature-refused", "Verification failed: (0x1A) Security Violation"),
+    (
+        "setting-ignored",
+        "[   74.3] systemd-journald[535]: 50-proa.conf:5: Failed to parse A=15%, ignoring: Invalid argument",
+    ),
+    ("setting-ignored", "systemd[1]: proa-agent.service:9: Unknown key name 'Reboot' in section 'Service', ignoring."),
 )
 HARMLESS = (
     "[    0.0] Command line: root=/dev/mapper/proa-root panic=10 rd.emergency=reboot",
@@ -57,6 +63,8 @@ HARMLESS = (
     "[  OK  ] Started proa-agent.service - Proa agent.",
     "[  OK  ] Reached target emergency-network.target",
     "[    1.0] tsc: Marking TSC unstable due to check_tsc_sync_source failed",
+    "[   11.9] systemd[1]: Failed to copy os-release for propagation, ignoring: No such file or directory",
+    "[  178.9] systemd-shutdown[1]: Failed to finalize DM devices, ignoring.",
     "         Starting systemd-modules-load.service - Load Kernel Modules...",
     "[    1.0] BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 30s!",
     "[    1.0] RETBleed: WARNING: Spectre v2 mitigation leaves CPU vulnerable",

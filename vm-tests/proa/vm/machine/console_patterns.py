@@ -76,6 +76,11 @@ BAD_SIGNS: tuple[BadSign, ...] = (
         "dependency-failed", r"\[DEPEND\] Dependency failed|systemd\[1\]: Dependency failed", "A unit was left out."
     ),
     BadSign("unit-crash-loop", r"Start request repeated too quickly", "A unit kept failing."),
+    BadSign(
+        "setting-ignored",
+        r"systemd[\w-]*\[\d+\]: .*(Failed to parse|Unknown (key|section)).*, ignoring",
+        "A line of a unit or of a configuration file has no effect.",
+    ),
     BadSign("init-died", r"Attempted to kill init|systemd\[1\]: (Caught <|Freezing execution)", "PID 1 crashed."),
     BadSign("python-traceback", r"Traceback \(most recent call last\)", "A program of Proa crashed."),
     BadSign("missing-module", r"Kernel module .* not found|Failed to find module", "The image lacks a driver."),
