@@ -238,6 +238,8 @@ def test_n22_a_machine_may_have_what_servers_have(tmp_path: Path) -> None:
     assert "tpm-crb,tpmdev=tpm0" in after(argv, "-device")
     cards = [word for word in after(argv, "-device") if "netdev=" in word]
     assert [word.split(",")[1] for word in cards] == ["netdev=spare0", "netdev=spare1", "netdev=net0"]
+    hubs = [word.rpartition("=")[2] for word in after(argv, "-netdev") if word.startswith("hubport,")]
+    assert sorted(hubs) == ["1", "1", "2", "2"], "a hub of one port never takes what its card sends"
     assert after(argv, "-rtc") == ["base=2000-01-01T00:00:00"]
 
 

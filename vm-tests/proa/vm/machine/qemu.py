@@ -158,7 +158,9 @@ def _devices(hardware: Hardware, parts: Parts, ports: Mapping[int, int]) -> Iter
     if hardware.display:
         yield from ("-device", "VGA,vgamem_mb=4,romfile=")
     for number in range(hardware.spare_cards):
-        yield from ("-netdev", f"hubport,id=spare{number},hubid={number + 1}")
+        # A hub passes on what a card sends only while it has another port: else the card would wait for ever.
+        for port in ("", "end"):
+            yield from ("-netdev", f"hubport,id=spare{number}{port},hubid={number + 1}")
         yield from ("-device", f"virtio-net-pci,netdev=spare{number},romfile=")
     if hardware.network is not None:
         yield from _network(hardware.network, hardware.ssh, ports)
