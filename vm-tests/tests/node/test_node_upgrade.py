@@ -204,6 +204,16 @@ def test_an_upgrade_from_a_to_b_is_tried_and_committed(story: Story) -> None:
     assert story.sums() == story.kept
 
 
+def test_n22_the_trial_was_committed_beside_a_tpm_that_measured_the_boot(story: Story, variant: Variant) -> None:
+    """The kernel image's stub has used it, which is when Debian 12 starts the units that measure more."""
+    machine, chip = story.machine, bool(variant.hardware.get("tpm"))
+    assert machine.execute("cat /sys/class/tpm/tpm0/tpm_version_major").text.strip() == ("2" if chip else "")
+    measured = machine.execute("ls -d /sys/firmware/efi/efivars/StubPcrKernelImage-*").status == 0
+    assert measured is chip
+    assert story.node.status()["good"] == "b"
+    assert machine.succeed("systemctl --failed --no-legend") == ""
+
+
 def test_an_upgrade_from_b_to_a_crosses_to_debian_13(
     story: Story, images: Images, upgrade_registry: LocalRegistry
 ) -> None:
