@@ -46,7 +46,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     clients = [f"https://127.0.0.1:{port}" for port in ports[:3]]
     members = []
     for number, (client, peer) in enumerate(zip(clients, peers, strict=True)):
-        argv = [
+        argv: list[str | Path] = [
             *(bin_folder / "etcd", f"--name=m{number}", f"--data-dir={folder / f'data{number}'}", "--unsafe-no-fsync"),
             *(f"--listen-client-urls={client}", f"--advertise-client-urls={client}"),
             *(f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"),
