@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import struct
 import subprocess
 import tarfile
@@ -57,10 +58,21 @@ def test_a_shim_of_another_shape_is_refused(tmp_path: Path) -> None:
     assert caught.value.code is Code.SECURE_BOOT
 
 
+def unpack(boot: Path) -> None:
+    """Put copies where links to this machine's own root were: the room in which GRUB is made has another root."""
+    boot.unlink()
+    for name in ("usr/bin/grub-mkimage", "usr/lib/grub/x86_64-efi", "usr/lib/grub/x86_64-efi-signed", "usr/lib/shim"):
+        source = Path("/", name)
+        target = boot / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy2(source, target)
+
+
 @pytest.mark.contract
 def test_grub_carries_the_script_and_the_sbat_that_shim_wants(
     step_context: BuildContext, host_packages: Path, secure_boot: Keys
 ) -> None:
+    unpack(host_packages / "boot")
     out = step_context.scratch / "out"
     out.mkdir()
     loader.LOADER.run(step_context, out)

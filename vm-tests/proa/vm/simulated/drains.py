@@ -24,6 +24,7 @@ class Workload:
         budget: The spec of its PodDisruptionBudget but for the selector; none for no budget.
         grace: Seconds that a pod has to end.
         volumes: The volumes of its pods.
+        tolerations: The tolerations of its pods.
         owner: The kind of object that a bare Pod belongs to, one that Kubernetes knows; nobody if empty.
     """
 
@@ -38,6 +39,7 @@ class Workload:
         budget: Object | None = None,
         grace: int = 30,
         volumes: tuple[Object, ...] = (),
+        tolerations: tuple[Object, ...] = (),
         owner: str = "",
     ) -> None:
         self.cluster, self.name, self._kind = cluster, name, kind
@@ -45,6 +47,7 @@ class Workload:
         labels = {"app": name}
         containers = [{"name": "main", "image": "registry.test/main"}]
         pod = {"terminationGracePeriodSeconds": grace, "containers": containers, "volumes": list(volumes)}
+        pod["tolerations"] = list(tolerations)
         pod["nodeSelector"] = {"kubernetes.io/hostname": node}
         template = {"metadata": {"labels": labels}, "spec": pod}
         spec: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}

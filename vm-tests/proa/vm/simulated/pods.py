@@ -85,6 +85,10 @@ class Seat:
     ready: bool = True
 
 
+_CORDON: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+"""The taint of a cordoned node, which some pods tolerate (Kubernetes, "Taints and Tolerations")."""
+
+
 def wanted_node(pod: Pod) -> str:
     """The one node that a DaemonSet's pod is for; empty if it may go anywhere.
 
@@ -103,9 +107,10 @@ def fits(pod: Pod, seat: Seat) -> bool:
     """Whether a pod that may go anywhere may go to a node."""
     spec = pod.document["spec"]
     wanted = spec.get("nodeSelector", {})
-    if not seat.schedulable or not seat.ready or any(seat.labels.get(key) != value for key, value in wanted.items()):
+    if not seat.ready or any(seat.labels.get(key) != value for key, value in wanted.items()):
         return False
-    repelling = [taint for taint in seat.taints if taint["effect"] in ("NoSchedule", "NoExecute")]
+    taints = (*seat.taints, *(() if seat.schedulable else (_CORDON,)))
+    repelling = [taint for taint in taints if taint["effect"] in ("NoSchedule", "NoExecute")]
     return all(_tolerates(spec.get("tolerations", ()), taint) for taint in repelling)
 
 
