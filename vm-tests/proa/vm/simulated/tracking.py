@@ -122,7 +122,10 @@ class Tracker:
         if machine is None:
             return
         if kind == DELETED:
-            machine.uid = "" if machine.uid == node["metadata"]["uid"] else machine.uid
+            if machine.uid == node["metadata"]["uid"]:
+                machine.uid = ""
+                if machine.agent.away:  # a kubelet registers when it starts, and at no other time
+                    self.tracked[machine.name].registered = False
             return
         before = (machine.uid, machine.unschedulable)
         machine.see(node)
