@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
+from proa.scheduler.kube import paths
+from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.objects import reading
+from proa.scheduler.objects.annotations import MIRROR
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import QUORUM, NodeView
+from proa.scheduler.planning.views import QUORUM, NodeView, with_static_pods
+from proa.scheduler.report.source import snapshot_of
 from proa.scheduler.spec.rollout import ControlPlane, Turns, Zones
+from proa.scheduler.testing.controlled import Case
 from proa.scheduler.testing.situations import Part, change, node_os, planned, ready
 
 SPEC = change(max_unavailable=3, order=Turns(zones=Zones.IGNORE))
@@ -42,6 +48,33 @@ def test_c11_they_have_the_turn_of_the_control_plane() -> None:
     assert planned(etcd, ready("n2"), spec=SPEC).verdicts["n1"].reason is Reason.ControlPlaneLater
     spec = change(order=Turns(control_plane=ControlPlane.EXCLUDE))
     assert planned(etcd, ready("n2"), spec=spec).verdicts["n1"].reason is Reason.ControlPlaneExcluded
+
+
+def static_pod(node: str, **annotations: str) -> dict[str, Any]:
+    metadata = {"namespace": "kube-system", "name": f"etcd-{node}", "annotations": annotations}
+    return {"metadata": {**metadata, "labels": {"tier": "control-plane"}}, "spec": {"nodeName": node}}
+
+
+def test_c11_static_pods_tell_what_labels_and_taints_do_not() -> None:
+    """Somebody has removed both, as from the only nodes of a small cluster."""
+    views = {name: ready(name)[0] for name in ("n1", "n2", "n3")}
+    mirrored = [reading.host(static_pod(name, **{MIRROR: "hash"})) for name in ("n1", "n2", "gone")]
+    found = with_static_pods(views, [*mirrored, reading.host(static_pod("n3"))])
+    assert [found[name].control_plane for name in sorted(found)] == [True, True, False]
+    made = planned(*((view, node_os(name)) for name, view in found.items()), spec=SPEC)
+    assert [one.node for one in made.actions] == ["n3"]
+    assert with_static_pods(views, []) is views
+
+
+def test_c11_the_scheduler_and_people_look_at_static_pods() -> None:
+    case = Case(nodes=2, maxUnavailable=2)
+    for name in ("n0", "n1"):
+        case.server.add(f"{paths.STATIC_PODS}/etcd-{name}", static_pod(name, **{MIRROR: "hash"}))
+    case.until(lambda: case.phase == "Complete", turns=800)
+    assert case.most_away == 1
+    assert [one.role for one in snapshot_of(case.server).nodes.values()] == ["static pods"] * 2
+    case.server.fail(lambda _, path: ApiError(403, "no") if path == paths.STATIC_PODS else None)
+    assert [one.role for one in snapshot_of(case.server).nodes.values()] == ["", ""]
 
 
 @pytest.mark.parametrize("key", sorted(QUORUM))

@@ -24,12 +24,12 @@ from proa.scheduler.objects.annotations import mark_text
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import HOLD, MARK, Mark, NodeView, RolloutView, Snapshot
+from proa.scheduler.planning.views import HOLD, MARK, Mark, NodeOSView, NodeView, RolloutView, Snapshot
 from proa.scheduler.report import document, rendering, source
 from proa.scheduler.report import simulation as rehearsal
 from proa.scheduler.report.explain import explain
 from proa.scheduler.report.preview import behaviour_of, preview
-from proa.scheduler.report.reports import SCHEMAS
+from proa.scheduler.report.reports import SCHEMAS, SeenNode, SeenNodeOS, SeenRollout
 from proa.scheduler.simulation.behaviour import Behaviour, Chances, NodeFate
 from proa.scheduler.simulation.simulate import Patience, Run, resume, run
 from proa.scheduler.simulation.world import World
@@ -468,3 +468,17 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 )
 def test_times_are_short(seconds: int, said: str) -> None:
     assert rendering.span(timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "view", "left_out"),
+    [
+        (SeenNode, NodeView, {"attached", "ready_said"}),
+        (SeenNodeOS, NodeOSView, set()),
+        (SeenRollout, RolloutView, {"version"}),
+    ],
+)
+def test_a_snapshot_holds_all_that_the_planner_sees(kind: Any, view: Any, left_out: set[str]) -> None:
+    """But for what only the live cluster can tell."""
+    seen = {one.name for one in dataclasses.fields(view) if one.init}
+    assert {one.name for one in dataclasses.fields(kind)} == seen - left_out

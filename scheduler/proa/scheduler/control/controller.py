@@ -29,7 +29,7 @@ from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.objects.writing import Outcome, Writer, Written
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.planner import Plan, Planner
-from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.planning.views import Snapshot, with_static_pods
 from proa.scheduler.spec.rolloutstatus import Blocker
 
 BLIND: Final = 30.0
@@ -169,7 +169,7 @@ class Controller:
         """One pass: look, plan, write."""
         rollouts = self.sources.rollouts.objects
         snapshot = Snapshot(
-            nodes=self.sources.nodes.objects,
+            nodes=with_static_pods(self.sources.nodes.objects, self.sources.static_pods.objects.values()),
             oses=self.sources.oses.objects,
             rollouts=self._reports.over(rollouts),
             drains=self.drainer.views,

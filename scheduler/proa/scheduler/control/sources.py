@@ -26,6 +26,8 @@ class Sources:
     oses: Reflector[NodeOSView]
     rollouts: Reflector[RolloutView]
     budgets: Reflector[BudgetView]
+    static_pods: Reflector[str]
+    """The nodes of the control plane's static pods, by pod."""
 
     @staticmethod
     def of(api: Server, changed: ChangeSignal, clock: Clock = SYSTEM) -> Sources:
@@ -37,10 +39,11 @@ class Sources:
             Reflector(api, NODE_OSES, reading.node_os, changed, clock=clock),
             Reflector(api, OS_ROLLOUTS, reading.rollout, changed, clock=clock),
             Reflector(api, paths.BUDGETS, pods.budget, changed, clock=clock),
+            Reflector(api, paths.STATIC_PODS, reading.host, changed, labels=paths.STATIC_PODS_SELECTOR, clock=clock),
         )
 
     def __iter__(self) -> Iterator[Reflector[Any]]:
-        return iter((self.nodes, self.oses, self.rollouts, self.budgets))
+        return iter((self.nodes, self.oses, self.rollouts, self.budgets, self.static_pods))
 
     @property
     def synced(self) -> bool:

@@ -11,12 +11,11 @@ from typing import Any, Final
 
 from proa.core.runtime.printable import one_line
 from proa.scheduler.kube.stream import Object, part, parts
-from proa.scheduler.objects.annotations import read_time
+from proa.scheduler.objects.annotations import MIRROR, read_time
 from proa.scheduler.objects.reading import parsed
 from proa.scheduler.spec.rollout import Drain, Selector, UnmanagedPods
 from proa.scheduler.spec.selectors import matches
 
-_MIRROR: Final = "kubernetes.io/config.mirror"
 _FINISHED: Final = frozenset({"Succeeded", "Failed"})
 _GRACE: Final = 30
 """Seconds that a pod has to end where it does not say (Kubernetes, "Pod Lifecycle", "Termination of Pods")."""
@@ -85,7 +84,7 @@ def project(item: Object, before: PodView | None = None) -> PodView:
         uid=str(metadata.get("uid", "")),
         labels=before.labels if before is not None and before.labels == labels else labels,
         owner=_controller(metadata),
-        mirror=_MIRROR in part(metadata, "annotations"),
+        mirror=MIRROR in part(metadata, "annotations"),
         finished=str(status.get("phase")) in _FINISHED,
         ready=_is_ready(status),
         empty_dir=any("emptyDir" in volume for volume in volumes),

@@ -13,6 +13,10 @@ VOLUMES: Final = "/api/v1/persistentvolumes"
 DAEMON_SETS: Final = "/apis/apps/v1/daemonsets"
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
+STATIC_PODS: Final = "/api/v1/namespaces/kube-system/pods"
+STATIC_PODS_SELECTOR: Final = "tier=control-plane"
+"""What installers such as kubeadm run of the control plane as static pods: API server, controllers, scheduler, etcd."""
+
 
 def named(collection: str, name: str, subresource: str = "") -> str:
     """The path of one object of a collection, or of its subresource."""

@@ -92,6 +92,7 @@ class Reflector(Worker, Generic[V]):
         fields: A field selector, such as ``spec.nodeName=n1`` of pods, or ``metadata.name=n1``.
         clock: The clock.
         random: A number from 0 to 1, another one at every call.
+        labels: A label selector.
         restarts: How often a watch was begun.
         problem: Why the last one ended; empty if that was in order, or if the present one works.
         synced: Whether all objects have been seen once.
@@ -105,6 +106,7 @@ class Reflector(Worker, Generic[V]):
     fields: str = ""
     clock: Clock = SYSTEM
     random: Callable[[], float] = jitter
+    labels: str = ""
     restarts: int = field(default=0, init=False)
     problem: str = field(default="", init=False)
     synced: bool = field(default=False, init=False)
@@ -172,7 +174,8 @@ class Reflector(Worker, Generic[V]):
     # inside
 
     def _follow(self) -> None:
-        query = {"fieldSelector": self.fields} if self.fields else {}
+        selectors = {"fieldSelector": self.fields, "labelSelector": self.labels}
+        query = {key: selector for key, selector in selectors.items() if selector}
         initial: dict[str, V] | None = None
         if not self._version and self._paged:
             self._list(query)

@@ -23,6 +23,8 @@ from proa.scheduler.planning.views import Mark, NodeRecord
 
 UNREADABLE: Final = Mark("", "", datetime.fromtimestamp(0, UTC), cordoned=False, boot_id="")
 """What a mark that cannot be read counts as: no rollout has an empty name."""
+MIRROR: Final = "kubernetes.io/config.mirror"
+"""Annotation of a pod that shows a static one (Kubernetes, "Static Pods")."""
 _LAST_YEAR: Final = 2999
 MAX_MESSAGE: Final = 1024
 """Characters of a record's message."""

@@ -16,7 +16,15 @@ from proa.core.orders.messages import Action, NodeStatus, Order
 from proa.core.runtime.errors import ProaError
 from proa.core.schema.model import parse
 from proa.scheduler.kube.stream import Object, part, parts, version_of, whole
-from proa.scheduler.objects.annotations import read_approval, read_fence, read_mark, read_record, read_time, read_wish
+from proa.scheduler.objects.annotations import (
+    MIRROR,
+    read_approval,
+    read_fence,
+    read_mark,
+    read_record,
+    read_time,
+    read_wish,
+)
 from proa.scheduler.planning.views import (
     APPROVED,
     ATTEMPT,
@@ -160,6 +168,12 @@ _REMOVERS: Final = {
 def _role(spec: Mapping[str, Any]) -> str:
     """The taint by which a Node is of the control plane, whatever became of its labels; empty if none says so."""
     return next((key for taint in parts(spec, "taints") if (key := _text(taint, "key")) in QUORUM), "")
+
+
+def host(item: Object, _: str | None = None) -> str:
+    """The node of a static pod, which the kubelet there shows by a mirror pod; empty for any other pod."""
+    is_static = MIRROR in part(item["metadata"], "annotations")
+    return _text(part(item, "spec"), "nodeName") if is_static else ""
 
 
 def _leaving(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -61,8 +62,9 @@ class NodeView:
         attached: Volumes that are attached to it, by their unique names.
         leaving: Why it is about to go for good, as the cluster says; empty if it is not.
         zone: Its zone; empty where it has no label.
-        role: That it is of the control plane or has a member of etcd, by a taint; empty if no taint says so.
-        control_plane: Whether it is of the control plane, or has a member of etcd: by a label or a taint.
+        role: What tells that it is of the control plane or has a member of etcd, where no label does: a taint, or its
+            static pods; empty if nothing does.
+        control_plane: Whether it is of the control plane, or has a member of etcd.
     """
 
     name: str
@@ -86,6 +88,13 @@ class NodeView:
     def __post_init__(self) -> None:
         object.__setattr__(self, "zone", self.labels.get(ZONE, ""))
         object.__setattr__(self, "control_plane", bool(self.role) or not QUORUM.isdisjoint(self.labels))
+
+
+def with_static_pods(nodes: Mapping[str, NodeView], hosts: Iterable[str]) -> Mapping[str, NodeView]:
+    """Nodes, of which those with static pods of the control plane are of it, whatever became of labels and taints."""
+    known = {name for name in hosts if name in nodes and not nodes[name].control_plane}
+    changed = {name: dataclasses.replace(nodes[name], role="static pods") for name in known}
+    return {**nodes, **changed} if changed else nodes
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from typing import TypeVar
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import undrainable
 from proa.scheduler.kube import paths
-from proa.scheduler.kube.server import Server, items
+from proa.scheduler.kube.server import Server, items, unless
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
 from proa.scheduler.planning.status import REFUSED
-from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot
+from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot, with_static_pods
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rolloutstatus import Blocker
 
@@ -68,7 +68,8 @@ def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
         ApiError: For any answer that is not 2xx, or none; ``CLUSTER_MISSING`` where Proa is not installed.
     """
     rollouts = _all(api, OS_ROLLOUTS, reading.rollout)
-    nodes = _all(api, paths.NODES, reading.node)
+    static = unless(lambda: list(items(api, paths.STATIC_PODS, {"labelSelector": paths.STATIC_PODS_SELECTOR})), 403)
+    nodes = with_static_pods(_all(api, paths.NODES, reading.node), map(reading.host, static or ()))
     oses = _all(api, NODE_OSES, reading.node_os)
     told, refused = _blockers(nodes, rollouts), _refused(nodes, rollouts)
     return Snapshot(

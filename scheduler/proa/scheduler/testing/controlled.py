@@ -169,6 +169,7 @@ class Case:
             Followed(self.server, NODE_OSES, reading.node_os),
             Followed(self.server, OS_ROLLOUTS, reading.rollout),
             Followed(self.server, paths.BUDGETS, pods.budget),
+            Followed(self.server, paths.STATIC_PODS, reading.host),
         ]
         self._orders = Followed(self.server, NODE_OSES, reading.node_os)
         """What the nodes' agents see of theirs, at once."""
