@@ -125,11 +125,15 @@ def test_the_cause_is_told_from_the_surest_trace(name: str) -> None:
 
 
 def test_a_report_has_the_end_of_a_long_log(tmp_path: Path) -> None:
-    """The panic stands above registers and a trace that may be longer than a report."""
+    """The panic stands above registers and a trace that may be longer than a report, and is in it all the same."""
     kernel = (*VERITY, *(f"line {number}" for number in range(100)))
     told = report(dataclasses.replace(SILENT, kernel=kernel), NOW, None)
     assert told.cause == "corrupt"
-    assert told.kernel == kernel[-left_behind.KERNEL_LINES :]
+    assert told.kernel == (VERITY[-1], *kernel[-left_behind.KERNEL_LINES + 1 :])
+    assert (
+        report(dataclasses.replace(SILENT, kernel=kernel[-50:]), NOW, None).kernel
+        == kernel[-left_behind.KERNEL_LINES :]
+    )
 
 
 def test_what_was_said_last_counts() -> None:

@@ -147,6 +147,12 @@ def _sentence(what: str, traces: Traces) -> str:
     return f"{what}; its last check found: {failures}" if failures else what
 
 
+def _last_words(kernel: tuple[str, ...]) -> tuple[str, ...]:
+    """The last messages, and before them that of a panic: what the kernel writes after it can be longer."""
+    panics = [line for line in kernel[:-KERNEL_LINES] if _PANIC in line]
+    return (*panics[-1:], *kernel[-KERNEL_LINES + len(panics[-1:]) :])
+
+
 def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
     """The report as ``status`` shows it."""
     boots, diagnosis = traces.boots, diagnose(traces)
@@ -159,7 +165,7 @@ def report(traces: Traces, time: str, etc: SetAside | None) -> Returned:
         tries=traces.trial.tries,
         used=traces.used,
         failures=boots[-1].failures if boots else (),
-        kernel=traces.kernel[-KERNEL_LINES:],
+        kernel=_last_words(traces.kernel),
         etc=Kept(str(etc.folder), etc.files) if etc else None,
         code=(boots[-1].code if boots else "") or Code.TRIAL_RETURNED.name,
         cause=diagnosis.cause.value,
