@@ -1,5 +1,7 @@
 """n13: which proxy leads to a host, and which hosts are met without one."""
 
+from pathlib import Path
+
 import pytest
 
 from proa.core.oci.access import Access
@@ -43,6 +45,13 @@ def test_n13_no_proxy_of_the_settings_holds_for_the_environments_proxy_too(monke
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     assert proxies("https://registry.test/v2", Access())["https"] == "http://proxy.test:3128"
     assert proxies("https://registry.test/v2", Access(no_proxy="registry.test")) == {}
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file", "auth_file"])
+def test_a_path_that_can_be_none_is_named(name: str) -> None:
+    with pytest.raises(ProaError, match="null character") as caught:
+        Access(**{"cert_file": Path("c"), name: Path("a\0b")}).check()  # type: ignore[arg-type] # by name
+    assert (caught.value.code, caught.value.at) == (Code.USAGE, name)
 
 
 @pytest.mark.parametrize(

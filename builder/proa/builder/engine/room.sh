@@ -68,5 +68,5 @@ pivot_root . .
 umount -l .
 cd "$here" 2>/dev/null || cd /
 export TMPDIR=/tmp
-# Without a terminal: what is typed into one by its device (TIOCSTI) would be read by whoever started the build.
+# Without a terminal: what is typed into one by its device (TIOCSTI) would be read by the shell behind it.
 exec setsid "$@"

@@ -38,11 +38,14 @@ class Access(Part):
         return f"Access(plain_http={self.plain_http}, auth_file={self.auth_file})"
 
     def check(self) -> None:
-        """Refuse half of a client's identity, and a proxy that cannot be one.
+        """Refuse half of a client's identity, and a path or a proxy that cannot be one.
 
         Raises:
             ProaError: ``USAGE``.
         """
+        for name in ("ca_file", "cert_file", "key_file", "auth_file"):
+            if "\0" in str(getattr(self, name)):
+                raise ProaError(Code.USAGE, "a path cannot contain a null character", at=name)
         if self.key_file and not self.cert_file:
             what = "a client key is given, but no certificate for it"
             raise ProaError(Code.USAGE, what, at=self.key_file, hint="Name the certificate with --cert-file.")

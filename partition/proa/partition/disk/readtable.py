@@ -21,7 +21,7 @@ _LIMIT: Final = 60.0
 """Seconds that a table may take to be read."""
 _FIRST: Final = 2
 """The first sector that may belong to a partition: behind the protective MBR and the header (UEFI 2.10, 5.3)."""
-_DAMAGED: Final = "The table is damaged, or was made by hand: restore it, or write the image anew."
+_DAMAGED: Final = "The table is damaged, or was made by hand: restore it, or write the image again."
 _PARTX_SECTOR = 512
 """partx counts in this unit whatever the sector size."""
 
