@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.agent.node.failure import HealthFailure
-from proa.agent.node.order_book import AcceptedOrder
+from proa.agent.node.order_book import AcceptedOrder, TimeSpent
 from proa.agent.node.record import AgentRecord, Kept, LastResult, Returned, SlotRecord, TrialRecord
 from proa.agent.trial.trial import TrialBoot, TrialNotes
 from proa.core.orders.messages import Action, Order, OrderResult, Proof
@@ -89,6 +89,7 @@ FULL: Final = dataclasses.replace(
         "so",
         begun=True,
         slot="b",
+        spent=TimeSpent("boot-2", 20, 320),
         forgotten=True,
     ),
 )
