@@ -255,6 +255,28 @@ def test_callers_beyond_the_limit_are_told_so(tmp_path: Path) -> None:
         thread.join(300)
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["gone", "another-servers"])
+def test_it_ends_whatever_has_become_of_the_sockets_file(tmp_path: Path, another: bool) -> None:
+    path = tmp_path / "socket"
+    server = ApiServer(listen(path), {}, Gate(frozenset({os.getuid()})))
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    path.unlink()
+    with ExitStack() as others:
+        if another:
+            others.enter_context(socket.socket(socket.AF_UNIX)).bind(str(path))
+        server.stop()
+        thread.join(300)
+        assert not thread.is_alive()
+        server.stop()
+
+
+def test_one_that_was_stopped_before_it_began_serves_nobody(tmp_path: Path) -> None:
+    server = ApiServer(listen(tmp_path / "socket"), {}, Gate(frozenset({os.getuid()})))
+    server.stop()
+    server.serve()
+
+
 def test_who_may_not_even_call_is_told_so(tmp_path: Path) -> None:
     """The socket is root's: any other user gets EACCES from connect(2)."""
     folder = tmp_path / "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import socketserver
 import threading
@@ -57,6 +58,8 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """
 
     daemon_threads = True
+    timeout = 1.0
+    """Seconds in which a caller who has come is answered; one may have gone again."""
 
     def __init__(
         self,
@@ -67,23 +70,37 @@ class ApiServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.routes = routes
         self.gate = gate
         self.callers = Callers()
+        self._serving, self._stopping = threading.Lock(), False
+        self._bell, self._woken = socket.socketpair()
         super().__init__(listening.getsockname(), Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
 
     def serve(self) -> None:
         """Serve until :meth:`stop`; an idle daemon is not woken."""
-        self.serve_forever(poll_interval=3600)
+        with self._serving, selectors.DefaultSelector() as selector:
+            if self._stopping:
+                return
+            for watched in (self.socket, self._woken):
+                selector.register(watched, selectors.EVENT_READ)
+            while not self._stopping:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if self.socket in ready and not self._stopping:
+                    self.handle_request()
 
     def stop(self) -> None:
-        """End :meth:`serve`, from another thread."""
-        asking = threading.Thread(target=self.shutdown)
-        asking.start()
-        while asking.is_alive():
-            with socket.socket(socket.AF_UNIX) as caller, contextlib.suppress(OSError):
-                caller.connect(self.socket.getsockname())  # it looks up when somebody calls
-            asking.join(0.1)
-        self.server_close()
+        """End :meth:`serve`, from another thread, whatever has become of the socket's file."""
+        self._stopping = True
+        with contextlib.suppress(OSError):  # again is harmless
+            self._bell.send(b"!")
+        with self._serving:
+            self.server_close()
+
+    def server_close(self) -> None:
+        """Close the socket."""
+        super().server_close()
+        self._bell.close()
+        self._woken.close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the caller a thread if one is free; otherwise answer that there is none."""

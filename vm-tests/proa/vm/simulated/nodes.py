@@ -113,9 +113,9 @@ class SimNodes:
     def __exit__(self, *_: object) -> None:
         for follower in self._followers:
             follower.stop()
-        self._tracker.close()
         self._writers.stop()
         self._loop.stop()
+        self._tracker.close()  # the loop would open a socket again, in the middle of its end
         self._api.close()
 
     @property
