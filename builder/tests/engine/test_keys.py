@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,27 @@ def test_b13_nobody_is_told_to_remove_keys(tmp_path: Path) -> None:
         keys.plan(tmp_path, 1)
     assert "remove" not in raised.value.hint
     assert "another folder" in raised.value.hint
+
+
+def test_s16_there_is_a_key_for_what_a_tpm_may_have_measured(made: keys.Keys) -> None:
+    assert made.pcr_signer().key_size == 2048
+    assert made.pcr not in made.release, "it is trusted with no release"
+
+
+def test_s16_a_folder_without_it_says_how_to_make_one(mine: keys.Keys) -> None:
+    mine.pcr.unlink()
+    assert keys.open_keys(mine.folder) == mine
+    with pytest.raises(ProaError) as raised:
+        mine.pcr_signer()
+    assert (raised.value.code, raised.value.at) == (Code.FILE_MISSING, str(mine.pcr))
+    command = raised.value.hint.partition(": ")[2].split()
+    subprocess.run(command, check=True, capture_output=True)
+    assert mine.pcr_signer().key_size == 2048
+
+
+@pytest.mark.parametrize("name", ["release.key", "release.pub", "secureboot/guid.txt"])
+def test_s16_a_key_of_another_kind_is_refused(mine: keys.Keys, name: str) -> None:
+    shutil.copy(mine.folder / name, mine.pcr)
+    with pytest.raises(ProaError) as raised:
+        mine.pcr_signer()
+    assert (raised.value.code, raised.value.at) == (Code.KEY, str(mine.pcr))

@@ -93,7 +93,7 @@ def test_what_proa_disk_reset_asked_for_is_done_and_can_be_cut_off(module: Path,
         (persist / name).mkdir(parents=True)
     for name in (".proa/reset", ".proa/booting", "etc/a/upper/machine-id", ".hidden/file", "a file"):
         (persist / name).touch()
-    script = functions(module / "proa-check.sh", "\ndevice=$(kept persist)")
+    script = functions(module / "proa-check.sh", "\nopen\n")
     (module / "try.sh").write_text(script.replace("persist=$run/mount", f"persist={persist}") + "\nempty\n")
     done = shell(module / "try.sh")
     assert (done.returncode, done.stderr) == (0, "")
@@ -232,7 +232,7 @@ def test_a_slot_whose_last_boot_did_not_end_is_suspect_if_there_is_another(
     folder.mkdir(parents=True)
     if mark:
         (folder / "booting").write_text(mark + "\n")
-    (module / "try.sh").write_text(functions(module / "proa-check.sh", "\ndevice=") + "\nsuspect\n")
+    (module / "try.sh").write_text(functions(module / "proa-check.sh", "\nopen\n") + "\nsuspect\n")
     done = shell(module / "try.sh", slot="a", trial=trial, state=str(tmp_path / "state.img"))
     assert (done.returncode == 0) is reads, done.stderr
 

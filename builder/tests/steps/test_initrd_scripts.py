@@ -120,7 +120,7 @@ class TestIdentity:
 
     def look(self, scripts: Initrd, *, first_boot: bool = False) -> str:
         scripts.kept |= {"first_boot": str(first_boot).lower(), "persist_check": "repaired"}
-        done = scripts.call("proa-check.sh", "\ndevice=", "identity; kept identity_lost")
+        done = scripts.call("proa-check.sh", "\nopen\n", "identity; kept identity_lost")
         assert done.stderr == ""
         return done.stdout.strip()
 
@@ -155,7 +155,7 @@ class TestIdentity:
         for name in (".proa/reset", "etc/a/upper/machine-id"):
             (persist / name).parent.mkdir(parents=True, exist_ok=True)
             (persist / name).write_text("x")
-        assert scripts.call("proa-check.sh", "\ndevice=", "empty").returncode == 0
+        assert scripts.call("proa-check.sh", "\nopen\n", "empty").returncode == 0
         assert self.look(scripts) == "false"
 
 
@@ -209,7 +209,7 @@ class TestProduct:
 
     def boot(self, scripts: Initrd, compatible: str) -> int:
         scripts.kept["compatible"] = compatible
-        return scripts.call("proa-check.sh", "\ndevice=", "same_product").returncode
+        return scripts.call("proa-check.sh", "\nopen\n", "same_product").returncode
 
     def test_s15_a_disk_keeps_its_product(self, scripts: Initrd) -> None:
         scripts.persist.mkdir(parents=True)
@@ -230,7 +230,7 @@ class TestCheck:
     def check(self, scripts: Initrd, first: str, second: str = "exit 9") -> tuple[int, str]:
         (scripts.folder / "fakes/e2fsck").write_text(f'#!/bin/sh\nif [ "$1" = -p ]; then {first}; else {second}; fi\n')
         (scripts.folder / "fakes/e2fsck").chmod(0o755)
-        done = scripts.call("proa-check.sh", "\ndevice=", "check /dev/x >&2; kept persist_check")
+        done = scripts.call("proa-check.sh", "\nopen\n", "check /dev/x >&2; kept persist_check")
         return done.returncode, done.stdout.strip()
 
     @pytest.mark.parametrize(
@@ -275,6 +275,49 @@ class TestCheck:
     ) -> None:
         assert self.check(scripts, "exit 4", f"exit {status}")[0] == 1
         assert "proa-disk reset" in scripts.log
+
+
+class TestEncrypted:
+    """s16: what the release says of PERSIST and what is there agree, or the boot ends."""
+
+    @pytest.fixture(autouse=True)
+    def device(self, scripts: Initrd) -> Path:
+        path = scripts.folder / "persist.img"
+        path.write_bytes(b"LUKS\xba\xbe" + bytes(100))
+        scripts.kept["persist"] = str(path)
+        (scripts.module / "proa-crypt.sh").write_text(f'#!/bin/sh\necho "$*" >>{scripts.folder}/calls\n')
+        (scripts.module / "proa-crypt.sh").chmod(0o755)
+        return path
+
+    def opened(self, scripts: Initrd, line: str) -> subprocess.CompletedProcess[str]:
+        (scripts.folder / "cmdline").write_text(line + "\n")
+        text = (scripts.module / "proa-check.sh").read_text()
+        (scripts.module / "try.sh").write_text(text[: text.index("\nopen\n")] + '\nopen\necho "$device"\n')
+        return scripts.run(scripts.module / "try.sh")
+
+    def test_s16_the_file_system_lies_on_what_was_opened(self, scripts: Initrd, device: Path) -> None:
+        assert self.opened(scripts, "proa.encryption=tpm2").stdout == "/dev/mapper/proa-persist\n"
+        assert (scripts.folder / "calls").read_text() == f"open {device}\n"
+
+    def test_s16_what_does_not_open_ends_the_boot(self, scripts: Initrd) -> None:
+        (scripts.module / "proa-crypt.sh").write_text("#!/bin/sh\nexit 1\n")
+        done = self.opened(scripts, "proa.encryption=tpm2")
+        assert (done.returncode, done.stdout) == (1, "")
+
+    @pytest.mark.parametrize(
+        "line", ["proa.encryption=tpm2 proa.encryption=x", "proa.encryption=x proa.encryption=tpm2"]
+    )
+    def test_s16_nobody_turns_it_off_by_a_second_word(self, scripts: Initrd, line: str) -> None:
+        assert self.opened(scripts, line).returncode == 1
+
+    def test_s16_a_release_that_does_not_open_it_says_so(self, scripts: Initrd) -> None:
+        assert self.opened(scripts, "quiet").returncode == 1
+        assert "is encrypted, but this release does not open it" in scripts.log
+
+    def test_s16_without_it_nothing_changes(self, scripts: Initrd, device: Path) -> None:
+        device.write_bytes(bytes(4096))
+        assert self.opened(scripts, "quiet").stdout == f"{device}\n"
+        assert not (scripts.folder / "calls").exists()
 
 
 class TestFail:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import Kernel, SystemConfig
+from proa.builder.config.settings import SUITES, Kernel, Persist, SystemConfig
 from proa.builder.engine.aptroot import Package
 from proa.builder.engine.context import BuildContext
 from proa.builder.engine.resolve import Resolved
@@ -42,6 +42,18 @@ def test_the_wanted_packages_are_those_of_every_node_and_the_users(step_context:
     assert wanted == sorted(set(wanted))
     assert {"curl", "systemd=252.*", "linux-image-cloud-amd64"} <= set(wanted)
     assert not {"linux-image-amd64", "systemd"} & set(wanted)
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_s16_an_encrypted_persist_needs_what_talks_to_a_tpm(step_context: BuildContext, suite: str) -> None:
+    plain = dataclasses.replace(step_context.config, system=SystemConfig(suite=suite))
+    encrypted = dataclasses.replace(plain, persist=Persist(encryption="tpm2"))
+    more = set(packages.wanted(encrypted)) - set(packages.wanted(plain))
+    assert more == set(packages.ENCRYPTION[suite])
+    for library in ("esys", "mu", "rc", "tcti-device"):
+        assert any(name.startswith(f"libtss2-{library}") for name in more)
+    assert packages.setting_of(encrypted, min(more)) == "persist.encryption"
+    assert packages.setting_of(plain, min(more)) == ""
 
 
 @pytest.mark.parametrize(

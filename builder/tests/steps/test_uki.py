@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from proa.builder.config import settings
 from proa.builder.config.architecture import AMD64
+from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
-from proa.builder.formats import fat, pe
+from proa.builder.formats import fat, measured, pe
 from proa.builder.formats.pe import Section
 from proa.builder.steps import uki
 from proa.builder.steps.uki import Verity
@@ -57,6 +62,26 @@ def test_s15_the_command_line_says_what_the_release_is_for_and_takes() -> None:
     assert "proa.credentials=kubernetes.*,tmpfiles.extra" in more
     ours = [word.partition("=")[0] for word in more if word.startswith("proa.")]
     assert len(set(ours)) == len(ours), "none stands there twice"
+
+
+def test_s16_the_command_line_says_whether_persist_is_encrypted() -> None:
+    assert "proa.encryption" not in uki.command_line(CONFIG, VERITY)
+    persist = settings.Persist(encryption="tpm2")
+    encrypted = uki.command_line(settings.Config(release=CONFIG.release, persist=persist), VERITY)
+    assert "proa.encryption=tpm2" in encrypted.split()
+
+
+@pytest.mark.contract
+def test_s16_an_image_carries_what_a_tpm_asks_for(tmp_path: Path, sections: tuple[Section, ...]) -> None:
+    """The value is that of the sections as they are in the image, whatever their order there."""
+    key = rsa.generate_private_key(65537, 2048)
+    more = uki.pcr_sections(sections, "trixie", key, tmp_path)
+    pe.add_sections(STUB, (*sections[:4], *more, *sections[4:]), tmp_path / "uki.efi", tmp_path)
+    found = pe.read_sections(tmp_path / "uki.efi")
+    assert load_pem_public_key(found[".pcrpkey"]) == key.public_key()
+    (entry,) = json.loads(found[".pcrsig"])["sha256"]
+    assert entry["pol"] == measured.policy(measured.pcr(found, "trixie")).hex()
+    assert entry["pol"] != measured.policy(measured.pcr(found | {".cmdline": b"init=/bin/sh"}, "trixie")).hex()
 
 
 def test_no_console_is_forced() -> None:
@@ -193,3 +218,12 @@ def test_the_tables_have_an_entry_for_every_cluster(clusters: int) -> None:
     geometry = fat.Geometry(clusters)
     bits = 12 if clusters <= fat.FAT12_MOST else 16
     assert geometry.fat_sectors * 512 * 8 // bits >= clusters + 2
+
+
+def test_s16_without_keys_nothing_can_be_encrypted(step_context: BuildContext) -> None:
+    persist = settings.Persist(encryption="tpm2")
+    context = replace(step_context, config=settings.Config(release=CONFIG.release, persist=persist), keys=None)
+    with pytest.raises(ProaError) as caught:
+        uki.UKI.inputs(context)
+    assert (caught.value.code, caught.value.at) == (Code.KEY, "persist.encryption")
+    assert "--keys" in caught.value.hint

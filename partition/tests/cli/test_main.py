@@ -266,7 +266,7 @@ def test_what_is_no_disk_is_told_with_its_code(tmp_path: Path, verb: str) -> Non
     assert refused(verb, tmp_path / "none").code is Code.FILE_MISSING
 
 
-@pytest.mark.parametrize("verb", ["plan", "create", "show", "grow", "reset"])
+@pytest.mark.parametrize("verb", ["plan", "create", "show", "grow", "reset", "recovery-key"])
 def test_every_verb_has_help_with_an_example(verb: str) -> None:
     assert f"Example: proa-disk {verb}" in done(verb, "--help")
 
@@ -316,6 +316,10 @@ def test_a_partition_is_not_filled_from_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert refused("create", tmp_path / "disk.raw", *SIZES, "--fill", f"ROOT-A={tmp_path / 'pipe'}").code is Code.DEVICE
     assert not (tmp_path / "disk.raw").exists()
+
+
+def test_s16_a_machine_without_an_encrypted_persist_has_no_recovery_key() -> None:
+    assert refused("recovery-key", "--remove", "--yes").code is Code.FILE_MISSING
 
 
 def test_the_hints_say_what_is_possible(tmp_path: Path) -> None:

@@ -208,3 +208,15 @@ def test_a_reset_is_asked_for_only_where_persist_is_mounted(tmp_path: Path) -> N
         persist.request_reset(tmp_path)
     assert (caught.value.code, caught.value.at) == (Code.NO_DISK, str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_s16_a_recovery_key_is_shown_until_it_is_taken_away(tmp_path: Path) -> None:
+    (tmp_path / ".proa").mkdir()
+    (tmp_path / ".proa/recovery-key").write_text("cbdefghi-jklnrtuv\n")
+    assert [persist.recovery_key(tmp_path) for _ in range(2)] == ["cbdefghi-jklnrtuv"] * 2
+    persist.remove_recovery_key(tmp_path)
+    assert list((tmp_path / ".proa").iterdir()) == []
+    with pytest.raises(ProaError) as caught:
+        persist.recovery_key(tmp_path)
+    assert (caught.value.code, caught.value.at) == (Code.FILE_MISSING, str(tmp_path / ".proa/recovery-key"))
+    assert "persist.encryption" in caught.value.hint

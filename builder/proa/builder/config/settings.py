@@ -282,9 +282,15 @@ class DiskConfig:
 
 @dataclass(frozen=True)
 class Persist:
-    """What a node keeps besides /etc, /var, /home, /root and /opt/cni."""
+    """What a node keeps besides /etc, /var, /home, /root and /opt/cni, and how."""
 
     keep: tuple[str, ...] = setting(Listing(ABSOLUTE), "Folders to keep from release to release.", [], example=["/srv"])
+    encryption: str = setting(
+        Choice(("none", "tpm2")),
+        "Whether `PERSIST` is encrypted: with `tpm2` by LUKS2, with a key that the node's TPM 2.0 gives only to signed "
+        "kernel images of this product line. See docs/how-to/encrypt-persist.md.",
+        "none",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The folder of private keys that ``proa-build keys init`` makes.
 
 ``release.key`` and ``release.pub`` sign releases (more pairs: ``release-2.key`` ...); ``secureboot/`` holds PK, KEK
-and db as key and certificate, PEM, and ``guid.txt``, the owner of the firmware's entries.
+and db as key and certificate, PEM, and ``guid.txt``, the owner of the firmware's entries. ``pcr.key`` signs what a TPM
+may have measured when it opens PERSIST; a folder made before there was one lacks it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from proa.core.runtime.clock import SYSTEM, Clock
@@ -31,7 +38,7 @@ SECURE_BOOT: Final = ("PK", "KEK", "db")
 """Firmware's keys: who owns the platform, who may change db, what may boot (UEFI 2.10, section 32.3)."""
 _YEARS: Final = 20
 _RSA_BITS: Final = 2048
-"""What every firmware can check."""
+"""What every firmware, and every TPM 2.0, can check."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,28 @@ class Keys:
         return self.folder / "secureboot" / f"{name}.key"
 
     @property
+    def pcr(self) -> Path:
+        """The private key that signs what a TPM may have measured."""
+        return self.folder / "pcr.key"
+
+    def pcr_signer(self) -> rsa.RSAPrivateKey:
+        """The same, read.
+
+        Raises:
+            ProaError: ``FILE_MISSING``; ``KEY`` if it is none of RSA, the only kind that every TPM can check.
+        """
+        if not self.pcr.is_file():
+            hint = f"Create it with: openssl genrsa -out {self.pcr} {_RSA_BITS}"
+            raise ProaError(Code.FILE_MISSING, "the key does not exist", at=self.pcr, hint=hint)
+        try:
+            key = load_pem_private_key(self.pcr.read_bytes(), None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ProaError(Code.KEY, f"it is not an unencrypted private key: {error}", at=self.pcr) from error
+        if not isinstance(key, rsa.RSAPrivateKey) or key.key_size != _RSA_BITS:
+            raise ProaError(Code.KEY, f"it is not an RSA key of {_RSA_BITS} bits", at=self.pcr)
+        return key
+
+    @property
     def owner(self) -> str:
         """The GUID that owns the firmware's entries."""
         return (self.folder / "secureboot" / "guid.txt").read_text().strip()
@@ -117,7 +146,7 @@ def plan(folder: Path, count: int) -> list[Path]:
     names = [f"release{f'-{number}' if number > 1 else ''}" for number in range(1, count + 1)]
     pairs = [path for name in names for path in (folder / f"{name}.key", folder / f"{name}.pub")]
     boot = [path for name in SECURE_BOOT for path in (keys.private(name), keys.certificate(name))]
-    return [*pairs, *boot, folder / "secureboot" / "guid.txt"]
+    return [*pairs, keys.pcr, *boot, folder / "secureboot" / "guid.txt"]
 
 
 def create(folder: Path, *, name: str = "Proa", count: int = 1, clock: Clock = SYSTEM) -> Keys:
@@ -159,6 +188,8 @@ def _contents(files: list[Path], name: str, clock: Clock) -> Iterator[tuple[Path
             case ".key" if path.parent.name == "secureboot":
                 private, public = _secure_boot(f"{name} {path.stem}", clock)
                 yield path, private
+            case ".key" if path.stem == "pcr":
+                yield path, _pem(rsa.generate_private_key(65537, _RSA_BITS))
             case ".key":
                 key = Algorithm.ECDSA_P256.generate()
                 public = key.public.pem
@@ -185,4 +216,8 @@ def _secure_boot(common_name: str, clock: Clock) -> tuple[bytes, bytes]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     )
     certificate = builder.sign(key, hashes.SHA256())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), certificate.public_bytes(Encoding.PEM)
+    return _pem(key), certificate.public_bytes(Encoding.PEM)
+
+
+def _pem(key: rsa.RSAPrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

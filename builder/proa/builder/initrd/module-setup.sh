@@ -26,6 +26,11 @@ install() {
     inst_rules 55-dm.rules 60-persistent-storage-dm.rules 95-dm-notify.rules
     inst_libdir_file "libgcc_s.so*"
 
+    if [ -e "$moddir/encryption-setup.sh" ]; then
+        # shellcheck source=encryption-setup.sh
+        . "$moddir/encryption-setup.sh"
+    fi
+
     # systemd takes itself to be in an initrd only where this file is.
     inst_simple /usr/lib/os-release /usr/lib/initrd-release
     ln -sf ../usr/lib/initrd-release "$initdir/etc/initrd-release"

@@ -79,6 +79,37 @@ same_product() {
     fi
 }
 
+# open: sets device to where the file system is.
+open() {
+    encryption=$(argument proa.encryption) || exit 1
+    device=$(kept persist)
+    if [ "$encryption" = tpm2 ]; then
+        "${0%/*}"/proa-crypt.sh open "$device" || exit 1
+        device=/dev/mapper/proa-persist
+    elif [ "$(head -c 4 "$device" | tr -d '\0')" = LUKS ]; then
+        die "PERSIST on $device is encrypted, but this release does not open it: it lacks persist.encryption"
+    fi
+}
+
+# mount_it: checked, and grown.
+mount_it() {
+    check "$device"
+    mkdir -p "$persist"
+    mount -t ext4 -o errors=remount-ro "$device" "$persist" || die "PERSIST on $device could not be mounted"
+    resize2fs "$device" || say "PERSIST on $device could not be grown; going on with the size it has"
+}
+
+# reset: empty, or where it is encrypted, made anew, so that what was there can be read by nobody.
+reset() {
+    [ "$encryption" = tpm2 ] || {
+        empty
+        return
+    }
+    say "PERSIST is made anew, as it was asked for"
+    umount "$persist" && "${0%/*}"/proa-crypt.sh renew "$(kept persist)" || exit 1
+    mount_it
+}
+
 # empty: what `proa-disk reset` asked for goes last, so that a boot that is cut off is followed by one that goes on.
 empty() {
     say "PERSIST is emptied, as it was asked for"
@@ -106,13 +137,11 @@ suspect() {
         proa_state_read "$(kept state)" && [ "$GOOD" = "$(kept slot)" ] && [ "$ALT" = y ]
 }
 
-device=$(kept persist)
-check "$device"
-mkdir -p "$persist"
-mount -t ext4 -o errors=remount-ro "$device" "$persist" || die "PERSIST on $device could not be mounted"
-resize2fs "$device" || say "PERSIST on $device could not be grown; going on with the size it has"
+open
+mount_it
 damage
-[ ! -e "$persist/.proa/reset" ] || empty
+[ ! -e "$persist/.proa/reset" ] || reset
+[ "$encryption" != tpm2 ] || "${0%/*}"/proa-crypt.sh leave
 identity
 same_product
 ! suspect || keep suspect true

@@ -22,6 +22,8 @@ from proa.partition.boot import initrdscript
 
 _DATA: Final = Path(__file__).parent.parent / "initrd"
 _NODE: Final = Path(__file__).parent.parent / "node/root/usr/lib/proa"
+ENCRYPTION: Final = ("encryption.list", "encryption-setup.sh", "proa-crypt.sh")
+"""Files of our dracut module for nodes whose PERSIST is encrypted."""
 CREDENTIALS: Final = _NODE / "credentials"
 """The table of what a node may be given; the root has it too."""
 
@@ -43,6 +45,7 @@ class Initrd:
             "modest": fingerprint.file(_NODE / "modest"),
             "state": hashlib.sha256(initrdscript.script().encode()).hexdigest(),
             "modules": context.config.kernel.initrd_modules,
+            "encryption": context.config.persist.encryption,
             "epoch": context.epoch,
         }
 
@@ -55,7 +58,7 @@ class Initrd:
         packages = context.output("packages")
         check_drivers((packages / "kernel/modules").read_text(), context.config.kernel.initrd_modules)
         module = context.scratch / "90proa"
-        assemble(module, context.config.kernel.initrd_modules)
+        assemble(module, context.config.kernel.initrd_modules, context.config.persist.encryption)
         version = (packages / "kernel/version").read_text().strip()
         if config := kernel_needs.read(packages / "base.tar", version):
             kernel_needs.check(config, version)
@@ -91,12 +94,13 @@ def check_drivers(modules: str, drivers: tuple[str, ...]) -> None:
         raise ProaErrors(found)
 
 
-def assemble(module: Path, drivers: tuple[str, ...]) -> None:
+def assemble(module: Path, drivers: tuple[str, ...], encryption: str = "none") -> None:
     """Put our dracut module together: the files that lie beside it, the generated functions, the drivers asked for.
 
     Args:
         module: The folder; it must not be there yet.
         drivers: Kernel modules besides those of ``drivers.list``.
+        encryption: As in ``persist.encryption``; what opens such a PERSIST is only in the initrd that needs it.
     """
     module.mkdir()
     for source in _DATA.iterdir():
@@ -105,6 +109,11 @@ def assemble(module: Path, drivers: tuple[str, ...]) -> None:
     _put(module / CREDENTIALS.name, CREDENTIALS.read_text())
     _put(module / "proa-modest.sh", (_NODE / "modest").read_text())
     with (module / "drivers.list").open("a") as file:
+        if encryption == "tpm2":
+            file.write((module / "encryption.list").read_text())
+        else:
+            for name in ENCRYPTION:
+                (module / name).unlink()
         file.writelines(f"{name}\n" for name in drivers)
 
 

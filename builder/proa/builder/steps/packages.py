@@ -38,6 +38,18 @@ NEEDED: Final = (
 )
 """What every node has besides the essential packages and the kernel: what boots it, and what the agent needs."""
 
+ENCRYPTION: Final[Mapping[str, tuple[str, ...]]] = {
+    "bookworm": ("libtss2-esys-3.0.2-0", "libtss2-mu0", "libtss2-rc0", "libtss2-tcti-device0"),
+    "trixie": (
+        "libtss2-esys-3.0.2-0t64",
+        "libtss2-mu-4.0.1-0t64",
+        "libtss2-rc0t64",
+        "libtss2-tcti-device0t64",
+        "systemd-cryptsetup",
+    ),
+}
+"""What a node of each suite needs as well where ``persist.encryption`` asks for its TPM."""
+
 DATA: Final = Path(__file__).parent.parent / "packages"
 """The folder with the script that mmdebstrap runs at its end."""
 _LEFT_OUT: Final = (
@@ -142,6 +154,8 @@ def setting_of(config: Config, word: str) -> str:
     for number, name in enumerate(config.system.packages):
         if name == word or name.partition("=")[0] == word:
             return f"system.packages[{number}]"
+    if word in _for_encryption(config):
+        return "persist.encryption"
     return "kernel.package" if config.kernel.package.partition("=")[0] == word.partition("=")[0] else ""
 
 
@@ -162,7 +176,12 @@ def wanted(config: Config) -> list[str]:
     """The packages that are asked for; apt adds what these depend on."""
     kernel = config.kernel.package or ARCHITECTURES[config.release.architecture].kernel
     named = {name.partition("=")[0] for name in (kernel, *config.system.packages) if "=" in name}
-    return sorted({kernel, *config.system.packages, *(name for name in NEEDED if name not in named)})
+    needed = (*NEEDED, *_for_encryption(config))
+    return sorted({kernel, *config.system.packages, *(name for name in needed if name not in named)})
+
+
+def _for_encryption(config: Config) -> tuple[str, ...]:
+    return ENCRYPTION[config.system.suite] if config.persist.encryption == "tpm2" else ()
 
 
 def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: Path) -> list[str]:

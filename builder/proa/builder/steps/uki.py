@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
 from proa.builder.config.settings import Config
 from proa.builder.engine.context import BuildContext
-from proa.builder.formats import fat, pe
+from proa.builder.formats import fat, measured, pe
 from proa.builder.formats.pe import Section
 from proa.builder.inputs import fingerprint
+from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.grubscript import UKI_PATH
 
 PANIC: Final = 10
@@ -56,6 +59,7 @@ class Uki:
             "os_release": os_release(context.config),
             "sbat": sbat_entry(context.config),
             "certificate": fingerprint.file(context.keys.certificate("db")) if context.keys else "",
+            "pcr": measured.public_pem(_pcr_signer(context).public_key()).decode() if _encrypted(context) else "",
             "epoch": context.epoch,
         }
 
@@ -63,7 +67,8 @@ class Uki:
         """Make and sign it, then the image of ``UKI-x``.
 
         Raises:
-            ProaError: ``SECURE_BOOT``, ``TOOL``, ``TOO_LARGE``.
+            ProaError: ``SECURE_BOOT``, ``TOOL``, ``TOO_LARGE``; ``KEY`` or ``FILE_MISSING`` without a key for an
+                encrypted PERSIST.
         """
         unsigned = context.scratch / "uki.efi"
         stub = context.output("packages") / "boot/usr/lib/systemd/boot/efi" / context.architecture.stub
@@ -104,6 +109,8 @@ def command_line(config: Config, verity: Verity) -> str:
         "systemd.gpt_auto": 0,
         "systemd.verity": "no",
     }
+    if config.persist.encryption != "none":
+        arguments["proa.encryption"] = config.persist.encryption
     if config.system.credentials:
         arguments["proa.credentials"] = ",".join(config.system.credentials)
     return " ".join([*(f"{name}={value}" for name, value in arguments.items()), "ro", *config.kernel.arguments])
@@ -139,11 +146,45 @@ def _sections(context: BuildContext, stub: Path) -> tuple[Section, ...]:
     }
     for name, text in texts.items():
         (context.scratch / name).write_text(text)
-    return (
-        *(Section(name, context.scratch / name) for name in texts),
+    large = (
         Section(".initrd", context.output("initrd") / "initrd.img"),
         Section(".linux", packages / "kernel/vmlinuz"),
     )
+    small = tuple(Section(name, context.scratch / name) for name in texts)
+    if not _encrypted(context):
+        return (*small, *large)
+    return (*small, *pcr_sections((*small, *large), config.system.suite, _pcr_signer(context), context.scratch), *large)
+
+
+def pcr_sections(
+    sections: tuple[Section, ...], suite: str, key: RSAPrivateKey, scratch: Path
+) -> tuple[Section, Section]:
+    """The sections by which a TPM knows the image that has these: a public key, and its signature over all of them.
+
+    Args:
+        sections: All others, whatever their order.
+        suite: Whose stub it is.
+        key: The private key.
+        scratch: Where their files are made.
+    """
+    contents = {section.name: section.path.read_bytes() for section in sections}
+    contents[measured.PUBLIC_KEY] = measured.public_pem(key.public_key())
+    signature = measured.sign(measured.pcr(contents, suite), key)
+    (scratch / measured.PUBLIC_KEY).write_bytes(contents[measured.PUBLIC_KEY])
+    (scratch / measured.SIGNATURE).write_bytes(signature)
+    first, second = (Section(name, scratch / name) for name in (measured.PUBLIC_KEY, measured.SIGNATURE))
+    return first, second
+
+
+def _encrypted(context: BuildContext) -> bool:
+    return context.config.persist.encryption == "tpm2"
+
+
+def _pcr_signer(context: BuildContext) -> RSAPrivateKey:
+    if context.keys is None:
+        what = "PERSIST can only be encrypted on nodes of a signed release: their TPM asks for a signature"
+        raise ProaError(Code.KEY, what, at="persist.encryption", hint="Name a folder of keys with --keys.")
+    return context.keys.pcr_signer()
 
 
 UKI: Final = Uki()

@@ -1,4 +1,4 @@
-"""``proa-disk``: plan, create, show, grow and reset disks with Proa's layout."""
+"""``proa-disk``: plan, create, show, grow and reset disks with Proa's layout; the key of an encrypted PERSIST."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import human_bytes
 from proa.core.schema.output import tell
 from proa.partition.cli import rendering, showing
-from proa.partition.cli.reports import PlannedDisk, ResetDisk
+from proa.partition.cli.reports import PlannedDisk, RecoveryKey, ResetDisk
 from proa.partition.disk import blockdev, growing, layout, persist
 from proa.partition.disk.layout import NAMES, Layout, LayoutRequest, Sizes
 from proa.partition.disk.slots import Node, discover, open_image
@@ -178,6 +178,25 @@ def reset(disk: Path | None, yes: bool, dry_run: bool, as_json: bool) -> None:
             persist.reset(extent, uuid=str(uuid.uuid4()), epoch=int(time.time()))
     when = "next-boot" if later else "now"
     tell(ResetDisk(str(node.disk.path), "PERSIST", extent.size, when, dry_run), as_json, _reset_text)
+
+
+@disk_command.command("recovery-key", epilog="Example: proa-disk recovery-key")
+@click.option("--remove", is_flag=True, help="Also remove it from the node; it still opens PERSIST.")
+@yes_option
+@dry_run_option
+@json_option
+def recovery_key(remove: bool, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Show the recovery key of this node's encrypted PERSIST.
+
+    It opens PERSIST where the TPM does not. Keep it away from the node.
+    """
+    key = persist.recovery_key(persist.MOUNTED)
+    removed = remove and not dry_run
+    if removed:
+        if not yes:
+            click.confirm("Have you stored the key? It cannot be shown again. Continue?", abort=True, err=True)
+        persist.remove_recovery_key(persist.MOUNTED)
+    tell(RecoveryKey(key, removed), as_json, lambda done: done.key)
 
 
 def _reset_text(done: ResetDisk) -> str:

@@ -108,6 +108,14 @@ class ResetDisk(DiskReport):
     dry_run: bool = field("Whether this was a dry run.")
 
 
+@dataclass(frozen=True)
+class RecoveryKey(DiskReport):
+    """`recovery-key`: what opens an encrypted PERSIST without its TPM."""
+
+    key: str = field("The key.")
+    removed: bool = field("Whether it is no longer kept on the node.")
+
+
 def facts(layout: Layout) -> tuple[int, Literal[512, 4096], str, int, bool]:
     """What is told of every layout."""
     sector: Literal[512, 4096] = 512 if layout.sector_size == 512 else 4096

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.files import os_errors, replace
+from proa.core.runtime.files import fsync_folder, os_errors, replace
 from proa.core.runtime.process import failure, run
 from proa.partition.disk import blockdev
 from proa.partition.disk.layout import MIB, MIN_PERSIST
@@ -29,6 +29,8 @@ REQUEST: Final = Path(".proa/reset")
 NEW: Final = Path(".proa/new")
 """The file, from the top, by which it knows that this disk has no node yet: without it and without an identity, the
 identity was lost."""
+RECOVERY_KEY: Final = Path(".proa/recovery-key")
+"""The file, from the top, with the recovery key of an encrypted ``PERSIST``, until it is taken away."""
 _BLOCK: Final = 4096
 """Bytes of a block: what disks of 4096-byte sectors need; mke2fs would take 1024 for a small image."""
 _INODE_RATIO: Final = 16384
@@ -115,6 +117,35 @@ def request_reset(mounted: Path) -> None:
     with os_errors(mounted):
         (mounted / REQUEST).parent.mkdir(parents=True, exist_ok=True)
     replace(mounted / REQUEST, b"")
+
+
+def recovery_key(mounted: Path) -> str:
+    """The recovery key of an encrypted ``PERSIST``, which the initrd has left there for root.
+
+    Args:
+        mounted: Where it is mounted.
+
+    Raises:
+        ProaError: ``FILE_MISSING`` when there is none, or no more; ``DEVICE``.
+    """
+    path = mounted / RECOVERY_KEY
+    if not path.exists():
+        hint = "A node has one where its release sets persist.encryption, until proa-disk recovery-key --remove."
+        raise ProaError(Code.FILE_MISSING, "there is no recovery key on this node", at=path, hint=hint)
+    with os_errors(path):
+        return path.read_text().strip()
+
+
+def remove_recovery_key(mounted: Path) -> None:
+    """Take the recovery key away from the node. It still opens ``PERSIST``.
+
+    Raises:
+        ProaError: ``DEVICE``.
+    """
+    path = mounted / RECOVERY_KEY
+    with os_errors(path):
+        path.unlink()
+        fsync_folder(path.parent)
 
 
 def _settle(extent: Extent, folder: Path, epoch: int, env: dict[str, str]) -> None:

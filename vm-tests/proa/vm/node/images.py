@@ -15,9 +15,11 @@ from typing import Any, Final
 import proa.agent
 import proa.core
 import proa.partition
-from proa.builder.engine.keys import open_keys
+from proa.builder.engine.keys import Keys, open_keys
+from proa.builder.formats import measured as pcr
 from proa.builder.formats import pe
 from proa.builder.formats.fat import make_fitting
+from proa.builder.steps.uki import pcr_sections
 from proa.core.runtime import files, process
 from proa.core.runtime.lock import locked
 from proa.core.signing import trust
@@ -115,12 +117,14 @@ class Recipe:
         suite: Of Debian.
         deadline: Of a trial, as a part of :data:`TRIAL_SECONDS`.
         sector_size: Of the disk, in bytes; the release is the same on every disk.
+        encryption: Of PERSIST.
     """
 
     version: str
     suite: str = "bookworm"
     deadline: float = 1.0
     sector_size: int = 512
+    encryption: str = "none"
 
     @property
     def seconds(self) -> int:
@@ -131,13 +135,15 @@ class Recipe:
         """The text of its proa.toml."""
         words = {"version": self.version, "suite": self.suite, "deadline": self.seconds, "watchdog": watchdog()}
         words |= {"unused": UNUSED, "arguments": ARGUMENTS, "name": NAME, "sector_size": self.sector_size}
-        return _CONFIG.format(**words)
+        more = "" if self.encryption == "none" else f'\n[persist]\nencryption = "{self.encryption}"\n'
+        return _CONFIG.format(**words) + more
 
 
 RECIPES: Final = {
     "1": Recipe("1.0.0"),
     "2": Recipe("2.0.0"),
     "3": Recipe("3.0.0", "trixie"),
+    "1-tpm2": Recipe("1.0.0", encryption="tpm2"),
     "1-4096": Recipe("1.0.0", sector_size=4096),
     # The root of release 2: only the signed command line differs.
     "doomed": Recipe("2.0.0", deadline=0.6),
@@ -169,6 +175,8 @@ class Images:
         with locked(self.shared / "keys.lock"):
             if not path.exists():
                 command("proa-build", "keys", "init", path)
+            if not Keys(path).pcr.exists():  # of a folder that was made before there was one
+                process.run(["openssl", "genrsa", "-out", Keys(path).pcr, "2048"])
         return path
 
     def __call__(self, name: str) -> Path:
@@ -209,6 +217,13 @@ class Images:
             _copy(kept, target)
         return target
 
+    def _signed_anew(self, name: str, contents: dict[str, bytes], work: Path) -> tuple[pe.Section, ...]:
+        """The sections by which a TPM knows an image that has these."""
+        for section, data in contents.items():
+            (work / section).write_bytes(data)
+        others = tuple(pe.Section(section, work / section) for section in contents)
+        return pcr_sections(others, RECIPES[name].suite, Keys(self.keys).pcr_signer(), work)
+
     def _stage(self, good: str, standby: str, target: Path) -> None:
         """Install a release into slot b of a copy of an image's disk, which gets its name at the end."""
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
@@ -227,10 +242,10 @@ class Images:
         inputs = [content(self(good) / "disk.raw"), str(self.report(standby)["digest"]), *code]
         return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
 
-    def kernel(self, name: str, target: Path, *arguments: str) -> Path:
+    def kernel(self, name: str, target: Path, *arguments: str, measured: bool = True) -> Path:
         """The image of ``UKI-x`` of a release, as it is or with arguments that a configuration may not give.
 
-        It is signed as the release's own is.
+        It is signed as the release's own is, but for what a TPM may have measured where ``measured`` is false.
 
         Raises:
             ProaError: What the builder says, ``SECURE_BOOT`` or ``TOOL``.
@@ -251,6 +266,8 @@ class Images:
             for section, content in contents.items():
                 (work / section).write_bytes(content)
             sections = tuple(pe.Section(section, work / section) for section in contents)
+            if measured and pcr.SIGNATURE in found:
+                sections = (*self._signed_anew(name, found | contents, work), *sections)
             pe.add_sections(work / "uki.efi", sections, work / "unsigned.efi", work)
             pe.sign(work / "unsigned.efi", work / "signed.efi", open_keys(self.keys))
             make_fitting(target, {UKI_PATH.lstrip("/"): work / "signed.efi"}, "UKI", 1)
