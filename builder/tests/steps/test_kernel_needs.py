@@ -43,3 +43,12 @@ def test_n08_the_configuration_is_that_of_the_package(tmp_path: Path) -> None:
             tar.addfile(entry, io.BytesIO(name.encode()))
     assert kernel_needs.read(tmp_path / "base.tar", "6") == "./boot/config-6"
     assert kernel_needs.read(tmp_path / "base.tar", "7") == ""
+
+
+@pytest.mark.parametrize("option", kernel_needs.ENCRYPTION)
+def test_s16_an_encrypted_persist_needs_more_of_a_kernel(option: str) -> None:
+    more = "".join(f"CONFIG_{other}=m\n" for other in kernel_needs.ENCRYPTION if other != option)
+    with pytest.raises(ProaError) as caught:
+        kernel_needs.check(WHOLE + more, "6.1.0", encryption=True)
+    assert f"lacks CONFIG_{option} (for " in caught.value.message
+    kernel_needs.check(f"{WHOLE}{more}CONFIG_{option}=y\n", "6.1.0", encryption=True)

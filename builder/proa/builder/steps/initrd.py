@@ -61,7 +61,7 @@ class Initrd:
         assemble(module, context.config.kernel.initrd_modules, context.config.persist.encryption)
         version = (packages / "kernel/version").read_text().strip()
         if config := kernel_needs.read(packages / "base.tar", version):
-            kernel_needs.check(config, version)
+            kernel_needs.check(config, version, encryption=context.config.persist.encryption != "none")
         process.run(
             [
                 *namespace.room(context.scratch, show=(_DATA, packages), change=(out,)),

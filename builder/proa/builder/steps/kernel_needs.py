@@ -28,21 +28,28 @@ NEEDS: Final[Mapping[str, str]] = {
     "WATCHDOG": "the end of a trial that hangs",
 }
 """Options, built in or as a module, and what for."""
+ENCRYPTION: Final[Mapping[str, str]] = {
+    "CRYPTO_AES": "an encrypted PERSIST",
+    "CRYPTO_XTS": "an encrypted PERSIST",
+    "DM_CRYPT": "an encrypted PERSIST",
+    "TCG_TPM": "the key of an encrypted PERSIST",
+}
+"""What ``persist.encryption`` needs besides."""
 
 
-def lacking(config: str) -> dict[str, str]:
+def lacking(config: str, needs: Mapping[str, str] = NEEDS) -> dict[str, str]:
     """The options that a kernel's configuration does not have, and what for."""
     there = set(re.findall(r"^CONFIG_(\w+)=[ym]$", config, re.MULTILINE))
-    return {option: why for option, why in NEEDS.items() if option not in there}
+    return {option: why for option, why in needs.items() if option not in there}
 
 
-def check(config: str, version: str) -> None:
-    """Check a kernel's configuration.
+def check(config: str, version: str, *, encryption: bool = False) -> None:
+    """Check a kernel's configuration, also for an encrypted PERSIST where that is asked for.
 
     Raises:
         ProaError: ``CONFIG_VALUE``, with all that is missing.
     """
-    missing = lacking(config)
+    missing = lacking(config, {**NEEDS, **ENCRYPTION} if encryption else NEEDS)
     if missing:
         told = ", ".join(f"CONFIG_{option} (for {why})" for option, why in missing.items())
         hint = "Choose another kernel.package, or build this kernel with these options."
