@@ -52,6 +52,11 @@ BROKEN = {
         "again.pub is the same key as release.pub",
     ),
     "units_have_a_type": ('[units]\nenable = ["a.servcie"]\n', "5:11", "'a.servcie' does not end in the type"),
+    "encryption_was_tried": (
+        '[system]\nsuite = "trixie"\n[persist]\nencryption = "tpm2"\n',
+        "7:14",
+        "PERSIST can be encrypted on nodes of bookworm",
+    ),
     "named_files_are_there": ('[trust]\nkeys = ["gone.pub"]\n', "5:9", "gone.pub does not exist"),
     "files_go_where_a_release_may_write": (
         '[[file]]\npath = "/var/lib/x"\ncontent = "x"\n',

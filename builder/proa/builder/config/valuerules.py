@@ -103,6 +103,13 @@ def _start(path: Path) -> bytes:
         return file.read(512)
 
 
+def encryption_was_tried(config: Config, folder: Path) -> Iterator[Problem]:
+    """What a TPM gives depends on each suite's boot chain and on its systemd, as nothing else does."""
+    if config.persist.encryption != "none" and config.system.suite != "bookworm":
+        what = f"PERSIST can be encrypted on nodes of bookworm, not yet on those of {config.system.suite}"
+        yield Problem(("persist", "encryption"), what)
+
+
 VALUE_RULES: Final[tuple[Rule, ...]] = (
     time_zones_exist,
     programs_can_start,
@@ -110,5 +117,6 @@ VALUE_RULES: Final[tuple[Rule, ...]] = (
     keyrings_are_keyrings,
     enough_different_keys,
     units_have_a_type,
+    encryption_was_tried,
 )
 """Every rule of this module."""
