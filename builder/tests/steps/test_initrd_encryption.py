@@ -18,6 +18,7 @@ pytestmark = pytest.mark.contract
 SCRIPT: Final = "proa-crypt.sh"
 SIZE: Final = 32 * MIB
 KEY: Final = "nhklkdjr-ceidhfhr-tnbcjdie-ttvkbvfl-nbkituhu-jifuurjd-bhijecrc-hjuuccrv"
+SHUTDOWN: Final = bytes.fromhex("8001 0000000c 00000145 0000")
 REAL: Final = 'PATH=/usr/sbin:/sbin:/usr/bin:/bin exec cryptsetup "$@"'
 STEPS: Final = (
     "cryptsetup luksFormat",
@@ -307,6 +308,10 @@ class TestOpening:
         assert KEY not in done.stdout + done.stderr + scripts.log
         assert not (scripts.run / "persist.key").exists()
 
+    def test_s16_the_tpm_rests_while_a_person_is_waited_for(self, scripts: Initrd) -> None:
+        self.typed(scripts, "")
+        assert (scripts.folder / "tpm0").read_bytes() == SHUTDOWN
+
     def test_s16_without_a_tpm_it_opens_too(self, scripts: Initrd) -> None:
         scripts.tpm(there=False)
         assert self.typed(scripts, f"{KEY}\n").returncode == 0
@@ -343,7 +348,7 @@ def test_s16_leaving_closes_the_phase_and_lets_the_tpm_rest(scripts: Initrd) -> 
     """TPM 2.0 Library, part 3, "TPM2_Shutdown": no sessions, 12 bytes, the command 0x145, TPM_SU_CLEAR."""
     assert scripts("leave").returncode == 0
     assert scripts.calls == ["systemd-pcrphase --graceful leave-initrd"]
-    assert (scripts.folder / "tpm0").read_bytes() == bytes.fromhex("8001 0000000c 00000145 0000")
+    assert (scripts.folder / "tpm0").read_bytes() == SHUTDOWN
 
 
 def test_s16_an_initrd_that_needs_none_of_it_has_none_of_it(tmp_path: Path) -> None:

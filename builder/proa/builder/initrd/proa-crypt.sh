@@ -116,20 +116,25 @@ by_tpm() {
         "luks,tpm2-device=auto,tpm2-signature=$signature,headless=1"
 }
 
-# A trial waits for nobody: it goes back.
+# A trial waits for nobody: it goes back. The console is open before anybody is asked, else what is typed at once is lost.
 by_person() {
     [ "$(kept trial)" = false ] || return 1
-    wait=${PROA_WAIT:-120}
+    stty -echo <&3
+    found=1
     for _ in 1 2 3; do
-        say "PERSIST: type the recovery key of this node on this console, within $wait seconds (it is not shown)"
-        stty -F "$console" -echo
-        (umask 077 && timeout "$wait" head -n 1 <"$console" | tr -d ' \r\n' >"$key")
-        stty -F "$console" echo
-        [ -s "$key" ] || return 1
-        ! cryptsetup open --type luks2 --key-file "$key" "$1" "$name" || return 0
+        asked "$1" && found=0 && break
+        [ -s "$key" ] || break
         say "PERSIST: this is not its recovery key"
     done
-    return 1
+    stty echo <&3
+    return "$found"
+}
+
+asked() {
+    wait=${PROA_WAIT:-120}
+    say "PERSIST: type the recovery key of this node on this console, within $wait seconds (it is not shown)"
+    (umask 077 && timeout "$wait" head -n 1 <&3 | tr -d ' \r\n' >"$key")
+    [ -s "$key" ] && cryptsetup open --type luks2 --key-file "$key" "$1" "$name"
 }
 
 # seal DEVICE WORD ...: enrols the TPM, by the key in $key, and tries it.
@@ -161,7 +166,8 @@ open() {
 # unlock DEVICE: where the TPM does not give the key. It is bound to the TPM that is there now.
 unlock() {
     say "PERSIST: the TPM of this machine does not give its key"
-    by_person "$1" || die "PERSIST on $1 cannot be opened: the TPM does not give its key, and nobody has typed the recovery key"
+    rest
+    by_person "$1" 3<>"$console" || die "PERSIST on $1 cannot be opened: the TPM does not give its key, and nobody has typed the recovery key"
     if has_tpm && seal --wipe-slot=tpm2 "$1"; then
         say "PERSIST: bound to the TPM of this machine"
     else
