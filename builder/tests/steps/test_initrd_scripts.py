@@ -266,7 +266,7 @@ class TestCheck:
         if before is not None:
             note.write_text(before)
         scripts.kept["persist_check"] = found
-        assert scripts.call("proa-check.sh", "\ndevice=", "damage").stderr == ""
+        assert scripts.call("proa-check.sh", "\nopen\n", "damage").stderr == ""
         assert (note.read_text() if note.exists() else None) == after
 
     @pytest.mark.parametrize("status", [4, 8, 128])
