@@ -208,7 +208,7 @@ class TestMaking:
         for call in scripts.calls:
             for step in STEPS:
                 words = step.split()
-                if call.startswith(words[0]) and all(word in call for word in words[1:]) and "noload" not in call:
+                if call.startswith(words[0]) and all(f" {word}" in call for word in words[1:]) and "noload" not in call:
                     found.append(step)
                     break
         return found
@@ -224,7 +224,7 @@ class TestMaking:
     def test_s16_wherever_the_power_fails_it_is_made_again(self, scripts: Initrd, last: str) -> None:
         program, *words = last.split()
         body = (scripts.fakes / program).read_text().partition("\n")[2].partition("\n")[2]
-        wanted = " && ".join(f'case "$*" in *{word}*) ;; *) false ;; esac' for word in words) or "true"
+        wanted = " && ".join(f'case " $*" in *" {word}"*) ;; *) false ;; esac' for word in words) or "true"
         unless = 'case "$*" in *noload*) false ;; esac && ' if program == "mount" else ""
         scripts.fake(program, f"if {unless}{wanted}; then kill -KILL $PPID; exit 1; fi\n{body}")
         scripts("open", scripts.device)
