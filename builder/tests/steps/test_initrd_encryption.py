@@ -303,8 +303,9 @@ class TestOpening:
         done = self.typed(scripts, f"{KEY}\n")
         assert done.returncode == 0
         assert "bound to the TPM of this machine" in scripts.log
-        (sealed,) = (call for call in scripts.calls if "--tpm2-device" in call)
-        assert "--wipe-slot=tpm2" in sealed
+        wiped, sealed = (call for call in scripts.calls if call.startswith("systemd-cryptenroll"))
+        assert "--wipe-slot=tpm2" in wiped
+        assert "--tpm2-device" in sealed
         assert KEY not in done.stdout + done.stderr + scripts.log
         assert not (scripts.run / "persist.key").exists()
 

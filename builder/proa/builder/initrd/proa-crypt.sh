@@ -137,10 +137,10 @@ asked() {
     [ -s "$key" ] && cryptsetup open --type luks2 --key-file "$key" "$1" "$name"
 }
 
-# seal DEVICE WORD ...: enrols the TPM, by the key in $key, and tries it.
+# seal DEVICE: enrols the TPM, by the key in $key, and tries it.
 seal() {
     timeout 300 systemd-cryptenroll --unlock-key-file="$key" --tpm2-device=auto --tpm2-pcrs=7 --tpm2-public-key="$public" \
-        --tpm2-public-key-pcrs=11 --tpm2-signature="$signature" "$@"
+        --tpm2-public-key-pcrs=11 --tpm2-signature="$signature" "$1"
 }
 
 secure_boot() {
@@ -163,12 +163,13 @@ open() {
     esac
 }
 
-# unlock DEVICE: where the TPM does not give the key. It is bound to the TPM that is there now.
+# unlock DEVICE: where the TPM does not give the key. It is bound to the TPM that is there now, and what another one has
+# sealed goes first: systemd-cryptenroll takes a policy that it finds enrolled for its own, whichever TPM has sealed it.
 unlock() {
     say "PERSIST: the TPM of this machine does not give its key"
     rest
     by_person "$1" 3<>"$console" || die "PERSIST on $1 cannot be opened: the TPM does not give its key, and nobody has typed the recovery key"
-    if has_tpm && seal --wipe-slot=tpm2 "$1"; then
+    if has_tpm && systemd-cryptenroll --wipe-slot=tpm2 "$1" && seal "$1"; then
         say "PERSIST: bound to the TPM of this machine"
     else
         say "PERSIST: it could not be bound to a TPM; the next boot asks again"
