@@ -139,6 +139,8 @@ _LONGEST: Final = (
     "test_returns_early.py",
     "test_node_upgrade.py",
     "test_pages.py",
+    "test_encrypted_persist.py",
+    "test_first_boot_cut.py",
     "test_build_contract.py",
 )
 """Files of tests that take minutes, the longest first."""
