@@ -275,6 +275,7 @@ def test_one_that_was_stopped_before_it_began_serves_nobody(tmp_path: Path) -> N
     server = ApiServer(listen(tmp_path / "socket"), {}, Gate(frozenset({os.getuid()})))
     server.stop()
     server.serve()
+    assert server.socket.fileno() == -1
 
 
 def test_who_may_not_even_call_is_told_so(tmp_path: Path) -> None:

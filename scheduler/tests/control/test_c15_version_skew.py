@@ -95,6 +95,20 @@ def test_c15_each_rollout_hears_of_it_once_and_goes_on() -> None:
     assert_all_is_well(case)
 
 
+def test_c15_what_was_seen_in_an_earlier_term_is_not_told_again() -> None:
+    def away() -> tuple[str, ...]:
+        raise ApiError(503, "away")
+
+    case = Case()
+    case.controller.skew = lambda: ("the proxies run 1, and the scheduler 2",)
+    case.until(lambda: ("workers", "VersionSkew") in case.ears.heard)
+    case.ears.heard.clear()
+    case.controller.skew = away
+    case.elector.fence += 1
+    case.until(lambda: case.phase == "Complete", turns=800)
+    assert ("workers", "VersionSkew") not in case.ears.heard
+
+
 def test_c15_an_api_server_in_trouble_delays_nothing() -> None:
     def away() -> tuple[str, ...]:
         raise ApiError(503, "away")

@@ -323,7 +323,7 @@ class Controller:
         log.info("no longer the leader")
 
     def _forget(self) -> None:
-        self._wanted = {}
+        self._wanted, self._skew = {}, ()
         self._failing.clear()
         for part in (self._reports, self._precheck, self._fair_turns, self.pending, self.recorder):
             part.clear()
