@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -106,7 +110,25 @@ def test_a_damaged_or_foreign_cache_is_as_none(programs: Path, tmp_path: Path, c
 def test_a_cache_that_cannot_be_written_is_no_error(programs: Path, tmp_path: Path) -> None:
     fake_qemu(programs, "exit 1", WORKS)
     (tmp_path / "file").touch()
-    AccelCache("thing", tmp_path / "file").save({"factor": 2.0})
+    cache = AccelCache("thing", tmp_path / "file")
+    cache.save({"factor": 2.0})
+    assert cache.load() is None
+    assert cache.once(lambda: {"factor": 3.0}) == {"factor": 3.0}
+
+
+def test_all_who_ask_at_once_are_given_one_measurement(programs: Path, tmp_path: Path) -> None:
+    """Two of them made two images of one recipe."""
+    fake_qemu(programs, "exit 1", WORKS)
+    numbers, other = itertools.count(1), threading.Barrier(2)
+
+    def measure() -> dict[str, float]:
+        with suppress(threading.BrokenBarrierError):
+            other.wait(0.2)  # for another one that measures
+        return {"factor": float(next(numbers))}
+
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(AccelCache("thing", tmp_path).once, measure) for _ in range(2)]
+    assert [one.result() for one in asked] == [{"factor": 1.0}] * 2
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "fast", "nan", "inf"])

@@ -6,12 +6,15 @@ import functools
 import json
 import os
 import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proa.core.runtime import files, process
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.lock import locked
 from proa.core.schema.model import Part, Report, document, field, parse
 from proa.core.schema.values import Seconds
 
@@ -130,14 +133,14 @@ def find(device: Path = Path("/dev/kvm")) -> AccelVerdict:
 @functools.cache
 def choose() -> AccelVerdict:
     """What :func:`find` finds, kept for this boot of the host and this QEMU."""
-    cache = AccelCache("accel")
-    kept = cache.load()
-    if kept is not None:
-        accel = {KVM.name: KVM, TCG.name: TCG}[kept["accel"]]
-        return AccelVerdict(accel, tuple(parse(Probe, item) for item in kept["probes"]))
-    verdict = find()
-    cache.save({"accel": verdict.accel.name, "probes": [document(one) for one in verdict.probes]})
-    return verdict
+
+    def found() -> dict[str, Any]:
+        verdict = find()
+        return {"accel": verdict.accel.name, "probes": [document(one) for one in verdict.probes]}
+
+    kept = AccelCache("accel").once(found)
+    accel = {KVM.name: KVM, TCG.name: TCG}[kept["accel"]]
+    return AccelVerdict(accel, tuple(parse(Probe, item) for item in kept["probes"]))
 
 
 def require_qemu() -> Path:
@@ -182,6 +185,20 @@ class AccelCache:
             return None
         value = document.get("value")
         return value if isinstance(value, dict) else None
+
+    def once(self, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was kept, else what is measured now: once, however many processes ask, so that all have the same."""
+        kept = self.load()
+        if kept is not None:
+            return kept
+        with ExitStack() as held:
+            with suppress(ProaError):  # a folder that cannot be written to
+                held.enter_context(locked(self._file.with_suffix(".lock")))
+            kept = self.load()
+            if kept is None:
+                kept = measure()
+                self.save(kept)
+        return kept
 
     def save(self, value: dict[str, object]) -> None:
         """Keep it. A folder that cannot be written to only costs the next measurement."""

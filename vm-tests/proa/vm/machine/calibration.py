@@ -33,13 +33,8 @@ def factor() -> float:
     given = os.environ.get(VARIABLE)
     if given:
         return _parse(given)
-    cache = accel.AccelCache("speed")
-    kept = cache.load()
-    if kept is not None:
-        return float(kept["factor"])
-    found = measure() / REFERENCE_SECONDS
-    cache.save({"factor": found})
-    return found
+    kept = accel.AccelCache("speed").once(lambda: {"factor": measure() / REFERENCE_SECONDS})
+    return float(kept["factor"])
 
 
 def known() -> float:
