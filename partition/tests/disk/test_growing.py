@@ -225,9 +225,9 @@ def test_n02_two_partitions_called_persist_are_refused(disk: Path, grow: Callabl
 
 def add(disk: Path, name: str, start: int, size: int) -> None:
     """Add a stranger's partition behind PERSIST."""
-    program("sgdisk", "--move-second-header", disk)
     numbers = f"8:{start // 512}:{(start + size) // 512 - 1}"
-    program("sgdisk", "--set-alignment=1", f"--new={numbers}", f"--change-name=8:{name}", disk)
+    words = ("--move-second-header", "--set-alignment=1", f"--new={numbers}", f"--change-name=8:{name}")
+    program("sgdisk", *words, disk)  # once: it sleeps for a second after it has written
 
 
 @pytest.mark.parametrize("content", [b"", bytes(4 * MIB), None])
