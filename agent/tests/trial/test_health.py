@@ -124,6 +124,14 @@ def test_f44_exit_status_and_output(paths: Paths) -> None:
     assert (failure.what, failure.why, failure.output) == ("check check", "exited with status 3", "broken\nbadly")
 
 
+@pytest.mark.parametrize(("status", "final"), [(1, False), (99, False), (100, True), (101, False)])
+def test_a_check_says_by_its_status_that_no_later_look_is_better(paths: Paths, status: int, final: bool) -> None:
+    add(paths, f"exit {status}", "10-first")
+    add(paths, "exit 1", "20-second")
+    report = check_health(paths, SETTINGS)
+    assert (report.final, report.healthy, len(report.failures)) == (final, False, 2)
+
+
 def test_f44_killed_by_a_signal(paths: Paths) -> None:
     add(paths, "kill -SEGV $$")
     assert failures(paths) == [("check check", "was killed by signal 11")]

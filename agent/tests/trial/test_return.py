@@ -43,6 +43,18 @@ class TestReturn:
         assert trial.last.code == "TRIAL_RETURNED"
         assert "bad.service" in describe_status(status(trial.context))
 
+    @pytest.mark.usefixtures("systemctl")
+    def test_a_check_that_gives_up_ends_the_trial_at_its_first_look(self, trial: Node) -> None:
+        check = trial.context.paths.health[0] / "10-hopeless"
+        check.parent.mkdir(parents=True, exist_ok=True)
+        check.write_text("#!/bin/sh\nexit 100\n")
+        check.chmod(0o755)
+        watch(trial)
+        assert trial.clock.at == 0
+        assert trial.reboot() is Slot.A
+        assert trial.returned.cause == "unhealthy"
+        assert "not healthy and never will be: check 10-hopeless" in trial.returned.reason
+
     def test_a_trial_that_gets_well_in_time_is_committed(self, trial: Node, systemctl: Systemctl) -> None:
         systemctl.answer("is-system-running", "starting\n", 1)
         slept = trial.clock.pass_by

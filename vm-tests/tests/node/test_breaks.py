@@ -27,7 +27,7 @@ from proa.vm.support.limits import TimeLimits
 from proa.vm.support.report import StepRecord, Story
 
 DEADLINE = 150.0
-BROKEN = {"what": f"check {BROKEN_CHECK}", "why": "exited with status 1", "output": "", "waiting": False}
+BROKEN = {"what": f"check {BROKEN_CHECK}", "why": "exited with status 100", "output": "", "waiting": False}
 STARTING = {"what": "system", "why": "is still starting", "output": "", "waiting": True}
 
 
@@ -52,7 +52,7 @@ def end(cause: Cause, what: str, *failures: Mapping[str, Any], mark: str = "", e
     return End(returned(cause, what, *failures), Witness(mark, frozenset({event} - {""})))
 
 
-UNHEALTHY = end(Cause.UNHEALTHY, f"not healthy within 135 s: check {BROKEN_CHECK}: exited with status 1", BROKEN)
+UNHEALTHY = end(Cause.UNHEALTHY, f"not healthy and never will be: check {BROKEN_CHECK}: exited with status 100", BROKEN)
 AS_ORDERED = {
     Break.PANIC: [end(Cause.PANIC, "the kernel panicked: sysrq triggered crash", mark="panic")],
     Break.HANG: [
@@ -78,7 +78,7 @@ BY_ITSELF = {
     ),
     "another check too": end(
         Cause.UNHEALTHY,
-        f"not healthy: check 10-net: exited with status 1; check {BROKEN_CHECK}: exited with status 1",
+        f"not healthy: check 10-net: exited with status 1; check {BROKEN_CHECK}: exited with status 100",
         BROKEN | {"what": "check 10-net"},
         BROKEN,
     ),
@@ -93,7 +93,7 @@ BY_ITSELF = {
     "a shell of its own": end(Cause.EMERGENCY, "the trial ended in an emergency shell"),
     "an early death": end(Cause.SILENT, "its initrd left no record, and the trial never reached its agent"),
     "an order": end(Cause.ORDERED, "taken back by order"),
-    "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: exited with status 1", BROKEN)),
+    "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: exited with status 100", BROKEN)),
 }
 """What comes back without any break, or for another one than was meant."""
 
@@ -274,4 +274,4 @@ def test_the_journal_is_in_the_report_for_programs_and_for_people(tmp_path: Path
     assert "<pre>-- boot 1 --\nkubelet[7]: &lt;fatal&gt; \\x1b[2Jno such file</pre>" in page
     text = as_text(document)
     assert all(f"| {line}" in text for line in SHOWN)
-    assert "not healthy within 135 s" in text
+    assert "not healthy and never will be" in text

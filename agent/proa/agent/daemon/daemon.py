@@ -220,7 +220,8 @@ class Daemon:
         limit = f"within {checks.settings.deadline:g} s"
         if not health.healthy:
             cause = Cause.DEADLINE if health.waiting else Cause.UNHEALTHY
-            return _Verdict(f"not healthy {limit}: {health.summary}", cause)
+            when = "and never will be" if health.final else limit
+            return _Verdict(f"not healthy {when}: {health.summary}", cause)
         if error := objection(self.context, look(self.context), Door.COMMIT, look(self.context).running):
             return _Verdict(f"healthy, but not allowed: {error.message}", Cause.DENIED)
         if checks.cluster.commit is Commit.ORDER:

@@ -21,6 +21,8 @@ OUTPUT_LIMIT: Final = 4096
 """Bytes that are kept of each output of a check: the last ones."""
 MAX_FAILURES: Final = 50
 """Failures that one report names; a node where everything fails needs no longer list."""
+FINAL_STATUS: Final = 100
+"""How a check exits that no later look can find well: the trial ends at once, not at its deadline."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class HealthReport:
         checks: Checks that were run.
         restarts: How often systemd has restarted each service since the machine booted.
         known: Units that have failed, and had before the upgrade as well: told, but no reason to go back.
+        final: Whether a check said that no later look will be better.
     """
 
     failures: tuple[HealthFailure, ...]
@@ -40,6 +43,7 @@ class HealthReport:
     checks: tuple[str, ...] = ()
     restarts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     known: tuple[str, ...] = ()
+    final: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -73,10 +77,12 @@ def check_health(paths: Paths, settings: HealthSettings, failed_before: Collecti
     except ProaError as error:
         failures = failures or [HealthFailure("system", error.message, waiting=error.code is Code.TIMEOUT)]
     checks = [] if failures else [check for folder in paths.health for check in _checks(folder)]
-    failures += [failure for check in checks if (failure := _check_failure(check, settings.check_limit))]
+    failed = [failure for check in checks if (failure := _check_failure(check, settings.check_limit))]
     names = tuple(check.name for check in checks)
     known = tuple(sorted(set(failed_before) & set(failed_units()))) if failed_before else ()
-    return HealthReport(tuple(failures[:MAX_FAILURES]), settings.units, names, restarts, known)
+    told = tuple([*failures, *failed][:MAX_FAILURES])
+    final = any(failure.why == exited(FINAL_STATUS) for failure in failed)
+    return HealthReport(told, settings.units, names, restarts, known, final)
 
 
 def unit_failures(settings: HealthSettings, failed_before: Collection[str] = ()) -> list[HealthFailure]:

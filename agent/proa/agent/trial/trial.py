@@ -152,7 +152,7 @@ def watch(
     *,
     to_the_end: bool = False,
 ) -> HealthReport | None:
-    """Look until the boot is healthy or its deadline has passed; what the last look found.
+    """Look until the boot is healthy, will never be, or its deadline has passed; what the last look found.
 
     Args:
         context: Its clock counts from the kernel's start, and its wish to stop ends the watch.
@@ -171,7 +171,7 @@ def watch(
         context.cancel.check()
         health = look()
         trial_log.saw(health)
-        if deadline.passed or (health.healthy and not to_the_end):
+        if deadline.passed or health.final or (health.healthy and not to_the_end):
             return health
         if not (health.healthy and waits):
             left = f"{deadline.remaining:.0f} s left"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proa.agent.node.cause import Cause
-from proa.agent.trial.health import exited
+from proa.agent.trial.health import FINAL_STATUS, exited
 from proa.agent.trial.returned import NO_AGENT
 from proa.core.runtime.errors import Code, ProaError
 from proa.partition.boot.bootstate import Slot
@@ -23,7 +23,7 @@ MARK = "/var/lib/proa-break"
 """Written in the trial by a break that is about to act, so that what came of it is told from what came by itself."""
 BROKEN_CHECK = "50-broken"
 """The health check that fails."""
-BROKEN_CHECK_STATUS = 1
+BROKEN_CHECK_STATUS = FINAL_STATUS
 _UNIT = """\
 [Unit]
 Description=Break this trial: {what}
