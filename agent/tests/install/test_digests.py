@@ -16,6 +16,12 @@ from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.partition.boot.bootstate import Slot
 
 
+@pytest.fixture
+def release2(world: World, tmp_path: Path) -> str:
+    """A release that does not tell what a node may have already, so that every blob is fetched whole."""
+    return world.release(tmp_path / "whole", world.recipe("2"), content="")
+
+
 class TestDigests:
     """Wrong bytes at every level (F12, F15, F20, F30)."""
 

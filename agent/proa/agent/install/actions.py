@@ -43,10 +43,17 @@ class Write:
     """Bytes in the slot."""
     fetch: int
     """Bytes from the registry."""
+    copy: int = 0
+    """Bytes of the content that come from the good slot."""
+    keep: int = 0
+    """Bytes of the content that stand in their places already."""
 
     def __str__(self) -> str:
         where = self.slot.uki_name if self.blob == "boot" else self.slot.root_name
-        return f"write {self.blob} to {where}: {human_bytes(self.size)}, fetching {human_bytes(self.fetch)}"
+        parts = [f"fetching {human_bytes(self.fetch)}"]
+        parts += [f"copying {human_bytes(self.copy)}"] if self.copy else []
+        parts += [f"keeping {human_bytes(self.keep)}"] if self.keep else []
+        return f"write {self.blob} to {where}: {human_bytes(self.size)}, {', '.join(parts)}"
 
 
 @dataclass(frozen=True)

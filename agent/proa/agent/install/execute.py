@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Final
 
 from proa.agent.install.actions import Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.install.facts import Offer
-from proa.agent.install.fetch import fetch_frames, fetch_maps, fetch_tree
+from proa.agent.install.fetch import fetch_maps, fetch_tree
+from proa.agent.install.payload import Payload, resumes
 from proa.agent.install.plan import InstallPlan
 from proa.agent.node.bookkeeping import remember, remember_slot, write_state
 from proa.agent.node.policy import Policy
@@ -19,13 +19,11 @@ from proa.agent.node.record import SlotRecord
 from proa.agent.node.view import Context, look
 from proa.agent.slot.damage import marking
 from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_writing
-from proa.agent.slot.scrub import tree_reader
-from proa.agent.slot.writer import Check, SlotWriter
+from proa.agent.slot.writer import SlotWriter
 from proa.agent.trial.change import arm, check_arm, disarm
 from proa.agent.trial.standing import newest_of
-from proa.core.release.document import BLOCK_SIZE, Release
+from proa.core.release.document import Release
 from proa.core.release.frames import FrameMap
-from proa.core.release.verity import Geometry, check_blocks
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Progress, step
 from proa.partition.boot import bootstate
@@ -58,6 +56,7 @@ class Execution:
     _maps: dict[str, FrameMap] = field(default_factory=dict)
     _open: ExitStack = field(default_factory=ExitStack)
     _opened: tuple[Half, Region] | None = None
+    _resumed: bool = False
 
     @property
     def release(self) -> Release:
@@ -103,6 +102,7 @@ class Execution:
         view.check()
         self._maps = fetch_maps(self.offer.source, self.release)
         self.begins()
+        self._resumed = resumes(view.record.slots.get(self.plan.target), self.offer.candidate.manifest)
         remember_slot(self.context, self.plan.target, self._record())
         remember(self.context, trial=None)
         write_state(view, bootstate.disarm(view.state))
@@ -119,12 +119,15 @@ class Execution:
             case "tree":
                 self._write_tree(action, region)
             case "root":
-                self._write_frames(action, region, _root_check(region, self.release))
+                moved = self._payload(action, region).write_root(self._maps["root"], resumed=self._resumed)
+                self.plan = self.plan.with_origin("root", moved.fetch, moved.copy, moved.keep)
             case _:
-                digest = _Digest()
-                self._write_frames(action, region, digest.check)
-                digest.compare(self.release.boot.digest)
+                moved = self._payload(action, region).write_boot(self._maps["boot"])
+                self.plan = self.plan.with_origin("boot", moved.fetch, moved.copy, moved.keep)
                 _check_kernel(region, self.release)
+
+    def _payload(self, action: Write, region: Region) -> Payload:
+        return Payload(self.context, self.offer, action.slot, region, self._progress(action))
 
     def _region(self, slot: Slot, half: Half) -> Region:
         """A partition, opened once it is needed; it stays open until another one is, or all is done."""
@@ -140,30 +143,11 @@ class Execution:
             for piece in pieces:
                 writer.put(piece)
 
-    def _write_frames(self, action: Write, region: Region, check: Check) -> None:
-        frames, blob = self._maps[action.blob], self.release.blobs[action.blob]
-        with SlotWriter(region, largest=frames.frame_size, check=check, progress=self._progress(action)) as writer:
-            fetch_frames(self.offer.source, blob, frames, self.context.cancel, writer)
-
     def _progress(self, action: Write) -> Callable[[int], None]:
         def progress(done: int) -> None:
             self.context.monitor.emit(Progress(_title(action), done, action.size))
 
         return progress
-
-
-class _Digest:
-    """The digest of a stream that passes by on a belt."""
-
-    def __init__(self) -> None:
-        self._hasher = hashlib.sha256()
-
-    def check(self, _: int, data: memoryview) -> None:
-        self._hasher.update(data)
-
-    def compare(self, digest: str) -> None:
-        if f"sha256:{self._hasher.hexdigest()}" != digest:
-            raise ProaError(Code.DIGEST, f"the boot image does not match {digest}")
 
 
 def _title(action: Action) -> str:
@@ -176,18 +160,6 @@ def _title(action: Action) -> str:
             return f"take back {action.slot.value}"
         case _:
             return f"{type(action).__name__.lower()} {action.slot.value}"
-
-
-def _root_check(region: Region, release: Release) -> Callable[[int, memoryview], None]:
-    """Compares blocks with the leaves of the tree that was just written behind the image."""
-    salt = bytes.fromhex(release.root.salt)
-    tree = tree_reader(region, release.root.root_hash, salt, Geometry.of(release.root.size))
-
-    def check(place: int, data: memoryview) -> None:
-        first = place // BLOCK_SIZE
-        check_blocks(data, tree.leaf_digests(first, len(data) // BLOCK_SIZE), salt, first)
-
-    return check
 
 
 def _check_kernel(region: Region, release: Release) -> None:

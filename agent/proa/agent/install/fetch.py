@@ -8,9 +8,17 @@ from proa.agent.node.cancel import Cancel
 from proa.agent.slot.writer import SlotWriter
 from proa.core.oci.source import Source
 from proa.core.release.chunks import ChunkReader
-from proa.core.release.document import Blob, Release
-from proa.core.release.frames import FrameMap, decode_maps, decompress_into, decompress_stream, expected, map_size
-from proa.core.release.verity import Geometry, check_tree
+from proa.core.release.document import BLOCK_SIZE, Blob, Release
+from proa.core.release.frames import (
+    Frame,
+    FrameMap,
+    decode_maps,
+    decompress_into,
+    decompress_stream,
+    expected,
+    map_size,
+)
+from proa.core.release.verity import DIGEST_SIZE, Geometry, check_tree
 from proa.core.runtime.errors import Code, ProaError
 
 
@@ -45,18 +53,58 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
     return check_tree(plain, geometry, root.root_hash, bytes.fromhex(root.salt))
 
 
-def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter) -> None:
-    """Fetch a payload and pass its content to the writer; no frame reaches the decompressor unverified.
+def fetch_frames(
+    source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter, part: range | None = None
+) -> None:
+    """Fetch a payload, or a part of it, and pass its content to the writer.
+
+    No frame reaches the decompressor unverified.
+
+    Args:
+        source: Where it comes from.
+        blob: The payload as it is fetched.
+        frames: Its frames.
+        cancel: The wish to stop.
+        writer: Takes the content.
+        part: The numbers of the frames that are wanted; all of them if None.
 
     Raises:
         ProaError: ``DIGEST``, ``FRAMES``, or as the source and the belt do.
     """
-    reader = ChunkReader(source.blob(blob.digest, blob.size))
-    for frame in frames.frames:
+    part = range(len(frames.frames)) if part is None else part
+    start, whole = frames.frames[part.start].offset, len(part) == len(frames.frames)
+    end = blob.size if whole else start + sum(frames.frames[number].compressed for number in part)
+    reader = ChunkReader(source.blob(blob.digest, blob.size, start=start, end=end))
+    for number in part:
         cancel.check()
+        frame = frames.frames[number]
         decompress_into(reader.take(frame.compressed), frame, writer.room(frame.size))
     while reader.take(1 << 16):  # the seek table: the source checks the whole blob at its end
         pass
+
+
+def fetch_frame(source: Source, blob: Blob, frame: Frame, room: memoryview) -> None:
+    """Fetch one frame alone, and put its content where it is wanted.
+
+    Raises:
+        ProaError: ``DIGEST``, ``FRAMES``, or as the source does.
+    """
+    chunks = source.blob(blob.digest, blob.size, start=frame.offset, end=frame.offset + frame.compressed)
+    decompress_into(b"".join(chunks), frame, room)
+
+
+def fetch_leaves(source: Source, release: Release, cancel: Cancel) -> Iterator[bytes]:
+    """The hashes of a root's blocks alone, in order and in pieces, out of the verified tree.
+
+    Raises:
+        ProaError: as :func:`fetch_tree`.
+    """
+    leaves = Geometry.of(release.root.size).levels[0].offset
+    left, place = release.root.size // BLOCK_SIZE * DIGEST_SIZE, 0
+    for piece in fetch_tree(source, release, cancel):
+        part = piece[max(0, leaves - place) :][:left]
+        place, left = place + len(piece), left - len(part)
+        yield part
 
 
 def watched(chunks: Iterable[bytes], cancel: Cancel) -> Iterator[bytes]:

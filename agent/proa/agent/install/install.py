@@ -11,7 +11,9 @@ from pathlib import Path
 from proa.agent.install.actions import Arm, Reboot, TakeBack
 from proa.agent.install.execute import Execution
 from proa.agent.install.facts import Offer, load_trust, node_facts, open_offer, policy_of
+from proa.agent.install.fetch import fetch_maps
 from proa.agent.install.order import InstallOrder
+from proa.agent.install.payload import survey
 from proa.agent.install.plan import InstallPlan, plan_install
 from proa.agent.node.bookkeeping import afterwards, remember, remember_slot, result
 from proa.agent.node.lock import locked
@@ -49,7 +51,9 @@ def install(
             reconcile(context)
             view = _ready(context, order)
             with _planned(context, view, order) as (offer, policy, plan):
-                Execution(context, offer, plan, policy, opener, begins).run()
+                execution = Execution(context, offer, plan, policy, opener, begins)
+                execution.run()
+                plan = execution.plan
                 if plan.unchanged or plan.keep:
                     _name(context, plan)
         except Exception as error:
@@ -64,12 +68,17 @@ def install(
 
 
 def plan_only(context: Context, order: InstallOrder) -> PlannedInstall:
-    """Verify and say what an install would do. Touches nothing.
+    """Verify, fetch the map and the tree, and say what an install would do. Touches nothing.
 
     Raises:
         ProaError: The refusal.
     """
-    with _planned(context, _ready(context, order), order) as (_, _, plan):
+    view = _ready(context, order)
+    with _planned(context, view, order) as (offer, _, plan):
+        if plan.writes:
+            maps = fetch_maps(offer.source, offer.candidate.release)
+            for blob, found in survey(context, offer, plan.target, view, maps).items():
+                plan = plan.with_origin(blob, found.fetch, found.copy, found.keep)
         actions = tuple(str(action) for action in plan.actions)
         return PlannedInstall(_facts(plan), plan.slot, _bytes(plan), actions)
 
@@ -115,7 +124,7 @@ def _facts(plan: InstallPlan) -> ReleaseFacts:
 
 
 def _bytes(plan: InstallPlan) -> Bytes:
-    return Bytes(plan.fetch, 0, plan.keep, plan.write)
+    return Bytes(plan.fetch, plan.copy, plan.keep, plan.write)
 
 
 def _report(plan: InstallPlan, seconds: float) -> Installed:

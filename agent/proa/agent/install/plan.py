@@ -6,6 +6,7 @@ here), then the release's policy, then its size, then the slot.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -102,14 +103,35 @@ class InstallPlan:
         return sum(writes) + (self.candidate.release.blobs["map"].size if writes else 0)
 
     @property
+    def copy(self) -> int:
+        """Bytes that come from the good slot."""
+        return sum(action.copy for action in self.actions if isinstance(action, Write))
+
+    @property
     def keep(self) -> int:
         """Bytes that stay in the slot as they are."""
-        return sum(action.size for action in self.actions if isinstance(action, Keep))
+        whole = sum(action.size for action in self.actions if isinstance(action, Keep))
+        return whole + sum(action.keep for action in self.actions if isinstance(action, Write))
 
     @property
     def write(self) -> int:
         """Bytes that are written to the slot."""
-        return sum(action.size for action in self.actions if isinstance(action, Write))
+        return sum(action.size - action.keep for action in self.actions if isinstance(action, Write))
+
+    @property
+    def writes(self) -> bool:
+        """Whether a slot is written, so that it must be found out where its content comes from."""
+        return any(isinstance(action, Write) for action in self.actions)
+
+    def with_origin(self, blob: str, fetch: int, copy: int, keep: int) -> InstallPlan:
+        """The same plan, once it is known where a blob's content comes from; all in bytes."""
+
+        def told(action: Action) -> Action:
+            if isinstance(action, Write) and action.blob == blob:
+                return dataclasses.replace(action, fetch=fetch, copy=copy, keep=keep)
+            return action
+
+        return dataclasses.replace(self, actions=tuple(told(action) for action in self.actions))
 
 
 def refusals(candidate: Candidate, policy: Policy, node: NodeFacts) -> Iterator[ProaError]:

@@ -148,6 +148,7 @@ def _document(recipe: Recipe, root_hash: str, blobs: dict[str, Blob], lies: dict
         "size": boot_size,
         "digest": f"sha256:{sha256(recipe.boot)}",
         "uki_digest": f"sha256:{sha256(recipe.uki)}",
+        "content": _content(recipe.boot),
     }
     for place in (root, boot):
         place.update({key: value for key, value in lies.items() if key in place})
@@ -165,6 +166,11 @@ def _document(recipe: Recipe, root_hash: str, blobs: dict[str, Blob], lies: dict
         blobs=blobs,
         expires=recipe.expires,
     )
+
+
+def _content(image: Path) -> str:
+    with image.open("rb") as file:
+        return frames.content_names(file)
 
 
 def digest_of_range(path: Path, start: int, size: int) -> str:

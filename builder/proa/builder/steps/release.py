@@ -56,6 +56,7 @@ class ReleaseStep:
             "expires": release.expires,
             "requires": [LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION],
             "level": context.config.build.compression,
+            "tells": "boot.content",
             "signers": [key.public.id for key in context.keys.signers] if context.keys else [],
             "epoch": context.epoch,
         }
@@ -134,7 +135,9 @@ def _root(context: BuildContext) -> Root:
 def _boot(context: BuildContext) -> Boot:
     uki = context.output("uki")
     image = uki / "boot.img"
-    return Boot(image.stat().st_size, f"sha256:{sha256(image)}", f"sha256:{sha256(uki / 'uki.efi')}")
+    with image.open("rb") as file:
+        content = frames.content_names(file)
+    return Boot(image.stat().st_size, f"sha256:{sha256(image)}", f"sha256:{sha256(uki / 'uki.efi')}", content)
 
 
 RELEASE: Final = ReleaseStep()

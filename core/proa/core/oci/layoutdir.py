@@ -60,6 +60,11 @@ class LayoutDir:
     def close(self) -> None:
         """See :class:`proa.core.oci.source.Source`; there is nothing to give back."""
 
+    @property
+    def ranges(self) -> bool:
+        """See :class:`proa.core.oci.source.Source`."""
+        return True
+
     def resolve(self) -> str:
         """See :class:`proa.core.oci.source.Source`. Without a tag the folder must hold exactly one tagged release."""
         if self.reference.digest:

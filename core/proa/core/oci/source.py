@@ -103,6 +103,11 @@ class Source(Protocol):
         """What was opened."""
         ...
 
+    @property
+    def ranges(self) -> bool:
+        """Whether parts of a blob can be asked for, as far as is known; else what lies before them is read too."""
+        ...
+
     def resolve(self) -> str:
         """The manifest digest that the reference means now.
 

@@ -79,6 +79,11 @@ class Boot(Part):
     size: Annotated[int, _Blocks] = field("Size of the image in bytes.", maximum=1 << 32)
     digest: Digest = field("Digest of the uncompressed image.")
     uki_digest: Digest = field("Digest of the file /EFI/proa/uki.efi in it.")
+    content: str = field(
+        "What a node knows frames by that it has: the first 8 bytes of the SHA-256 of each frame's content, in order.",
+        default="",
+        pattern="^([0-9a-f]{16})*$",
+    )
 
 
 @dataclass(frozen=True)

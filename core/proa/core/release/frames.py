@@ -166,6 +166,16 @@ def expected(release: Release) -> dict[str, Expected]:
     }
 
 
+def content_name(data: bytes) -> str:
+    """What a frame's content is told by: the first 8 bytes of its SHA-256, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def content_names(image: BinaryIO, frame_size: int = FRAME_SIZE) -> str:
+    """The names of all frames of an image, one behind the other."""
+    return "".join(content_name(data) for data in iter(lambda: _read_full(image, frame_size), b""))
+
+
 def seek_table_size(frames: int) -> int:
     """Bytes of the seek table's skippable frame."""
     return _SKIPPABLE.size + _SEEK_ENTRY.size * frames + _SEEK_FOOTER.size
