@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proa.agent.cli.text import describe_status
 from proa.agent.node.boot import BootReport
 from proa.agent.node.paths import Paths
 from proa.agent.node.persist import persist_problems
@@ -118,3 +119,11 @@ def test_n10_the_check_of_a_trial_fails_after_an_error(tmp_path: Path, errors: s
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert ("2 errors" in done.stdout) is (status == 1)
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_s16_status_says_whether_persist_is_encrypted(node: Node, encrypted: bool) -> None:
+    node.encrypted = encrypted
+    told = status(node.context)
+    assert told.persist_encrypted is encrypted
+    assert ("PERSIST is encrypted" in describe_status(told)) is encrypted

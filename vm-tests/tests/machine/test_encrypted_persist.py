@@ -91,6 +91,7 @@ def test_s16_the_first_boot_encrypts_persist_and_grows_it(story: Story) -> None:
     assert (token["tpm2-pcrs"], token["tpm2_pubkey_pcrs"]) == ([7], [11])
     assert story.persist_bytes() > 0.8 * (story.layout["PERSIST"].size + GROWTH)
     assert machine.succeed("systemctl --failed --no-legend") == ""
+    assert json.loads(machine.succeed("proa-agent status --json"))["persist_encrypted"] is True
 
 
 def test_s16_the_recovery_key_is_roots_to_take_and_in_no_log(story: Story) -> None:

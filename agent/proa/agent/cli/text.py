@@ -38,6 +38,8 @@ def _status_lines(told: Status) -> Iterator[str]:
     if told.problem:
         yield f"  problem: {told.problem.message}"
     yield from (f"  warning: {warning}" for warning in told.warnings)
+    if told.persist_encrypted:
+        yield "  PERSIST is encrypted"
     if now := told.progress:
         yield f"  now: {now.verb}, {now.step} {now.done} of {now.total} bytes"
     if last := told.last:

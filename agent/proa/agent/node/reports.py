@@ -101,6 +101,7 @@ class Status(Report, schema="proa.status/v1"):
     etc: Etc = field("The release's /etc.")
     order: GivenOrder | None = field("The last order of the cluster; null if there was none.")
     health: HealthSeen | None = field("The last look at the health of this boot's trial; null if nobody has looked.")
+    persist_encrypted: bool = field("Whether PERSIST is encrypted; only known of the running node.", default=False)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class FakeKernel:
     booted: Slot
     line: str = ""
     extra: tuple[Block, ...] = ()
+    encrypted: bool = False
 
     def cmdline(self) -> str:
         """See :class:`proa.partition.disk.system.System`."""
@@ -53,7 +54,8 @@ class FakeKernel:
 
     def mapping(self, name: str) -> str | None:
         """As if the root were verity's."""
-        return "253:0" if name == "proa-root" else None
+        found = {"proa-root": "253:0"} | ({"proa-persist": "253:1"} if self.encrypted else {})
+        return found.get(name)
 
     def mapping_table(self, name: str) -> str:
         """Nothing is known of it."""
@@ -115,6 +117,7 @@ class Node:
     clock: NodeClock = field(default_factory=NodeClock)
     events: Recorder = field(default_factory=Recorder)
     booted: Slot = Slot.A
+    encrypted: bool = False
     boots: int = 0
     releases: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -132,7 +135,8 @@ class Node:
     def kernel(self) -> FakeKernel:
         """What its kernel says."""
         line = (self.root / "proc/cmdline").read_text()
-        return FakeKernel(self.world.disk, self.folder, self.world.layout, self.booted, line)
+        found = FakeKernel(self.world.disk, self.folder, self.world.layout, self.booted, line)
+        return dataclasses.replace(found, encrypted=self.encrypted)
 
     @functools.cached_property
     def context(self) -> Context:

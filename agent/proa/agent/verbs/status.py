@@ -57,6 +57,7 @@ def status(context: Context, progress: Progress | None = None) -> Status:
         etc=Etc(hidden_files(context.paths, view.booted) if view.booted else None),
         order=given_order(view.record.order),
         health=load_health(context.paths),
+        persist_encrypted=view.node.encrypted,
     )
 
 

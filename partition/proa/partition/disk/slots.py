@@ -21,6 +21,8 @@ from proa.partition.disk.system import Block, System
 
 ROOT_MAPPING: Final = "proa-root"
 """The device mapper's name for the verified root; the initrd makes it."""
+_PERSIST_MAPPING: Final = "proa-persist"
+"""The same for an encrypted PERSIST that is open."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,14 @@ class Node:
         booted: ``None`` for a disk that is not the one this machine runs from.
         root_hash: Of the running root, in hexadecimal; empty when nothing is booted from the disk.
         evidence: ``None`` when nothing is booted from the disk.
+        encrypted: Whether PERSIST is; only known of the disk that is booted.
     """
 
     disk: Disk
     booted: Slot | None = None
     root_hash: str = ""
     evidence: Evidence | None = field(default=None)
+    encrypted: bool = False
 
 
 def open_image(path: Path) -> Disk:
@@ -121,7 +125,7 @@ def discover(system: System | None = None) -> Node:
     running = _check_hash(system.mapping_table(ROOT_MAPPING), signed)
     loader = system.loader_partition()
     evidence = Evidence(partition.node, partition.number, running, loader, _loader_agrees(disk, booted, loader))
-    return Node(disk, booted, signed, evidence)
+    return Node(disk, booted, signed, evidence, system.mapping(_PERSIST_MAPPING) is not None)
 
 
 def _running_system() -> System:
