@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from proa.scheduler.control.event_recorder import A_WHILE, EventRecorder
 from proa.scheduler.kube.emit import About
 from proa.scheduler.planning.reasons import Reason, Verdict
@@ -27,6 +29,17 @@ def test_a_person_is_told_once_after_a_while_what_nodes_wait_for() -> None:
     assert reason == "WaitingCordoned"
     assert note.startswith("n0, n1, n2, n3, n4 and 2 more: Cordoned: Somebody else has cordoned the node")
     assert "kubectl uncordon" in note
+
+
+@pytest.mark.parametrize("reason", [Reason.GroupSoaking, Reason.ZoneSoaking])
+def test_a_long_soak_is_told_of_once(reason: Reason) -> None:
+    ears, rollouts = Ears(), {"workers": RolloutView("workers", "u", 1, change())}
+    recorder = EventRecorder(ears)
+    for now in (0.0, A_WHILE - 1, A_WHILE, A_WHILE * 3):
+        recorder.waits(rollouts, {"workers": {"n1": Verdict(reason, f"until {now}")}}, now)
+    ((said, note),) = ears.heard
+    assert said == f"Waiting{reason.name}"
+    assert note.startswith(f"n1: {reason.name}: until {A_WHILE}")
 
 
 def test_what_has_ended_meanwhile_begins_anew() -> None:

@@ -9,19 +9,39 @@ import pytest
 from proa.scheduler.planning.holds import Keeper, at_rest, before_start
 from proa.scheduler.simulation.behaviour import Behaviour, Chances
 from proa.scheduler.simulation.simulate import Run
-from proa.scheduler.spec.rollout import Canary, ControlPlane, FailurePolicy, RolloutSpec, Staging, Turns, Zones
+from proa.scheduler.spec.rollout import (
+    Canary,
+    ControlPlane,
+    FailurePolicy,
+    Group,
+    Operator,
+    Requirement,
+    RolloutSpec,
+    Selector,
+    Staging,
+    Turns,
+    Zones,
+)
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.lagging import FIRST, a_world
+
+GROUPS = (
+    Group("edge", Selector(match_expressions=(Requirement("tier", Operator.IN, ("a",)),)), "2m"),
+    Group("stores", Selector({"tier": "b"}), "1m"),
+)
 
 
 @pytest.mark.parametrize("control_plane", ControlPlane)
 @pytest.mark.parametrize("zones", Zones)
 @pytest.mark.parametrize("canaries", [0, 2])
-def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlPlane, canaries: int) -> None:
+@pytest.mark.parametrize("groups", [(), GROUPS])
+def test_a_group_is_told_what_each_is_told(
+    zones: Zones, control_plane: ControlPlane, canaries: int, groups: tuple[Group, ...]
+) -> None:
     spec = RolloutSpec(
         FIRST,
         max_unavailable=3,
-        order=Turns(zones, control_plane),
+        order=Turns(zones, control_plane, groups, "0s" if zones is Zones.IGNORE else "1m"),
         canary=Canary(canaries, "1m") if canaries else Canary(),
         staging=Staging(4),
         failure=FailurePolicy("100%"),
@@ -31,6 +51,8 @@ def test_a_group_is_told_what_each_is_told(zones: Zones, control_plane: ControlP
     world.own_node = "node-0005"
     for name, changes in (("node-0006", {"hold": "debugging"}), ("node-0007", {"ready": False})):
         world.nodes[name] = dataclasses.replace(world.nodes[name], **changes)
+    for number, (name, view) in enumerate(sorted(world.nodes.items())):
+        world.nodes[name] = dataclasses.replace(view, labels={**view.labels, "tier": "abc"[number % 3]})
     stuck = {"node-0008": (Blocker("node-0008", "shop/web", reason="no budget lets it go"),)}
     simulation, told = Run(world), set()
     for _ in range(60):

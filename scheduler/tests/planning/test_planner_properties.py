@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import OrderResult, Proof
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
-from proa.scheduler.planning.views import NodeView
+from proa.scheduler.planning.views import ZONE, NodeView
+from proa.scheduler.planning.waves import group_of
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
@@ -29,14 +30,17 @@ from proa.scheduler.spec.rollout import (
     Cordoned,
     Drain,
     FailurePolicy,
+    Group,
     HealthPolicy,
     OnFailure,
     OnTimeout,
     RolloutSpec,
+    Selector,
     Staging,
     Turns,
     Zones,
 )
+from proa.scheduler.spec.selectors import matches
 from proa.scheduler.testing.lagging import FIRST, SECOND, LaggingScheduler, a_world
 from proa.scheduler.testing.others import crowded
 
@@ -46,6 +50,7 @@ READY_SECONDS = 20
 FATES = (NodeFate.WELL,) * 8 + (NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.UNDRAINABLE, NodeFate.NEVER_BACK)
 EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)
 AMOUNTS: tuple[Amount, ...] = (1, 2, "25%")
+GROUPS = tuple(Group(f"group-{number}", Selector({ZONE: f"zone-{number}"}), f"{number}m") for number in (1, 0))
 BORNE: tuple[Amount, ...] = (0, 2, "50%")
 T = TypeVar("T")
 
@@ -81,7 +86,7 @@ class Chaos:
             FIRST,
             max_unavailable=choice(AMOUNTS),
             cordoned=choice(tuple(Cordoned)),
-            order=Turns(choice(tuple(Zones)), choice(tuple(ControlPlane))),
+            order=self.some_order(),
             budgets=choice(((), EVEN_HOURS)),
             canary=choice((Canary(), Canary(1, "1m"))),
             approval=choice((Approval.NOT_REQUIRED, *Approval)),
@@ -97,6 +102,11 @@ class Chaos:
         self.fence = 1
         self.cordoned_by_people: set[str] = set()
         self.leader, self.old = LaggingScheduler(self.world, self.fence), list[LaggingScheduler]()
+
+    def some_order(self) -> Turns:
+        zones, groups = self.choice(tuple(Zones)), self.choice(((), GROUPS))
+        soak = "0s" if zones is Zones.IGNORE else self.choice(("0s", "2m"))
+        return Turns(zones, self.choice(tuple(ControlPlane)), groups, soak)
 
     @property
     def spec(self) -> RolloutSpec:
@@ -247,6 +257,7 @@ class Chaos:
                     view = self.world.rollouts["workers"]
                     needed = self.spec.approval is Approval.REQUIRED and not view.status.halted
                     assert view.approved or not needed, "a node is started for a release that nobody approved"
+                    self.no_earlier_group_is_busy(node)
                     skips = self.spec.cordoned is Cordoned.SKIP
                     assert not (skips and node.unschedulable), "a node is started that a person has cordoned"
             case Give(name, number, Verb.BOOT):
@@ -276,6 +287,20 @@ class Chaos:
                 assert os.status
                 assert os.status.booted
                 assert os.status.booted.committed, "uncordoned as done while on trial"
+
+    def no_earlier_group_is_busy(self, node: NodeView) -> None:
+        """But for canaries, the way back, and groups that have proved the release in this attempt."""
+        status = self.world.rollouts["workers"].status
+        if status.halted or (self.spec.canary.nodes and not (status.canary and status.canary.soaked_at)):
+            return
+        passed, places = {one.name for one in status.groups if one.soaked_at}, self.spec.order.groups
+        for place in places[: group_of(self.spec, node)]:
+            busy = [
+                one.name
+                for one in self.world.nodes.values()
+                if one.mark is not None and matches(place.node_selector, one.labels)
+            ]
+            assert place.name in passed or not busy, f"{node.name} is started before {busy}"
 
     def is_well(self, scheduler: LaggingScheduler, name: str) -> None:
         """A node that is committed, or uncordoned as done, has shown what is demanded."""

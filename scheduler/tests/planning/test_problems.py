@@ -21,6 +21,9 @@ FIRST = {"controlPlane": "First"}
 PROXY = {"namespace": "kube-system", "name": "kube-proxy"}
 
 
+EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}}
+
+
 def read(**spec: Any) -> RolloutSpec:
     return parse(RolloutSpec, {"release": RELEASE, **spec}, "spec", strict=True)
 
@@ -57,6 +60,14 @@ WRONG: dict[str, tuple[dict[str, Any], str, rules.Rule]] = {
     "weeks for a node": ({"expectedDuration": "169h"}, ".expectedDuration", rules.NO_WEEKS),
     "soak": ({"canary": {"soak": "1h"}}, ".canary", rules.SOAK),
     "soak of nobody": ({"canary": {"nodes": "0%", "soak": "1h"}}, ".canary", rules.SOAK),
+    "a group of all": ({"order": {"groups": [EDGE | {"nodeSelector": {}}]}}, ".order.groups[0]", rules.GROUP_OF_ALL),
+    "a group's name": ({"order": {"groups": [EDGE | {"name": "Edge"}]}}, "groups[0].name", rules.GROUP_NAME),
+    "a group's key": (
+        {"order": {"groups": [EDGE, EDGE | {"name": "b", "nodeSelector": asks(one("my role", "Exists"))}]}},
+        ".order.groups[1].nodeSelector.matchExpressions[0].key",
+        rules.LABEL_KEY,
+    ),
+    "zones that soak out of turn": ({"order": {"zones": "Ignore", "zoneSoak": "1m"}}, ".order", rules.ZONE_SOAK),
     "no time to stage": ({"staging": {"timeout": "0s"}}, ".staging", rules.STAGING_OF_NOTHING),
     "no time to drain": ({"drain": {"timeout": "0s", "onTimeout": "Abort"}}, ".drain", rules.DRAIN_OF_NOTHING),
     "ready too late": ({"health": {"readySeconds": 1200}}, ".health", rules.READY_TOO_LATE),
@@ -102,6 +113,8 @@ def test_every_rule_is_asked_here_too() -> None:
         {"canary": {"nodes": 0}},
         {"canary": {"nodes": 0, "soak": "600s"}},
         {"drain": {"timeout": "0s", "onTimeout": "Force"}},
+        {"order": {"groups": [EDGE], "zoneSoak": "1h"}},
+        {"order": {"zones": "Ignore", "zoneSoak": "0s"}},
         {"health": {"readySeconds": 1199}},
         {"failure": {"max": "100%"}},
         {"failure": {"max": "99%", "action": "Rollback"}},
@@ -142,6 +155,11 @@ def test_a_selector_that_no_node_can_meet_is_refused(selector: dict[str, Any]) -
 def test_a_daemon_set_stands_there_once() -> None:
     (found,) = contradictions(read(health={"daemonSets": [PROXY, PROXY]}))
     assert found == "spec.health.daemonSets: a DaemonSet is listed twice: leave out one of them"
+
+
+def test_a_group_stands_there_once() -> None:
+    (found,) = contradictions(read(order={"groups": [EDGE, EDGE]}))
+    assert found == "spec.order.groups: a group is listed twice: leave out one of them"
 
 
 def test_windows_that_are_all_too_short_are_refused() -> None:

@@ -26,12 +26,14 @@ from proa.scheduler.spec.rollout import (
     ControlPlane,
     Drain,
     FailurePolicy,
+    Group,
     OnFailure,
+    Selector,
     Staging,
     Turns,
     Undrainable,
 )
-from proa.scheduler.spec.rolloutstatus import CanaryStatus, LostNodes, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import CanaryStatus, LostNodes, RolloutStatus, ZoneStatus
 from proa.scheduler.testing.situations import (
     BOOT,
     CANARY,
@@ -67,6 +69,9 @@ UNPROVED = RolloutStatus(release=RELEASE, canary=CanaryStatus(NEW, ("n2",)))
 CLOSED = (Budget("0 22 * * *", "2h"),)
 OPEN = (Budget("0 11 * * *", "65m"),)
 FETCH = order(Verb.STAGE)
+EDGE = {"tier": "edge"}
+GROUPS = Turns(groups=(Group("edge", Selector(EDGE), "1h"),))
+ZONE_A = RolloutStatus(release=RELEASE, zone=ZoneStatus("a", text(NOW)))
 REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.UpToDate: lambda: planned(done()),
     Reason.BackOnOld: lambda: planned(
@@ -145,6 +150,11 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.OtherZone: lambda: planned(
         ready(zone="b"), ready("n2", zone="a"), spec=change(max_unavailable=2)
     ),
+    Reason.ZoneSoaking: lambda: planned(
+        ready(zone="b"), done("n2", zone="a"), spec=change(order=Turns(zone_soak="1h")), status=ZONE_A
+    ),
+    Reason.EarlierGroup: lambda: planned(ready(), ready("n2", labels=EDGE), spec=change(order=GROUPS)),
+    Reason.GroupSoaking: lambda: planned(ready(), done("n2", labels=EDGE), spec=change(order=GROUPS)),
     Reason.ControlPlaneLater: lambda: planned(ready(control_plane=True), ready("n2")),
     Reason.ControlPlaneFirst: lambda: planned(
         ready(), ready("n2", control_plane=True), spec=change(order=Turns(control_plane=ControlPlane.FIRST))

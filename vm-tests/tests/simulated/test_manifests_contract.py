@@ -263,6 +263,7 @@ def rollout(**spec: Any) -> Object:
 
 BUDGET = {"schedule": "0 22 * * 1-5", "duration": "6h"}
 PROXY_SET = {"namespace": "kube-system", "name": "kube-proxy"}
+EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}, "soak": "30m"}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no digest": (
         {"release": "registry.example/node:1"},
@@ -309,6 +310,32 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         '"Last", "First", "Exclude"',
     ),
     "zones": ({"order": {"zones": "Two"}}, "spec.order.zones", '"OneAtATime", "Ignore"'),
+    "a group of all": (
+        {"order": {"groups": [{"name": "edge", "nodeSelector": {}}]}},
+        "spec.order.groups[0]",
+        "a group needs a nodeSelector",
+    ),
+    "a group's name": (
+        {"order": {"groups": [EDGE | {"name": "Edge"}]}},
+        "spec.order.groups[0].name",
+        "such as edge or stores-1",
+    ),
+    "a group's value": (
+        {"order": {"groups": [EDGE, EDGE | {"name": "b", "nodeSelector": {"matchLabels": {"a": "-"}}}]}},
+        "spec.order.groups[1].nodeSelector.matchLabels",
+        "a label's value has only letters",
+    ),
+    "a group twice": ({"order": {"groups": [EDGE, EDGE]}}, "spec.order.groups[1]", "Duplicate value"),
+    "too many groups": (
+        {"order": {"groups": [EDGE | {"name": f"e{number}"} for number in range(17)]}},
+        "spec.order.groups",
+        "must have at most 16 items",
+    ),
+    "zones that soak out of turn": (
+        {"order": {"zones": "Ignore", "zoneSoak": "1h"}},
+        "spec.order",
+        "zones that do not take turns cannot soak",
+    ),
     "nobody stages": ({"staging": {"maxConcurrent": 0}}, "spec.staging.maxConcurrent", "greater than or equal to 1"),
     "what to do": ({"drain": {"onTimeout": "Panic"}}, "spec.drain.onTimeout", '"Park", "Abort", "Force"'),
     "a time without unit": ({"drain": {"timeout": "15"}}, "spec.drain.timeout", "should match"),

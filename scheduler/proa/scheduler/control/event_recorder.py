@@ -25,13 +25,13 @@ _FINE: Final = frozenset({"Done", "NotNeeded", "Held", "Halted", "LetGo"})
 
 
 A_WHILE: Final = 600.0
-"""Seconds after which nodes that wait for a person are told of."""
-_FOR_PEOPLE: Final = frozenset(one for one in Reason if "a person" in one.who) - {
+"""Seconds after which nodes that wait are told of."""
+_LONG: Final = frozenset(one for one in Reason if "a person" in one.who) - {
     Reason.Paused,
     Reason.Halted,
     Reason.NoFreeSlot,
-}
-"""Reasons that people can end; a pause and a halt show in the phase, and a full budget is the usual case."""
+} | {Reason.GroupSoaking, Reason.ZoneSoaking}
+"""Reasons that people can end, or have asked for; a pause and a halt show in the phase, and a full budget is usual."""
 
 
 class Tells(Protocol):
@@ -148,11 +148,11 @@ class EventRecorder:
         by_rollout: Mapping[str, Mapping[str, Verdict]],
         now: float,
     ) -> None:
-        """Tell of what nodes wait for that a person can end, once it has been so for a while: one event a reason."""
+        """Tell of what nodes wait for, once it has been so for a while: one event a reason."""
         found: dict[tuple[str, Reason], list[str]] = {}
         for rollout, verdicts in by_rollout.items():
             for node, verdict in verdicts.items():
-                if verdict.reason in _FOR_PEOPLE:
+                if verdict.reason in _LONG:
                     found.setdefault((rollout, verdict.reason), []).append(node)
         self._waiting = {key: self._waiting.get(key, now) for key in found}
         self._told &= found.keys()

@@ -154,6 +154,8 @@ def _essence(status: RolloutStatus) -> tuple[object, ...]:
         status.phase,
         status.halted,
         status.canary,
+        status.groups,
+        status.zone,
         status.failed_digests,
         status.outstanding,
         status.lost,

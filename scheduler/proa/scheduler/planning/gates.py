@@ -10,8 +10,9 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
-from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start, unseen
+from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start
 from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.precedence import unseen
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
 from proa.scheduler.planning.views import Mark

@@ -98,7 +98,8 @@ class NodeProgress:
         staged: Whether the release lies in its standby slot, or runs.
         away: Whether it is away, for whatever reason: it counts against the budget.
         under_way: Whether it is between cordon and uncordon.
-        plain: Whether nothing of its own can hold it back: what holds for one of its zone holds for it.
+        plain: Whether nothing of its own can hold it back: what holds for one of its zone and group holds for it.
+        group: The place of its group in the rollout.
     """
 
     node: NodeView
@@ -110,6 +111,7 @@ class NodeProgress:
     away: bool = False
     under_way: bool = False
     plain: bool = False
+    group: int = 0
 
     @property
     def status(self) -> NodeStatus | None:
@@ -132,7 +134,7 @@ class NodeProgress:
         return self.record.failures + self.record.parks if self.record else 0
 
 
-def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeProgress:
+def stand(node: NodeView, os: NodeOSView | None, aim: Aim, group: int = 0) -> NodeProgress:
     """Where a node stands."""
     mark = node.mark if node.mark is not None and node.mark.rollout == aim.rollout else None
     record = _record(os, aim)
@@ -142,7 +144,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim) -> NodeProgress:
     away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is NodeStep.RECALL
     itself = node.ready and node.hold is None and not node.unschedulable and not node.leaving
     plain = itself and record is None and not node.control_plane
-    return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain)
+    return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain, group)
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> NodeRecord | None:

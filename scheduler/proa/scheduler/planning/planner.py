@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from proa.scheduler.planning import canary, gates, orphans, outstanding, status
+from proa.scheduler.planning import canary, gates, orphans, outstanding, status, waves
 from proa.scheduler.planning.actions import Action, Cordon
 from proa.scheduler.planning.advance import BY_STEP
 from proa.scheduler.planning.budget import Calendar
-from proa.scheduler.planning.holds import GateContext, look
+from proa.scheduler.planning.holds import GateContext
 from proa.scheduler.planning.node_progress import Aim, NodeProgress, NodeStep, is_reboot_out, stand
+from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, aim_of, is_halted
@@ -182,7 +183,8 @@ def _know(node: NodeView, os: NodeOSView | None, acting: Mapping[str, RolloutVie
     chosen = tuple(name for name, view in acting.items() if matches(view.spec.node_selector, node.labels))
     if len(chosen) != 1 or node.excluded or _is_left_out(node, acting[chosen[0]]):
         return node, os, chosen, None
-    return node, os, chosen, stand(node, os, aims[chosen[0]])
+    group = waves.group_of(acting[chosen[0]].spec, node)
+    return node, os, chosen, stand(node, os, aims[chosen[0]], group)
 
 
 def _is_left_out(node: NodeView, view: RolloutView) -> bool:
@@ -227,7 +229,9 @@ def _run(rollout_pass: RolloutPass, control_plane_away: frozenset[str]) -> GateC
         for progress in rollout_pass.at_rest(step):
             rollout_pass.verdicts[progress.node.name] = verdict
     canaries = canary.choose(rollout_pass)
-    context = GateContext(rollout_pass, canaries, look(rollout_pass, canaries, control_plane_away), control_plane_away)
+    precedence = look(rollout_pass, canaries, control_plane_away)
+    waves.judge(rollout_pass, precedence, canaries=canaries is not None)
+    context = GateContext(rollout_pass, canaries, precedence, control_plane_away)
     gates.stage(rollout_pass, context)
     gates.start(rollout_pass, context)
     outstanding.note(rollout_pass)

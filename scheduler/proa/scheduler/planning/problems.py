@@ -48,6 +48,8 @@ def problem_of(spec: RolloutSpec) -> Problem | None:
 def _unreadable(spec: RolloutSpec) -> Iterator[Problem]:
     times = {
         "canary.soak": spec.canary.soak,
+        "order.zoneSoak": spec.order.zone_soak,
+        **{f"order.groups[{number}].soak": one.soak for number, one in enumerate(spec.order.groups)},
         "staging.timeout": spec.staging.timeout,
         "drain.timeout": spec.drain.timeout,
         "health.timeout": spec.health.timeout,

@@ -20,7 +20,7 @@ from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, 
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeRecord, RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
-from proa.scheduler.spec.rollout import ControlPlane, OnFailure, RolloutSpec
+from proa.scheduler.spec.rollout import ControlPlane, Cordoned, OnFailure, RolloutSpec
 from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, OutstandingNode, PastRollout, RolloutStatus
 
 ENOUGH: Final = 5
@@ -61,6 +61,7 @@ class Turn(NamedTuple):
         undrainable: Whether its drain is foreseen to fail.
         own: Whether the scheduler runs there.
         joined: Whether it joined after the rollout began.
+        group: The place of its group.
         rank: The place of the control plane, or of the others.
         retries: Tries that did not come out well.
         zone: Its zone.
@@ -70,6 +71,7 @@ class Turn(NamedTuple):
     undrainable: bool
     own: bool
     joined: bool
+    group: int
     rank: bool
     retries: int
     zone: str
@@ -96,6 +98,7 @@ class RolloutPass:
         ghosts: Nodes that were ordered to reboot, and are gone, or there without our mark: they hold their places.
         unproved: Those that are there under another UID, marked, and have not said yet what runs there.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
+        ahead: By group that has yet to be done: those of its nodes that later groups wait for.
     """
 
     view: RolloutView
@@ -113,6 +116,7 @@ class RolloutPass:
     ghosts: list[OutstandingNode] = field(default_factory=list)
     unproved: list[OutstandingNode] = field(default_factory=list)
     finished: list[int] = field(default_factory=list)
+    ahead: dict[str, list[str]] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=RolloutStatus)
 
     def __post_init__(self) -> None:
@@ -220,6 +224,7 @@ class RolloutPass:
             node.name in self.snapshot.undrainable,
             own,
             self.has_joined(progress),
+            progress.group,
             node.control_plane is not first,
             progress.retries,
             node.zone,
@@ -230,6 +235,11 @@ class RolloutPass:
         """Whether a node could never be drained, or the cluster does not accept what is written to it."""
         name, snapshot = progress.node.name, self.snapshot
         return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
+
+    def is_set_aside(self, progress: NodeProgress) -> bool:
+        """Whether a node has a cordon that is not ours, and that the rollout does not include."""
+        node = progress.node
+        return node.unschedulable and node.mark is None and self.spec.cordoned is Cordoned.SKIP
 
     @cached_property
     def _joins(self) -> datetime | None:

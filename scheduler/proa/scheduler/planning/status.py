@@ -13,6 +13,7 @@ from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import RolloutView
+from proa.scheduler.planning.waves import group_name
 from proa.scheduler.spec.rollout import OnFailure
 from proa.scheduler.spec.rolloutstatus import (
     MAX_BLOCKERS,
@@ -119,7 +120,11 @@ def _phase(rollout_pass: RolloutPass, counts: Counts) -> str:
     reasons = {verdict.reason for verdict in rollout_pass.verdicts.values()}
     if Reason.Next in reasons:
         return RolloutPhase.PROGRESSING
-    return RolloutPhase.SOAKING if Reason.Soaking in reasons else RolloutPhase.WAITING
+    return RolloutPhase.SOAKING if reasons & _SOAKING else RolloutPhase.WAITING
+
+
+_SOAKING: Final = frozenset({Reason.Soaking, Reason.GroupSoaking, Reason.ZoneSoaking})
+"""Reasons for which nodes wait until others have run the release for long enough."""
 
 
 def _wave(rollout_pass: RolloutPass) -> str:
@@ -130,9 +135,11 @@ def _wave(rollout_pass: RolloutPass) -> str:
         return ""
     if canary and not rollout_pass.aim.back and all(progress.node.name in canary.nodes for progress in busy):
         return "Canary"
-    if all(progress.node.control_plane for progress in busy):
-        return "ControlPlane"
-    return ", ".join(sorted({progress.node.zone for progress in busy if progress.node.zone}))[:128]
+    zones = {progress.node.zone for progress in busy}
+    waves = {"ControlPlane"} if all(progress.node.control_plane for progress in busy) else zones
+    groups = {group_name(rollout_pass.spec, progress.group) for progress in busy}
+    both = (", ".join(sorted(filter(None, found))) for found in (groups, waves))
+    return "/".join(filter(None, both))[:128]
 
 
 def _blockers(rollout_pass: RolloutPass) -> tuple[Blocker, ...]:

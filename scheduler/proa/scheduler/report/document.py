@@ -35,7 +35,7 @@ from proa.scheduler.planning.views import (
 from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
 from proa.scheduler.report.source import by_node, drains_of
 from proa.scheduler.spec.rollout import Budget, HealthPolicy, RolloutSpec
-from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import Blocker, CanaryStatus, RolloutStatus, ZoneStatus
 
 Kind = TypeVar("Kind")
 
@@ -108,7 +108,9 @@ def hashed(snapshot: Snapshot, salt: bytes | None = None) -> Snapshot:
     def name(said: str) -> str:
         return hashlib.blake2s(said.encode(), key=salt, digest_size=6).hexdigest() if said else ""
 
-    selectors = [view.spec.node_selector for view in snapshot.rollouts.values()]
+    specs = [view.spec for view in snapshot.rollouts.values()]
+    selectors = [spec.node_selector for spec in specs]
+    selectors += [group.node_selector for spec in specs for group in spec.order.groups]
     selected = {key for one in selectors for key in (*one.match_labels, *(it.key for it in one.match_expressions))}
     nodes = {name(one.name): _hash_node(one, name, selected) for one in snapshot.nodes.values()}
     oses = {name(one.name): _hash(one, name) for one in snapshot.oses.values()}
@@ -208,12 +210,13 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
     HealthPolicy: {"daemon_sets": _nothing},
     RolloutStatus: {
         **dict.fromkeys(("wave", "blockers", "history"), _nothing),
-        **dict.fromkeys(("canary", "conditions"), _hash),
+        **dict.fromkeys(("canary", "zone", "conditions"), _hash),
         "release": _hash_release,
         "halted": _hidden,
         "scheduler_node": _named,
     },
     CanaryStatus: {"nodes": _named},
+    ZoneStatus: {"name": _named},
 }
 """By type: which fields another name, or nothing, stands for; all others stay as they are."""
 

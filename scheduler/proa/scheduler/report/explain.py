@@ -135,6 +135,11 @@ def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) ->
             return read(halts[0].last_transition_time) if halts else None
         case Reason.Soaking:
             return read(rollout_pass.status.canary.proved_at) if rollout_pass.status.canary else None
+        case Reason.GroupSoaking:
+            soaking = [one for one in rollout_pass.status.groups if not one.soaked_at]
+            return read(soaking[0].proved_at) if soaking else None
+        case Reason.ZoneSoaking:
+            return read(rollout_pass.status.zone.proved_at) if rollout_pass.status.zone else None
         case Reason.AwaitingCanary | Reason.StagingOthers:
             return read(rollout_pass.status.started_at)
         case _:

@@ -130,7 +130,7 @@ def _nodes(context: GateContext, plan: Plan, course: Course) -> Iterator[Planned
         node, way = progress.node, course.ways.get(progress.node.name, _NONE)
         has_turn = _has_turn(progress, way, course)
         position += has_turn
-        wave, verdict = wave_of(node, rollout_pass.status), plan.verdicts[node.name]
+        wave, verdict = wave_of(node, rollout_pass.spec, rollout_pass.status), plan.verdicts[node.name]
         if verdict.reason is Reason.StageNext:
             verdict = undrainable(context, progress) or verdict
         times = _time(way.started), _time(way.ended)
@@ -147,7 +147,9 @@ def _has_turn(progress: NodeProgress, way: Way, course: Course) -> bool:
 def _left_out(snapshot: Snapshot, view: RolloutView, plan: Plan, counted: Container[str]) -> tuple[PlannedNode, ...]:
     """Nodes that the rollout selects, and that it does not count."""
     return tuple(
-        PlannedNode(*because(plan.verdicts[name]), 0, name, node.zone, wave_of(node, view.status), None, None)
+        PlannedNode(
+            *because(plan.verdicts[name]), 0, name, node.zone, wave_of(node, view.spec, view.status), None, None
+        )
         for name, node in sorted(snapshot.nodes.items())
         if name in plan.verdicts and name not in counted and matches(view.spec.node_selector, node.labels)
     )

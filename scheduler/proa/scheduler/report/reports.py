@@ -113,7 +113,7 @@ class Changed(Report, schema="proa.rollout/v1"):
 class PlannedWave(Part):
     """A wave."""
 
-    name: str = field("`Canary`, `ControlPlane`, or a zone.")
+    name: str = field("`Canary`, `ControlPlane`, or a zone; with groups, `GROUP/` before it.")
     nodes: Count = field("Nodes in it.")
     begins: str = field("When it starts (RFC 3339, UTC).")
     ends: str = field("When it ends (RFC 3339, UTC).")

@@ -13,11 +13,13 @@ from proa.core.schema.model import Part
 from proa.core.schema.model import field as described
 from proa.core.schema.values import Count
 from proa.scheduler.kube.times import text
+from proa.scheduler.planning import waves
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.views import NodeView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.world import World
+from proa.scheduler.spec.rollout import RolloutSpec
 from proa.scheduler.spec.rolloutstatus import RolloutPhase, RolloutStatus
 
 ENDED = frozenset(
@@ -58,7 +60,7 @@ class Trouble(Part):
 class Wave(Part):
     """A wave."""
 
-    name: str = described("`Canary`, `ControlPlane`, or a zone.")
+    name: str = described("`Canary`, `ControlPlane`, or a zone; with groups, `GROUP/` before it.")
     nodes: Count = described("Nodes in it.")
     done: Count = described("Nodes in it that were done.")
     began_at: str = described("When it started (RFC 3339, UTC).")
@@ -129,7 +131,9 @@ class Course:
                 case Cordon(name, mark):
                     way = self._way(name)
                     if way.started is None:
-                        way.started, way.wave = world.now, wave_of(world.nodes[name], plan.statuses[mark.rollout])
+                        spec = world.rollouts[mark.rollout].spec
+                        wave = wave_of(world.nodes[name], spec, plan.statuses[mark.rollout])
+                        way.started, way.wave = world.now, wave
                 case Uncordon(name, "Done"):
                     self._way(name).ended = world.now
                 case Note(name, record):
@@ -147,11 +151,11 @@ def _wave(name: str, ways: list[Way]) -> Wave:
     return Wave(name, len(ways), done, text(min(times)), text(max(times)))
 
 
-def wave_of(node: NodeView, status: RolloutStatus) -> str:
-    """Of which wave a node is: ``Canary``, ``ControlPlane``, or its zone."""
+def wave_of(node: NodeView, spec: RolloutSpec, status: RolloutStatus) -> str:
+    """Of which wave a node is: ``Canary``, ``ControlPlane``, or its zone, with its group before it."""
     if status.canary and node.name in status.canary.nodes:
         return "Canary"
-    return "ControlPlane" if node.control_plane else node.zone
+    return waves.wave_of(spec, node)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,16 @@ from proa.core.orders.messages import RELEASE
 from proa.core.runtime import duration
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.amounts import Amount
-from proa.scheduler.spec.rollout import Canary, ControlPlane, OnFailure, OnTimeout, Operator, RolloutSpec, Selector
+from proa.scheduler.spec.rollout import (
+    Canary,
+    ControlPlane,
+    OnFailure,
+    OnTimeout,
+    Operator,
+    RolloutSpec,
+    Selector,
+    Zones,
+)
 from proa.scheduler.spec.rules import CONTROL_PLANE, NAME, SUBDOMAIN, is_key, is_value
 
 Found = Iterator[tuple[str, str, bool]]
@@ -30,12 +39,17 @@ def contradictions(spec: RolloutSpec) -> tuple[str, ...]:
     Args:
         spec: The spec; its times can be read.
     """
-    looks = (_labels, _selection, _windows, _limits, _daemon_sets)
+    looks = (_labels, _selection, _groups, _windows, _limits, _daemon_sets)
     return tuple(f"spec{at}: {message}" for look in looks for at, message, broken in look(spec) if broken)
 
 
 def _labels(spec: RolloutSpec) -> Found:
-    selector, at = spec.node_selector, ".nodeSelector"
+    yield from _label_rules(spec.node_selector, ".nodeSelector")
+    for number, group in enumerate(spec.order.groups):
+        yield from _label_rules(group.node_selector, f".order.groups[{number}].nodeSelector")
+
+
+def _label_rules(selector: Selector, at: str) -> Found:
     for key, value in selector.match_labels.items():
         yield f"{at}.matchLabels", f"{key!r}: {rules.LABEL_KEY['message']}", not is_key(key)
         yield f"{at}.matchLabels[{key}]", rules.LABEL_VALUE["message"], not is_value(value)
@@ -74,6 +88,17 @@ def _asks_for(selector: Selector, key: str) -> bool:
     return key in selector.match_labels or any(
         one.key == key and one.operator in (Operator.IN, Operator.EXISTS) for one in selector.match_expressions
     )
+
+
+def _groups(spec: RolloutSpec) -> Found:
+    order, names = spec.order, [group.name for group in spec.order.groups]
+    for number, group in enumerate(order.groups):
+        place, selector = f".order.groups[{number}]", group.node_selector
+        yield f"{place}.name", rules.GROUP_NAME["message"], not re.fullmatch(NAME, group.name)
+        yield place, rules.GROUP_OF_ALL["message"], not (selector.match_labels or selector.match_expressions)
+    yield ".order.groups", "a group is listed twice: leave out one of them", len(set(names)) < len(names)
+    soaks = duration.parse(order.zone_soak) > _NOTHING
+    yield ".order", rules.ZONE_SOAK["message"], order.zones is Zones.IGNORE and soaks
 
 
 def _windows(spec: RolloutSpec) -> Found:

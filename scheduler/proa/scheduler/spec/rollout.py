@@ -15,6 +15,8 @@ from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 
 MAX_LIST: Final = 16
 """Items of a list that a person writes."""
+MAX_GROUPS: Final = 16
+"""Groups of nodes that follow one another."""
 _AMOUNT: Final[Mapping[str, Any]] = {"minimum": 0, "maximum": MAX_NODES, "pattern": PATTERN, "maxLength": 8}
 _LABEL_VALUE: Final[Mapping[str, Any]] = {"maxLength": 63, "x-kubernetes-validations": [rules.LABEL_VALUE]}
 _SPAN: Final[Mapping[str, Any]] = {"pattern": DURATION, "minLength": 2, "maxLength": 16}
@@ -158,13 +160,43 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Nodes that have their turn before those of later groups."""
+
+    VALIDATIONS = (rules.GROUP_OF_ALL,)
+
+    name: str = field("Its name.", maxLength=63, x_kubernetes_validations=[rules.GROUP_NAME])
+    node_selector: Selector = field(
+        "Which of the rollout's nodes are in it; a node that several groups select is in the first of them."
+    )
+    soak: str = field(
+        "How long its nodes must stay healthy on the release before those of later groups start.", default="0s", **_SPAN
+    )
+
+
+@dataclass(frozen=True)
 class Turns:
     """Whose turn comes when."""
 
+    VALIDATIONS = (rules.ZONE_SOAK,)
+
     zones: Zones = field("Whether nodes of two zones may be unavailable at once.", default=Zones.ONE_AT_A_TIME)
     control_plane: ControlPlane = field(
-        "When control-plane nodes have their turn: one at a time, and only while all others are Ready.",
+        "When control-plane nodes have their turn: one at a time, and only while all others are Ready. With groups, "
+        "this holds within each of them.",
         default=ControlPlane.LAST,
+    )
+    groups: tuple[Group, ...] = field(
+        "Groups of nodes that follow one another; nodes in no group come last.",
+        default=(),
+        maxItems=MAX_GROUPS,
+        x_kubernetes_list_type="map",
+        x_kubernetes_list_map_keys=["name"],
+    )
+    zone_soak: str = field(
+        "How long the nodes of a zone must stay healthy on the release before those of another zone start.",
+        default="0s",
+        **_SPAN,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from proa.core.orders.messages import MAX_RELEASE, Condition
 from proa.core.schema.model import field
 from proa.scheduler.spec.amounts import MAX_CANARIES
+from proa.scheduler.spec.rollout import MAX_GROUPS
 
 MAX_HISTORY: Final = 10
 MAX_HALTED: Final = 1024
@@ -71,6 +72,31 @@ class CanaryStatus:
 
 
 @dataclass(frozen=True)
+class GroupStatus:
+    """How a group of nodes did."""
+
+    name: str = field("Its name.", maxLength=63)
+    proved_at: str = field("Since when all its nodes have been healthy on the release.", default="", **_TIME)
+    soaked_at: str = field(
+        "When they had been healthy for long enough: later groups continue, whatever happens to this one later.",
+        default="",
+        **_TIME,
+    )
+
+
+@dataclass(frozen=True)
+class ZoneStatus:
+    """The zone that had its turn last."""
+
+    name: str = field("Its name; empty for nodes without a zone.", default="", maxLength=63)
+    proved_at: str = field(
+        "Since when its nodes have been healthy on the release, and another zone has the next turn.",
+        default="",
+        **_TIME,
+    )
+
+
+@dataclass(frozen=True)
 class Blocker:
     """What keeps a node from being drained."""
 
@@ -127,11 +153,17 @@ class RolloutStatus:
     progress: str = field("Nodes up to date, of all nodes.", default="", maxLength=32)
     release: str = field("The release that this status is about.", default="", maxLength=MAX_RELEASE)
     attempt: int = field("The attempt that this status is about.", default=0, minimum=0)
-    wave: str = field("Whose turn it is: Canary, a zone, or ControlPlane.", default="", maxLength=128)
+    wave: str = field(
+        "Whose turn it is: Canary, a zone, or ControlPlane; with groups, GROUP/ before it.", default="", maxLength=128
+    )
     started_at: str = field("When it began.", default="", **_TIME)
     completed_at: str = field("When all were up to date.", default="", **_TIME)
     counts: Counts = field("Numbers of nodes by state.", default=Counts())
     canary: CanaryStatus | None = field("How the canaries are doing.", default=None)
+    groups: tuple[GroupStatus, ...] = field(
+        "How the groups of 'order.groups' are doing that have had their turn.", default=(), maxItems=MAX_GROUPS
+    )
+    zone: ZoneStatus | None = field("The zone that had its turn last, where zones soak.", default=None)
     failed_digests: tuple[str, ...] = field(
         "Releases that failed too often; they are not tried again before 'attempt' is raised.",
         default=(),

@@ -42,6 +42,7 @@ LABEL_VALUE: Final = _rule(
 )
 NAMESPACE: Final = _rule(f"self.matches(r'^{NAME}$')", "namespace must be a name such as kube-system")
 OBJECT_NAME: Final = _rule(f"self.matches(r'^{SUBDOMAIN}$')", "name must be a name such as kube-proxy")
+GROUP_NAME: Final = _rule(f"self.matches(r'^{NAME}$')", "name must be a name such as edge or stores-1")
 NO_WEEKS: Final = _rule("duration(self) <= duration('168h')", "expectedDuration must be at most a week: 168h")
 
 # fields that do not go together
@@ -59,6 +60,15 @@ WINDOW_OF_WEEKS: Final = _rule("duration(self.duration) <= duration('168h')", "d
 SOAK: Final = _rule(
     "(self.nodes != 0 && self.nodes != '0%') || duration(self.soak) == duration('10m')",
     "there are no canaries that could soak: set nodes, or leave out soak (it is then 10m)",
+)
+GROUP_OF_ALL: Final = _rule(
+    "(has(self.nodeSelector.matchLabels) && size(self.nodeSelector.matchLabels) > 0)"
+    " || (has(self.nodeSelector.matchExpressions) && size(self.nodeSelector.matchExpressions) > 0)",
+    "a group needs a nodeSelector: write one, or leave the group out, because nodes in no group come last anyway",
+)
+ZONE_SOAK: Final = _rule(
+    "self.zones != 'Ignore' || duration(self.zoneSoak) == duration('0s')",
+    "zones that do not take turns cannot soak: leave out zoneSoak, or write zones: OneAtATime",
 )
 STAGING_OF_NOTHING: Final = _rule(
     "duration(self.timeout) > duration('0s')", "a node cannot fetch a release in no time: write a timeout such as 1h"
