@@ -34,11 +34,13 @@ from proa.scheduler.spec.rollout import (
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, GroupStatus, OutstandingNode, RolloutStatus, ZoneStatus
 from proa.scheduler.testing.lagging import FIRST, a_world
 from proa.scheduler.testing.situations import (
+    ANOTHERS,
     GIVEN_UP,
     HALTED,
     NEW,
     NOW,
     RELEASE,
+    SILENT,
     Part,
     change,
     done,
@@ -156,6 +158,13 @@ def test_the_schedulers_own_node_is_waited_for_only_on_its_turn() -> None:
     goes = planned((marked("n1", labels=EDGE), node_os("n1")), done("n2", labels=EDGE), ready("n3"), spec=IN_TURN,
                    own_node="n1")  # fmt: skip
     assert told(goes, "n3") == (Reason.EarlierGroup, "group edge: n1")
+
+
+@pytest.mark.parametrize("its", [None, SILENT, ANOTHERS, dataclasses.replace(SILENT, created=NOW)])
+def test_a_marked_node_whose_object_says_nothing_is_waited_for(its: NodeOSView | None) -> None:
+    began = RolloutStatus(release=RELEASE, started_at=text(NOW - timedelta(hours=1)))
+    parts = [(marked("n1", labels=EDGE), its), done("n2", labels=EDGE), ready("n3")]
+    assert told(planned(*parts, spec=IN_TURN, status=began), "n3") == (Reason.EarlierGroup, "group edge: n1")
 
 
 def test_what_a_group_has_proved_stays_proved() -> None:

@@ -150,7 +150,9 @@ def _ill(progresses: Iterable[NodeProgress]) -> list[str]:
 def _ahead(rollout_pass: RolloutPass, waited_for: Iterable[NodeProgress]) -> dict[int, list[str]]:
     """By group: the nodes that the groups behind it wait for."""
     found: dict[int, list[str]] = {}
-    every = (*rollout_pass.under_way, *waited_for, *_later(rollout_pass))
+    pending = rollout_pass.snapshot.pending - rollout_pass.snapshot.resting
+    busy = [one for one in rollout_pass.progresses if one.under_way or one.mark or one.node.name in pending]
+    every = (*busy, *waited_for, *_later(rollout_pass))
     for progress in {one.node.name: one for one in every}.values():
         found.setdefault(progress.group, []).append(progress.node.name)
     for place in range(len(rollout_pass.spec.order.groups)):  # what is gone took its labels along

@@ -112,7 +112,7 @@ class LaggingScheduler:
         """The cache catches up, with all nodes or with some."""
         now, self.fresh = self.world.snapshot(), names is None
         if names is None:
-            self.cache = now
+            self.cache, self.held = now, {}  # all that was written shows, also what somebody undid meanwhile
         else:
             some, old = set(names), self.cache
             nodes = {n: view if n in some else old.nodes.get(n, view) for n, view in now.nodes.items()}
