@@ -11,7 +11,7 @@ from proa.core.schema.model import parse
 from proa.scheduler.planning.problems import INVALID_SCHEDULE, INVALID_SPEC, Problem, problem_of
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.contradictions import contradictions
-from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec
+from proa.scheduler.spec.rollout import Budget, Drain, RolloutSpec, Selector, WaitFor
 from proa.scheduler.spec.rules import CONTROL_PLANE, is_key, is_value
 
 RELEASE = "registry.example/node@sha256:" + "1" * 64
@@ -21,6 +21,7 @@ FIRST = {"controlPlane": "First"}
 PROXY = {"namespace": "kube-system", "name": "kube-proxy"}
 
 
+JOBS = {"selector": {"matchLabels": {"job": "nightly"}}, "timeout": "1h"}
 EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}}
 
 
@@ -69,6 +70,13 @@ WRONG: dict[str, tuple[dict[str, Any], str, rules.Rule]] = {
     ),
     "zones that soak out of turn": ({"order": {"zones": "Ignore", "zoneSoak": "1m"}}, ".order", rules.ZONE_SOAK),
     "no time to stage": ({"staging": {"timeout": "0s"}}, ".staging", rules.STAGING_OF_NOTHING),
+    "wait for all": ({"drain": {"waitFor": JOBS | {"selector": {}}}}, ".drain.waitFor", rules.WAIT_FOR_ALL),
+    "wait no time": ({"drain": {"waitFor": JOBS | {"timeout": "0s"}}}, ".drain.waitFor", rules.WAIT_NO_TIME),
+    "wait for a label's value": (
+        {"drain": {"waitFor": JOBS | {"selector": asks(a="-")}}},
+        ".drain.waitFor.selector",
+        rules.LABEL_VALUE,
+    ),
     "no time to drain": ({"drain": {"timeout": "0s", "onTimeout": "Abort"}}, ".drain", rules.DRAIN_OF_NOTHING),
     "ready too late": ({"health": {"readySeconds": 1200}}, ".health", rules.READY_TOO_LATE),
     "no time to prove": ({"health": {"readySeconds": 0, "timeout": "0s"}}, ".health", rules.READY_TOO_LATE),
@@ -113,6 +121,7 @@ def test_every_rule_is_asked_here_too() -> None:
         {"canary": {"nodes": 0}},
         {"canary": {"nodes": 0, "soak": "600s"}},
         {"drain": {"timeout": "0s", "onTimeout": "Force"}},
+        {"drain": {"waitFor": JOBS}},
         {"order": {"groups": [EDGE], "zoneSoak": "1h"}},
         {"order": {"zones": "Ignore", "zoneSoak": "0s"}},
         {"health": {"readySeconds": 1199}},
@@ -191,6 +200,12 @@ def test_a_window_that_cannot_be_read_has_a_reason_of_its_own(budget: Budget, at
     assert found.reason == INVALID_SCHEDULE
     assert found.message.startswith(at)
     assert instead in found.message
+
+
+def test_a_time_to_wait_that_cannot_be_read_names_its_field() -> None:
+    found = problem_of(dataclasses.replace(RolloutSpec(RELEASE), drain=Drain(wait_for=WaitFor(Selector(), "soon"))))
+    assert found
+    assert found.message.startswith("spec.drain.waitFor.timeout: ")
 
 
 def test_another_time_that_cannot_be_read_names_its_field() -> None:

@@ -16,6 +16,7 @@ from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
+    DrainView,
     NodeOSView,
     NodeRecord,
     RolloutView,
@@ -32,6 +33,7 @@ from proa.scheduler.spec.rollout import (
     Staging,
     Turns,
     Undrainable,
+    WaitFor,
 )
 from proa.scheduler.spec.rolloutstatus import CanaryStatus, LostNodes, RolloutStatus, ZoneStatus
 from proa.scheduler.testing.situations import (
@@ -72,6 +74,7 @@ FETCH = order(Verb.STAGE)
 EDGE = {"tier": "edge"}
 GROUPS = Turns(groups=(Group("edge", Selector(EDGE), "1h"),))
 ZONE_A = RolloutStatus(release=RELEASE, zone=ZoneStatus("a", text(NOW)))
+PATIENT = Drain(wait_for=WaitFor(Selector({"job": "nightly"}), "1h"))
 REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.UpToDate: lambda: planned(done()),
     Reason.BackOnOld: lambda: planned(
@@ -81,6 +84,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         (node(), node_os(status=says(standby=EMPTY, seen=FETCH, result=OrderResult.RUNNING), given=FETCH))
     ),
     Reason.Draining: lambda: planned((marked(), node_os())),
+    Reason.AwaitingPods: lambda: planned(
+        (marked(), node_os()), spec=change(drain=PATIENT), drains={"n1": DrainView(False, waits=(STUCK,))}
+    ),
     Reason.Booting: lambda: planned((marked(), node_os(given=BOOT))),
     Reason.Proving: lambda: planned(trial(ready_since=NOW - timedelta(seconds=59))),
     Reason.Committing: lambda: planned(trial()),

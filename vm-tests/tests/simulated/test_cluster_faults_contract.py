@@ -202,6 +202,36 @@ def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
         assert one.boots == [1]
 
 
+# pods that may finish first
+
+
+def may_finish(name: str, timeout: str) -> dict[str, Any]:
+    return {"timeout": "60s", "waitFor": {"selector": {"matchLabels": {"app": name}}, "timeout": timeout}}
+
+
+def test_a_pod_that_may_finish_is_waited_for_and_not_evicted(ward: Ward) -> None:
+    """Nobody would recreate it, which is in the way of a drain otherwise."""
+    with ward.scenarios("finishes") as one:
+        job = one.load(kind="Pod")
+        mark = ward.cluster.audit_log.mark()
+        one.start(drain=may_finish(job.name, "1h"))
+        until(lambda: f"may finish before anything is evicted: pod load/{job.name}" in one.blockers, "it to be told")
+        assert one.boots == [0]
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{job.name}/status"
+        ward.cluster.api.patch(path, {"status": {"phase": "Succeeded"}}, STRATEGIC)
+        one.wait("Complete")
+        assert one.boots == [1]
+        assert [one for one in ward.cluster.audit(mark, write=True) if one.subresource == "eviction"] == []
+
+
+def test_a_pod_that_does_not_finish_in_time_is_evicted_as_all_others(ward: Ward) -> None:
+    with ward.scenarios("endless") as one:
+        job = one.load(kind="Pod", owner="ConfigMap")
+        one.start(drain=may_finish(job.name, "2s"))
+        one.wait("Complete")
+        assert (one.boots, job.pods) == ([1], [])
+
+
 # approval
 
 

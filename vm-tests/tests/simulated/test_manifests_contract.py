@@ -263,6 +263,7 @@ def rollout(**spec: Any) -> Object:
 
 BUDGET = {"schedule": "0 22 * * 1-5", "duration": "6h"}
 PROXY_SET = {"namespace": "kube-system", "name": "kube-proxy"}
+JOBS = {"selector": {"matchLabels": {"job": "nightly"}}, "timeout": "1h"}
 EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}, "soak": "30m"}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no digest": (
@@ -352,6 +353,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "soak without canaries": ({"canary": {"soak": "1h"}}, "spec.canary", "there are no canaries that could soak"),
     "too many canaries": ({"canary": {"nodes": 65}}, "spec.canary.nodes", "less than or equal to 64"),
     "no time to stage": ({"staging": {"timeout": "0s"}}, "spec.staging", "a node cannot fetch a release in no time"),
+    "wait for all": ({"drain": {"waitFor": JOBS | {"selector": {}}}}, "spec.drain.waitFor", "most pods never finish"),
+    "wait no time": (
+        {"drain": {"waitFor": JOBS | {"timeout": "0s"}}},
+        "spec.drain.waitFor",
+        "no pod finishes in no time",
+    ),
+    "wait for ever": (
+        {"drain": {"waitFor": {"selector": JOBS["selector"]}}},
+        "spec.drain.waitFor.timeout",
+        "Required value",
+    ),
     "no time to drain": ({"drain": {"timeout": "0s"}}, "spec.drain", "a pod cannot move in no time"),
     "ready too late": ({"health": {"readySeconds": 1200}}, "spec.health", "cannot be Ready for readySeconds within"),
     "never back": (

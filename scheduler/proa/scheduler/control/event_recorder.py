@@ -30,7 +30,7 @@ _LONG: Final = frozenset(one for one in Reason if "a person" in one.who) - {
     Reason.Paused,
     Reason.Halted,
     Reason.NoFreeSlot,
-} | {Reason.GroupSoaking, Reason.ZoneSoaking}
+} | {Reason.GroupSoaking, Reason.ZoneSoaking, Reason.AwaitingPods}
 """Reasons that people can end, or have asked for; a pause and a halt show in the phase, and a full budget is usual."""
 
 

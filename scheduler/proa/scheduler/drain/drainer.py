@@ -6,6 +6,7 @@ evicted by two leaders is evicted once.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -165,7 +166,8 @@ class Drainer(Worker):
         """Look at one node: what is to be asked is added to ``asks``; in how many seconds to look again."""
         reflector = followed.reflector
         if not reflector.synced or reflector.stale_since is not None:
-            followed.view, followed.daemon_set, followed.since = DrainView(False, followed.view.blockers), None, None
+            followed.view = dataclasses.replace(followed.view, done=False)
+            followed.daemon_set = followed.since = None
             return 1.0
         known = {pod.key: pod for pod in reflector.objects.values() if pod.key != self.own_pod}
         followed.daemon_set = _not_ready(known, want.daemon_sets)
@@ -179,7 +181,7 @@ class Drainer(Worker):
         asks += [Ask(followed.drain, pod, want.request.policy) for pod in look.evict]
         asks += [Ask(followed.drain, pod, want.request.policy, delete=True) for pod in look.delete]
         settled = followed.since + SETTLE - now
-        followed.view = DrainView(look.done and settled <= 0, look.blockers)
+        followed.view = DrainView(look.done and settled <= 0, look.blockers, look.waits, look.began)
         wakes = [wake for wake in (look.wake, settled if look.done else None) if wake is not None and wake > 0]
         return max(_GATHER, min(wakes)) if wakes else None
 
@@ -217,7 +219,7 @@ def wanted(snapshot: Snapshot, plan: Plan, before: Mapping[str, Wanted]) -> dict
             continue
         daemon_sets = rollout.spec.health.daemon_sets
         if name in plan.drains:
-            request = DrainRequest(rollout.spec.drain, forced=name in plan.forced)
+            request = DrainRequest(rollout.spec.drain, name in plan.forced, plan.waits.get(name))
             found[name] = Wanted(request, daemon_sets, node.attached)
         elif name in snapshot.pending and name in before:
             found[name] = before[name]

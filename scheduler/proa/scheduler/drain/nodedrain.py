@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.runtime.backoff import Backoff, jitter
-from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, ends_by, fate, over
+from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, ends_by, fate, may_finish, over
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.times import text
+from proa.scheduler.planning.status import WAITS
 from proa.scheduler.spec.rollout import Drain
 from proa.scheduler.spec.rolloutstatus import Blocker
 
@@ -109,10 +110,12 @@ class DrainRequest:
     Attributes:
         policy: How pods are moved away.
         forced: Whether its time is up, and what is left is deleted.
+        wait_until: Until when pods of the policy's ``wait_for`` may finish; none where it has none.
     """
 
     policy: Drain
     forced: bool = False
+    wait_until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ class Look:
         delete: Pods to delete now, whatever their budgets say.
         blockers: What is in the way, for people.
         done: Whether nothing is left.
+        waits: Pods that may finish before anything is evicted.
+        began: When there was nothing more to wait for; none before, and where nothing is waited for.
         wake: Seconds until there is something to do although nothing has changed; none if never.
     """
 
@@ -131,6 +136,8 @@ class Look:
     delete: tuple[PodView, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     done: bool = False
+    waits: tuple[Blocker, ...] = ()
+    began: datetime | None = None
     wake: float | None = None
 
 
@@ -178,6 +185,7 @@ class NodeDrain:
     tries: dict[str, Tries] = field(default_factory=dict)
     volumes: dict[str, str] = field(default_factory=dict)
     _since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    _began: datetime | None = None
     _seen: set[str] | None = None
     _arrivals: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
@@ -202,6 +210,10 @@ class NodeDrain:
         """
         for key in [key for key, tries in self.tries.items() if key not in pods or pods[key].uid != tries.uid]:
             del self.tries[key]
+        if waits := self._await(pods.values(), request, when):
+            current = {(one.pod, "", "") for one in waits}
+            self._since = {key: since for key, since in self._since.items() if key in current}
+            return Look(waits=waits, wake=(request.wait_until - when).total_seconds() if request.wait_until else None)
         self._note_arrivals(pods.values())
         found, moment = _Findings(), _Moment(request, budgets, when, now)
         for pod in pods.values():
@@ -214,7 +226,21 @@ class NodeDrain:
         done = not found.left and (not volumes or request.forced)
         asks = tuple(found.asks)
         evict, delete = ((), asks) if request.forced else (asks, ())
-        return Look(evict, delete, tuple(found.blockers), done, min(found.wakes, default=None))
+        wake = min(found.wakes, default=None)
+        return Look(evict, delete, tuple(found.blockers), done, began=self._began, wake=wake)
+
+    def _await(self, pods: Iterable[PodView], request: DrainRequest, when: datetime) -> tuple[Blocker, ...]:
+        """Pods that may finish first. Once there was none, or their time is up, none is waited for again."""
+        if request.wait_until is None or self._began is not None:
+            return ()
+        left = [pod for pod in pods if may_finish(pod, request.policy)] if when < request.wait_until else []
+        if not left:
+            self._began = when
+        return tuple(self._wait(pod.key, when) for pod in left)
+
+    def _wait(self, pod: str, when: datetime) -> Blocker:
+        since = self._since.setdefault((pod, "", ""), when)
+        return Blocker(self.node, pod, reason=f"{WAITS}pod {pod}"[:256], since=text(since))
 
     def _judge(self, pod: PodView, found: _Findings, moment: _Moment) -> None:
         """What becomes of one pod now."""

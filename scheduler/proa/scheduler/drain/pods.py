@@ -107,6 +107,13 @@ def fate(pod: PodView, policy: Drain) -> tuple[PodFate, str]:
     return PodFate.GOES, ""
 
 
+def may_finish(pod: PodView, policy: Drain) -> bool:
+    """Whether a pod runs that may finish before anything is evicted from its node."""
+    if policy.wait_for is None or pod.deleting is not None or fate(pod, policy)[0] is PodFate.STAYS:
+        return False
+    return matches(policy.wait_for.selector, pod.labels)
+
+
 def ends_by(pod: PodView, now: datetime) -> datetime:
     """By when a pod that is asked to end must have done so; ``deletionTimestamp`` is the end of its grace."""
     return pod.deleting or now + timedelta(seconds=pod.grace)

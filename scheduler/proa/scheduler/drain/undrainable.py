@@ -19,7 +19,7 @@ from typing import Final
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.drain import pods
-from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, fate, over
+from proa.scheduler.drain.pods import BudgetView, PodFate, PodView, fate, may_finish, over
 from proa.scheduler.kube import paths
 from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, items, unless
@@ -86,6 +86,8 @@ def undrainable(
     known = tuple(budgets)
     for pod in pods:
         what, why = fate(pod, policy)
+        if may_finish(pod, policy):
+            continue  # and then it is in nobody's way
         if what is PodFate.BLOCKED:
             found.append((pod.key, "", why))
         elif what is PodFate.GOES and pod.deleting is None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
-from proa.scheduler.kube.times import read
+from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
 from proa.scheduler.planning.evidence import NOTHING, missing
 from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
@@ -40,17 +40,35 @@ def _draining(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         rollout_pass.park(progress, "Uncordoned", "a person has uncordoned the node")
         return _release(rollout_pass, progress, "Uncordoned", Reason.Parked)
     drain = rollout_pass.snapshot.drains.get(node.name)
-    since = max(mark.since, rollout_pass.snapshot.since or mark.since)
-    deadline = since + duration.parse(rollout_pass.spec.drain.timeout)
+    deadline = _begins(rollout_pass, node.name, mark) + duration.parse(rollout_pass.spec.drain.timeout)
     if drain is not None and drain.done:
         return _boot(rollout_pass, progress)
     if rollout_pass.now >= deadline:
         return _overdue(rollout_pass, progress, deadline)
     rollout_pass.drains[node.name] = deadline
     rollout_pass.wakes.append(deadline)
+    if drain is not None and drain.waits and (until := rollout_pass.waits.get(node.name)):
+        pods = ", ".join(one.pod for one in drain.waits)
+        left = duration.text(max(until - rollout_pass.now, timedelta(0)))
+        return rollout_pass.say(progress, Reason.AwaitingPods, f"until {text(until)}, {left} left: {pods}")
     blockers = "; ".join(blocker.reason for blocker in drain.blockers) if drain else ""
     rollout_pass.say(progress, Reason.Draining, blockers)
     return None
+
+
+def _begins(rollout_pass: RolloutPass, node: str, mark: Mark) -> datetime:
+    """From when on a drain takes its time: from the cordon, or from when there was nothing more to wait for.
+
+    For what it waits, no drain waits longer than it may.
+    """
+    since = max(mark.since, rollout_pass.snapshot.since or mark.since)
+    if (wait := rollout_pass.spec.drain.wait_for) is None:
+        return since
+    until: datetime = since + duration.parse(wait.timeout)
+    rollout_pass.waits[node] = until
+    rollout_pass.wakes.append(until)
+    drain = rollout_pass.snapshot.drains.get(node)
+    return min(until, drain.began) if drain is not None and drain.began is not None else until
 
 
 def _overdue(rollout_pass: RolloutPass, progress: NodeProgress, deadline: datetime) -> None:
@@ -196,7 +214,9 @@ def _is_overdue(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
         return False
     limit = duration.parse(rollout_pass.spec.health.timeout)
     if not _is_ordered(progress, progress.mark):
-        limit += duration.parse(rollout_pass.spec.drain.timeout)
+        drain = rollout_pass.spec.drain
+        limit += duration.parse(drain.timeout)
+        limit += duration.parse(drain.wait_for.timeout) if drain.wait_for else timedelta(0)
         progress = dataclasses.replace(progress, os=None)
     return rollout_pass.is_late(progress, limit)
 

@@ -38,6 +38,7 @@ class Plan:
         by_rollout: The same by rollout, of the nodes that one acts on.
         statuses: By rollout.
         drains: Nodes that are to be drained, each with the time by which it must be.
+        waits: Those of them on which pods may finish first, with the time until which they may.
         forced: Those of them on which what is left is deleted.
         wake: When there is something to do again, although nothing has changed.
     """
@@ -47,6 +48,7 @@ class Plan:
     by_rollout: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     statuses: Mapping[str, RolloutStatus] = field(default_factory=dict)
     drains: Mapping[str, datetime] = field(default_factory=dict)
+    waits: Mapping[str, datetime] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
     wake: datetime | None = None
 
@@ -264,6 +266,7 @@ def _merge(
         by_rollout={rollout_pass.view.name: rollout_pass.verdicts for rollout_pass in campaigns},
         statuses=statuses,
         drains={name: until for rollout_pass in campaigns for name, until in rollout_pass.drains.items()},
+        waits={name: until for rollout_pass in campaigns for name, until in rollout_pass.waits.items()},
         forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
         wake=min((wake for wake in every if wake > now), default=None),
     )

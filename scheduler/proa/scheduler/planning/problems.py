@@ -52,6 +52,7 @@ def _unreadable(spec: RolloutSpec) -> Iterator[Problem]:
         **{f"order.groups[{number}].soak": one.soak for number, one in enumerate(spec.order.groups)},
         "staging.timeout": spec.staging.timeout,
         "drain.timeout": spec.drain.timeout,
+        **({"drain.waitFor.timeout": spec.drain.wait_for.timeout} if spec.drain.wait_for else {}),
         "health.timeout": spec.health.timeout,
         "retry.backoff": spec.retry.backoff,
         "expectedDuration": spec.expected_duration,

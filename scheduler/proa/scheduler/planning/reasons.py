@@ -39,6 +39,7 @@ class Reason(enum.Enum):
     # under way
     Staging = Why("The node is fetching the release into its standby slot.", _NODE)
     Draining = Why("The node's pods are being evicted.", _SCHEDULER)
+    AwaitingPods = Why("Pods may finish before anything is evicted from the node (drain.waitFor).", _TIME)
     Booting = Why("The node has the order to reboot, and has not come back yet.", _NODE)
     Proving = Why("The node runs the release on trial, and has not been healthy for long enough yet.", _NODE)
     Committing = Why("The node has the order to commit.", _NODE)

@@ -93,6 +93,7 @@ class RolloutPass:
         actions: What is to be done.
         verdicts: Why each node does or does not move.
         drains: Nodes that are to be drained, with the time by which they must be.
+        waits: Those of them on which pods may finish first, with the time until which they may.
         forced: Those of them whose time is up, and that go on all the same.
         wakes: When there is something to do again, although nothing has changed.
         ghosts: Nodes that were ordered to reboot, and are gone, or there without our mark: they hold their places.
@@ -111,6 +112,7 @@ class RolloutPass:
     actions: list[Action] = field(default_factory=list)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     drains: dict[str, datetime] = field(default_factory=dict)
+    waits: dict[str, datetime] = field(default_factory=dict)
     forced: set[str] = field(default_factory=set)
     wakes: list[datetime] = field(default_factory=list)
     ghosts: list[OutstandingNode] = field(default_factory=list)

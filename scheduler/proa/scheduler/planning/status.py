@@ -29,6 +29,8 @@ from proa.scheduler.spec.rolloutstatus import (
 
 REFUSED: Final = "a write was not accepted: "
 """How a blocker begins that is not one of a drain."""
+WAITS: Final = "may finish before anything is evicted: "
+"""How one begins that is not in the way, but that a drain waits for."""
 
 
 def judge(rollout_pass: RolloutPass) -> None:
@@ -148,7 +150,7 @@ def _blockers(rollout_pass: RolloutPass) -> tuple[Blocker, ...]:
         blocker
         for name in sorted(rollout_pass.drains)
         if (drain := snapshot.drains.get(name))
-        for blocker in drain.blockers
+        for blocker in (*drain.blockers, *drain.waits)
     ]
     undrainable = (
         one.node.name for one in rollout_pass.by_step[NodeStep.READY] if one.node.name in snapshot.undrainable

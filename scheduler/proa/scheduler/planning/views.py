@@ -174,10 +174,14 @@ class DrainView:
     Attributes:
         done: Whether nothing is left to move, and nothing to detach.
         blockers: What is in the way.
+        waits: Pods that may finish before anything is evicted.
+        began: When there was nothing more to wait for; none before, and where it is not known.
     """
 
     done: bool
     blockers: tuple[Blocker, ...] = ()
+    waits: tuple[Blocker, ...] = ()
+    began: datetime | None = None
 
 
 @dataclass(frozen=True)

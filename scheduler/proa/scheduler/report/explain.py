@@ -121,7 +121,7 @@ def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) ->
     match reason:
         case Reason.NotReady:
             return node.ready_since
-        case Reason.Draining:
+        case Reason.Draining | Reason.AwaitingPods:
             return mark.since if mark else None
         case Reason.Staging | Reason.Booting | Reason.Committing:
             return read(order.issued) if order else None

@@ -13,7 +13,7 @@ from proa.scheduler.kube import paths
 from proa.scheduler.kube.server import Server, items, unless
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
-from proa.scheduler.planning.status import REFUSED
+from proa.scheduler.planning.status import REFUSED, WAITS
 from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot, with_static_pods
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rolloutstatus import Blocker
@@ -89,7 +89,13 @@ def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
 def drains_of(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, DrainView]:
     """How drains stand, as the rollouts' statuses tell it."""
     told = _blockers(nodes, rollouts)
-    return {name: DrainView(False, found) for name, found in told.items() if nodes[name].mark}
+    return {name: _drain(found) for name, found in told.items() if nodes[name].mark}
+
+
+def _drain(told: Iterable[Blocker]) -> DrainView:
+    """How a drain stands of which a status tells this."""
+    found = {waits: tuple(one for one in told if one.reason.startswith(WAITS) is waits) for waits in (True, False)}
+    return DrainView(False, found[False], found[True])
 
 
 def _blockers(nodes: Mapping[str, NodeView], rollouts: Mapping[str, RolloutView]) -> dict[str, tuple[Blocker, ...]]:

@@ -39,12 +39,14 @@ def contradictions(spec: RolloutSpec) -> tuple[str, ...]:
     Args:
         spec: The spec; its times can be read.
     """
-    looks = (_labels, _selection, _groups, _windows, _limits, _daemon_sets)
+    looks = (_labels, _selection, _groups, _wait, _windows, _limits, _daemon_sets)
     return tuple(f"spec{at}: {message}" for look in looks for at, message, broken in look(spec) if broken)
 
 
 def _labels(spec: RolloutSpec) -> Found:
     yield from _label_rules(spec.node_selector, ".nodeSelector")
+    if spec.drain.wait_for is not None:
+        yield from _label_rules(spec.drain.wait_for.selector, ".drain.waitFor.selector")
     for number, group in enumerate(spec.order.groups):
         yield from _label_rules(group.node_selector, f".order.groups[{number}].nodeSelector")
 
@@ -99,6 +101,13 @@ def _groups(spec: RolloutSpec) -> Found:
     yield ".order.groups", "a group is listed twice: leave out one of them", len(set(names)) < len(names)
     soaks = duration.parse(order.zone_soak) > _NOTHING
     yield ".order", rules.ZONE_SOAK["message"], order.zones is Zones.IGNORE and soaks
+
+
+def _wait(spec: RolloutSpec) -> Found:
+    if (wait := spec.drain.wait_for) is not None:
+        selector, at = wait.selector, ".drain.waitFor"
+        yield at, rules.WAIT_FOR_ALL["message"], not (selector.match_labels or selector.match_expressions)
+        yield at, rules.WAIT_NO_TIME["message"], duration.parse(wait.timeout) <= _NOTHING
 
 
 def _windows(spec: RolloutSpec) -> Found:

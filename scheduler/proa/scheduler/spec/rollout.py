@@ -112,17 +112,17 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Selector:
-    """Which nodes. An empty one means all."""
+    """A selector by labels. An empty one selects all."""
 
     match_labels: Mapping[str, str] = field(
-        "Labels that a node must have.",
+        "Labels that must be there.",
         default={},
         maxProperties=MAX_LIST,
         items=_LABEL_VALUE,
         x_kubernetes_validations=[rules.LABEL_KEYS],
     )
     match_expressions: tuple[Requirement, ...] = field(
-        "Requirements that a node must meet.", default=(), maxItems=MAX_LIST
+        "Requirements that the labels must meet.", default=(), maxItems=MAX_LIST
     )
 
 
@@ -227,12 +227,27 @@ class Staging:
 
 
 @dataclass(frozen=True)
+class WaitFor:
+    """Pods that may finish before anything is evicted from their node, such as those of Jobs."""
+
+    VALIDATIONS = (rules.WAIT_FOR_ALL, rules.WAIT_NO_TIME)
+
+    selector: Selector = field("Which pods, by their labels.")
+    timeout: str = field("How long after the cordon they may take; then they are evicted as all others.", **_SPAN)
+
+
+@dataclass(frozen=True)
 class Drain:
     """How pods are moved away before a node reboots."""
 
     VALIDATIONS = (rules.DRAIN_OF_NOTHING,)
 
-    timeout: str = field("How long a drain may take.", default="15m", **_SPAN)
+    timeout: str = field(
+        "How long a drain may take, from the cordon on, or from when there is nothing more to wait for.",
+        default="15m",
+        **_SPAN,
+    )
+    wait_for: WaitFor | None = field("Pods that may finish before anything is evicted.", default=None)
     grace_period_seconds: int | None = field(
         "Overrides the pods' own grace periods.", default=None, minimum=0, maximum=86400
     )

@@ -73,6 +73,14 @@ ZONE_SOAK: Final = _rule(
 STAGING_OF_NOTHING: Final = _rule(
     "duration(self.timeout) > duration('0s')", "a node cannot fetch a release in no time: write a timeout such as 1h"
 )
+WAIT_FOR_ALL: Final = _rule(
+    "(has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0)"
+    " || (has(self.selector.matchExpressions) && size(self.selector.matchExpressions) > 0)",
+    "most pods never finish: write a selector of those that do, or leave out waitFor",
+)
+WAIT_NO_TIME: Final = _rule(
+    "duration(self.timeout) > duration('0s')", "no pod finishes in no time: write a timeout, or leave out waitFor"
+)
 DRAIN_OF_NOTHING: Final = _rule(
     "self.onTimeout == 'Force' || duration(self.timeout) > duration('0s')",
     "a pod cannot move in no time: write a timeout such as 15m, or onTimeout: Force",
