@@ -388,6 +388,39 @@ def test_api_port() -> None:
     assert rule == {"ports": [{"protocol": "TCP", "port": 16443}]}
 
 
+def test_prometheus() -> None:
+    address = ("--prometheus", "https://prometheus.monitoring.svc:9090")
+    pod = pod_of(printed(*address), "Deployment")
+    (container,) = pod["containers"]
+    assert container["args"][-2:] == list(address)
+    assert "volumes" not in pod
+    pod = pod_of(printed(*address, "--prometheus-secret", "prometheus"), "Deployment")
+    (container,) = pod["containers"]
+    (mount,) = container["volumeMounts"]
+    (volume,) = pod["volumes"]
+    assert container["args"][-2:] == ["--prometheus-secret", mount["mountPath"]]
+    assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
+    assert volume["secret"]["secretName"] == "prometheus"
+    assert pod_of(printed(*address), "DaemonSet") == pod_of(DOCUMENTS, "DaemonSet")
+
+
+@pytest.mark.parametrize(
+    ("words", "port"),
+    [
+        (["https://prometheus:9090"], 9090),
+        (["https://prometheus"], 443),
+        (["http://prometheus"], 80),
+        (["http://prometheus", "--prometheus-port", "9090"], 9090),
+    ],
+)
+def test_the_network_lets_the_scheduler_alone_through_to_prometheus(words: list[str], port: int) -> None:
+    found = printed("--prometheus", *words)
+    (*usual, rule) = one(found, "NetworkPolicy", SCHEDULER)["spec"]["egress"]
+    assert rule == {"ports": [{"protocol": "TCP", "port": port}]}
+    assert usual == one(DOCUMENTS, "NetworkPolicy", SCHEDULER)["spec"]["egress"]
+    assert one(found, "NetworkPolicy", PROXY) == one(DOCUMENTS, "NetworkPolicy", PROXY)
+
+
 @pytest.mark.parametrize(
     ("words", "at", "what"),
     [
@@ -409,6 +442,11 @@ def test_api_port() -> None:
         (["--proxy-limits", "memory=32Mi"], "--proxy-requests", "the request 64Mi is above the limit 32Mi"),
         (["--proxy-limits", "memory=32M i"], "--proxy-limits", "not a quantity"),
         (["--pull-secret", "a/b"], "--pull-secret", "not a name of a secret"),
+        (["--prometheus", "prometheus:9090"], "--prometheus", "not an http or https address"),
+        (["--prometheus", "https://a:b@prometheus"], "--prometheus", "no password"),
+        (["--prometheus-secret", "prometheus"], "--prometheus", "no address of Prometheus"),
+        (["--prometheus-port", "9090"], "--prometheus", "no address of Prometheus"),
+        (["--prometheus", "http://a", "--prometheus-secret", "a/b"], "--prometheus-secret", "not a name of a secret"),
     ],
 )
 def test_what_cannot_be_is_refused(words: list[str], at: str, what: str) -> None:

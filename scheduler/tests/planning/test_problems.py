@@ -22,6 +22,7 @@ PROXY = {"namespace": "kube-system", "name": "kube-proxy"}
 
 
 JOBS = {"selector": {"matchLabels": {"job": "nightly"}}, "timeout": "1h"}
+CRITICAL = {"name": "critical", "query": "ALERTS"}
 EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}}
 
 
@@ -61,6 +62,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, rules.Rule]] = {
     "weeks for a node": ({"expectedDuration": "169h"}, ".expectedDuration", rules.NO_WEEKS),
     "soak": ({"canary": {"soak": "1h"}}, ".canary", rules.SOAK),
     "soak of nobody": ({"canary": {"nodes": "0%", "soak": "1h"}}, ".canary", rules.SOAK),
+    "an alert's name": (
+        {"health": {"alerts": [CRITICAL | {"name": "Critical"}]}},
+        ".health.alerts[0].name",
+        rules.ALERT_NAME,
+    ),
     "a group of all": ({"order": {"groups": [EDGE | {"nodeSelector": {}}]}}, ".order.groups[0]", rules.GROUP_OF_ALL),
     "a group's name": ({"order": {"groups": [EDGE | {"name": "Edge"}]}}, "groups[0].name", rules.GROUP_NAME),
     "a group's key": (
@@ -164,6 +170,11 @@ def test_a_selector_that_no_node_can_meet_is_refused(selector: dict[str, Any]) -
 def test_a_daemon_set_stands_there_once() -> None:
     (found,) = contradictions(read(health={"daemonSets": [PROXY, PROXY]}))
     assert found == "spec.health.daemonSets: a DaemonSet is listed twice: leave out one of them"
+
+
+def test_an_alert_stands_there_once() -> None:
+    (found,) = contradictions(read(health={"alerts": [CRITICAL, CRITICAL]}))
+    assert found == "spec.health.alerts: an alert is listed twice: leave out one of them"
 
 
 def test_a_group_stands_there_once() -> None:

@@ -16,18 +16,21 @@ from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import (
+    AlertsView,
     DrainView,
     NodeOSView,
     NodeRecord,
     RolloutView,
 )
 from proa.scheduler.spec.rollout import (
+    Alert,
     Approval,
     Budget,
     ControlPlane,
     Drain,
     FailurePolicy,
     Group,
+    HealthPolicy,
     OnFailure,
     Selector,
     Staging,
@@ -74,7 +77,15 @@ FETCH = order(Verb.STAGE)
 EDGE = {"tier": "edge"}
 GROUPS = Turns(groups=(Group("edge", Selector(EDGE), "1h"),))
 ZONE_A = RolloutStatus(release=RELEASE, zone=ZoneStatus("a", text(NOW)))
+CRITICAL = (Alert("critical", "ALERTS"),)
+ASKS = change(health=HealthPolicy(alerts=CRITICAL))
 PATIENT = Drain(wait_for=WaitFor(Selector({"job": "nightly"}), "1h"))
+
+
+def said(firing: tuple[str, ...]) -> dict[str, AlertsView]:
+    return {"workers": AlertsView(CRITICAL, NOW, firing)}
+
+
 REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.UpToDate: lambda: planned(done()),
     Reason.BackOnOld: lambda: planned(
@@ -143,6 +154,8 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.WriteRefused: lambda: planned(
         ready(), pending=frozenset({"n1"}), resting=frozenset({"n1"}), refused={"n1": "no"}
     ),
+    Reason.AlertsFiring: lambda: planned(ready(), spec=ASKS, alerts=said(("critical: Down",))),
+    Reason.AlertsUnknown: lambda: planned(ready(), spec=ASKS),
     Reason.NoFreeSlot: lambda: planned(ready(), (node("n2", ready=False), node_os("n2"))),
     Reason.NoBudget: lambda: planned(ready(), spec=change(max_unavailable=0)),
     Reason.WindowClosed: lambda: planned(ready(), spec=change(budgets=CLOSED)),

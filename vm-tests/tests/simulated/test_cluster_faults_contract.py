@@ -6,15 +6,18 @@ The scheduler has its own account, rights and policies. Each test has nodes and 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proa.core.orders.messages import Phase
 from proa.scheduler.kube import paths
+from proa.scheduler.kube.prometheus import PrometheusAccess, ask
 from proa.scheduler.objects.annotations import approval_text
 from proa.scheduler.planning.views import APPROVED
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
@@ -23,7 +26,9 @@ from proa.vm.kube.controlplane import ControlPlane
 from proa.vm.simulated.drains import NAMESPACE
 from proa.vm.simulated.releases import FACTORY, release
 from proa.vm.simulated.rollouts import annotate, cordoned, events, marked, node, record
-from proa.vm.simulated.scenarios import Ward, opened
+from proa.vm.simulated.scenarios import Scenarios, Ward, opened
+from proa.vm.support.ports import free_ports
+from proa.vm.support.promtool import Prometheus
 from proa.vm.support.waiting import until
 
 pytestmark = pytest.mark.contract
@@ -33,9 +38,13 @@ SHORT = {"timeout": "2s"}
 ONCE = {"limit": 0, "backoff": "1s"}
 
 
+(PROMETHEUS_PORT,) = free_ports(1)
+"""Where the scheduler asks for alerts."""
+
+
 @pytest.fixture(scope="module")
 def ward(control_plane: ControlPlane) -> Iterator[Ward]:
-    with opened(control_plane) as found:
+    with opened(control_plane, words=("--prometheus", f"http://127.0.0.1:{PROMETHEUS_PORT}")) as found:
         yield found
 
 
@@ -200,6 +209,39 @@ def test_f62_volumes_are_detached_before_the_reboot(ward: Ward) -> None:
         ward.cluster.api.patch(path, {"status": {"volumesAttached": attached[1:]}}, MERGE)
         one.wait("Complete")
         assert one.boots == [1]
+
+
+# alerts
+
+
+def test_no_node_starts_before_prometheus_says_that_nothing_fires(ward: Ward, tmp_path: Path) -> None:
+    """A real one: it is not there at first, then an alert fires, which ends by itself."""
+    alerts = [{"name": "critical", "query": 'ALERTS{alertstate="firing"}'}]
+    with ward.scenarios("alerts") as one, ward.witness() as witness:
+        one.start(health={"readySeconds": 0, "timeout": "60s", "alerts": alerts})
+        until(lambda: "critical: " in one.status.get("alerts", {}).get("error", ""), "Prometheus to be missed")
+        ends = time.time() + 6
+        server = Prometheus(tmp_path, PROMETHEUS_PORT, {"NodeDown": f"vector(time()) < {ends}"})
+        ask_it = functools.partial(ask, PrometheusAccess(server.url), seconds=5.0)
+        server.start()
+        try:
+            server.wait_for("NodeDown", ask_it)
+            ask_anew(one)
+            until(lambda: one.status.get("alerts", {}).get("firing") == ["critical: NodeDown"], "the alert to be told")
+            assert witness.seen(one.name).cordons == 0
+            until(lambda: not ask_it("ALERTS"), "the alert to end")
+            ask_anew(one)
+            one.wait("Complete")
+        finally:
+            server.stop()
+        assert one.boots == [1]
+
+
+def ask_anew(one: Scenarios) -> None:
+    """Have the scheduler ask now, and not in a quarter of a minute: a rollout that is paused asks nothing."""
+    one.change(paused=True)
+    one.wait("Paused")
+    one.change(paused=False)
 
 
 # pods that may finish first

@@ -85,9 +85,11 @@ def test_tolerations_and_resources_are_kept_as_they_are_chosen(plane: ControlPla
     plane.kubectl("apply", "-f", "-", stdin=printed())
     taints = ("--toleration", "dedicated=infra:NoSchedule", "--toleration", "proa.dev/any")
     scheduler = ("--requests", "cpu=0.25,memory=1.5Gi", "--limits", "memory=2048Mi,cpu=2000m")
-    words = (*taints, *scheduler, "--proxy-requests", "cpu=5m", "--proxy-limits", "memory=0.2Gi")
+    prometheus = ("--prometheus", "https://prometheus.monitoring.svc:9090", "--prometheus-secret", "prometheus")
+    words = (*taints, *prometheus, *scheduler, "--proxy-requests", "cpu=5m", "--proxy-limits", "memory=0.2Gi")
     lines = plane.kubectl("apply", "-f", "-", stdin=printed(*words)).text.splitlines()
-    assert changed(lines) == [f"deployment.apps/{SCHEDULER} configured", f"daemonset.apps/{PROXY} configured"]
+    kinds = [line.partition("/")[0] for line in changed(lines)]
+    assert kinds == ["networkpolicy.networking.k8s.io", "deployment.apps", "daemonset.apps"]
     again = plane.kubectl("apply", "-f", "-", stdin=printed(*words)).text.splitlines()
     assert changed(again) == []
     assert plane.kubectl("diff", "-f", "-", stdin=printed(*words), check=False).status == 0
@@ -264,6 +266,7 @@ def rollout(**spec: Any) -> Object:
 BUDGET = {"schedule": "0 22 * * 1-5", "duration": "6h"}
 PROXY_SET = {"namespace": "kube-system", "name": "kube-proxy"}
 JOBS = {"selector": {"matchLabels": {"job": "nightly"}}, "timeout": "1h"}
+CRITICAL = {"name": "critical", "query": "ALERTS"}
 EDGE = {"name": "edge", "nodeSelector": {"matchLabels": {"tier": "edge"}}, "soak": "30m"}
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no digest": (
@@ -336,6 +339,17 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         {"order": {"zones": "Ignore", "zoneSoak": "1h"}},
         "spec.order",
         "zones that do not take turns cannot soak",
+    ),
+    "an alert twice": ({"health": {"alerts": [CRITICAL, CRITICAL]}}, "spec.health.alerts[1]", "Duplicate value"),
+    "an alert's name": (
+        {"health": {"alerts": [CRITICAL | {"name": "Critical"}]}},
+        "spec.health.alerts[0].name",
+        "such as critical or shop-latency",
+    ),
+    "an alert without a query": (
+        {"health": {"alerts": [CRITICAL | {"query": ""}]}},
+        "spec.health.alerts[0].query",
+        "should be at least 1 chars",
     ),
     "nobody stages": ({"staging": {"maxConcurrent": 0}}, "spec.staging.maxConcurrent", "greater than or equal to 1"),
     "what to do": ({"drain": {"onTimeout": "Panic"}}, "spec.drain.onTimeout", '"Park", "Abort", "Force"'),

@@ -70,6 +70,20 @@ def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[
     default=PORTS,
     help="Another port of the API server, for the network policies.",
 )
+@click.option(
+    "--prometheus", default="", metavar="URL", help="The Prometheus that is asked the queries of health.alerts."
+)
+@click.option(
+    "--prometheus-secret",
+    default="",
+    metavar="NAME",
+    help="A secret in the scheduler's namespace with ca.crt and token for it; either may be missing.",
+)
+@click.option(
+    "--prometheus-port",
+    type=click.IntRange(1, 65535),
+    help="The port of its pods, for the network policy, if it is not the one in the URL.",
+)
 @json_option
 def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **given: Any) -> None:
     """Print everything that a cluster needs, as YAML for kubectl, without contacting a cluster."""

@@ -39,11 +39,33 @@ _PUT_SECONDS: Final = 10.0
     metavar="HOST:PORT",
     help=("The address for /healthz, /readyz and /metrics.  [default: none]"),
 )
-def run(cluster: ClusterOption, namespace: str, own_node: str, own_pod: str, listen: str) -> None:
+@click.option(
+    "--prometheus",
+    default="",
+    metavar="URL",
+    help="The Prometheus that is asked the queries of health.alerts, such as https://prometheus.monitoring.svc:9090.",
+)
+@click.option(
+    "--prometheus-secret",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="A folder, such as a mounted Secret, with ca.crt and token for it; either may be missing.",
+)
+def run(
+    cluster: ClusterOption,
+    namespace: str,
+    own_node: str,
+    own_pod: str,
+    listen: str,
+    prometheus: str,
+    prometheus_secret: Path | None,
+) -> None:
     """Take the nodes of the cluster from one release to the next, until SIGTERM."""
     from proa.scheduler.control import log
     from proa.scheduler.control.service import ControllerSettings, serve
     from proa.scheduler.kube import access
+    from proa.scheduler.kube.prometheus import PrometheusAccess
 
     log.to_stderr()
     found = namespace or access.own_namespace()
@@ -51,7 +73,8 @@ def run(cluster: ClusterOption, namespace: str, own_node: str, own_pod: str, lis
         raise ProaError(
             Code.USAGE, "there is no namespace for the lease", at="--namespace", hint="Name one: --namespace NS."
         )
-    serve(ControllerSettings(cluster.load, found, own_node, own_pod, listen))
+    access_to = PrometheusAccess(prometheus, prometheus_secret) if prometheus else None
+    serve(ControllerSettings(cluster.load, found, own_node, own_pod, listen, access_to))
 
 
 @click.command(epilog="Example: proa-scheduler proxy --node worker-1 --socket /run/proa/orders.sock")

@@ -17,6 +17,7 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.control import log
+from proa.scheduler.control.alerts import AlertsAsker
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.fair_turns import Stints
 from proa.scheduler.control.pending import Pending
@@ -87,6 +88,7 @@ class Controller:
         clock: The clock.
         watcher: Is told of every pass and every action.
         skew: Tells what in the cluster is of another version than this scheduler.
+        alerts: Asks Prometheus.
     """
 
     sources: Sources
@@ -100,6 +102,7 @@ class Controller:
     clock: Clock = SYSTEM
     watcher: Watcher | None = None
     skew: Callable[[], tuple[str, ...]] = tuple
+    alerts: AlertsAsker = field(default_factory=lambda: AlertsAsker(None, ChangeSignal()))
     beat: float = field(default=0.0, init=False)
     """When the last step, or write, began, by the monotonic clock."""
     last: Pass | None = field(default=None, init=False)
@@ -180,6 +183,7 @@ class Controller:
             since=self._since,
             undrainable=self._precheck.undrainable,
             refused=self.pending.refusals(),
+            alerts=self.alerts.views,
         )
         began = self.clock.monotonic()
         plan = self._planner.plan(snapshot, self.clock.now())
@@ -193,6 +197,7 @@ class Controller:
         self.recorder.blocked(snapshot.nodes, self.last.blockers)
         self._wanted = wanted(snapshot, plan, self._wanted)
         self.drainer.want(self._wanted)
+        self.alerts.want({name: rollouts[name].spec.health.alerts for name in plan.asks})
         problem = self._settle(self._reports.write(rollouts, now))
         self.recorder.unwritten(snapshot.rollouts, self._reports.refusals())
         self.recorder.skewed(snapshot.rollouts, self._skew)
@@ -320,6 +325,7 @@ class Controller:
         self._forget()
         self.last = None
         self.drainer.want({})
+        self.alerts.want({})
         log.info("no longer the leader")
 
     def _forget(self) -> None:

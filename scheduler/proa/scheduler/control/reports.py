@@ -156,6 +156,7 @@ def _essence(status: RolloutStatus) -> tuple[object, ...]:
         status.canary,
         status.groups,
         status.zone,
+        status.alerts,
         status.failed_digests,
         status.outstanding,
         status.lost,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
+from proa.scheduler.control.alerts import AlertsAsker
 from proa.scheduler.control.controller import Controller
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.health import HealthServer
@@ -25,6 +27,7 @@ from proa.scheduler.kube.api import Api, ApiLimits
 from proa.scheduler.kube.emit import Events
 from proa.scheduler.kube.leader_elector import LeaderElector
 from proa.scheduler.kube.lease_timings import LeaseTimings, identity
+from proa.scheduler.kube.prometheus import PrometheusAccess, ask
 from proa.scheduler.objects.writing import Writer
 
 STUCK: Final = 120.0
@@ -41,6 +44,7 @@ class ControllerSettings:
         own_node: The node that it runs on; empty if none.
         own_pod: The pod that it runs in, of that namespace; empty if in none.
         listen: Where health and metrics are asked for, as ``HOST:PORT``; empty for nowhere.
+        prometheus: Where alerts are asked for; none if nowhere.
         terms: How long the lease's things take.
     """
 
@@ -49,6 +53,7 @@ class ControllerSettings:
     own_node: str = ""
     own_pod: str = ""
     listen: str = ""
+    prometheus: PrometheusAccess | None = None
     terms: LeaseTimings = LeaseTimings()  # noqa: RUF009 -- frozen
 
 
@@ -76,6 +81,8 @@ def serve(settings: ControllerSettings) -> None:
     events = Events(api, me)
     own_pod = f"{settings.namespace}/{settings.own_pod}" if settings.own_pod else ""
     drainer = Drainer(api, lambda: elector.leading, lambda: sources.budgets.objects, changed, own_pod=own_pod)
+    place = settings.prometheus
+    alerts = AlertsAsker(functools.partial(ask, place) if place else None, changed)
     controller = Controller(
         sources,
         elector,
@@ -86,13 +93,14 @@ def serve(settings: ControllerSettings) -> None:
         changed,
         settings.own_node,
         skew=lambda: skew(api, own_pod),
+        alerts=alerts,
     )
     metrics = Metrics(sources, api.tally, lambda: elector.leading, lambda: events.dropped)
     controller.watcher = metrics
     health = HealthServer(settings.listen, lambda: _stuck(controller), lambda: _unready(sources), metrics.text)
     if settings.listen:
         log.info("listening", port=health.start())
-    parts = (sources, elector, events, drainer)
+    parts = (sources, elector, events, drainer, alerts)
     for part in parts:
         part.start()
     log.info("started", me=me, namespace=settings.namespace, own_node=settings.own_node, own_pod=own_pod)
@@ -100,6 +108,7 @@ def serve(settings: ControllerSettings) -> None:
         controller.run(stop)
     finally:
         released = elector.stop()
+        alerts.stop()
         drainer.stop()
         events.stop()
         sources.stop()

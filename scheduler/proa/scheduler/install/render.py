@@ -17,6 +17,7 @@ import yaml  # type: ignore[import-untyped]  # it has no types
 from proa.core.orders.client import SOCKET
 from proa.core.schema.model import Report, field
 from proa.scheduler.install.names import PORT
+from proa.scheduler.install.names import SCHEDULER as SCHEDULER_NAME
 from proa.scheduler.install.resources import PROXY, SCHEDULER, Resources
 from proa.scheduler.install.settings import USER, InstallSettings, check
 from proa.scheduler.kube.stream import Object
@@ -24,6 +25,8 @@ from proa.scheduler.spec.crd import RESOURCES
 
 PARTS: Final = ("namespaces.yaml", "rights.yaml", "policies.yaml", "workloads.yaml")
 """The files, in the order in which they can be applied. By these names the image knows that it needs them."""
+PROMETHEUS: Final = "/etc/proa/prometheus"
+"""Where the secret for Prometheus is in the scheduler's pod."""
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Libyaml's where PyYAML was built with it: it takes a tenth of the time."""
 
@@ -73,14 +76,29 @@ def _choose(item: Object, settings: InstallSettings) -> None:
     """Put into a document what is more than a text."""
     match item["kind"]:
         case "NetworkPolicy":
+            if settings.prometheus and item["metadata"]["name"] == SCHEDULER_NAME:
+                item["spec"]["egress"].append({"ports": [{"protocol": "TCP", "port": settings.metrics_port}]})
             item["spec"]["egress"][1]["ports"] = [{"protocol": "TCP", "port": port} for port in settings.api_ports]
         case "Deployment":
             pod = _pod(item, settings, SCHEDULER.but(settings.requests, settings.limits), settings.node_selector)
             more = [one.document for one in dict.fromkeys(settings.tolerations)]
             pod["tolerations"] += [one for one in more if one not in pod["tolerations"]]
+            _ask_prometheus(pod, settings)
         case "DaemonSet":
             chosen = PROXY.but(settings.proxy_requests, settings.proxy_limits)
             _pod(item, settings, chosen, settings.proxy_selector)
+
+
+def _ask_prometheus(pod: Object, settings: InstallSettings) -> None:
+    """The scheduler's flags for Prometheus, and its secret as a folder."""
+    (container,) = pod["containers"]
+    if settings.prometheus:
+        container["args"] += ["--prometheus", settings.prometheus]
+    if settings.prometheus_secret:
+        container["args"] += ["--prometheus-secret", PROMETHEUS]
+        container["volumeMounts"] = [{"name": "prometheus", "mountPath": PROMETHEUS, "readOnly": True}]
+        secret = {"secretName": settings.prometheus_secret, "defaultMode": 0o444}
+        pod["volumes"] = [{"name": "prometheus", "secret": secret}]
 
 
 def _pod(item: Object, settings: InstallSettings, chosen: Resources, selector: Mapping[str, str]) -> Object:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.scheduler.install import resources
+from proa.scheduler.kube.prometheus import PrometheusAccess
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.spec.rules import is_key, is_value
 
@@ -81,6 +83,10 @@ class InstallSettings:
         pull_secret: The name of a secret of both namespaces that kubelets pull the image with; none if empty.
         priority: Whether pods have the priority classes of what a cluster needs.
         api_ports: The ports of the API server that the network policies let through.
+        prometheus: The address of the Prometheus that is asked for alerts; empty for none.
+        prometheus_secret: The name of a secret of the scheduler's namespace with ``ca.crt`` and ``token`` for it; none
+            if empty.
+        prometheus_port: The port of its pods that the network policy lets through; that of its address if none.
     """
 
     image: str = IMAGE
@@ -98,6 +104,15 @@ class InstallSettings:
     pull_secret: str = ""
     priority: bool = True
     api_ports: tuple[int, ...] = PORTS
+    prometheus: str = ""
+    prometheus_secret: str = ""
+    prometheus_port: int | None = None
+
+    @property
+    def metrics_port(self) -> int:
+        """The port of Prometheus' pods."""
+        parts = urlsplit(self.prometheus)
+        return self.prometheus_port or parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def check(settings: InstallSettings) -> None:
@@ -130,10 +145,25 @@ def check(settings: InstallSettings) -> None:
     proxy = resources.PROXY.but(settings.proxy_requests, settings.proxy_limits)
     found += [_wrong(f"--{part}", what) for part, what in scheduler.problems()]
     found += [_wrong(f"--proxy-{part}", what) for part, what in proxy.problems()]
-    if settings.pull_secret and not all(_LABEL.fullmatch(part) for part in settings.pull_secret.split(".")):
-        found.append(_wrong("--pull-secret", f"{settings.pull_secret!r} is not a name of a secret"))
+    secrets = (("--pull-secret", settings.pull_secret), ("--prometheus-secret", settings.prometheus_secret))
+    for option, name in secrets:
+        if name and not all(_LABEL.fullmatch(part) for part in name.split(".")):
+            found.append(_wrong(option, f"{name!r} is not a name of a secret"))
+    found += _no_address(settings)
     if found:
         raise ProaErrors(found)
+
+
+def _no_address(settings: InstallSettings) -> Iterator[ProaError]:
+    """What is wrong with the address of Prometheus."""
+    if not settings.prometheus:
+        if settings.prometheus_secret or settings.prometheus_port:
+            yield _wrong("--prometheus", "there is no address of Prometheus", "Write --prometheus URL too.")
+        return
+    try:
+        PrometheusAccess(settings.prometheus)
+    except ProaError as error:
+        yield error
 
 
 def is_reserved(namespace: str) -> bool:

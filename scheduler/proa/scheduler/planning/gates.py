@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
@@ -16,10 +17,13 @@ from proa.scheduler.planning.precedence import unseen
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
 from proa.scheduler.planning.views import Mark
+from proa.scheduler.spec.rolloutstatus import MAX_ALERT, AlertsStatus
 
 STAGE_NEXT: Final = Verdict(Reason.StageNext)
 MOST_NAMED: Final = 5
 """Nodes that a sentence names."""
+BELIEVED: Final = timedelta(seconds=30)
+"""An answer of Prometheus counts for so long."""
 _ON_ITS_TURN: Final = "on its turn"
 STAGING_FULL: Final = Verdict(Reason.StagingFull)
 
@@ -59,6 +63,8 @@ def _staging(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def start(rollout_pass: RolloutPass, context: GateContext) -> None:
     """Start nodes: as many as are free, in their order."""
+    if rollout_pass.status.alerts is not None:
+        rollout_pass.change(alerts=None)
     candidates = _open(rollout_pass, NodeStep.READY, Keeper(before_start, context))
     if not candidates:
         return
@@ -87,6 +93,12 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
     chosen = _first(rollout_pass, candidates, max(free, 0), lambda progress: progress.away and free >= 0)
     if rollout_pass.aim.back and free < 0:
         chosen = _ill(rollout_pass, candidates)
+    if chosen and (held := held_by_alerts(rollout_pass)):
+        for progress in candidates:
+            if progress.node.name in chosen:
+                rollout_pass.verdicts[progress.node.name] = held
+        candidates = [one for one in candidates if one.node.name not in chosen]
+        chosen = set()
     control_plane = set(context.control_plane_away)
     for progress in sorted((one for one in candidates if one.node.name in chosen), key=rollout_pass.turn):
         if progress.node.control_plane and control_plane - {progress.node.name}:
@@ -100,6 +112,25 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
     for progress in candidates:
         if progress.node.name not in chosen:
             rollout_pass.verdicts[progress.node.name] = full
+
+
+def held_by_alerts(rollout_pass: RolloutPass) -> Verdict | None:
+    """What Prometheus says against a start; the way back asks for nothing."""
+    wanted = rollout_pass.spec.health.alerts
+    if not wanted or rollout_pass.aim.back:
+        return None
+    rollout_pass.asks = True
+    found = rollout_pass.snapshot.alerts.get(rollout_pass.view.name)
+    if found is None or found.queries != wanted:
+        return Verdict(Reason.AlertsUnknown, "it is being asked")
+    if not found.is_quiet:
+        said = AlertsStatus(tuple(one[:MAX_ALERT] for one in found.firing), found.error[:MAX_ALERT], text(found.since))
+        rollout_pass.change(alerts=said)
+    if found.firing:
+        return Verdict(Reason.AlertsFiring, "; ".join(found.firing))
+    if not found.error and rollout_pass.now - found.asked_at >= BELIEVED:
+        return Verdict(Reason.AlertsUnknown, f"it was asked at {text(found.asked_at)}, and not since then")
+    return Verdict(Reason.AlertsUnknown, found.error) if found.error else None
 
 
 def _ill(rollout_pass: RolloutPass, candidates: Iterable[NodeProgress]) -> set[str]:

@@ -40,6 +40,7 @@ class Plan:
         drains: Nodes that are to be drained, each with the time by which it must be.
         waits: Those of them on which pods may finish first, with the time until which they may.
         forced: Those of them on which what is left is deleted.
+        asks: Rollouts for which Prometheus is to be asked now.
         wake: When there is something to do again, although nothing has changed.
     """
 
@@ -50,6 +51,7 @@ class Plan:
     drains: Mapping[str, datetime] = field(default_factory=dict)
     waits: Mapping[str, datetime] = field(default_factory=dict)
     forced: frozenset[str] = frozenset()
+    asks: frozenset[str] = frozenset()
     wake: datetime | None = None
 
 
@@ -268,5 +270,6 @@ def _merge(
         drains={name: until for rollout_pass in campaigns for name, until in rollout_pass.drains.items()},
         waits={name: until for rollout_pass in campaigns for name, until in rollout_pass.waits.items()},
         forced=frozenset(name for rollout_pass in campaigns for name in rollout_pass.forced),
+        asks=frozenset(rollout_pass.view.name for rollout_pass in campaigns if rollout_pass.asks),
         wake=min((wake for wake in every if wake > now), default=None),
     )

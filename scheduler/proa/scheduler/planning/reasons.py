@@ -87,6 +87,11 @@ class Reason(enum.Enum):
     BackingOff = Why("An attempt failed on the node; it has another turn later.", _TIME)
     Parked = Why("The node's drain took too long, or somebody removed its cordon; it has another turn later.", _TIME)
     GivenUp = Why("The node has failed as often as allowed.", f"{_PERSON}: fix the node, then kubectl proa resume")
+    AlertsFiring = Why("A query of health.alerts has a result.", f"{_PERSON}: look at what fires, or change the query")
+    AlertsUnknown = Why(
+        "Prometheus has not answered the queries of health.alerts.",
+        f"{_SCHEDULER}; {_PERSON}, if that lasts: look at Prometheus, and at the scheduler's --prometheus",
+    )
     # others go first
     NoFreeSlot = Why(
         "As many nodes are unavailable as allowed.",

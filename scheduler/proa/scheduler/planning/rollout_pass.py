@@ -98,6 +98,7 @@ class RolloutPass:
         wakes: When there is something to do again, although nothing has changed.
         ghosts: Nodes that were ordered to reboot, and are gone, or there without our mark: they hold their places.
         unproved: Those that are there under another UID, marked, and have not said yet what runs there.
+        asks: Whether only what Prometheus says is left to know before a node starts.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
         ahead: By group that has yet to be done: those of its nodes that later groups wait for.
     """
@@ -117,6 +118,7 @@ class RolloutPass:
     wakes: list[datetime] = field(default_factory=list)
     ghosts: list[OutstandingNode] = field(default_factory=list)
     unproved: list[OutstandingNode] = field(default_factory=list)
+    asks: bool = False
     finished: list[int] = field(default_factory=list)
     ahead: dict[str, list[str]] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=RolloutStatus)

@@ -120,7 +120,7 @@ def _phase(rollout_pass: RolloutPass, counts: Counts) -> str:
     if counts.staging or any(verdict.reason is Reason.StageNext for verdict in rollout_pass.verdicts.values()):
         return RolloutPhase.STAGING
     reasons = {verdict.reason for verdict in rollout_pass.verdicts.values()}
-    if Reason.Next in reasons:
+    if Reason.Next in reasons or (rollout_pass.asks and rollout_pass.status.alerts is None):
         return RolloutPhase.PROGRESSING
     return RolloutPhase.SOAKING if reasons & _SOAKING else RolloutPhase.WAITING
 

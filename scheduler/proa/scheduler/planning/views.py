@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from proa.core.orders.messages import FIRST, NodeStatus, Order
 from proa.core.schema import model
+from proa.scheduler.kube.times import read
 from proa.scheduler.spec import rules
-from proa.scheduler.spec.rollout import RolloutSpec
-from proa.scheduler.spec.rolloutstatus import Blocker, RolloutStatus
+from proa.scheduler.spec.rollout import Alert, RolloutSpec
+from proa.scheduler.spec.rolloutstatus import AlertsStatus, Blocker, RolloutStatus
 
 MARK: Final = "proa.dev/mark"
 """Annotation of a Node: it is ours to bring back. Set and taken away together with the cordon."""
@@ -184,6 +185,44 @@ class DrainView:
     began: datetime | None = None
 
 
+ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
+"""When an answer was given that counts at any time: one of a forecast."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsView:
+    """What Prometheus said about a rollout.
+
+    Attributes:
+        queries: What it was asked.
+        asked_at: When.
+        firing: Of which queries the result is not empty, and what is in it.
+        error: Why some are not known; empty if all are.
+        since: Since when it has not been quiet; when it was asked if it is.
+    """
+
+    queries: tuple[Alert, ...]
+    asked_at: datetime
+    firing: tuple[str, ...] = ()
+    error: str = ""
+    since: datetime = FIRST
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all is known, and empty."""
+        return not self.firing and not self.error
+
+
+def alerts_of(rollouts: Mapping[str, RolloutView]) -> dict[str, AlertsView]:
+    """What Prometheus said as the statuses tell it: the scheduler alone asks it."""
+    found = {}
+    for name, view in rollouts.items():
+        if queries := view.spec.health.alerts:
+            told = view.status.alerts or AlertsStatus()
+            found[name] = AlertsView(queries, ALWAYS, told.firing, told.error, read(told.since) or FIRST)
+    return found
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All that is known at one moment.
@@ -198,6 +237,7 @@ class Snapshot:
         since: Since when this scheduler has seen all that happens; it blames no node for the time before.
         undrainable: By node, of those that could be started next: what would keep it from being drained for ever.
         refused: By node, of those that rest: what was said to the last write.
+        alerts: By rollout: what Prometheus said, as far as it was asked.
     """
 
     nodes: Mapping[str, NodeView]
@@ -211,6 +251,7 @@ class Snapshot:
     since: datetime | None = None
     undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    alerts: Mapping[str, AlertsView] = field(default_factory=dict)
 
 
 def digest_of(release: str) -> str:

@@ -30,6 +30,7 @@ from proa.scheduler.planning.views import (
     NodeView,
     RolloutView,
     Snapshot,
+    alerts_of,
     digest_of,
 )
 from proa.scheduler.report.reports import SeenNode, SeenNodeOS, SeenRollout, SnapshotReport
@@ -78,7 +79,8 @@ def read(found: object, at: str = "") -> tuple[Snapshot, datetime]:
     nodes = {one.name: _seen(NodeView, one) for one in told.nodes}
     oses = {one.name: _seen(NodeOSView, one) for one in told.nodeoses}
     drains = drains_of(nodes, rollouts)
-    return Snapshot(nodes, oses, rollouts, drains, own_node=told.own_node, undrainable=by_node(told.hopeless)), now
+    alerts, undrainable = alerts_of(rollouts), by_node(told.hopeless)
+    return Snapshot(nodes, oses, rollouts, drains, own_node=told.own_node, undrainable=undrainable, alerts=alerts), now
 
 
 def load(path: Path) -> tuple[Snapshot, datetime]:
@@ -207,9 +209,9 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
     Condition: {"message": _nothing},
     RolloutSpec: {"release": _hash_release, "budgets": _hash, "health": _hash},
     Budget: {"reason": _nothing},
-    HealthPolicy: {"daemon_sets": _nothing},
+    HealthPolicy: dict.fromkeys(("daemon_sets", "alerts"), _nothing),
     RolloutStatus: {
-        **dict.fromkeys(("wave", "blockers", "history"), _nothing),
+        **dict.fromkeys(("wave", "alerts", "blockers", "history"), _nothing),
         **dict.fromkeys(("canary", "zone", "conditions"), _hash),
         "release": _hash_release,
         "halted": _hidden,

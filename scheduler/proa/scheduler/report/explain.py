@@ -104,6 +104,8 @@ def _shut(plan: Plan, context: holds.GateContext, progress: NodeProgress) -> Ite
             found.append(closed)
         elif not progress.away and context.precedence.away >= rollout_pass.allowance.unavailable:
             found.append(gates.no_slot(rollout_pass, context))
+        elif (alerts := gates.held_by_alerts(rollout_pass)) is not None:
+            found.append(alerts)
     if progress.step is not NodeStep.READY:
         found = [one for one in found if one.reason is not Reason.StagingOthers]
     for one in {one.reason: one for one in found}.values():
@@ -140,6 +142,8 @@ def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) ->
             return read(soaking[0].proved_at) if soaking else None
         case Reason.ZoneSoaking:
             return read(rollout_pass.status.zone.proved_at) if rollout_pass.status.zone else None
+        case Reason.AlertsFiring | Reason.AlertsUnknown:
+            return read(rollout_pass.status.alerts.since) if rollout_pass.status.alerts else None
         case Reason.AwaitingCanary | Reason.StagingOthers:
             return read(rollout_pass.status.started_at)
         case _:

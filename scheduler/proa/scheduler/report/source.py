@@ -14,7 +14,7 @@ from proa.scheduler.kube.server import Server, items, unless
 from proa.scheduler.kube.stream import Object
 from proa.scheduler.objects import reading
 from proa.scheduler.planning.status import REFUSED, WAITS
-from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot, with_static_pods
+from proa.scheduler.planning.views import DrainView, NodeView, RolloutView, Snapshot, alerts_of, with_static_pods
 from proa.scheduler.spec.crd import NODE_OSES, OS_ROLLOUTS
 from proa.scheduler.spec.rolloutstatus import Blocker
 
@@ -83,6 +83,7 @@ def snapshot_of(api: Server, *, since: datetime | None = None) -> Snapshot:
         pending=frozenset(refused),
         resting=frozenset(refused),
         refused=refused,
+        alerts=alerts_of(rollouts),
     )
 
 

@@ -38,6 +38,7 @@ from proa.scheduler.planning.views import (
     NodeView,
     RolloutView,
     Snapshot,
+    alerts_of,
     digest_of,
 )
 from proa.scheduler.simulation import node_status
@@ -101,6 +102,7 @@ class World:
             pending=frozenset(pending),
             own_node=self.own_node,
             undrainable=self.undrainable,
+            alerts=alerts_of(self.rollouts),
         )
 
     def carry_out(self, plan: Plan) -> None:

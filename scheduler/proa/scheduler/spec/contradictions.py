@@ -39,7 +39,7 @@ def contradictions(spec: RolloutSpec) -> tuple[str, ...]:
     Args:
         spec: The spec; its times can be read.
     """
-    looks = (_labels, _selection, _groups, _wait, _windows, _limits, _daemon_sets)
+    looks = (_labels, _selection, _groups, _wait, _windows, _limits, _daemon_sets, _alerts)
     return tuple(f"spec{at}: {message}" for look in looks for at, message, broken in look(spec) if broken)
 
 
@@ -139,6 +139,13 @@ def _daemon_sets(spec: RolloutSpec) -> Found:
         yield f"{at}[{number}].namespace", rules.NAMESPACE["message"], not re.fullmatch(NAME, one.namespace)
         yield f"{at}[{number}].name", rules.OBJECT_NAME["message"], not re.fullmatch(SUBDOMAIN, one.name)
     yield at, "a DaemonSet is listed twice: leave out one of them", twice
+
+
+def _alerts(spec: RolloutSpec) -> Found:
+    at, names = ".health.alerts", [one.name for one in spec.health.alerts]
+    for number, one in enumerate(spec.health.alerts):
+        yield f"{at}[{number}].name", rules.ALERT_NAME["message"], not re.fullmatch(NAME, one.name)
+    yield at, "an alert is listed twice: leave out one of them", len(set(names)) < len(names)
 
 
 def _is_none(amount: Amount) -> bool:

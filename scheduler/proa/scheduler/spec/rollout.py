@@ -269,6 +269,18 @@ class DaemonSet:
 
 
 @dataclass(frozen=True)
+class Alert:
+    """A query to Prometheus whose result must be empty."""
+
+    name: str = field("Its name.", maxLength=63, x_kubernetes_validations=[rules.ALERT_NAME])
+    query: str = field(
+        'The query (PromQL), such as \'ALERTS{alertstate="firing", severity="critical"}\'.',
+        minLength=1,
+        maxLength=1024,
+    )
+
+
+@dataclass(frozen=True)
 class HealthPolicy:
     """What a node must prove before its release is committed."""
 
@@ -282,6 +294,14 @@ class HealthPolicy:
         maxItems=MAX_LIST,
         x_kubernetes_list_type="map",
         x_kubernetes_list_map_keys=["namespace", "name"],
+    )
+    alerts: tuple[Alert, ...] = field(
+        "Queries to Prometheus whose results must all be empty before the next node starts. While one is not, or "
+        "Prometheus does not answer, none does; a rollback asks nothing.",
+        default=(),
+        maxItems=MAX_LIST,
+        x_kubernetes_list_type="map",
+        x_kubernetes_list_map_keys=["name"],
     )
 
 

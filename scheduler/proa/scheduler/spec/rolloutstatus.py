@@ -9,12 +9,14 @@ from typing import Any, Final
 from proa.core.orders.messages import MAX_RELEASE, Condition
 from proa.core.schema.model import field
 from proa.scheduler.spec.amounts import MAX_CANARIES
-from proa.scheduler.spec.rollout import MAX_GROUPS
+from proa.scheduler.spec.rollout import MAX_GROUPS, MAX_LIST
 
 MAX_HISTORY: Final = 10
 MAX_HALTED: Final = 1024
 """Characters of why a rollout was halted."""
 MAX_BLOCKERS: Final = 20
+MAX_ALERT: Final = 512
+"""Characters of what Prometheus said about one query."""
 MAX_DIGESTS: Final = 16
 MAX_RECENT: Final = 32
 MAX_OUTSTANDING: Final = 500
@@ -97,6 +99,20 @@ class ZoneStatus:
 
 
 @dataclass(frozen=True)
+class AlertsStatus:
+    """What Prometheus said that keeps nodes from starting."""
+
+    firing: tuple[str, ...] = field(
+        "Of which queries of 'health.alerts' the result is not empty, and what is in it.",
+        default=(),
+        maxItems=MAX_LIST,
+        items={"maxLength": MAX_ALERT},
+    )
+    error: str = field("Why it is not known; empty if it is.", default="", maxLength=MAX_ALERT)
+    since: str = field("Since when nodes have been kept from starting.", default="", **_TIME)
+
+
+@dataclass(frozen=True)
 class Blocker:
     """What keeps a node from being drained."""
 
@@ -164,6 +180,7 @@ class RolloutStatus:
         "How the groups of 'order.groups' are doing that have had their turn.", default=(), maxItems=MAX_GROUPS
     )
     zone: ZoneStatus | None = field("The zone that had its turn last, where zones soak.", default=None)
+    alerts: AlertsStatus | None = field("What Prometheus said that keeps nodes from starting.", default=None)
     failed_digests: tuple[str, ...] = field(
         "Releases that failed too often; they are not tried again before 'attempt' is raised.",
         default=(),

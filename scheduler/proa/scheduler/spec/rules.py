@@ -42,6 +42,7 @@ LABEL_VALUE: Final = _rule(
 )
 NAMESPACE: Final = _rule(f"self.matches(r'^{NAME}$')", "namespace must be a name such as kube-system")
 OBJECT_NAME: Final = _rule(f"self.matches(r'^{SUBDOMAIN}$')", "name must be a name such as kube-proxy")
+ALERT_NAME: Final = _rule(f"self.matches(r'^{NAME}$')", "name must be a name such as critical or shop-latency")
 GROUP_NAME: Final = _rule(f"self.matches(r'^{NAME}$')", "name must be a name such as edge or stores-1")
 NO_WEEKS: Final = _rule("duration(self) <= duration('168h')", "expectedDuration must be at most a week: 168h")
 

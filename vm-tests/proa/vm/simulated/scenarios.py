@@ -7,7 +7,7 @@ that a test costs no start of it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -163,13 +163,13 @@ class Ward:
 
 
 @contextmanager
-def opened(cluster: ControlPlane, timing: Timing | None = None) -> Iterator[Ward]:
-    """A ward whose scheduler leads."""
+def opened(cluster: ControlPlane, timing: Timing | None = None, words: Sequence[str] = ()) -> Iterator[Ward]:
+    """A ward whose scheduler leads; ``words`` are more of its command line."""
     wipe.wipe(cluster)
     install(cluster)
     access = cluster.access_for(SCHEDULER, NAMESPACE)
     with run(cluster, 0, timing=timing or Timing()) as fleet, ApiProxy(access) as proxy:
-        scheduler = Scheduler(cluster, kubeconfig=proxy.kubeconfig(cluster.folder / "ward.conf"))
+        scheduler = Scheduler(cluster, *words, kubeconfig=proxy.kubeconfig(cluster.folder / "ward.conf"))
         scheduler.start()
         try:
             scheduler.wait_leading()
