@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -109,6 +110,7 @@ def test_what_is_in_a_result_is_told_in_a_few_words() -> None:
         (http(b'{"status":"success","data":{"resultType":"vector","result":[]}}', "503 No"), "it answered 503"),
         (vector(warnings=["a store did not answer"]), "may be incomplete: ['a store did not answer']"),
         (http(b"", "302 Found", "Location: http://127.0.0.1:1/"), "it answered 302"),
+        (http(gzip.compress(b" " * 10**8), "200 OK", "Content-Encoding: gzip"), "but not as Prometheus does"),
         (vector()[:-1], "interrupted"),
         (b"", "interrupted"),
         (b"SSH-2.0-OpenSSH\r\n", ""),

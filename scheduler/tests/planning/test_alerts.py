@@ -129,7 +129,10 @@ def test_people_read_it_in_the_status() -> None:
     assert alerts_of({"workers": dataclasses.replace(view, spec=change())}) == {}
 
 
-def test_a_forecast_takes_prometheus_for_quiet() -> None:
+@pytest.mark.parametrize("told", [None, AlertsStatus(FIRING), AlertsStatus(error="it cannot be reached")])
+def test_a_forecast_takes_prometheus_for_quiet(told: AlertsStatus | None) -> None:
     world = a_world(3, RolloutSpec(FIRST, health=HealthPolicy(alerts=CRITICAL)))
+    view = world.rollouts["workers"]
+    world.rollouts["workers"] = dataclasses.replace(view, status=dataclasses.replace(view.status, alerts=told))
     course = run(resume(world.snapshot(), world.now, Behaviour()))
     assert course.statuses["workers"].phase == "Complete"

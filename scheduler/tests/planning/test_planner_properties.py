@@ -23,6 +23,7 @@ from proa.scheduler.planning.waves import group_of
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.amounts import Amount, resolve
 from proa.scheduler.spec.rollout import (
+    Alert,
     Approval,
     Budget,
     Canary,
@@ -38,6 +39,7 @@ from proa.scheduler.spec.rollout import (
     Selector,
     Staging,
     Turns,
+    WaitFor,
     Zones,
 )
 from proa.scheduler.spec.selectors import matches
@@ -51,6 +53,8 @@ FATES = (NodeFate.WELL,) * 8 + (NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.U
 EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)
 AMOUNTS: tuple[Amount, ...] = (1, 2, "25%")
 GROUPS = tuple(Group(f"group-{number}", Selector({ZONE: f"zone-{number}"}), f"{number}m") for number in (1, 0))
+ALERTS = (Alert("critical", "ALERTS"),)
+JOBS = WaitFor(Selector({"job": "nightly"}), "1m")
 BORNE: tuple[Amount, ...] = (0, 2, "50%")
 T = TypeVar("T")
 
@@ -91,8 +95,8 @@ class Chaos:
             canary=choice((Canary(), Canary(1, "1m"))),
             approval=choice((Approval.NOT_REQUIRED, *Approval)),
             staging=Staging(choice((1, 5))),
-            drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout))),
-            health=HealthPolicy(READY_SECONDS, choice(("3m", "20m"))),
+            drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout)), wait_for=choice((None, JOBS))),
+            health=HealthPolicy(READY_SECONDS, choice(("3m", "20m")), alerts=choice(((), ALERTS))),
             failure=FailurePolicy(choice(BORNE), choice(tuple(OnFailure))),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
@@ -197,6 +201,15 @@ class Chaos:
         """The release that the rollout has then."""
         self.world.rollouts["workers"] = dataclasses.replace(self.world.rollouts["workers"], approved="somebody")
 
+    def alerts_fire(self) -> None:
+        self.world.firing = ("critical: NodeDown",)
+
+    def prometheus_goes_away(self) -> None:
+        self.world.silence = "it cannot be reached"
+
+    def all_is_quiet(self) -> None:
+        self.world.firing, self.world.silence = (), ""
+
     def person_resumes(self) -> None:
         self.change(attempt=self.spec.attempt + 1)
 
@@ -258,6 +271,8 @@ class Chaos:
                     needed = self.spec.approval is Approval.REQUIRED and not view.status.halted
                     assert view.approved or not needed, "a node is started for a release that nobody approved"
                     self.no_earlier_group_is_busy(node)
+                    asks = self.spec.health.alerts and not view.status.halted
+                    assert not (asks and (self.world.firing or self.world.silence)), "started while alerts fire"
                     skips = self.spec.cordoned is Cordoned.SKIP
                     assert not (skips and node.unschedulable), "a node is started that a person has cordoned"
             case Give(name, number, Verb.BOOT):
@@ -328,6 +343,7 @@ class Chaos:
         """Nothing more goes wrong: all comes to its end, and nothing is left behind."""
         self.change(paused=False)
         self.person_approves()
+        self.all_is_quiet()
         for name in self.world.nodes:
             self.alter(name, hold=None)
         self.come_to_rest()
@@ -363,6 +379,10 @@ class Chaos:
 SCHEDULER = ("pass_of_the_leader",) * 6 + ("time_passes",) * 5
 RESTARTS = ("cut_off", "cut_off", "killed_in_a_pass", "takeover", "pass_of_an_old_leader") + ("cache_lags",) * 4
 PEOPLE = (
+    "alerts_fire",
+    "prometheus_goes_away",
+    "all_is_quiet",
+    "all_is_quiet",
     "person_approves",
     "person_cordons",
     "person_uncordons",

@@ -28,6 +28,7 @@ from proa.scheduler.spec.rollout import Approval, OnFailure, OnTimeout, Zones
 
 if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
+    from proa.scheduler.kube.api import Api
 
 View = TypeVar("View", bound=RolloutView | None)
 
@@ -146,10 +147,8 @@ def pause(rollout: str, **how: Any) -> None:
 def approve(rollout: str, cluster: ClusterOption, **how: Any) -> None:
     """Approve the release that a rollout has now: a later one needs another approval."""
     api = cluster.connect()
-    by = rollouts.person(api)
-    api.close()
-    change = functools.partial(patches.approve, by=by, now=SYSTEM.now())
-    _change(rollout, rollouts.need, change, cluster=cluster, **how)
+    change = functools.partial(patches.approve, by=rollouts.person(api), now=SYSTEM.now())
+    _change_by(api, rollout, rollouts.need, change, **how)
 
 
 @click.command(epilog="Example: kubectl proa resume workers --attempt")
@@ -200,7 +199,18 @@ def _change(
     cluster: ClusterOption,
 ) -> None:
     """Find a rollout, change it, and tell."""
-    api = cluster.connect()
+    _change_by(cluster.connect(), name, find, change, dry_run, as_json)
+
+
+def _change_by(
+    api: Api,
+    name: str,
+    find: Callable[[Server, str], View],
+    change: Callable[[View], SpecChange],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """The same by a connection that stands, and is closed then."""
     before = find(api, name)
     wanted = change(before)
     body = rollouts.body_of(name, wanted, before) if wanted.is_one else None

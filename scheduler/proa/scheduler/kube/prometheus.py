@@ -139,9 +139,9 @@ def ask(access: PrometheusAccess, query: str, seconds: float, clock: Clock = SYS
 
 
 def _chunks(response: urllib3.BaseHTTPResponse, until: float, clock: Clock) -> Iterator[bytes]:
-    """The body as it comes, so that neither a trickle nor a flood is read to its end."""
+    """The body as it comes, so that neither a trickle nor a flood is read to its end, and nothing is unpacked."""
     size = 0
-    while chunk := response.read1(1 << 16):
+    while chunk := response.read1(1 << 16, decode_content=False):
         size += len(chunk)
         if size > MAX_ANSWER:
             raise UnansweredError(f"its answer is longer than {MAX_ANSWER} bytes")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -33,12 +33,12 @@ from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
     ZONE,
+    AlertsView,
     DrainView,
     NodeOSView,
     NodeView,
     RolloutView,
     Snapshot,
-    alerts_of,
     digest_of,
 )
 from proa.scheduler.simulation import node_status
@@ -59,6 +59,8 @@ class World:
         own_node: Where the scheduler runs.
         boots: How often each node was made to reboot.
         undrainable: What would keep which nodes from being drained for ever.
+        firing: What Prometheus says that fires.
+        silence: Why Prometheus does not answer; empty if it does.
     """
 
     now: datetime
@@ -69,6 +71,8 @@ class World:
     own_node: str = ""
     boots: dict[str, int] = field(default_factory=dict)
     undrainable: Mapping[str, tuple[Blocker, ...]] = field(default_factory=dict)
+    firing: tuple[str, ...] = ()
+    silence: str = ""
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _drained: dict[str, datetime] = field(default_factory=dict)
@@ -102,8 +106,14 @@ class World:
             pending=frozenset(pending),
             own_node=self.own_node,
             undrainable=self.undrainable,
-            alerts=alerts_of(self.rollouts),
+            alerts=dict(self._alerts()),
         )
+
+    def _alerts(self) -> Iterator[tuple[str, AlertsView]]:
+        """What Prometheus says of each rollout that asks it."""
+        for name, view in self.rollouts.items():
+            if queries := view.spec.health.alerts:
+                yield name, AlertsView(queries, self.now, self.firing, self.silence, self.now)
 
     def carry_out(self, plan: Plan) -> None:
         """Carry out a plan, all at once."""
