@@ -232,8 +232,7 @@ def test_a_group_that_falls_ill_begins_its_time_anew_and_a_person_can_end_it() -
     parts = [ready("n1"), done("n2", labels=EDGE), done("n3", labels=EDGE, ready=False)]
     made = planned(*parts, spec=SOAKING, status=since(59))
     assert made.statuses["workers"].groups == (GroupStatus("edge"),)
-    assert made.verdicts["n1"].reason is Reason.GroupSoaking
-    assert "n3 not Ready; repair it, or annotate it proa.dev/hold" in made.verdicts["n1"].detail
+    assert told(made, "n1") == (Reason.WaveUnwell, "group edge: n3")
     held = planned(*parts[:2], done("n3", labels=EDGE, ready=False, hold="broken"), spec=SOAKING, status=since(59))
     assert held.statuses["workers"].groups == since(59).groups
 
@@ -273,8 +272,7 @@ def test_a_zone_that_falls_ill_begins_its_time_anew() -> None:
     spec = change(order=Turns(zone_soak="30m"), max_unavailable=9)
     status = RolloutStatus(release=RELEASE, zone=ZoneStatus("a", text(NOW - timedelta(hours=1))))
     made = planned(done("n1", zone="a", ready=False), ready("n2", zone="b"), spec=spec, status=status)
-    assert made.verdicts["n2"].reason is Reason.ZoneSoaking
-    assert "n1 not Ready" in made.verdicts["n2"].detail
+    assert told(made, "n2") == (Reason.WaveUnwell, "zone a: n1")
     assert made.statuses["workers"].zone == ZoneStatus("a")
 
 

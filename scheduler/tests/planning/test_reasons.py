@@ -172,6 +172,9 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.ZoneSoaking: lambda: planned(
         ready(zone="b"), done("n2", zone="a"), spec=change(order=Turns(zone_soak="1h")), status=ZONE_A
     ),
+    Reason.WaveUnwell: lambda: planned(
+        ready(), done("n2", labels=EDGE, ready=False), spec=change(order=GROUPS, max_unavailable=9)
+    ),
     Reason.EarlierGroup: lambda: planned(ready(), ready("n2", labels=EDGE), spec=change(order=GROUPS)),
     Reason.GroupSoaking: lambda: planned(ready(), done("n2", labels=EDGE), spec=change(order=GROUPS)),
     Reason.ControlPlaneLater: lambda: planned(ready(control_plane=True), ready("n2")),

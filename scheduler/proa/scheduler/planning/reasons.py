@@ -116,6 +116,10 @@ class Reason(enum.Enum):
     ZoneSoaking = Why("The nodes of the last zone have not run the release for long enough yet.", _TIME)
     EarlierGroup = Why("Nodes of an earlier group go first.", _SCHEDULER)
     GroupSoaking = Why("The nodes of an earlier group have not run the release for long enough yet.", _TIME)
+    WaveUnwell = Why(
+        "Nodes of an earlier group, or of the last zone, run the release and are not Ready.",
+        f"{_NODE}; {_PERSON}, if one is lost: repair it, or set proa.dev/hold or proa.dev/exclude on it",
+    )
     ControlPlaneLater = Why("Control-plane nodes go last.", _SCHEDULER)
     ControlPlaneFirst = Why("Control-plane nodes go first.", f"{_SCHEDULER}; {_LOST}")
     ControlPlaneBusy = Why("Another control-plane node is unavailable or not Ready.", f"{_SCHEDULER}; {_LOST}")

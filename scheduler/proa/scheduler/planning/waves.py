@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
@@ -15,7 +15,7 @@ from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeSt
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import JOINING, RolloutPass, waiting
-from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
+from proa.scheduler.planning.views import NodeView
 from proa.scheduler.spec.rollout import RolloutSpec, Zones
 from proa.scheduler.spec.rolloutstatus import GroupStatus, ZoneStatus
 from proa.scheduler.spec.selectors import matches
@@ -72,8 +72,8 @@ def held_by_group(rollout_pass: RolloutPass, place: int) -> Verdict | None:
         state = known.get(before.name)
         if state is not None and not state.soaked_at:
             ill = _ill(one for one in _reached(rollout_pass) if one.group == groups.index(before))
-            said = _left(rollout_pass, state.proved_at, before.soak, ill)
-            return Verdict(Reason.GroupSoaking, f"group {before.name}: {said}")
+            what = f"group {before.name}"
+            return _unwell(what, ill) or _soaks(rollout_pass, Reason.GroupSoaking, what, state.proved_at, before.soak)
     return None
 
 
@@ -87,8 +87,8 @@ def held_by_zone(rollout_pass: RolloutPass, zone: str) -> Verdict | None:
     if not soak or (since is not None and rollout_pass.now >= since + soak):
         return None
     ill = _ill(one for one in _reached(rollout_pass) if one.node.zone == last.name)
-    said = _left(rollout_pass, last.proved_at, order.zone_soak, ill)
-    return Verdict(Reason.ZoneSoaking, f"zone {last.name or '(none)'}: {said}")
+    what = f"zone {last.name or '(none)'}"
+    return _unwell(what, ill) or _soaks(rollout_pass, Reason.ZoneSoaking, what, last.proved_at, order.zone_soak)
 
 
 # inside
@@ -192,12 +192,16 @@ def _may_speak(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     return created is not None and rollout_pass.now < created + JOINING
 
 
-def _left(rollout_pass: RolloutPass, since: str, soak: str, ill: Sequence[str]) -> str:
-    """How much of a time is left, or what it waits for."""
-    if ill:
-        return f"{_named(ill)} not Ready; repair it, or annotate it {HOLD} or {EXCLUDE}, and nobody waits for it"
+def _unwell(what: str, ill: Sequence[str]) -> Verdict | None:
+    """That nodes are ill over the release, which ends by itself or by a person; none if none is."""
+    return Verdict(Reason.WaveUnwell, f"{what}: {_named(ill)}") if ill else None
+
+
+def _soaks(rollout_pass: RolloutPass, reason: Reason, what: str, since: str, soak: str) -> Verdict:
+    """How much of a time is left."""
     end = _end(rollout_pass, since, soak)
-    return f"until {text(end)}, {duration.text(max(end - rollout_pass.now, end - end))} left of {soak}"
+    left = duration.text(max(end - rollout_pass.now, timedelta(0)))
+    return Verdict(reason, f"{what}: until {text(end)}, {left} left of {soak}")
 
 
 def _end(rollout_pass: RolloutPass, since: str, soak: str) -> datetime:
