@@ -100,7 +100,8 @@ class RolloutPass:
         unproved: Those that are there under another UID, marked, and have not said yet what runs there.
         asks: Whether only what Prometheus says is left to know before a node starts.
         finished: Seconds that nodes took which are uncordoned now, where all of them were seen.
-        ahead: By group that has yet to be done: those of its nodes that later groups wait for.
+        ahead: By group that has yet to be done: those of its nodes that later groups wait for, for a sentence.
+        ill: By group and zone: those of its nodes that run the release and are not Ready, for a sentence.
     """
 
     view: RolloutView
@@ -120,7 +121,8 @@ class RolloutPass:
     unproved: list[OutstandingNode] = field(default_factory=list)
     asks: bool = False
     finished: list[int] = field(default_factory=list)
-    ahead: dict[str, list[str]] = field(default_factory=dict)
+    ahead: dict[str, str] = field(default_factory=dict)
+    ill: dict[str, str] = field(default_factory=dict)
     status: RolloutStatus = field(default_factory=RolloutStatus)
 
     def __post_init__(self) -> None:

@@ -67,13 +67,14 @@ def held_by_group(rollout_pass: RolloutPass, place: int) -> Verdict | None:
     known = {one.name: one for one in rollout_pass.status.groups}
     for before in groups[:place]:
         if names := rollout_pass.ahead.get(before.name):
-            return Verdict(Reason.EarlierGroup, f"group {before.name}: {_named(names)}")
+            return Verdict(Reason.EarlierGroup, f"group {before.name}: {names}")
     for before in groups[:place]:
         state = known.get(before.name)
         if state is not None and not state.soaked_at:
-            ill = _ill(one for one in _reached(rollout_pass) if one.group == groups.index(before))
             what = f"group {before.name}"
-            return _unwell(what, ill) or _soaks(rollout_pass, Reason.GroupSoaking, what, state.proved_at, before.soak)
+            return _unwell(rollout_pass, what) or _soaks(
+                rollout_pass, Reason.GroupSoaking, what, state.proved_at, before.soak
+            )
     return None
 
 
@@ -86,9 +87,10 @@ def held_by_zone(rollout_pass: RolloutPass, zone: str) -> Verdict | None:
     since = read(last.proved_at)
     if not soak or (since is not None and rollout_pass.now >= since + soak):
         return None
-    ill = _ill(one for one in _reached(rollout_pass) if one.node.zone == last.name)
-    what = f"zone {last.name or '(none)'}"
-    return _unwell(what, ill) or _soaks(rollout_pass, Reason.ZoneSoaking, what, last.proved_at, order.zone_soak)
+    what = _zone(last.name)
+    return _unwell(rollout_pass, what) or _soaks(
+        rollout_pass, Reason.ZoneSoaking, what, last.proved_at, order.zone_soak
+    )
 
 
 # inside
@@ -102,9 +104,10 @@ def _judge_groups(rollout_pass: RolloutPass, ahead: Mapping[int, list[str]]) -> 
     for place, group in enumerate(rollout_pass.spec.order.groups):
         state = known.get(group.name) or GroupStatus(group.name)
         if not state.soaked_at:
-            rollout_pass.ahead[group.name] = ahead.get(place, [])
+            rollout_pass.ahead[group.name] = _named(ahead.get(place, []))
             done = bool(reached.get(place)) and not ahead.get(place)
-            state = _judge_group(rollout_pass, state, group.soak, done and not _ill(reached[place]))
+            ill = rollout_pass.ill[f"group {group.name}"] = _ill(reached.get(place, ()))
+            state = _judge_group(rollout_pass, state, group.soak, done and not ill)
             if not done:
                 continue
         found.append(state)
@@ -131,6 +134,7 @@ def _judge_zone(rollout_pass: RolloutPass, precedence: Precedence) -> None:
         state = ZoneStatus(precedence.zone or "")
     elif state is not None:
         ill = _ill(one for one in _reached(rollout_pass) if one.node.zone == state.name)
+        rollout_pass.ill[_zone(state.name)] = ill
         state = ZoneStatus(state.name, "" if ill else state.proved_at or text(rollout_pass.now))
         if state.proved_at:
             rollout_pass.wakes.append(_end(rollout_pass, state.proved_at, rollout_pass.spec.order.zone_soak))
@@ -142,9 +146,13 @@ def _reached(rollout_pass: RolloutPass) -> Sequence[NodeProgress]:
     return rollout_pass.by_step[NodeStep.REACHED]
 
 
-def _ill(progresses: Iterable[NodeProgress]) -> list[str]:
-    """Nodes that run the release, and are not Ready, but for those that a person holds."""
-    return [one.node.name for one in progresses if not one.node.ready and one.node.hold is None]
+def _zone(name: str) -> str:
+    return f"zone {name or '(none)'}"
+
+
+def _ill(progresses: Iterable[NodeProgress]) -> str:
+    """Nodes that run the release, and are not Ready, but for those that a person holds; empty if there are none."""
+    return _named([one.node.name for one in progresses if not one.node.ready and one.node.hold is None])
 
 
 def _ahead(rollout_pass: RolloutPass, waited_for: Iterable[NodeProgress]) -> dict[int, list[str]]:
@@ -192,9 +200,10 @@ def _may_speak(rollout_pass: RolloutPass, progress: NodeProgress) -> bool:
     return created is not None and rollout_pass.now < created + JOINING
 
 
-def _unwell(what: str, ill: Sequence[str]) -> Verdict | None:
+def _unwell(rollout_pass: RolloutPass, what: str) -> Verdict | None:
     """That nodes are ill over the release, which ends by itself or by a person; none if none is."""
-    return Verdict(Reason.WaveUnwell, f"{what}: {_named(ill)}") if ill else None
+    ill = rollout_pass.ill.get(what)
+    return Verdict(Reason.WaveUnwell, f"{what}: {ill}") if ill else None
 
 
 def _soaks(rollout_pass: RolloutPass, reason: Reason, what: str, since: str, soak: str) -> Verdict:
