@@ -73,6 +73,8 @@ def run(
         raise ProaError(
             Code.USAGE, "there is no namespace for the lease", at="--namespace", hint="Name one: --namespace NS."
         )
+    if prometheus_secret and not prometheus:
+        raise ProaError(Code.USAGE, "there is no address for this secret", at="--prometheus-secret")
     access_to = PrometheusAccess(prometheus, prometheus_secret) if prometheus else None
     serve(ControllerSettings(cluster.load, found, own_node, own_pod, listen, access_to))
 
