@@ -126,7 +126,7 @@ class LaggingScheduler:
         return self.planner.plan(snapshot, self.world.now)
 
     def act(self, plan: Plan, fence: int, watch: Callable[[Action], None], limit: int | None = None) -> None:
-        """Write a plan, or its beginning (it is killed then); orders and cordons with an old fence are refused.
+        """Write a plan, or its beginning (it is killed then); with an old fence no order and no Node is written.
 
         The statuses come first, and are written over what was read only: nobody overwrites what another one has noted.
 
@@ -139,7 +139,7 @@ class LaggingScheduler:
         if fence == self.fence:
             self.world.write_statuses(plan)
         for action in plan.actions[:limit]:
-            if isinstance(action, (Give, Cordon)) and fence != self.fence:
+            if isinstance(action, (Give, Cordon, Uncordon)) and fence != self.fence:
                 return
             watch(action)
             key = action.node, isinstance(action, (Cordon, Uncordon))
