@@ -45,6 +45,7 @@ version = "1.0.0"
 packages = ["openssh-server", "systemd-resolved"]
 [kernel]
 package = "linux-image-cloud-amd64"
+initrd_modules = ["proa-own"]
 [[user]]
 name = "admin"
 ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin"]
@@ -60,6 +61,9 @@ content = "/opt/own\\n"
 [[file]]
 path = "/etc/udev/hwdb.d/99-own.hwdb"
 content = "evdev:own:*\\n PROA_OWN=1\\n"
+[[file]]
+path = "/etc/modprobe.d/own.conf"
+content = "options virtio_blk num_request_queues=1\\n"
 [[file]]
 path = "/usr/bin/lends"
 content = "x"
@@ -79,12 +83,15 @@ HOOK = """#!/bin/sh
 set -eu
 echo "$PROA_VERSION" >/etc/hooked
 mkdir /opt/own
+kernel=$(echo /usr/lib/modules/*)
+mkdir "$kernel/updates"
+cp "$kernel/kernel/drivers/block/virtio_blk.ko" "$kernel/updates/proa_own.ko"
 cp /usr/lib/*/libzstd.so.1 /opt/own/libown.so.1
 mkdir -p /etc/munge && echo drawn >/etc/munge/munge.key
 [ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
 ! getent hosts example.org
 """
-HALF = 6
+HALF = 7
 """How many of the steps are run here: the second half is the business of the boot tests."""
 ELSEWHERE = """
 hostname elsewhere
@@ -275,6 +282,13 @@ def test_b15_what_is_compiled_knows_what_was_added(tree: Path) -> None:
     assert b"PROA_OWN" in (tree / "usr/lib/udev/hwdb.bin").read_bytes()
 
 
+def test_b15_the_initrd_has_the_options_and_drivers_that_were_added(first: Built) -> None:
+    with subprocess.Popen(["zstd", "-dcq", first.output("initrd") / "initrd.img"], stdout=subprocess.PIPE) as child:
+        data = child.communicate()[0]
+    assert b"options virtio_blk num_request_queues=1" in data
+    assert re.search(rb"usr/lib/modules/[^\0]*/updates/proa_own\.ko\0", data)
+
+
 def test_b06_what_a_hook_brought_is_in_the_bill_of_materials(first: Built) -> None:
     document = json.loads((first.folder / "out" / "sbom.spdx.json").read_text())
     brought = {file["fileName"]: file["comment"] for file in document["files"]}
@@ -341,6 +355,7 @@ def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> No
         "root": False,
         "verity": False,
         "sbom": False,
+        "early": False,
         "initrd": True,
     }
     assert lock.read_text() == before

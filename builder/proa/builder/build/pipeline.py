@@ -27,6 +27,7 @@ from proa.builder.inputs import fingerprint
 from proa.builder.node import accounts
 from proa.builder.steps import packages
 from proa.builder.steps.disk import DISK
+from proa.builder.steps.early import EARLY
 from proa.builder.steps.esp import ESP
 from proa.builder.steps.fit import FIT
 from proa.builder.steps.initrd import INITRD
@@ -50,6 +51,7 @@ STEPS: Final[tuple[BuildStep, ...]] = (
     ROOT,
     VERITY,
     SBOM,
+    EARLY,
     INITRD,
     UKI,
     LOADER,

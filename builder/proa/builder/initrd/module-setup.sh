@@ -25,6 +25,8 @@ install() {
     inst_simple "$moddir/trial.conf" /usr/lib/proa/initrd/trial.conf
     inst_rules 55-dm.rules 60-persistent-storage-dm.rules 95-dm-notify.rules
     inst_libdir_file "libgcc_s.so*"
+    # Options and blacklists: a driver that is loaded here is not loaded again.
+    inst_multiple -o /etc/modprobe.d/*.conf /usr/local/lib/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
 
     if [ -e "$moddir/encryption-setup.sh" ]; then
         # shellcheck source=encryption-setup.sh

@@ -26,6 +26,7 @@ from proa.builder.node import (
     caches,
     clean,
     contents,
+    early,
     identities,
     kept,
     measuring,
@@ -69,7 +70,7 @@ class AssemblyJob:
 
 
 def assemble(job: AssemblyJob) -> None:
-    """Make ``root.erofs``, ``root.json`` and ``contents.json``.
+    """Make ``root.erofs``, ``root.json``, ``contents.json`` and ``early.tar``.
 
     Raises:
         ProaError: What went wrong.
@@ -100,6 +101,7 @@ def assemble(job: AssemblyJob) -> None:
     kept.check(tree, config.persist.keep)
     once = {name: additions.origins[name] for name in var.move_out(tree) if name in additions.origins}
     image = Path(job.out) / "root.erofs"
+    early.write(tree, additions.origins, Path(job.out) / early.ARCHIVE)
     seal.make_image(tree, image, epoch=job.epoch, name=config.release.name)
     listed = contents.document(tree, additions)
     (Path(job.out) / "contents.json").write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")

@@ -10,9 +10,10 @@ packages ``base.tar`` (the tree as the packages leave it, with dracut and withou
          ``boot/usr/lib/systemd/boot/efi`` ...)
 software ``site/`` (the agent's Python packages from wheels), ``wheels.json``
 root     ``root.erofs``, ``root.json`` (size, accounts: what belongs into proa.users.lock), ``contents.json`` (the
-         packages, and the files that the configuration and hooks brought)
+         packages, and the files that the configuration and hooks brought), ``early.tar`` (what the initrd takes of it)
 verity   ``root.tree``, ``verity.json`` (root_hash, salt, data_blocks, hash_offset, tree_size)
 sbom     ``sbom.spdx.json``, ``sbom.cdx.json``
+early    ``early.tar``
 initrd   ``initrd.img``
 uki      ``uki.efi``, ``boot.img`` (the image of ``UKI-x``)
 loader   ``BOOTX64.EFI`` (shim), ``grubx64.efi``

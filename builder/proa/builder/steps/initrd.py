@@ -15,6 +15,7 @@ from proa.builder.config.near import did_you_mean
 from proa.builder.engine import namespace
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
+from proa.builder.node import early
 from proa.builder.steps import kernel_needs
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
@@ -33,7 +34,7 @@ class Initrd:
 
     name = "initrd"
     title = "Initrd"
-    needs = ("packages",)
+    needs = ("packages", "early")
     tools = ("tar", "unshare")
     keep = True
 
@@ -55,8 +56,9 @@ class Initrd:
         Raises:
             ProaError: ``CONFIG_VALUE``; ``TOOL``, with dracut's last lines.
         """
-        packages = context.output("packages")
-        check_drivers((packages / "kernel/modules").read_text(), context.config.kernel.initrd_modules)
+        packages, archive = context.output("packages"), context.output("early") / early.ARCHIVE
+        known = [(packages / "kernel/modules").read_text(), *early.modules(archive)]
+        check_drivers("\n".join(known), context.config.kernel.initrd_modules)
         module = context.scratch / "90proa"
         assemble(module, context.config.kernel.initrd_modules, context.config.persist.encryption)
         version = (packages / "kernel/version").read_text().strip()
@@ -64,10 +66,11 @@ class Initrd:
             kernel_needs.check(config, version, encryption=context.config.persist.encryption != "none")
         process.run(
             [
-                *namespace.room(context.scratch, show=(_DATA, packages), change=(out,)),
+                *namespace.room(context.scratch, show=(_DATA, packages, archive), change=(out,)),
                 *("sh", _DATA / "make.sh", packages / "base.tar", context.scratch / "tree", module),
                 version,
                 out / "initrd.img",
+                archive,
             ],
             env={"SOURCE_DATE_EPOCH": str(context.epoch)},
         )
