@@ -43,6 +43,7 @@ name = "contract"
 version = "1.0.0"
 [system]
 packages = ["openssh-server", "systemd-resolved"]
+preseed = ["preseed.txt"]
 [kernel]
 package = "linux-image-cloud-amd64"
 initrd_modules = ["proa-own"]
@@ -71,6 +72,9 @@ mode = "4711"
 owner = "admin:admin"
 capabilities = "cap_net_raw=p"
 [[hook]]
+at = "packages-before"
+run = "before.sh"
+[[hook]]
 at = "tree-after"
 run = "hook.sh"
 [[check]]
@@ -91,6 +95,15 @@ mkdir -p /etc/munge && echo drawn >/etc/munge/munge.key
 [ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
 ! getent hosts example.org
 """
+BEFORE = """#!/bin/sh
+set -eu
+[ ! -e /usr/sbin/sshd ] && [ -x /usr/bin/dpkg ] && [ ! -e /proc/1/root/root/.ssh ]
+[ "$(ls /sys/class/net 2>/dev/null | grep -cv lo)" = 0 ]
+echo before:x:4000: >>/etc/group
+mkdir /etc/ssh
+echo "# of the user" >/etc/ssh/moduli
+"""
+PRESEED = "openssh-server openssh-server/password-authentication boolean false\n"
 HALF = 7
 """How many of the steps are run here: the second half is the business of the boot tests."""
 ELSEWHERE = """
@@ -137,8 +150,10 @@ class Built:
 def make_project(folder: Path, text: str = CONFIG) -> Built:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "proa.toml").write_text(text)
-    (folder / "hook.sh").write_text(HOOK)
-    (folder / "hook.sh").chmod(0o755)
+    (folder / "preseed.txt").write_text(PRESEED)
+    for name, program in (("hook.sh", HOOK), ("before.sh", BEFORE)):
+        (folder / name).write_text(program)
+        (folder / name).chmod(0o755)
     return Built(folder)
 
 
@@ -289,11 +304,19 @@ def test_b15_the_initrd_has_the_options_and_drivers_that_were_added(first: Built
     assert re.search(rb"usr/lib/modules/[^\0]*/updates/proa_own\.ko\0", data)
 
 
+def test_packages_are_set_up_by_what_was_given_before(tree: Path) -> None:
+    """An answer decides what a package writes; what a program wrote before stays, configuration files too."""
+    assert "\nPasswordAuthentication no\n" in read(tree / "etc/ssh/sshd_config")
+    assert "before:x:4000:" in read(tree / "etc/group")
+    assert read(tree / "etc/ssh/moduli") == "# of the user\n"
+
+
 def test_b06_what_a_hook_brought_is_in_the_bill_of_materials(first: Built) -> None:
     document = json.loads((first.folder / "out" / "sbom.spdx.json").read_text())
     brought = {file["fileName"]: file["comment"] for file in document["files"]}
     assert brought["./opt/own/libown.so.1"] == "added by hook hook.sh"
     assert brought["./etc/motd"] == "added by file /etc/motd"
+    assert brought["./etc/ssh/moduli"] == "added by hook before.sh"
 
 
 def test_the_agent_runs_on_the_images_own_python(tree: Path) -> None:
@@ -405,7 +428,13 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         (*namespace.enter(network=True), "sh", "-c", script, "sh", small, *proa_build(built, "--json")), check=False
     )
     assert (done.status, json.loads(done.text)["code"]) == (7, "DISK_FULL")
-    assert sorted(path.name for path in built.folder.iterdir()) == ["cache", "hook.sh", "proa.toml"]
+    assert sorted(path.name for path in built.folder.iterdir()) == [
+        "before.sh",
+        "cache",
+        "hook.sh",
+        "preseed.txt",
+        "proa.toml",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -425,7 +454,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path: Path, number: sign
         deadline.check()
     assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
     names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".out."))
-    assert names == ["cache", "hook.sh", "proa.toml"]
+    assert names == ["before.sh", "cache", "hook.sh", "preseed.txt", "proa.toml"]
     if number is not signal.SIGKILL:
         assert list((tmp_path / "cache" / "tmp").iterdir()) == []
         assert sorted(path.name for path in tmp_path.iterdir()) == names

@@ -24,6 +24,7 @@ from proa.builder.config.settings import (
     Units,
     User,
 )
+from proa.builder.engine import debconf
 from proa.builder.node import accounts, agree, assemble, clean, system
 from proa.builder.node.tree import Tree
 from proa.builder.steps import initrd
@@ -46,6 +47,7 @@ ALONE = {
     "system.recommends": ('"yes"', "is not true or false"),
     "system.machine_sources": ("1", "is not true or false"),
     "system.debs": ('["gone"]', "gone does not exist"),
+    "system.preseed": ('["short.pub"]', "short.pub:1: there is no type"),
     "system.locale": ('"de DE"', "is not the name of a locale"),
     "system.timezone": ('"Europe/Berln"', "there is no time zone"),
     "system.hostname": ('"node-"', "is not a host name"),
@@ -164,6 +166,12 @@ def made(**sections: object) -> Config:
     return Config(ReleaseConfig("node", "1.0.0"), **sections)  # type: ignore[arg-type]
 
 
+def answers_of(tree: Tree) -> Path:
+    path = tree.root / "answers"
+    path.write_text("x a/c string x\n")
+    return path
+
+
 def journal(tree: Tree, config: Config) -> None:
     numbers = accounts.assign(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), config.user, EMPTY)
     accounts.add(tree, config.user, numbers, {})
@@ -217,6 +225,11 @@ IN_TREE: dict[str, tuple[Callable[[Tree], object], str, str]] = {
         lambda tree: initrd.check_drivers("kernel/drivers/scsi/mpt3sas.ko.xz\n", ("mpt3-sas",)),
         "kernel.initrd_modules[0]",
         "'mpt3sas'",
+    ),
+    "system.preseed": (
+        lambda tree: debconf.check({"answers": answers_of(tree)}, "Name: a/b\nDescription: x\nType: string\n"),
+        "system.preseed[0]",
+        "'a/b'",
     ),
     "persist.keep": (
         lambda tree: agree.check(tree, made(persist=Persist(keep=("/srv/file",)))),

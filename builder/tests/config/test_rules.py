@@ -46,6 +46,11 @@ BROKEN = {
         "7:13",
         "release.pub is not an OpenPGP keyring",
     ),
+    "answers_are_answers": (
+        '[system]\npreseed = ["answers"]\n',
+        "5:12",
+        "answers:1: it is not OWNER QUESTION TYPE VALUE",
+    ),
     "enough_different_keys": (
         '[trust]\nkeys = ["release.pub", "again.pub"]\n',
         "5:24",
@@ -134,6 +139,7 @@ def messages(folder: Path, text: str) -> list[tuple[str, str]]:
     for name, data in dict.fromkeys(("release.pub", "again.pub"), Algorithm.ED25519.generate().public.pem).items():
         (folder / name).write_bytes(data)
     path.chmod(0o644)
+    (folder / "answers").write_text("one word\n")
     os.mkfifo(folder / "pipe")
     (folder / "lending").mkdir()
     for lends in (folder / "lends", folder / "lending/x"):

@@ -52,6 +52,8 @@ def named_files_are_there(config: Config, folder: Path) -> Iterator[Problem]:
         yield from problems
         if not problems and not any((folder / name).glob("*.deb")):
             yield Problem(place, f"{name} is not a folder with .deb files")
+    for number, name in enumerate(config.system.preseed):
+        yield from no_file(folder, name, ("system", "preseed", number))
     for number, source in enumerate(config.source):
         if source.signed_by:
             yield from no_file(folder, source.signed_by, ("source", number, "signed_by"))

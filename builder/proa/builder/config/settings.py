@@ -38,7 +38,7 @@ from proa.partition.disk.layout import MIN_BOOT
 
 KIB: Final = 1 << 10
 SUITES: Final = ("bookworm", "trixie")
-HOOK_POINTS: Final = ("build-before", "tree-before", "tree-after", "build-after")
+HOOK_POINTS: Final = ("build-before", "packages-before", "tree-before", "tree-after", "build-after")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ class SystemConfig:
     )
     debs: tuple[str, ...] = setting(
         Listing(LOCAL), "Folders with .deb files of your own, which may be installed too.", [], example=["debs"]
+    )
+    preseed: tuple[str, ...] = setting(
+        Listing(LOCAL),
+        "Files with answers to the questions of packages (debconf-set-selections(1)).",
+        [],
+        example=["preseed.txt"],
     )
     locale: str = setting(
         Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
@@ -372,9 +378,9 @@ class Hook:
 
     at: str = setting(
         Choice(HOOK_POINTS),
-        "When to run: `tree-before` and `tree-after` run inside the root, without network, before and"
-        " after Proa sets it up; `build-before` and `build-after` run on the build machine, the "
-        "latter in the output folder.",
+        "When to run: `packages-before` runs inside the root, without network, when only the essential packages are "
+        "set up; `tree-before` and `tree-after` run there as well, before and after Proa sets it up; `build-before` "
+        "and `build-after` run on the build machine, the latter in the output folder.",
         example="tree-after",
     )
     run: str = setting(LOCAL, "The program.", example="hooks/tree-after.sh")

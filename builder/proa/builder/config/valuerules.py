@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config import preseed
 from proa.builder.config.near import did_you_mean
 from proa.builder.config.problems import Problem, Rule, readable
 from proa.builder.config.settings import Config
@@ -62,6 +63,14 @@ def keyrings_are_keyrings(config: Config, folder: Path) -> Iterator[Problem]:
             yield Problem(("source", number, "signed_by"), what, hint="Use the file that the mirror's owner gives out.")
 
 
+def answers_are_answers(config: Config, folder: Path) -> Iterator[Problem]:
+    """Debconf passes over what it does not understand, and the package asks nobody."""
+    for number, name in enumerate(config.system.preseed):
+        text = (folder / name).read_text(errors="replace") if readable(folder / name) else ""
+        for line, what, hint in preseed.mistakes(text):
+            yield Problem(("system", "preseed", number), f"{name}:{line}: {what}", hint=hint)
+
+
 def enough_different_keys(config: Config, folder: Path) -> Iterator[Problem]:
     """One key in two files signs once."""
     seen: dict[str, str] = {}
@@ -115,6 +124,7 @@ VALUE_RULES: Final[tuple[Rule, ...]] = (
     programs_can_start,
     checks_end_in_time,
     keyrings_are_keyrings,
+    answers_are_answers,
     enough_different_keys,
     units_have_a_type,
     encryption_was_tried,

@@ -50,6 +50,7 @@ class AssemblyJob:
         config: The configuration, as JSON values.
         folder: The folder of proa.toml.
         base: The packages' tree, a tar file.
+        hooked: Files that hooks left in it before packages were set up, each with who did.
         site: The folder with the agent's Python packages.
         keys: The public keys to trust, PEM.
         lock: The text of the lock file of user numbers.
@@ -61,6 +62,7 @@ class AssemblyJob:
     config: dict[str, Any]
     folder: str
     base: str
+    hooked: dict[str, str]
     site: str
     keys: list[str]
     lock: str
@@ -82,7 +84,7 @@ def assemble(job: AssemblyJob) -> None:
     lock = accounts.read_lock_text(job.lock)
     numbers = accounts.assign(accounts.read_tree(tree.read("/etc/passwd"), tree.read("/etc/group")), config.user, lock)
     accounts.renumber(tree, numbers)
-    additions = Additions(tree)
+    additions = Additions(tree, {name: origin for name, origin in job.hooked.items() if tree.exists(name)})
     tree.mount()
     try:
         run_hooks(additions, config, Path(job.folder), "tree-before", job.epoch)

@@ -16,6 +16,7 @@ for kernel in "$tree"/boot/vmlinuz-*; do
     >"$out/kernels/$version/modules"
 done
 cp "$tree/var/lib/dpkg/status" "$out/status"
+[ ! -e "$tree/var/cache/debconf/templates.dat" ] || cp "$tree/var/cache/debconf/templates.dat" "$out/templates"
 cp "$tree/etc/passwd" "$tree/etc/group" "$out/"
 
 for package in "$@"; do

@@ -4,7 +4,8 @@ What lies in each step's output folder:
 
 ======== ========================================================================================================
 packages ``base.tar`` (the tree as the packages leave it, with dracut and without initrd), ``packages.json``,
-         ``passwd`` and ``group`` (of that tree), ``kernel/vmlinuz``, ``kernel/version`` (one line), ``kernel/modules``
+         ``hooked.json`` (files that hooks left in it), ``passwd`` and ``group`` (of that tree),
+         ``kernel/vmlinuz``, ``kernel/version`` (one line), ``kernel/modules``
          (a path on each line, built-in ones too), ``boot/`` (the
          packages of the boot chain unpacked: ``boot/usr/lib/grub/x86_64-efi``, ``boot/usr/lib/shim``,
          ``boot/usr/lib/systemd/boot/efi`` ...)

@@ -16,6 +16,7 @@ from proa.builder.engine.context import BuildContext
 from proa.builder.engine.resolve import Request, Resolved, Supply
 from proa.builder.inputs import fingerprint
 from proa.builder.node import contents
+from proa.builder.steps import beforehand
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 
@@ -80,19 +81,21 @@ class Packages:
     keep = True
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
-        """The packages, by name, version and hash: whatever mirror they come from, and whatever else it has."""
+        """The packages, by name, version and hash, whatever mirror they come from; what is set up before they are."""
         return {
             "architecture": context.architecture.debian,
             "packages": resolve.resolve(request_of(context)).identities(),
             "kernel": context.config.kernel.package,
             "data": fingerprint.tree(DATA),
+            "before": beforehand.inputs(context),
         }
 
     def run(self, context: BuildContext, out: Path) -> None:
         """Make the tree, without network: from a repository of just these packages.
 
         Raises:
-            ProaError: ``PACKAGES``, ``MIRROR`` or ``DISK_FULL``.
+            ProaError: ``PACKAGES``, ``MIRROR`` or ``DISK_FULL``; ``HOOK`` for a program of the user's that fails;
+                ``CONFIG_VALUE`` for an answer to a question that no package asks.
         """
         request = request_of(context)
         found = resolve.resolve(request)
@@ -111,7 +114,9 @@ class Packages:
             },
         )
         if done.status != 0:
-            raise explain(done)
+            raise beforehand.failed_hook(context) or explain(done)
+        beforehand.check_answers(context, out)
+        beforehand.write_hooked(context, out)
         check_installed((out / "status").read_text(), found)
         choose_kernel(out, context.config.kernel.package)
         _write_list(out)
@@ -199,9 +204,11 @@ def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: P
         f"--include={','.join(one.name for one in found.root)}",
         '--aptopt=Apt::Install-Recommends "false"',
         "--dpkgopt=force-unsafe-io",
+        "--dpkgopt=force-confold",  # a configuration file that a hook has written before counts
         *(f"--dpkgopt={rule}" for rule in _LEFT_OUT),
         "--skip=download/empty",
         f"--setup-hook={anonymous}",  # in place of this machine's, which packages may keep a copy of
+        *beforehand.prepare(context, out, DATA / "before.sh"),
         f'--customize-hook={collect} "$1" {boot}',
         "",  # every essential package of the repository
         str(out / "base.tar"),

@@ -14,6 +14,7 @@ from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint, localfiles
 from proa.builder.node import accounts, software, system
 from proa.builder.node.assemble import AssemblyJob, as_text
+from proa.builder.steps.beforehand import HOOKED
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.events import Note
@@ -56,6 +57,7 @@ class RootStep:
             config=dataclasses.asdict(shaping(context.config)),
             folder=str(context.folder.absolute()),
             base=str(packages / "base.tar"),
+            hooked=json.loads((packages / HOOKED).read_text()),
             site=str(context.output("software") / "site"),
             keys=trusted(context),
             lock=numbers(context).text(),
@@ -132,7 +134,9 @@ def shaping(config: Config) -> Config:
     unset = Config(release=config.release)
     return dataclasses.replace(
         config,
-        system=dataclasses.replace(config.system, packages=(), recommends=False, machine_sources=False, debs=()),
+        system=dataclasses.replace(
+            config.system, packages=(), recommends=False, machine_sources=False, debs=(), preseed=()
+        ),
         source=unset.source,
         kernel=dataclasses.replace(unset.kernel, exclude=config.kernel.exclude),
         boot=unset.boot,
