@@ -64,6 +64,23 @@ def test_equal_inputs_are_equal_bytes(image: Path, tmp_path: Path) -> None:
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("with_folder", [False, True])
+def test_the_umask_is_not_in_it(image: Path, tmp_path: Path, with_folder: bool) -> None:
+    folder = tree(tmp_path / "tree", ["var/lib/x"]) if with_folder else None
+    digests = []
+    for mask in (0o022, 0o077):
+        image.unlink()
+        image.touch()
+        os.truncate(image, WHOLE)
+        before = os.umask(mask)
+        try:
+            persist.make(Extent(image, *MIDDLE), uuid=UUID, epoch=EPOCH, folder=folder)
+        finally:
+            os.umask(before)
+        digests.append(hashlib.sha256(image.read_bytes()).hexdigest())
+    assert digests[0] == digests[1]
+
+
 def test_the_file_system_is_whole_and_has_what_was_asked(image: Path, tmp_path: Path) -> None:
     folder = tree(tmp_path / "tree", ["var/lib/x", "home/with space"])
     extent = Extent(image, *MIDDLE)

@@ -58,6 +58,9 @@ class BuildReport(Report, schema="proa.build/v1"):
         default={},
     )
     signed: bool = field("Whether keys were given.")
+    reproduced: bool = field(
+        "Whether it was built twice without the cache, both times with the same bytes.", default=False
+    )
     seconds: Seconds = field("Duration of the whole build.")
     cache_hits: Count = field("Steps whose result came from the cache.")
     steps: tuple[BuiltStep, ...] = field("In order.")

@@ -12,9 +12,9 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
-from proa.builder.build import pipeline
+from proa.builder.build import pipeline, repeating
 from proa.builder.build.record import BuildReport, PlannedBuild
-from proa.builder.cli import locking, summary, verifying
+from proa.builder.cli import comparing, contents, locking, summary, verifying
 from proa.builder.cli.reports import Checked, ConfigError, InspectedRelease, Package, Pushed, Verified
 from proa.builder.config import profiles
 from proa.builder.config.loading import load
@@ -26,7 +26,7 @@ from proa.builder.formats import sbom
 from proa.core import VERSION
 from proa.core.artifact import release_artifact
 from proa.core.oci.options import access, registry_options
-from proa.core.oci.reference import Reference, parse
+from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
@@ -173,6 +173,7 @@ def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None
 @cache_option
 @click.option("--locked", is_flag=True, help="Take just the packages of proa.packages.lock.")
 @click.option("--offline", is_flag=True, help="Fetch nothing: take what is cached.")
+@click.option("--verify-reproducible", is_flag=True, help="Build twice without the cache, and compare all results.")
 @json_option
 @progress_option
 @dry_run_option
@@ -184,6 +185,7 @@ def image(
     cache_folder: Path | None,
     locked: bool,
     offline: bool,
+    verify_reproducible: bool,
     as_json: bool,
     progress: str,
     dry_run: bool,
@@ -202,7 +204,8 @@ def image(
     if dry_run:
         tell(pipeline.plan(order), as_json, _plan_text)
         return
-    tell(pipeline.build(order), as_json, lambda report: _report_text(report, output))
+    report = repeating.build_twice(order) if verify_reproducible else pipeline.build(order)
+    tell(report, as_json, lambda report: _report_text(report, output))
 
 
 @cli.command(epilog="Example: proa-build push out registry.example.net/nodes/my-node:1.2.0 --keys keys")
@@ -227,7 +230,7 @@ def push(
     signers = keyring.Keys(keys_folder).signers if keys_folder else ()
     if keys_folder and not signers:
         raise ProaError(Code.FILE_MISSING, "the folder has no release*.key", at=keys_folder)
-    with open_target(_layout(folder)) as source:
+    with open_target(contents.layout(folder)) as source:
         opened = release_artifact.inspect_release(source)
         pinned = str(where.pinned(opened.manifest_digest))
         if not dry_run:
@@ -277,14 +280,16 @@ def inspect(target: str, as_json: bool, **reach: Any) -> None:
         say("\n".join(f"  {package.name} {package.version}" for package in packages))
 
 
-def _layout(folder: Path) -> Reference:
-    """The release in an output folder, or the folder itself if it is a layout."""
-    for place in (folder / "release", folder):
-        if (place / "oci-layout").is_file():
-            return Reference("", "", layout=place)
-    raise ProaError(
-        Code.FILE_MISSING, "the folder does not contain a release", at=folder, hint="Build one with proa-build image."
-    )
+@cli.command(epilog="Example: proa-build diff registry.example.net/nodes/my-node:1.1.0 out")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@registry_options
+@json_option
+def diff(old: str, new: str, as_json: bool, **reach: Any) -> None:
+    """Compare two releases, each an output folder or a REF, verifying only digests."""
+    given = access(reach)
+    with contents.opened(old, given) as first, contents.opened(new, given) as second:
+        tell(comparing.compare(first, second), as_json, comparing.text)
 
 
 def _plan_text(plan: PlannedBuild) -> str:
@@ -297,6 +302,7 @@ def _report_text(report: BuildReport, output: Path) -> str:
             f"{report.name} {report.version}  {'signed' if report.signed else 'not signed'}",
             f"root hash  {report.root_hash}",
             *(f"{name:<9}  {human_bytes(size)}" for name, size in report.sizes.items()),
+            *(["built twice: all results are the same"] if report.reproduced else []),
             f"in {report.seconds:.1f} s, with {report.cache_hits} of {len(report.steps)} "
             f"steps from the cache: {output}",
         ]

@@ -62,7 +62,7 @@ def _check_root(opened: OpenedRelease, folder: Path, monitor: Monitor) -> None:
     root = opened.release.root
     geometry, salt = Geometry.of(root.size), bytes.fromhex(root.salt)
     with (folder / "tree").open("w+b") as tree:
-        for data in check_tree(_plain(opened, "tree", root.tree_size), geometry, root.root_hash, salt):
+        for data in check_tree(plain(opened, "tree", root.tree_size), geometry, root.root_hash, salt):
             tree.write(data)
 
         def read(offset: int, size: int) -> bytes:
@@ -71,7 +71,7 @@ def _check_root(opened: OpenedRelease, folder: Path, monitor: Monitor) -> None:
 
         reader = TreeReader(read, geometry, root.root_hash, salt)
         done = 0
-        for window in _windows(_plain(opened, "root", root.size)):
+        for window in _windows(plain(opened, "root", root.size)):
             first = done // BLOCK_SIZE
             check_blocks(window, reader.leaf_digests(first, len(window) // BLOCK_SIZE), salt, first)
             done += len(window)
@@ -79,11 +79,21 @@ def _check_root(opened: OpenedRelease, folder: Path, monitor: Monitor) -> None:
 
 
 def _check_boot(opened: OpenedRelease, folder: Path) -> None:
+    uki = unpack_uki(opened, folder)
+    check_command_line(pe.read_sections(uki).get(".cmdline", b"").decode(errors="replace").split(), opened.release)
+
+
+def unpack_uki(opened: OpenedRelease, folder: Path) -> Path:
+    """The kernel image of a release, as a file of a folder, verified by its digests.
+
+    Raises:
+        ProaError: ``DIGEST``, or what reading says.
+    """
     release = opened.release
     image, uki = folder / "boot.img", folder / "uki.efi"
     digest = hashlib.sha256()
     with image.open("wb") as sink:
-        for data in _plain(opened, "boot", release.boot.size):
+        for data in plain(opened, "boot", release.boot.size):
             digest.update(data)
             sink.write(data)
     if f"sha256:{digest.hexdigest()}" != release.boot.digest:
@@ -93,7 +103,7 @@ def _check_boot(opened: OpenedRelease, folder: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if f"sha256:{found}" != release.boot.uki_digest:
         raise ProaError(Code.DIGEST, "the kernel image does not match its digest", at=UKI_PATH)
-    check_command_line(pe.read_sections(uki).get(".cmdline", b"").decode(errors="replace").split(), release)
+    return uki
 
 
 def check_command_line(words: list[str], release: Release) -> None:
@@ -116,7 +126,8 @@ def check_command_line(words: list[str], release: Release) -> None:
             raise ProaError(Code.VERITY, what, at=UKI_PATH)
 
 
-def _plain(opened: OpenedRelease, name: str, size: int) -> Iterable[bytes]:
+def plain(opened: OpenedRelease, name: str, size: int) -> Iterable[bytes]:
+    """The content of a blob that is kept in frames."""
     blob = opened.blob(name)
     return decompress_stream(opened.source.blob(blob.digest, blob.size), size)
 

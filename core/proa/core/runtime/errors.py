@@ -185,6 +185,11 @@ class Code(enum.Enum):
     )
     MIRROR = ErrorKind(Exit.NETWORK, "The package mirror could not be reached.", "Check the sources and the network.")
     HOOK = ErrorKind(Exit.FAILED, "A hook failed.", "Run it by hand; its output is above.")
+    NOT_REPRODUCIBLE = ErrorKind(
+        Exit.FAILED,
+        "Two builds of the same configuration differ.",
+        "Find what wrote the file, and take times, random numbers and names of machines out of it.",
+    )
     USERS_CHANGED = ErrorKind(
         Exit.USAGE, "Numeric ids of users or groups have changed.", "Keep the lock file next to proa.toml."
     )

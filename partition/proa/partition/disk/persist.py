@@ -61,6 +61,8 @@ def make(extent: Extent, *, uuid: str, epoch: int, folder: Path | None = None) -
                 shutil.copytree(folder, content, symlinks=True)
             (content / NEW).parent.mkdir(parents=True, exist_ok=True)
             (content / NEW).touch()
+            for path in (content / NEW, (content / NEW).parent, *(() if folder else (content,))):
+                path.chmod(0o755 if path.is_dir() else 0o644)  # whatever the umask
         _make(extent, uuid, max(1, epoch), content)
 
 
