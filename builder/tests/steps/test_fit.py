@@ -50,7 +50,7 @@ def test_b06_every_build_asks_before_it_signs(formats: str) -> None:
 def test_b06_the_room_that_is_left_is_told(context: BuildContext, tmp_path: Path) -> None:
     FIT.run(context, tmp_path)
     found = json.loads((tmp_path / "fit.json").read_text())
-    assert found == {"headroom": {"boot": 2 * MIB, "root": 23 * MIB}}
+    assert found == {"headroom": {"boot": 2 * MIB, "root": 23 * MIB}, "budget": 0}
 
 
 def test_b06_sizes_that_follow_from_the_contents_leave_half_as_much_again(
@@ -79,6 +79,19 @@ def test_b06_what_fits_no_slot_is_refused(
     with pytest.raises(ProaError) as raised:
         FIT.run(context, tmp_path)
     assert raised.value.code is Code.TOO_LARGE
+
+
+@pytest.mark.parametrize(("budget", "allowed"), [(40 * MIB, True), (40 * MIB - 1, False), (0, True)])
+def test_a_root_beyond_its_budget_is_refused(context: BuildContext, tmp_path: Path, budget: int, allowed: bool) -> None:
+    build = settings.Build(budget=budget)
+    context = dataclasses.replace(context, config=dataclasses.replace(context.config, build=build))
+    if allowed:
+        FIT.run(context, tmp_path)
+        assert json.loads((tmp_path / "fit.json").read_text())["budget"] == budget
+        return
+    with pytest.raises(ProaError) as raised:
+        FIT.run(context, tmp_path)
+    assert (raised.value.code, raised.value.at) == (Code.TOO_LARGE, "build.budget")
 
 
 def test_a_slot_that_is_nearly_full_is_told(context: BuildContext, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,25 @@ def test_b09_a_package_is_told_at_the_setting_that_asks_for_it(
     assert packages.setting_of(config, word) == setting
 
 
+def test_what_a_root_has_of_documentation_and_translations_is_asked_for(step_context: BuildContext) -> None:
+    def rules(**settings: Any) -> set[str]:
+        return set(packages.left_out(dataclasses.replace(step_context.config, system=SystemConfig(**settings))))
+
+    plain = rules()
+    assert {"path-exclude=/usr/share/man/*", "path-include=/usr/share/doc/*/copyright"} < plain
+    assert plain - rules(documentation=True) == {rule for rule in plain if "/locale" not in rule}
+    assert rules(translations=("de", "pt_BR")) - plain == {
+        "path-include=/usr/share/locale/de/*",
+        "path-include=/usr/share/locale/pt_BR/*",
+    }
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_perl_is_no_part_of_every_node(step_context: BuildContext, suite: str) -> None:
+    config = dataclasses.replace(step_context.config, system=SystemConfig(suite=suite))
+    assert ("usr-is-merged" in packages.wanted(config)) == (suite == "bookworm")
+
+
 def test_b02_a_tree_has_just_the_packages_that_its_key_names() -> None:
     status = "Package: a\nStatus: install ok installed\nVersion: 1\nArchitecture: all\n"
     one = Package("a", "1", "all", "0" * 64, "http://x/a.deb")
@@ -109,3 +130,18 @@ def test_the_images_python_is_known_by_its_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize("script", [packages.DATA / "collect.sh", system.DATA / "usr/lib/proa/provision"])
 def test_the_scripts_are_plain_shell(script: Path) -> None:
     assert subprocess.run(["dash", "-n", script], check=False, capture_output=True).stderr == b""
+
+
+def test_libraries_of_wheels_lose_what_only_a_debugger_reads(tmp_path: Path) -> None:
+    (tmp_path / "a.c").write_text("int answer(void) { return 42; }\n")
+    (tmp_path / "site/package").mkdir(parents=True)
+    library = tmp_path / "site/package/a.cpython-311-x86_64-linux-gnu.so"
+    subprocess.run(["cc", "-g3", "-shared", "-fPIC", "-o", library, tmp_path / "a.c"], check=True)
+    (tmp_path / "site/package/link.so").symlink_to(library.name)
+    before = library.stat().st_size
+    software.strip(tmp_path / "site")
+    assert b".debug_info" not in library.read_bytes()
+    assert library.stat().st_size < before
+    assert ctypes.CDLL(str(library)).answer() == 42
+    assert (tmp_path / "site/package/link.so").is_symlink()
+    software.strip(tmp_path / "nothing")

@@ -70,7 +70,7 @@ OF_OTHER_STEPS: dict[str, Any] = {
     "source": (settings.SourceConfig("http://x/y", ("a",)),),
 }
 OF_THE_ROOT: dict[str, Any] = {
-    "kernel": settings.Kernel(exclude=("kernel/sound",)),
+    "kernel": settings.Kernel(exclude=("kernel/sound",), drivers="all"),
     "health": settings.HealthConfig(watchdog=30),
     "units": settings.Units(enable=("a.service",)),
     "persist": settings.Persist(keep=("/srv",)),

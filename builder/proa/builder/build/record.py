@@ -57,6 +57,7 @@ class BuildReport(Report, schema="proa.build/v1"):
         keys=("boot", "root"),
         default={},
     )
+    budget: Count = field("Bytes that `build.budget` allows for the root; 0 if it is not set.", default=0)
     signed: bool = field("Whether keys were given.")
     reproduced: bool = field(
         "Whether it was built twice without the cache, both times with the same bytes.", default=False

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -14,7 +15,7 @@ from click.core import ParameterSource
 
 from proa.builder.build import pipeline, repeating
 from proa.builder.build.record import BuildReport, PlannedBuild
-from proa.builder.cli import comparing, contents, locking, summary, verifying
+from proa.builder.cli import comparing, contents, locking, sizing, summary, verifying
 from proa.builder.cli.reports import Checked, ConfigError, InspectedRelease, Package, Pushed, Verified
 from proa.builder.config import profiles
 from proa.builder.config.loading import load
@@ -290,6 +291,20 @@ def diff(old: str, new: str, as_json: bool, **reach: Any) -> None:
     given = access(reach)
     with contents.opened(old, given) as first, contents.opened(new, given) as second:
         tell(comparing.compare(first, second), as_json, comparing.text)
+
+
+@cli.command("size", epilog="Example: proa-build size out --against registry.example.net/nodes/my-node:1.1.0")
+@click.argument("target", metavar="OUT")
+@click.option("--against", default="", metavar="OLD", help="Compare with an older release: an output folder or a REF.")
+@registry_options
+@json_option
+def show_size(target: str, against: str, as_json: bool, **reach: Any) -> None:
+    """Show which packages and folders of a root have how many bytes."""
+    given = access(reach)
+    with ExitStack() as held:
+        new = held.enter_context(contents.opened(target, given))
+        old = held.enter_context(contents.opened(against, given)) if against else None
+        tell(sizing.measure(new, old), as_json, sizing.text)
 
 
 def _plan_text(plan: PlannedBuild) -> str:

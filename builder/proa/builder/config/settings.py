@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proa.builder.config.architecture import AMD64, ARCHITECTURES
+from proa.builder.config.drivers import EXCLUDED
 from proa.builder.config.kinds import Choice, Duration, Flag, Listing, Moment, Number, Size, Text
 from proa.builder.config.setting import Section, setting
 from proa.builder.config.vocabulary import (
@@ -94,6 +95,15 @@ class SystemConfig:
         "Files with answers to the questions of packages (debconf-set-selections(1)).",
         [],
         example=["preseed.txt"],
+    )
+    documentation: bool = setting(
+        Flag(), "Whether the root has manual pages and documentation; copyright files are always there.", False
+    )
+    translations: tuple[str, ...] = setting(
+        Listing(Text(r"[a-z]{2,3}(?:_[A-Z]{2})?(?:@[a-z]+)?", "a language such as de or pt_BR")),
+        "Languages whose messages of programs the root has, besides English.",
+        [],
+        example=["de"],
     )
     locale: str = setting(
         Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
@@ -219,25 +229,18 @@ class Kernel:
     arguments: tuple[str, ...] = setting(
         Listing(ARGUMENT), "Arguments to add to the signed command line.", ["console=tty0", "console=ttyS0"]
     )
+    drivers: str = setting(
+        Choice(tuple(EXCLUDED)),
+        "The kernel modules that the root has: those for a `server` or a virtual machine, those for a `virtual` "
+        "machine only, or `all`. See docs/how-to/size.md.",
+        "server",
+    )
     exclude: tuple[str, ...] = setting(
         Listing(GLOB),
-        "Modules to leave out of the root, as patterns below the kernel's folder; a folder means everything in it.",
-        [
-            "kernel/sound",
-            "kernel/drivers/media",
-            "kernel/drivers/staging",
-            "kernel/drivers/isdn",
-            "kernel/drivers/bluetooth",
-            "kernel/drivers/net/wireless",
-            "kernel/drivers/gpu/drm/amd",
-            "kernel/drivers/gpu/drm/i915",
-            "kernel/drivers/gpu/drm/nouveau",
-            "kernel/drivers/gpu/drm/radeon",
-            "kernel/drivers/gpu/drm/xe",
-            "kernel/net/bluetooth",
-            "kernel/net/mac80211",
-            "kernel/net/wireless",
-        ],
+        "Further modules to leave out of the root, as patterns below the kernel's folder; a folder means everything in "
+        "it.",
+        [],
+        example=["kernel/fs/btrfs"],
     )
     initrd_modules: tuple[str, ...] = setting(
         Listing(WORD),
@@ -391,6 +394,12 @@ class Build:
     """How the output is made."""
 
     compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
+    budget: int = setting(
+        Size(1 << 20, derived=True),
+        "The largest root that may be built; the build fails beyond it. No limit but the slot's if not set.",
+        "",
+        example="400 MiB",
+    )
     formats: tuple[str, ...] = setting(
         Listing(Choice(("raw",))),
         "The disk images to write; none if you only need a release for running nodes.",

@@ -92,7 +92,7 @@ def assemble(job: AssemblyJob) -> None:
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         agree.check(tree, config)
         caches.refresh(tree, additions.origins)
-        clean.modules(tree, config.kernel.exclude)
+        clean.modules(tree, config.kernel)
         seal.compile_python(tree)
     finally:
         tree.unmount()

@@ -14,6 +14,7 @@ from typing import Final
 
 from proa.builder.config.disklayout import layout
 from proa.builder.engine.context import BuildContext
+from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, human_bytes
 from proa.partition.boot.bootstate import Slot
 from proa.partition.disk.layout import Layout, check_contents
@@ -33,8 +34,8 @@ class Fit:
     keep = False
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
-        """The settings of the layout."""
-        return {"disk": dataclasses.asdict(context.config.disk)}
+        """The settings of the layout, and the budget."""
+        return {"disk": dataclasses.asdict(context.config.disk), "budget": context.config.build.budget}
 
     def run(self, context: BuildContext, out: Path) -> None:
         """Write ``fit.json``.
@@ -42,6 +43,8 @@ class Fit:
         Raises:
             ProaError: ``TOO_LARGE`` or ``LAYOUT``, with both sizes.
         """
+        budget = context.config.build.budget
+        check_budget((context.output("root") / "root.erofs").stat().st_size, budget)
         sizes = sizes_of(contents(context))
         planned = fitted(context, sizes)
         left = {}
@@ -51,7 +54,23 @@ class Fit:
             if sizes[partition] > TIGHT * room:
                 full = f"{sizes[partition] / room:.0%} full: {human_bytes(sizes[partition])} of {human_bytes(room)}"
                 context.monitor.emit(Note(f"{partition} is {full}; slots never grow", "warning"))
-        (out / "fit.json").write_text(json.dumps({"headroom": left}, indent=1) + "\n")
+        (out / "fit.json").write_text(json.dumps({"headroom": left, "budget": budget}, indent=1) + "\n")
+
+
+def check_budget(size: int, budget: int) -> None:
+    """Refuse a root that is larger than it may be.
+
+    Args:
+        size: Bytes of its image.
+        budget: Bytes that it may have; 0 for no limit.
+
+    Raises:
+        ProaError: ``TOO_LARGE``.
+    """
+    if budget and size > budget:
+        what = f"the root has {human_bytes(size)}, {human_bytes(size - budget)} more than its budget"
+        hint = "Compare it with an older release by proa-build size, or raise the budget."
+        raise ProaError(Code.TOO_LARGE, what, at="build.budget", hint=hint)
 
 
 def contents(context: BuildContext) -> dict[str, list[Path]]:

@@ -39,6 +39,9 @@ NEEDED: Final = (
 )
 """What every node has besides the essential packages and the kernel: what boots it, and what the agent needs."""
 
+MERGED: Final[Mapping[str, tuple[str, ...]]] = {"bookworm": ("usr-is-merged",), "trixie": ()}
+"""What keeps ``usrmerge`` out, and with it Perl: the tree's folders are links from the start."""
+
 ENCRYPTION: Final[Mapping[str, tuple[str, ...]]] = {
     "bookworm": ("libtss2-esys-3.0.2-0", "libtss2-mu0", "libtss2-rc0", "libtss2-tcti-device0"),
     "trixie": (
@@ -53,16 +56,14 @@ ENCRYPTION: Final[Mapping[str, tuple[str, ...]]] = {
 
 DATA: Final = Path(__file__).parent.parent / "packages"
 """The folder with the script that mmdebstrap runs at its end."""
-_LEFT_OUT: Final = (
+_DOCUMENTATION: Final = (
     "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/info/*",
     "path-exclude=/usr/share/lintian/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-include=/usr/share/locale/locale.alias",
 )
-"""What a node does not need of its packages (dpkg(1), --path-exclude); copyright files stay."""
+_TRANSLATIONS: Final = ("path-exclude=/usr/share/locale/*", "path-include=/usr/share/locale/locale.alias")
 _MAX_KEPT: Final = 3 << 30
 """Bytes of downloaded packages that are kept for the next build."""
 
@@ -87,6 +88,7 @@ class Packages:
             "packages": resolve.resolve(request_of(context)).identities(),
             "kernel": context.config.kernel.package,
             "data": fingerprint.tree(DATA),
+            "left out": left_out(context.config),
             "before": beforehand.inputs(context),
         }
 
@@ -181,12 +183,21 @@ def wanted(config: Config) -> list[str]:
     """The packages that are asked for; apt adds what these depend on."""
     kernel = config.kernel.package or ARCHITECTURES[config.release.architecture].kernel
     named = {name.partition("=")[0] for name in (kernel, *config.system.packages) if "=" in name}
-    needed = (*NEEDED, *_for_encryption(config))
+    needed = (*NEEDED, *MERGED[config.system.suite], *_for_encryption(config))
     return sorted({kernel, *config.system.packages, *(name for name in needed if name not in named)})
+
+
+def left_out(config: Config) -> list[str]:
+    """What the root does not have of its packages (dpkg(1), --path-exclude); copyright files stay."""
+    languages = [f"path-include=/usr/share/locale/{name}/*" for name in config.system.translations]
+    return [*(() if config.system.documentation else _DOCUMENTATION), *_TRANSLATIONS, *languages]
 
 
 def _for_encryption(config: Config) -> tuple[str, ...]:
     return ENCRYPTION[config.system.suite] if config.persist.encryption == "tpm2" else ()
+
+
+_LINKS: Final = 'for name in bin lib lib64 sbin; do mkdir -p "$1/usr/$name"; ln -s "usr/$name" "$1/$name"; done'
 
 
 def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: Path) -> list[str]:
@@ -205,8 +216,9 @@ def _mmdebstrap(context: BuildContext, found: Resolved, repository: Path, out: P
         '--aptopt=Apt::Install-Recommends "false"',
         "--dpkgopt=force-unsafe-io",
         "--dpkgopt=force-confold",  # a configuration file that a hook has written before counts
-        *(f"--dpkgopt={rule}" for rule in _LEFT_OUT),
+        *(f"--dpkgopt={rule}" for rule in left_out(context.config)),
         "--skip=download/empty",
+        *([f"--setup-hook={_LINKS}"] if MERGED[context.config.system.suite] else []),
         f"--setup-hook={anonymous}",  # in place of this machine's, which packages may keep a copy of
         *beforehand.prepare(context, out, DATA / "before.sh"),
         f'--customize-hook={collect} "$1" {boot}',

@@ -135,10 +135,17 @@ def shaping(config: Config) -> Config:
     return dataclasses.replace(
         config,
         system=dataclasses.replace(
-            config.system, packages=(), recommends=False, machine_sources=False, debs=(), preseed=()
+            config.system,
+            packages=(),
+            recommends=False,
+            machine_sources=False,
+            debs=(),
+            preseed=(),
+            documentation=False,
+            translations=(),
         ),
         source=unset.source,
-        kernel=dataclasses.replace(unset.kernel, exclude=config.kernel.exclude),
+        kernel=dataclasses.replace(unset.kernel, drivers=config.kernel.drivers, exclude=config.kernel.exclude),
         boot=unset.boot,
         disk=unset.disk,
         health=dataclasses.replace(config.health, deadline=unset.health.deadline),

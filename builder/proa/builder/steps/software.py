@@ -27,7 +27,7 @@ class Software:
     name = "software"
     title = "Agent's packages"
     needs = ("packages",)
-    tools = ()
+    tools = ("strip",)
     keep = True
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
@@ -64,12 +64,23 @@ class Software:
             said = done.stderr.decode(errors="replace")
             code = Code.MIRROR if "connection" in said.lower() or "timed out" in said else Code.PACKAGES
             raise process.failure(done, code)
+        strip(site)
         found = sorted(metadata.distributions(path=[str(site)]), key=lambda found: found.metadata["Name"].lower())
         listed = [_entry(distribution) for distribution in found]
         (out / "wheels.json").write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
         for pattern in _LEFT_OUT:
             for path in sorted(site.glob(pattern), reverse=True):
                 shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def strip(site: Path) -> None:
+    """Take debugging symbols out of the wheels' libraries: half of what they bring, and a node never reads them.
+
+    Raises:
+        ProaError: ``TOOL``.
+    """
+    if found := sorted(path for path in site.rglob("*.so*") if path.is_file() and not path.is_symlink()):
+        process.run(("strip", "--strip-unneeded", *found))
 
 
 def python_version(packages: Path) -> str:
