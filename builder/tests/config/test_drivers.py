@@ -42,6 +42,8 @@ NOWHERE = """
 sound/core/snd.ko drivers/media/cec/core/cec.ko drivers/gpu/drm/amd/amdgpu/amdgpu.ko drivers/iio/industrialio.ko
 drivers/net/wireless/intel/iwlwifi/iwlwifi.ko drivers/bluetooth/btusb.ko drivers/input/joystick/xpad.ko fs/jfs/jfs.ko
 drivers/hid/hid-apple.ko drivers/comedi/comedi.ko net/mac80211/mac80211.ko drivers/net/ethernet/fealnx.ko.xz
+lib/test_bpf.ko drivers/net/thunderbolt-net.ko drivers/net/thunderbolt/thunderbolt_net.ko
+drivers/thunderbolt/thunderbolt.ko
 """
 
 

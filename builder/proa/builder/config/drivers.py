@@ -16,6 +16,7 @@ def _below(folder: str, names: str) -> Iterator[str]:
 
 _SERVER: Final = (
     "kernel/sound",
+    "kernel/lib/test*",
     *_below(
         "drivers", "accessibility android atm bluetooth comedi gnss greybus iio isdn media memstick mtd nfc pcmcia"
     ),
@@ -26,7 +27,7 @@ _SERVER: Final = (
     *_below("drivers/platform", "chrome surface"),
     *_below("drivers/usb", "atm gadget image"),
     *_below("drivers/video/fbdev", "aty geode i810 intelfb kyro matrox nvidia riva savage sis via"),
-    *_below("drivers/net", "arcnet can fddi hamradio ieee802154 plip slip wan wireless wwan"),
+    *_below("drivers/net", "arcnet can fddi hamradio ieee802154 plip slip thunderbolt* wan wireless wwan"),
     *_below("drivers/net/ethernet", "3com adaptec agere alteon dlink fealnx.ko* fujitsu natsemi neterion"),
     *_below("drivers/net/ethernet", "packetengines rdc silan sis sun tehuti via xircom"),
     *_below(
