@@ -106,7 +106,7 @@ root = "5 MB"
     [
         ('[relaese]\nname = "x"', "Did you mean 'release'?"),
         ("[release]\nsector_size = 512", "'sector_size' belongs into [disk]."),
-        ("[build]\nqqqq = 512", "Known here: compression, formats."),
+        ("[build]\nqqqq = 512", "Known here: compression, budget, formats."),
         ('[[source]]\nurl = "x"', "Did you mean 'uri'?"),
     ],
 )
