@@ -44,7 +44,7 @@ CHANGED = {
 def release(context: BuildContext, name: str, files: Mapping[str, str], packages: Mapping[str, str]) -> Path:
     """An output folder, of a root with these files and a bill of these packages."""
     work = context.folder / name
-    outputs = {step: work / step for step in ("root", "verity", "initrd", "uki", "sbom")}
+    outputs = {step: work / step for step in ("root", "verity", "initrd", "uki", "sbom", "provenance")}
     for folder in (*outputs.values(), work / "out", work / "scratch"):
         folder.mkdir(parents=True)
     for path, text in files.items():
@@ -60,6 +60,8 @@ def release(context: BuildContext, name: str, files: Mapping[str, str], packages
         {"SPDXID": f"SPDXRef-deb-{one}", "name": one, "versionInfo": version} for one, version in packages.items()
     ]
     (outputs["sbom"] / "sbom.spdx.json").write_text(json.dumps({"packages": listed}))
+    for path in (outputs["sbom"] / "sbom.cdx.json", outputs["provenance"] / "provenance.json"):
+        path.write_text("{}")
     context = dataclasses.replace(context, outputs={**context.outputs, **outputs}, scratch=work / "scratch")
     VERITY.run(context, outputs["verity"])
     UKI.run(context, outputs["uki"])

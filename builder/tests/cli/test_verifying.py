@@ -30,13 +30,15 @@ from proa.core.signing.trust import Trust
 @pytest.fixture
 def parts(step_context: BuildContext, tmp_path: Path) -> BuildContext:
     """Outputs of all steps that a release is made of, over a made-up root."""
-    folders = {name: tmp_path / name for name in ("root", "verity", "initrd", "uki", "sbom")}
+    folders = {name: tmp_path / name for name in ("root", "verity", "initrd", "uki", "sbom", "provenance")}
     for folder in folders.values():
         folder.mkdir()
     (folders["root"] / "root.erofs").write_bytes(os.urandom(2_400_000) + bytes(57_600))
     (folders["initrd"] / "initrd.img").write_bytes(b"initrd" * 1000)
     package = {"SPDXID": "SPDXRef-deb-x", "name": "x", "versionInfo": "1"}
     (folders["sbom"] / "sbom.spdx.json").write_text(json.dumps({"packages": [package]}))
+    for path in (folders["sbom"] / "sbom.cdx.json", folders["provenance"] / "provenance.json"):
+        path.write_text("{}")
     context = dataclasses.replace(step_context, outputs={**step_context.outputs, **folders})
     VERITY.run(context, folders["verity"])
     UKI.run(context, folders["uki"])

@@ -24,13 +24,15 @@ from proa.core.signing.trust import Trust
 
 @pytest.fixture
 def contents(step_context: BuildContext, tmp_path: Path) -> BuildContext:
-    outputs = {name: tmp_path / name for name in ("root", "verity", "uki", "sbom")}
+    outputs = {name: tmp_path / name for name in ("root", "verity", "uki", "sbom", "provenance")}
     for folder in outputs.values():
         folder.mkdir()
     (outputs["root"] / "root.erofs").write_bytes(os.urandom(400_000) + bytes(9_600))
     (outputs["uki"] / "uki.efi").write_bytes(b"uki" * 100)
     (outputs["uki"] / "boot.img").write_bytes(b"boot" * 50_176)
     (outputs["sbom"] / "sbom.spdx.json").write_text("{}\n")
+    (outputs["sbom"] / "sbom.cdx.json").write_text('{"bomFormat": "CycloneDX"}\n')
+    (outputs["provenance"] / "provenance.json").write_text('{"buildDefinition": {}}\n')
     context = dataclasses.replace(step_context, outputs=outputs)
     VERITY.run(context, outputs["verity"])
     return context

@@ -1,14 +1,16 @@
 """Our signatures and releases in real registries, judged by cosign and oras."""
 
+import base64
 import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from proa.core.artifact import release_artifact, signatures
+from proa.core.artifact import attestations, release_artifact, signatures
 from proa.core.oci.access import Access
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference, parse
@@ -31,6 +33,11 @@ LOGIN = ("node", "pass word:1")
 KEYS = (Algorithm.ECDSA_P256.generate(), Algorithm.ED25519.generate())
 STRANGER = Algorithm.ECDSA_P256.generate()
 TRUST = Trust(tuple(key.public for key in KEYS), threshold=2)
+SAID = {
+    attestations.SPDX: {"spdxVersion": "SPDX-2.3", "name": "node"},
+    attestations.CYCLONEDX: {"bomFormat": "CycloneDX", "specVersion": "1.6"},
+    attestations.PROVENANCE: {"buildDefinition": {"buildType": "https://proa.dev/build/v1"}, "runDetails": {}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +63,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> LayoutDir:
     digest = release_artifact.write_release(folder / "layout", release, files)
     layout = LayoutDir(parse(f"oci:{folder}/layout"))
     release_artifact.sign_release(layout, digest, KEYS)
+    attestations.attest(layout, digest, SAID, KEYS[:1])
     return layout
 
 
@@ -131,6 +139,17 @@ class Judge:
         words = ("verify", "--key", path, "--private-infrastructure", self.reference(f"@{digest}"))
         return self.cosign(*words, check=False).status == 0
 
+    def attested(self, key: PrivateKey, digest: str, kind: str) -> dict[str, Any]:
+        """The statement of a kind, if cosign finds one that was signed with this key."""
+        path = self.folder / "key.pub"
+        path.write_bytes(key.public.pem)
+        words = ("verify-attestation", "--key", path, "--type", kind, "--private-infrastructure")
+        done = self.cosign(*words, self.reference(f"@{digest}"), check=False)
+        if done.status != 0:
+            return {}
+        envelope = json.loads(done.stdout)
+        return dict(json.loads(base64.b64decode(envelope["payload"])))
+
 
 @pytest.fixture
 def judge(registry: LocalRegistry, tmp_path: Path) -> Judge:
@@ -170,6 +189,15 @@ def test_a_second_push_changes_nothing(registry: LocalRegistry, pushed: str, bui
 @pytest.mark.parametrize("registry", TOOLS_KINDS, indirect=True)
 def test_cosign_verifies_what_we_signed(judge: Judge, pushed: str) -> None:
     assert [judge.verifies(key, pushed) for key in (*KEYS, STRANGER)] == [True, True, False]
+
+
+@pytest.mark.parametrize("registry", TOOLS_KINDS, indirect=True)
+def test_b12_cosign_verifies_what_we_attest(judge: Judge, pushed: str) -> None:
+    for kind, name in (("spdxjson", attestations.SPDX), ("slsaprovenance1", attestations.PROVENANCE)):
+        statement = judge.attested(KEYS[0], pushed, kind)
+        assert (statement["predicateType"], statement["predicate"]) == (name, SAID[name])
+    assert judge.attested(KEYS[0], pushed, "cyclonedx")["predicate"] == SAID[attestations.CYCLONEDX]
+    assert judge.attested(KEYS[1], pushed, "cyclonedx") == {}
 
 
 @pytest.mark.parametrize("registry", TOOLS_KINDS, indirect=True)

@@ -33,6 +33,7 @@ from proa.builder.steps.fit import FIT
 from proa.builder.steps.initrd import INITRD
 from proa.builder.steps.loader import LOADER
 from proa.builder.steps.packages import PACKAGES
+from proa.builder.steps.provenance import PROVENANCE
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.root import ROOT
 from proa.builder.steps.sbom import SBOM
@@ -57,6 +58,7 @@ STEPS: Final[tuple[BuildStep, ...]] = (
     LOADER,
     ESP,
     FIT,
+    PROVENANCE,
     RELEASE,
     DISK,
 )

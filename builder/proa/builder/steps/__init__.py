@@ -14,6 +14,7 @@ root     ``root.erofs``, ``root.json`` (size, accounts: what belongs into proa.u
          packages, and the files that the configuration and hooks brought), ``early.tar`` (what the initrd takes of it)
 verity   ``root.tree``, ``verity.json`` (root_hash, salt, data_blocks, hash_offset, tree_size)
 sbom     ``sbom.spdx.json``, ``sbom.cdx.json``
+provenance ``provenance.json`` (the predicate)
 early    ``early.tar``
 initrd   ``initrd.img``
 uki      ``uki.efi``, ``boot.img`` (the image of ``UKI-x``)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.engine.context import BuildContext
-from proa.core.artifact import release_artifact
+from proa.core.artifact import attestations, release_artifact
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
 from proa.core.oci.source import blob_of
@@ -39,7 +39,7 @@ class ReleaseStep:
 
     name = "release"
     title = "Release"
-    needs = ("root", "verity", "uki", "sbom")
+    needs = ("root", "verity", "uki", "sbom", "provenance")
     tools = ()
     keep = True
 
@@ -56,13 +56,12 @@ class ReleaseStep:
             "expires": release.expires,
             "requires": [LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION],
             "level": context.config.build.compression,
-            "tells": "boot.content",
             "signers": [key.public.id for key in context.keys.signers] if context.keys else [],
             "epoch": context.epoch,
         }
 
     def run(self, context: BuildContext, out: Path) -> None:
-        """Write it, and sign it with every release key there is.
+        """Write it; sign it, its bills of materials and its provenance with every release key there is.
 
         Raises:
             ProaError: ``KEY``, ``DISK_FULL``, ``DIGEST``.
@@ -74,6 +73,7 @@ class ReleaseStep:
         signers = context.keys.signers if context.keys else ()
         with LayoutDir(Reference("", "", layout=out / "release")) as layout:
             release_artifact.sign_release(layout, digest, signers)
+            attestations.attest(layout, digest, _predicates(context), signers)
 
 
 def _write_blobs(context: BuildContext) -> dict[str, Path]:
@@ -99,6 +99,15 @@ def _compress(context: BuildContext, name: str, source: Path, target: Path) -> F
 
     with os_errors(target), source.open("rb") as reader, target.open("wb") as writer:
         return frames.compress(reader, writer, level=context.config.build.compression, progress=progress)
+
+
+def _predicates(context: BuildContext) -> dict[str, Any]:
+    files = {
+        attestations.SPDX: context.output("sbom") / "sbom.spdx.json",
+        attestations.CYCLONEDX: context.output("sbom") / "sbom.cdx.json",
+        attestations.PROVENANCE: context.output("provenance") / "provenance.json",
+    }
+    return {kind: json.loads(path.read_text()) for kind, path in files.items()}
 
 
 def _document(context: BuildContext, blobs: Mapping[str, Blob]) -> Release:

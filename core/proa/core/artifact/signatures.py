@@ -14,8 +14,8 @@ from proa.core.runtime.json_text import load_json
 from proa.core.signing.bundle import BUNDLE_TYPE, MAX_BUNDLE, MAX_SIGNATURES, PREDICATE_TYPE, predicate_of
 
 _EMPTY: Final = b"{}"
-_PREDICATE: Final = "dev.sigstore.bundle.predicateType"
-_ANNOTATIONS: Final = {"dev.sigstore.bundle.content": "dsse-envelope", _PREDICATE: PREDICATE_TYPE}
+PREDICATE: Final = "dev.sigstore.bundle.predicateType"
+"""The annotation that tells what a bundle says."""
 MAX_CANDIDATES: Final = 256
 """Manifests that are fetched in search of signatures, after the lists were sorted by what they say of them."""
 _UNREADABLE: Final = frozenset({Code.NOT_FOUND, Code.DIGEST, Code.RELEASE, Code.SIGNATURE})
@@ -30,7 +30,7 @@ def attach(source: Target, manifest_digest: str, bundle: bytes) -> str:
         ProaError: As :meth:`proa.core.oci.source.Target.push_manifest`.
     """
     subject, _ = describe_manifest(source.manifest(manifest_digest))
-    return source.push_manifest(_signature_manifest(source, subject, bundle))
+    return source.push_manifest(bundle_manifest(source, subject, bundle, PREDICATE_TYPE))
 
 
 def bundles(source: Source, manifest_digest: str) -> Iterator[bytes]:
@@ -91,7 +91,7 @@ def _listed(source: Source, manifest_digest: str) -> list[Descriptor]:
     """
 
     def sure(entry: Descriptor) -> bool:
-        return entry.artifact_type == BUNDLE_TYPE and entry.annotations.get(_PREDICATE) == PREDICATE_TYPE
+        return entry.artifact_type == BUNDLE_TYPE and entry.annotations.get(PREDICATE) == PREDICATE_TYPE
 
     listed = source.referrers(
         manifest_digest,
@@ -102,7 +102,7 @@ def _listed(source: Source, manifest_digest: str) -> list[Descriptor]:
 
 def _says_otherwise(annotations: object) -> bool:
     """Whether annotations say that it is an attestation of something else than a signature."""
-    told = annotations.get(_PREDICATE) if isinstance(annotations, Mapping) else None
+    told = annotations.get(PREDICATE) if isinstance(annotations, Mapping) else None
     return told not in (None, PREDICATE_TYPE)
 
 
@@ -122,7 +122,15 @@ def _parts(manifest: bytes) -> tuple[Descriptor, Descriptor]:
     return config, layer
 
 
-def _signature_manifest(source: Target, subject: Descriptor, bundle: bytes) -> bytes:
+def bundle_manifest(source: Target, subject: Descriptor, bundle: bytes, predicate_type: str) -> bytes:
+    """The manifest that a bundle is stored in, once its blobs are there.
+
+    Args:
+        source: Where it is to be stored.
+        subject: The manifest that the bundle is about.
+        bundle: The bundle.
+        predicate_type: What kind of statement is in it.
+    """
     source.push_blob(_EMPTY)
     source.push_blob(bundle)
     document: dict[str, Any] = {
@@ -132,6 +140,6 @@ def _signature_manifest(source: Target, subject: Descriptor, bundle: bytes) -> b
         "config": Descriptor(EMPTY_TYPE, digest_of(_EMPTY), len(_EMPTY), artifact_type=BUNDLE_TYPE).document(),
         "layers": [Descriptor(BUNDLE_TYPE, digest_of(bundle), len(bundle)).document()],
         "subject": Descriptor(subject.media_type, subject.digest, subject.size).document(),
-        "annotations": _ANNOTATIONS,
+        "annotations": {"dev.sigstore.bundle.content": "dsse-envelope", PREDICATE: predicate_type},
     }
     return json.dumps(document, indent=1).encode()

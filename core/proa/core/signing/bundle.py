@@ -40,11 +40,23 @@ def sign(manifest_digest: str, signer: Signer) -> bytes:
         manifest_digest: ``sha256:`` and 64 hexadecimal digits.
         signer: The private key, or what stands for it.
     """
+    return attest(manifest_digest, PREDICATE_TYPE, {}, signer)
+
+
+def attest(manifest_digest: str, predicate_type: str, predicate: Any, signer: Signer) -> bytes:
+    """A bundle in which ``signer`` says something about the manifest.
+
+    Args:
+        manifest_digest: ``sha256:`` and 64 hexadecimal digits.
+        predicate_type: What kind of statement it is, a URI.
+        predicate: The statement: a JSON value.
+        signer: The private key, or what stands for it.
+    """
     statement = {
         "_type": STATEMENT_TYPE,
         "subject": [{"digest": {"sha256": _hex(manifest_digest)}}],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {},
+        "predicateType": predicate_type,
+        "predicate": predicate,
     }
     payload = _json(statement)
     envelope = {
