@@ -156,15 +156,24 @@ def test_settings_of_the_owner_stand_over_those_of_the_release(tmp_path: Path) -
 def test_n07_limits_of_the_line_are_settings(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     assert transfer_limits(paths) == DEFAULT_LIMITS
-    write(paths.usr / "registry.toml", "minimum_rate = 512\nsilence = 120\n")
+    write(paths.usr / "registry.toml", "minimum_rate = 512\nsilence = 120\nmaximum_rate = 65536\n")
     write(paths.etc / "registry.toml", 'minimum_rate = 256\npatience = 3600\nca_file = "/ca"\n')
-    wanted = dataclasses.replace(DEFAULT_LIMITS, minimum_rate=256, silence=120, patience=3600)
+    wanted = dataclasses.replace(DEFAULT_LIMITS, minimum_rate=256, silence=120, patience=3600, maximum_rate=65536)
     assert transfer_limits(paths) == wanted
     assert registry_settings(paths) == Access(ca_file=Path("/ca"))
 
 
 @pytest.mark.parametrize(
-    "line", ["minimum_rate = 0", "silence = 0.5", "patience = true", 'connect = "1"', "answer = -1"]
+    "line",
+    [
+        "minimum_rate = 0",
+        "silence = 0.5",
+        "patience = true",
+        'connect = "1"',
+        "answer = -1",
+        "maximum_rate = 65535",
+        "maximum_rate = -1",
+    ],
 )
 def test_n07_limits_that_would_end_every_transfer_are_refused(tmp_path: Path, line: str) -> None:
     paths = Paths(tmp_path)

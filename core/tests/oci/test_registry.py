@@ -305,6 +305,18 @@ class TestRetries:
         assert error.code is Code.NETWORK
         assert clock.at < 2 * (600 + SIZE / limits.minimum_rate) + 60
 
+    @pytest.mark.parametrize("rate", [SIZE // 10, SIZE // 100])
+    def test_no_more_bytes_come_than_a_limit_allows(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, clock: VirtualClock, rate: int
+    ) -> None:
+        """Over all requests, and without being taken for a line that is too slow."""
+        fake_registry.faults = [fake_registry.cut(90_000)]
+        source = open_fake(limits=TransferLimits(maximum_rate=rate, minimum_rate=rate * 10, patience=1))
+        assert b"".join(source.blob(blob, SIZE)) == DATA
+        assert b"".join(source.blob(blob, SIZE, start=SIZE // 2)) == DATA[SIZE // 2 :]
+        seconds = 1.5 * SIZE / rate
+        assert seconds - 1.5 <= clock.at <= seconds + 5
+
     def test_a_reader_that_takes_its_time_is_not_punished(
         self, open_fake: Open, blob: str, clock: VirtualClock
     ) -> None:

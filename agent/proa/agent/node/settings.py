@@ -61,6 +61,10 @@ def _signed_deadline(paths: Paths) -> float:
     return float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
 
 
+_LEAST_MAXIMUM: Final = 64 << 10
+"""Slower than that, a registry gives up a connection that nobody reads from."""
+
+
 @dataclass(frozen=True)
 class LineSettings:
     """The limits in ``registry.toml``: what the network between node and registry is like."""
@@ -75,11 +79,15 @@ class LineSettings:
     """Seconds for a transfer with all its tries, before what its size adds."""
     minimum_rate: float = DEFAULT_LIMITS.minimum_rate
     """Bytes a second below which a connection is given up for another one; a transfer's size adds time at this rate."""
+    maximum_rate: float = DEFAULT_LIMITS.maximum_rate
+    """Bytes a second that an install may fetch at; 0 for no limit."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
-                raise ProaError(Code.CONFIG_VALUE, f"{name} is {value:g}, but must be at least 1", at="registry.toml")
+            least = _LEAST_MAXIMUM if name == "maximum_rate" else 1
+            if value < least and (name, value) != ("maximum_rate", 0):
+                what = f"{name} is {value:g}, but must be at least {least}"
+                raise ProaError(Code.CONFIG_VALUE, what, at="registry.toml")
 
 
 class Commit(enum.Enum):
@@ -143,7 +151,7 @@ def transfer_limits(paths: Paths) -> TransferLimits:
         ProaError: as :func:`health_settings`.
     """
     line = _registry_table(paths, LineSettings(), Access())
-    return TransferLimits(line.connect, line.silence, line.answer, line.patience, line.minimum_rate)
+    return TransferLimits(**vars(line))
 
 
 def _registry_table(paths: Paths, result: Table, others: object) -> Table:

@@ -19,6 +19,8 @@ class TransferLimits:
     """Time for a request with all its retries, before what its size adds."""
     minimum_rate: float = 4 * 1024
     """Bytes a second below which, over ``window``, a connection is given up; size adds time at this rate."""
+    maximum_rate: float = 0.0
+    """Bytes a second that all transfers of a session together may come at; 0 for no limit."""
     window: float = 30.0
     """Time over which the rate is measured."""
     attempts: int = 6

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from proa.core.oci.headers import date
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
+from proa.core.oci.pace import Pace
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -45,12 +46,14 @@ class Patience:
         size: Bytes of the transfer; more bytes, more time.
         clock: Whose time counts.
         jitter: A number from 0 to 1, another one at every call, so that a thousand nodes do not come back at once.
+        pace: What slows the transfer down on purpose; such waits are not spent on the network.
     """
 
     limits: TransferLimits = DEFAULT_LIMITS
     size: int = 0
     clock: Clock = SYSTEM
     jitter: Callable[[], float] = jitter
+    pace: Pace | None = None
     spent: float = field(default=0.0, init=False)
     _window_time: float = field(default=0.0, init=False)
     _window_bytes: int = field(default=0, init=False)
@@ -110,6 +113,8 @@ class Patience:
             if rate < self.limits.minimum_rate:
                 slow = f"only {rate:.0f} bytes per second arrived, fewer than {_told(self.limits, 'minimum_rate')}"
                 raise Temporary(ProaError(Code.NETWORK, slow, hint=_HINT))
+        if self.pace is not None:
+            self.pace.took(count)
 
     def _check(self) -> None:
         if self.spent >= self.total:

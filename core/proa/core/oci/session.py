@@ -17,6 +17,7 @@ from proa.core.oci.body import read_all
 from proa.core.oci.connection import Adapter
 from proa.core.oci.failures import network_failure, safe_url, status_failure
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
+from proa.core.oci.pace import Pace
 from proa.core.oci.proxy import proxies
 from proa.core.oci.reference import is_loopback
 from proa.core.oci.retry import Patience
@@ -96,6 +97,7 @@ class RegistrySession:
         self.limits = limits
         self.clock = clock
         self.access = access
+        self._pace = Pace(limits.maximum_rate, clock)
         plain = access.plain_http or plain_http
         self.base = f"{'http' if plain else 'https'}://{_API_HOSTS.get(host, host)}"
         self._own = transport or Adapter(lambda: access.context(client=True), stop)
@@ -110,7 +112,7 @@ class RegistrySession:
 
     def patience(self, size: int = 0) -> Patience:
         """The time and the tries for one transfer of ``size`` bytes."""
-        return Patience(self.limits, size, self.clock)
+        return Patience(self.limits, size, self.clock, pace=self._pace)
 
     def exchange(self, call: Call, patience: Patience) -> requests.Response:
         """Send a request to the registry, log in if it asks for that, follow its redirects.
