@@ -26,7 +26,7 @@ from proa.agent.slot.writer import SlotWriter
 from proa.agent.testing.installs import refused, standby_is
 from proa.agent.testing.node import Node, new_node
 from proa.agent.testing.trials import warnings
-from proa.agent.testing.world import MIB, World
+from proa.agent.testing.world import MIB, World, fast_folder
 from proa.core.oci.access import DEFAULT
 from proa.core.release.document import BLOCK_SIZE, FRAME_SIZE
 from proa.core.release.frames import Frame, FrameMap, content_names
@@ -115,9 +115,7 @@ def test_frames_that_a_release_lies_about_are_no_boot_image(node: Node, world: W
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 383), st.integers(1, 64), st.booleans()), max_size=6), st.integers(0, 9))
-def test_what_is_printed_is_what_is_done(
-    world: World, tmp_path_factory: pytest.TempPathFactory, edits: Any, seed: int
-) -> None:
+def test_what_is_printed_is_what_is_done(world: World, edits: Any, seed: int) -> None:
     noise = random.Random(seed)
 
     def edit(data: bytearray) -> None:
@@ -127,12 +125,12 @@ def test_what_is_printed_is_what_is_done(
             data[at : at + size] = data[source : source + size] if copied else noise.randbytes(size)
         data[0] ^= 1  # never the good release itself
 
-    folder = tmp_path_factory.mktemp("printed")
-    node = new_node(world, folder / "node")
-    recipe, reference = edited(world, folder / "made", edit)
-    planned = plan_only(node.context, InstallOrder(reference)).bytes
-    report = node.install(reference)
-    standby_is(node, world, recipe)
+    with fast_folder() as folder:
+        node = new_node(world, folder / "node")
+        recipe, reference = edited(world, folder / "made", edit)
+        planned = plan_only(node.context, InstallOrder(reference)).bytes
+        report = node.install(reference)
+        standby_is(node, world, recipe)
     assert report["bytes"] == dataclasses.asdict(planned)
 
 

@@ -60,8 +60,8 @@ def release(context: BuildContext, name: str, files: Mapping[str, str], packages
         {"SPDXID": f"SPDXRef-deb-{one}", "name": one, "versionInfo": version} for one, version in packages.items()
     ]
     (outputs["sbom"] / "sbom.spdx.json").write_text(json.dumps({"packages": listed}))
-    for path in (outputs["sbom"] / "sbom.cdx.json", outputs["provenance"] / "provenance.json"):
-        path.write_text("{}")
+    for made in (outputs["sbom"] / "sbom.cdx.json", outputs["provenance"] / "provenance.json"):
+        made.write_text("{}")
     context = dataclasses.replace(context, outputs={**context.outputs, **outputs}, scratch=work / "scratch")
     VERITY.run(context, outputs["verity"])
     UKI.run(context, outputs["uki"])

@@ -37,8 +37,8 @@ def parts(step_context: BuildContext, tmp_path: Path) -> BuildContext:
     (folders["initrd"] / "initrd.img").write_bytes(b"initrd" * 1000)
     package = {"SPDXID": "SPDXRef-deb-x", "name": "x", "versionInfo": "1"}
     (folders["sbom"] / "sbom.spdx.json").write_text(json.dumps({"packages": [package]}))
-    for path in (folders["sbom"] / "sbom.cdx.json", folders["provenance"] / "provenance.json"):
-        path.write_text("{}")
+    for made in (folders["sbom"] / "sbom.cdx.json", folders["provenance"] / "provenance.json"):
+        made.write_text("{}")
     context = dataclasses.replace(step_context, outputs={**step_context.outputs, **folders})
     VERITY.run(context, folders["verity"])
     UKI.run(context, folders["uki"])

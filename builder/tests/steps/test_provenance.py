@@ -70,6 +70,6 @@ def test_it_says_what_was_asked_for_and_no_time(context: BuildContext, tmp_path:
     said, again = parameters(context), parameters(context)
     assert said == again
     assert (said["name"], said["version"], said["serial"]) == ("my-node", "1.2.3", 1)
-    health = dataclasses.replace(context.config.health, seconds="7 s")
+    health = dataclasses.replace(context.config.health, seconds=7)
     other = parameters(dataclasses.replace(context, config=dataclasses.replace(context.config, health=health)))
     assert {key for key in said if said[key] != other[key]} == {"settings"}

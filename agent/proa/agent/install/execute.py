@@ -10,9 +10,11 @@ from typing import Final
 
 from proa.agent.install.actions import Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.install.facts import Offer
-from proa.agent.install.fetch import fetch_maps, fetch_tree
+from proa.agent.install.fetch import fetch_maps
 from proa.agent.install.payload import Payload, resumes
 from proa.agent.install.plan import InstallPlan
+from proa.agent.install.seeds import open_leaves
+from proa.agent.install.treefetch import TreeFetch
 from proa.agent.node.bookkeeping import remember, remember_slot, write_state
 from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
@@ -138,10 +140,14 @@ class Execution:
         return self._opened[1]
 
     def _write_tree(self, action: Write, region: Region) -> None:
-        pieces = fetch_tree(self.offer.source, self.release, self.context.cancel)
-        with SlotWriter(region, self.release.root.size, progress=self._progress(action)) as writer:
-            for piece in pieces:
+        tree = TreeFetch(self.offer.source, self.release, self.context.cancel)
+        with (
+            open_leaves(self.context, look(self.context), action.slot.other, self.release.root.salt) as seed,
+            SlotWriter(region, self.release.root.size, progress=self._progress(action)) as writer,
+        ):
+            for piece in tree.pieces(seed):
                 writer.put(piece)
+        self.plan = self.plan.with_origin("tree", tree.fetched, 0, 0)
 
     def _progress(self, action: Write) -> Callable[[int], None]:
         def progress(done: int) -> None:

@@ -8,7 +8,7 @@ from proa.agent.node.cancel import Cancel
 from proa.agent.slot.writer import SlotWriter
 from proa.core.oci.source import Source
 from proa.core.release.chunks import ChunkReader
-from proa.core.release.document import BLOCK_SIZE, Blob, Release
+from proa.core.release.document import BLOCK_SIZE, Blob, Release, Root
 from proa.core.release.frames import (
     Frame,
     FrameMap,
@@ -93,15 +93,16 @@ def fetch_frame(source: Source, blob: Blob, frame: Frame, room: memoryview) -> N
     decompress_into(b"".join(chunks), frame, room)
 
 
-def fetch_leaves(source: Source, release: Release, cancel: Cancel) -> Iterator[bytes]:
-    """The hashes of a root's blocks alone, in order and in pieces, out of the verified tree.
+def leaves_of(pieces: Iterable[bytes], root: Root) -> Iterator[bytes]:
+    """The hashes of a root's blocks alone, in order and in pieces, out of its tree.
 
-    Raises:
-        ProaError: as :func:`fetch_tree`.
+    Args:
+        pieces: The tree, cut anywhere.
+        root: The root.
     """
-    leaves = Geometry.of(release.root.size).levels[0].offset
-    left, place = release.root.size // BLOCK_SIZE * DIGEST_SIZE, 0
-    for piece in fetch_tree(source, release, cancel):
+    leaves = Geometry.of(root.size).levels[0].offset
+    left, place = root.size // BLOCK_SIZE * DIGEST_SIZE, 0
+    for piece in pieces:
         part = piece[max(0, leaves - place) :][:left]
         place, left = place + len(piece), left - len(part)
         yield part

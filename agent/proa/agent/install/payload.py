@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from proa.agent.install.facts import Offer
-from proa.agent.install.fetch import fetch_leaves
+from proa.agent.install.fetch import leaves_of
 from proa.agent.install.filling import BlobPlan, Filling, Give, plan_frames
-from proa.agent.install.seeds import BlockSeed, PlaceSeed, names, names_of, open_blocks
+from proa.agent.install.seeds import BlockSeed, PlaceSeed, names, names_of, open_blocks, open_leaves
+from proa.agent.install.treefetch import TreeFetch
 from proa.agent.node.record import SlotRecord
 from proa.agent.node.view import Context, View, look
 from proa.agent.slot.region import Region, open_for_reading
@@ -28,16 +29,27 @@ def resumes(known: SlotRecord | None, manifest: str) -> bool:
     return known is not None and not known.complete and known.manifest == manifest
 
 
-def survey(context: Context, offer: Offer, target: Slot, view: View, maps: dict[str, FrameMap]) -> dict[str, BlobPlan]:
-    """Where root and boot image would come from. Fetches the tree, and touches nothing.
+@dataclass(frozen=True)
+class Moved:
+    """Bytes of a blob by origin; the first ones as they are fetched, the others of its content."""
+
+    fetch: int
+    copy: int
+    keep: int = 0
+
+
+def survey(context: Context, offer: Offer, target: Slot, view: View, maps: dict[str, FrameMap]) -> dict[str, Moved]:
+    """Where tree, root and boot image would come from. Fetches the tree, and touches nothing.
 
     Raises:
         ProaError: As fetching does.
     """
     release = offer.candidate.release
     wanted, salt = names(b""), bytes.fromhex(release.root.salt)
-    for piece in fetch_leaves(offer.source, release, context.cancel):
-        wanted += names(piece)
+    tree = TreeFetch(offer.source, release, context.cancel)
+    with open_leaves(context, view, target.other, release.root.salt) as leaves:
+        for piece in leaves_of(tree.pieces(leaves), release.root):
+            wanted += names(piece)
 
     def matches(start: int, data: bytes) -> bool:
         first = start // BLOCK_SIZE
@@ -52,7 +64,9 @@ def survey(context: Context, offer: Offer, target: Slot, view: View, maps: dict[
         _open_places(view, target.other, release, maps["boot"]) as places,
     ):
         root = plan_frames(maps["root"], _given(maps["root"], wanted, blocks), kept)
-        return {"root": root, "boot": plan_frames(maps["boot"], places.given(context.cancel))}
+        boot = plan_frames(maps["boot"], places.given(context.cancel))
+    found = {name: Moved(one.fetch, one.copy, one.keep) for name, one in (("root", root), ("boot", boot))}
+    return {"tree": Moved(tree.fetched, 0), **found}
 
 
 def _given(frames: FrameMap, wanted: Sequence[int], blocks: BlockSeed) -> Iterator[int]:
@@ -73,15 +87,6 @@ def _in_place(region: Region, frames: FrameMap, matches: Callable[[int, bytes], 
 def _open_places(view: View, slot: Slot, release: Release, frames: FrameMap) -> Iterator[PlaceSeed]:
     with open_for_reading(view.extents(slot)[1]) as region:
         yield PlaceSeed(region, frames, release.boot.content)
-
-
-@dataclass(frozen=True)
-class Moved:
-    """Bytes of a blob by origin; the first ones as they are fetched, the others of its content."""
-
-    fetch: int
-    copy: int
-    keep: int = 0
 
 
 @dataclass(frozen=True)

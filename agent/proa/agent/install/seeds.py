@@ -15,17 +15,20 @@ from itertools import pairwise
 from typing import Final
 
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.record import SlotRecord
 from proa.agent.node.view import Context, View, known_slot
 from proa.agent.slot.region import Region, open_for_reading
 from proa.agent.slot.scrub import tree_reader
 from proa.core.release.document import BLOCK_SIZE
 from proa.core.release.frames import Frame, FrameMap, content_name
-from proa.core.release.verity import Geometry, TreeReader
+from proa.core.release.verity import DIGEST_SIZE, FANOUT, Geometry, TreeReader, hash_blocks
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import Note
 from proa.partition.boot.bootstate import Slot
 
 _BATCH: Final = 1 << 14
+_LEAVES: Final = 64
+"""Hash blocks that are hashed at a time."""
 _WORDS: Final = 4
 """A hash has 32 bytes; the first 8 of them name a block."""
 
@@ -81,24 +84,91 @@ class BlockSeed:
             room[start * BLOCK_SIZE : end * BLOCK_SIZE] = data
 
 
+class LeafSeed:
+    """The lowest hash blocks of a tree by their own hashes, each of 128 blocks of a root.
+
+    Args:
+        tree: The tree; none where there is nothing to give.
+        blocks: Blocks of its image.
+        salt: Of the tree.
+    """
+
+    def __init__(self, tree: TreeReader | None = None, blocks: int = 0, salt: bytes = b"") -> None:
+        self._tree = tree
+        self._blocks = blocks
+        self._numbers: dict[bytes, int] = {}
+        for first in range(0, -(-blocks // FANOUT), _LEAVES):
+            found = hash_blocks(b"".join(self._content(n) for n in range(first, self._end(first))), salt)
+            for number in range(len(found) // DIGEST_SIZE):
+                self._numbers[found[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE]] = first + number
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._numbers
+
+    def __bool__(self) -> bool:
+        return bool(self._numbers)
+
+    def content(self, digest: bytes) -> bytes:
+        """The hash block with this hash.
+
+        Raises:
+            ProaError: ``VERITY`` or ``DEVICE``.
+        """
+        return self._content(self._numbers[digest])
+
+    def _content(self, number: int) -> bytes:
+        first = number * FANOUT
+        count = min(FANOUT, self._blocks - first)
+        data = self._tree.leaf_digests(first, count) if self._tree else b""
+        return data.ljust(BLOCK_SIZE, b"\0")
+
+    def _end(self, first: int) -> int:
+        return min(first + _LEAVES, -(-self._blocks // FANOUT))
+
+
 @contextmanager
 def open_blocks(context: Context, view: View, slot: Slot, salt: str) -> Iterator[BlockSeed]:
     """The blocks of a slot's root; none where it is not known what it holds, or it is of another product line."""
-    known = known_slot(view, slot)
-    if known is None or not known.complete or known.salt != salt:
-        yield BlockSeed()
-        return
-    with open_for_reading(view.extents(slot)[0]) as region:
+    with _open_tree(view, slot, salt) as (region, known):
         try:
-            geometry = Geometry.of(known.root_size)
-            tree = tree_reader(region, known.root_hash, bytes.fromhex(salt), geometry)
-            seed = BlockSeed(region, names_of(tree, geometry.data_blocks))
+            if region is None or known is None:
+                seed = BlockSeed()
+            else:
+                geometry = Geometry.of(known.root_size)
+                seed = BlockSeed(region, names_of(_tree(region, known), geometry.data_blocks))
         except ProaError as error:
             context.cancel.check()
             note = f"slot {slot.value} cannot be copied from, so all is fetched: {error.message}"
             context.monitor.emit(Note(note, "warning"))
             seed = BlockSeed()
         yield seed
+
+
+@contextmanager
+def open_leaves(context: Context, view: View, slot: Slot, salt: str) -> Iterator[LeafSeed]:
+    """The hash blocks of a slot's tree; none as with :func:`open_blocks`, which also warns of a damaged tree."""
+    with _open_tree(view, slot, salt) as (region, known):
+        try:
+            blocks = known.root_size // BLOCK_SIZE if known else 0
+            seed = LeafSeed(_tree(region, known), blocks, bytes.fromhex(salt)) if region and known else LeafSeed()
+        except ProaError:
+            context.cancel.check()
+            seed = LeafSeed()
+        yield seed
+
+
+@contextmanager
+def _open_tree(view: View, slot: Slot, salt: str) -> Iterator[tuple[Region | None, SlotRecord | None]]:
+    known = known_slot(view, slot)
+    if known is None or not known.complete or known.salt != salt:
+        yield None, None
+        return
+    with open_for_reading(view.extents(slot)[0]) as region:
+        yield region, known
+
+
+def _tree(region: Region, known: SlotRecord) -> TreeReader:
+    return tree_reader(region, known.root_hash, bytes.fromhex(known.salt), Geometry.of(known.root_size))
 
 
 class PlaceSeed:

@@ -23,6 +23,8 @@ from proa.core.runtime.process import run
 from proa.core.signing.keys import Signer
 
 _PIECE: Final = 1 << 16
+TREE_FRAME_SIZE: Final = 1 << 14
+"""Bytes of a tree in one frame, as the builder has it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def make_release(recipe: Recipe, folder: Path, signers: Sequence[Signer], work: 
     with (recipe.tree_of or recipe.root).open("rb") as image, plain_tree.open("wb+") as tree:
         root_hash = build_tree(image, tree, bytes.fromhex(recipe.salt))
     maps = {name: _compress(source, files[name], recipe) for name, source in _payloads(recipe)}
-    _compress(plain_tree, files["tree"], recipe)
+    _compress(plain_tree, files["tree"], recipe, TREE_FRAME_SIZE)
     plain_tree.unlink()
     files["map"].write_bytes(frames.encode_maps(maps))
     files["sbom"].write_text("{}\n")
@@ -128,9 +130,9 @@ def _payloads(recipe: Recipe) -> tuple[tuple[str, Path], ...]:
     return ("root", recipe.root), ("boot", recipe.boot)
 
 
-def _compress(source: Path, target: Path, recipe: Recipe) -> frames.FrameMap:
+def _compress(source: Path, target: Path, recipe: Recipe, frame_size: int = FRAME_SIZE) -> frames.FrameMap:
     with source.open("rb") as plain, target.open("wb") as sink:
-        return frames.compress(plain, sink, level=recipe.level)
+        return frames.compress(plain, sink, frame_size=frame_size, level=recipe.level)
 
 
 def _document(recipe: Recipe, root_hash: str, blobs: dict[str, Blob], lies: dict[str, Any]) -> Release:

@@ -31,6 +31,8 @@ from proa.core.runtime.files import os_errors, sha256
 
 MIN_AGENT: Final = "0.1.0"
 """The lowest version of the agent that can install what this builder writes."""
+TREE_FRAME_SIZE: Final = 16 * 1024
+"""Bytes of the verity tree in one zstd frame: what a node fetches for each change within 2 MiB of the root."""
 _FORMAT: Final = "erofs"
 
 
@@ -84,21 +86,25 @@ def _write_blobs(context: BuildContext) -> dict[str, Path]:
         "tree": context.output("verity") / "root.tree",
     }
     blobs = {name: context.scratch / name for name in plain}
-    maps = {name: _compress(context, name, path, blobs[name]) for name, path in plain.items()}
+    sizes = {"tree": TREE_FRAME_SIZE}
+    maps = {
+        name: _compress(context, name, path, blobs[name], sizes.get(name, FRAME_SIZE)) for name, path in plain.items()
+    }
     blobs["map"] = context.scratch / "map"
     blobs["map"].write_bytes(frames.encode_maps({name: maps[name] for name in ("boot", "root")}))
     blobs["sbom"] = context.output("sbom") / "sbom.spdx.json"
     return blobs
 
 
-def _compress(context: BuildContext, name: str, source: Path, target: Path) -> FrameMap:
+def _compress(context: BuildContext, name: str, source: Path, target: Path, frame_size: int) -> FrameMap:
     total = source.stat().st_size
 
     def progress(done: int) -> None:
         context.monitor.emit(Progress(f"compress {name}", done, total))
 
     with os_errors(target), source.open("rb") as reader, target.open("wb") as writer:
-        return frames.compress(reader, writer, level=context.config.build.compression, progress=progress)
+        level = context.config.build.compression
+        return frames.compress(reader, writer, frame_size=frame_size, level=level, progress=progress)
 
 
 def _predicates(context: BuildContext) -> dict[str, Any]:

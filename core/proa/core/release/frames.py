@@ -261,6 +261,33 @@ def _seek_table(frames: Sequence[Frame]) -> bytes:
     return _SKIPPABLE.pack(_SEEK_MAGIC, len(entries) + len(footer)) + entries + footer
 
 
+def read_seek_table(data: bytes, blob: int, size: int) -> FrameMap | None:
+    """The frames of a blob as its own seek table tells them: without digests, so what they hold must be checked.
+
+    Args:
+        data: The end of the blob, the whole table in it.
+        blob: Bytes of the blob.
+        size: Bytes of content.
+
+    Returns:
+        None where there is no table, or one that does not fit.
+    """
+    if len(data) < _SEEK_FOOTER.size:
+        return None
+    count, flags, magic = _SEEK_FOOTER.unpack(data[-_SEEK_FOOTER.size :])
+    table = seek_table_size(count)
+    if magic != _SEEKABLE_MAGIC or flags or not 0 < count <= size or table > len(data):
+        return None
+    entries = list(_SEEK_ENTRY.iter_unpack(data[-table + _SKIPPABLE.size : -_SEEK_FOOTER.size]))
+    frame_size = entries[0][1]
+    if not 0 < frame_size <= MAX_FRAME or count != -(-size // frame_size):
+        return None
+    found = FrameMap(frame_size, _Packed(frame_size, size, [length for length, _ in entries], bytes(32 * count)))
+    sizes = [told for _, told in entries]
+    fits = found.blob_size == blob and [frame.size for frame in found.frames] == sizes
+    return found if fits else None
+
+
 def encode_maps(maps: Mapping[str, FrameMap]) -> bytes:
     """The map blob of the given payloads; a name has at most 8 ASCII letters."""
     ordered = sorted(maps.items())
