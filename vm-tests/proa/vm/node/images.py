@@ -19,6 +19,7 @@ from proa.builder.engine.keys import Keys, open_keys
 from proa.builder.formats import measured as pcr
 from proa.builder.formats import pe
 from proa.builder.formats.fat import make_fitting
+from proa.builder.node.accounts import LOCK
 from proa.builder.steps.uki import pcr_sections
 from proa.core.runtime import files, process
 from proa.core.runtime.lock import locked
@@ -31,6 +32,7 @@ from proa.vm.machine import calibration
 from proa.vm.machine.states import content
 from proa.vm.support.tools import cache_folder
 
+_FIRST_SUITE: Final = "bookworm"
 NAME: Final = "node"
 """The product line, and what its nodes are compatible with."""
 TRIAL_SECONDS: Final = 240
@@ -121,7 +123,7 @@ class Recipe:
     """
 
     version: str
-    suite: str = "bookworm"
+    suite: str = _FIRST_SUITE
     deadline: float = 1.0
     sector_size: int = 512
     encryption: str = "none"
@@ -188,11 +190,24 @@ class Images:
         keys, out, mark = self.keys, self.folder / name, self.folder / f"{name}.run"
         with locked(self.folder / f"{name}.lock"):
             if not out.exists() or not mark.exists() or mark.read_text() != self._run:
-                config = self.folder / f"{name}.toml"
+                config = self._configurations(RECIPES[name].suite) / f"{name}.toml"
                 config.write_text(RECIPES[name].config())
                 command("proa-build", "image", "-c", config, "-o", out, "--keys", keys)
                 mark.write_text(self._run)
         return out
+
+    def _configurations(self, suite: str) -> Path:
+        """The folder of a suite's configurations, in which the numbers of users are kept.
+
+        A later suite begins with those of the first, whose nodes it upgrades; what it adds is no input of the others,
+        which would differ by who was built first.
+        """
+        folder = self.folder / suite
+        folder.mkdir(exist_ok=True)
+        if suite != _FIRST_SUITE and not (folder / LOCK).exists():
+            self("1")
+            shutil.copy(self.folder / _FIRST_SUITE / LOCK, folder)
+        return folder
 
     def report(self, name: str) -> dict[str, Any]:
         """``build.json`` of an image that was built."""
