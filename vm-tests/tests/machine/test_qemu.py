@@ -15,7 +15,7 @@ from proa.vm.machine import credentials, variants
 from proa.vm.machine.accel import KVM, TCG
 from proa.vm.machine.disks import DiskBus, DiskCache, DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
-from proa.vm.machine.qemu import Hardware, Network, Parts, Running, arguments
+from proa.vm.machine.qemu import Hardware, Network, Parts, Running, arguments, serial_line
 from proa.vm.support.limits import FASTEST, TimeLimits
 
 FIRMWARE = Firmware(Path("/fw/code.fd"), Path("/fw/vars.fd"), False)
@@ -266,3 +266,12 @@ def test_n22_an_unknown_kind_of_machine_is_refused_with_those_that_there_are() -
         variants.find("mainframe")
     assert caught.value.code is Code.USAGE
     assert all(name in caught.value.message for name in variants.VARIANTS)
+
+
+def test_a_serial_line_has_room_for_what_nobody_has_read_yet() -> None:
+    """QEMU sends each character alone, and drops those that find no room: a message of the firmware had a gap."""
+    ours, theirs = serial_line()
+    with ours, theirs:
+        theirs.setblocking(False)
+        for _ in range(500):
+            theirs.send(b"x")

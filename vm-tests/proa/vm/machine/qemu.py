@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,10 @@ from proa.vm.support import background
 
 HOST = "10.0.2.2"
 """The host, as a guest sees it: services on the host's loopback address answer here."""
+_SERIAL_BUFFER: Final = 16 << 20
+"""Bytes of the kernel's memory: room for 40,000 characters."""
+_SO_SNDBUFFORCE: Final = 32
+"""socket(7); Python does not name it."""
 _NO_CLOCK: Final = "2000-01-01T00:00:00"
 """Where a clock begins whose battery is dead."""
 
@@ -182,6 +187,19 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
 
 
+def serial_line() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a serial line, ours and QEMU's.
+
+    QEMU sends each character alone, and drops it after some tries where there is no room. Each takes the room of a
+    packet, so the usual buffer has room for fewer than 300: less than a firmware's message, on a host that is busy.
+    """
+    ours, theirs = socket.socketpair()
+    for option in (socket.SO_SNDBUF, _SO_SNDBUFFORCE):  # the second is beyond the host's limit, and for root alone
+        with suppress(PermissionError):
+            theirs.setsockopt(socket.SOL_SOCKET, option, _SERIAL_BUFFER)
+    return ours, theirs
+
+
 class Running:
     """A QEMU that was started. It dies with this process, however that ends.
 
@@ -199,7 +217,7 @@ class Running:
         self, hardware: Hardware, parts: Parts, ports: Mapping[int, int] | None = None, extra: Sequence[str] = ()
     ) -> None:
         process.find("setpriv", "util-linux")
-        self.serial, serial = socket.socketpair()
+        self.serial, serial = serial_line()
         self.monitor, monitor = socket.socketpair()
         self._log = parts.folder / "qemu.log"
         self._tpm = Tpm(parts.folder) if hardware.tpm else None
