@@ -229,10 +229,10 @@ def test_oras_copies_it_to_a_folder_that_we_open(judge: Judge, pushed: str) -> N
         assert release_artifact.open_release(source, TRUST).manifest_digest == pushed
 
 
-def test_oras_lists_the_signatures_in_our_folder(judge: Judge, built: LayoutDir) -> None:
+def test_oras_lists_signatures_and_attestations_in_our_folder(judge: Judge, built: LayoutDir) -> None:
     words = ("discover", "--oci-layout", "--format", "json", f"{built.folder}:1.0")
     listed = json.loads(process.run([go_tool("oras"), *words]).text)
-    assert len(listed["referrers"]) == 2
+    assert len(listed["referrers"]) == len(KEYS) + len(SAID)
 
 
 def test_unsigned_and_strangers_releases_are_refused(registry: LocalRegistry, built: LayoutDir) -> None:
