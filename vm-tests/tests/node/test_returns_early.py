@@ -26,7 +26,7 @@ def test_a_release_with_another_deadline_differs_in_its_kernel_image_alone(image
     keys = {name: {step["name"]: step["key"] for step in images.report(name)["steps"]} for name in ("2", "doomed")}
     assert images.report("doomed")["root_hash"] == images.report("2")["root_hash"]
     differs = {step for step, key in keys["doomed"].items() if key != keys["2"][step]}
-    assert differs == {"uki", "fit", "release", "disk"}
+    assert differs == {"uki", "fit", "provenance", "release", "disk"}
 
 
 def test_a_deadline_that_is_too_short_is_a_cause_of_its_own(story: ReturnStory) -> None:
