@@ -278,7 +278,12 @@ class _Frame:
 def uniform(count: int, compressed: int) -> Any:
     """A map of frames that are all alike."""
     frames = [_Frame(number * compressed, compressed) for number in range(count)]
-    return SimpleNamespace(frame_size=BLOCK_SIZE, frames=frames, blob_size=count * compressed)
+    return SimpleNamespace(
+        frame_size=BLOCK_SIZE,
+        frames=frames,
+        blob_size=count * compressed,
+        extent=lambda part: (part.start * compressed, part.stop * compressed),
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,7 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
     return check_tree(plain, geometry, root.root_hash, bytes.fromhex(root.salt))
 
 
-def fetch_frames(
-    source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter, part: range | None = None
-) -> None:
+def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter, part: range) -> None:
     """Fetch a payload, or a part of it, and pass its content to the writer.
 
     No frame reaches the decompressor unverified.
@@ -66,14 +64,14 @@ def fetch_frames(
         frames: Its frames.
         cancel: The wish to stop.
         writer: Takes the content.
-        part: The numbers of the frames that are wanted; all of them if None.
+        part: The numbers of the frames that are wanted.
 
     Raises:
         ProaError: ``DIGEST``, ``FRAMES``, or as the source and the belt do.
     """
-    part = range(len(frames.frames)) if part is None else part
-    start, whole = frames.frames[part.start].offset, len(part) == len(frames.frames)
-    end = blob.size if whole else start + sum(frames.frames[number].compressed for number in part)
+    start, end = frames.extent(part)
+    if len(part) == len(frames.frames):
+        end = blob.size
     reader = ChunkReader(source.blob(blob.digest, blob.size, start=start, end=end))
     for number in part:
         cancel.check()

@@ -68,8 +68,8 @@ def packed(frames: FrameMap, part: range) -> int:
     """Bytes of a row of frames as they are fetched; the seek table too where all of them are."""
     if len(part) == len(frames.frames):
         return frames.blob_size
-    last = frames.frames[part.stop - 1]
-    return last.offset + last.compressed - frames.frames[part.start].offset
+    start, end = frames.extent(part)
+    return end - start
 
 
 def plan_frames(frames: FrameMap, given: Iterable[int], kept: int = 0) -> BlobPlan:

@@ -102,10 +102,9 @@ class TreeFetch:
         return found
 
     def _fetch(self, frames: FrameMap, part: range) -> Iterator[bytes]:
-        blob, first, last = self.release.blobs["tree"], frames.frames[part.start], frames.frames[part.stop - 1]
-        end = last.offset + last.compressed
-        reader = ChunkReader(self.source.blob(blob.digest, blob.size, start=first.offset, end=end))
-        self.fetched += end - first.offset
+        blob, (start, end) = self.release.blobs["tree"], frames.extent(part)
+        reader = ChunkReader(self.source.blob(blob.digest, blob.size, start=start, end=end))
+        self.fetched += end - start
         for number in part:
             self.cancel.check()
             frame = frames.frames[number]

@@ -138,6 +138,11 @@ class FrameMap:
         """Bytes of the whole blob, seek table included."""
         return self.compressed + seek_table_size(len(self.frames))
 
+    def extent(self, part: range) -> tuple[int, int]:
+        """Where a row of frames begins in the blob, and where it ends."""
+        last = self.frames[part.stop - 1]
+        return self.frames[part.start].offset, last.offset + last.compressed
+
     def covering(self, start: int, size: int) -> range:
         """The indexes of the frames that hold ``size`` bytes of the image from ``start``."""
         return range(start // self.frame_size, -(-(start + size) // self.frame_size))
