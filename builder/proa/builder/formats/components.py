@@ -62,9 +62,7 @@ class DebianPackage:
             qualifiers["distro"] = f"{system.name}-{system.version}"
         if (self.source, self.source_version) != (self.name, self.version):
             qualifiers["upstream"] = f"{self.source}@{self.source_version}"
-        query = "&".join(f"{name}={urllib.parse.quote(value, safe='')}" for name, value in sorted(qualifiers.items()))
-        owner = urllib.parse.quote(self.origin or system.name, safe="")
-        return f"pkg:deb/{owner}/{urllib.parse.quote(self.name)}@{urllib.parse.quote(self.version, safe='')}?{query}"
+        return debian_purl(self.origin or system.name, self.name, self.version, qualifiers)
 
 
 def debian(entry: Mapping[str, str], origin: str) -> DebianPackage:
@@ -81,6 +79,13 @@ def debian(entry: Mapping[str, str], origin: str) -> DebianPackage:
         entry.get("homepage", ""),
         origin,
     )
+
+
+def debian_purl(owner: str, name: str, version: str, qualifiers: Mapping[str, str]) -> str:
+    """The package URL of a Debian package, given out by ``owner``."""
+    query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in sorted(qualifiers.items()))
+    parts = [urllib.parse.quote(owner, safe=""), urllib.parse.quote(name)]
+    return f"pkg:deb/{'/'.join(parts)}@{urllib.parse.quote(version, safe='')}?{query}"
 
 
 def python_purl(name: str, version: str) -> str:

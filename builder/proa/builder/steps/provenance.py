@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.engine import resolve
 from proa.builder.engine.context import BuildContext
-from proa.builder.formats.components import python_purl
+from proa.builder.formats.components import debian_purl, python_purl
 from proa.builder.inputs import fingerprint
 from proa.builder.steps import packages
 from proa.core import VERSION
@@ -70,12 +69,13 @@ def _parameters(context: BuildContext) -> dict[str, Any]:
 
 def _packages(context: BuildContext) -> list[dict[str, Any]]:
     found = resolve.resolve(packages.request_of(context)).all
-    return [{"uri": _purl(one.name, one.version, one.architecture), "digest": {"sha256": one.sha256}} for one in found]
-
-
-def _purl(name: str, version: str, architecture: str) -> str:
-    quoted = urllib.parse.quote(version, safe="")
-    return f"pkg:deb/{_DEBIAN}/{urllib.parse.quote(name)}@{quoted}?arch={architecture}"
+    return [
+        {
+            "uri": debian_purl(_DEBIAN, one.name, one.version, {"arch": one.architecture}),
+            "digest": {"sha256": one.sha256},
+        }
+        for one in found
+    ]
 
 
 PROVENANCE: Final = Provenance()
