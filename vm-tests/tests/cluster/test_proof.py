@@ -62,8 +62,9 @@ def test_the_bad_release_was_tried_on_one_node_which_says_why_it_came_back(repor
 
 
 def test_what_was_fetched_is_told(report: dict[str, Any]) -> None:
+    """The releases differ in little: a node fetches that, and no whole image of over 100 MiB."""
     fetched = step(report, "2.0.0")["bytes_fetched"]
-    assert fetched[FOLLOWS] > 1 << 20
+    assert 128 << 10 < fetched[FOLLOWS] < 4 << 20
     assert fetched[STAYS] == 0
 
 

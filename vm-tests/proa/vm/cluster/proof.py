@@ -41,7 +41,7 @@ _POLL: Final = 1.0
 _ENDS: Final = frozenset({"Complete", "Halted", "RolledBack", "Invalid", "Conflict"})
 """Phases that a rollout does not leave by itself."""
 _HOST: Final = "kubernetes.io/hostname"
-_SMALL: Final = 1 << 20
+_SMALL: Final = 128 << 10
 """Bytes of a release's documents: what a node may fetch to know what it holds."""
 _SPEC: Final[Object] = {
     "maxUnavailable": 1,
