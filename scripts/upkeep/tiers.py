@@ -142,8 +142,14 @@ _LONGEST: Final = (
     "test_encrypted_persist.py",
     "test_first_boot_cut.py",
     "test_build_contract.py",
+    "test_container_contract.py",
+    "test_kill_matrix_contract.py",
+    "test_uninstall_contract.py",
+    "test_manifests_contract.py",
+    "test_cluster_faults_contract.py",
+    "test_api_faults_contract.py",
 )
-"""Files of tests that take minutes, the longest first."""
+"""Files of tests that take minutes, the longest first: no worker is to be left with one of these at the end."""
 _APART: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
 """Each worker has a control plane or a machine of its own. A file stays together: its tests share them."""
 _SCHEDULES: Final = {"PROA_SCHEDULES": os.environ.get("PROA_SCHEDULES", "1000")}
@@ -163,7 +169,7 @@ TIERS: Final[Mapping[str, Tier]] = {
     "contract": Tier(
         "real registry, cosign, loop devices, packages, Kubernetes API server",
         # They wait for one another's answers more than for a processor.
-        (pytest("contract", "-m", "contract", "-n", "3", *_APART, *marked("contract")),),
+        (pytest("contract", "-m", "contract", "-n", "4", *_APART, *marked("contract")),),
     ),
     "vm": Tier(
         "real firmware, boot loader and kernel in QEMU",

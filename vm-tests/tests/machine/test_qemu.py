@@ -32,14 +32,19 @@ def after(argv: list[str], option: str) -> list[str]:
 
 def test_secure_boot_guards_the_variables_by_smm(tmp_path: Path) -> None:
     argv = words(tmp_path, Hardware(), secure=True)
-    assert after(argv, "-machine") == ["q35,smm=on,vmport=off"]
+    assert after(argv, "-machine") == ["q35,smm=on,sata=off,smbus=off,vmport=off"]
     assert after(argv, "-global") == ["driver=cfi.pflash01,property=secure,value=on"]
 
 
 def test_without_secure_boot_there_is_no_smm(tmp_path: Path) -> None:
     argv = words(tmp_path, Hardware())
-    assert after(argv, "-machine") == ["q35,smm=off,vmport=off"]
+    assert after(argv, "-machine") == ["q35,smm=off,sata=off,smbus=off,vmport=off"]
     assert after(argv, "-global") == []
+
+
+def test_only_a_machine_with_sata_disks_has_a_controller_for_them(tmp_path: Path) -> None:
+    (argument,) = after(words(tmp_path, Hardware(), DiskImage(tmp_path / "base", bus=DiskBus.SATA)), "-machine")
+    assert "sata=on" in argument.split(",")
 
 
 def test_the_firmware_is_read_only_and_the_variables_are_the_machines_own(tmp_path: Path) -> None:
