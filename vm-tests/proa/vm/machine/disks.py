@@ -150,7 +150,7 @@ def arguments(overlay: Overlay, number: int) -> Iterator[str]:
     """QEMU's arguments for the disk with this number; number 0 boots."""
     disk, mode = overlay.disk, overlay.disk.cache.value
     name = f"disk{number}"
-    cache = f"cache.direct={_switch(mode.direct)},cache.no-flush={_switch(not mode.flush)}"
+    cache = f"cache.direct={switch(mode.direct)},cache.no-flush={switch(not mode.flush)}"
     back = f"backing.driver={disk.format},backing.read-only=on,backing.file.driver=file"
     yield "-blockdev"
     yield (
@@ -168,7 +168,7 @@ def _device(disk: DiskImage, number: int) -> Iterator[str]:
     yield f"drive=disk{number},bootindex={number}"
     yield f"logical_block_size={disk.sector_size},physical_block_size={disk.sector_size}"
     if disk.bus is not DiskBus.NVME:
-        yield f"write-cache={_switch(disk.cache.value.volatile)}"
+        yield f"write-cache={switch(disk.cache.value.volatile)}"
     if disk.bus is DiskBus.SCSI:
         yield f"bus=scsi{number}.0"
     if disk.bus is DiskBus.SATA:
@@ -177,7 +177,8 @@ def _device(disk: DiskImage, number: int) -> Iterator[str]:
         yield f"serial={disk.serial or f'proa{number}'}"
 
 
-def _switch(on: bool) -> str:
+def switch(on: bool) -> str:
+    """QEMU's word for it."""
     return "on" if on else "off"
 
 

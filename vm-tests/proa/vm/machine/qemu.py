@@ -15,7 +15,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import accel, credentials, disks, firmware, tpm
 from proa.vm.machine.accel import QEMU, Accel
-from proa.vm.machine.disks import DiskBus, DiskImage, Overlay
+from proa.vm.machine.disks import DiskBus, DiskImage, Overlay, switch
 from proa.vm.machine.firmware import Firmware
 from proa.vm.machine.tpm import Tpm
 from proa.vm.support import background
@@ -135,7 +135,7 @@ def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
     yield from ("-nodefaults", "-no-user-config", "-display", "none", "-boot", "menu=off,strict=on")
     sata = any(overlay.disk.bus is DiskBus.SATA for overlay in parts.overlays)
     # A guest loads no drivers for what is not there, which is a twentieth of an emulated boot.
-    yield from ("-machine", f"q35,smm={_switch(secure)},sata={_switch(sata)},smbus=off,vmport=off")
+    yield from ("-machine", f"q35,smm={switch(secure)},sata={switch(sata)},smbus=off,vmport=off")
     yield from ("-accel", parts.accel.argument, "-cpu", parts.accel.cpu)
     if parts.accel.fresh_resets:
         yield from ("-action", "reboot=shutdown")
@@ -183,14 +183,9 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
     rules += [
         f"guestfwd=tcp:{address}-cmd:{pipe} {port} {network.source}" for address, port in network.services.items()
     ]
-    limits = (f"restrict={_switch(network.restrict)}", "ipv6=off")
+    limits = (f"restrict={switch(network.restrict)}", "ipv6=off")
     yield from ("-netdev", ",".join(("user", "id=net0", f"dhcpstart={network.address}", *limits, *rules)))
     yield from ("-device", "virtio-net-pci,netdev=net0,romfile=")
-
-
-def _switch(on: bool) -> str:
-    """QEMU's word for it."""
-    return "on" if on else "off"
 
 
 def serial_line() -> tuple[socket.socket, socket.socket]:
