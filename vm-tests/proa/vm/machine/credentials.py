@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.vm.machine.options import escape
 
 Credentials = Mapping[str, str | bytes]
 """Names as ``ssh.authorized_keys.root`` or ``system.hostname``, and what the guest reads under them."""
@@ -49,12 +50,8 @@ def arguments(credentials: Credentials, folder: Path) -> list[str]:
         left -= len(text) + 1
         if left >= 0:
             file.write_text(text)
-            words += ["-smbios", f"type=11,path={_escape(file)}"]
+            words += ["-smbios", f"type=11,path={escape(file)}"]
         else:
             file.write_bytes(value.encode() if isinstance(value, str) else value)
-            words += ["-fw_cfg", f"name=opt/io.systemd.credentials/{name},file={_escape(file)}"]
+            words += ["-fw_cfg", f"name=opt/io.systemd.credentials/{name},file={escape(file)}"]
     return words
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace(",", ",,")

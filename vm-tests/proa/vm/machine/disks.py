@@ -11,6 +11,8 @@ from pathlib import Path
 from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import check_storage, real
+from proa.vm.machine.options import escape, switch
+from proa.vm.support.copies import copy_sparse
 
 _PACKAGE = "qemu-utils"
 
@@ -115,11 +117,11 @@ class Overlay:
 
     def save(self, path: Path) -> None:
         """Copy the overlay itself to ``path``. The machine must stand still, its memory saved."""
-        process.run(["cp", "--reflink=auto", "--sparse=always", self.path, path])
+        copy_sparse(self.path, path)
 
     def restore(self, path: Path) -> None:
         """Become a copy of an overlay that was saved over an image of the same content. The machine must be off."""
-        process.run(["cp", "--reflink=auto", "--sparse=always", path, self.path])
+        copy_sparse(path, self.path)
         image = real(self.disk.path)
         process.run(["qemu-img", "rebase", "-u", "-f", "qcow2", "-F", self.disk.format, "-b", image, self.path])
 
@@ -155,8 +157,8 @@ def arguments(overlay: Overlay, number: int) -> Iterator[str]:
     yield "-blockdev"
     yield (
         f"driver=qcow2,node-name={name},{cache},discard=unmap,detect-zeroes=unmap,"
-        f"file.driver=file,file.filename={_escape(overlay.path)},file.{cache.replace(',', ',file.')},"
-        f"{back},backing.file.filename={_escape(real(disk.path))}"
+        f"file.driver=file,file.filename={escape(overlay.path)},file.{cache.replace(',', ',file.')},"
+        f"{back},backing.file.filename={escape(real(disk.path))}"
     )
     if disk.bus is DiskBus.SCSI:
         yield from ("-device", f"virtio-scsi-pci,id=scsi{number}")
@@ -175,12 +177,3 @@ def _device(disk: DiskImage, number: int) -> Iterator[str]:
         yield f"bus=ide.{number}"
     if disk.serial or disk.bus is DiskBus.NVME:
         yield f"serial={disk.serial or f'proa{number}'}"
-
-
-def switch(on: bool) -> str:
-    """QEMU's word for it."""
-    return "on" if on else "off"
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace(",", ",,")

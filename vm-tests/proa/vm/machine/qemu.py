@@ -15,8 +15,9 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 from proa.vm.machine import accel, credentials, disks, firmware, tpm
 from proa.vm.machine.accel import QEMU, Accel
-from proa.vm.machine.disks import DiskBus, DiskImage, Overlay, switch
+from proa.vm.machine.disks import DiskBus, DiskImage, Overlay
 from proa.vm.machine.firmware import Firmware
+from proa.vm.machine.options import escape, switch
 from proa.vm.machine.tpm import Tpm
 from proa.vm.support import background
 
@@ -146,9 +147,9 @@ def _base(hardware: Hardware, parts: Parts) -> Iterator[str]:
     if secure:
         yield from ("-global", "driver=cfi.pflash01,property=secure,value=on")
     yield "-drive"
-    yield f"if=pflash,unit=0,format=raw,readonly=on,file={_escape(parts.firmware.code)}"
+    yield f"if=pflash,unit=0,format=raw,readonly=on,file={escape(parts.firmware.code)}"
     yield "-drive"
-    yield f"if=pflash,unit=1,format=raw,cache=unsafe,file={_escape(parts.variables)}"
+    yield f"if=pflash,unit=1,format=raw,cache=unsafe,file={escape(parts.variables)}"
 
 
 def _sockets(serial: int, monitor: int) -> Iterator[str]:
@@ -179,7 +180,7 @@ def _network(network: Network, ssh: bool, ports: Mapping[int, int]) -> Iterator[
     if ssh and 22 not in network.forward.values():
         forward.append((0, 22))
     rules = [f"hostfwd=tcp:127.0.0.1:{ports.get(guest, host)}-:{guest}" for host, guest in forward]
-    pipe = f"{_escape(Path(sys.executable))} -m proa.vm.machine.pipe"
+    pipe = f"{escape(Path(sys.executable))} -m proa.vm.machine.pipe"
     rules += [
         f"guestfwd=tcp:{address}-cmd:{pipe} {port} {network.source}" for address, port in network.services.items()
     ]
@@ -280,7 +281,3 @@ class Running:
         """The error for a QEMU that ended or does not answer."""
         tail = "\n    ".join(self.said().splitlines()[-8:]) or "(no output)"
         return ProaError(Code.TOOL, f"{what}:\n    {tail}", at=self.command)
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace(",", ",,")

@@ -30,6 +30,7 @@ from proa.partition.boot.grubscript import UKI_PATH
 from proa.partition.disk.slots import open_image
 from proa.vm.machine import calibration
 from proa.vm.machine.states import content
+from proa.vm.support.copies import copy_sparse
 from proa.vm.support.tools import cache_folder
 
 _FIRST_SUITE: Final = "bookworm"
@@ -220,7 +221,7 @@ class Images:
             ProaError: What the builder or the agent says.
         """
         if not standby:
-            _copy(self(good) / "disk.raw", target)
+            copy_sparse(self(good) / "disk.raw", target)
             return target
         name = f"{good}-{standby}"
         with locked(self.shared / f"{name}.lock"):
@@ -229,7 +230,7 @@ class Images:
                 for old in self.shared.glob(f"{name}-*.raw"):
                     old.unlink()
                 self._stage(good, standby, kept)
-            _copy(kept, target)
+            copy_sparse(kept, target)
         return target
 
     def _signed_anew(self, name: str, contents: dict[str, bytes], work: Path) -> tuple[pe.Section, ...]:
@@ -243,7 +244,7 @@ class Images:
         """Install a release into slot b of a copy of an image's disk, which gets its name at the end."""
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             disk, root = Path(folder, "disk.raw"), Path(folder, "root")
-            _copy(self(good) / "disk.raw", disk)
+            copy_sparse(self(good) / "disk.raw", disk)
             trust.save(root / trust.FOLDER.relative_to("/"), trust.Trust((load_public(self.keys / "release.pub"),)))
             where = ("--disk", disk, "--root", root)
             command("proa-agent", "install", f"oci:{self(standby) / 'release'}", *where, "--progress", "none")
@@ -294,10 +295,6 @@ def _with_arguments(line: str, arguments: tuple[str, ...]) -> str:
     """A command line with other arguments; one of ours takes the place of the same one, since two are refused."""
     ours = {word.partition("=")[0] for word in arguments if word.startswith("proa.")}
     return " ".join([*(word for word in line.split() if word.partition("=")[0] not in ours), *arguments])
-
-
-def _copy(source: Path, target: Path) -> None:
-    process.run(["cp", "--reflink=auto", "--sparse=always", source, target])
 
 
 def _put_into_persist(disk: Path, source: Path, target: str) -> None:
