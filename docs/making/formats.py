@@ -6,6 +6,8 @@ from making.markdown import code, page, table
 from making.schemas import rows
 
 from proa.builder.config.settings import DiskConfig as DiskSettings
+from proa.core.artifact import deltas
+from proa.core.release import delta
 from proa.core.release import document as release
 from proa.core.runtime.events import human_bytes
 from proa.core.runtime.json_text import MAX_DOCUMENT
@@ -45,6 +47,36 @@ One bundle per key, each in a manifest of its own that names the release as its 
 API, or where a registry has none in the index under the tag `sha256-<hex>`. At most {bundle.MAX_SIGNATURES} are looked
 at. Keys are ECDSA P-256 or Ed25519. cosign 3 reads and writes the same:
 `cosign verify --key release.pub --private-infrastructure REF`."""
+
+_DELTA_BLOBS = {
+    "index": "What belongs to each unit, and what it is packed against.",
+    "units": "The units, one behind the other.",
+}
+_DELTA = f"""\
+A delta is an artifact of its own, of `artifactType` `{delta.ARTIFACT_TYPE}`, whose `subject` is the manifest of
+the newer release. Its manifest is signed like that of a release, by its own bundles. The annotation `{deltas.OLD}` is
+the root hash of the older release, by which nodes find it among the referrers; a registry that lists no annotations has
+none for them. Config and layers:"""
+_UNITS = f"""\
+A unit holds a row of frames of the newer root, at most {delta.UNIT >> 20} MiB, as one zstd frame: any of their blocks
+may be new. Its prefix is at most {delta.PREFIX >> 20} MiB of the older root, in parts; `zstd -d --patch-from=PREFIX`
+restores it. An index has at most {delta.MAX_INDEX >> 20} MiB:
+
+```text
+"PROADLT1"                                            8 bytes
+number of units                                       u32
+per unit, in ascending order:
+  first frame of the newer root                       u32
+  number of frames                                    u32
+  compressed bytes                                    u32
+  parts of its prefix                                 u32
+  SHA-256 over the compressed bytes                   32 bytes
+  per part: first block of the older root, blocks     u32, u32
+```
+
+Numbers are little-endian, blocks have {release.BLOCK_SIZE} bytes. A delta is refused (`DELTA`) if anything in it is out
+of these bounds, or of another pair of roots. Frames that are in no unit consist of blocks of the older root. Boot image
+and verity tree are in no delta."""
 
 
 def layout_page() -> str:
@@ -103,6 +135,15 @@ def release_page() -> str:
         table(["field", "type", "what"], rows(document)),
         "## Signature",
         _SIGNATURE,
+        "## Deltas",
+        _DELTA,
+        table(
+            ["layer", "media type", "what"],
+            [[name, code(kind), _DELTA_BLOBS[name]] for name, kind in delta.MEDIA_TYPES.items()],
+        ),
+        "The config is the document of the delta:",
+        table(["field", "type", "what"], rows(json_schema(delta.Delta))),
+        _UNITS,
         "## Trust",
         f"A node trusts the keys in `{trust.FOLDER}` (`*.pub`, PEM), which verity protects. Further "
         f"conditions are in `trust.json` there, and in `{trust.LOCAL}`, which can only tighten trust:",

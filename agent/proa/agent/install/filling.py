@@ -126,7 +126,7 @@ class Filling:
         """
         at, end = plan.kept, len(self.frames.frames)
         for stretch in plan.stretches:
-            at = self._copy(stretch.frames, writer) if stretch.local else self._fetch(stretch.frames, writer)
+            at = self.copy(stretch.frames, writer) if stretch.local else self._fetch(stretch.frames, writer)
             if self._bad == MAX_BAD or not self.source.ranges:
                 break
         if at < end:
@@ -137,8 +137,12 @@ class Filling:
         self.fetched += packed(self.frames, part)
         return part.stop
 
-    def _copy(self, part: range, writer: SlotWriter) -> int:
-        """Copy frames, and fetch each that is not as it must be; returns where it ended, since enough of them were."""
+    def copy(self, part: range, writer: SlotWriter) -> int:
+        """Copy frames, and fetch each that is not as it must be; returns where it ended, since enough of them were.
+
+        Raises:
+            ProaError: As fetching and writing do.
+        """
         for number in part:
             self.cancel.check()
             frame = self.frames.frames[number]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from proa.agent.install.deltas import DeltaFilling, DeltaPlan, find_delta
 from proa.agent.install.facts import Offer
 from proa.agent.install.fetch import leaves_of
 from proa.agent.install.filling import BlobPlan, Filling, Give, plan_frames
 from proa.agent.install.seeds import BlockSeed, PlaceSeed, names, names_of, open_blocks, open_leaves
 from proa.agent.install.treefetch import TreeFetch
 from proa.agent.node.record import SlotRecord
-from proa.agent.node.view import Context, View, look
+from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.slot.region import Region, open_for_reading
 from proa.agent.slot.scrub import tree_reader
 from proa.agent.slot.writer import Check, SlotWriter
@@ -63,7 +64,9 @@ def survey(context: Context, offer: Offer, target: Slot, view: View, maps: dict[
         open_blocks(context, view, target.other, release.root.salt) as blocks,
         _open_places(view, target.other, release, maps["boot"]) as places,
     ):
-        root = plan_frames(maps["root"], _given(maps["root"], wanted, blocks), kept)
+        given = list(_given(maps["root"], wanted, blocks))
+        whole = plan_frames(maps["root"], given, kept)
+        root = find_delta(context, offer, known_slot(view, target.other), whole, given) or whole
         boot = plan_frames(maps["boot"], places.given(context.cancel))
     found = {name: Moved(one.fetch, one.copy, one.keep) for name, one in (("root", root), ("boot", boot))}
     return {"tree": Moved(tree.fetched, 0), **found}
@@ -126,8 +129,13 @@ class Payload:
         kept = _in_place(self.region, frames, self._matches()) if resumed else 0
         wanted = names_of(self._tree(), Geometry.of(self.release.root.size).data_blocks)
         with open_blocks(self.context, view, self.target.other, self.release.root.salt) as blocks:
-            plan = plan_frames(frames, _given(frames, wanted, blocks), kept)
-            return self._write("root", plan, self._giver(blocks, salt), self._check(plan.keep, salt))
+            given = list(_given(frames, wanted, blocks))
+            plan, give = plan_frames(frames, given, kept), self._giver(blocks, salt)
+            known = known_slot(view, self.target.other)
+            if delta := find_delta(self.context, self.offer, known, plan, given):
+                with open_for_reading(view.extents(self.target.other)[0]) as old:
+                    return self._write_delta(delta, old, give, salt)
+            return self._write("root", plan, give, self._check(salt))
 
     def write_boot(self, frames: FrameMap) -> Moved:
         """Bring the boot image, whose digest is checked at its end.
@@ -144,16 +152,30 @@ class Payload:
         return moved
 
     def _write(self, name: str, plan: BlobPlan, give: Give, check: Check) -> Moved:
-        filling = Filling(self.offer.source, self.release.blobs[name], plan.frames, give, self.context.cancel)
-        with SlotWriter(
+        filling = self._filling(name, plan.frames, give)
+        with self._writer(plan, check) as writer:
+            filling.run(plan, writer)
+        return Moved(filling.fetched, filling.copied, plan.keep)
+
+    def _write_delta(self, plan: DeltaPlan, old: Region, give: Give, salt: bytes) -> Moved:
+        filling = DeltaFilling(
+            self.context, self._filling("root", plan.frames, give), plan, old, check=self._check(salt)
+        )
+        with self._writer(plan, self._check(salt)) as writer:
+            filling.run(writer)
+        return Moved(filling.fetched + filling.filling.fetched, filling.filling.copied, plan.keep)
+
+    def _filling(self, name: str, frames: FrameMap, give: Give) -> Filling:
+        return Filling(self.offer.source, self.release.blobs[name], frames, give, self.context.cancel)
+
+    def _writer(self, plan: BlobPlan | DeltaPlan, check: Check) -> SlotWriter:
+        return SlotWriter(
             self.region,
             plan.keep,
             largest=plan.frames.frame_size,
-            check=check,
+            check=lambda place, data: check(plan.keep + place, data),
             progress=lambda done: self.progress(plan.keep + done),
-        ) as writer:
-            filling.run(plan, writer)
-        return Moved(filling.fetched, filling.copied, plan.keep)
+        )
 
     def _giver(self, blocks: BlockSeed, salt: bytes) -> Give:
         tree = self._tree()
@@ -177,11 +199,12 @@ class Payload:
             hash_blocks(data, salt) == tree.leaf_digests(start // BLOCK_SIZE, len(data) // BLOCK_SIZE)
         )
 
-    def _check(self, base: int, salt: bytes) -> Check:
+    def _check(self, salt: bytes) -> Check:
+        """Checks bytes by their place in the root."""
         tree = self._tree()
 
         def check(place: int, data: memoryview) -> None:
-            first = (base + place) // BLOCK_SIZE
+            first = place // BLOCK_SIZE
             check_blocks(data, tree.leaf_digests(first, len(data) // BLOCK_SIZE), salt, first)
 
         return check

@@ -20,7 +20,7 @@ from proa.core.oci.access import Access
 from proa.core.oci.reference import Reference, parse
 from proa.core.oci.registry import open_source
 from proa.core.release.document import Release
-from proa.core.release.frames import Frame, decode_maps, expected
+from proa.core.release.frames import Frame, FrameMap, decode_maps, expected
 from proa.core.runtime.errors import Code, ProaError
 
 _WANTED: Final = re.compile(r"/(?:etc|usr/lib)/systemd/system/[^/]+\.(?:wants|requires)/(.+)")
@@ -33,12 +33,14 @@ class Contents:
     Attributes:
         name: The output folder or the reference, as it was given.
         opened: The release.
-        image: Its root.
+        data: The bytes of its root.
+        image: The same as a file system.
         uki: The file of its kernel image.
     """
 
     name: str
     opened: OpenedRelease
+    data: mmap.mmap
     image: Image
     uki: Path
 
@@ -85,8 +87,15 @@ class Contents:
     @property
     def frames(self) -> list[Frame]:
         """The frames of root and kernel image, as a node fetches them."""
-        maps = decode_maps(self.opened.small("map"), expected=expected(self.release))
-        return [frame for found in maps.values() for frame in found.frames]
+        return [frame for found in self._maps.values() for frame in found.frames]
+
+    def frame_map(self, name: str) -> FrameMap:
+        """The frames of ``root`` or ``boot``."""
+        return self._maps[name]
+
+    @cached_property
+    def _maps(self) -> dict[str, FrameMap]:
+        return decode_maps(self.opened.small("map"), expected=expected(self.release))
 
 
 _OF_THE_ROOT: Final = ("proa.root_hash", "proa.salt", "proa.data_blocks", "proa.hash_offset")
@@ -112,7 +121,7 @@ def opened(target: str, reach: Access) -> Iterator[Contents]:
             sink.writelines(verifying.plain(found, "root", found.release.root.size))
         file = held.enter_context((folder / "root.erofs").open("rb"))
         data = held.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        yield Contents(target, found, Image(data), verifying.unpack_uki(found, folder))
+        yield Contents(target, found, data, Image(data), verifying.unpack_uki(found, folder))
 
 
 def layout(folder: Path) -> Reference:

@@ -13,9 +13,10 @@ from typing import Any, NoReturn, TypeVar
 import click
 from click.core import ParameterSource
 
+from proa.builder.build import delta as delta_of
 from proa.builder.build import pipeline, repeating
 from proa.builder.build.record import BuildReport, PlannedBuild
-from proa.builder.cli import comparing, contents, locking, sizing, summary, verifying
+from proa.builder.cli import comparing, contents, locking, making_deltas, sizing, summary, verifying
 from proa.builder.cli.reports import Checked, ConfigError, InspectedRelease, Package, Pushed, Verified
 from proa.builder.config import profiles
 from proa.builder.config.loading import load
@@ -291,6 +292,38 @@ def diff(old: str, new: str, as_json: bool, **reach: Any) -> None:
     given = access(reach)
     with contents.opened(old, given) as first, contents.opened(new, given) as second:
         tell(comparing.compare(first, second), as_json, comparing.text)
+
+
+@cli.command("delta", epilog="Example: proa-build delta registry.example.net/nodes/my-node:1.1.0 out --keys keys")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys that sign the delta.")
+@click.option(
+    "--level", type=click.IntRange(1, 22), default=delta_of.LEVEL, show_default=True, help="The compression level."
+)
+@registry_options
+@json_option
+@progress_option
+@dry_run_option
+def make_delta(
+    old: str,
+    new: str,
+    keys_folder: Path | None,
+    level: int,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+    **reach: Any,
+) -> None:
+    """Make a delta for nodes that run OLD, and store it beside NEW, each an output folder or a REF."""
+    signers = keyring.Keys(keys_folder).signers if keys_folder else ()
+    if not signers and not dry_run:
+        hint = "Nodes install no delta without the signatures that a release needs."
+        raise ProaError(Code.FILE_MISSING, "there is no release*.key", at=keys_folder or "--keys", hint=hint)
+    given = access(reach)
+    with contents.opened(old, given) as first, contents.opened(new, given) as second:
+        order = making_deltas.DeltaOrder(first, second, given, signers, level, dry_run, monitor(progress))
+        tell(making_deltas.make(order), as_json, making_deltas.text)
 
 
 @cli.command("size", epilog="Example: proa-build size out --against registry.example.net/nodes/my-node:1.1.0")

@@ -87,7 +87,8 @@ class Image:
             ProaError: ``VERITY`` if the image is damaged.
         """
         with foreign(Code.VERITY, _DAMAGED):
-            yield from self._below("", self._inode(self._root), 0)
+            for path, inode in self._below("", self._inode(self._root), 0):
+                yield self._entry(path, inode)
 
     def read(self, path: str) -> bytes:
         """The content of a file; empty if there is none of that name. Links on the way are not followed."""
@@ -100,22 +101,36 @@ class Image:
                 inode = self._inode(numbers[name])
             return b"".join(self._content(inode)) if stat.S_ISREG(inode.mode) else b""
 
-    def _below(self, path: str, folder: _Inode, depth: int) -> Iterator[Entry]:
+    def places(self) -> Iterator[tuple[str, list[int]]]:
+        """Each file with the numbers of the blocks that its content lies in, in order; holes and tails left out.
+
+        Raises:
+            ProaError: ``VERITY`` if the image is damaged.
+        """
+        with foreign(Code.VERITY, _DAMAGED):
+            for path, inode in self._below("", self._inode(self._root), 0):
+                if stat.S_ISREG(inode.mode):
+                    yield path, list(self._blocks(inode))
+
+    def _below(self, path: str, folder: _Inode, depth: int) -> Iterator[tuple[str, _Inode]]:
         if depth > _MAX_DEPTH:
             raise ValueError("folders are nested too deeply")
         for name, number in sorted(self._names(folder)):
             inode = self._inode(number)
             below = f"{path}/{name}"
-            digest = ""
-            if stat.S_ISREG(inode.mode) or stat.S_ISLNK(inode.mode):
-                hashed = hashlib.sha256()
-                for piece in self._content(inode):
-                    hashed.update(piece)
-                digest = hashed.hexdigest()
-            size = 0 if stat.S_ISDIR(inode.mode) else inode.size
-            yield Entry(below, inode.mode, size, inode.owner, tuple(sorted(self._xattrs(inode))), digest)
+            yield below, inode
             if stat.S_ISDIR(inode.mode):
                 yield from self._below(below, inode, depth + 1)
+
+    def _entry(self, path: str, inode: _Inode) -> Entry:
+        digest = ""
+        if stat.S_ISREG(inode.mode) or stat.S_ISLNK(inode.mode):
+            hashed = hashlib.sha256()
+            for piece in self._content(inode):
+                hashed.update(piece)
+            digest = hashed.hexdigest()
+        size = 0 if stat.S_ISDIR(inode.mode) else inode.size
+        return Entry(path, inode.mode, size, inode.owner, tuple(sorted(self._xattrs(inode))), digest)
 
     def _inode(self, number: int) -> _Inode:
         at = self._meta + number * _SLOT
@@ -154,13 +169,28 @@ class Image:
                 raise ValueError(f"files are kept in form {other}")
 
     def _chunks(self, inode: _Inode, behind: int) -> Iterator[bytes]:
+        for block, size in self._addresses(inode, behind):
+            yield bytes(size) if block == _HOLE else self._take(block << self._bits, size)
+
+    def _addresses(self, inode: _Inode, behind: int) -> Iterator[tuple[int, int]]:
+        """First block and size of each chunk."""
         step = self._block << (inode.where & _CHUNK_BITS)
         width, place = (8, 4) if inode.where & _INDEXES else (4, 0)
         table = -(-behind // width) * width
         for number, start in enumerate(range(0, inode.size, step)):
             (block,) = struct.unpack_from("<I", self._data, table + number * width + place)
-            size = min(step, inode.size - start)
-            yield bytes(size) if block == _HOLE else self._take(block << self._bits, size)
+            yield block, min(step, inode.size - start)
+
+    def _blocks(self, inode: _Inode) -> Iterator[int]:
+        match inode.layout:
+            case form if form == _CHUNKS:
+                for block, size in self._addresses(inode, inode.body + inode.xattr_size):
+                    if block != _HOLE:
+                        yield from range(block, block + -(-size >> self._bits))
+            case form if form == _PLAIN:
+                yield from range(inode.where, inode.where + -(-inode.size >> self._bits))
+            case form if form == _INLINE:
+                yield from range(inode.where, inode.where + ((inode.size - 1) >> self._bits))
 
     def _xattrs(self, inode: _Inode) -> Iterator[tuple[str, bytes]]:
         if not inode.xattr_size:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from proa.core.artifact import attestations, signatures
+from proa.core.artifact import attestations, deltas, signatures
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
 from proa.core.oci.source import Descriptor, Payload, Source, Target, blob_of, digest_of, read_descriptor
@@ -146,7 +146,7 @@ def sign_release(source: Target, manifest_digest: str, signers: Iterable[Signer]
 
 
 def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor = SILENT) -> str:
-    """Copy a release with its signatures and attestations, byte for byte, and return the manifest's digest.
+    """Copy a release with its signatures, attestations and deltas, byte for byte, and return the manifest's digest.
 
     The tag is set last: a client that follows it finds all of it, and signed. Blobs stream through memory.
 
@@ -169,6 +169,7 @@ def copy_release(source: Source, target: Target, tag: str = "", monitor: Monitor
     target.push_manifest(opened.manifest)
     signatures.copy(source, target, opened.manifest_digest)
     attestations.copy(source, target, opened.manifest_digest)
+    deltas.copy(source, target, opened.manifest_digest)
     return target.push_manifest(opened.manifest, _as_tag(tag or target.reference.tag or opened.release.version))
 
 

@@ -338,7 +338,7 @@ def decode_maps(data: bytes, *, expected: Mapping[str, Expected]) -> dict[str, F
 
 def _decode_section(name: str, entries: bytes, expected: Expected) -> FrameMap:
     lengths, digests = array("I"), bytearray()
-    limit = _bound(expected.frame_size)
+    limit = zstdframe.bound(expected.frame_size)
     for length, digest in _ENTRY.iter_unpack(entries):
         if not 0 < length <= limit:
             raise ProaError(
@@ -353,11 +353,6 @@ def _decode_section(name: str, entries: bytes, expected: Expected) -> FrameMap:
         what = f"the frames and their seek table have {found.blob_size} bytes, the blob has {expected.blob}"
         raise ProaError(Code.FRAMES, what, at=f"map: {name}")
     return found
-
-
-def _bound(size: int) -> int:
-    """The most bytes that zstd makes of ``size`` (zstd.h, ZSTD_COMPRESSBOUND)."""
-    return size + (size >> 8) + (((1 << 17) - size) >> 11 if size < 1 << 17 else 0)
 
 
 def decompress_into(data: bytes, frame: Frame, room: memoryview) -> None:

@@ -24,15 +24,29 @@ _BLOCK_RESERVED: Final = 3
 _local: Final = threading.local()
 
 
-def content(data: bytes, size: int) -> bytes:
+def bound(size: int) -> int:
+    """The most bytes that zstd makes of ``size`` (zstd.h, ZSTD_COMPRESSBOUND)."""
+    return size + (size >> 8) + (((1 << 17) - size) >> 11 if size < 1 << 17 else 0)
+
+
+def content(data: bytes, size: int, prefix: bytes = b"") -> bytes:
     """The content of exactly one frame, whose header must promise exactly ``size`` bytes.
 
     Safe to call from several threads at once.
 
+    Args:
+        data: The frame.
+        size: Bytes that come out.
+        prefix: What was in front of the content when it was compressed.
+
     Raises:
         zstandard.ZstdError: If it is anything else.
     """
-    found: bytes = _decompressor(data, size).decompress(data, allow_extra_data=False)
+    decompressor = _decompressor(data, size)
+    if prefix:
+        words = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        decompressor = zstandard.ZstdDecompressor(dict_data=words, max_window_size=MAX_FRAME)
+    found: bytes = decompressor.decompress(data, allow_extra_data=False)
     if len(found) != size:
         raise zstandard.ZstdError(f"the frame gave {len(found)} bytes")
     return found

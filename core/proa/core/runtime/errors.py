@@ -92,6 +92,9 @@ class Code(enum.Enum):
     FRAMES = ErrorKind(
         Exit.REFUSED, "The payload or its map is malformed.", "Build the release again with this version of Proa."
     )
+    DELTA = ErrorKind(
+        Exit.REFUSED, "The delta is malformed, or between other releases.", "Make it again with proa-build delta."
+    )
     VERITY = ErrorKind(
         Exit.REFUSED,
         "A block does not match the verity tree.",
