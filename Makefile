@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-install bench-scheduler test-rollouts release clean bench-start
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,10 +70,13 @@ image: setup ## the container image of scheduler and proxy as an OCI layout, wit
 push-image: image ## bring it to a registry: make push-image TO=registry.example.net/proa-scheduler:stable
 	@.venv/bin/python -m container.push build/image $(TO)
 
-bench: bench-build bench-install bench-scheduler bench-start ## every benchmark
+bench: bench-build bench-delta bench-install bench-scheduler bench-start ## every benchmark
 
 bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/bench/build.json
 	@.venv/bin/python benchmarks/build.py
+
+bench-delta: setup ## bytes that an update fetches, by frames and by a delta, against casync and zstd --patch-from; PAIRS="library"
+	@.venv/bin/python benchmarks/delta.py $(foreach pair,$(PAIRS),--pair $(pair))
 
 bench-install: setup ## seconds and memory of an install against zstd | dd; build/bench/install.json
 	@.venv/bin/python benchmarks/install.py
