@@ -194,6 +194,8 @@ def test_n17_head_is_a_get_without_its_body(site: Site, request_: bytes, status:
         (b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{}", 400),
         (b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{} ", 400),
         (b"GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST http://[::1]x:y/x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 400),
     ],
 )
 def test_n17_whatever_is_wrong_is_told_as_json(site: Site, request_: bytes, status: int) -> None:

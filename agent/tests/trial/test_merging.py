@@ -57,6 +57,23 @@ def test_n04_users_of_the_release_and_of_the_node_are_there(base: Mapping[str, s
     assert "alice:$y$hash" in texts["shadow"]
 
 
+@pytest.mark.parametrize("odd", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+def test_n04_only_a_line_feed_ends_a_line(odd: str) -> None:
+    """A person's name may hold what ends a line for Python: chfn(1) takes it."""
+    line = f"alice:x:1000:1000:A{odd}lice:/home/alice:/bin/bash"
+    texts = merge(NEW, OLD, {**ALICE, "passwd": OLD["passwd"] + line + "\n"}).texts
+    assert line in texts["passwd"].split("\n")
+    assert merge(NEW, NEW, texts).texts == texts
+
+
+def test_n04_of_two_lines_of_one_name_the_first_counts() -> None:
+    """As for the C library: a second line of root's, added by a tool that went wrong, never became root's."""
+    twice = node_of(passwd="root:x:0:0:other:/:/bin/false\n", shadow="root:$y$stolen:3::::::\n")
+    texts = merge(NEW, OLD, twice).texts
+    assert "root:x:0:0:root:/root:/bin/bash" in texts["passwd"].split("\n")
+    assert "stolen" not in texts["shadow"]
+
+
 def test_n04_what_the_release_dropped_goes_and_what_the_node_has_stays() -> None:
     texts = merge(NEW, OLD, ALICE).texts
     assert all("gone" not in text for text in texts.values())

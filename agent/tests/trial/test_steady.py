@@ -12,7 +12,7 @@ from proa.agent.node.settings import HealthSettings
 from proa.agent.testing.node import Node
 from proa.agent.testing.systemctl import Systemctl
 from proa.agent.testing.trials import healthy, watch
-from proa.agent.trial.health import HealthReport, check_health
+from proa.agent.trial.health import HealthReport, check_health, failed_units
 from proa.agent.trial.steady import Steadiness
 from proa.agent.verbs.status import status
 from proa.core.runtime.clock import VirtualClock
@@ -123,6 +123,32 @@ class TestTrial:
         watch(trial)
         assert trial.state.good is Slot.B
         assert trial.clock.at > 100
+
+    @pytest.mark.parametrize("result", ["exit-code", "signal", "watchdog", "start-limit-hit"])
+    @pytest.mark.parametrize("state", ["auto-restart", "auto-restart-queued"])
+    def test_n12_a_crash_loop_that_is_slower_than_the_watch_is_seen(
+        self, trial: Node, systemctl: Systemctl, state: str, result: str
+    ) -> None:
+        """With RestartSec=10min nothing is failed, and nothing is restarted, for all of a watch of a minute."""
+        systemctl.services(slow=f"NRestarts=0\nSubState={state}\nResult={result}", fine="NRestarts=0\nSubState=running")
+        (failure,) = check_health(trial.paths, HealthSettings()).failures
+        assert failure.what == "unit slow.service"
+        assert failure.why == f"failed ({result}) and waits for systemd to restart it"
+        assert not failure.waiting
+
+    @pytest.mark.parametrize("one", ["SubState=auto-restart\nResult=success", "SubState=running\nResult=exit-code"])
+    def test_n12_a_service_that_ends_well_and_begins_again_is_no_crash_loop(
+        self, trial: Node, systemctl: Systemctl, one: str
+    ) -> None:
+        systemctl.services(periodic=f"NRestarts=0\n{one}")
+        assert check_health(trial.paths, HealthSettings()).healthy
+
+    def test_n12_a_crash_loop_that_was_there_before_the_upgrade_is_not_the_releases(
+        self, trial: Node, systemctl: Systemctl
+    ) -> None:
+        systemctl.services(slow="NRestarts=0\nSubState=auto-restart\nResult=exit-code")
+        assert check_health(trial.paths, HealthSettings(ignore=("slow.service",))).healthy
+        assert check_health(trial.paths, HealthSettings(), failed_units()).healthy
 
     def test_n12_restarts_of_a_unit_that_is_ignored_do_not_count(self, trial: Node, systemctl: Systemctl) -> None:
         settings = HealthSettings(ignore=("loop.service",))

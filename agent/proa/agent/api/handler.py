@@ -18,6 +18,7 @@ from proa.agent.api.timed import SlowRequest, TimedReader
 from proa.core import VERSION
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.json_text import load_json
+from proa.core.runtime.parsing import foreign
 
 MAX_BODY: Final = 1 << 16
 """Bytes of a request's body beyond which it is refused unread."""
@@ -163,8 +164,9 @@ class Handler(BaseHTTPRequestHandler):
         except ProaError:
             self.close_connection = True
             raise
-        url = urlsplit(self.path)
         body = self._body()
+        with foreign(Code.USAGE, "the request's target is malformed"):
+            url = urlsplit(self.path)
         if method == "GET":
             if body:
                 raise ProaError(Code.USAGE, f"a {self.command} has no body")

@@ -79,8 +79,16 @@ def merge(release: Mapping[str, str], base: Mapping[str, str] | None, node: Mapp
 
 
 def _entries(database: Database, text: str) -> dict[str, tuple[str, ...]]:
-    lines = (tuple(line.split(":")) for line in text.splitlines() if line.strip())
-    return {database.key(fields): fields for fields in lines}
+    """By key; of two entries of one key the first, as for everybody who reads such a file.
+
+    Only a line feed ends a line: what else ends one in Python may stand in a field, as in a person's name.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for line in text.split("\n"):
+        if line.strip():
+            fields = tuple(line.split(":"))
+            found.setdefault(database.key(fields), fields)
+    return found
 
 
 def _merged(database: Database, lower: Entries, base: Entries | None, own: Entries) -> Iterator[tuple[str, ...]]:

@@ -33,7 +33,7 @@ class Systemctl:
         """What it was asked to do, in order; what it was asked to list is no deed."""
         log = self.folder / "calls"
         lines = log.read_text().splitlines() if log.exists() else []
-        return [line for line in lines if not line.startswith("list-units ")]
+        return [line for line in lines if not line.startswith(("list-units ", "show --property=Id,"))]
 
     def log(self, call: str) -> None:
         """As if it had been asked for something."""
@@ -42,7 +42,11 @@ class Systemctl:
 
     def restarts(self, **counts: int) -> None:
         """How often each service was restarted, from now on."""
-        self.answer("restarts", "\n\n".join(f"Id={name}.service\nNRestarts={one}" for name, one in counts.items()))
+        self.services(**{name: f"NRestarts={count}" for name, count in counts.items()})
+
+    def services(self, **properties: str) -> None:
+        """The properties of each service, a line each, from now on."""
+        self.answer("restarts", "\n\n".join(f"Id={name}.service\n{one}" for name, one in properties.items()))
 
     def answer(self, verb: str, text: str, status: int = 0) -> None:
         """What it says from now on when it is asked for a verb."""

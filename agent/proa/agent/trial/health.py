@@ -73,7 +73,9 @@ def check_health(paths: Paths, settings: HealthSettings, failed_before: Collecti
     """
     failures, restarts = unit_failures(settings, failed_before), dict[str, int]()
     try:
-        restarts = _restart_counts((*settings.ignore, *failed_before))
+        services = _services((*settings.ignore, *failed_before))
+        restarts = {name: one.restarts for name, one in services.items()}
+        failures += [HealthFailure(f"unit {name}", one.down) for name, one in services.items() if one.down]
     except ProaError as error:
         failures = failures or [HealthFailure("system", error.message, waiting=error.code is Code.TIMEOUT)]
     checks = [] if failures else [check for folder in paths.health for check in _checks(folder)]
@@ -114,9 +116,10 @@ def _ask(*words: str, check: bool = False) -> str:
 
 
 def failed_units() -> tuple[str, ...]:
-    """The units that have failed, the first ones of very many; none where systemd gives no answer."""
+    """The units that have failed, or crash again and again; the first of very many, none where systemd is silent."""
     try:
-        return tuple(_failed_units()[:MAX_FAILURES])
+        looping = [name for name, one in _services(()).items() if one.down]
+        return tuple(dict.fromkeys([*_failed_units(), *looping]))[:MAX_FAILURES]
     except ProaError:
         return ()
 
@@ -140,12 +143,33 @@ def _unit_results(names: list[str]) -> list[HealthFailure]:
     return [HealthFailure(f"unit {name}", f"failed ({result})") for name, result in zip(names, results, strict=True)]
 
 
-def _restart_counts(ignore: Sequence[str]) -> dict[str, int]:
-    """How often systemd has restarted each service, by its name; systemctl prints an empty line between services."""
-    told = _ask("show", "--property=Id,NRestarts", "--", "*.service", check=True)
+@dataclass(frozen=True)
+class _Service:
+    """What systemd says of a service.
+
+    Attributes:
+        restarts: How often systemd has restarted it since the machine booted.
+        down: Why it is down although nothing calls it failed; empty if it is not.
+    """
+
+    restarts: int
+    down: str
+
+
+def _services(ignore: Sequence[str]) -> dict[str, _Service]:
+    """The services that are loaded, by name; systemctl prints an empty line between them."""
+    told = _ask("show", "--property=Id,NRestarts,SubState,Result", "--", "*.service", check=True)
     found = [dict(line.split("=", 1) for line in one.splitlines() if "=" in line) for one in told.split("\n\n")]
-    counts = {one.get("Id", ""): one.get("NRestarts", "") for one in found}
-    return {name: int(count) for name, count in counts.items() if count.isdecimal() and name and name not in ignore}
+    named = {one.get("Id", ""): one for one in found if one.get("NRestarts", "").isdecimal()}
+    asked = {name: one for name, one in named.items() if name and name not in ignore}
+    return {name: _Service(int(one["NRestarts"]), _down(one)) for name, one in asked.items()}
+
+
+def _down(service: Mapping[str, str]) -> str:
+    """A service that has crashed and waits for its restart is neither failed nor restarted for all that time."""
+    if not service.get("SubState", "").startswith("auto-restart") or service.get("Result") == "success":
+        return ""
+    return f"failed ({service.get('Result', 'no result')}) and waits for systemd to restart it"
 
 
 def _checks(folder: Path) -> list[Path]:
