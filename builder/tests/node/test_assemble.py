@@ -13,7 +13,7 @@ import pytest
 from proa.builder.config import settings
 from proa.builder.node import assemble, clean, system, units, var
 from proa.builder.node.tree import Tree
-from proa.core.runtime.errors import ProaError
+from proa.core.runtime.errors import Code, ProaError
 
 UID, GID = os.geteuid(), os.getegid()
 
@@ -124,6 +124,30 @@ def test_a_file_may_be_empty(tree: Tree, tmp_path: Path) -> None:
     (tree.root / "etc/group").write_text("root:x:0:\n")
     assemble.add_file(tree, settings.File("/etc/nologin", content=""), tmp_path)
     assert (tree.root / "etc/nologin").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "place"),
+    [
+        ("/etc/alias", "/usr/lib/proa/trust", "/etc/alias/x.pub"),
+        ("/opt/up", "../usr/lib", "/opt/up/proa/trust/x.pub"),
+        ("/opt/all", "/", "/opt/all/usr/lib/os-release"),
+    ],
+)
+def test_s14_a_link_leads_no_file_to_a_place_that_is_ours(
+    tree: Tree, tmp_path: Path, link: str, target: str, place: str
+) -> None:
+    """A key that the release would trust, by a path that says nothing of it."""
+    for name in ("/usr/lib/proa/trust/own.pub", "/usr/lib/os-release"):
+        tree.write(name, "own")
+    tree.write("/etc/group", "root:x:0:\n")
+    tree.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+    tree.link(link, target)
+    with pytest.raises(ProaError) as caught:
+        assemble.add_file(tree, settings.File(place, content="a stranger's"), tmp_path)
+    assert (caught.value.code, caught.value.at) == (Code.CONFIG_VALUE, place)
+    assert sorted(path.read_text() for path in tree.root.rglob("usr/lib/proa/**/*.pub")) == ["own"]
+    assert tree.read("/usr/lib/os-release") == "own"
 
 
 def test_what_differs_from_build_to_build_is_no_part_of_a_release(tree: Tree) -> None:

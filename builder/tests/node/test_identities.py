@@ -61,6 +61,22 @@ def test_b01_a_node_makes_each_once_and_whole(tmp_path: Path) -> None:
     assert not place.exists()
 
 
+@pytest.mark.parametrize("make", ['echo drawn >"$new"', "echo drawn >'{}'"])
+def test_n01_an_identity_is_flushed_with_its_folder_or_told(tmp_path: Path, make: str) -> None:
+    """Else it is another one after a power cut, although somebody may have been told the first."""
+    place = tmp_path / "key"
+    own = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
+    made = identities.script([Identity("x", str(place), make.format(place), "0640", own)])
+    log = f'sync() {{ echo "$*" >>"{tmp_path}/log"; }}\n'
+    subprocess.run(["dash", "-c", log + made], check=True, capture_output=True)
+    flushed = (tmp_path / "log").read_text().split()
+    assert flushed[-1] == str(tmp_path)
+    assert flushed[0] in (str(place), f"{place}.new")
+    place.unlink()
+    failing = f"sync() {{ return 1; }}\n{made}"
+    assert subprocess.run(["dash", "-c", failing], check=False, capture_output=True).returncode == 1
+
+
 @pytest.mark.parametrize(
     ("path", "text", "what"),
     [

@@ -179,15 +179,15 @@ def test_n14_without_that_group_it_is_roots_alone(node: Node) -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), [(row[0], row[1]) for row in TABLE])
-@pytest.mark.parametrize("damage", ["empty", "a folder"])
+@pytest.mark.parametrize("damage", ["empty", "zeroes", "a line's end", "a folder"])
 def test_n01_a_file_that_a_power_cut_has_emptied_counts_as_absent(
     node: Node, name: str, path: str, damage: str
 ) -> None:
     node.write(f"run/credentials/@system/{name}", "given\n")
     place = node.root / path
     place.parent.mkdir(parents=True, exist_ok=True)
-    if damage == "empty":
-        place.touch()
+    if damage != "a folder":
+        place.write_text({"empty": "", "zeroes": "\0" * 4096}.get(damage, "\n"))
         (place.parent / f"{place.name}.new").write_text("half")
     else:
         (place.parent / f"{place.name}.new").mkdir()

@@ -42,16 +42,17 @@ def lines(tree: Tree) -> str:
     return tree.read(var.CONF)
 
 
-@pytest.mark.parametrize(
-    "kind", ["z", "Z", "a", "a+", "A+", "h", "H", "t", "T+", "x", "X", "r", "R!", "e", "w", "m", "z-", "#d"]
-)
+ADJUSTING = "z Z a a+ A+ h H t T+ x X r R! e w w+ m z- #d f^ d^"
+
+
+@pytest.mark.parametrize("kind", ADJUSTING.split())
 def test_n03_a_line_that_adjusts_makes_nothing(tree: Tree, kind: str) -> None:
     put(tree, "/var/log/journal", 0o2755)
     conf(tree, f"{kind} /var/log/journal 2755 root systemd-journal - -\n")
     assert f"d /var/log/journal 2755 {UID} {GID} -\n" in lines(tree)
 
 
-@pytest.mark.parametrize("kind", ["d", "D", "D!", "d-", "d=", "v", "q", "Q", "C", "C+", "L", "L+", "L?", "d$", "D!-^~"])
+@pytest.mark.parametrize("kind", ["d", "D", "D!", "d-", "d=", "v", "q", "Q", "C", "C+", "L", "L+", "L?", "d$", "D!-~"])
 @pytest.mark.parametrize("path", ["/var/log/app", '"/var/log/app"', "/var/log/app/"])
 def test_n03_a_line_that_creates_is_enough(tree: Tree, kind: str, path: str) -> None:
     put(tree, "/var/log/app", 0o750)

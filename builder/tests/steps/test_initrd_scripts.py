@@ -91,7 +91,7 @@ class TestCredentials:
     def left(self, scripts: Initrd, line: str) -> set[str]:
         folder = scripts.folder / "given"
         folder.mkdir()
-        code = ("systemd.extra-unit.x.service", "passwd.plaintext-password.root", ".hidden")
+        code = ("systemd.extra-unit.x.service", "passwd.plaintext-password.root", ".hidden", "..hidden")
         for name in (*self.GIVEN, *code, "kubernetes.bootstrap"):
             (folder / name).write_text("x")
         (scripts.folder / "cmdline").write_text(line + "\n")
@@ -142,14 +142,20 @@ class TestIdentity:
         assert self.look(scripts) == "false"
         assert not (persist / ".proa/new").exists()
 
-    @pytest.mark.parametrize("left", ["nothing", "an empty machine id"])
+    @pytest.mark.parametrize("left", ["nothing", "", "\0" * 33, "\n"], ids=["nothing", "empty", "zeroes", "blank"])
     def test_n10_a_loss_is_told_and_stands_there(self, scripts: Initrd, persist: Path, left: str) -> None:
         if left != "nothing":
             (persist / "etc/a/upper").mkdir(parents=True)
-            (persist / "etc/a/upper/machine-id").touch()
+            (persist / "etc/a/upper/machine-id").write_text(left)
         assert self.look(scripts) == "true"
         assert "LOST THE IDENTITY" in scripts.log
         assert "repaired" in (persist / ".proa/lost").read_text()
+
+    def test_a_reset_leaves_nothing_whatever_it_is_called(self, scripts: Initrd, persist: Path) -> None:
+        for name in ("..data", ".hidden", "a b", "-rf", "*", ".proa/.secret", ".proa/recovery", ".proa/reset"):
+            (persist / name).write_text("x")
+        assert scripts.call("proa-check.sh", "\nopen\n", "empty").returncode == 0
+        assert [path.relative_to(persist) for path in persist.rglob("*")] == [Path(".proa"), Path(".proa/new")]
 
     def test_n10_a_disk_that_was_emptied_by_order_has_not_lost_it(self, scripts: Initrd, persist: Path) -> None:
         for name in (".proa/reset", "etc/a/upper/machine-id"):
@@ -499,6 +505,7 @@ class TestTables:
             [(1, LAST, 128, 128), (LAST, 1, 16 << 20, 128)],
             [(LAST, 1, 16 << 20, 128)],
             [(1, 5000, 128, 128), (5000, 1, 16 << 20, 128)],
+            [(1, 5000, 128, 128), (5000, 1, 16 << 20, 128), (LAST, 1, 128, 128)],
         ],
     )
     def test_s09_a_huge_table_is_not_read(self, scripts: Initrd, headers: list[tuple[int, int, int, int]]) -> None:

@@ -12,25 +12,27 @@ from proa.core.runtime.errors import Code, ProaError
 @pytest.mark.parametrize(
     ("host", "port", "no_proxy", "without"),
     [
-        ("registry.test", None, "registry.test", True),
-        ("registry.test", None, " Other.test , REGISTRY.test ", True),
-        ("a.registry.test", None, "registry.test", True),
-        ("a.registry.test", None, ".registry.test", True),
-        ("a.registry.test", None, "*.registry.test", True),
-        ("aregistry.test", None, "registry.test", False),
+        ("registry.test", 443, "registry.test", True),
+        ("registry.test", 443, " Other.test , REGISTRY.test ", True),
+        ("a.registry.test", 443, "registry.test", True),
+        ("a.registry.test", 443, ".registry.test", True),
+        ("a.registry.test", 443, "*.registry.test", True),
+        ("aregistry.test", 443, "registry.test", False),
         ("registry.test", 5000, "registry.test:5000", True),
         ("registry.test", 5001, "registry.test:5000", False),
-        ("registry.test", None, "*", True),
-        ("10.1.2.3", None, "10.0.0.0/8", True),
-        ("11.1.2.3", None, "10.0.0.0/8", False),
-        ("10.1.2.3", None, "10.1.2.3", True),
-        ("fd00::5", None, "fd00::/8", True),
-        ("fd00::5", None, "[fd00::5]", True),
-        ("registry.test", None, "", False),
-        ("registry.test", None, ",,.,", False),
+        ("registry.test", 443, "*", True),
+        ("10.1.2.3", 443, "10.0.0.0/8", True),
+        ("11.1.2.3", 443, "10.0.0.0/8", False),
+        ("10.1.2.3", 443, "10.1.2.3", True),
+        ("fd00::5", 443, "fd00::/8", True),
+        ("fd00::5", 443, "[fd00::5]", True),
+        ("registry.test", 443, "registry.test.", True),
+        ("registry.test.", 443, "registry.test", True),
+        ("registry.test", 443, "", False),
+        ("registry.test", 443, ",,.,", False),
     ],
 )
-def test_n13_hosts_that_are_met_without_the_proxy(host: str, port: int | None, no_proxy: str, without: bool) -> None:
+def test_n13_hosts_that_are_met_without_the_proxy(host: str, port: int, no_proxy: str, without: bool) -> None:
     assert bypassed(host, port, no_proxy) is without
 
 
@@ -45,6 +47,19 @@ def test_n13_no_proxy_of_the_settings_holds_for_the_environments_proxy_too(monke
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     assert proxies("https://registry.test/v2", Access())["https"] == "http://proxy.test:3128"
     assert proxies("https://registry.test/v2", Access(no_proxy="registry.test")) == {}
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "without"),
+    [
+        ("https://registry.test/v2", "registry.test:443", True),
+        ("http://registry.test/v2", "registry.test:80", True),
+        ("https://registry.test/v2", "registry.test:80", False),
+        ("https://[fd00::5]/v2", "[fd00::5]:443", True),
+    ],
+)
+def test_n13_a_port_that_the_url_does_not_say_is_the_schemes(url: str, no_proxy: str, without: bool) -> None:
+    assert (proxies(url, Access(proxy="http://proxy.test:3128", no_proxy=no_proxy)) == {}) is without
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file", "key_file", "auth_file"])

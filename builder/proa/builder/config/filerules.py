@@ -33,7 +33,7 @@ EMPTIED: Final = ("/run", "/tmp", "/media", "/mnt")  # noqa: S108
 """Folders that are empty in a release."""
 KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108
 """Folders that are the node's own."""
-_OWN_PATHS: Final = (
+OWN_PATHS: Final = (
     "/usr/lib/proa",
     "/etc/machine-id",
     "/usr/lib/os-release",
@@ -41,6 +41,7 @@ _OWN_PATHS: Final = (
     "/etc/group",
     "/etc/shadow",
 )
+"""What the builder alone writes."""
 _BITS: Final = {stat.S_ISUID: "set-user-ID", stat.S_ISGID: "set-group-ID", stat.S_ISVTX: "sticky"}
 
 
@@ -87,7 +88,7 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
         if lost := next((name for name in places if any(is_below(name, one) for one in kept)), ""):
             hint = "Create it on the node instead, with a tmpfiles.d(5) line in /usr/lib/tmpfiles.d."
             yield Problem(path, f"{lost} is on the node's own file systems, not in the release", hint=hint)
-        if ours := next((name for name in places if any(is_below(name, own) for own in _OWN_PATHS)), ""):
+        if ours := next((name for name in places if any(is_below(name, own) for own in OWN_PATHS)), ""):
             yield Problem(path, f"the builder writes {ours} itself")
         yield from _vanishing(places, path)
         place = canonical(file.path)

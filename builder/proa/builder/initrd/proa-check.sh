@@ -28,10 +28,11 @@ check() {
     keep persist_check repaired
 }
 
-# has_identity: whether the node's own /etc, for either slot, has a machine id.
+# has_identity: whether the node's own /etc, for either slot, has a machine id: one of zeroes alone, as a power cut may
+# leave it, is none.
 has_identity() {
     for file in "$persist"/etc/?/upper/machine-id; do
-        [ ! -s "$file" ] || return 0
+        [ -z "$(tr -d '\000\n' 2>/dev/null <"$file")" ] || return 0
     done
     return 1
 }
@@ -114,7 +115,7 @@ reset() {
 empty() {
     say "PERSIST is emptied, as it was asked for"
     write_once new ""
-    for path in "$persist"/* "$persist"/.[!.]* "$persist"/.proa/*; do
+    for path in "$persist"/* "$persist"/.[!.]* "$persist"/..?* "$persist"/.proa/* "$persist"/.proa/.[!.]*; do
         case ${path#"$persist"/} in
             lost+found | .proa | .proa/reset | .proa/new) ;;
             *) rm -rf "$path" || die "PERSIST could not be emptied: $path" ;;

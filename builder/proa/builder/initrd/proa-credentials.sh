@@ -24,7 +24,7 @@ set -- $(sed 's/#.*//; s/[[:space:]].*//' "${0%/*}/credentials") $(echo "$more" 
 set +f
 [ -d "$given" ] || exit 0
 ! mountpoint -q "$given" || mount -o remount,rw "$given" 2>/dev/null || mount -o remount,bind,rw "$given"
-for path in "$given"/* "$given"/.[!.]*; do
+for path in "$given"/* "$given"/.[!.]* "$given"/..?*; do
     name=${path##*/}
     if [ ! -e "$path" ] || taken "$name" "$@"; then continue; fi
     rm -f "$path" || die "the credential $name could not be thrown away"

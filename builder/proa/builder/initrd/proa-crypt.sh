@@ -74,7 +74,7 @@ take_mark() {
 is_bare() {
     mkdir -p "$persist"
     mount -t ext4 -o ro,noload "$1" "$persist" || return 1
-    found=$(for path in "$persist"/* "$persist"/.[!.]* "$persist"/.proa/*; do
+    found=$(for path in "$persist"/* "$persist"/.[!.]* "$persist"/..?* "$persist"/.proa/* "$persist"/.proa/.[!.]*; do
         case ${path#"$persist/"} in
             lost+found | .proa | .proa/new) ;;
             *) [ ! -e "$path" ] || echo "$path" ;;

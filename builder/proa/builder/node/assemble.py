@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from proa.builder.config import capabilities
+from proa.builder.config.filerules import OWN_PATHS
+from proa.builder.config.paths import is_below
 from proa.builder.config.settings import Config, File
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
@@ -158,12 +160,14 @@ def add_file(tree: Tree, file: File, folder: Path, at: str = "") -> list[str]:
     if file.capabilities:
         attributes[capabilities.XATTR] = capabilities.encoded(file.capabilities)
     if file.content is not None:
+        _check_place(tree, file.path)
         tree.write(file.path, file.content, 0o644 if mode is None else mode, owner)
         tree.mark(file.path, attributes)
         return [file.path]
     added = []
     for item in localfiles.walk(folder / file.source):
         name = f"{file.path}/{item.name}".rstrip("/")
+        _check_place(tree, name)
         if item.kind is FileKind.LINK:
             tree.link(name, str(item.path.readlink()))
         elif item.kind is FileKind.FILE:
@@ -173,6 +177,14 @@ def add_file(tree: Tree, file: File, folder: Path, at: str = "") -> list[str]:
         elif not tree.path(name).is_dir():
             tree.folder(name, item.mode, owner)
     return added
+
+
+def _check_place(tree: Tree, name: str) -> None:
+    """Refuse to write through a link of the tree to where the builder alone writes: nobody sees that in proa.toml."""
+    place = f"/{tree.path(name).relative_to(tree.root)}"
+    if any(is_below(place, own) for own in OWN_PATHS):
+        what = f"{name} leads by a link to {place}, which the builder writes itself"
+        raise ProaError(Code.CONFIG_VALUE, what, at=name)
 
 
 def ssh_keys(config: Config, folder: Path) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ private key or a host's name fails the build.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -115,11 +116,15 @@ def script(identities: Iterable[Identity]) -> str:
         lines.append(f'if [ ! -s {path} ]; then\n  path={path} new={path}.new\n  rm -f "$new"\n')
         if "$new" in one.make:
             own = f'chown {one.owner} "$new" && chmod {one.mode} "$new" && sync "$new" && mv "$new" "$path"'
-            lines.append(f"  (umask 077 && {one.make}) && {own} || failed=1\n")
+            lines.append(f"  (umask 077 && {one.make}) && {own} && sync {_folder(one)} || failed=1\n")
         else:
-            lines.append(f"  {one.make} || failed=1\n")
+            lines.append(f'  {one.make} && sync "$path" {_folder(one)} || failed=1\n')
         lines.append(f'  echo "$path: made for {one.package}"\nfi\n')
     return "".join([*lines, "exit $failed\n"])
+
+
+def _folder(identity: Identity) -> str:
+    return shlex.quote(posixpath.dirname(identity.path))
 
 
 def check(tree: Tree, origins: Mapping[str, str]) -> None:

@@ -92,8 +92,10 @@ def _is_cached(inside: str, path: Path) -> bool:
     return inside.startswith("/var/cache/") and not (path.is_dir() and not path.is_symlink())
 
 
-_CREATING: Final = re.compile(r"(?:[fFdDvqQpLcbC]|w\+)[+!\-=~^?$]*")
-"""Types of lines that make a path which is not there; the others adjust, write to, clean or remove what is there."""
+_CREATING: Final = re.compile(r"[fFdDvqQpLcbC][+!\-=~?$]*")
+"""Types of lines that make a path which is not there; the others adjust, write to, clean or remove what is there.
+
+With ``w+`` a line writes to what is there, and with ``^`` it counts only on a node that has the credential it names."""
 _WORD: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
 

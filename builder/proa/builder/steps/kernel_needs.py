@@ -11,12 +11,16 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError
 
 NEEDS: Final[Mapping[str, str]] = {
+    "BINFMT_SCRIPT": "the initrd's scripts",
     "BLK_DEV_DM": "the verified root",
     "BLK_DEV_INITRD": "the initrd",
+    "CGROUPS": "systemd",
+    "CRYPTO_SHA256": "the verified root's hashes",
     "DEVTMPFS": "devices in the initrd",
     "DM_VERITY": "the verified root",
     "EFI": "the firmware's services: which slot was loaded",
     "EFIVAR_FS": "the firmware's variables: which slot was loaded",
+    "EFI_PARTITION": "the disk's partition table",
     "EFI_STUB": "being started by the firmware",
     "EROFS_FS": "the root's file system",
     "EROFS_FS_ZIP": "the root's compression",
