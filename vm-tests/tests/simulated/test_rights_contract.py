@@ -295,17 +295,21 @@ def error_of(answer: ApiResponse) -> ProaError:
 
 
 TAINT = {"key": "a", "effect": "NoExecute"}
+OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "gone", "uid": "00000000-0000-4000-8000-000000000000"}
 FOREIGN = {
     "a label": {"metadata": {"annotations": {FENCE: str(TERM)}, "labels": {"a": "b"}}},
     "a label taken away": {"metadata": {"annotations": {FENCE: str(TERM)}, "labels": {"kept": None}}},
     "a taint": fenced(TERM, spec={"taints": [TAINT]}),
+    "a finalizer": {"metadata": {"annotations": {FENCE: str(TERM)}, "finalizers": ["example.com/stuck"]}},
+    "an owner": {"metadata": {"annotations": {FENCE: str(TERM)}, "ownerReferences": [OWNER]}},
+    "a provider": fenced(TERM, spec={"providerID": "cloud://elsewhere"}),
     "an annotation": {"metadata": {"annotations": {FENCE: str(TERM), "a": "b"}}},
     "an annotation taken away": {"metadata": {"annotations": {FENCE: str(TERM), "kept": None}}},
 }
 
 
 @pytest.mark.parametrize("what", FOREIGN)
-def test_a_leader_changes_nothing_else_of_a_node(scheduler: KubeApi, what: str) -> None:
+def test_s11_a_leader_changes_nothing_else_of_a_node(scheduler: KubeApi, what: str) -> None:
     answer = Ask("PATCH", NODE, FOREIGN[what], MERGE).by(scheduler)
     assert answer.status == 403, answer.message
     assert "only the cordon and its own annotations" in answer.message
