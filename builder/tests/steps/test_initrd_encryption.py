@@ -345,6 +345,24 @@ def test_s16_a_reset_gives_it_other_keys(scripts: Initrd) -> None:
     assert hashlib.sha256(before[4096:]).digest() != hashlib.sha256(after[4096:]).digest()
 
 
+@pytest.mark.parametrize("state", ["opened", "made"])
+def test_s16_the_tpm_rests_as_soon_as_it_has_given_the_key(scripts: Initrd, state: str) -> None:
+    """Else each power cut while PERSIST is checked counts as a guess, and the third one locks the TPM."""
+    if state == "opened":
+        scripts.format("PERSIST")
+        after = "systemd-cryptsetup"
+    else:
+        (scripts.folder / "inside/.proa").mkdir()
+        (scripts.folder / "inside/.proa/new").touch()
+        after = "mke2fs"
+    tpm, seen = scripts.folder / "tpm0", scripts.folder / "seen"
+    if state == "made":
+        scripts.fake(after, f"cp {tpm} {seen}")
+    assert scripts("open", scripts.device).returncode == 0
+    assert (seen if state == "made" else tpm).read_bytes() == SHUTDOWN
+    assert not any("leave-initrd" in call for call in scripts.calls)
+
+
 def test_s16_leaving_closes_the_phase_and_lets_the_tpm_rest(scripts: Initrd) -> None:
     """TPM 2.0 Library, part 3, "TPM2_Shutdown": no sessions, 12 bytes, the command 0x145, TPM_SU_CLEAR."""
     assert scripts("leave").returncode == 0

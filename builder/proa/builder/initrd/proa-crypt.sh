@@ -41,7 +41,8 @@ phase() {
 }
 
 # rest: TPM2_Shutdown(CLEAR). A TPM that has given out a key and then loses its power takes that for an attempt to guess
-# it, and after some of these it gives nothing for a while (TPM 2.0 Library, part 1, "Dictionary Attack Protection").
+# it, and after some of these it gives nothing for a while (TPM 2.0 Library, part 1, "Dictionary Attack Protection"). So
+# it rests at once: the checks that follow take their time. What is extended later counts for nothing in this.
 rest() {
     [ -e "${tpm}0" ] || return 0
     {
@@ -140,7 +141,8 @@ asked() {
 # seal DEVICE: enrols the TPM, by the key in $key, and tries it.
 seal() {
     timeout 300 systemd-cryptenroll --unlock-key-file="$key" --tpm2-device=auto --tpm2-pcrs=7 --tpm2-public-key="$public" \
-        --tpm2-public-key-pcrs=11 --tpm2-signature="$signature" "$1"
+        --tpm2-public-key-pcrs=11 --tpm2-signature="$signature" "$1" || return
+    rest || :
 }
 
 secure_boot() {
@@ -156,7 +158,7 @@ open() {
     case $(content "$1") in
         whole)
             as_made "$1" || die "PERSIST on $1 has a header that this node has not made: it is not opened"
-            by_tpm "$1" || unlock "$1"
+            if by_tpm "$1"; then rest || :; else unlock "$1"; fi
             ;;
         unfinished | bare) make "$1" ;;
         *) die "PERSIST on $1 is not encrypted, as this release demands, but holds files: empty it with proa-disk reset" ;;
