@@ -131,6 +131,28 @@ def test_an_upgrade_and_back_and_forth_again(versions: Versions) -> None:
     assert [path.name for path in versions.record.parent.iterdir() if "damaged" in path.name] == []
 
 
+@pytest.mark.parametrize("first", ["old", "new"])
+def test_what_one_was_stopped_in_the_other_finishes(versions: Versions, first: str) -> None:
+    """An install that was cut off: the record calls the slot incomplete, and half of its root is not there."""
+    begins, ends = (versions.old, versions.new) if first == "old" else (versions.new, versions.old)
+    begins(life.install, versions.reference, "2")
+    record = json.loads(versions.record.read_text())
+    record["slots"]["b"]["complete"] = False
+    versions.record.write_text(json.dumps(record | {"trial": None}))
+    disk = versions.old.folder / "world/disk.img"
+    root = versions.old.folder / "node/ROOT-B"
+    before = root.read_bytes()
+    with root.open("r+b") as file:
+        file.seek(1 << 18)
+        file.write(bytes(1 << 20))
+    assert root.read_bytes() != before
+    ends(life.install, versions.reference, "2")
+    assert root.read_bytes() == before
+    assert json.loads(versions.record.read_text())["slots"]["b"]["complete"]
+    assert versions.boot(versions.new, "b")["state"] == "trial"
+    assert whole(versions.new(life.trial))
+
+
 def test_each_tells_why_a_trial_of_the_other_came_back(versions: Versions, systemctl: Systemctl) -> None:
     old, new = versions.old, versions.new
     old(life.install, versions.reference, "1")
