@@ -139,7 +139,6 @@ def test_what_one_was_stopped_in_the_other_finishes(versions: Versions, first: s
     record = json.loads(versions.record.read_text())
     record["slots"]["b"]["complete"] = False
     versions.record.write_text(json.dumps(record | {"trial": None}))
-    disk = versions.old.folder / "world/disk.img"
     root = versions.old.folder / "node/ROOT-B"
     before = root.read_bytes()
     with root.open("r+b") as file:
