@@ -175,3 +175,14 @@ def test_keys_in_a_folder_with_blanks_stand_in_the_stanza_itself(tmp_path: Path,
     assert base64.b64decode("".join(lines[1:])) == key
     (plain,) = stanzas(archive.stanza([Path("/k/a.gpg"), Path("/k/b.gpg")]))
     assert plain["Signed-By"] == "/k/a.gpg /k/b.gpg"
+
+
+def test_b12_sources_with_keys_of_others_are_not_debians(tmp_path: Path) -> None:
+    _, keyrings = machine(tmp_path)
+    debians = str(keyrings / "debian-archive-bookworm-stable.gpg")
+    given = (
+        SourceConfig("https://mirror.test/debian", ("bookworm",)),
+        SourceConfig("https://mirror.test/again", ("bookworm",), signed_by=debians),
+        SourceConfig("https://pkgs.vendor.test/deb/", ("/",), (), signed_by="vendor.asc"),
+    )
+    assert sources.others(config_for(source=given), tmp_path, keyrings=keyrings) == ("https://pkgs.vendor.test/deb",)

@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
+from spdx_tools.spdx.parser.parse_anything import parse_file
 
+from proa.builder.config.settings import SourceConfig
 from proa.builder.engine import resolve
 from proa.builder.engine.aptroot import Package
 from proa.builder.engine.context import BuildContext
 from proa.builder.engine.resolve import Resolved, Supply
 from proa.builder.steps.packages import request_of
 from proa.builder.steps.provenance import PROVENANCE
+from proa.builder.steps.sbom import SBOM
 from proa.core import VERSION
 
 SECRET = "https://user:secret@mirror.example.net"
@@ -21,6 +24,15 @@ ODD = (
     Package("bash", "5.2.15-2+b7", "amd64", "a" * 64, f"{SECRET}/bash.deb"),
     Package("libstdc++6", "1:12~rc1", "amd64", "b" * 64, f"{SECRET}/libstdc.deb"),
 )
+
+
+VENDORS = "https://pkgs.vendor.test/core/deb"
+FOREIGN = (
+    Package("kubelet", "1.30.1-1.1", "amd64", "d" * 64, f"{VENDORS}/amd64/kubelet.deb"),
+    Package("mine", "1:0.1", "all", "e" * 64, f"copy:/cache/packages/apt/{'a1' * 12}/own/0123-mine.deb"),
+    Package("near", "1", "all", "f" * 64, f"{VENDORS}ian/pool/near.deb"),
+)
+"""Of a repository that is not Debian's, of the user's own, and of a mirror whose address begins like the former's."""
 
 
 def locked(context: BuildContext) -> Resolved:
@@ -73,3 +85,46 @@ def test_it_says_what_was_asked_for_and_no_time(context: BuildContext, tmp_path:
     health = dataclasses.replace(context.config.health, seconds=7)
     other = parameters(dataclasses.replace(context, config=dataclasses.replace(context.config, health=health)))
     assert {key for key in said if said[key] != other[key]} == {"settings"}
+
+
+def test_b12_it_names_owners_as_the_bill_of_materials_does(context: BuildContext, tmp_path: Path) -> None:
+    """Read by another's reader of SPDX; from a lock, which knows no keys."""
+    vendor = SourceConfig(uri=f"{VENDORS}/", suites=("/",), components=(), signed_by="vendor.asc")
+    context = dataclasses.replace(context, config=dataclasses.replace(context.config, source=(vendor,)))
+    known = locked(context)
+    found = Resolved((*known.root, *FOREIGN), known.beside)
+    (tmp_path / "proa.packages.lock").write_text(found.text())
+    resolve.forget()
+    rows = {
+        what: [
+            {"package": one.name, "version": one.version, "architecture": one.architecture}
+            for one in getattr(found, what)
+        ]
+        for what in ("root", "beside")
+    }
+    documents = {
+        ("packages", "packages.json"): {"installed": rows["root"], "boot": rows["beside"]},
+        ("verity", "verity.json"): {"root_hash": "ab" * 32},
+        ("root", "contents.json"): {
+            "system": {"name": "debian", "version": "12"},
+            "installed": rows["root"],
+            "python": [],
+            "files": [],
+        },
+    }
+    for (step, name), document in documents.items():
+        (tmp_path / "made" / step).mkdir(parents=True)
+        (tmp_path / "made" / step / name).write_text(json.dumps(document))
+    outputs = {step: tmp_path / "made" / step for step, _ in documents} | {"software": context.output("software")}
+    context = dataclasses.replace(context, outputs=outputs)
+    PROVENANCE.run(context, tmp_path)
+    SBOM.run(context, tmp_path)
+    document = parse_file(str(tmp_path / "sbom.spdx.json"))
+    listed = {one.locator.partition("?")[0] for part in document.packages for one in part.external_references}
+    said = json.loads((tmp_path / "provenance.json").read_text())["buildDefinition"]["resolvedDependencies"]
+    assert {one["uri"].partition("?")[0] for one in said} == listed
+    assert listed >= {
+        "pkg:deb/pkgs.vendor.test/kubelet@1.30.1-1.1",
+        "pkg:deb/local/mine@1%3A0.1",
+        "pkg:deb/debian/near@1",
+    }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import shutil
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +35,8 @@ _HEAD: Final = (
 )
 _RECORD: Final = "resolved.json"
 _DEB_HEAD: Final = b"!<arch>\n"
+_OWN: Final = re.compile(r"copy:.*/apt/[0-9a-f]{24}/own/")
+"""The URIs of the user's own packages."""
 
 
 @dataclass(frozen=True)
@@ -281,24 +284,30 @@ def _read_record(folder: Path) -> tuple[Mapping[str, str], Resolved] | None:
         return None
 
 
-def origins(request: Request, found: Resolved, distribution: Iterable[Path]) -> dict[str, str]:
+def origins(found: Resolved, others: Iterable[str]) -> dict[str, str]:
     """Who gives out the packages that are not of the distribution: the host of the archive, or ``local``.
 
     Args:
-        request: What was asked for.
-        found: What it came to.
-        distribution: The distribution's own keyrings.
+        found: What a request came to, from mirrors or a lock.
+        others: The URIs of archives that are not the distribution's.
     """
-    own = set(distribution)
-    others = {archive.uri: archive for archive in request.archives if not own & set(archive.keyrings)}
+    folders = [f"{_folder(uri)}/" for uri in others]
     told = {}
     for one in found.all:
         host = urllib.parse.urlsplit(one.uri.removeprefix("mirror+")).hostname
-        if "/own/" in one.uri and one.uri.startswith("copy:"):
+        if _OWN.match(one.uri):
             told[one.name] = "local"
-        elif any(one.uri.startswith(uri.replace("file:", "copy:", 1)) for uri in others):
+        elif any(_folder(one.uri).startswith(folder) for folder in folders):
             told[one.name] = host or "local"
     return told
+
+
+def _folder(uri: str) -> str:
+    """A URI in one form: apt is given folders as ``copy:``, and writes paths with or without an authority."""
+    scheme, separator, rest = uri.partition(":")
+    if not separator or scheme not in ("file", "copy"):
+        return uri.rstrip("/")
+    return "copy:/" + urllib.parse.unquote(rest).strip("/")
 
 
 def changes(old: Sequence[Package], new: Sequence[Package]) -> dict[str, list[str]]:

@@ -121,6 +121,16 @@ def archives(
     return (*found.values(), *given)
 
 
+def others(config: Config, folder: Path, *, keyrings: Path = KEYRINGS) -> tuple[str, ...]:
+    """The URIs of sources that are not Debian's: those signed by keys other than Debian's.
+
+    The same with a lock and without: neither mirrors nor keys are asked for.
+    """
+    own = set(keyrings.glob("debian-archive-*"))
+    signed = (source for source in config.source if source.signed_by)
+    return tuple(source.uri.rstrip("/") for source in signed if (folder / source.signed_by).absolute() not in own)
+
+
 def _given(source: SourceConfig, folder: Path, suite: str, keyrings: Path) -> Archive:
     keys = ((folder / source.signed_by).absolute(),) if source.signed_by else debian_keyrings(suite, keyrings)
     return Archive(source.uri.rstrip("/"), source.suites, source.components, keys, source.check_valid_until)

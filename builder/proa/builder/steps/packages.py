@@ -156,6 +156,11 @@ def request_of(context: BuildContext) -> Request:
     return request(context.config, context.folder, context.cache, context.supply)
 
 
+def strangers(context: BuildContext) -> dict[str, str]:
+    """Packages that are not the distribution's own, each with who gives it out."""
+    return resolve.origins(resolve.resolve(request_of(context)), sources.others(context.config, context.folder))
+
+
 def setting_of(config: Config, word: str) -> str:
     """The setting that asks for a package, as in ``system.packages[2]``; empty if every node has it."""
     for number, name in enumerate(config.system.packages):

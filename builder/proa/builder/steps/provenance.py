@@ -68,13 +68,14 @@ def _parameters(context: BuildContext) -> dict[str, Any]:
 
 
 def _packages(context: BuildContext) -> list[dict[str, Any]]:
-    found = resolve.resolve(packages.request_of(context)).all
+    """Each by the owner that the bill of materials names too."""
+    origins = packages.strangers(context)
     return [
         {
-            "uri": debian_purl(_DEBIAN, one.name, one.version, {"arch": one.architecture}),
+            "uri": debian_purl(origins.get(one.name, _DEBIAN), one.name, one.version, {"arch": one.architecture}),
             "digest": {"sha256": one.sha256},
         }
-        for one in found
+        for one in resolve.resolve(packages.request_of(context)).all
     ]
 
 

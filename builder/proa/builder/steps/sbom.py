@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from proa.builder.engine import resolve, sources
 from proa.builder.engine.context import BuildContext
 from proa.builder.formats import components, cyclonedx, sbom
 from proa.builder.formats.components import Bill, DebianPackage, OperatingSystem
@@ -29,7 +28,7 @@ class Sbom:
         return {
             "name": release.name,
             "version": release.version,
-            "origins": strangers(context),
+            "origins": packages.strangers(context),
             "epoch": context.epoch,
         }
 
@@ -43,20 +42,13 @@ class Sbom:
             version=context.config.release.version,
             root_hash=json.loads((context.output("verity") / "verity.json").read_text())["root_hash"],
             system=OperatingSystem(**contents["system"]),
-            packages=parts(listed, contents["installed"], strangers(context)),
+            packages=parts(listed, contents["installed"], packages.strangers(context)),
             wheels=[*wheels, *contents["python"]],
             files=contents["files"],
             epoch=context.epoch,
         )
         for name, document in (("spdx", sbom.document(bill)), ("cdx", cyclonedx.document(bill))):
             (out / f"sbom.{name}.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-
-
-def strangers(context: BuildContext) -> dict[str, str]:
-    """Packages that are not the distribution's own, each with who gives it out."""
-    request = packages.request_of(context)
-    own = () if request.supply.locked else sources.debian_keyrings(context.config.system.suite)
-    return resolve.origins(request, resolve.resolve(request), own)
 
 
 def parts(
