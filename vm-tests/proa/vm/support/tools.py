@@ -74,6 +74,7 @@ TOOLS: Final[Mapping[str, GoTool]] = {
     "cosign": GoTool("github.com/sigstore/cosign/v3/cmd/cosign", "v3.1.3"),
     "oras": GoTool("oras.land/oras/cmd/oras", "v1.3.6"),
     "referrers": GoTool("referrers"),
+    "scanner": GoTool("scanner", stripped=True),
     "workload": GoTool("workload", stripped=True),
     "controlplane": GoTool(
         "controlplane",
