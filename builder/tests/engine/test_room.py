@@ -82,6 +82,12 @@ def test_s01_nobody_else_is_there(tmp_path: Path) -> None:
         other.wait()
 
 
+def test_b01_a_program_may_talk_to_itself() -> None:
+    """postfix is set up only where there is an address that it can listen on."""
+    heard = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
+    assert inside(f'python3 -c "{heard}; print(s.accept()[1][0])"').split() == ["127.0.0.1"]
+
+
 def test_s01_there_is_no_terminal_to_type_into() -> None:
     assert inside("test -e /dev/tty || echo none; (: </dev/tty) 2>/dev/null || echo shut").split() == ["none", "shut"]
 

@@ -19,6 +19,7 @@ give() {
 
 umask 022
 hostname localhost
+ip link set lo up # postfix, for one, cannot be set up without
 mount -t tmpfs -o mode=755 room "$new"
 mkdir "$new/etc" "$new/proc" "$new/sys" "$new/dev" "$new/dev/pts" "$new/run" "$new/mnt" "$new/root" "$new/var"
 mkdir -m 1777 "$new/tmp" "$new/var/tmp" "$new/dev/shm"

@@ -22,6 +22,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "grub-mkstandalone": "grub-common",
+    "ip": "iproute2",
     "mcopy": "mtools",
     "mformat": "mtools",
     "mke2fs": "e2fsprogs",

@@ -78,7 +78,7 @@ class Packages:
     name = "packages"
     title = "Packages"
     needs = ()
-    tools = ("mmdebstrap", "apt-get", "dpkg-deb", "tar")
+    tools = ("mmdebstrap", "apt-get", "dpkg-deb", "tar", "ip")
     keep = True
 
     def inputs(self, context: BuildContext) -> Mapping[str, object]:
