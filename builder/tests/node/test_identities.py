@@ -35,6 +35,15 @@ def test_b01_every_known_identity_is_taken_out_and_made_again_by_the_node(tree: 
     assert tree.path(f"/usr/lib/systemd/system/sysinit.target.wants/{identities.UNIT}").is_symlink()
 
 
+@pytest.mark.parametrize(("package", "size"), [("pacemaker", 4096), ("rabbitmq-server", 57)])
+def test_b01_what_a_cluster_authenticates_by_is_drawn_anew_each_time(tmp_path: Path, package: str, size: int) -> None:
+    (identity,) = [one for one in KNOWN if one.package == package]
+    for name in "ab":
+        subprocess.run(["dash", "-c", identity.make], check=True, env={"new": str(tmp_path / name), "PATH": "/usr/bin"})
+    drawn = {(tmp_path / name).read_bytes() for name in "ab"}
+    assert (len(drawn), {len(data) for data in drawn}) == (2, {size})
+
+
 def test_b01_without_one_there_is_no_unit(tree: Tree) -> None:
     tree.write("/etc/hosts", "")
     assert identities.forget(tree, {}) == []
@@ -83,6 +92,8 @@ def test_n01_an_identity_is_flushed_with_its_folder_or_told(tmp_path: Path, make
         ("/etc/app/server.key", KEY, "a private key"),
         ("/etc/app/rsa.pem", KEY.replace("PRIVATE", "RSA PRIVATE"), "a private key"),
         ("/etc/app/ssh_key", KEY.replace("PRIVATE", "OPENSSH PRIVATE"), "a private key"),
+        ("/etc/app/dropbear.key", "\0\0\0\x0bssh-ed25519\0\0\0\x40", "a private key"),
+        ("/etc/app/ecdsa", "\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x08nistp256", "a private key"),
         ("/var/lib/app/key", f"# comment\n{KEY}", "a private key"),
         ("/usr/local/etc/key", KEY, "a private key"),
         ("/etc/app/id", f"{UUID}\n", "a UUID"),

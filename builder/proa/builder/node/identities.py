@@ -43,6 +43,8 @@ class Identity:
 
 _UNBOUND: Final = "unbound-control-setup"
 _SNAKEOIL: Final = "make-ssl-cert generate-default-snakeoil --force-overwrite"
+_RANDOM: Final = "head -c {} /dev/urandom"
+_COOKIE: Final = "/var/lib/rabbitmq/.erlang.cookie"
 KNOWN: Final = (
     Identity("open-iscsi", "/etc/iscsi/initiatorname.iscsi", 'echo "InitiatorName=$(iscsi-iname)" >"$new"'),
     Identity("nvme-cli", "/etc/nvme/hostnqn", 'nvme gen-hostnqn >"$new"', "0644"),
@@ -55,13 +57,21 @@ KNOWN: Final = (
     Identity("unbound", "/etc/unbound/unbound_server.pem", _UNBOUND, "0640", "root:unbound"),
     Identity("unbound", "/etc/unbound/unbound_control.key", _UNBOUND, "0640", "root:unbound"),
     Identity("unbound", "/etc/unbound/unbound_control.pem", _UNBOUND, "0640", "root:unbound"),
+    *(
+        Identity("dropbear", f"/etc/dropbear/dropbear_{kind}_host_key", f'dropbearkey -t {kind} -f "$new"')
+        for kind in ("rsa", "ecdsa", "ed25519")
+    ),
+    Identity("pacemaker", "/etc/pacemaker/authkey", f'{_RANDOM.format(4096)} >"$new"', "0640", "root:haclient"),
+    Identity("rabbitmq-server", _COOKIE, f'{_RANDOM.format(42)} | base64 >"$new"', "0400", "rabbitmq:rabbitmq"),
 )
 """Every identity that is known."""
 _PLACES: Final = ("/etc", "/var", "/root", "/home", "/opt", "/srv", "/usr/local")
 _LARGEST: Final = 1 << 16
 _UUID: Final = rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 _SIGNS: Final = {
-    "a private key": re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"),
+    "a private key": re.compile(
+        rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----|\A\0\0\0[\x07-\x1f](?:ssh-|ecdsa-sha2-)"  # dropbear's own form
+    ),
     "a UUID": re.compile(rb"\A\s*(?:nqn\.\S*:)?(?:uuid:)?" + _UUID + rb"\s*\Z"),
     "the name of an iSCSI initiator": re.compile(rb"^InitiatorName=iqn\.", re.MULTILINE),
 }
