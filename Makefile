@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start
+.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start two-installs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ mutate: setup ## put small defects into a copy of the tree, one at a time: the t
 
 crash-replay: setup ## cut the agent off at each write to a disk, and say what is lost; POINTS, AGAIN, BOOTS, SEED; report in build/crash-replay
 	@.venv/bin/python -m proa.vm.crash.run $(if $(POINTS),--points $(POINTS)) $(if $(AGAIN),--again $(AGAIN)) $(if $(BOOTS),--boots $(BOOTS)) $(if $(SEED),--seed $(SEED))
+
+two-installs: setup ## install what nodes use twice, and compare: what packages draw at random; PACKAGES="..."
+	@.venv/bin/python -m upkeep.two_installs $(PACKAGES)
 
 lock: setup ## requirements/dev.lock from pyproject.toml, for both Pythons; UPGRADE=1 takes newer versions
 	@.venv/bin/python -m upkeep.lock $(if $(UPGRADE),--upgrade)
