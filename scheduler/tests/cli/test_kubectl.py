@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from proa.core.oci.access import Access
 from proa.core.orders.messages import (
@@ -25,6 +27,7 @@ from proa.core.orders.messages import (
 from proa.core.runtime.cli import name_twins
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.schema.model import document, fields_of, parse
+from proa.scheduler.cli import spec_values
 from proa.scheduler.cli.changing import _wishes, start
 from proa.scheduler.cli.kubectl import cli
 from proa.scheduler.cli.releases import Finder
@@ -36,7 +39,16 @@ from proa.scheduler.report.explain import explain
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.rendering import explain_lines
 from proa.scheduler.spec import selectors
-from proa.scheduler.spec.rollout import FailurePolicy, OnFailure, Operator, Requirement, RolloutSpec, Selector
+from proa.scheduler.spec.rollout import (
+    Drain,
+    FailurePolicy,
+    OnFailure,
+    Operator,
+    Requirement,
+    RolloutSpec,
+    Selector,
+    WaitFor,
+)
 from proa.scheduler.spec.rolloutstatus import Blocker, Counts, PastRollout, RolloutPhase, RolloutStatus
 from proa.scheduler.testing.apiserver import ApiServer
 
@@ -167,12 +179,89 @@ def test_what_a_person_should_know_is_said() -> None:
     assert "failed before" in before
 
 
+def start_given(*words: str, **environment: str) -> dict[str, Any]:
+    """What ``start`` makes of options that have more than one word."""
+    name_twins(start, "PROA_START")
+    with CliRunner().isolation(env=environment):
+        given = start.make_context("start", ["workers", A, *words]).params
+    names = ("order__groups", "drain__waitFor", "health__alerts")
+    return {name: given[name] for name in names if given[name] is not None}
+
+
+STORES = {
+    "name": "stores",
+    "nodeSelector": {"matchExpressions": [{"key": "site", "operator": "In", "values": ["north", "south"]}]},
+    "soak": "4h",
+}
+TEST_NODES = {"name": "test", "nodeSelector": {"matchLabels": {"stage": "test"}}}
+
+
+def test_groups_alerts_and_jobs_are_options() -> None:
+    words = ("--group", "test:stage=test", "--group", "stores: site in (north, south) :4h")
+    assert start_given(*words) == {"order__groups": [TEST_NODES, STORES]}
+    query = 'ALERTS{alertstate="firing", job=~"a:b"} == 1'
+    assert start_given("--alert", f"critical={query}") == {"health__alerts": [{"name": "critical", "query": query}]}
+    told = {"selector": {"matchLabels": {"job": "nightly"}}, "timeout": "2h"}
+    assert start_given("--wait-for", "job=nightly:2h") == {"drain__waitFor": told}
+    assert start_given() == {}
+
+
+def test_an_environment_variable_has_one_of_them_a_line() -> None:
+    said = "test:stage=test\nstores:site in (north, south):4h"
+    assert start_given(PROA_START_GROUP=said) == {"order__groups": [TEST_NODES, STORES]}
+
+
+def test_an_empty_option_takes_them_away() -> None:
+    none = start_given("--group", "", "--alert", "", "--wait-for", "")
+    assert none == {"order__groups": [], "health__alerts": [], "drain__waitFor": {}}
+    before = view(A, drain=Drain(wait_for=WaitFor(Selector({"job": "nightly"}), "2h")))
+    assert patches.start(before, A, {"drain": {"waitFor": {}}}).spec["drain"] == {"waitFor": None}
+    assert patches.start(None, A, {"drain": {"waitFor": {}, "timeout": "1m"}}).spec["drain"] == {"timeout": "1m"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--group", "test"),
+        ("--group", "test:"),
+        ("--group", ":stage=test"),
+        ("--group", "test:stage=test:soon"),
+        ("--group", "test:stage=test:1h:2h"),
+        ("--group", "test:stage=a=b"),
+        ("--wait-for", "job=nightly"),
+        ("--wait-for", "job=nightly:1h:2h"),
+        ("--wait-for", ":1h"),
+        ("--alert", "critical"),
+        ("--alert", "=ALERTS"),
+        ("--alert", "critical="),
+    ],
+)
+def test_what_is_no_group_no_alert_and_no_pods_is_a_wrong_command_line(words: tuple[str, str]) -> None:
+    with pytest.raises(click.BadParameter):
+        start_given(*words)
+
+
+def test_other_pods_to_wait_for_take_the_labels_of_those_before_away() -> None:
+    before = view(A, drain=Drain(wait_for=WaitFor(Selector({"job": "nightly", "tier": "batch"}), "2h")))
+    wanted = spec_values.wait_for("tier=batch,kind=report:3h")
+    selector = {"matchLabels": {"job": None, "tier": "batch", "kind": "report"}, "matchExpressions": None}
+    found = patches.start(before, A, {"drain": {"waitFor": wanted, "timeout": "1m"}}).spec["drain"]
+    assert found == {"timeout": "1m", "waitFor": {"selector": selector, "timeout": "3h"}}
+    assert patches.start(before, A, {"drain": {"timeout": "1m"}}).spec["drain"] == {"timeout": "1m"}
+
+
+def test_who_wants_no_turns_of_zones_any_more_need_not_take_their_soak_back() -> None:
+    found = patches.start(view(A), A, {"order": {"zones": "Ignore"}}).spec["order"]
+    assert found == {"zones": "Ignore", "zoneSoak": None}
+    assert patches.start(view(A), A, {"order": {"zones": "OneAtATime"}}).spec["order"] == {"zones": "OneAtATime"}
+
+
 def test_every_option_stands_in_the_spec() -> None:
     """With values that the dataclass takes."""
     how = {"rollout", "reference", "selector", "key_files", "threshold", "offline", "dry_run", "as_json"}
     how |= {"kubeconfig", "context", *(one.name for one in fields_of(Access))}
     names = {parameter.name or "" for parameter in start.params} - how
-    assert len(names) == 13
+    assert len(names) == 19
     given: dict[str, Any] = dict.fromkeys(names, 1) | {
         "canary__soak": "1m",
         "drain__timeout": "1m",
@@ -180,8 +269,14 @@ def test_every_option_stands_in_the_spec() -> None:
         "allowDowngrade": True,
     }
     given |= {
-        "order__zones": "Ignore",
+        "order__zones": "OneAtATime",
+        "order__zoneSoak": "1m",
+        "order__groups": [spec_values.group("test:stage=test:1h")],
+        "cordoned": "Include",
         "drain__onTimeout": "Park",
+        "drain__undrainable": "Skip",
+        "drain__waitFor": spec_values.wait_for("job=nightly:2h"),
+        "health__alerts": [spec_values.alert("critical=ALERTS")],
         "failure__action": "Halt",
         "approval": "AfterCanary",
     }

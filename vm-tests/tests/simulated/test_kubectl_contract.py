@@ -170,6 +170,23 @@ def test_a_dry_run_prints_what_can_be_applied(person: Person) -> None:
     }
 
 
+def test_the_api_server_takes_groups_alerts_and_jobs_from_the_command_line(person: Person) -> None:
+    groups = ("--group", "test:stage=test:1h", "--group", "stores:site in (north, south)", "--zone-soak", "5m")
+    others = ("--alert", "critical=ALERTS", "--wait-for", "job=nightly:2h", "--cordoned", "include")
+    person("start", "workers", V2, "--offline", *groups, *others, "--undrainable", "skip")
+    found = spec(person.cluster)
+    assert [(one["name"], one["soak"]) for one in found["order"]["groups"]] == [("test", "1h"), ("stores", "0s")]
+    assert (found["order"]["zoneSoak"], found["cordoned"], found["drain"]["undrainable"]) == ("5m", "Include", "Skip")
+    assert found["health"]["alerts"] == [{"name": "critical", "query": "ALERTS"}]
+    person("start", "workers", V2, "--offline", "--wait-for", "kind=report:3h", "--zones", "ignore", "--alert", "")
+    found = spec(person.cluster)
+    assert found["drain"]["waitFor"] == {"selector": {"matchLabels": {"kind": "report"}}, "timeout": "3h"}
+    assert found["health"].get("alerts", []) == []
+    person("start", "workers", V2, "--offline", "--wait-for", "", "--group", "")
+    found = spec(person.cluster)
+    assert ("waitFor" in found["drain"], found["order"].get("groups", [])) == (False, [])
+
+
 def test_only_what_is_said_is_changed(person: Person) -> None:
     person("start", "workers", V2, "--offline", "-l", "pool=a", "--max-unavailable", "25%", "--on-failure", "rollback")
     person("start", "workers", V3, "--offline", "-l", "other=b", "--max-failures", "2", "--paused")

@@ -16,7 +16,7 @@ from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.output import say
 from proa.core.signing.options import key_options, trust
-from proa.scheduler.cli import rollouts
+from proa.scheduler.cli import rollouts, spec_values
 from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show
 from proa.scheduler.kube.server import Server
 from proa.scheduler.planning.views import RolloutView
@@ -24,7 +24,7 @@ from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.reports import Changed
 from proa.scheduler.spec import selectors
-from proa.scheduler.spec.rollout import Approval, OnFailure, OnTimeout, Zones
+from proa.scheduler.spec.rollout import Approval, Cordoned, OnFailure, OnTimeout, Undrainable, Zones
 
 if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
@@ -45,6 +45,12 @@ def _span(said: str) -> str:
 
 _AMOUNT: Final = {"metavar": "N|P%", "callback": amount}
 _TIME: Final = {"metavar": "TIME", "callback": checked(_span)}
+
+
+def _each(shape: str, read: Callable[[str], Any]) -> dict[str, Any]:
+    """What an option is that may be repeated."""
+    value = spec_values.SpecValue(shape, read)
+    return {"multiple": True, "metavar": shape, "type": value, "callback": spec_values.listed}
 
 
 def _wish(option: str, place: str, text: str, **kind: Any) -> Callable[[Any], Any]:
@@ -88,9 +94,36 @@ _how_options = options(dry_run_option, json_option, cluster_options)
     type=click.IntRange(1, 5000),
 )
 @_wish("--zones", "order.zones", "Whether nodes of two zones may be unavailable at once.", type=_choice(Zones))
+@_wish("--zone-soak", "order.zoneSoak", "How long a zone must stay healthy before the next one starts.", **_TIME)
+@_wish(
+    "--group",
+    "order.groups",
+    "Nodes that have their turn before those of later groups; may be repeated, '' for no groups.",
+    **_each(spec_values.GROUP, spec_values.group),
+)
+@_wish("--cordoned", "cordoned", "What to do with nodes that somebody else has cordoned.", type=_choice(Cordoned))
+@_wish(
+    "--wait-for",
+    "drain.waitFor",
+    "Pods that may finish before anything is evicted, and how long they may take; '' for none.",
+    metavar=spec_values.WAIT_FOR,
+    type=spec_values.SpecValue(spec_values.WAIT_FOR, spec_values.wait_for),
+)
 @_wish("--drain-timeout", "drain.timeout", "How long a drain may take.", **_TIME)
 @_wish(
     "--on-drain-timeout", "drain.onTimeout", "What to do with a node whose drain takes longer.", type=_choice(OnTimeout)
+)
+@_wish(
+    "--undrainable",
+    "drain.undrainable",
+    "What to do with a node whose drain something seems to block forever.",
+    type=_choice(Undrainable),
+)
+@_wish(
+    "--alert",
+    "health.alerts",
+    "A query to Prometheus that must be empty before the next node starts; may be repeated, '' for none.",
+    **_each(spec_values.ALERT, spec_values.alert),
 )
 @_wish("--ready-seconds", "health.readySeconds", "How long a node must be Ready.", type=click.IntRange(0, 86400))
 @_wish("--max-failures", "failure.max", "How many nodes may fail.", **_AMOUNT)

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.schema.model import document
+from proa.core.schema.model import document, parse
 from proa.scheduler.objects.annotations import approval_text
 from proa.scheduler.planning.rollout_pass import is_halted
 from proa.scheduler.planning.views import APPROVED, ATTEMPT, PAUSED, RolloutView, digest_of
-from proa.scheduler.spec.rollout import Approval, OnFailure, Selector
+from proa.scheduler.spec.rollout import Approval, Drain, OnFailure, Selector, Zones
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
 _BACK: Final = frozenset({RolloutPhase.ROLLING_BACK, RolloutPhase.ROLLED_BACK})
@@ -56,9 +56,15 @@ def start(
         chosen = document(selector) if selector else {}
         notes: tuple[str, ...] = () if chosen else ("It selects all nodes.",)
         notes = (*notes, *_unapproved(wishes.get("approval", Approval.NOT_REQUIRED.value)))
+        if "drain" in wishes:
+            spec["drain"] = {key: value for key, value in wishes["drain"].items() if value != {}}
         return SpecChange(spec | ({"nodeSelector": chosen} if chosen else {}), f"created for {release}", notes)
     if "canary" in wishes:
         spec["canary"] = _recanary(wishes["canary"])
+    if "order" in wishes:
+        spec["order"] = _reorder(wishes["order"])
+    if "drain" in wishes:
+        spec["drain"] = _redrain(before.spec.drain, wishes["drain"])
     if selector is not None and selector != before.spec.node_selector:
         spec["nodeSelector"] = _reselect(before.spec.node_selector, selector)
     same = before.spec.release == release
@@ -84,6 +90,23 @@ def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
 def _recanary(request: Mapping[str, Any]) -> dict[str, Any]:
     """The merge patch of the canaries: where none are left, how long those before had to soak goes."""
     return {"soak": None, **request} if request.get("nodes") in (0, "0%") else dict(request)
+
+
+def _reorder(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of turns: where zones take none any more, how long those before had to soak goes."""
+    return {"zoneSoak": None, **request} if request.get("zones") == Zones.IGNORE.value else dict(request)
+
+
+def _redrain(old: Drain, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of drains: the labels of pods that were waited for before go."""
+    wanted = request.get("waitFor")
+    if wanted is None:
+        return dict(request)
+    if not wanted:
+        return {**request, "waitFor": None}
+    before = old.wait_for.selector if old.wait_for else Selector()
+    selector = _reselect(before, parse(Selector, wanted["selector"]))
+    return {**request, "waitFor": {**wanted, "selector": selector}}
 
 
 def pause(before: RolloutView) -> SpecChange:
