@@ -8,17 +8,29 @@ from typing import Any
 
 import pytest
 
+from proa.core.runtime.errors import Exit, ProaError
+from proa.core.schema.model import document
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects import reading
 from proa.scheduler.objects.annotations import approval_text
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import APPROVED, RolloutView, Snapshot
+from proa.scheduler.planning.views import APPROVED, APPROVED_GROUPS, IN_NO_GROUP, RolloutView, Snapshot
+from proa.scheduler.report import document as snapshots
 from proa.scheduler.report import patches
 from proa.scheduler.report.status_view import status_lines, status_report
-from proa.scheduler.spec.rollout import Approval, Canary, FailurePolicy, OnFailure, RolloutSpec
-from proa.scheduler.spec.rolloutstatus import CanaryStatus, RolloutStatus
-from proa.scheduler.testing.situations import HALTED, NEW, NOW, RELEASE, change, done, planned, ready, unfetched
+from proa.scheduler.spec.rollout import (
+    Approval,
+    Canary,
+    FailurePolicy,
+    Group,
+    OnFailure,
+    RolloutSpec,
+    Selector,
+    Turns,
+)
+from proa.scheduler.spec.rolloutstatus import CanaryStatus, GroupStatus, RolloutStatus
+from proa.scheduler.testing.situations import HALTED, NEW, NOW, RELEASE, Part, change, done, planned, ready, unfetched
 
 REQUIRED = change(approval=Approval.REQUIRED)
 AFTER = change(approval=Approval.AFTER_CANARY, canary=Canary(1, "1m"))
@@ -69,6 +81,122 @@ def test_the_way_back_needs_no_approval() -> None:
     made = planned(done(), rollouts=rollouts(back, status=HALTED))
     assert Reason.AwaitingApproval not in reasons(made).values()
     assert made.actions
+
+
+# group by group
+
+GROUPS = (Group("test", Selector({"stage": "test"})), Group("stores", Selector({"stage": "stores"}), "10m"))
+EACH = change(approval=Approval.EACH_GROUP, order=Turns(groups=GROUPS))
+BY_ALICE = "alice at noon"
+
+
+def of_group(name: str, stage: str, *, updated: bool = False) -> Part:
+    return (done if updated else ready)(name, labels={"stage": stage}, zone="")
+
+
+def each(*approved: str, **status: Any) -> dict[str, RolloutView]:
+    view = rollouts(EACH, status=RolloutStatus(release=RELEASE, **status))["workers"]
+    return {"workers": dataclasses.replace(view, approved_groups=dict.fromkeys(approved, BY_ALICE))}
+
+
+def verdict(made: Plan, name: str) -> tuple[Reason, str]:
+    return made.verdicts[name].reason, made.verdicts[name].detail
+
+
+def test_each_group_waits_for_an_approval_of_its_own() -> None:
+    nodes = of_group("n1", "test"), of_group("n2", "stores"), of_group("n3", "")
+    made = planned(*nodes, rollouts=each())
+    assert verdict(made, "n1") == (Reason.AwaitingApproval, "group test")
+    assert reasons(made)["n2"] is Reason.EarlierGroup
+    assert reasons(planned(*nodes, rollouts=each("test")))["n1"] is Reason.Next
+    ahead_of_time = reasons(planned(*nodes, rollouts=each("stores", IN_NO_GROUP)))
+    assert (ahead_of_time["n1"], ahead_of_time["n2"]) == (Reason.AwaitingApproval, Reason.EarlierGroup)
+
+
+def test_the_next_group_waits_once_the_one_before_is_done_and_has_soaked() -> None:
+    test, stores, other = of_group("n1", "test", updated=True), of_group("n2", "stores"), of_group("n3", "")
+    made = planned(test, stores, other, rollouts=each("test"))
+    assert verdict(made, "n2") == (Reason.AwaitingApproval, "group stores")
+    soaked = tuple(GroupStatus(one.name, LONG_AGO, LONG_AGO) for one in GROUPS)
+    done_stores = of_group("n2", "stores", updated=True)
+    made = planned(test, done_stores, other, rollouts=each("test", "stores", groups=soaked))
+    assert verdict(made, "n3") == (Reason.AwaitingApproval, "nodes in no group")
+    made = planned(test, done_stores, other, rollouts=each("test", "stores", IN_NO_GROUP, groups=soaked))
+    assert reasons(made)["n3"] is Reason.Next
+
+
+def test_a_canary_waits_for_the_approval_of_its_group() -> None:
+    spec = dataclasses.replace(EACH, canary=Canary(1, "1m"))
+    made = planned(of_group("n1", "test"), of_group("n2", "stores"), rollouts=rollouts(spec, status=UNPROVED))
+    assert verdict(made, "n1") == (Reason.AwaitingApproval, "group test")
+
+
+def test_an_approval_of_the_whole_release_is_none_of_a_group() -> None:
+    """Or one that was given under another rule would open all of them."""
+    made = planned(of_group("n1", "test"), rollouts=rollouts(EACH, "alice"))
+    assert reasons(made)["n1"] is Reason.AwaitingApproval
+
+
+def test_the_way_back_asks_for_no_group() -> None:
+    back = dataclasses.replace(EACH, failure=FailurePolicy(0, OnFailure.ROLLBACK))
+    made = planned(of_group("n1", "test", updated=True), rollouts=rollouts(back, status=HALTED))
+    assert made.actions
+    assert Reason.AwaitingApproval not in reasons(made).values()
+
+
+def test_groups_are_approved_by_an_annotation_each() -> None:
+    change = patches.approve(each("test")["workers"], "bob", NOW, ("test", "stores", IN_NO_GROUP))
+    assert set(change.annotations) == {f"{APPROVED_GROUPS}stores", f"{APPROVED_GROUPS}in_no_group"}
+    assert (change.spec, change.said) == ({}, f"approved for group stores, nodes in no group: {RELEASE}")
+    found = {"metadata": {"name": "workers", "annotations": change.annotations}, "spec": document(EACH)}
+    assert reading.rollout(found).approved_groups == dict.fromkeys(("stores", IN_NO_GROUP), f"bob at {text(NOW)}")
+    again = patches.approve(each("test")["workers"], "bob", NOW, ("test",))
+    assert (again.is_one, again.said) == (False, f"approved already, by {BY_ALICE}")
+
+
+def test_what_approves_a_group_for_another_release_or_of_another_name_approves_nothing() -> None:
+    said = {f"{APPROVED_GROUPS}test": approval_text(OTHER, "alice", NOW)}
+    said |= {f"{APPROVED_GROUPS}gone": approval_text(NEW, "alice", NOW)}
+    found = {"metadata": {"name": "workers", "annotations": said}, "spec": document(EACH)}
+    assert reading.rollout(found).approved_groups == {}
+
+
+@pytest.mark.parametrize(
+    ("before", "groups", "what"),
+    [
+        (each("test"), (), "each group is approved by itself"),
+        (each(), ("nobody",), "has no group 'nobody'"),
+        (rollouts(REQUIRED), ("test",), "approval is Required"),
+        (rollouts(change()), (IN_NO_GROUP,), "approval is NotRequired"),
+    ],
+)
+def test_an_approval_that_would_mean_nothing_is_refused(
+    before: dict[str, RolloutView], groups: tuple[str, ...], what: str
+) -> None:
+    with pytest.raises(ProaError, match=what) as caught:
+        patches.approve(before["workers"], "alice", NOW, groups)
+    assert caught.value.exit is Exit.USAGE
+
+
+def test_who_asks_for_no_group_hears_which_ones_are_left() -> None:
+    with pytest.raises(ProaError) as caught:
+        patches.approve(each("test")["workers"], "alice", NOW)
+    assert "stores, in_no_group" in caught.value.hint
+
+
+def test_status_tells_who_approved_which_group() -> None:
+    report = status_report(Snapshot({}, {}, each("test", IN_NO_GROUP)), NOW)
+    assert report.rollouts[0].approved_groups == {"test": BY_ALICE, IN_NO_GROUP: BY_ALICE}
+    lines = "\n".join(status_lines(report, alone=False))
+    assert "workers: group test approved by alice at noon" in lines
+    assert "workers: nodes in no group approved by alice at noon" in lines
+
+
+def test_a_snapshot_keeps_the_approvals_of_groups() -> None:
+    kept, _ = snapshots.read(snapshots.write(Snapshot({}, {}, each("test")), NOW))
+    assert kept.rollouts["workers"].approved_groups == {"test": BY_ALICE}
+    hidden = snapshots.hashed(kept).rollouts["workers"]
+    assert hidden.approved_groups == {"test": "hidden"}
 
 
 # what is written, and read

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import OrderResult, Proof
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
-from proa.scheduler.planning.views import ZONE, NodeView
+from proa.scheduler.planning.views import IN_NO_GROUP, ZONE, NodeView
 from proa.scheduler.planning.waves import group_of
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.amounts import Amount, resolve
@@ -53,6 +53,7 @@ FATES = (NodeFate.WELL,) * 8 + (NodeFate.RETURNS, NodeFate.UNFETCHED, NodeFate.U
 EVEN_HOURS = (Budget("0 */2 * * *", "1h", "UTC", 2),)
 AMOUNTS: tuple[Amount, ...] = (1, 2, "25%")
 GROUPS = tuple(Group(f"group-{number}", Selector({ZONE: f"zone-{number}"}), f"{number}m") for number in (1, 0))
+APPROVED_ONES = (*(group.name for group in GROUPS), IN_NO_GROUP)
 ALERTS = (Alert("critical", "ALERTS"),)
 JOBS = WaitFor(Selector({"job": "nightly"}), "1m")
 BORNE: tuple[Amount, ...] = (0, 2, "50%")
@@ -198,8 +199,10 @@ class Chaos:
         self.change(paused=not self.spec.paused)
 
     def person_approves(self) -> None:
-        """The release that the rollout has then."""
-        self.world.rollouts["workers"] = dataclasses.replace(self.world.rollouts["workers"], approved="somebody")
+        """The release that the rollout has then, for a group as well."""
+        view = self.world.rollouts["workers"]
+        groups = {**view.approved_groups, self.choice(APPROVED_ONES): "somebody"}
+        self.world.rollouts["workers"] = dataclasses.replace(view, approved="somebody", approved_groups=groups)
 
     def alerts_fire(self) -> None:
         self.world.firing = ("critical: NodeDown",)
@@ -231,7 +234,8 @@ class Chaos:
 
     def another_release(self) -> None:
         self.change(release=self.choice((FIRST, SECOND)))
-        self.world.rollouts["workers"] = dataclasses.replace(self.world.rollouts["workers"], approved="")
+        view = self.world.rollouts["workers"]
+        self.world.rollouts["workers"] = dataclasses.replace(view, approved="", approved_groups={})
 
     def some_node(self) -> str:
         return self.choice(sorted(self.world.nodes))
@@ -270,6 +274,9 @@ class Chaos:
                     view = self.world.rollouts["workers"]
                     needed = self.spec.approval is Approval.REQUIRED and not view.status.halted
                     assert view.approved or not needed, "a node is started for a release that nobody approved"
+                    one_by_one = self.spec.approval is Approval.EACH_GROUP and not view.status.halted
+                    approved = self.group_of(node) in view.approved_groups
+                    assert approved or not one_by_one, "a node is started whose group nobody approved"
                     self.no_earlier_group_is_busy(node)
                     asks = self.spec.health.alerts and not view.status.halted
                     assert not (asks and (self.world.firing or self.world.silence)), "started while alerts fire"
@@ -302,6 +309,12 @@ class Chaos:
                 assert os.status
                 assert os.status.booted
                 assert os.status.booted.committed, "uncordoned as done while on trial"
+
+    def group_of(self, node: NodeView) -> str:
+        """The name under which a person approves the node's group."""
+        groups = self.spec.order.groups
+        found = (one.name for one in groups if matches(one.node_selector, node.labels))
+        return next(found, IN_NO_GROUP)
 
     def no_earlier_group_is_busy(self, node: NodeView) -> None:
         """But for canaries, the way back, and groups that have proved the release in this attempt."""
@@ -342,7 +355,9 @@ class Chaos:
     def settle(self) -> None:
         """Nothing more goes wrong: all comes to its end, and nothing is left behind."""
         self.change(paused=False)
-        self.person_approves()
+        view = self.world.rollouts["workers"]
+        every = dict.fromkeys(APPROVED_ONES, "somebody")
+        self.world.rollouts["workers"] = dataclasses.replace(view, approved="somebody", approved_groups=every)
         self.all_is_quiet()
         for name in self.world.nodes:
             self.alter(name, hold=None)

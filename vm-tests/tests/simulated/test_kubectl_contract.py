@@ -234,6 +234,15 @@ def test_an_approval_says_who_gave_it_and_for_which_release(person: Person) -> N
     assert other["approved"] == ""
 
 
+def test_each_group_is_approved_by_itself(person: Person) -> None:
+    person("start", "workers", V2, "--offline", "--approval", "EachGroup", "--group", "test:stage=test")
+    assert person.refused("approve", "workers") == ("USAGE", Exit.USAGE)
+    assert "group test" in person("approve", "workers", "--group", "test").text
+    told = person.json("approve", "workers", "--no-group")["rollout"]["approved_groups"]
+    assert set(told) == {"test", "in_no_group"}
+    assert all(said.startswith("proa-admin at 20") for said in told.values())
+
+
 def test_c14_a_spec_that_is_applied_again_undoes_no_pause_and_no_attempt(person: Person) -> None:
     """As a controller does that applies what is in git, every few minutes."""
     person("start", "workers", V2, "--offline")

@@ -19,7 +19,7 @@ from proa.core.signing.options import key_options, trust
 from proa.scheduler.cli import rollouts, spec_values
 from proa.scheduler.cli.options import ClusterOption, amount, checked, cluster_options, remark, show
 from proa.scheduler.kube.server import Server
-from proa.scheduler.planning.views import RolloutView
+from proa.scheduler.planning.views import IN_NO_GROUP, RolloutView
 from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.reports import Changed
@@ -176,11 +176,14 @@ def pause(rollout: str, **how: Any) -> None:
 
 @click.command(epilog="Example: kubectl proa approve workers")
 @click.argument("rollout")
+@click.option("--group", "groups", multiple=True, metavar="NAME", help="For this group only; may be repeated.")
+@click.option("--no-group", is_flag=True, help="For the nodes that are in no group.")
 @_how_options
-def approve(rollout: str, cluster: ClusterOption, **how: Any) -> None:
+def approve(rollout: str, groups: tuple[str, ...], no_group: bool, cluster: ClusterOption, **how: Any) -> None:
     """Approve the release that a rollout has now: a later one needs another approval."""
     api = cluster.connect()
-    change = functools.partial(patches.approve, by=rollouts.person(api), now=SYSTEM.now())
+    which = (*groups, *((IN_NO_GROUP,) if no_group else ()))
+    change = functools.partial(patches.approve, by=rollouts.person(api), now=SYSTEM.now(), groups=which)
     _change_by(api, rollout, rollouts.need, change, **how)
 
 

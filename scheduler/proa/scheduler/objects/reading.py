@@ -27,10 +27,12 @@ from proa.scheduler.objects.annotations import (
 )
 from proa.scheduler.planning.views import (
     APPROVED,
+    APPROVED_GROUPS,
     ATTEMPT,
     EXCLUDE,
     FENCE,
     HOLD,
+    IN_NO_GROUP,
     MARK,
     PAUSED,
     QUORUM,
@@ -137,7 +139,16 @@ def rollout(item: Object, before: RolloutView | None = None) -> RolloutView:
         problem=problem,
         version=version_of(item),
         approved=read_approval(part(metadata, "annotations").get(APPROVED), digest_of(spec.release)),
+        approved_groups=_approved_groups(spec, part(metadata, "annotations")),
     )
+
+
+def _approved_groups(spec: RolloutSpec, said: Mapping[str, Any]) -> dict[str, str]:
+    """Who has approved the release for which group that there is."""
+    names = (*(group.name for group in spec.order.groups), IN_NO_GROUP)
+    digest = digest_of(spec.release)
+    found = {name: read_approval(said.get(f"{APPROVED_GROUPS}{name}"), digest) for name in names}
+    return {name: approval for name, approval in found.items() if approval}
 
 
 def _as_said(spec: RolloutSpec, said: Mapping[str, Any]) -> RolloutSpec:

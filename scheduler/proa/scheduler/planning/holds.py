@@ -16,8 +16,8 @@ from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
-from proa.scheduler.planning.views import EXCLUDE, HOLD, NodeView
-from proa.scheduler.planning.waves import held_by_group, held_by_zone
+from proa.scheduler.planning.views import EXCLUDE, HOLD, IN_NO_GROUP, NodeView, named_group
+from proa.scheduler.planning.waves import group_name, held_by_group, held_by_zone
 from proa.scheduler.spec.rollout import Approval, ControlPlane, Undrainable, Zones
 
 
@@ -84,6 +84,8 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
         yield Verdict(Reason.StagingOthers, f"{precedence.fetching} nodes do not have it yet")
     if context.canaries is None and (earlier := held_by_group(rollout_pass, progress.group)):
         yield earlier
+    if unapproved := awaits_approval_of_group(rollout_pass, progress.group):
+        yield unapproved
     yield from _control_plane(context, progress)
     one_zone, zone = rollout_pass.spec.order.zones is Zones.ONE_AT_A_TIME, precedence.zone
     if one_zone and zone not in (None, node.zone):
@@ -121,6 +123,15 @@ def needs_approval(context: GateContext, node: NodeView) -> bool:
     rule = rollout_pass.spec.approval
     is_canary = canaries is not None and node.name in canaries
     return rule is Approval.REQUIRED or (rule is Approval.AFTER_CANARY and not is_canary)
+
+
+def awaits_approval_of_group(rollout_pass: RolloutPass, place: int) -> Verdict | None:
+    """Whether a person has to approve the release for the group at a place. The way back needs nobody."""
+    if rollout_pass.spec.approval is not Approval.EACH_GROUP or rollout_pass.aim.back:
+        return None
+    name = group_name(rollout_pass.spec, place) or IN_NO_GROUP
+    approved = name in rollout_pass.view.approved_groups
+    return None if approved else Verdict(Reason.AwaitingApproval, named_group(name))
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:

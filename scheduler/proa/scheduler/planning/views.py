@@ -29,6 +29,13 @@ ATTEMPT: Final = "proa.dev/attempt"
 """Annotation of an OSRollout by ``kubectl proa resume --attempt``: the attempt, where the spec has a lower one."""
 APPROVED: Final = "proa.dev/approved"
 """Annotation of an OSRollout by ``kubectl proa approve``: the release that a person has approved, who, and when."""
+APPROVED_GROUPS: Final = "approved.proa.dev/"
+"""How annotations of an OSRollout by ``kubectl proa approve --group`` begin: the same for a group, whose name follows.
+
+An annotation each, so that two people who approve two groups at once do not take one another's approval away.
+"""
+IN_NO_GROUP: Final = "in_no_group"
+"""What follows for the nodes that are in no group: no group can have that name."""
 RECORD: Final = "proa.dev/record"
 """Annotation of a NodeOS: what went wrong there, and when it has its next turn."""
 ZONE: Final = "topology.kubernetes.io/zone"
@@ -151,6 +158,7 @@ class RolloutView:
         problem: Why its spec cannot be read; empty if it can.
         version: The resource version that it was read at: a status is written over this one only.
         approved: Who has approved its release, and when; empty if nobody has.
+        approved_groups: The same by group; :data:`IN_NO_GROUP` for nodes in none.
     """
 
     name: str
@@ -161,6 +169,7 @@ class RolloutView:
     problem: str = ""
     version: str = ""
     approved: str = ""
+    approved_groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -257,3 +266,8 @@ class Snapshot:
 def digest_of(release: str) -> str:
     """The digest of a reference; empty if it has none."""
     return release.rpartition("@")[2] if "@" in release else ""
+
+
+def named_group(name: str) -> str:
+    """A group that is to be approved, for a sentence."""
+    return "nodes in no group" if name == IN_NO_GROUP else f"group {name}"

@@ -196,6 +196,7 @@ _RULES: Final[Mapping[type, Mapping[str, _Rule]]] = {
         "problem": _hidden,
         "version": _nothing,
         "approved": _hidden,
+        "approved_groups": lambda found, _: dict.fromkeys(found, "hidden"),
     },
     Mark: {"boot_id": _named},
     NodeRecord: {"message": _nothing},

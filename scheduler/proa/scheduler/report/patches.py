@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -11,7 +11,16 @@ from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document, parse
 from proa.scheduler.objects.annotations import approval_text
 from proa.scheduler.planning.rollout_pass import is_halted
-from proa.scheduler.planning.views import APPROVED, ATTEMPT, PAUSED, RolloutView, digest_of
+from proa.scheduler.planning.views import (
+    APPROVED,
+    APPROVED_GROUPS,
+    ATTEMPT,
+    IN_NO_GROUP,
+    PAUSED,
+    RolloutView,
+    digest_of,
+    named_group,
+)
 from proa.scheduler.spec.rollout import Approval, Drain, OnFailure, Selector, Zones
 from proa.scheduler.spec.rolloutstatus import RolloutPhase
 
@@ -118,19 +127,44 @@ def pause(before: RolloutView) -> SpecChange:
     return SpecChange({}, "paused", notes, {PAUSED: "true"})
 
 
-def approve(before: RolloutView, by: str, now: datetime) -> SpecChange:
+def approve(before: RolloutView, by: str, now: datetime, groups: Sequence[str] = ()) -> SpecChange:
     """Approve the release that the rollout has now, and no later one.
 
     Args:
         before: The rollout.
         by: Who approves it.
         now: When.
+        groups: For which groups, :data:`IN_NO_GROUP` for nodes in none; for all nodes if empty.
+
+    Raises:
+        ProaError: ``USAGE`` when the rollout has no such group, or asks for the approval of each.
     """
+    if groups or before.spec.approval is Approval.EACH_GROUP:
+        return _approve_groups(before, by, now, groups)
     if before.approved:
         return SpecChange(said=f"approved already, by {before.approved}")
     notes = () if before.spec.approval is not Approval.NOT_REQUIRED else ("It needs no approval: spec.approval.",)
     said = f"approved: {before.spec.release}"
     return SpecChange({}, said, notes, {APPROVED: approval_text(before.digest, by, now)})
+
+
+def _approve_groups(before: RolloutView, by: str, now: datetime, groups: Sequence[str]) -> SpecChange:
+    names = (*(group.name for group in before.spec.order.groups), IN_NO_GROUP)
+    left = ", ".join(name for name in names if name not in before.approved_groups) or "none"
+    hint = f"Groups that nobody has approved yet: {left}."
+    if before.spec.approval is not Approval.EACH_GROUP:
+        said = f"approval is {before.spec.approval.value}: groups are not approved one by one"
+        raise ProaError(Code.USAGE, said, at="--group", hint="Leave out --group, or write approval: EachGroup.")
+    if not groups:
+        raise ProaError(Code.USAGE, "each group is approved by itself: which one?", at="--group", hint=hint)
+    if unknown := [name for name in groups if name not in names]:
+        raise ProaError(Code.USAGE, f"{before.name} has no group {unknown[0]!r}", at="--group", hint=hint)
+    open_ones = [name for name in groups if name not in before.approved_groups]
+    if not open_ones:
+        return SpecChange(said=f"approved already, by {before.approved_groups[groups[0]]}")
+    said = f"approved for {', '.join(map(named_group, open_ones))}: {before.spec.release}"
+    text = approval_text(before.digest, by, now)
+    return SpecChange({}, said, (), {f"{APPROVED_GROUPS}{name}": text for name in open_ones})
 
 
 def resume(before: RolloutView, *, attempt: bool) -> SpecChange:

@@ -56,6 +56,7 @@ class RolloutReport(Part):
     paused: bool = field("Whether it is paused.")
     attempt: Count = field("The attempt in the spec.")
     approved: str = field("Who has approved the release, and when; empty if nobody has.")
+    approved_groups: Mapping[str, str] = field("The same by group; `in_no_group` for nodes in none.")
     progress: str = field("Nodes up to date, of all: `3/12`.")
     counts: Mapping[str, int] = field("Numbers of nodes by state.", keys=keys(Counts))
     wave: str = field("Whose turn it is; empty if no node is under way.")
@@ -222,6 +223,7 @@ class SeenRollout(Part):
     status: RolloutStatus = field("The observed state.")
     problem: str = field("Why its spec cannot be read; empty if it can.")
     approved: str = field("Who has approved its release, and when; empty if nobody has.", default="")
+    approved_groups: Mapping[str, str] = field("The same by group; `in_no_group` for nodes in none.", default={})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from proa.core.schema.model import document, keys
 from proa.scheduler.planning.node_progress import result_of
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason, Verdict
-from proa.scheduler.planning.views import NodeView, RolloutView, Snapshot, digest_of
+from proa.scheduler.planning.views import NodeView, RolloutView, Snapshot, digest_of, named_group
 from proa.scheduler.report.explain import selecting
 from proa.scheduler.report.preview import find
 from proa.scheduler.report.rendering import MOST, table, why
@@ -74,6 +74,7 @@ def rollout_report(view: RolloutView) -> RolloutReport:
         "paused": view.spec.paused,
         "attempt": view.spec.attempt,
         "approved": view.approved,
+        "approved_groups": view.approved_groups,
         "counts": dict.fromkeys(keys(Counts), 0) | document(view.status.counts),
     }
     return RolloutReport(**own, **{key: getattr(view.status, key) for key in keys(RolloutReport) if key not in own})
@@ -126,6 +127,8 @@ def _remarks(rollout: RolloutReport, alone: bool) -> Iterator[str]:
         yield f"{name}: the spec cannot be read: {rollout.problem}"
     if rollout.approved:
         yield f"{name}: approved by {rollout.approved}"
+    for group, said in rollout.approved_groups.items():
+        yield f"{name}: {named_group(group)} approved by {said}"
     if rollout.halted:
         yield f"{name}: halted: {rollout.halted}"
     for condition in rollout.conditions:

@@ -38,6 +38,8 @@ class Approval(enum.Enum):
     """Before the first node starts."""
     AFTER_CANARY = "AfterCanary"
     """Once the canaries have proved the release, before the other nodes start."""
+    EACH_GROUP = "EachGroup"
+    """Before the nodes of each group start, and before those in no group do."""
 
 
 class Cordoned(enum.Enum):
@@ -358,8 +360,9 @@ class RolloutSpec:
     order: Turns = field("The order of the nodes.", default=Turns())
     canary: Canary = field("The first nodes.", default=Canary())
     approval: Approval = field(
-        "Whether a person has to approve the release with 'kubectl proa approve': before any node starts, or before "
-        "the others do once the canaries have proved it. Nodes fetch the release meanwhile.",
+        "Whether a person has to approve the release with 'kubectl proa approve': before any node starts, before the "
+        "others do once the canaries have proved it, or before those of each group do, canaries included. Nodes fetch "
+        "the release meanwhile.",
         default=Approval.NOT_REQUIRED,
     )
     staging: Staging = field("How the release gets to the standby slots.", default=Staging())
