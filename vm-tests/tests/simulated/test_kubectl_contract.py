@@ -164,6 +164,7 @@ def test_a_dry_run_prints_what_can_be_applied(person: Person) -> None:
     person(*words)
     assert spec(person.cluster) == applied
     assert applied["canary"] == {"nodes": 1, "soak": "5m"}
+    assert rollout(person.cluster)["status"] == {"observedGeneration": 0}, "kstatus takes it for done"
     assert applied["nodeSelector"] == {
         "matchLabels": {"pool": "a"},
         "matchExpressions": [{"key": "tier", "operator": "In", "values": ["x", "y"]}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -66,6 +67,7 @@ class Resource:
         plural: Its name in addresses.
         short: Its short names.
         type: The dataclass of its spec and status.
+        unseen: What the API server tells of the status while nobody has written one.
         columns: What ``kubectl get`` shows: name, type and path; those with an ``*`` first only with ``-o wide``.
     """
 
@@ -74,6 +76,7 @@ class Resource:
     short: tuple[str, ...]
     type: type
     columns: tuple[tuple[str, str, str], ...]
+    unseen: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -91,7 +94,7 @@ class Resource:
             "storage": True,
             "subresources": {"status": {}},
             "additionalPrinterColumns": [_column(*column) for column in self.columns],
-            "schema": {"openAPIV3Schema": _root(self.type)},
+            "schema": {"openAPIV3Schema": _root(self.type, self.unseen)},
         }
         spec = {
             "group": GROUP,
@@ -108,10 +111,12 @@ class Resource:
         }
 
 
-def _root(kind: type) -> dict[str, Any]:
-    """The schema of a whole object: the status has no defaults, it is what its writer wrote."""
+def _root(kind: type, unseen: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a whole object: within the status nothing has a default, it is what its writer wrote."""
     found = structural(kind)
     status = structural(kind, defaults=False)["properties"].pop("status")
+    if unseen:
+        status |= {"default": dict(unseen)}
     return found | {"properties": found["properties"] | {"status": status}}
 
 
@@ -136,6 +141,7 @@ ROLLOUTS: Final = Resource(
         ("*Release", "string", ".spec.release"),
         ("Age", "date", ".metadata.creationTimestamp"),
     ),
+    {"observedGeneration": 0},  # or kstatus takes one for done that no scheduler has seen yet
 )
 NODES: Final = Resource(
     "NodeOS",

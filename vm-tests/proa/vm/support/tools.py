@@ -75,6 +75,7 @@ TOOLS: Final[Mapping[str, GoTool]] = {
     "oras": GoTool("oras.land/oras/cmd/oras", "v1.3.6"),
     "referrers": GoTool("referrers"),
     "scanner": GoTool("scanner", stripped=True),
+    "gitops": GoTool("gitops"),
     "workload": GoTool("workload", stripped=True),
     "controlplane": GoTool(
         "controlplane",
