@@ -168,6 +168,28 @@ class Chaos:
     def nodes_are_replaced(self) -> None:
         self.world.repair()
 
+    def node_joins(self) -> None:
+        self.world.join(self.some_node())
+
+    def virtual_node_joins(self) -> None:
+        """No agent ever speaks of it."""
+        self.world.join(self.some_node(), agent=False)
+
+    def autoscaler_chooses_a_node(self) -> None:
+        self.alter(self.some_node(), leaving="the cluster autoscaler removes it")
+
+    def autoscaler_removes_nodes(self) -> None:
+        self.world.shrink()
+
+    def webhook_fails(self) -> None:
+        self.world.refusing.add(self.some_node())
+
+    def webhook_is_back(self) -> None:
+        self.world.refusing.clear()
+
+    def operator_guards_a_node(self) -> None:
+        self.world.shield(self.some_node())
+
     def proxy_goes_away(self) -> None:
         self.world.unheard.add(self.some_node())
 
@@ -271,6 +293,8 @@ class Chaos:
                     assert node.mark is None, "a node that has our mark is marked again"
                     assert len(away | {name}) <= max(self.most(), len(away)), "more nodes away than may be"
                     assert node.hold is None, "a node is started that a person holds"
+                    assert not node.leaving, "a node is started that is about to go"
+                    assert name not in self.world.strangers, "a node is started that has no agent"
                     view = self.world.rollouts["workers"]
                     needed = self.spec.approval is Approval.REQUIRED and not view.status.halted
                     assert view.approved or not needed, "a node is started for a release that nobody approved"
@@ -359,8 +383,10 @@ class Chaos:
         every = dict.fromkeys(APPROVED_ONES, "somebody")
         self.world.rollouts["workers"] = dataclasses.replace(view, approved="somebody", approved_groups=every)
         self.all_is_quiet()
+        self.webhook_is_back()
+        self.leader.resting.clear()
         for name in self.world.nodes:
-            self.alter(name, hold=None)
+            self.alter(name, hold=None, leaving="")
         self.come_to_rest()
         self.nothing_is_left()
         self.proxies_return()
@@ -407,6 +433,15 @@ PEOPLE = (
     "another_release",
 )
 NODES = ("node_fails", "nodes_mend", "nodes_are_replaced", "node_made_anew", "object_is_deleted")
+OTHERS = (
+    "node_joins",
+    "virtual_node_joins",
+    "autoscaler_chooses_a_node",
+    "autoscaler_removes_nodes",
+    "webhook_fails",
+    "webhook_is_back",
+    "operator_guards_a_node",
+)
 PROXIES = ("proxy_goes_away", "proxy_goes_away", "proxies_return")
 
 
@@ -414,7 +449,7 @@ PROXIES = ("proxy_goes_away", "proxy_goes_away", "proxies_return")
 @given(st.binary(min_size=300, max_size=300))
 def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
-    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + PROXIES)
+    chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + PROXIES + OTHERS)
     chaos.settle()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -77,6 +78,8 @@ FETCH = order(Verb.STAGE)
 EDGE = {"tier": "edge"}
 GROUPS = Turns(groups=(Group("edge", Selector(EDGE), "1h"),))
 ZONE_A = RolloutStatus(release=RELEASE, zone=ZoneStatus("a", text(NOW)))
+LONG_UNDER_WAY = RolloutStatus(release=RELEASE, started_at=text(NOW - timedelta(hours=5)))
+JOINER = node(), dataclasses.replace(node_os(), created=NOW)
 CRITICAL = (Alert("critical", "ALERTS"),)
 ASKS = change(health=HealthPolicy(alerts=CRITICAL))
 PATIENT = Drain(wait_for=WaitFor(Selector({"job": "nightly"}), "1h"))
@@ -176,6 +179,7 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
         ready(), done("n2", labels=EDGE, ready=False), spec=change(order=GROUPS, max_unavailable=9)
     ),
     Reason.EarlierGroup: lambda: planned(ready(), ready("n2", labels=EDGE), spec=change(order=GROUPS)),
+    Reason.JoinedLater: lambda: planned(JOINER, ready("n2"), status=LONG_UNDER_WAY),
     Reason.GroupSoaking: lambda: planned(ready(), done("n2", labels=EDGE), spec=change(order=GROUPS)),
     Reason.ControlPlaneLater: lambda: planned(ready(control_plane=True), ready("n2")),
     Reason.ControlPlaneFirst: lambda: planned(

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_progress import TO_START, NodeProgress
 from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 from proa.scheduler.planning.views import EXCLUDE, HOLD, IN_NO_GROUP, NodeView, named_group
-from proa.scheduler.planning.waves import group_name, held_by_group, held_by_zone
+from proa.scheduler.planning.waves import MOST_NAMED, group_name, held_by_group, held_by_zone
 from proa.scheduler.spec.rollout import Approval, ControlPlane, Undrainable, Zones
 
 
@@ -36,6 +37,22 @@ class GateContext:
     canaries: frozenset[str] | None
     precedence: Precedence
     control_plane_away: frozenset[str]
+
+    @cached_property
+    def before_joiners(self) -> tuple[str, ...]:
+        """Nodes that were there when the rollout began, and that those which joined later would keep from starting.
+
+        Their zone would never have its turn, and no earlier group would ever have soaked, where nodes join again and
+        again. Nobody waits for those that only a person, or a lost node of the control plane, holds back.
+        """
+        rollout_pass, precedence = self.rollout_pass, self.precedence
+        return tuple(
+            one.node.name
+            for one in precedence.waited_for
+            if one.step in TO_START
+            and not (precedence.lost and one.node.control_plane)
+            and (held_by_group(rollout_pass, one.group) or not awaits_approval_of_group(rollout_pass, one.group))
+        )
 
 
 Gates = Callable[[GateContext, NodeProgress], Iterator[Verdict]]
@@ -86,6 +103,9 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
         yield earlier
     if unapproved := awaits_approval_of_group(rollout_pass, progress.group):
         yield unapproved
+    if rollout_pass.has_joined(progress) and (first := context.before_joiners):
+        more = f" and {len(first) - MOST_NAMED} more" if len(first) > MOST_NAMED else ""
+        yield Verdict(Reason.JoinedLater, ", ".join(first[:MOST_NAMED]) + more)
     yield from _control_plane(context, progress)
     one_zone, zone = rollout_pass.spec.order.zones is Zones.ONE_AT_A_TIME, precedence.zone
     if one_zone and zone not in (None, node.zone):
@@ -153,14 +173,15 @@ class Keeper:
 
     gates: Gates
     context: GateContext
-    _known: dict[tuple[str, int, bool], Verdict | None] = field(default_factory=dict)
+    _known: dict[tuple[str, int, bool, bool], Verdict | None] = field(default_factory=dict)
 
     def verdict(self, progress: NodeProgress) -> Verdict | None:
         """The first gate that is shut; none if all are open."""
         node, canaries, snapshot = progress.node, self.context.canaries, self.context.rollout_pass.snapshot
         if not progress.plain or node.name == snapshot.own_node or node.name in snapshot.undrainable:
             return next(self.gates(self.context, progress), None)
-        group = node.zone, progress.group, canaries is None or node.name in canaries
+        joined = self.context.rollout_pass.has_joined(progress)
+        group = node.zone, progress.group, canaries is None or node.name in canaries, joined
         if group not in self._known:
             self._known[group] = next(self.gates(self.context, progress), None)
         return self._known[group]

@@ -115,6 +115,7 @@ class Reason(enum.Enum):
     OtherZone = Why("Nodes of another zone go first.", _SCHEDULER)
     ZoneSoaking = Why("The nodes of the last zone have not run the release for long enough yet.", _TIME)
     EarlierGroup = Why("Nodes of an earlier group go first.", _SCHEDULER)
+    JoinedLater = Why("The node joined after the rollout began, and nodes that were there before go first.", _SCHEDULER)
     GroupSoaking = Why("The nodes of an earlier group have not run the release for long enough yet.", _TIME)
     WaveUnwell = Why(
         "Nodes of an earlier group, or of the last zone, run the release and are not Ready.",

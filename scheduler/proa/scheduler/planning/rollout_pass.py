@@ -257,8 +257,9 @@ class RolloutPass:
         """Whether a node joined after the rollout began: it goes along, but nobody waits for it.
 
         The set that others wait for is the one of the beginning: where nodes join again and again, it would never end.
+        One that has no object yet gets it in this pass.
         """
-        created = progress.os.created if progress.os else None
+        created = progress.os.created if progress.os else self.now
         return created is not None and self._joins is not None and created > self._joins
 
     # what went wrong

@@ -19,6 +19,8 @@ from proa.scheduler.spec.rollout import RolloutSpec
 
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
 """When simulated clusters of tests begin: a Monday, midnight."""
+REST: Final = timedelta(minutes=1)
+"""How long a node is left alone of which a write was not accepted."""
 FIRST: Final = "registry.example/node@sha256:" + "1" * 64
 SECOND: Final = "registry.example/node@sha256:" + "2" * 64
 
@@ -29,6 +31,8 @@ class UnreliableWorld(World):
 
     unheard: set[str] = field(default_factory=set)
     """Nodes whose proxy is away: they see no order."""
+    refusing: set[str] = field(default_factory=set)
+    """Nodes about which a webhook is asked that is down: what a scheduler writes of them is not accepted."""
     astray: list[str] = field(default_factory=list)
     """Nodes that an order has made reboot while they did not have our mark."""
     _last_words: dict[str, NodeStatus] = field(default_factory=dict)
@@ -94,15 +98,17 @@ class LaggingScheduler:
         since: Since when it has seen all that happens.
         held: Writes of which its cache may not know yet: node, whether to its Node or to its NodeOS, and what that was
             like when it wrote.
+        resting: Nodes of which the last write was not accepted, and until when they are left alone.
     """
 
-    world: World
+    world: UnreliableWorld
     fence: int
     planner: Planner = field(default_factory=Planner)
     cache: Snapshot = field(init=False)
     fresh: bool = True
     since: datetime = field(init=False)
     held: dict[tuple[str, bool], NodeView | NodeOSView | None] = field(default_factory=dict)
+    resting: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.since = self.world.now
@@ -122,7 +128,15 @@ class LaggingScheduler:
 
     def plan(self) -> Plan:
         """What it would do now."""
-        snapshot = dataclasses.replace(self.cache, pending=frozenset(name for name, _ in self.held), since=self.since)
+        self.resting = {name: until for name, until in self.resting.items() if self.world.now < until}
+        held = frozenset(name for name, _ in self.held)
+        snapshot = dataclasses.replace(
+            self.cache,
+            pending=held | self.resting.keys(),
+            resting=frozenset(self.resting) - held,
+            refused=dict.fromkeys(self.resting, "failed calling webhook"),
+            since=self.since,
+        )
         return self.planner.plan(snapshot, self.world.now)
 
     def act(self, plan: Plan, fence: int, watch: Callable[[Action], None], limit: int | None = None) -> None:
@@ -141,6 +155,9 @@ class LaggingScheduler:
         for action in plan.actions[:limit]:
             if isinstance(action, (Give, Cordon, Uncordon)) and fence != self.fence:
                 return
+            if action.node in self.world.refusing:
+                self.resting[action.node] = self.world.now + REST
+                continue
             watch(action)
             key = action.node, isinstance(action, (Cordon, Uncordon))
             self.held.setdefault(key, self._known(*key))
