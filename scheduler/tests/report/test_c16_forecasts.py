@@ -10,12 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from proa.scheduler.cli.main import cli
+from proa.scheduler.planning.views import ZONE
 from proa.scheduler.report import document, rendering
 from proa.scheduler.report.preview import preview
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.simulation.simulate import run
 from proa.scheduler.simulation.world import World
-from proa.scheduler.spec.rollout import RolloutSpec
+from proa.scheduler.spec.rollout import Approval, Group, RolloutSpec, Selector, Turns
 from proa.scheduler.testing.lagging import FIRST, a_world
 
 
@@ -50,6 +51,19 @@ def test_c16_a_plan_of_one_that_cannot_act_promises_no_end() -> None:
 def test_c16_a_plan_that_comes_where_it_was_going_tells_when() -> None:
     world = a_world(4, RolloutSpec(FIRST))
     assert preview(world.snapshot(), "workers", world.now).report.ends is not None
+
+
+def test_c16_who_will_have_no_turn_is_told_what_keeps_it_in_the_end() -> None:
+    """That it fetches the release now is no answer to who asks when it has its turn."""
+    groups = tuple(Group(f"group-{number}", Selector({ZONE: f"zone-{number}"})) for number in (0, 1))
+    world = a_world(6, RolloutSpec(FIRST, approval=Approval.EACH_GROUP, order=Turns(groups=groups)))
+    view = world.rollouts["workers"]
+    world.rollouts["workers"] = dataclasses.replace(view, approved_groups={"group-0": "alice"})
+    found = preview(world.snapshot(), "workers", world.now).report
+    told = {one.zone: (one.reason, one.detail) for one in found.nodes if not one.position}
+    earlier = f"group group-1: {', '.join(sorted(one.name for one in found.nodes if one.zone == 'zone-1'))}"
+    assert told == {"zone-1": ("AwaitingApproval", "group group-1"), "zone-2": ("EarlierGroup", earlier)}
+    assert found.ends is None
 
 
 @pytest.mark.parametrize(

@@ -259,8 +259,10 @@ class RolloutPass:
         The set that others wait for is the one of the beginning: where nodes join again and again, it would never end.
         One that has no object yet gets it in this pass.
         """
+        if self._joins is None or self.now <= self._joins:
+            return False
         created = progress.os.created if progress.os else self.now
-        return created is not None and self._joins is not None and created > self._joins
+        return created is not None and created > self._joins
 
     # what went wrong
 

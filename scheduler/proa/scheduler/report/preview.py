@@ -133,6 +133,8 @@ def _nodes(context: GateContext, plan: Plan, course: Course) -> Iterator[Planned
         wave, verdict = wave_of(node, rollout_pass.spec, rollout_pass.status), plan.verdicts[node.name]
         if verdict.reason is Reason.StageNext:
             verdict = undrainable(context, progress) or verdict
+        if course.came_to_an_end and not has_turn:
+            verdict = course.verdicts.get(node.name, verdict)  # what keeps it in the end, not what is next
         times = _time(way.started), _time(way.ended)
         yield PlannedNode(*because(verdict), position if has_turn else 0, node.name, node.zone, wave, *times)
 

@@ -5,6 +5,7 @@ It goes on where a real cluster stands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +17,7 @@ from proa.scheduler.kube.times import text
 from proa.scheduler.planning import waves
 from proa.scheduler.planning.actions import Cordon, Give, Note, Uncordon
 from proa.scheduler.planning.planner import Plan, Planner
+from proa.scheduler.planning.reasons import Verdict
 from proa.scheduler.planning.views import NodeView, Snapshot
 from proa.scheduler.simulation.behaviour import Behaviour
 from proa.scheduler.simulation.world import World
@@ -76,6 +78,7 @@ class Course:
         ended: When it came to its end, or was given up.
         passes: How often was planned.
         statuses: By rollout, as they are in the end.
+        verdicts: Why each node does or does not move in the end.
         ways: By node, of those that were ordered to do something.
         troubles: What went wrong, in its order.
         most_away: The most nodes that were away at once.
@@ -86,6 +89,7 @@ class Course:
     ended: datetime
     passes: int = 0
     statuses: dict[str, RolloutStatus] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     ways: dict[str, Way] = field(default_factory=dict)
     troubles: list[Trouble] = field(default_factory=list)
     most_away: int = 0
@@ -122,6 +126,7 @@ class Course:
         """Take down one pass, before it is carried out."""
         self.passes += 1
         self.statuses.update(plan.statuses)
+        self.verdicts = plan.verdicts
         for status in plan.statuses.values():
             self.most_away = max(self.most_away, status.counts.unavailable)
         for action in plan.actions:
