@@ -79,6 +79,35 @@ def test_the_rules_fire_when_they_must_and_only_then() -> None:
     assert judged.status == 0, judged.text
 
 
+PAGE = FOLDER.parents[1] / "docs/how-to/read-the-metrics.md"
+SEVERITIES = dict(re.findall(r"- alert: (\w+)\n.*?labels: {severity: (\w+)}", RULES, flags=re.DOTALL))
+RECEIVERS = {"critical": "on-call", "warning": "team"}
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of Alertmanager that the how-to shows."""
+    path = tmp_path_factory.mktemp("alertmanager") / "alertmanager.yaml"
+    block = PAGE.read_text().partition("```yaml file=alertmanager.yaml\n")[2].partition("```")[0]
+    path.write_text(block)
+    return path
+
+
+def test_alertmanager_takes_the_routes_of_the_how_to(routes: Path) -> None:
+    judged = process.run([promtool("amtool"), "check-config", routes], check=False)
+    assert judged.status == 0, judged.stderr
+    assert "3 receivers" in judged.text
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_each_alert_goes_to_whom_the_how_to_says(alert: str, routes: Path) -> None:
+    severity = SEVERITIES[alert]
+    labels = (f"alertname={alert}", f"severity={severity}", "rollout=workers")
+    judged = process.run([promtool("amtool"), "config", "routes", "test", f"--config.file={routes}", *labels])
+    expected = "approvers" if alert == "ProaAwaitsApproval" else RECEIVERS[severity]
+    assert judged.text.strip() == expected
+
+
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_is_tried_both_ways(alert: str) -> None:
     assert re.search(rf"alertname: {alert}\n\s+exp_alerts:", CASES)

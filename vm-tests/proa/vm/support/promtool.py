@@ -1,7 +1,8 @@
 """Prometheus and its own tool, which says whether metrics and alert rules are as it wants them, as Debian has them.
 
 Both are taken out of the package ``prometheus`` (19 MB, 94 MB unpacked) and kept: to install the package would start a
-server on the machine that runs the tests, and its Go module needs ten minutes to build.
+server on the machine that runs the tests, and its Go module needs ten minutes to build. Alertmanager's ``amtool`` comes
+the same way.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from proa.vm.support.child import Child
 from proa.vm.support.tools import cache_folder
 from proa.vm.support.waiting import until
 
-_PACKAGE: Final = "prometheus"
+_PACKAGES: Final[Mapping[str, str]] = {"amtool": "prometheus-alertmanager"}
+"""Packages of programs that are not in ``prometheus``."""
 _READY_SECONDS: Final = 30.0
 
 
@@ -31,7 +33,7 @@ def promtool(name: str = "promtool") -> Path:
     """The path of a program: that of the machine, or one that is fetched first if it is not kept yet.
 
     Args:
-        name: ``promtool``, or ``prometheus``.
+        name: ``promtool``, ``prometheus``, or ``amtool``.
 
     Raises:
         ProaError: ``MIRROR`` if apt does not have it.
@@ -99,12 +101,13 @@ class Prometheus(Child):
 
 
 def _fetch(program: Path) -> None:
+    package = _PACKAGES.get(program.name, "prometheus")
     with tempfile.TemporaryDirectory(dir=program.parent) as name:
         work = Path(name)
-        done = process.run(["apt-get", "download", "-q", _PACKAGE], cwd=work, check=False)
+        done = process.run(["apt-get", "download", "-q", package], cwd=work, check=False)
         debs = list(work.glob("*.deb"))
         if done.status != 0 or len(debs) != 1:
-            raise ProaError(Code.MIRROR, f"apt has no package {_PACKAGE}", hint="As root, run apt-get update.")
+            raise ProaError(Code.MIRROR, f"apt has no package {package}", hint="As root, run apt-get update.")
         process.run(["dpkg-deb", "--extract", debs[0], work / "tree"])
         (work / "tree/usr/bin" / program.name).replace(program)
         fsync_folder(program.parent)
