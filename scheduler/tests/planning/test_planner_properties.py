@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import OrderResult, Proof
+from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
 from proa.scheduler.planning.views import IN_NO_GROUP, ZONE, NodeView
 from proa.scheduler.planning.waves import group_of
@@ -341,7 +342,10 @@ class Chaos:
         return next(found, IN_NO_GROUP)
 
     def no_earlier_group_is_busy(self, node: NodeView) -> None:
-        """But for canaries, the way back, and groups that have proved the release in this attempt."""
+        """But for canaries, the way back, groups that have proved the release in this attempt, and who has joined.
+
+        Of those that joined after the rollout began, several of different groups may start at once.
+        """
         status = self.world.rollouts["workers"].status
         if status.halted or (self.spec.canary.nodes and not (status.canary and status.canary.soaked_at)):
             return
@@ -350,9 +354,15 @@ class Chaos:
             busy = [
                 one.name
                 for one in self.world.nodes.values()
-                if one.mark is not None and matches(place.node_selector, one.labels)
+                if one.mark is not None and matches(place.node_selector, one.labels) and not self.has_joined(one)
             ]
             assert place.name in passed or not busy, f"{node.name} is started before {busy}"
+
+    def has_joined(self, node: NodeView) -> bool:
+        """Whether its object, which may have been made anew, is later than the rollout's beginning."""
+        os, began = self.world.oses.get(node.name), read(self.world.rollouts["workers"].status.started_at)
+        created = os.created if os else None
+        return created is not None and began is not None and created > began + timedelta(minutes=10)
 
     def is_well(self, scheduler: LaggingScheduler, name: str) -> None:
         """A node that is committed, or uncordoned as done, has shown what is demanded."""
