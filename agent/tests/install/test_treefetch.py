@@ -6,6 +6,7 @@ import dataclasses
 import io
 import random
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -50,6 +51,9 @@ class Source:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+    def turn(self) -> Any:
+        return nullcontext(self)
 
     def blob(self, digest: str, size: int, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         part = self.data[start : size if end is None else end]
@@ -147,6 +151,9 @@ class Lying:
     def __init__(self, made: Made, change: Callable[[int, bytes], bytes], ranges: bool = True) -> None:
         self._source, self._change, self.ranges = Source(made.blob), change, ranges
         self.asked = 0
+
+    def turn(self) -> Any:
+        return nullcontext(self)
 
     def blob(self, digest: str, size: int, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         self.asked += 1

@@ -25,6 +25,7 @@ from proa.agent.node.settings import (
     HealthSettings,
     cluster_settings,
     health_settings,
+    registry_mirrors,
     registry_settings,
     transfer_limits,
 )
@@ -34,6 +35,7 @@ from proa.agent.trial.trial import TrialBoot, TrialNotes, load_notes, save_notes
 from proa.agent.verbs.status import status
 from proa.core.oci.access import Access
 from proa.core.oci.limits import DEFAULT_LIMITS
+from proa.core.oci.mirrors import Mirror
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
@@ -161,6 +163,27 @@ def test_n07_limits_of_the_line_are_settings(tmp_path: Path) -> None:
     wanted = dataclasses.replace(DEFAULT_LIMITS, minimum_rate=256, silence=120, patience=3600, maximum_rate=65536)
     assert transfer_limits(paths) == wanted
     assert registry_settings(paths) == Access(ca_file=Path("/ca"))
+
+
+def test_f33_mirrors_are_settings_and_the_owners_stand_over_those_of_the_release(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    assert registry_mirrors(paths) == {}
+    write(paths.usr / "registry.toml", 'silence = 120\n[mirrors]\n"a.test" = ["m.test"]\n')
+    assert registry_mirrors(paths) == {"a.test": (Mirror("m.test"),)}
+    write(paths.etc / "registry.toml", '[mirrors]\n"b.test:5000" = ["http://10.0.0.1/cache", "m.test"]\n')
+    assert registry_mirrors(paths) == {"b.test:5000": (Mirror("10.0.0.1", "cache", plain_http=True), Mirror("m.test"))}
+    assert transfer_limits(paths).silence == 120
+    assert registry_settings(paths) == Access()
+
+
+@pytest.mark.parametrize("text", ['mirrors = "m.test"', '[mirrors]\n"a.test" = ["ftp://m.test"]'])
+def test_mirrors_that_are_none_are_refused_with_their_file(tmp_path: Path, text: str) -> None:
+    paths = Paths(tmp_path)
+    write(paths.etc / "registry.toml", text)
+    with pytest.raises(ProaError) as caught:
+        registry_mirrors(paths)
+    assert caught.value.code is Code.CONFIG_VALUE
+    assert str(caught.value.at).startswith(str(paths.etc / "registry.toml"))
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ def test_lengths_that_only_swap_are_caught_by_the_digests() -> None:
 def into(data: bytes, frame: Frame) -> bytes:
     """The content of a frame by ``decompress_into``, which must not write beside its room."""
     room = bytearray(b"#" * (frame.size + 2))
-    frames.decompress_into(data, frame, memoryview(room)[1:-1])
+    frames.decompress_into(frames.check_frame(data, frame), frame, memoryview(room)[1:-1])
     assert room.startswith(b"#")
     assert room.endswith(b"#")
     return bytes(room[1:-1])

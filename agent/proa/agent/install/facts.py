@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from proa.agent.install.plan import Candidate, NodeFacts, Room
 from proa.agent.node.boot import own_release
 from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
-from proa.agent.node.settings import transfer_limits
+from proa.agent.node.settings import registry_mirrors, transfer_limits
 from proa.agent.node.view import Context, View, holds
 from proa.agent.slot.damage import is_whole
 from proa.agent.slot.region import open_for_reading
@@ -27,6 +27,7 @@ from proa.core.oci.registry import open_source
 from proa.core.oci.source import Source
 from proa.core.release.document import LAYOUT_VERSION, LOADER_VERSION, Root
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.events import Note
 from proa.core.signing import trust
 from proa.core.signing.trust import Trust
 from proa.partition.boot.bootstate import Slot
@@ -36,11 +37,19 @@ _DEBIAN: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Offer:
-    """A release that is believed, and where its blobs come from."""
+    """A release that is believed, and where its blobs come from.
+
+    Attributes:
+        candidate: The release.
+        source: Where its blobs come from.
+        reference: What was asked for.
+        left: Which mirrors were left so far, and why.
+    """
 
     candidate: Candidate
     source: Source
     reference: str
+    left: Sequence[str] = ()
 
 
 def load_trust(context: Context) -> Trust:
@@ -59,15 +68,23 @@ def open_offer(context: Context, reference: str, registry: Access, believed: Tru
     Raises:
         ProaError: ``REFERENCE``, the refusals of a signature and of a document, or as the source does.
     """
+    left: list[str] = []
+
+    def tell(what: str) -> None:
+        left.append(what)
+        context.monitor.emit(Note(what, "warning"))
+
     with open_source(
         parse(reference),
         registry,
         limits=transfer_limits(context.paths),
         clock=context.cancel.clock(context.clock),
         stop=context.cancel,
+        mirrors=registry_mirrors(context.paths),
+        tell=tell,
     ) as source:
         opened = open_release(source, believed)
-        yield Offer(Candidate(opened.release, opened.manifest_digest, opened.signers), source, reference)
+        yield Offer(Candidate(opened.release, opened.manifest_digest, opened.signers), source, reference, left)
 
 
 def policy_of(view: View, believed: Trust, *, downgrade: bool = False) -> Policy:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from proa.agent.node.cancel import Cancel
-from proa.agent.slot.writer import SlotWriter
 from proa.core.oci.source import Source
 from proa.core.release.chunks import ChunkReader
 from proa.core.release.document import BLOCK_SIZE, Blob, Release, Root
 from proa.core.release.frames import (
-    Frame,
+    Checked,
     FrameMap,
+    check_frame,
     decode_maps,
-    decompress_into,
     decompress_stream,
     expected,
     map_size,
@@ -53,22 +52,32 @@ def fetch_tree(source: Source, release: Release, cancel: Cancel) -> Iterator[byt
     return check_tree(plain, geometry, root.root_hash, bytes.fromhex(root.salt))
 
 
-def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, writer: SlotWriter, part: range) -> None:
-    """Fetch a payload, or a part of it, and pass its content to the writer.
+def fetch_frames(
+    source: Source, blob: Blob, frames: FrameMap, part: range, cancel: Cancel
+) -> Generator[Checked, None, None]:
+    """Fetch a part of a payload: its frames as they are fetched, in order, each checked before it comes out.
 
-    No frame reaches the decompressor unverified.
+    What one place does not give as it must be comes from the next.
 
     Args:
         source: Where it comes from.
         blob: The payload as it is fetched.
         frames: Its frames.
-        cancel: The wish to stop.
-        writer: Takes the content.
         part: The numbers of the frames that are wanted.
+        cancel: The wish to stop.
 
     Raises:
-        ProaError: ``DIGEST``, ``FRAMES``, or as the source and the belt do.
+        ProaError: ``DIGEST``, or as the source does.
     """
+    at = part.start
+    while at < part.stop:
+        with source.turn() as place:
+            for data in _frames(place, blob, frames, range(at, part.stop), cancel):
+                at += 1
+                yield data
+
+
+def _frames(source: Source, blob: Blob, frames: FrameMap, part: range, cancel: Cancel) -> Iterator[Checked]:
     start, end = frames.extent(part)
     if len(part) == len(frames.frames):
         end = blob.size
@@ -76,19 +85,9 @@ def fetch_frames(source: Source, blob: Blob, frames: FrameMap, cancel: Cancel, w
     for number in part:
         cancel.check()
         frame = frames.frames[number]
-        decompress_into(reader.take(frame.compressed), frame, writer.room(frame.size))
+        yield check_frame(reader.take(frame.compressed), frame)
     while reader.take(1 << 16):  # the seek table: the source checks the whole blob at its end
         pass
-
-
-def fetch_frame(source: Source, blob: Blob, frame: Frame, room: memoryview) -> None:
-    """Fetch one frame alone, and put its content where it is wanted.
-
-    Raises:
-        ProaError: ``DIGEST``, ``FRAMES``, or as the source does.
-    """
-    chunks = source.blob(blob.digest, blob.size, start=frame.offset, end=frame.offset + frame.compressed)
-    decompress_into(b"".join(chunks), frame, room)
 
 
 def leaves_of(pieces: Iterable[bytes], root: Root) -> Iterator[bytes]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Final
 
-from proa.agent.install.fetch import fetch_frame, fetch_frames
+from proa.agent.install.ahead import Ahead
+from proa.agent.install.fetch import fetch_frames
 from proa.agent.node.cancel import Cancel
 from proa.agent.slot.writer import SlotWriter
 from proa.core.oci.source import Source
 from proa.core.release.document import Blob
-from proa.core.release.frames import Frame, FrameMap
+from proa.core.release.frames import Checked, Frame, FrameMap, decompress_into
 
 REQUEST: Final = 64 << 10
 """Bytes that one more request to a registry is worth."""
@@ -125,15 +126,23 @@ class Filling:
             ProaError: As fetching and writing do.
         """
         at, end = plan.kept, len(self.frames.frames)
-        for stretch in plan.stretches:
-            at = self.copy(stretch.frames, writer) if stretch.local else self._fetch(stretch.frames, writer)
-            if self._bad == MAX_BAD or not self.source.ranges:
-                break
+        parts = [stretch.frames for stretch in plan.stretches if not stretch.local]
+        with Ahead(parts, self._read, lambda: self.source.ranges, self.frames.frame_size) as ahead:
+            for stretch in plan.stretches:
+                part = stretch.frames
+                at = self.copy(part, writer) if stretch.local else self._fetch(part, ahead.take(), writer)
+                if self._bad == MAX_BAD or not (stretch.local or self.source.ranges):
+                    break
         if at < end:
-            self._fetch(range(at, end), writer)
+            self._fetch(range(at, end), self._read(range(at, end)), writer)
 
-    def _fetch(self, part: range, writer: SlotWriter) -> int:
-        fetch_frames(self.source, self.blob, self.frames, self.cancel, writer, part)
+    def _read(self, part: range) -> Generator[Checked, None, None]:
+        return fetch_frames(self.source, self.blob, self.frames, part, self.cancel)
+
+    def _fetch(self, part: range, fetched: Iterable[Checked], writer: SlotWriter) -> int:
+        for number, data in zip(part, fetched, strict=True):
+            frame = self.frames.frames[number]
+            decompress_into(data, frame, writer.room(frame.size))
         self.fetched += packed(self.frames, part)
         return part.stop
 
@@ -150,7 +159,8 @@ class Filling:
             if self.give(frame, room):
                 self.copied += frame.size
                 continue
-            fetch_frame(self.source, self.blob, frame, room)
+            for data in self._read(range(number, number + 1)):
+                decompress_into(data, frame, room)
             self.fetched += frame.compressed
             self._bad += 1
             if self._bad == MAX_BAD:

@@ -53,13 +53,13 @@ def install(
             with _planned(context, view, order) as (offer, policy, plan):
                 execution = Execution(context, offer, plan, policy, opener, begins)
                 execution.run()
-                plan = execution.plan
+                plan, left = execution.plan, tuple(offer.left)
                 if plan.unchanged or plan.keep:
                     _name(context, plan)
         except Exception as error:
             _remember_failure(context, error)
             raise
-        report = _report(plan, time.monotonic() - started)
+        report = _report(plan, time.monotonic() - started, left)
         with afterwards(context):
             remember(context, last=result(context, "install", **vars(report.release), slot=report.slot.value))
         if report.reboot:
@@ -127,7 +127,7 @@ def _bytes(plan: InstallPlan) -> Bytes:
     return Bytes(plan.fetch, plan.copy, plan.keep, plan.write)
 
 
-def _report(plan: InstallPlan, seconds: float) -> Installed:
+def _report(plan: InstallPlan, seconds: float, left: tuple[str, ...]) -> Installed:
     done = {type(action) for action in plan.actions}
     return Installed(
         _facts(plan),
@@ -139,6 +139,7 @@ def _report(plan: InstallPlan, seconds: float) -> Installed:
         reboot=Reboot in done,
         seconds=round(seconds, 3),
         peak_memory=_peak_memory(),
+        mirrors_left=left,
     )
 
 

@@ -7,14 +7,16 @@ hint: what comes out was verified from the root hash down, and where that fails 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import zstandard
 
+from proa.agent.install.ahead import Ahead
 from proa.agent.install.fetch import fetch_tree
-from proa.agent.install.filling import REQUEST, plan_frames
+from proa.agent.install.filling import REQUEST, packed, plan_frames
 from proa.agent.install.seeds import LeafSeed
 from proa.agent.node.cancel import Cancel
 from proa.core.oci.source import Source
@@ -56,40 +58,48 @@ class TreeFetch:
         Raises:
             ProaError: as :func:`proa.agent.install.fetch.fetch_tree`.
         """
-        root, done = self.release.root, 0
+        root, given = self.release.root, 0
         if seed and self.release.blobs["tree"].size > self.small:
             try:
                 chunks = self._assembled(seed)
                 for piece in check_tree(chunks, Geometry.of(root.size), root.root_hash, bytes.fromhex(root.salt)):
-                    done += len(piece)
+                    given += len(piece)
                     yield piece
             except ProaError as error:
                 if error.code not in _WRONG:
                     raise
             else:
                 return
-        self.fetched += self.release.blobs["tree"].size
-        for piece in fetch_tree(self.source, self.release, self.cancel):
-            known = min(done, len(piece))
-            done -= known
-            if known < len(piece):
-                yield piece[known:]
+        while given < root.tree_size:
+            self.fetched += self.release.blobs["tree"].size
+            with self.source.turn() as place:
+                done = 0
+                for piece in fetch_tree(place, self.release, self.cancel):
+                    done += len(piece)
+                    if done > given:
+                        yield piece[given - done :]
+                        given = done
 
     def _assembled(self, seed: LeafSeed) -> Iterator[bytes]:
         frames = self._table()
         leaves = Geometry.of(self.release.root.size).levels[0].offset
         kept = -(-leaves // frames.frame_size)
-        upper = b"".join(self._fetch(frames, range(kept))) if kept else b""
+        self.fetched += packed(frames, range(kept)) if kept else 0
+        upper = b"".join(self._read(frames, range(kept))) if kept else b""
         yield upper
         wanted = _digests(upper[:leaves], self.release)
         given = [n for n in range(kept, len(frames.frames)) if all(one in seed for one in _within(n, frames, wanted))]
-        for stretch in plan_frames(frames, given, kept).stretches:
-            if not stretch.local:
-                yield from self._fetch(frames, stretch.frames)
-                continue
-            for number in stretch.frames:
-                self.cancel.check()
-                yield _copied(seed, _within(number, frames, wanted))
+        plan = plan_frames(frames, given, kept)
+        parts = [stretch.frames for stretch in plan.stretches if not stretch.local]
+        with Ahead(parts, partial(self._read, frames), lambda: self.source.ranges, frames.frame_size) as ahead:
+            for stretch in plan.stretches:
+                if not stretch.local:
+                    self.fetched += packed(frames, stretch.frames)
+                    yield from ahead.take()
+                    continue
+                for number in stretch.frames:
+                    self.cancel.check()
+                    yield _copied(seed, _within(number, frames, wanted))
 
     def _table(self) -> FrameMap:
         blob, size = self.release.blobs["tree"], self.release.root.tree_size
@@ -101,10 +111,9 @@ class TreeFetch:
             raise ProaError(Code.FRAMES, "the tree has no seek table that can be used")
         return found
 
-    def _fetch(self, frames: FrameMap, part: range) -> Iterator[bytes]:
+    def _read(self, frames: FrameMap, part: range) -> Generator[bytes, None, None]:
         blob, (start, end) = self.release.blobs["tree"], frames.extent(part)
         reader = ChunkReader(self.source.blob(blob.digest, blob.size, start=start, end=end))
-        self.fetched += end - start
         for number in part:
             self.cancel.check()
             frame = frames.frames[number]

@@ -172,6 +172,7 @@ class Installed(Report, schema="proa.install/v1"):
     reboot: bool = field("Whether a reboot was ordered.")
     seconds: Seconds = field("Duration of the whole install.")
     peak_memory: Count = field("Peak memory of the installing process, in bytes.")
+    mirrors_left: tuple[str, ...] = field("Mirrors that were left, and why.", default=())
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from proa.agent.node.boot import command_line
 from proa.agent.node.paths import Paths
 from proa.core.oci.access import Access
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
+from proa.core.oci.mirrors import Mirrors, read_mirrors
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.parsing import toml_table
@@ -26,7 +27,9 @@ INITRD_DEADLINE: Final = 600.0
 """Seconds after which the initrd ends a trial that is not committed, where the command line says nothing else."""
 MAX_GROUP: Final = (1 << 32) - 2
 """The highest number that a group can have."""
-Table = TypeVar("Table", "HealthSettings", "ClusterSettings", "CommitSettings", "LineSettings", Access)
+Table = TypeVar(
+    "Table", "HealthSettings", "ClusterSettings", "CommitSettings", "LineSettings", "MirrorSettings", Access
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,14 @@ class LineSettings:
                 raise ProaError(Code.CONFIG_VALUE, what, at="registry.toml")
 
 
+@dataclass(frozen=True)
+class MirrorSettings:
+    """The mirrors in ``registry.toml``."""
+
+    mirrors: Mirrors = field(default_factory=dict)
+    """The mirrors of each registry, in the order in which they are asked."""
+
+
 class Commit(enum.Enum):
     """Who commits a trial."""
 
@@ -135,13 +146,17 @@ def cluster_settings(paths: Paths) -> ClusterSettings:
     return _agent_settings(paths, "cluster", ClusterSettings())
 
 
+_REGISTRY: Final = (Access(), LineSettings(), MirrorSettings())
+"""The tables whose keys ``registry.toml`` has."""
+
+
 def registry_settings(paths: Paths) -> Access:
     """``registry.toml``: what ``install`` uses where its flags say nothing. The owner's keys over the release's.
 
     Raises:
         ProaError: as :func:`health_settings`.
     """
-    return _registry_table(paths, Access(), LineSettings())
+    return _registry_table(paths, Access())
 
 
 def transfer_limits(paths: Paths) -> TransferLimits:
@@ -150,17 +165,26 @@ def transfer_limits(paths: Paths) -> TransferLimits:
     Raises:
         ProaError: as :func:`health_settings`.
     """
-    line = _registry_table(paths, LineSettings(), Access())
+    line = _registry_table(paths, LineSettings())
     return TransferLimits(**vars(line))
 
 
-def _registry_table(paths: Paths, result: Table, others: object) -> Table:
-    """The keys of ``registry.toml`` that a table has; those of the other one are left aside."""
-    mine, theirs = (set(vars(table)) for table in (result, others))
+def registry_mirrors(paths: Paths) -> Mirrors:
+    """The mirrors of registries, from ``registry.toml`` too.
+
+    Raises:
+        ProaError: as :func:`health_settings`.
+    """
+    return _registry_table(paths, MirrorSettings()).mirrors
+
+
+def _registry_table(paths: Paths, result: Table) -> Table:
+    """The keys of ``registry.toml`` that a table has; those of the others are left aside."""
+    mine, theirs = set(vars(result)), {key for table in _REGISTRY for key in vars(table)}
     for file in (paths.usr / "registry.toml", paths.etc / "registry.toml"):
         document = _load(file)
-        if unknown := sorted(set(document) - mine - theirs):
-            known = ", ".join(sorted(mine | theirs))
+        if unknown := sorted(set(document) - theirs):
+            known = ", ".join(sorted(theirs))
             raise ProaError(Code.CONFIG_UNKNOWN_KEY, f"'{unknown[0]}' is not a setting; use one of: {known}", at=file)
         result = _over(result, {key: value for key, value in document.items() if key in mine}, file)
     return result
@@ -229,6 +253,8 @@ def _convert(kind: object, value: object, at: str) -> object:
         return Path(value) if value else None
     if kind is str and isinstance(value, str) and value.isprintable():
         return value
+    if kind == Mirrors and isinstance(value, dict):
+        return read_mirrors(value, at.partition(": ")[0])
     if kind is Commit and value in [one.value for one in Commit]:
         return Commit(value)
     if typing.get_origin(kind) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):

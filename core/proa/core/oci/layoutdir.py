@@ -9,6 +9,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -64,6 +65,10 @@ class LayoutDir:
     def ranges(self) -> bool:
         """See :class:`proa.core.oci.source.Source`."""
         return True
+
+    def turn(self) -> AbstractContextManager[LayoutDir]:
+        """See :class:`proa.core.oci.source.Source`; there is only this place."""
+        return nullcontext(self)
 
     def resolve(self) -> str:
         """See :class:`proa.core.oci.source.Source`. Without a tag the folder must hold exactly one tagged release."""

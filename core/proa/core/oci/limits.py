@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,14 @@ class TransferLimits:
     """The first wait; it doubles with every failure in a row."""
     longest_wait: float = 30.0
     """Where the doubling ends. A registry's own Retry-After may be longer, up to the deadline."""
+    longest_pause: float = math.inf
+    """A longer Retry-After counts as the last failure: somebody else may be asked meanwhile."""
     redirects: int = 5
     """Redirects that one request may take."""
+
+    def brief(self) -> TransferLimits:
+        """The same for a place that somebody else can stand in for."""
+        return replace(self, attempts=min(self.attempts, 3), patience=min(self.patience, 60.0), longest_pause=2.0)
 
 
 DEFAULT_LIMITS = TransferLimits()

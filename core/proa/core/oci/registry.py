@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from proa.core.oci.access import DEFAULT, Access
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
+from proa.core.oci.mirrors import NO_MIRRORS, Mirror, Mirrors
+from proa.core.oci.pace import Pace
 from proa.core.oci.reference import Reference
 from proa.core.oci.source import Source
 from proa.core.runtime.clock import SYSTEM, Clock
@@ -30,6 +35,8 @@ def open_source(
     clock: Clock = SYSTEM,
     stop: Stop = NEVER,
     transport: BaseAdapter | None = None,
+    mirrors: Mirrors = NO_MIRRORS,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Source:
     """Open what a reference names, for reading. Close it, or use it in a ``with``.
 
@@ -42,6 +49,8 @@ def open_source(
         clock: Whose time counts.
         stop: Who may want the work to end: what waits for the network then ends at once.
         transport: What carries requests instead of the network: for tests.
+        mirrors: The mirrors of each registry.
+        tell: Is told, in a sentence, which mirror is left and why.
     """
     if reference.layout is not None:
         from proa.core.oci.layoutdir import LayoutDir
@@ -49,7 +58,31 @@ def open_source(
         return LayoutDir(reference)
     from proa.core.oci.remote import RemoteRepository  # here: an HTTP client costs 11 MiB, and folders need none
 
-    return RemoteRepository(reference, open_session(reference, access, limits, clock, transport, stop))
+    pace = Pace(limits.maximum_rate, clock)  # one for all places together
+
+    def registry(limits: TransferLimits) -> RemoteRepository:
+        return RemoteRepository(reference, open_session(reference, access, limits, clock, transport, stop, pace))
+
+    def mirror(mirror: Mirror) -> RemoteRepository:
+        there, reached = mirror.reference(reference), mirror_access(access, mirror)
+        session = open_session(there, reached, limits.brief(), clock, transport, stop, pace)
+        return RemoteRepository(there, session, only_ranges=True)
+
+    if not (known := mirrors.get(reference.host)):
+        return registry(limits)
+    from proa.core.oci.mirrored import MirroredRepository, Place
+
+    own, brief = (Place(reference.host, partial(registry, one)) for one in (limits, limits.brief()))
+    others = [Place(str(one), partial(mirror, one)) for one in known]
+    return MirroredRepository(reference, own, brief, others, clock, tell)
+
+
+def mirror_access(access: Access, mirror: Mirror) -> Access:
+    """How a mirror is reached: as its registry, but without the registry's client certificate.
+
+    Of an auth file only the entry of the mirror's own host counts.
+    """
+    return dataclasses.replace(access, plain_http=mirror.plain_http, cert_file=None, key_file=None)
 
 
 def open_session(
@@ -59,6 +92,7 @@ def open_session(
     clock: Clock,
     transport: BaseAdapter | None,
     stop: Stop = NEVER,
+    pace: Pace | None = None,
 ) -> RegistrySession:
     """A session with the registry that a reference names; see :func:`open_source`."""
     from proa.core.oci.session import RegistrySession
@@ -74,6 +108,7 @@ def open_session(
         clock=clock,
         stop=stop,
         transport=transport,
+        pace=pace,
     )
 
 

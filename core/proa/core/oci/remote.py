@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Final, Self
 
 import requests
@@ -44,9 +44,11 @@ class RemoteRepository:
     Args:
         reference: Host and name, and what is meant in it.
         session: HTTP with that host.
+        only_ranges: Whether a registry that answers a request for a part with the whole blob is refused.
     """
 
-    def __init__(self, reference: Reference, session: RegistrySession) -> None:
+    def __init__(self, reference: Reference, session: RegistrySession, *, only_ranges: bool = False) -> None:
+        self._only_ranges = only_ranges
         self.reference = reference
         self.session = session
         self.url = f"{session.base}/v2/{reference.name}"
@@ -62,6 +64,10 @@ class RemoteRepository:
     def close(self) -> None:
         """See :class:`proa.core.oci.source.Source`."""
         self.session.close()
+
+    def turn(self) -> AbstractContextManager[RemoteRepository]:
+        """See :class:`proa.core.oci.source.Source`; there is only this place."""
+        return nullcontext(self)
 
     def resolve(self) -> str:
         """See :class:`proa.core.oci.source.Source`. Without tag and digest, the tag ``latest``."""
@@ -252,6 +258,8 @@ class RemoteRepository:
             if response.status_code in (404, 405):
                 raise ProaError(Code.NOT_FOUND, "the registry does not have this blob", at=safe_url(url))
             skip, length = check_range(response, size, start, stop, url)
+            if skip and self._only_ranges:
+                raise ProaError(Code.REGISTRY, "it answers no requests for parts of a blob", at=safe_url(url))
             if skip:
                 self.ranges = False
             position, last = start - skip, start - skip + length

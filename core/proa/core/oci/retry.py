@@ -128,7 +128,8 @@ class Patience:
             ProaError: The failure's own error, when tries or time are used up.
         """
         pause = self._backoff.next(failure.after)
-        if self._backoff.failures >= self.limits.attempts or self.spent + pause > self.total:
+        unwilling = failure.after is not None and failure.after > self.limits.longest_pause
+        if unwilling or self._backoff.failures >= self.limits.attempts or self.spent + pause > self.total:
             raise self._enough(failure) from failure
         self.clock.sleep(pause)
         self.spent += pause
@@ -148,7 +149,7 @@ class Patience:
     def _enough(self, failure: Temporary) -> ProaError:
         error = failure.error
         tries = f"{self._backoff.failures} tries in {self.spent:.0f} s"
-        if failure.after is not None and self.spent + failure.after > self.total:
+        if failure.after is not None and failure.after > min(self.limits.longest_pause, self.total - self.spent):
             tries += f"; the server asks for a pause of {failure.after:.0f} s"
         return ProaError(error.code, f"{error.message} ({tries})", at=error.at, hint=error.hint)
 

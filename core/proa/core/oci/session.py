@@ -80,6 +80,7 @@ class RegistrySession:
         clock: Whose time counts.
         stop: Who may want an exchange to end.
         transport: What carries requests instead of the network: for tests.
+        pace: A limit on bytes per second that other sessions share; by default one of its own.
     """
 
     def __init__(
@@ -93,11 +94,12 @@ class RegistrySession:
         clock: Clock = SYSTEM,
         stop: Stop = NEVER,
         transport: BaseAdapter | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.limits = limits
         self.clock = clock
         self.access = access
-        self._pace = Pace(limits.maximum_rate, clock)
+        self._pace = pace or Pace(limits.maximum_rate, clock)
         plain = access.plain_http or plain_http
         self.base = f"{'http' if plain else 'https'}://{_API_HOSTS.get(host, host)}"
         self._own = transport or Adapter(lambda: access.context(client=True), stop)
@@ -132,13 +134,15 @@ class RegistrySession:
             return self._exchange(call, patience)
 
     def _exchange(self, call: Call, patience: Patience) -> requests.Response:
-        response, url = self._follow(call, self._authorization(call.url), patience)
+        sent = self._authorization(call.url)
+        response, url = self._follow(call, sent, patience)
         if self._is_own(url) and _asks_for_login(response):
             response.close()
             self._authenticator.answer(
                 response.headers.get("WWW-Authenticate", ""),
                 safe_url(url),
                 lambda where, headers: self._ask_token_service(where, headers, patience),
+                sent,
             )
             response, url = self._follow(call, self._authorization(call.url), patience)
         if self._is_own(url) and response.status_code in call.understood:

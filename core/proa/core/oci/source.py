@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -147,6 +148,14 @@ class Source(Protocol):
 
     def small_blob(self, digest: str, size: int) -> bytes:
         """A whole blob, verified, in memory."""
+        ...
+
+    def turn(self) -> AbstractContextManager[Source]:
+        """One of the places that have this content, for a block that reads from it and checks what it reads.
+
+        What fails in the block is charged to that place. While there is another one it is no error, and the block is to
+        be entered again for what it did not get; else it is raised.
+        """
         ...
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -39,35 +40,41 @@ class Authenticator:
         self._name = name
         self._auth_file = auth_file
         self._header: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     def header(self) -> Mapping[str, str]:
         """The ``Authorization`` header; empty until the registry has asked for one."""
         return self._header
 
-    def answer(self, challenge: str, at: str, call: TokenCall) -> None:
+    def answer(self, challenge: str, at: str, call: TokenCall, sent: Mapping[str, str] | None = None) -> None:
         """Log in as the registry's ``WWW-Authenticate`` asks for: with a token where it takes one.
 
         Args:
             challenge: The field.
             at: Who sent it.
             call: How token services are asked.
+            sent: The header that was refused; if another request has brought a new one meanwhile, that is taken.
 
         Raises:
             ProaError: ``AUTH``.
             Temporary: When the token service does not answer.
         """
-        self._header = {}
+        with self._lock:
+            if sent is None or sent == self._header:
+                self._header = {}
+                self._header = self._login(challenge, at, call)
+
+    def _login(self, challenge: str, at: str, call: TokenCall) -> dict[str, str]:
         credentials = authfile.find(self._host, self._name, self._auth_file)
         offered = challenges(challenge)
         services = [url for one in offered if one.scheme == "bearer" and (url := _token_url(one))]
         if services:
-            self._header = {"Authorization": f"Bearer {self._token(services[0], credentials, at, call)}"}
-        elif any(one.scheme == "basic" for one in offered):
+            return {"Authorization": f"Bearer {self._token(services[0], credentials, at, call)}"}
+        if any(one.scheme == "basic" for one in offered):
             if credentials is None:
                 raise no_login(self._host, at)
-            self._header = _basic(credentials)
-        else:
-            raise ProaError(Code.AUTH, _no_way(offered), at=at)
+            return _basic(credentials)
+        raise ProaError(Code.AUTH, _no_way(offered), at=at)
 
     def _token(self, url: str, credentials: Credentials | None, at: str, call: TokenCall) -> str:
         status, data = call(url, _basic(credentials) if credentials else {})

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import BinaryIO, Final, overload
+from typing import BinaryIO, Final, NewType, overload
 
 import zstandard
 
@@ -355,23 +355,35 @@ def _decode_section(name: str, entries: bytes, expected: Expected) -> FrameMap:
     return found
 
 
-def decompress_into(data: bytes, frame: Frame, room: memoryview) -> None:
+Checked = NewType("Checked", bytes)
+"""A frame that was checked: nothing else may be decompressed."""
+
+
+def check_frame(data: bytes, frame: Frame) -> Checked:
+    """The compressed bytes of a frame, if they are the signed ones.
+
+    Raises:
+        ProaError: ``DIGEST``.
+    """
+    if len(data) != frame.compressed or hashlib.sha256(data).digest() != frame.digest:
+        raise ProaError(Code.DIGEST, "a frame does not match the signed map", at=f"frame at {frame.offset}")
+    return Checked(data)
+
+
+def decompress_into(data: Checked, frame: Frame, room: memoryview) -> None:
     """Put the content of a frame where it is wanted; the decompressor sees no byte that was not checked.
 
     Safe to call from several threads at once; the global lock is released while it works. A fresh buffer for each
     frame would cost as much in page faults as zstd itself.
 
     Args:
-        data: The compressed bytes.
+        data: The compressed bytes, as :func:`check_frame` gave them.
         frame: What the signed map says of them.
         room: Writable memory of exactly ``frame.size`` bytes.
 
     Raises:
-        ProaError: ``DIGEST`` if the bytes are not the signed ones, ``FRAMES`` if they do not hold what the
-            map says.
+        ProaError: ``FRAMES`` if they do not hold what the map says.
     """
-    if len(data) != frame.compressed or hashlib.sha256(data).digest() != frame.digest:
-        raise ProaError(Code.DIGEST, "a frame does not match the signed map", at=f"frame at {frame.offset}")
     try:
         zstdframe.content_into(data, room)
     except zstandard.ZstdError as error:
