@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proa.agent.install.ahead import AT_ONCE
-from proa.agent.install.install import plan_only
+from proa.agent.install.install import install, plan_only
 from proa.agent.install.order import InstallOrder
 from proa.agent.testing.installs import refused, standby_is
 from proa.agent.testing.node import Node
@@ -179,11 +179,12 @@ def test_requests_are_under_way_together_and_all_is_as_planned(far: Far) -> None
     assert report["bytes"]["fetch"] == planned.fetch
 
 
-def test_a_rate_holds_with_several_requests(far: Far) -> None:
-    rate = 256 << 10
-    with far.serve() as registry:
-        far.mirrors(registry, more=f"maximum_rate = {rate}")
+@pytest.mark.parametrize(("own", "ordered"), [(128, 0), (0, 128), (128, 900), (900, 128)])
+def test_the_smaller_rate_holds_with_several_requests(far: Far, own: int, ordered: int) -> None:
+    """In KiB: that of the node, and that of the rollout."""
+    with far.serve() as registry, far.serve() as mirror:
+        far.mirrors(registry, mirror, more=f"maximum_rate = {own << 10}")
         started = far.node.clock.monotonic()
-        report = far.install(registry)
+        report = install(far.node.context, InstallOrder(registry.reference(), rate=ordered << 10))
         seconds = far.node.clock.monotonic() - started
-    assert seconds >= report["bytes"]["fetch"] / rate - 1.1  # what may be made up for after a pause
+    assert seconds >= report.bytes.fetch / (128 << 10) - 1.1  # what may be made up for after a pause

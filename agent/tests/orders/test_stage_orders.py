@@ -43,6 +43,19 @@ class TestStage:
         agent.places.clear()
         assert done(agent.order(2, "Stage", site.factory))
 
+    @pytest.mark.parametrize("rate", [0, 1 << 20])
+    def test_it_fetches_at_the_rate_of_its_order(self, site: Site, rate: int) -> None:
+        agent, asked = site.agent(), []
+        install = agent.worker.install
+
+        def watched(context: Context, order: InstallOrder, begins: Callable[[], None]) -> Installed:
+            asked.append(order.rate)
+            return install(context, order, begins)
+
+        agent.worker.install = watched
+        assert done(agent.order(1, "Stage", site.new, **({"bytesPerSecond": rate} if rate else {})))
+        assert asked == [rate]
+
     def test_a_refusal_changes_nothing(self, site: Site) -> None:
         site.node.trust(compatible="other")
         before = site.node.part("ROOT-B").read_bytes()

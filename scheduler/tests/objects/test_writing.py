@@ -136,6 +136,18 @@ def test_what_is_gone_need_not_be_deleted() -> None:
             },
         ),
         (
+            Give("n1", 3, Verb.STAGE, RELEASE, None, "1h", rate=1 << 20),
+            {
+                "id": 3,
+                "action": "Stage",
+                "fence": 7,
+                "release": RELEASE,
+                "timeout": "1h",
+                "trial": None,
+                "bytesPerSecond": 1 << 20,
+            },
+        ),
+        (
             Give("n1", 4, Verb.COMMIT, "", Proof("b1", "c" * 64), "5m"),
             {
                 "id": 4,
@@ -153,7 +165,7 @@ def test_an_order_is_written_whole(action: Give, order: dict[str, Any]) -> None:
     api = Server()
     assert written(action, api) == Written(Outcome.DONE, 42)
     metadata = {"uid": "o1", "annotations": {FENCE: "7"}}
-    spec = {"order": {"allowDowngrade": None, **order, "issued": "2026-01-01T00:00:00Z"}}
+    spec = {"order": {"allowDowngrade": None, "bytesPerSecond": None, **order, "issued": "2026-01-01T00:00:00Z"}}
     assert api.sent == [("merge", OS, {"metadata": metadata, "spec": spec})]
 
 

@@ -22,6 +22,7 @@ from proa.scheduler.spec.rollout import (
     Drain,
     FailurePolicy,
     OnTimeout,
+    Staging,
 )
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.situations import (
@@ -60,6 +61,12 @@ def test_a_node_made_anew_loses_the_object_of_the_one_before() -> None:
 
 def test_a_node_without_the_release_fetches_it() -> None:
     assert acts(planned(unfetched())) == [Give("n1", FIRST_ID, Verb.STAGE, RELEASE, None, "1h")]
+
+
+@pytest.mark.parametrize("rate", [0, 65_536, 1 << 30])
+def test_a_node_fetches_at_the_rate_of_its_rollout(rate: int) -> None:
+    spec = change(staging=Staging(bytes_per_second=rate))
+    assert acts(planned(unfetched(), spec=spec)) == [Give("n1", FIRST_ID, Verb.STAGE, RELEASE, None, "1h", rate=rate)]
 
 
 def test_a_node_that_has_it_is_cordoned() -> None:

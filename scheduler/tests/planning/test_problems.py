@@ -76,6 +76,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, rules.Rule]] = {
     ),
     "zones that soak out of turn": ({"order": {"zones": "Ignore", "zoneSoak": "1m"}}, ".order", rules.ZONE_SOAK),
     "no time to stage": ({"staging": {"timeout": "0s"}}, ".staging", rules.STAGING_OF_NOTHING),
+    "too slow to stage": ({"staging": {"bytesPerSecond": 65_535}}, ".staging", rules.STAGING_TOO_SLOW),
     "wait for all": ({"drain": {"waitFor": JOBS | {"selector": {}}}}, ".drain.waitFor", rules.WAIT_FOR_ALL),
     "wait no time": ({"drain": {"waitFor": JOBS | {"timeout": "0s"}}}, ".drain.waitFor", rules.WAIT_NO_TIME),
     "wait for a label's value": (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.core.orders.messages import Action, Observed, Phase, Progress
+from proa.core.orders.messages import Action, NodeStatus, Observed, Order, Phase, Progress
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import document
 from proa.scheduler.kube.apierror import ApiError
@@ -72,6 +72,25 @@ def test_another_agent_is_asked_again(world: World) -> None:
     world.says = None
     world.tell(GOOD)
     world.run()
+    assert world.condition("Delivered") is None
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_an_agent_that_knows_no_rate_gets_its_order_without(knows: bool) -> None:
+    """The proxy is newer than the agent as long as a rollout brings the new agent."""
+    world, offered = World(), []
+
+    def agent(order: Order) -> NodeStatus:
+        offered.append(order.bytes_per_second)
+        if order.bytes_per_second and not knows:
+            raise ProaError(Code.CONFIG_VALUE, "bytesPerSecond is not a known key")
+        return GOOD
+
+    world.proxy.put = agent
+    world.tell(GOOD)
+    world.order(1, bytesPerSecond=1 << 20)
+    world.run(600)
+    assert offered == [1 << 20] + ([] if knows else [0])
     assert world.condition("Delivered") is None
 
 

@@ -366,6 +366,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "for ever": ({"retry": {"limit": 21}}, "spec.retry.limit", "less than or equal to 20"),
     "soak without canaries": ({"canary": {"soak": "1h"}}, "spec.canary", "there are no canaries that could soak"),
     "too many canaries": ({"canary": {"nodes": 65}}, "spec.canary.nodes", "less than or equal to 64"),
+    "too slow to stage": ({"staging": {"bytesPerSecond": 65_535}}, "spec.staging", "must be at least 65536"),
     "no time to stage": ({"staging": {"timeout": "0s"}}, "spec.staging", "a node cannot fetch a release in no time"),
     "wait for all": ({"drain": {"waitFor": JOBS | {"selector": {}}}}, "spec.drain.waitFor", "most pods never finish"),
     "wait no time": (

@@ -62,7 +62,7 @@ def load_trust(context: Context) -> Trust:
 
 
 @contextmanager
-def open_offer(context: Context, reference: str, registry: Access, believed: Trust) -> Iterator[Offer]:
+def open_offer(context: Context, reference: str, registry: Access, believed: Trust, rate: int = 0) -> Iterator[Offer]:
     """Open a release: signature, manifest, document, in this order.
 
     Raises:
@@ -77,7 +77,7 @@ def open_offer(context: Context, reference: str, registry: Access, believed: Tru
     with open_source(
         parse(reference),
         registry,
-        limits=transfer_limits(context.paths),
+        limits=transfer_limits(context.paths).within(rate),
         clock=context.cancel.clock(context.clock),
         stop=context.cancel,
         mirrors=registry_mirrors(context.paths),

@@ -88,7 +88,7 @@ def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tupl
     """The release once it is believed, what this node accepts, and what is to be done."""
     believed = load_trust(context)
     policy = policy_of(view, believed, downgrade=order.downgrade)
-    with open_offer(context, order.reference, order.registry, believed) as offer:
+    with open_offer(context, order.reference, order.registry, believed, order.rate) as offer:
         facts = node_facts(context, view, offer.candidate)
         yield (
             offer,

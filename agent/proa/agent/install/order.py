@@ -37,9 +37,11 @@ class InstallOrder:
         activation: Whether to arm it, and to reboot then.
         registry: How to reach the registry.
         downgrade: Whether a release older than one that was committed is meant.
+        rate: Bytes a second that may be fetched at, besides the node's own limit; 0 for no limit.
     """
 
     reference: str
     activation: Activation = field(default_factory=Activation)
     registry: Access = DEFAULT
     downgrade: bool = False
+    rate: int = 0

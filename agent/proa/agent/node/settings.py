@@ -17,6 +17,7 @@ from proa.agent.node.paths import Paths
 from proa.core.oci.access import Access
 from proa.core.oci.limits import DEFAULT_LIMITS, TransferLimits
 from proa.core.oci.mirrors import Mirrors, read_mirrors
+from proa.core.orders.messages import LEAST_RATE
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.parsing import toml_table
@@ -64,10 +65,6 @@ def _signed_deadline(paths: Paths) -> float:
     return float(signed[-1]) if signed and signed[-1].isdecimal() else INITRD_DEADLINE
 
 
-_LEAST_MAXIMUM: Final = 64 << 10
-"""Slower than that, a registry gives up a connection that nobody reads from."""
-
-
 @dataclass(frozen=True)
 class LineSettings:
     """The limits in ``registry.toml``: what the network between node and registry is like."""
@@ -87,7 +84,7 @@ class LineSettings:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            least = _LEAST_MAXIMUM if name == "maximum_rate" else 1
+            least = LEAST_RATE if name == "maximum_rate" else 1
             if value < least and (name, value) != ("maximum_rate", 0):
                 what = f"{name} is {value:g}, but must be at least {least}"
                 raise ProaError(Code.CONFIG_VALUE, what, at="registry.toml")

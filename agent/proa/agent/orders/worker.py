@@ -263,6 +263,7 @@ class OrderWorker:
                 accepted.order.release,
                 registry=registry_settings(context.paths),
                 downgrade=accepted.order.allow_downgrade,
+                rate=accepted.order.bytes_per_second,
             )
             report = self.install(context, wanted, lambda: self._begins(accepted.digest))
         except ProaError as error:

@@ -35,6 +35,11 @@ class TransferLimits:
     redirects: int = 5
     """Redirects that one request may take."""
 
+    def within(self, rate: float) -> TransferLimits:
+        """The same with another limit on the rate besides its own; 0 for none."""
+        rates = [one for one in (rate, self.maximum_rate) if one]
+        return replace(self, maximum_rate=min(rates, default=0.0))
+
     def brief(self) -> TransferLimits:
         """The same for a place that somebody else can stand in for."""
         return replace(self, attempts=min(self.attempts, 3), patience=min(self.patience, 60.0), longest_pause=2.0)

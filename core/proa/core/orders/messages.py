@@ -18,6 +18,9 @@ RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9.
 MAX_RELEASE: Final = 512
 """Characters of such a reference."""
 MAX_CONDITIONS: Final = 8
+LEAST_RATE: Final = 64 << 10
+"""Bytes a second that a node can be held to: a registry gives up a connection that nobody reads from for long."""
+MAX_RATE: Final = 1 << 40
 FIRST: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """From when on the seconds are counted that the first order of an object has as its id, and the first leader as its
 fence: an object or a lease that was made anew is ahead of all that nodes have seen before."""
@@ -112,6 +115,12 @@ class Order:
     allow_downgrade: bool = field(
         "For Stage and Boot: whether the release may have a serial below one that the node has committed.",
         default=False,
+    )
+    bytes_per_second: int = field(
+        "For Stage: bytes a second that the node may fetch at; 0 for no limit but its own.",
+        default=0,
+        minimum=0,
+        maximum=MAX_RATE,
     )
 
 

@@ -22,6 +22,8 @@ class Request(BaseHTTPRequestHandler):
     """One request; the answer is what the folder holds, but for what the server's behaviour does instead."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
     server: ServedLayout
 
     def log_message(self, *_: object) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from proa.core.oci.options import access, registry_options
+from proa.core.orders.messages import MAX_RATE
 from proa.core.runtime import duration
 from proa.core.runtime.cli import dry_run_option, json_option, options
 from proa.core.runtime.clock import SYSTEM
@@ -92,6 +93,12 @@ _how_options = options(dry_run_option, json_option, cluster_options)
     "staging.maxConcurrent",
     "How many nodes may fetch the release at a time.",
     type=click.IntRange(1, 5000),
+)
+@_wish(
+    "--bytes-per-second",
+    "staging.bytesPerSecond",
+    "How many bytes a second each node may fetch at; 0 for no limit.",
+    type=click.IntRange(0, MAX_RATE),
 )
 @_wish("--zones", "order.zones", "Whether nodes of two zones may be unavailable at once.", type=_choice(Zones))
 @_wish("--zone-soak", "order.zoneSoak", "How long a zone must stay healthy before the next one starts.", **_TIME)

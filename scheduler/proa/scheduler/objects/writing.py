@@ -177,7 +177,15 @@ class Writer:
         fence = int(self._fence())
         issued = text(self.clock.now())
         order = Order(
-            action.id, action.verb, fence, action.release, action.timeout, action.proof, issued, action.downgrade
+            action.id,
+            action.verb,
+            fence,
+            action.release,
+            action.timeout,
+            action.proof,
+            issued,
+            action.downgrade,
+            action.rate,
         )
         return self._merge_os(os, {}, {"order": {**dict.fromkeys(_ORDER_KEYS), **document(order)}})
 

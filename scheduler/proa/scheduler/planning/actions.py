@@ -38,6 +38,7 @@ class Give:
         proof: For a commit: which trial.
         timeout: How long the node has, as a duration.
         downgrade: Whether a release older than what the node has committed is meant.
+        rate: Bytes a second that the node may fetch at; 0 for no limit.
     """
 
     node: str
@@ -47,6 +48,7 @@ class Give:
     proof: Proof | None = None
     timeout: str = "15m"
     downgrade: bool = False
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

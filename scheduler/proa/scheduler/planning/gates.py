@@ -39,14 +39,15 @@ def stage(rollout_pass: RolloutPass, context: GateContext) -> None:
         - context.precedence.ordered
     )
     chosen = _first(rollout_pass, candidates, free)
-    release, timeout = rollout_pass.spec.release, rollout_pass.spec.staging.timeout
+    release, staging = rollout_pass.spec.release, rollout_pass.spec.staging
     verdicts = rollout_pass.verdicts
     for progress in candidates:
         name = progress.node.name
         if name in chosen and progress.os is not None:
             number = progress.os.next_id(rollout_pass.now)
             downgrade = rollout_pass.spec.allow_downgrade
-            rollout_pass.actions.append(Give(name, number, Verb.STAGE, release, None, timeout, downgrade))
+            rate = staging.bytes_per_second
+            rollout_pass.actions.append(Give(name, number, Verb.STAGE, release, None, staging.timeout, downgrade, rate))
             verdicts[name] = STAGE_NEXT
         else:
             verdicts[name] = STAGING_FULL

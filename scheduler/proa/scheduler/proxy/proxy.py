@@ -169,7 +169,7 @@ class NodeProxy:
         except ProaError as error:
             return self._later(order, error)
         try:
-            self.put(order)
+            self._put(order)
         except ProaError as error:
             if error.code in _FINAL:
                 self._settle(key, error)
@@ -181,6 +181,15 @@ class NodeProxy:
         self._offers.reset()
         self.tell("gave an order", order=order.id, action=order.action.value, fence=order.fence)
         return None
+
+    def _put(self, order: Order) -> None:
+        """Give it; without the limit of its rate where the agent is so old that it refuses to read of one."""
+        try:
+            self.put(order)
+        except ProaError as error:
+            if error.code is not Code.CONFIG_VALUE or not order.bytes_per_second:
+                raise
+            self.put(replace(order, bytes_per_second=0))
 
     def _stands(self, said: Mapping[str, Any]) -> bool:
         """Whether it is the order of the object still: what a watch shows that was cut may be old.

@@ -149,10 +149,10 @@ class World:
                 self.at(self.behaviour.report, lambda: self._report_first(name))
             case Forget(name, uid) if name in self.oses and self.oses[name].uid == uid:
                 del self.oses[name]
-            case Give(name, number, verb, release, proof, timeout, downgrade) if name in self.oses:
+            case Give(name, number, verb, release, proof, timeout, downgrade, rate) if name in self.oses:
                 os = self.oses[name]
                 if os.order is None or os.order.id < number:
-                    order = Order(number, verb, 1, release, timeout, proof, text(self.now), downgrade)
+                    order = Order(number, verb, 1, release, timeout, proof, text(self.now), downgrade, rate)
                     self.oses[name] = dataclasses.replace(os, order=order)
                     self._give_soon(name, order)
             case Cordon(name, mark) if name in self.nodes:

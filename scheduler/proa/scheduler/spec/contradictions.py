@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Final
 
-from proa.core.orders.messages import RELEASE
+from proa.core.orders.messages import LEAST_RATE, RELEASE
 from proa.core.runtime import duration
 from proa.scheduler.spec import rules
 from proa.scheduler.spec.amounts import Amount
@@ -128,6 +128,7 @@ def _limits(spec: RolloutSpec) -> Found:
     yield ".release", rules.DIGEST["message"], not re.fullmatch(RELEASE, spec.release)
     yield ".canary", rules.SOAK["message"], _is_none(spec.canary.nodes) and soaks
     yield ".staging", rules.STAGING_OF_NOTHING["message"], duration.parse(spec.staging.timeout) <= _NOTHING
+    yield ".staging", rules.STAGING_TOO_SLOW["message"], 0 < spec.staging.bytes_per_second < LEAST_RATE
     yield ".drain", rules.DRAIN_OF_NOTHING["message"], drain.on_timeout is not OnTimeout.FORCE and in_no_time
     yield ".health", rules.READY_TOO_LATE["message"], late
     yield ".failure", rules.NEVER_BACK["message"], failure.action is OnFailure.ROLLBACK and failure.max == "100%"

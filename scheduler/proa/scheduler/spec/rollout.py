@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proa.core.orders.messages import MAX_RELEASE
+from proa.core.orders.messages import LEAST_RATE, MAX_RATE, MAX_RELEASE
 from proa.core.runtime.duration import PATTERN as DURATION
 from proa.core.schema.model import field
 from proa.scheduler.spec import rules
@@ -220,12 +220,19 @@ class Canary:
 class Staging:
     """How the release is brought to the standby slots."""
 
-    VALIDATIONS = (rules.STAGING_OF_NOTHING,)
+    VALIDATIONS = (rules.STAGING_OF_NOTHING, rules.STAGING_TOO_SLOW)
 
     max_concurrent: int = field(
         "How many nodes may fetch the release at a time.", default=10, minimum=1, maximum=MAX_NODES
     )
     timeout: str = field("How long one node may take.", default="1h", **_SPAN)
+    bytes_per_second: int = field(
+        f"Bytes a second that each node may fetch at, from {LEAST_RATE} on; 0 for no limit. "
+        "A node with a limit of its own goes by the smaller one.",
+        default=0,
+        minimum=0,
+        maximum=MAX_RATE,
+    )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proa.core.orders.messages import RELEASE
+from proa.core.orders.messages import LEAST_RATE, RELEASE
 
 CONTROL_PLANE: Final = "node-role.kubernetes.io/control-plane"
 """The label of nodes of the control plane."""
@@ -73,6 +73,10 @@ ZONE_SOAK: Final = _rule(
 )
 STAGING_OF_NOTHING: Final = _rule(
     "duration(self.timeout) > duration('0s')", "a node cannot fetch a release in no time: write a timeout such as 1h"
+)
+STAGING_TOO_SLOW: Final = _rule(
+    f"!has(self.bytesPerSecond) || self.bytesPerSecond == 0 || self.bytesPerSecond >= {LEAST_RATE}",
+    f"bytesPerSecond must be at least {LEAST_RATE}: registries give up slower connections; 0 is no limit",
 )
 WAIT_FOR_ALL: Final = _rule(
     "(has(self.selector.matchLabels) && size(self.selector.matchLabels) > 0)"
