@@ -14,19 +14,23 @@ from proa.agent.cli.text import describe_install
 from proa.agent.install.install import install, plan_only
 from proa.agent.install.order import Activation, InstallOrder
 from proa.agent.node.cancel import Cancel
+from proa.agent.node.record import MovedBytes
 from proa.agent.node.reports import Installed
 from proa.agent.node.states import NodeState
+from proa.agent.orders.node_status import node_status
 from proa.agent.slot.region import open_direct
 from proa.agent.testing import synthetic
 from proa.agent.testing.installs import refused, standby_is
 from proa.agent.testing.node import Node
 from proa.agent.testing.world import MIB, World
+from proa.agent.verbs.status import status
 from proa.agent.verbs.verbs import commit
+from proa.core.orders.messages import Moved
 from proa.core.release.verity import tree_size
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Event, Progress
 from proa.core.runtime.files import DirectFile
-from proa.core.schema.model import parse
+from proa.core.schema.model import document, parse
 from proa.partition.boot import bootstate
 from proa.partition.boot.bootstate import Slot
 
@@ -43,6 +47,34 @@ def test_an_install_fills_the_standby_and_touches_nothing_else(node: Node, world
     assert report["seconds"] > 0
     assert report["peak_memory"] > MIB
     assert node.last.ok
+
+
+def test_what_it_cost_is_kept_with_the_slot(node: Node, release2: str) -> None:
+    report = node.install(release2)
+    told = document(status(node.context))
+    moved = report["bytes"] | {"avoid": report["avoided"]}
+    assert told["slots"]["b"]["bytes"] == moved
+    assert told["slots"]["a"]["bytes"] is None, "nobody knows what the factory did"
+    assert node.install(release2)["bytes"]["write"] == 0
+    assert node.record.slots[Slot.B].bytes == MovedBytes(**moved), "what was there already cost nothing more"
+    standby = node_status(node.view).standby
+    assert standby
+    assert standby.bytes == Moved(**moved)
+
+
+def test_zeros_that_the_device_makes_are_told(node: Node, world: World, tmp_path: Path) -> None:
+    data = bytearray(world.image(5).read_bytes())
+    data[MIB // 2 : MIB] = bytes(MIB // 2)
+    root = tmp_path / "root"
+    root.write_bytes(data)
+    report = node.install(world.release(tmp_path / "r", world.recipe("2", root=root)))
+    holes = sum(
+        not any(image[at : at + (64 << 10)])
+        for image in (data, world.factory.boot.read_bytes())
+        for at in range(0, len(image), 64 << 10)
+    )
+    assert report["avoided"] == holes * (64 << 10) >= MIB // 2
+    assert report["bytes"]["write"] == len(data) + tree_size(len(data)) + MIB // 4
 
 
 def test_activation_arms_it(node: Node, release2: str) -> None:

@@ -17,6 +17,7 @@ from proa.core.orders.messages import (
     Booted,
     Condition,
     LastError,
+    Moved,
     NodeStatus,
     Observed,
     Order,
@@ -402,7 +403,8 @@ def node_os(name: str, status: NodeStatus | None = None, order: Order | None = N
 
 def a_cluster() -> Snapshot:
     digest = B.partition("@")[2]
-    done = NodeStatus(phase=Phase.GOOD, booted=Booted("b", "2", digest, committed=True), standby=Standby("a", "1"))
+    booted = Booted("b", "2", digest, committed=True, bytes=Moved(fetch=3 << 20))
+    done = NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("a", "1", bytes=Moved(fetch=5 << 20)))
     busy = NodeStatus(
         observed_order=Observed(4, "Stage", "Running"),
         phase=Phase.STAGING,

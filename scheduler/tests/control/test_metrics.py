@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Booted, NodeStatus, Observed, OrderResult
+from proa.core.orders.messages import Booted, Moved, NodeStatus, Observed, OrderResult, Standby
 from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.metrics import PHASES, Metrics
@@ -30,6 +30,7 @@ NAMES = {
     "proa_plan_seconds": ("histogram", ()),
     "proa_node_update_seconds": ("histogram", ()),
     "proa_stage_seconds": ("histogram", ()),
+    "proa_stage_bytes": ("counter", ("origin",)),
     "proa_nodes": ("gauge", ("rollout", "state")),
     "proa_nodes_by_version": ("gauge", ("rollout", "version")),
     "proa_rollout_phase": ("gauge", ("phase", "rollout")),
@@ -81,8 +82,8 @@ class Case:
     def did(self, action: Give | Uncordon) -> None:
         self.metrics.did(action, Snapshot(self.nodes, self.oses, {}))
 
-    def observed(self, number: int, result: str) -> None:
-        status = NodeStatus(observed_order=Observed(number, "Stage", result))
+    def observed(self, number: int, result: str, standby: Standby | None = None) -> None:
+        status = NodeStatus(observed_order=Observed(number, "Stage", result), standby=standby)
         self.oses["n1"] = dataclasses.replace(self.oses["n1"], status=status)
         self.saw()
 
@@ -167,6 +168,23 @@ def test_a_staging_is_measured_from_its_order_to_its_end(case: Case, result: Ord
     case.observed(4, result.value)
     case.observed(4, result.value)
     assert (case.value("proa_stage_seconds_count"), case.value("proa_stage_seconds_sum")) == (1, 60)
+
+
+def test_bytes_of_a_staging_are_counted_once(case: Case) -> None:
+    assert case.value("proa_stage_bytes_total", origin="fetch") == 0
+    for number in (4, 5):
+        case.did(Give("n1", number, Verb.STAGE, "r"))
+        for _ in range(2):
+            case.observed(number, OrderResult.DONE.value, Standby(complete=True, bytes=Moved(7, 20, 3, 27, 1)))
+    values = [case.value("proa_stage_bytes_total", origin=one) for one in ("fetch", "copy", "keep", "write", "avoid")]
+    assert values == [14, 40, 6, 54, 2]
+
+
+@pytest.mark.parametrize("standby", [None, Standby(), Standby(bytes=Moved(7)), Standby(complete=True)])
+def test_bytes_that_nobody_told_are_not_counted(case: Case, standby: Standby | None) -> None:
+    case.did(Give("n1", 4, Verb.STAGE, "r"))
+    case.observed(4, OrderResult.DONE.value, standby)
+    assert case.value("proa_stage_bytes_total", origin="fetch") == 0
 
 
 def test_a_staging_that_another_order_took_the_place_of_is_not_measured(case: Case) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proa.agent.node.record import Returned
+from proa.agent.node.record import Bytes, Returned
 from proa.agent.node.reports import (
     Change,
     ForgottenOrder,
@@ -33,6 +33,8 @@ def _status_lines(told: Status) -> Iterator[str]:
         yield f"  slot {slot.value}  {holds.version or '-':<20} {holds.state.value:<9} {marks}".rstrip()
         if holds.root_hash:
             yield f"          root {holds.root_hash}"
+        if holds.bytes:
+            yield f"          {describe_bytes(holds.bytes)}"
     if told.trial:
         yield f"  attempts left:  {told.left}"
     if told.problem:
@@ -79,8 +81,12 @@ def describe_plan(plan: PlannedInstall) -> str:
     lines = [f"{plan.release.name} {plan.release.version} -> slot {plan.slot.value}"]
     lines += [f"  {number}. {action}" for number, action in enumerate(plan.actions, 1)]
     lines += [] if plan.bytes.write or plan.bytes.keep else ["  nothing to write: the good slot holds it"]
-    sizes = ", ".join(f"{name} {human_bytes(count)}" for name, count in vars(plan.bytes).items())
-    return "\n".join([*lines, f"  {sizes}"])
+    return "\n".join([*lines, f"  {describe_bytes(plan.bytes)}"])
+
+
+def describe_bytes(sizes: Bytes) -> str:
+    """Bytes by origin."""
+    return ", ".join(f"{name} {human_bytes(count)}" for name, count in vars(sizes).items())
 
 
 def describe_install(done: Installed) -> str:

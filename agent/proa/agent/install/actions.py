@@ -47,6 +47,8 @@ class Write:
     """Bytes of the content that come from the good slot."""
     keep: int = 0
     """Bytes of the content that stand in their places already."""
+    avoid: int = 0
+    """Zeros of the content that the device made itself."""
 
     def __str__(self) -> str:
         where = self.slot.uki_name if self.blob == "boot" else self.slot.root_name

@@ -17,7 +17,7 @@ from proa.agent.install.seeds import open_leaves
 from proa.agent.install.treefetch import TreeFetch
 from proa.agent.node.bookkeeping import remember, remember_slot, write_state
 from proa.agent.node.policy import Policy
-from proa.agent.node.record import SlotRecord
+from proa.agent.node.record import MovedBytes, SlotRecord
 from proa.agent.node.view import Context, look
 from proa.agent.slot.damage import marking
 from proa.agent.slot.region import Half, Opener, Region, open_direct, open_for_writing
@@ -87,16 +87,18 @@ class Execution:
                 self._write(action)
             case Complete():
                 self._open.close()
-                remember_slot(self.context, self.plan.target, dataclasses.replace(self._record(), complete=True))
+                done = MovedBytes(**vars(self.plan.bytes), avoid=self.plan.avoided)
+                remember_slot(self.context, self.plan.target, self._record(done))
             case Arm():
                 self._arm(action.tries)
             case Keep() | Reboot():  # nothing to do now: the caller reboots once the result is recorded
                 pass
 
-    def _record(self) -> SlotRecord:
+    def _record(self, done: MovedBytes | None = None) -> SlotRecord:
+        """What is written down of the slot; complete with what was ``done``."""
         older = self.release.serial < newest_of(look(self.context))  # so that was asked for, or the plan had refused it
         made = SlotRecord.of(self.release, self.offer.candidate.manifest, self.offer.candidate.signers)
-        return dataclasses.replace(made, downgrade=older)
+        return dataclasses.replace(made, downgrade=older, complete=done is not None, bytes=done)
 
     def _disarm(self) -> None:
         """First what cannot fail half: the record says incomplete, then both copies of the state say unarmed."""
@@ -117,6 +119,7 @@ class Execution:
 
     def _write(self, action: Write) -> None:
         region = self._region(action.slot, Half.BOOT if action.blob == "boot" else Half.ROOT)
+        before = region.avoided
         match action.blob:
             case "tree":
                 self._write_tree(action, region)
@@ -127,6 +130,7 @@ class Execution:
                 moved = self._payload(action, region).write_boot(self._maps["boot"])
                 self.plan = self.plan.with_origin("boot", moved.fetch, moved.copy, moved.keep)
                 _check_kernel(region, self.release)
+        self.plan = self.plan.with_avoided(action.blob, region.avoided - before)
 
     def _payload(self, action: Write, region: Region) -> Payload:
         return Payload(self.context, self.offer, action.slot, region, self._progress(action))

@@ -19,7 +19,7 @@ from proa.agent.node.bookkeeping import afterwards, remember, remember_slot, res
 from proa.agent.node.lock import locked
 from proa.agent.node.policy import Policy
 from proa.agent.node.record import SlotRecord
-from proa.agent.node.reports import Bytes, Installed, PlannedInstall, ReleaseFacts
+from proa.agent.node.reports import Installed, PlannedInstall, ReleaseFacts
 from proa.agent.node.states import Trigger, follow
 from proa.agent.node.view import Context, View, look, need_disk
 from proa.agent.slot.region import Opener, open_direct
@@ -80,7 +80,7 @@ def plan_only(context: Context, order: InstallOrder) -> PlannedInstall:
             for blob, found in survey(context, offer, plan.target, view, maps).items():
                 plan = plan.with_origin(blob, found.fetch, found.copy, found.keep)
         actions = tuple(str(action) for action in plan.actions)
-        return PlannedInstall(_facts(plan), plan.slot, _bytes(plan), actions)
+        return PlannedInstall(_facts(plan), plan.slot, plan.bytes, actions)
 
 
 @contextmanager
@@ -113,7 +113,10 @@ def _name(context: Context, plan: InstallPlan) -> None:
     known = look(context).record.slots.get(plan.slot)
     if known and known.manifest != manifest:
         named = dataclasses.replace(
-            SlotRecord.of(release, manifest, plan.candidate.signers), complete=known.complete, failed=known.failed
+            SlotRecord.of(release, manifest, plan.candidate.signers),
+            complete=known.complete,
+            failed=known.failed,
+            bytes=known.bytes,
         )
         remember_slot(context, plan.slot, named)
 
@@ -123,22 +126,19 @@ def _facts(plan: InstallPlan) -> ReleaseFacts:
     return ReleaseFacts(release.name, release.version, release.serial, release.root.root_hash, plan.candidate.manifest)
 
 
-def _bytes(plan: InstallPlan) -> Bytes:
-    return Bytes(plan.fetch, plan.copy, plan.keep, plan.write)
-
-
 def _report(plan: InstallPlan, seconds: float, left: tuple[str, ...]) -> Installed:
     done = {type(action) for action in plan.actions}
     return Installed(
         _facts(plan),
         plan.slot,
-        _bytes(plan),
+        plan.bytes,
         unchanged=plan.unchanged,
         activated=Arm in done,
         taken_back=TakeBack in done,
         reboot=Reboot in done,
         seconds=round(seconds, 3),
         peak_memory=_peak_memory(),
+        avoided=plan.avoided,
         mirrors_left=left,
     )
 

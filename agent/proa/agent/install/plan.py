@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from proa.agent.install.actions import WRITTEN_BLOBS, Action, Arm, Complete, Disarm, Keep, Reboot, TakeBack, Write
 from proa.agent.install.order import Activation
 from proa.agent.node.policy import Door, Policy, Subject, choose_target
+from proa.agent.node.record import Bytes
 from proa.agent.node.states import NodeState, Trigger, follow
 from proa.core.release.document import Release
 from proa.core.runtime.errors import Code, ProaError
@@ -123,13 +124,27 @@ class InstallPlan:
         """Whether a slot is written, so that it must be found out where its content comes from."""
         return any(isinstance(action, Write) for action in self.actions)
 
+    @property
+    def bytes(self) -> Bytes:
+        """All of these."""
+        return Bytes(self.fetch, self.copy, self.keep, self.write)
+
+    @property
+    def avoided(self) -> int:
+        """Bytes of the written that the device made itself."""
+        return sum(action.avoid for action in self.actions if isinstance(action, Write))
+
+    def with_avoided(self, blob: str, count: int) -> InstallPlan:
+        """The same plan, once it is known how many bytes of a blob the device made itself."""
+        return self._with(blob, lambda action: dataclasses.replace(action, avoid=count))
+
     def with_origin(self, blob: str, fetch: int, copy: int, keep: int) -> InstallPlan:
         """The same plan, once it is known where a blob's content comes from; all in bytes."""
+        return self._with(blob, lambda action: dataclasses.replace(action, fetch=fetch, copy=copy, keep=keep))
 
+    def _with(self, blob: str, change: Callable[[Write], Write]) -> InstallPlan:
         def told(action: Action) -> Action:
-            if isinstance(action, Write) and action.blob == blob:
-                return dataclasses.replace(action, fetch=fetch, copy=copy, keep=keep)
-            return action
+            return change(action) if isinstance(action, Write) and action.blob == blob else action
 
         return dataclasses.replace(self, actions=tuple(told(action) for action in self.actions))
 

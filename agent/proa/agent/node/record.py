@@ -35,6 +35,23 @@ _Size = Annotated[int, limits(minimum=0, maximum=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
+class Bytes(Part):
+    """Bytes by origin."""
+
+    fetch: Count = field("Fetched from the registry.")
+    copy: Count = field("Copied from a slot of this node.")
+    keep: Count = field("Already in place.")
+    write: Count = field("Written to the slot.")
+
+
+@dataclass(frozen=True)
+class MovedBytes(Bytes):
+    """Bytes by origin, of an install that is done."""
+
+    avoid: Count = field("Of the written, zeros that the device made itself.", default=0)
+
+
+@dataclass(frozen=True)
 class SlotRecord(Part):
     """What was put into a slot, or found in it when it was booted."""
 
@@ -56,6 +73,7 @@ class SlotRecord(Part):
     downgrade: bool = field(
         "Whether it was asked for although its serial is below one that was committed.", default=False, left_out=True
     )
+    bytes: MovedBytes | None = field("What its install fetched, copied and wrote.", default=None, left_out=True)
 
     @classmethod
     def of(cls, release: Release, manifest: str, signers: tuple[str, ...] = ()) -> SlotRecord:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proa.agent.node.health_seen import HealthSeen
-from proa.agent.node.record import LastResult, Returned
+from proa.agent.node.record import Bytes, LastResult, MovedBytes, Returned
 from proa.agent.node.states import NodeState, SlotState
 from proa.core.schema.model import Part, Report, field
 from proa.core.schema.values import Count, Digest, Hash, Positive, Seconds
@@ -25,6 +25,7 @@ class SlotStatus(Part):
     serial: Count = field("Of the release in it.", default=0)
     complete: bool = field("Whether all of it is there.", default=False)
     name: str = field("The product line of the release in it.", default="")
+    bytes: MovedBytes | None = field("What its install fetched, copied and wrote; null if unknown.", default=None)
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,6 @@ class ReleaseFacts(Part):
 
 
 @dataclass(frozen=True)
-class Bytes(Part):
-    """Bytes by origin."""
-
-    fetch: Count = field("Fetched from the registry.")
-    copy: Count = field("Copied from a slot of this node.")
-    keep: Count = field("Already in place.")
-    write: Count = field("Written to the slot.")
-
-
-@dataclass(frozen=True)
 class Installed(Report, schema="proa.install/v1"):
     """`proa-agent install`."""
 
@@ -172,6 +163,7 @@ class Installed(Report, schema="proa.install/v1"):
     reboot: bool = field("Whether a reboot was ordered.")
     seconds: Seconds = field("Duration of the whole install.")
     peak_memory: Count = field("Peak memory of the installing process, in bytes.")
+    avoided: Count = field("Bytes of the written that are zeros, which the device made itself.", default=0)
     mirrors_left: tuple[str, ...] = field("Mirrors that were left, and why.", default=())
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from proa.agent.node import reports
 from proa.agent.node.order_book import AcceptedOrder
+from proa.agent.node.record import SlotRecord
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
 from proa.agent.trial.health import HealthReport
@@ -18,6 +19,7 @@ from proa.core.orders.messages import (
     Booted,
     Condition,
     LastError,
+    Moved,
     NodeStatus,
     Observed,
     OrderResult,
@@ -101,6 +103,7 @@ def _booted(view: View) -> Booted | None:
         root_hash=_fit(known.root_hash, _HASH) if known else "",
         boot_id=_cut(view.boot_id, 64),
         committed=view.is_good,
+        bytes=_moved(known),
     )
 
 
@@ -115,7 +118,12 @@ def _standby(view: View, writing: Slot | None) -> Standby:
         state=view.slot_state(slot, writing).value,
         complete=known.complete if known else False,
         good=slot is view.state.good or view.state.alt,
+        bytes=_moved(known),
     )
+
+
+def _moved(known: SlotRecord | None) -> Moved | None:
+    return Moved(**vars(known.bytes)) if known and known.bytes else None
 
 
 def _progress(progress: reports.Progress) -> Progress:

@@ -12,7 +12,7 @@ from typing import Final
 
 from proa.agent.node.failure import HealthFailure
 from proa.agent.node.order_book import AcceptedOrder, TimeSpent
-from proa.agent.node.record import AgentRecord, Kept, LastResult, Returned, SlotRecord, TrialRecord
+from proa.agent.node.record import AgentRecord, Kept, LastResult, MovedBytes, Returned, SlotRecord, TrialRecord
 from proa.agent.trial.trial import TrialBoot, TrialNotes
 from proa.core.orders.messages import Action, Order, OrderResult, Proof
 from proa.core.schema.model import document
@@ -51,7 +51,11 @@ FULL: Final = dataclasses.replace(
     slots={
         Slot.A: dataclasses.replace(RECORD.slots[Slot.A], failed=True, downgrade=True),
         Slot.B: dataclasses.replace(
-            RECORD.slots[Slot.B], compatible="os", expires="2027-01-01T00:00:00Z", signers=("c" * 64,)
+            RECORD.slots[Slot.B],
+            compatible="os",
+            expires="2027-01-01T00:00:00Z",
+            signers=("c" * 64,),
+            bytes=MovedBytes(7, 20, 3, 27, 1),
         ),
     },
     trial=TrialRecord("b", "2", "a" * 64, 2, 7, NOW, "boot", ("d" * 64,), ("bad.service",)),
@@ -80,6 +84,7 @@ FULL: Final = dataclasses.replace(
             Proof("boot-1", "a" * 64),
             NOW,
             allow_downgrade=True,
+            bytes_per_second=1 << 20,
         ),
         NOW,
         "boot-1",

@@ -89,7 +89,7 @@ def _slot(view: View, slot: Slot, writing: Slot | None) -> SlotStatus:
         lies = _image(view, slot)
         return SlotStatus(state, state.meaning, lies.version, lies.root_hash, name=lies.name)
     facts = known.version, known.root_hash, known.manifest, known.serial, known.complete
-    return SlotStatus(state, state.meaning, *facts, known.name)
+    return SlotStatus(state, state.meaning, *facts, known.name, known.bytes)
 
 
 def _image(view: View, slot: Slot) -> KernelImage:

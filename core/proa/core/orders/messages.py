@@ -125,6 +125,17 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """What an install did, in bytes."""
+
+    fetch: int = field("Fetched from the registry.", default=0, minimum=0)
+    copy: int = field("Copied from a slot of the node.", default=0, minimum=0)
+    keep: int = field("Already in place.", default=0, minimum=0)
+    write: int = field("Written to the slot.", default=0, minimum=0)
+    avoid: int = field("Of the written, zeros that the device made itself.", default=0, minimum=0)
+
+
+@dataclass(frozen=True)
 class Booted:
     """What runs."""
 
@@ -138,6 +149,7 @@ class Booted:
     )
     boot_id: str = field("The kernel's boot id.", default="", name="bootID", maxLength=64)
     committed: bool = field("Whether this slot boots by default.", default=False)
+    bytes: Moved | None = field("What its install did; empty if that is not known.", default=None)
 
 
 @dataclass(frozen=True)
@@ -155,6 +167,7 @@ class Standby:
     good: bool = field(
         "Whether the slot was committed before and is intact, so that a rollback can use it.", default=False
     )
+    bytes: Moved | None = field("What its install did; empty if that is not known.", default=None)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,14 +13,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import OrderResult
+from proa.core.orders.messages import Moved, OrderResult
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.scheduler.control.controller import Pass
 from proa.scheduler.control.sources import Sources
 from proa.scheduler.kube.tally import Tally
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Action, Give, Uncordon
-from proa.scheduler.planning.views import Snapshot
+from proa.scheduler.planning.views import NodeOSView, Snapshot
 from proa.scheduler.spec.rolloutstatus import Blocker, RolloutPhase
 
 PHASES: Final = tuple(value for name, value in vars(RolloutPhase).items() if name.isupper())
@@ -50,6 +51,7 @@ class Metrics(Collector):
         self._sources, self._tally, self._leading, self._dropped, self._clock = sources, tally, leading, dropped, clock
         self._last: Pass | None = None
         self._staging: dict[str, tuple[int, datetime]] = {}
+        self._moved: Counter[tuple[str, ...]] = Counter(dict.fromkeys(((one.name,) for one in fields(Moved)), 0))
         self._passes = self._histogram("proa_plan_seconds", "Duration of a planning pass.", _PASSES)
         what = "Duration of one node's turn, from cordon to uncordon."
         self._updates = self._histogram("proa_node_update_seconds", what, _MINUTES)
@@ -70,8 +72,15 @@ class Metrics(Collector):
             ended = observed is not None and observed.id == number and observed.result != OrderResult.RUNNING.value
             if ended:
                 self._stagings.observe((self._clock.now() - since).total_seconds())
+                self._count_bytes(os)
             if ended or os is None or (observed is not None and observed.id > number):
                 del self._staging[node]
+
+    def _count_bytes(self, os: NodeOSView | None) -> None:
+        staged = os.status.standby if os is not None and os.status is not None else None
+        if staged is not None and staged.complete and staged.bytes is not None:
+            for origin, count in vars(staged.bytes).items():
+                self._moved[origin,] += count
 
     def did(self, action: Action, snapshot: Snapshot) -> None:
         """See :class:`proa.scheduler.control.controller.Watcher`."""
@@ -97,6 +106,8 @@ class Metrics(Collector):
         yield _told(
             CounterMetricFamily, "proa_api_requests", "Requests to the API server.", "verb resource code", asked
         )
+        what = "Bytes of staged releases: fetched, copied, kept, written, avoided."
+        yield _told(CounterMetricFamily, "proa_stage_bytes", what, "origin", self._moved)
         yield CounterMetricFamily("proa_events_dropped", "Events that were dropped.", value=self._dropped())
         yield from _rollouts(self._last if leading else None, self._clock.now())
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from proa.core.orders.messages import Booted, NodeStatus, Standby
+from proa.core.orders.messages import Booted, NodeStatus, Phase, Standby
+from proa.core.runtime.events import human_bytes
 from proa.core.schema.model import document, keys
 from proa.scheduler.planning.node_progress import result_of
 from proa.scheduler.planning.planner import plan
@@ -153,10 +154,17 @@ def _node_row(row: NodeReport) -> dict[str, str]:
         "SLOT": status.booted.slot if status.booted else "",
         "VERSION": _version_of(status.booted),
         "STANDBY": _version_of(status.standby),
+        "FETCHED": _fetched(status),
         "ORDER": f"{order.action.value} {result_of(order, status) or 'not seen'}" if order else "",
         "ERROR": _trouble(status),
         "REASON": f"{row.reason}: {row.detail}" if row.reason else "no rollout selects it",
     }
+
+
+def _fetched(status: NodeStatus) -> str:
+    """What the node fetched of the release that it goes to, or runs."""
+    slot = status.standby if status.phase in (Phase.STAGED, Phase.BOOTING) else status.booted
+    return human_bytes(slot.bytes.fetch) if slot and slot.bytes else ""
 
 
 def _trouble(status: NodeStatus) -> str:
