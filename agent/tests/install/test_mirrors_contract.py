@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from typing import Any
@@ -113,6 +114,16 @@ def silent(request: Request) -> bool:
     return False
 
 
+def longer(request: Request) -> bool:
+    """More bytes than were asked for, which the head says nothing of."""
+    if not request.is_blob or (asked := request.asked) is None:
+        return False
+    data = request.server.content(request.path)[1] or b""
+    told = f"bytes {asked.start}-{asked.stop - 1}/{len(data)}"
+    request.send(206, data[asked.start : asked.stop] + bytes(1 << 16), Content_Range=told)
+    return True
+
+
 BROKEN: dict[str, Behave] = {
     "F26 429": status(429, Retry_After=3600),
     "F26 503": status(503, Retry_After=3600),
@@ -123,6 +134,7 @@ BROKEN: dict[str, Behave] = {
     "F28 416": status(416),
     "F29 an expired link": status(403),
     "F30 other bytes": flipped,
+    "F30 more than is signed": longer,
     "F31 a captive portal": status(200, Content_Type="text/html"),
 }
 
@@ -155,13 +167,45 @@ def test_f33_one_mirror_lies_and_another_one_is_good(far: Far) -> None:
 def test_f33_the_registry_is_not_there_and_a_mirror_has_all(far: Far) -> None:
     with far.serve() as registry, far.serve() as mirror:
         far.mirrors(registry, mirror)
-        reference = registry.reference()
-        registry.shutdown()
-        registry.server_close()
-        far.node.install(reference)
-        standby_is(far.node, far.world, far.recipe)
-        registry.serve_forever = lambda **_: None  # type: ignore[method-assign]  # it was shut down here already
-        registry.shutdown = lambda: None  # type: ignore[method-assign]
+        registry.stop()
+        far.install(registry)
+
+
+def test_f23_f33_a_mirror_that_is_not_there_is_left(far: Far) -> None:
+    with far.serve() as registry, far.serve() as mirror:
+        far.mirrors(registry, mirror)
+        mirror.stop()
+        report = far.install(registry)
+        assert [mirror.address in told for told in report["mirrors_left"]] == [True]
+
+
+def test_f27_f46_ten_tries_that_come_no_further_leave_nothing_that_a_good_one_could_not_finish(far: Far) -> None:
+    with far.serve(status(500)) as registry:
+        far.mirrors(registry)
+        for _ in range(10):
+            refused(far.node, registry.reference(), Code.REGISTRY)
+        registry.behave = lambda _: False
+        far.install(registry)
+
+
+def test_f24_logins_that_expire_are_renewed_while_several_requests_are_under_way(far: Far) -> None:
+    issued: list[float] = []
+
+    def behave(request: Request) -> bool:
+        if request.path.startswith("/token"):
+            issued.append(time.monotonic())
+            request.send(200, json.dumps({"token": f"t{len(issued)}"}).encode())
+            return True
+        sent = request.headers.get("Authorization", "").removeprefix("Bearer t")
+        if sent.isdigit() and time.monotonic() - issued[int(sent) - 1] < 0.2:
+            return False
+        request.send(401, WWW_Authenticate=f'Bearer realm="http://{registry.address}/token"')
+        return True
+
+    with far.serve(behave, delay=0.05) as registry:
+        far.mirrors(registry)
+        far.install(registry)
+    assert 1 < len(issued) < registry.blobs
 
 
 def test_f30_other_bytes_from_everywhere_are_refused(far: Far) -> None:

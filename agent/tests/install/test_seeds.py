@@ -142,7 +142,7 @@ def rot(node: Node, name: str, *places: int) -> None:
             file.write(b"rotten")
 
 
-def test_a_good_slot_that_does_not_hold_what_its_tree_says_costs_requests(
+def test_f10_a_good_slot_that_does_not_hold_what_its_tree_says_costs_requests(
     node: Node, world: World, tmp_path: Path
 ) -> None:
     recipe, reference = edited(world, tmp_path, one_byte)
@@ -204,7 +204,9 @@ class TestInterrupted:
         assert report["bytes"]["fetch"] == planned.fetch
         assert report["bytes"]["write"] == planned.write
 
-    def test_what_was_altered_meanwhile_is_brought_anew(self, node: Node, world: World, large: tuple[Any, str]) -> None:
+    def test_f45_what_was_altered_meanwhile_is_brought_anew(
+        self, node: Node, world: World, large: tuple[Any, str]
+    ) -> None:
         recipe, reference = large
         self.stopped(node, reference, MIB)
         rot(node, "ROOT-B", 5 * FRAME_SIZE + 1)
@@ -212,7 +214,7 @@ class TestInterrupted:
         standby_is(node, world, recipe)
         assert report["bytes"]["keep"] == 5 * FRAME_SIZE
 
-    def test_another_release_begins_anew(
+    def test_f45_another_release_begins_anew(
         self, node: Node, world: World, large: tuple[Any, str], tmp_path: Path
     ) -> None:
         self.stopped(node, large[1], MIB)

@@ -184,7 +184,7 @@ LIES: dict[str, Callable[[int, bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_what_a_registry_lies_about_costs_the_whole_tree(old: Made, other: Made, lie: str) -> None:
+def test_f10_what_a_registry_lies_about_costs_the_whole_tree(old: Made, other: Made, lie: str) -> None:
     lying = Lying(other, LIES[lie])
     tree = fetch(other, lying)
     assert b"".join(tree.pieces(seed_of(old))) == other.tree
@@ -214,7 +214,9 @@ class Rotting(LeafSeed):
 
 
 @pytest.mark.parametrize("error", [None, ProaError(Code.DEVICE)])
-def test_a_good_slot_that_rots_meanwhile_costs_the_whole_tree(old: Made, other: Made, error: ProaError | None) -> None:
+def test_f34_a_good_slot_that_rots_meanwhile_costs_the_whole_tree(
+    old: Made, other: Made, error: ProaError | None
+) -> None:
     """What came out before is not repeated."""
     seed, tree = Rotting(old.reader, SIZE // BLOCK_SIZE, SALT), fetch(other)
     seed.error = error

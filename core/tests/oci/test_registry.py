@@ -228,7 +228,7 @@ class TestRetries:
             (requests.exceptions.ProxyError("http://user:pw@proxy"), "the connection was interrupted"),
         ],
     )
-    def test_connections_that_fail_are_tried_again(
+    def test_f23_connections_that_fail_are_tried_again(
         self, fake_registry: FakeRegistry, open_fake: Open, blob: str, error: Exception, said: str
     ) -> None:
         fake_registry.faults = [fake_registry.broken(error)]
@@ -423,7 +423,9 @@ class TestWrongAnswers:
         assert failure(read).code is Code.DIGEST
         assert len(got) <= 1000
 
-    def test_a_web_page_in_between(self, fake_registry: FakeRegistry, open_fake: Open, blob: str, pushed: str) -> None:
+    def test_f31_a_web_page_in_between(
+        self, fake_registry: FakeRegistry, open_fake: Open, blob: str, pushed: str
+    ) -> None:
         page = fake_registry.status(200, b"<html>Please log in</html>", Content_Type="text/html; charset=utf-8")
         fake_registry.faults = [page]
         assert fetch(open_fake(), blob) == DATA
@@ -434,7 +436,7 @@ class TestWrongAnswers:
             assert error.code is Code.REGISTRY
             assert "captive portal" in error.hint
 
-    def test_a_tag_that_moves_or_goes_does_not_disturb_what_is_being_read(
+    def test_f25_a_tag_that_moves_or_goes_does_not_disturb_what_is_being_read(
         self, fake_registry: FakeRegistry, open_fake: Open, pushed: str
     ) -> None:
         source = open_fake()

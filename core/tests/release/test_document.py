@@ -175,7 +175,7 @@ def test_no_field_takes_a_wrong_value(path: str) -> None:
         ("requires.layout", 0),
     ],
 )
-def test_values_out_of_range_are_refused(path: str, value: Any) -> None:
+def test_f5_values_out_of_range_are_refused(path: str, value: Any) -> None:
     refusal(changed(path, value))
 
 

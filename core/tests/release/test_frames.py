@@ -364,7 +364,7 @@ def test_a_stream_with_more_behind_it_is_refused(behind: bytes) -> None:
     assert caught.value.code is Code.FRAMES
 
 
-def test_a_bomb_is_refused_unpacked() -> None:
+def test_f6_a_bomb_is_refused_unpacked() -> None:
     """4 GiB that say so, and 1 GiB of run-length blocks that say nothing."""
     says = b"\x28\xb5\x2f\xfd" + bytes([0xE0]) + (1 << 32).to_bytes(8, "little") + bytes(100)
     hides = b"\x28\xb5\x2f\xfd\x00\x58" + b"\x02\x00\x10\x00" * 8192 + b"\x01\x00\x00"
@@ -373,7 +373,7 @@ def test_a_bomb_is_refused_unpacked() -> None:
             list(frames.decompress_stream([bomb], 1 << 40))
 
 
-def test_a_stream_of_endless_blocks_is_refused_early() -> None:
+def test_f6_a_stream_of_endless_blocks_is_refused_early() -> None:
     def endless() -> Iterator[bytes]:
         yield b"\x28\xb5\x2f\xfd\x60\x00\x0f"
         for _ in range(1 << 16):

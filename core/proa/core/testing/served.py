@@ -106,6 +106,7 @@ class ServedLayout(ThreadingHTTPServer):
         self.counting = threading.Lock()
         self.under_way = self.most = 0
         self._read: dict[str, bytes] = {}
+        self._stopped = False
 
     @property
     def address(self) -> str:
@@ -143,5 +144,11 @@ class ServedLayout(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer no more; again is harmless."""
+        if not self._stopped:
+            self._stopped = True
+            self.shutdown()
+            self.server_close()
