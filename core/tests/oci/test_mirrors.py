@@ -349,6 +349,11 @@ def test_a_rate_is_that_of_all_places_together(site: Site) -> None:
     assert 18 <= site.clock.at <= 25
 
 
+@pytest.mark.parametrize(("own", "other", "both"), [(0, 0, 0), (7, 0, 7), (0, 7, 7), (7, 9, 7), (9, 7, 7)])
+def test_the_smaller_of_two_rates_holds(own: float, other: float, both: float) -> None:
+    assert TransferLimits(maximum_rate=own).within(other).maximum_rate == both
+
+
 @pytest.mark.parametrize(
     ("text", "mirror", "name"),
     [

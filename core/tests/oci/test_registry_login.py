@@ -4,13 +4,14 @@ import base64
 import json
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from proa.core.oci.tokens import Authenticator
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.testing.registry import FakeRegistry
 
@@ -198,6 +199,22 @@ class TestLogin:
         error = failure(lambda: fetch(open_fake(), blob))
         assert (error.code, error.message) == (Code.AUTH, "answered 403: DENIED go [2J away")
         assert len(fake_registry.requests) == 1
+
+
+def test_f24_requests_that_one_token_failed_bring_one_new_one(no_credentials: None) -> None:
+    """Else one takes the token away with which the other one is under way."""
+    given: list[str] = []
+
+    def call(_url: str, _headers: Mapping[str, str]) -> tuple[int, bytes]:
+        given.append(f"t{len(given)}")
+        return 200, json.dumps({"token": given[-1]}).encode()
+
+    login = Authenticator("registry.test", "team/node", None)
+    for _ in range(2):
+        login.answer('Bearer realm="https://auth.test/token"', "", call, {})
+    assert (given, login.header()) == (["t0"], {"Authorization": "Bearer t0"})
+    login.answer('Bearer realm="https://auth.test/token"', "", call, login.header())
+    assert login.header() == {"Authorization": "Bearer t1"}
 
 
 class TestRedirects:
