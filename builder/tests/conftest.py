@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config import settings
+from proa.builder.config import image_settings, settings
 from proa.builder.engine import keys
 from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
@@ -47,7 +47,7 @@ def step_context(tmp_path: Path, host_packages: Path, secure_boot: Keys) -> Buil
     """The context of a step; further outputs may be added to ``outputs``."""
     (tmp_path / "scratch").mkdir()
     config = settings.Config(
-        release=settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1, compatible="my-node")
+        release=image_settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1, compatible="my-node")
     )
     return BuildContext(
         config=config,

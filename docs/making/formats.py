@@ -5,7 +5,7 @@ from __future__ import annotations
 from making.markdown import code, page, table
 from making.schemas import rows
 
-from proa.builder.config.settings import DiskConfig as DiskSettings
+from proa.builder.config.node_settings import DiskConfig as DiskSettings
 from proa.core.artifact import deltas
 from proa.core.release import delta
 from proa.core.release import document as release

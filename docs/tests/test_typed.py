@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("core", "partition", "builder", "agent", "scheduler", "vm")
 RIGHT = """
 from proa.agent.node.policy import Policy
-from proa.builder.config.settings import ClusterConfig
+from proa.builder.config.node_settings import ClusterConfig
 from proa.core.oci.reference import Reference, parse
 from proa.partition.boot.bootstate import Slot
 from proa.scheduler.planning.reasons import Reason

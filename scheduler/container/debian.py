@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from container.layer import Layer
-from proa.builder.config.settings import Config, ReleaseConfig, SystemConfig
+from proa.builder.config.image_settings import ReleaseConfig, SystemConfig
+from proa.builder.config.settings import Config
 from proa.builder.engine import resolve, sources
 from proa.builder.engine.resolve import LOCK, Request
 from proa.core.runtime import process

@@ -18,7 +18,8 @@ from typing import Final
 
 import click
 
-from proa.builder.config.settings import Config, ReleaseConfig, SystemConfig
+from proa.builder.config.image_settings import ReleaseConfig, SystemConfig
+from proa.builder.config.settings import Config
 from proa.builder.engine import namespace, sources
 from proa.builder.engine.cache import default_folder
 from proa.builder.steps.packages import explain

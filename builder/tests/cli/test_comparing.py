@@ -16,7 +16,7 @@ import pytest
 from proa.builder.cli import comparing
 from proa.builder.cli.contents import opened
 from proa.builder.cli.main import cli
-from proa.builder.config.settings import Kernel
+from proa.builder.config.image_settings import Kernel
 from proa.builder.engine.context import BuildContext
 from proa.builder.steps.release import RELEASE
 from proa.builder.steps.uki import UKI

@@ -9,20 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from proa.builder.config.image_settings import File, Kernel, ReleaseConfig, SystemConfig, Units, User
 from proa.builder.config.loading import load
-from proa.builder.config.settings import (
-    SECTIONS,
-    Check,
-    Config,
-    File,
-    HealthConfig,
-    Kernel,
-    Persist,
-    ReleaseConfig,
-    SystemConfig,
-    Units,
-    User,
-)
+from proa.builder.config.node_settings import Check, HealthConfig, Persist
+from proa.builder.config.settings import SECTIONS, Config
 from proa.builder.engine import debconf
 from proa.builder.node import accounts, agree, assemble, clean, system
 from proa.builder.node.tree import Tree

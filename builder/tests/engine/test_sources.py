@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from proa.builder.config.image_settings import ReleaseConfig, SourceConfig, SystemConfig
 from proa.builder.config.loading import load
-from proa.builder.config.settings import Config, ReleaseConfig, SourceConfig, SystemConfig
+from proa.builder.config.settings import Config
 from proa.builder.engine import sources
 from proa.builder.engine.sources import Archive, archives, stanzas
 from proa.core.runtime.errors import Code, ProaError, ProaErrors

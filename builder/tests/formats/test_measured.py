@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from proa.builder.config.settings import SUITES
+from proa.builder.config.image_settings import SUITES
 from proa.builder.formats import measured
 
 MEASURE: Final = "/usr/lib/systemd/systemd-measure"

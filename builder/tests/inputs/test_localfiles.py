@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import File
+from proa.builder.config.image_settings import File
 from proa.builder.inputs import localfiles
 from proa.builder.node.assemble import add_file
 from proa.builder.node.tree import Tree

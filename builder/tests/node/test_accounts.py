@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proa.builder.config.settings import User
+from proa.builder.config.image_settings import User
 from proa.builder.engine import namespace
 from proa.builder.node import accounts
 from proa.builder.node.accounts import Numbers, assign, read_lock, read_lock_text, read_tree

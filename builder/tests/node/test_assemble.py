@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proa.builder.config import settings
+from proa.builder.config import image_settings, node_settings, settings
 from proa.builder.node import assemble, clean, system, units, var
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import Code, ProaError
@@ -79,15 +79,15 @@ def test_the_files_that_every_node_has() -> None:
 @pytest.mark.parametrize(
     ("cluster", "written"),
     [
-        (settings.ClusterConfig(), {"commit": "checks"}),
-        (settings.ClusterConfig(4711, "order"), {"commit": "order", "group": 4711}),
+        (node_settings.ClusterConfig(), {"commit": "checks"}),
+        (node_settings.ClusterConfig(4711, "order"), {"commit": "order", "group": 4711}),
     ],
 )
 def test_the_agents_settings(
-    tree: Tree, tmp_path: Path, cluster: settings.ClusterConfig, written: dict[str, Any]
+    tree: Tree, tmp_path: Path, cluster: node_settings.ClusterConfig, written: dict[str, Any]
 ) -> None:
-    health = settings.HealthConfig(timeout=7, required=("a.service", "b.service"))
-    config = settings.Config(settings.ReleaseConfig("node", "1", 1, 0, "node"), health=health, cluster=cluster)
+    health = node_settings.HealthConfig(timeout=7, required=("a.service", "b.service"))
+    config = settings.Config(image_settings.ReleaseConfig("node", "1", 1, 0, "node"), health=health, cluster=cluster)
     system.add_health(tree, config, tmp_path)
     assert tomllib.loads(tree.read("/usr/lib/proa/agent.toml")) == {
         "health": {"check_limit": 7, "seconds": 60, "units": ["a.service", "b.service"]},
@@ -106,7 +106,9 @@ def test_the_agents_settings(
     ],
 )
 def test_a_locale_must_be_there(tmp_path: Path, locale: str, there: str, code: str) -> None:
-    config = settings.Config(settings.ReleaseConfig("node", "1.0.0"), system=settings.SystemConfig(locale=locale))
+    config = settings.Config(
+        image_settings.ReleaseConfig("node", "1.0.0"), system=image_settings.SystemConfig(locale=locale)
+    )
     if there:
         (tmp_path / "usr/lib/locale" / there).mkdir(parents=True)
     if code:
@@ -122,7 +124,7 @@ def test_a_file_may_be_empty(tree: Tree, tmp_path: Path) -> None:
     (tree.root / "etc").mkdir()
     (tree.root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (tree.root / "etc/group").write_text("root:x:0:\n")
-    assemble.add_file(tree, settings.File("/etc/nologin", content=""), tmp_path)
+    assemble.add_file(tree, image_settings.File("/etc/nologin", content=""), tmp_path)
     assert (tree.root / "etc/nologin").read_bytes() == b""
 
 
@@ -177,7 +179,7 @@ def test_what_differs_from_build_to_build_is_no_part_of_a_release(tree: Tree) ->
 def test_a_machine_id_is_empty_and_each_node_makes_its_own(tree: Tree) -> None:
     """Where it were missing, systemd took each boot for the first one (machine-id(5))."""
     tree.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
-    system.set_up(tree, settings.Config(settings.ReleaseConfig("node", "1.0.0")))
+    system.set_up(tree, settings.Config(image_settings.ReleaseConfig("node", "1.0.0")))
     found = tree.path("/etc/machine-id")
     assert found.read_bytes() == b""
     assert stat.S_IMODE(found.stat().st_mode) == 0o444

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import Kernel
+from proa.builder.config.image_settings import Kernel
 from proa.builder.node import clean
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import ProaError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import File
+from proa.builder.config.image_settings import File
 from proa.builder.node import assemble, contents, var
 from proa.builder.node.contents import Additions
 from proa.builder.node.tree import Tree

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import File
+from proa.builder.config.image_settings import File
 from proa.builder.engine import namespace
 from proa.builder.node import assemble, var
 from proa.builder.node.tree import Tree
@@ -17,7 +17,7 @@ from proa.core.runtime.process import run
 
 IN_A_ROOM = """
 from pathlib import Path
-from proa.builder.config.settings import File
+from proa.builder.config.image_settings import File
 from proa.builder.node import assemble
 from proa.builder.node.tree import Tree
 here = Path.cwd()

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from proa.builder.config import preseed
-from proa.builder.config.settings import Hook, SystemConfig
+from proa.builder.config.build_settings import Hook
+from proa.builder.config.image_settings import SystemConfig
 from proa.builder.engine import debconf
 from proa.builder.engine.context import BuildContext
 from proa.builder.steps import beforehand

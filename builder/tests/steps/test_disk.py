@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config import settings
+from proa.builder.config import node_settings
 from proa.builder.engine import sparse
 from proa.builder.engine.context import BuildContext
 from proa.builder.steps import disk
@@ -20,7 +20,7 @@ from proa.partition.boot import bootstate
 from proa.partition.boot.statefile import StateFile
 from proa.partition.disk.layout import MIB
 
-SIZES = settings.DiskConfig(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
+SIZES = node_settings.DiskConfig(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from proa.builder.build import pipeline
-from proa.builder.config import settings
+from proa.builder.config import build_settings, image_settings, node_settings, settings
 from proa.builder.engine.context import BuildContext
 from proa.builder.steps.fit import FIT
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, Recorder
 from proa.partition.disk.layout import MIB
 
-SIZES = settings.DiskConfig(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
+SIZES = node_settings.DiskConfig(boot=264 * MIB, uki=8 * MIB, root=64 * MIB, persist=64 * MIB)
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def grow(context: BuildContext, output: str, name: str, size: int) -> None:
 
 @pytest.mark.parametrize("formats", ["[]", '["raw"]'])
 def test_b06_every_build_asks_before_it_signs(formats: str) -> None:
-    config = settings.Config(settings.ReleaseConfig("node"), build=settings.Build(formats=tuple(json.loads(formats))))
+    config = settings.Config(
+        image_settings.ReleaseConfig("node"), build=build_settings.Build(formats=tuple(json.loads(formats)))
+    )
     names = [step.name for step in pipeline.steps_of(config)]
     assert names.index("fit") < names.index("release")
 
@@ -83,7 +85,7 @@ def test_b06_what_fits_no_slot_is_refused(
 
 @pytest.mark.parametrize(("budget", "allowed"), [(40 * MIB, True), (40 * MIB - 1, False), (0, True)])
 def test_a_root_beyond_its_budget_is_refused(context: BuildContext, tmp_path: Path, budget: int, allowed: bool) -> None:
-    build = settings.Build(budget=budget)
+    build = build_settings.Build(budget=budget)
     context = dataclasses.replace(context, config=dataclasses.replace(context.config, build=build))
     if allowed:
         FIT.run(context, tmp_path)

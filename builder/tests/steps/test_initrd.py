@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proa.builder.config.settings import Kernel
+from proa.builder.config.image_settings import Kernel
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
 from proa.builder.steps import initrd

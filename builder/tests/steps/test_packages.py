@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from proa.builder.config.settings import SUITES, Kernel, Persist, SystemConfig
+from proa.builder.config.image_settings import SUITES, Kernel, SystemConfig
+from proa.builder.config.node_settings import Persist
 from proa.builder.engine.aptroot import Package
 from proa.builder.engine.context import BuildContext
 from proa.builder.engine.resolve import Resolved

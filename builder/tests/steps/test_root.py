@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proa.builder.config import settings
+from proa.builder.config import build_settings, image_settings, node_settings
 from proa.builder.config.settings import Config
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
@@ -62,26 +62,28 @@ def key(context: BuildContext, config: Config | None = None) -> str:
 
 
 OF_OTHER_STEPS: dict[str, Any] = {
-    "kernel": settings.Kernel(package="linux-image-cloud-amd64", arguments=("quiet",), initrd_modules=("mpt3sas",)),
-    "boot": settings.BootConfig(generation=2),
-    "disk": settings.DiskConfig(root=1 << 30),
-    "health": settings.HealthConfig(deadline=60),
-    "build": settings.Build(compression=1),
-    "source": (settings.SourceConfig("http://x/y", ("a",)),),
+    "kernel": image_settings.Kernel(
+        package="linux-image-cloud-amd64", arguments=("quiet",), initrd_modules=("mpt3sas",)
+    ),
+    "boot": image_settings.BootConfig(generation=2),
+    "disk": node_settings.DiskConfig(root=1 << 30),
+    "health": node_settings.HealthConfig(deadline=60),
+    "build": build_settings.Build(compression=1),
+    "source": (image_settings.SourceConfig("http://x/y", ("a",)),),
 }
 OF_THE_ROOT: dict[str, Any] = {
-    "kernel": settings.Kernel(exclude=("kernel/sound",), drivers="all"),
-    "health": settings.HealthConfig(watchdog=30),
-    "units": settings.Units(enable=("a.service",)),
-    "persist": settings.Persist(keep=("/srv",)),
-    "file": (settings.File("/etc/x", content="x"),),
-    "user": (settings.User("a"),),
-    "check": (settings.Check("a", content="x"),),
-    "cluster": settings.ClusterConfig(group=4711),
-    "hook": (settings.Hook("tree-after", "hook"),),
-    "trust": settings.TrustConfig(threshold=2),
-    "system": settings.SystemConfig(timezone="Europe/Berlin"),
-    "release": settings.ReleaseConfig(name="my-node", version="2", serial=2, compatible="my-node"),
+    "kernel": image_settings.Kernel(exclude=("kernel/sound",), drivers="all"),
+    "health": node_settings.HealthConfig(watchdog=30),
+    "units": image_settings.Units(enable=("a.service",)),
+    "persist": node_settings.Persist(keep=("/srv",)),
+    "file": (image_settings.File("/etc/x", content="x"),),
+    "user": (image_settings.User("a"),),
+    "check": (node_settings.Check("a", content="x"),),
+    "cluster": node_settings.ClusterConfig(group=4711),
+    "hook": (build_settings.Hook("tree-after", "hook"),),
+    "trust": node_settings.TrustConfig(threshold=2),
+    "system": image_settings.SystemConfig(timezone="Europe/Berlin"),
+    "release": image_settings.ReleaseConfig(name="my-node", version="2", serial=2, compatible="my-node"),
 }
 
 
@@ -123,7 +125,7 @@ def test_a_comment_where_no_node_runs_it_leaves_the_key_alone(tmp_path: Path) ->
 def test_a_file_behind_a_link_is_in_the_key(context: BuildContext) -> None:
     (context.folder / "real").write_text("one")
     (context.folder / "motd").symlink_to("real")
-    config = dataclasses.replace(context.config, file=(settings.File("/etc/motd", source="motd"),))
+    config = dataclasses.replace(context.config, file=(image_settings.File("/etc/motd", source="motd"),))
     before = key(context, config)
     (context.folder / "real").write_text("other")
     assert key(context, config) != before

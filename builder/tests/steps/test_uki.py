@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from proa.builder.config import settings
+from proa.builder.config import image_settings, node_settings, settings
 from proa.builder.config.architecture import AMD64
 from proa.builder.engine.context import BuildContext
 from proa.builder.engine.keys import Keys
@@ -25,9 +25,9 @@ from proa.core.runtime.errors import Code, ProaError
 
 STUB = Path("/usr/lib/systemd/boot/efi") / AMD64.stub
 CONFIG = settings.Config(
-    release=settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1),
-    kernel=settings.Kernel(arguments=("console=ttyS0", "panic=3")),
-    boot=settings.BootConfig(generation=7),
+    release=image_settings.ReleaseConfig(name="my-node", version="1.2.3", serial=1),
+    kernel=image_settings.Kernel(arguments=("console=ttyS0", "panic=3")),
+    boot=image_settings.BootConfig(generation=7),
 )
 VERITY = Verity("ab" * 32, "cd" * 32, 100, 409600)
 
@@ -43,7 +43,7 @@ def test_the_command_line_says_where_the_root_is_and_ends_with_the_users_words()
 
 
 def test_deadline_and_watchdog_follow_the_settings() -> None:
-    health = settings.HealthConfig(deadline=90, watchdog=20)
+    health = node_settings.HealthConfig(deadline=90, watchdog=20)
     line = uki.command_line(settings.Config(release=CONFIG.release, health=health), VERITY)
     assert "proa.deadline=90 " in line
     assert "systemd.watchdog_sec=20 " in line
@@ -57,7 +57,7 @@ def test_s15_the_command_line_says_what_the_release_is_for_and_takes() -> None:
     words = uki.command_line(CONFIG, VERITY).split()
     assert f"proa.compatible={CONFIG.release.compatible}" in words
     assert not any(word.startswith("proa.credentials") for word in words)
-    system = settings.SystemConfig(credentials=("kubernetes.*", "tmpfiles.extra"))
+    system = image_settings.SystemConfig(credentials=("kubernetes.*", "tmpfiles.extra"))
     more = uki.command_line(settings.Config(release=CONFIG.release, system=system), VERITY).split()
     assert "proa.credentials=kubernetes.*,tmpfiles.extra" in more
     ours = [word.partition("=")[0] for word in more if word.startswith("proa.")]
@@ -66,7 +66,7 @@ def test_s15_the_command_line_says_what_the_release_is_for_and_takes() -> None:
 
 def test_s16_the_command_line_says_whether_persist_is_encrypted() -> None:
     assert "proa.encryption" not in uki.command_line(CONFIG, VERITY)
-    persist = settings.Persist(encryption="tpm2")
+    persist = node_settings.Persist(encryption="tpm2")
     encrypted = uki.command_line(settings.Config(release=CONFIG.release, persist=persist), VERITY)
     assert "proa.encryption=tpm2" in encrypted.split()
 
@@ -85,7 +85,7 @@ def test_s16_an_image_carries_what_a_tpm_asks_for(tmp_path: Path, sections: tupl
 
 
 def test_no_console_is_forced() -> None:
-    config = settings.Config(release=CONFIG.release, kernel=settings.Kernel(arguments=()))
+    config = settings.Config(release=CONFIG.release, kernel=image_settings.Kernel(arguments=()))
     assert "console" not in uki.command_line(config, VERITY)
 
 
@@ -221,7 +221,7 @@ def test_the_tables_have_an_entry_for_every_cluster(clusters: int) -> None:
 
 
 def test_s16_without_keys_nothing_can_be_encrypted(step_context: BuildContext) -> None:
-    persist = settings.Persist(encryption="tpm2")
+    persist = node_settings.Persist(encryption="tpm2")
     context = replace(step_context, config=settings.Config(release=CONFIG.release, persist=persist), keys=None)
     with pytest.raises(ProaError) as caught:
         uki.UKI.inputs(context)

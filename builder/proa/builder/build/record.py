@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from proa.builder.config.settings import ReleaseConfig
+from proa.builder.config.image_settings import ReleaseConfig
 from proa.builder.engine.context import Made
 from proa.builder.steps.fit import FIT
 from proa.builder.steps.release import RELEASE

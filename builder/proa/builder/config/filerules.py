@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from proa.builder.config import capabilities
+from proa.builder.config.image_settings import File
+from proa.builder.config.node_settings import Check
 from proa.builder.config.paths import canonical, is_below
 from proa.builder.config.problems import Problem, Rule, missing, readable
-from proa.builder.config.settings import Check, Config, File
+from proa.builder.config.settings import Config
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from proa.builder.config.image_settings import ReleaseConfig
 from proa.builder.config.kinds import Listing, Refused
 from proa.builder.config.places import Places, Way, find
 from proa.builder.config.rules import RULES
 from proa.builder.config.setting import UNSET, Section, Setting
-from proa.builder.config.settings import SECTIONS, Config, ReleaseConfig
+from proa.builder.config.settings import SECTIONS, Config
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.files import os_errors
 from proa.core.runtime.parsing import foreign, toml_table

@@ -1,411 +1,28 @@
 """The one table of settings: what proa.toml may say, section by section.
 
-Each section is a frozen dataclass, each of its fields one setting with its kind, its sentence and its default.
-The checker, ``summary``, the reference page, the JSON schema and the template of ``init`` all read
-:data:`SECTIONS`.
+Each section is a frozen dataclass, each of its fields one setting with its kind, its sentence and its default; they are
+in the three modules beside this one. The checker, ``summary``, the reference page, the JSON schema and the template of
+``init`` all read :data:`SECTIONS`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from proa.builder.config.architecture import AMD64, ARCHITECTURES
-from proa.builder.config.drivers import EXCLUDED
-from proa.builder.config.kinds import Choice, Duration, Flag, Listing, Moment, Number, Size, Text
-from proa.builder.config.setting import Section, setting
-from proa.builder.config.vocabulary import (
-    ABSOLUTE,
-    ACCOUNT,
-    ARGUMENT,
-    CAPABILITIES,
-    CREDENTIAL,
-    GLOB,
-    LOCAL,
-    MODE,
-    NAME,
-    OWNER,
-    PACKAGE,
-    SHELL,
-    SSH_KEY,
-    SUITE,
-    UNIT,
-    URI,
-    VERSION,
-    WORD,
-    XATTR,
+from proa.builder.config.build_settings import Build, Hook
+from proa.builder.config.image_settings import (
+    BootConfig,
+    File,
+    Kernel,
+    ReleaseConfig,
+    SourceConfig,
+    SystemConfig,
+    Units,
+    User,
 )
-from proa.partition.disk.layout import MIN_BOOT
-
-KIB: Final = 1 << 10
-SUITES: Final = ("bookworm", "trixie")
-HOOK_POINTS: Final = ("build-before", "packages-before", "tree-before", "tree-after", "build-after")
-
-
-@dataclass(frozen=True)
-class ReleaseConfig:
-    """Which release this is."""
-
-    name: str = setting(NAME, "The product line; releases with the same name follow one another.", example="my-node")
-    version: str = setting(VERSION, "The release's label for people; `--version` overrides it.", "", example="1.0.0")
-    serial: int = setting(
-        Number(0, (1 << 53) - 1),
-        "Orders the releases of a product line. Derived from a version X.Y.Z as X*1000000 + Y*1000 + Z if not set.",
-        "",
-        example=1000000,
-    )
-    floor: int = setting(
-        Number(0, (1 << 53) - 1), "The lowest serial that a node may roll back to once it has booted this release.", 0
-    )
-    compatible: str = setting(
-        NAME,
-        "The kind of node that the release is for; the name of the product line if not set.",
-        "",
-        example="my-node",
-    )
-    architecture: str = setting(
-        Choice(tuple(ARCHITECTURES)), "The processor architecture, as Debian names it.", AMD64.debian
-    )
-    expires: str = setting(
-        Moment(), "When nodes stop installing the release; never if not set.", "", example="2030-01-01T00:00:00Z"
-    )
-
-
-@dataclass(frozen=True)
-class SystemConfig:
-    """What the system is made of."""
-
-    distribution: str = setting(Choice(("debian",)), "The distribution.", "debian")
-    suite: str = setting(Choice(SUITES), "The release of the distribution.", "bookworm")
-    packages: tuple[str, ...] = setting(
-        Listing(PACKAGE),
-        "Packages besides those that every node needs: NAME, or NAME=VERSION, where `*` stands for any characters.",
-        [],
-        example=["openssh-server", "systemd-resolved", "systemd-timesyncd"],
-    )
-    recommends: bool = setting(Flag(), "Whether to install recommended packages too.", False)
-    machine_sources: bool = setting(
-        Flag(), "Whether to use the Debian sources of the building machine beside those of `[[source]]`.", False
-    )
-    debs: tuple[str, ...] = setting(
-        Listing(LOCAL), "Folders with .deb files of your own, which may be installed too.", [], example=["debs"]
-    )
-    preseed: tuple[str, ...] = setting(
-        Listing(LOCAL),
-        "Files with answers to the questions of packages (debconf-set-selections(1)).",
-        [],
-        example=["preseed.txt"],
-    )
-    documentation: bool = setting(
-        Flag(), "Whether the root has manual pages and documentation; copyright files are always there.", False
-    )
-    translations: tuple[str, ...] = setting(
-        Listing(Text(r"[a-z]{2,3}(?:_[A-Z]{2})?(?:@[a-z]+)?", "a language such as de or pt_BR")),
-        "Languages whose messages of programs the root has, besides English.",
-        [],
-        example=["de"],
-    )
-    locale: str = setting(
-        Text(r"[A-Za-z0-9_.@-]+", "the name of a locale"),
-        "The system's locale; any other than C.UTF-8 needs the package `locales-all`.",
-        "C.UTF-8",
-    )
-    timezone: str = setting(
-        Text(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", "a time zone"),
-        "The time zone; any other than UTC needs the package `tzdata`.",
-        "UTC",
-    )
-    hostname: str = setting(
-        Text(r"[a-z0-9?](?:[a-z0-9?-]{0,62}[a-z0-9?])?", "a host name"),
-        "The host name; each `?` becomes a hexadecimal digit of the machine id, so that nodes differ.",
-        "node-????????",
-    )
-    credentials: tuple[str, ...] = setting(
-        Listing(CREDENTIAL),
-        "Credentials of systemd that a node takes from its machine besides Proa's own; a `*` stands for anything. "
-        "Those that carry code, as `tmpfiles.extra`, make root of anyone who sets them.",
-        [],
-        example=["tmpfiles.extra"],
-    )
-
-
-@dataclass(frozen=True)
-class SourceConfig:
-    """Where packages come from. Without any, the Debian sources of the building machine are used."""
-
-    uri: str = setting(URI, "The mirror.", example="https://mirror.example.net/debian")
-    suites: tuple[str, ...] = setting(
-        Listing(SUITE, 1),
-        "The suites; one that ends in `/` is the folder of a flat repository, such as `/`.",
-        example=["bookworm", "bookworm-updates"],
-    )
-    components: tuple[str, ...] = setting(Listing(WORD, 1), "The components; flat repositories have none.", ["main"])
-    signed_by: str = setting(
-        LOCAL,
-        "The keyring, binary or armored, that must have signed the mirror; the suite's Debian keys if not set.",
-        "",
-        example="keys/archive.gpg",
-    )
-    check_valid_until: bool = setting(
-        Flag(), "Whether to refuse an index that has expired; false for a mirror of snapshots.", True
-    )
-
-
-@dataclass(frozen=True)
-class File:
-    """A file or folder that is added to the root."""
-
-    path: str = setting(ABSOLUTE, "The path in the image.", example="/etc/motd")
-    content: str | None = setting(
-        Text(), "The content of the file. Give either this or `source`.", None, example="Welcome aboard.\n"
-    )
-    source: str = setting(LOCAL, "The file or folder to copy, with everything below it.", "", example="files/motd")
-    mode: str = setting(
-        MODE,
-        "The mode, set-user-ID, set-group-ID and sticky bit included; for a folder, the mode of its files. 0755 for"
-        " executable files and 0644 for others if not set.",
-        "",
-        example="0644",
-    )
-    owner: str = setting(OWNER, "Its owner.", "root:root")
-    capabilities: str = setting(
-        CAPABILITIES,
-        "The capabilities that the file gives to those who run it; for a folder, that each of its files gives.",
-        "",
-        example="cap_net_raw=ep",
-    )
-    xattrs: tuple[str, ...] = setting(
-        Listing(XATTR),
-        "Extended attributes in the namespace `user`, as NAME=VALUE; for a folder, of each of its files.",
-        [],
-        example=["user.owner=storage team"],
-    )
-
-
-@dataclass(frozen=True)
-class User:
-    """An account for a person or a service. Passwords are locked; there is no way to set one."""
-
-    name: str = setting(ACCOUNT, "The account; name `root` to give it SSH keys.", example="admin")
-    uid: int = setting(
-        Number(0, 59999),
-        "Its number; if not set, the next free one from 1000, in the order of the file.",
-        "",
-        example=1000,
-    )
-    groups: tuple[str, ...] = setting(
-        Listing(ACCOUNT), "Groups that it belongs to besides its own.", [], example=["sudo"]
-    )
-    ssh_keys: tuple[str, ...] = setting(
-        Listing(SSH_KEY),
-        "SSH public keys that may log in.",
-        [],
-        example=["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f admin"],
-    )
-    ssh_key_files: tuple[str, ...] = setting(
-        Listing(LOCAL), "Files with SSH public keys that may log in.", [], example=["keys/admin.pub"]
-    )
-    shell: str = setting(SHELL, "Its shell.", "/bin/bash")
-
-
-@dataclass(frozen=True)
-class Units:
-    """systemd's units."""
-
-    enable: tuple[str, ...] = setting(
-        Listing(UNIT), "Units that start at boot.", [], example=["systemd-networkd.service"]
-    )
-    disable: tuple[str, ...] = setting(Listing(UNIT), "Units that a package enables, but that must not start.", [])
-    mask: tuple[str, ...] = setting(Listing(UNIT), "Units that cannot start at all.", [])
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """The kernel and its initrd."""
-
-    package: str = setting(
-        PACKAGE, "The kernel's package; the suite's newest if not set.", "", example="linux-image-amd64"
-    )
-    arguments: tuple[str, ...] = setting(
-        Listing(ARGUMENT), "Arguments to add to the signed command line.", ["console=tty0", "console=ttyS0"]
-    )
-    drivers: str = setting(
-        Choice(tuple(EXCLUDED)),
-        "The kernel modules that the root has: those for a `server` or a virtual machine, those for a `virtual` "
-        "machine only, or `all`. See docs/how-to/size.md.",
-        "server",
-    )
-    exclude: tuple[str, ...] = setting(
-        Listing(GLOB),
-        "Further modules to leave out of the root, as patterns below the kernel's folder; a folder means everything in "
-        "it.",
-        [],
-        example=["kernel/fs/btrfs"],
-    )
-    initrd_modules: tuple[str, ...] = setting(
-        Listing(WORD),
-        "Modules that the initrd needs to find the disk, besides those for common hardware.",
-        [],
-        example=["mpt3sas"],
-    )
-
-
-@dataclass(frozen=True)
-class BootConfig:
-    """The boot chain."""
-
-    generation: int = setting(
-        Number(1, 1 << 15),
-        "The SBAT generation of this product line's kernel images; raise it to revoke older ones.",
-        1,
-    )
-
-
-@dataclass(frozen=True)
-class DiskConfig:
-    """The disk image. A slot never changes its size, so leave room for releases to come."""
-
-    sector_size: int = setting(Number(512, 4096, (512, 4096)), "Bytes per sector of the node's disk.", 512)
-    size: int = setting(
-        Size(1 << 30, derived=True),
-        "The image's size; as small as its partitions allow if not set.",
-        "",
-        example="8 GiB",
-    )
-    boot: int = setting(Size(MIN_BOOT), "Size of `BOOT`, the EFI system partition.", "264 MiB")
-    uki: int = setting(
-        Size(8 << 20, derived=True),
-        "Size of `UKI-A` and of `UKI-B`; 0 for one and a half times the kernel image.",
-        "64 MiB",
-    )
-    root: int = setting(
-        Size(64 << 20, derived=True),
-        "Size of `ROOT-A` and of `ROOT-B`, for the root and its verity tree; 0 for one and a half "
-        "times what they need.",
-        "2 GiB",
-    )
-    persist: int = setting(
-        Size(64 << 20), "Size of `PERSIST`; it grows to the end of the node's disk at the first boot.", "512 MiB"
-    )
-
-
-@dataclass(frozen=True)
-class Persist:
-    """What a node keeps besides /etc, /var, /home, /root and /opt/cni, and how."""
-
-    keep: tuple[str, ...] = setting(Listing(ABSOLUTE), "Folders to keep from release to release.", [], example=["/srv"])
-    encryption: str = setting(
-        Choice(("none", "tpm2")),
-        "Whether `PERSIST` is encrypted: with `tpm2` by LUKS2, with a key that the node's TPM 2.0 gives only to signed "
-        "kernel images of this product line. See docs/how-to/encrypt-persist.md.",
-        "none",
-    )
-
-
-@dataclass(frozen=True)
-class HealthConfig:
-    """What a trial must prove before it is committed."""
-
-    deadline: int = setting(
-        Duration(30, 86400),
-        "How long a trial may take to be committed, from the start of the kernel; then the machine resets.",
-        "10 min",
-    )
-    timeout: int = setting(Duration(1, 3600), "How long one check may take.", "30 s")
-    watchdog: int = setting(
-        Duration(10, 600), "The hardware watchdog's time: it resets a system that hangs for so long.", "1 min"
-    )
-    seconds: int = setting(
-        Duration(0, 3600),
-        "For how long nothing may be wrong, and systemd may restart no service, before a trial is committed; at most "
-        "half of what the agent has until the deadline.",
-        "1 min",
-    )
-    required: tuple[str, ...] = setting(
-        Listing(UNIT),
-        "Units that must be active, besides the rule that no unit may have failed.",
-        [],
-        example=["ssh.service"],
-    )
-
-
-@dataclass(frozen=True)
-class Check:
-    """A health check: a program that ends with status 0 when the node is healthy."""
-
-    name: str = setting(
-        Text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a file name"), "Its name; checks run in this order.", example="10-network"
-    )
-    content: str | None = setting(
-        Text(),
-        "The content of the check. Give either this or `source`.",
-        None,
-        example="#!/bin/sh\nexec ip route get 192.0.2.1\n",
-    )
-    source: str = setting(LOCAL, "The program to copy.", "", example="checks/network")
-
-
-@dataclass(frozen=True)
-class ClusterConfig:
-    """What the cluster may order a node to do."""
-
-    group: int = setting(
-        Number(1, (1 << 32) - 2),
-        "The number of the group that may give orders through `/run/proa/orders.sock`: the group that"
-        " the proxy's pod runs with. Without it, that socket does not exist.",
-        "",
-        example=4711,
-    )
-    commit: str = setting(
-        Choice(("checks", "order")),
-        "Who commits a trial: with `checks`, the node itself as soon as its checks pass; with "
-        "`order`, the cluster. A healthy trial then waits for the order until shortly before "
-        "`health.deadline`.",
-        "checks",
-    )
-
-
-@dataclass(frozen=True)
-class TrustConfig:
-    """Whose releases the node takes."""
-
-    keys: tuple[str, ...] = setting(
-        Listing(LOCAL), "Public keys (PEM). The keys of `--keys` if not set.", [], example=["keys/release.pub"]
-    )
-    threshold: int = setting(Number(1, 16), "How many different keys must have signed a release.", 1)
-
-
-@dataclass(frozen=True)
-class Hook:
-    """A program of yours that runs at a point of the build."""
-
-    at: str = setting(
-        Choice(HOOK_POINTS),
-        "When to run: `packages-before` runs inside the root, without network, when only the essential packages are "
-        "set up; `tree-before` and `tree-after` run there as well, before and after Proa sets it up; `build-before` "
-        "and `build-after` run on the build machine, the latter in the output folder.",
-        example="tree-after",
-    )
-    run: str = setting(LOCAL, "The program.", example="hooks/tree-after.sh")
-
-
-@dataclass(frozen=True)
-class Build:
-    """How the output is made."""
-
-    compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
-    budget: int = setting(
-        Size(1 << 20, derived=True),
-        "The largest root that may be built; the build fails beyond it. No limit but the slot's if not set.",
-        "",
-        example="400 MiB",
-    )
-    formats: tuple[str, ...] = setting(
-        Listing(Choice(("raw",))),
-        "The disk images to write; none if you only need a release for running nodes.",
-        ["raw"],
-    )
-
+from proa.builder.config.node_settings import Check, ClusterConfig, DiskConfig, HealthConfig, Persist, TrustConfig
+from proa.builder.config.setting import Section
 
 SECTIONS: Final = (
     Section("release", ReleaseConfig),
@@ -433,18 +50,18 @@ class Config:
     """A checked proa.toml. Fields are named as the sections; those that may stand several times are tuples."""
 
     release: ReleaseConfig
-    system: SystemConfig = SystemConfig()
+    system: SystemConfig = field(default_factory=SystemConfig)
     source: tuple[SourceConfig, ...] = ()
     file: tuple[File, ...] = ()
     user: tuple[User, ...] = ()
-    units: Units = Units()
-    kernel: Kernel = Kernel()
-    boot: BootConfig = BootConfig()
-    disk: DiskConfig = DiskConfig()
-    persist: Persist = Persist()
-    health: HealthConfig = HealthConfig()
+    units: Units = field(default_factory=Units)
+    kernel: Kernel = field(default_factory=Kernel)
+    boot: BootConfig = field(default_factory=BootConfig)
+    disk: DiskConfig = field(default_factory=DiskConfig)
+    persist: Persist = field(default_factory=Persist)
+    health: HealthConfig = field(default_factory=HealthConfig)
     check: tuple[Check, ...] = ()
-    cluster: ClusterConfig = ClusterConfig()
-    trust: TrustConfig = TrustConfig()
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
     hook: tuple[Hook, ...] = ()
-    build: Build = Build()
+    build: Build = field(default_factory=Build)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proa.builder.config.settings import SUITES, Config, SourceConfig
+from proa.builder.config.image_settings import SUITES, SourceConfig
+from proa.builder.config.settings import Config
 from proa.builder.config.valuerules import ARMOR
 from proa.core.runtime.errors import Code, ProaError
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.image_settings import User
 from proa.builder.config.near import did_you_mean
 from proa.builder.config.setting import UNSET
-from proa.builder.config.settings import User
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import Code, ProaError
 

@@ -17,8 +17,9 @@ from typing import Any
 
 from proa.builder.config import capabilities
 from proa.builder.config.filerules import OWN_PATHS
+from proa.builder.config.image_settings import File
 from proa.builder.config.paths import is_below
-from proa.builder.config.settings import Config, File
+from proa.builder.config.settings import Config
 from proa.builder.config.transfer import from_document
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind

@@ -8,8 +8,8 @@ from typing import Final
 
 from proa.builder.config.drivers import EXCLUDED
 from proa.builder.config.filerules import EMPTIED, MADE_ANEW
+from proa.builder.config.image_settings import Kernel
 from proa.builder.config.near import did_you_mean
-from proa.builder.config.settings import Kernel
 from proa.builder.node import accounts
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import Code, ProaError

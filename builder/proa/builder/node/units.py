@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proa.builder.config.settings import Units
+from proa.builder.config.image_settings import Units
 from proa.builder.node.tree import Tree
 from proa.core.runtime.errors import Code
 
