@@ -303,4 +303,9 @@ def test_veritysetup_accepts_a_tree_behind_its_image(tmp_path: Path) -> None:
         root_hash = verity.build_tree(io.BytesIO(source.read()), sink, SALT)
     options = ["--no-superblock", "--hash=sha256", f"--salt={SALT.hex()}", f"--data-blocks={blocks}"]
     offset = f"--hash-offset={Geometry(blocks).hash_offset}"
-    process.run(["veritysetup", "verify", *options, offset, slot, slot, root_hash])
+    verify: list[str | Path] = ["veritysetup", "verify", *options, offset, slot, slot, root_hash]
+    assert process.run(verify, check=False).status == 0
+    with slot.open("r+b") as damaged:
+        damaged.seek(17)
+        damaged.write(b"\xff" * 9)
+    assert process.run(verify, check=False).status != 0

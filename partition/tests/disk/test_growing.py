@@ -350,4 +350,4 @@ def test_images_that_grew_satisfy_sgdisk(disk: Path, grow: Callable[[Path], None
 
 @pytest.mark.contract
 def test_shellcheck_finds_nothing() -> None:
-    program("shellcheck", "--shell=sh", SCRIPT)
+    assert program("shellcheck", "--shell=sh", SCRIPT) == ""

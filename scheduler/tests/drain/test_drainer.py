@@ -278,6 +278,7 @@ def test_a_claim_that_may_not_be_read_is_no_reason_to_stop(case: Case) -> None:
     case.server.put("web-1", claim="mine")
     case.want(n1=dataclasses.replace(WISH, attached=("kubernetes.io/csi/disk^7",)))
     case.until(case.asks(2))
+    assert case.server.verbs == ["get", "evict"]
     case.server.end("web-1")
     case.clock.sleep(SETTLE)
     case.until(case.is_done)

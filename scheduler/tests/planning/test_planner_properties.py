@@ -461,6 +461,7 @@ def test_no_schedule_breaks_a_promise(tape: bytes) -> None:
     chaos = Chaos(Chance(tape))
     chaos.run(100, SCHEDULER + RESTARTS + PEOPLE + NODES + PROXIES + OTHERS)
     chaos.settle()
+    chaos.check()
 
 
 @schedules(FEW // 2)

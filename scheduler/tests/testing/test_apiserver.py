@@ -42,9 +42,9 @@ def client(request: pytest.FixtureRequest, api: ApiServer) -> Iterator[Server]:
     served.close()
 
 
-@pytest.mark.parametrize("behaves", BEHAVIOURS, ids=lambda one: one.__name__)
-def test_it_behaves_as_the_real_one(client: Server, behaves: Callable[[Server, str], None]) -> None:
-    behaves(client, "space")
+@pytest.mark.parametrize("check", BEHAVIOURS, ids=lambda one: one.__name__)
+def test_it_behaves_as_the_real_one(client: Server, check: Callable[[Server, str], None]) -> None:
+    check(client, "space")
 
 
 def pod(name: str, **status: Any) -> dict[str, Any]:

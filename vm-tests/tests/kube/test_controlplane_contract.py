@@ -188,6 +188,7 @@ def test_a_namespace_goes_with_all_that_is_in_it(cluster: ControlPlane) -> None:
     cluster.apply([config_map("a") | {"metadata": {"name": "a", "namespace": namespace}}])
     cluster.api.delete(f"/api/v1/namespaces/{namespace}")
     until(lambda: cluster.api.find(f"/api/v1/namespaces/{namespace}") is None, "its end")
+    assert cluster.api.find(f"/api/v1/namespaces/{namespace}/configmaps/a") is None
 
 
 # what tests do to it

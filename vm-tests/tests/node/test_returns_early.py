@@ -48,7 +48,8 @@ def test_a_kernel_image_that_is_altered_is_refused(story: ReturnStory) -> None:
 
 @pytest.mark.bad_signs("kernel-panic", "panic-on-verity", "verity-error", "erofs-error")
 def test_a_root_that_is_altered_is_never_used(story: ReturnStory) -> None:
-    story.broken(Break.CORRUPT)
+    back = story.broken(Break.CORRUPT)
+    assert back.cause is Cause.CORRUPT
     Break.CORRUPT.value.apply(story.node, Slot.B)  # once more: as it was
 
 

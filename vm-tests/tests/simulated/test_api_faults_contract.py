@@ -116,6 +116,7 @@ def test_f61_no_watch_can_be_taken_up_where_it_was_cut(ward: Ward) -> None:
         rule = ward.proxy.rule = Once(refusal(410, "Expired"), *map(goes_on, three))
         ward.proxy.cut()
         until(lambda: len(rule.hit) == 3, "all to be refused")
+        assert {ask.path for ask in rule.hit} == set(three)
         one.start()
         well(one, witness)
 

@@ -26,11 +26,9 @@ def api(cluster: ControlPlane) -> Iterator[Api]:
     found.close()
 
 
-@pytest.mark.parametrize("behaves", BEHAVIOURS, ids=lambda one: one.__name__)
-def test_it_behaves_as_the_simulated_one(
-    cluster: ControlPlane, api: Api, behaves: Callable[[Server, str], None]
-) -> None:
-    behaves(api, cluster.namespace(behaves.__name__.replace("_", "-")[:40].strip("-")))
+@pytest.mark.parametrize("check", BEHAVIOURS, ids=lambda one: one.__name__)
+def test_it_behaves_as_the_simulated_one(cluster: ControlPlane, api: Api, check: Callable[[Server, str], None]) -> None:
+    check(api, cluster.namespace(check.__name__.replace("_", "-")[:40].strip("-")))
 
 
 def test_a_full_budget_refuses_an_eviction(cluster: ControlPlane, api: Api, nodes: Callable[..., SimNodes]) -> None:

@@ -294,6 +294,8 @@ def test_the_scheduler_in_it_leads_a_cluster(built: Built, cluster: ControlPlane
         scheduler.start()
         try:
             until(lambda: leads(scheduler, port), "it to lead")
+            lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SCHEDULER}")
+            assert lease["spec"]["holderIdentity"]
         except ProaError as error:
             raise scheduler.failure(str(error)) from error
         finally:

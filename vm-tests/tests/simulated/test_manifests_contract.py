@@ -481,7 +481,8 @@ def test_the_same_rollout_without_the_mistake_is_taken(cluster: ControlPlane) ->
         "health": {"readySeconds": 1199, "daemonSets": [PROXY_SET, PROXY_SET | {"name": "cni"}]},
         "failure": {"max": "99%", "action": "Rollback"},
     }
-    cluster.api.post(RESOURCES["OSRollout"].path, rollout(**spec))
+    taken = cluster.api.post(RESOURCES["OSRollout"].path, rollout(**spec))["spec"]
+    assert (taken["canary"]["nodes"], taken["failure"]["max"]) == ("64%", "99%")
 
 
 def test_an_attempt_only_grows(cluster: ControlPlane) -> None:

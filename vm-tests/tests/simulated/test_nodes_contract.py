@@ -220,9 +220,11 @@ def test_a_node_that_fails_after_it_was_ready(cluster: ControlPlane, nodes: Node
     before = boot_id(cluster, "node-0000")
     fleet.reboot("node-0000")
     until(lambda: boot_id(cluster, "node-0000") != before and is_ready(cluster, "node-0000"), "it to be back")
+    back = boot_id(cluster, "node-0000")
     until(lambda: not is_ready(cluster, "node-0000"), "it to fail")
     fleet.fault("node-0000", fails_after_ready=None)
     until(lambda: is_ready(cluster, "node-0000"), "it to be well")
+    assert boot_id(cluster, "node-0000") == back, "it failed and recovered without another boot"
 
 
 def test_another_machine_under_the_same_name(cluster: ControlPlane, nodes: Nodes) -> None:

@@ -322,7 +322,7 @@ def test_a_kubeconfig_does_as_well(place: Place, tmp_path: Path) -> None:
     place.child.start()
     first_word(place)
     place.give(1, "Stage")
-    place.wait_done(1)
+    assert place.wait_done(1)["phase"] == Phase.STAGED
 
 
 def test_without_access_it_says_so(tmp_path: Path) -> None:

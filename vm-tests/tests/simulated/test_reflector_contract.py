@@ -128,6 +128,7 @@ def test_a_node_made_anew_is_another_one(cluster: ControlPlane, api: Api, follow
     cluster.api.delete(f"{paths.NODES}/n1")
     make(cluster, "n1")
     until(lambda: "n1" in reflector.objects and reflector.objects["n1"].uid != old, "the new one to be seen", EVENT)
+    assert reflector.objects["n1"].uid == cluster.api.get(f"{paths.NODES}/n1")["metadata"]["uid"]
 
 
 def test_one_name_alone_is_followed(cluster: ControlPlane, api: Api, follow: Start) -> None:
@@ -165,6 +166,7 @@ def test_changes_that_nobody_watched_are_seen_afterwards(cluster: ControlPlane, 
     with cut(cluster, way, reflector):
         make(cluster, "n3")
         cluster.api.delete(f"{paths.NODES}/n1")
+        assert set(reflector.objects) == {"n1", "n2"}, "what happened meanwhile was seen"
     sees(reflector, "n2", "n3", seconds=RETURN)
 
 
@@ -231,6 +233,7 @@ def test_an_api_server_that_stands_still_is_noticed(cluster: ControlPlane, follo
     until(lambda: reflector.stale_since is not None, "the silence to be noticed", EVENT)
     cluster.resume_apiserver()
     until(lambda: reflector.stale_since is None, "the watch to be back", RETURN)
+    assert set(reflector.objects) == {"n1"}, "what was seen is forgotten"
     make(cluster, "n2")
     sees(reflector, "n1", "n2")
 

@@ -188,6 +188,7 @@ def test_a_cluster_that_had_proa_knows_the_lease_of_its_next_installation(tmp_pa
                 # The policy and the lease are each seen a while after they were written.
                 until(lambda: (tried(scheduler, old), tried(scheduler, ours)) == (403, 201), "the policy's word")  # noqa: B023
             remove(api)
+            assert plane.api.find(place(one)) is None
 
 
 def tried(api: KubeApi, item: Object) -> int:
