@@ -104,6 +104,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_no_section_is_there_twice(page: Path) -> None:
+    prose = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^## .*$", prose, flags=re.MULTILINE)
+    assert len(headings) == len(set(headings))
+
+
 def test_the_readme_has_no_command_that_is_not_tested() -> None:
     """What the README shows is what tutorials and how-tos do; make's targets are there."""
     pages = [page for kind in ("tutorials", "how-to") for page in sorted((ROOT / "docs" / kind).glob("*.md"))]

@@ -93,6 +93,10 @@ def test_alerts_are_plain() -> None:
         "The file is not as it must be.",
         "A node whose order was taken back goes on.",
         "It stands in the record for ever.",
+        "'root' belongs into [disk].",
+        "ssh.service was restarted 3 times since it is watched",
+        "the root is no EROFS image",
+        "Packages that are needed no more.",
     ],
 )
 def test_what_stumbles_is_found(text: str) -> None:

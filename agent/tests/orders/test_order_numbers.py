@@ -89,7 +89,7 @@ class TestForget:
         assert agent.order(8, "Stage", site.new).phase == "Staged"
 
     def test_s02_there_is_nothing_to_forget_on_a_new_node(self, site: Site) -> None:
-        assert describe_forgotten(forget(site.node.context)) == "no order was given yet"
+        assert describe_forgotten(forget(site.node.context)) == "no order has been given yet"
         assert site.node.record.order is None
 
     def test_s02_an_order_that_is_taken_ends_the_warning(self, site: Site) -> None:

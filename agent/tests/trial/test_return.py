@@ -249,7 +249,7 @@ class TestReturn:
             HealthReport((HealthFailure("unit bad.service", "failed (other)"),))
         )  # a watch in the middle of its look
         assert trial.reboot() is Slot.A
-        assert "taken back by order" in trial.returned.reason
+        assert "withdrawn by order" in trial.returned.reason
         assert [failure.why for failure in trial.returned.failures] == ["failed (exit-code)"]
 
     def test_what_a_fallback_made_of_etc_is_set_aside_and_it_still_has_one(

@@ -23,7 +23,7 @@ class TestRollback:
         assert verbs.rollback(trial.context, reboot=True).state is NodeState.LEAVING
         assert systemctl.calls[-1] == "reboot"
         assert trial.reboot() is Slot.A
-        assert "taken back by order" in trial.returned.reason
+        assert "withdrawn by order" in trial.returned.reason
 
     def test_after_a_commit_it_leads_to_the_slot_before(self, trial: Node, systemctl: Systemctl) -> None:
         watch(trial)

@@ -105,7 +105,7 @@ root = "5 MB"
     ("text", "hint"),
     [
         ('[relaese]\nname = "x"', "Did you mean 'release'?"),
-        ("[release]\nsector_size = 512", "'sector_size' belongs into [disk]."),
+        ("[release]\nsector_size = 512", "'sector_size' belongs in [disk]."),
         ("[build]\nqqqq = 512", "Known here: compression, budget, formats."),
         ('[[source]]\nurl = "x"', "Did you mean 'uri'?"),
     ],

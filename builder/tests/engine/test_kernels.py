@@ -45,13 +45,13 @@ def test_b07_of_several_the_named_one_is_taken(package: str, version: str) -> No
 @pytest.mark.parametrize(
     ("versions", "package", "message", "hint"),
     [
-        ([NEW, OLD], "", f"the packages bring several kernels: {NEW}, {OLD}", "kernel.package"),
+        ([NEW, OLD], "", f"the packages contain several kernels: {NEW}, {OLD}", "kernel.package"),
         ([NEW, CLOUD], "", f"several kernels: {NEW}, {CLOUD}", "kernel.package"),
         ([NEW, OLD], "linux-image-both", "linux-image-both brings several of the kernels", ""),
         ([NEW, OLD], "own-kernel", "own-kernel brings none of the kernels", ""),
         ([NEW, OLD], "linux-image-6.9.8-amd64", "brings none of the kernels", f"Did you mean linux-image-{OLD}?"),
-        ([], "", "the packages bring no kernel", "linux-image-amd64"),
-        ([], "linux-image-amd64", "the packages bring no kernel", "linux-image-amd64"),
+        ([], "", "the packages contain no kernel", "linux-image-amd64"),
+        ([], "linux-image-amd64", "the packages contain no kernel", "linux-image-amd64"),
     ],
 )
 def test_b07_a_choice_that_nobody_made_is_an_error(versions: list[str], package: str, message: str, hint: str) -> None:

@@ -104,7 +104,7 @@ def test_an_answer_that_nobody_asked_for_is_told(tmp_path: Path) -> None:
     assert found[:3] == [
         ("bad:1: no package asks 'tzdata/Area'", "Did you mean 'tzdata/Areas'?"),
         ("bad:2: no package asks 'vendor/never-asked'", "Add the package that asks it to system.packages."),
-        ("bad:3: 'Europa' is no answer to 'tzdata/Areas'", "Did you mean 'Europe'?"),
+        ("bad:3: 'Europa' is not an answer to 'tzdata/Areas'", "Did you mean 'Europe'?"),
     ]
 
 

@@ -251,7 +251,7 @@ def test_a_dry_run_writes_nothing_and_waits_for_nobody() -> None:
     cluster = a_cluster(lease=lambda: {"spec": {"holderIdentity": "a"}}, pods=lambda: ["a"])
     changes = removed(cluster, dry_run=True)
     assert cluster.changes == []
-    assert RemovalChange("Node", "n1", f"would be rid of cordon, {MARK}, {FENCE}") in changes
+    assert RemovalChange("Node", "n1", f"would be stripped of cordon, {MARK}, {FENCE}") in changes
     assert RemovalChange("Namespace", PROXY_NAMESPACE, "would be deleted") in changes
 
 
@@ -424,7 +424,7 @@ def invoke(small: tuple[Cluster, str], *words: str, said: str = "") -> Any:
 def test_it_asks_and_does(small: tuple[Cluster, str]) -> None:
     result = invoke(small, said="y\n")
     assert result.exit_code == 0
-    assert f"Node n1: would be rid of cordon, {MARK}, {FENCE}" in result.output
+    assert f"Node n1: would be stripped of cordon, {MARK}, {FENCE}" in result.output
     assert "Do that?" in result.output
     assert f"Namespace {NAMESPACE}: deleted" in result.output
     assert [verb for verb, _ in small[0].changes] == ["apply", "delete"]

@@ -61,11 +61,11 @@ def test_an_alert_that_fires_is_told_in_the_status_and_holds_all_back() -> None:
 @pytest.mark.parametrize(
     ("alerts", "detail"),
     [
-        ({}, "it is being asked"),
-        ({"another": AlertsView(CRITICAL, NOW)}, "it is being asked"),
-        ({"workers": AlertsView(CRITICAL[:1], NOW)}, "it is being asked"),
+        ({}, "it has not answered yet"),
+        ({"another": AlertsView(CRITICAL, NOW)}, "it has not answered yet"),
+        ({"workers": AlertsView(CRITICAL[:1], NOW)}, "it has not answered yet"),
         (said(error="critical: it cannot be reached"), "critical: it cannot be reached"),
-        (said(ago=BELIEVED), "it was asked at 2026-01-05T11:59:30Z, and not since then"),
+        (said(ago=BELIEVED), "it was last asked at 2026-01-05T11:59:30Z"),
     ],
     ids=["nothing", "of-another", "of-other-queries", "an-error", "too-old"],
 )

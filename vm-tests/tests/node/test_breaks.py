@@ -92,7 +92,7 @@ BY_ITSELF = {
     "a power cut": end(Cause.CUT_OFF, "the trial was cut off before it was committed", mark="hang"),
     "a shell of its own": end(Cause.EMERGENCY, "the trial ended in an emergency shell"),
     "an early death": end(Cause.SILENT, "its initrd left no record, and the trial never reached its agent"),
-    "an order": end(Cause.ORDERED, "taken back by order"),
+    "an order": end(Cause.ORDERED, "withdrawn by order"),
     "an older agent": End(returned(None, f"not healthy: check {BROKEN_CHECK}: exited with status 100", BROKEN)),
 }
 """What comes back without any break, or for another one than was meant."""

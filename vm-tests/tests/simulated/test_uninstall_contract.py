@@ -149,9 +149,9 @@ def test_nothing_is_left(installed: ControlPlane, api: Api, nodes: Callable[...,
     everything = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
     assert "proa" not in installed.kubectl("get", everything, "-o", "name").text.replace("proa-admin", "")
     told = {(change.kind, change.name): change.did for change in changes}
-    assert told["Node", "node-0000"] == f"rid of cordon, {MARK}, {FENCE}"
-    assert told["Node", "node-0002"] == f"rid of {HOLD}, {EXCLUDE}"
-    assert told["Node", "node-0003"] == f"rid of {MARK}, {FENCE}"
+    assert told["Node", "node-0000"] == f"stripped of cordon, {MARK}, {FENCE}"
+    assert told["Node", "node-0002"] == f"stripped of {HOLD}, {EXCLUDE}"
+    assert told["Node", "node-0003"] == f"stripped of {MARK}, {FENCE}"
     assert told["Deployment", f"{NAMESPACE}/{SCHEDULER}"] == "deleted"
     assert told["NodeOS", "node-0000"] == told["OSRollout", "workers"] == "deleted"
     assert told["Namespace", NAMESPACE] == told["Namespace", PROXY_NAMESPACE] == "deleted"
@@ -264,7 +264,7 @@ def test_a_cordon_that_others_own_as_well_stays(installed: ControlPlane, api: Ap
     query = {"fieldManager": "operator"}
     assert installed.api.call("PATCH", path, body, query=query, content=APPLY).status == 200
     (told,) = (change for change in remove(api) if change.kind == "Node")
-    assert told.did == f"rid of cordon, {MARK}, {FENCE}; stays cordoned, because of operator"
+    assert told.did == f"stripped of cordon, {MARK}, {FENCE}; stays cordoned, because of operator"
     assert installed.api.get(path)["spec"]["unschedulable"] is True
 
 

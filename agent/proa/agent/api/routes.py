@@ -86,7 +86,7 @@ OPERATIONS: Final = (
         "forget_orders",
         "POST",
         "/v1/orders/forget",
-        "Take any order in next, whatever its numbers.",
+        "Accept any order next, whatever its numbers.",
         ForgottenOrder,
         EmptyRequest,
     ),

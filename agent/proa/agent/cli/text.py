@@ -103,14 +103,14 @@ def describe_install(done: Installed) -> str:
 def describe_change(change: Change) -> str:
     """``proa.change/v1``."""
     planned = "would: " if change.dry_run else ""
-    trial = f", trial {change.trial.value} with {change.left} tries" if change.trial else ""
+    trial = f", trial {change.trial.value} with {change.left} attempts" if change.trial else ""
     return f"{planned}{'; '.join(change.actions)}\n{change.state.value}: good slot {change.good.value}{trial}"
 
 
 def describe_forgotten(found: ForgottenOrder) -> str:
     """``proa.orders-forgotten/v1``."""
     if found.order is None:
-        return "no order was given yet"
+        return "no order has been given yet"
     would = "would be" if found.dry_run else "are"
     return f"the numbers of order {found.order.id} (fence {found.order.fence}) {would} forgotten"
 

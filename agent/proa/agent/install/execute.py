@@ -167,7 +167,7 @@ def _title(action: Action) -> str:
         case Reboot():
             return "reboot"
         case TakeBack():
-            return f"take back {action.slot.value}"
+            return f"disarm {action.slot.value}"
         case _:
             return f"{type(action).__name__.lower()} {action.slot.value}"
 

@@ -138,7 +138,7 @@ def open_blocks(context: Context, view: View, slot: Slot, salt: str) -> Iterator
                 seed = BlockSeed(region, names_of(_tree(region, known), geometry.data_blocks))
         except ProaError as error:
             context.cancel.check()
-            note = f"slot {slot.value} cannot be copied from, so all is fetched: {error.message}"
+            note = f"slot {slot.value} cannot be copied from, so everything is fetched: {error.message}"
             context.monitor.emit(Note(note, "warning"))
             seed = BlockSeed()
         yield seed

@@ -108,7 +108,7 @@ class TreeFetch:
         self.fetched += len(tail)
         found = read_seek_table(tail, blob.size, size)
         if found is None or found.frame_size % BLOCK_SIZE or not self.source.ranges:
-            raise ProaError(Code.FRAMES, "the tree has no seek table that can be used")
+            raise ProaError(Code.FRAMES, "the tree has no usable seek table")
         return found
 
     def _read(self, frames: FrameMap, part: range) -> Generator[bytes, None, None]:

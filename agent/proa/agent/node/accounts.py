@@ -136,8 +136,8 @@ def _clashes(database: Database, lower: Entries, base: Entries | None, own: Entr
             continue
         if key in lower and lower[key][place] != fields[place]:
             yield (
-                f"{database.name}: '{key}' is {fields[place]} on this node and {lower[key][place]} in the release, "
-                "whose number counts"
+                f"{database.name}: '{key}' is {fields[place]} on this node and {lower[key][place]} in the release; "
+                "the release's number counts"
             )
         elif key not in lower and fields[place] in taken:
             other = taken[fields[place]]

@@ -40,7 +40,7 @@ _MEANING: Mapping[Cause, str] = {
     Cause.WATCHDOG: "The hardware watchdog reset the machine: the system hung.",
     Cause.EMERGENCY: "The boot ended in an emergency or rescue shell.",
     Cause.DEADLINE: "Time ran out before anything was found wrong: the release or the machine is slow.",
-    Cause.UNHEALTHY: "A unit or a check had failed when the time was up, or a check said so for good.",
+    Cause.UNHEALTHY: "A unit or a check had failed when the time was up, or a check reported a permanent failure.",
     Cause.DENIED: "The policy of the node forbade the release before it was committed: floor or deny list.",
     Cause.NO_ORDER: "The trial was healthy, but got no order to commit.",
     Cause.ORDERED: "A person or the cluster ended the trial.",

@@ -22,11 +22,11 @@ class HealthSeen(Document, schema="proa.health/v1"):
     time: Time = field("When the last look was (RFC 3339).")
     healthy: bool = field("Whether the trial may be committed: nothing is wrong, and was not for long enough.")
     steady: Seconds = field("Seconds for which nothing has been wrong.")
-    wanted: Seconds = field("Seconds for which nothing may be wrong before a commit (`health.seconds`).")
+    wanted: Seconds = field("Seconds without a failure that a commit requires (`health.seconds`).")
     units: tuple[str, ...] = field("Units that must be active.", default=())
     checks: tuple[str, ...] = field("Checks that were run; none while units start or have failed.", default=())
     services: Count = field("Services whose restarts are counted.", default=0)
-    restarts: Mapping[str, Count] = field("Restarts of services since the trial is watched.", default={})
+    restarts: Mapping[str, Count] = field("Restarts of services since the agent began to watch the trial.", default={})
     failures: tuple[HealthFailure, ...] = field("What was found to be wrong.", default=())
 
 

@@ -65,7 +65,7 @@ def locked(paths: Paths) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(held(paths.lock))
         if disk is not None and disk.is_file():
-            stack.enter_context(lock.locked(disk, busy="another process works on this image", create=False))
+            stack.enter_context(lock.locked(disk, busy="another process is working on this image", create=False))
         yield
 
 

@@ -57,21 +57,22 @@ class AcceptedOrder(Part):
     """An accepted order and its progress."""
 
     order: Order = field("The order.")
-    seen: Time = field("When the node first saw it, by its clock; no time is counted by that.")
+    seen: Time = field("When the node first saw it, by its clock; durations are counted otherwise.")
     boot_id: str = field("In which boot that was.")
     uptime: Count = field("Seconds since that boot had begun.")
     result: OrderResult = field("The result.", default=OrderResult.RUNNING)
     code: CodeName = field("The error's code; empty unless something went wrong.", default="")
     message: str = field("The error's text.", default="")
     begun: bool = field(
-        "Whether something was changed for it: it can only fail then, no longer be refused.", default=False
+        "Whether something was changed for it: from then on it can only fail, no longer be refused.", default=False
     )
-    slot: str = field("Where a rollback leads to, once it was begun.", default="", enum=["", "a", "b"])
+    slot: str = field("The slot that a rollback leads to, once it has begun.", default="", enum=["", "a", "b"])
     spent: TimeSpent | None = field(
         "The time that was last counted; none while it is counted from the first moment.", default=None, left_out=True
     )
     forgotten: bool = field(
-        "Whether root let its numbers be forgotten: any other order is taken then, this one is not begun again.",
+        "Whether root let the node forget its numbers: it then accepts any other order, and does not start this one "
+        "again.",
         default=False,
         left_out=True,
     )
@@ -152,7 +153,7 @@ def _seconds(moment: Moment) -> int:
 def _check_jump(name: str, number: int, before: int, begins: int) -> None:
     if number - max(before, begins) > MAX_JUMP:
         what = f"{name} rises from {before} to {number}, by more than {MAX_JUMP} at once"
-        hint = "Check this node's clock, and who gives it orders; 'proa-agent orders forget' makes it take any other."
+        hint = "Check this node's clock, and who gives it orders; 'proa-agent orders forget' makes it accept any other."
         raise ProaError(Code.CONFIG_VALUE, what, at=name, hint=hint)
 
 

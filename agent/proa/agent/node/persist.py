@@ -51,7 +51,7 @@ def _met_since(paths: Paths) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        yield f"PERSIST cannot be looked at: {error.strerror}"
+        yield f"PERSIST cannot be inspected: {error.strerror}"
         return
     if read_only:
         yield "PERSIST is read-only: its file system met an error"

@@ -55,20 +55,20 @@ class MovedBytes(Bytes):
 class SlotRecord(Part):
     """What was put into a slot, or found in it when it was booted."""
 
-    version: str = field("Of the release.")
-    root_hash: Hex = field("Of the release.")
-    salt: Hex = field("Of its verity tree.")
+    version: str = field("The release's version.")
+    root_hash: Hex = field("The release's root hash.")
+    salt: Hex = field("The salt of its verity tree.")
     root_size: _Size = field("Size of the file system in bytes; the tree starts right after it.")
     name: str = field("The product line.", default="")
     manifest: str = field("The release's manifest digest; empty for what the factory wrote.", default="")
-    serial: _Size = field("Of the release.", default=0)
-    floor: _Size = field("Of the release.", default=0)
-    boot_size: _Size = field("Bytes of the `UKI-x` image; 0 when it is not known.", default=0)
-    boot_digest: str = field("Of that image.", default="")
+    serial: _Size = field("The release's serial.", default=0)
+    floor: _Size = field("The release's floor.", default=0)
+    boot_size: _Size = field("Bytes of the `UKI-x` image; 0 if unknown.", default=0)
+    boot_digest: str = field("The digest of that image.", default="")
     complete: bool = field("Whether the whole release was written and read back.", default=False)
     failed: bool = field("Whether its last trial returned.", default=False)
-    compatible: str = field("Of the release; empty if it is not known.", default="")
-    expires: str = field("Of the release; empty for never.", default="")
+    compatible: str = field("The kind of node that the release is for; empty if unknown.", default="")
+    expires: str = field("When the release expires; empty for never.", default="")
     signers: tuple[str, ...] = field("Ids of the keys that had signed it when it was installed.", default=())
     downgrade: bool = field(
         "Whether it was asked for although its serial is below one that was committed.", default=False, left_out=True
@@ -100,16 +100,16 @@ class TrialRecord(Part):
     """A trial that was armed and is neither committed nor given up."""
 
     slot: Letter = field("The slot that is tried.")
-    version: str = field("Of the release in it.")
-    root_hash: Hex = field("Of the release in it.")
+    version: str = field("The version of the release in it.")
+    root_hash: Hex = field("The root hash of the release in it.")
     tries: Count = field("Boots that it gets.")
     seq: Count = field(
-        "SEQ of the boot state that arms it: written after this record, so it may not have come to that."
+        "SEQ of the boot state that arms it: written after this record, so it may never have been written."
     )
     armed: Time = field("When it was armed.")
     boot_id: str = field("The boot in which it was armed.", default="")
     logs: tuple[Hex, ...] | None = field(
-        "Digests of the kernel logs that pstore held by then: they tell nothing of this trial, whatever their time.",
+        "Digests of the kernel logs that pstore held by then: they say nothing about this trial, whatever their times.",
         default=None,
         left_out=True,
     )
@@ -133,12 +133,12 @@ class Returned(Part):
     """Why a trial came back."""
 
     slot: Letter = field("The slot that was tried.")
-    version: str = field("Of the release in it.")
-    root_hash: Hex = field("Of the release in it.")
+    version: str = field("The version of the release in it.")
+    root_hash: Hex = field("The root hash of the release in it.")
     time: Time = field("When the return was noticed (RFC 3339).")
     reason: str = field("Why, in one sentence.")
-    tries: Count = field("Tries that it had.")
-    used: Count = field("Tries that were used.")
+    tries: Count = field("Attempts that it had.")
+    used: Count = field("Attempts that were used.")
     failures: tuple[HealthFailure, ...] = field("What its last look at itself found.", default=())
     kernel: tuple[str, ...] = field("The last messages of the trial's kernel, if they survived.", default=())
     etc: Kept | None = field("What it changed in /etc; null if nothing.", default=None)
@@ -178,7 +178,7 @@ class AgentRecord(Document, schema="proa.agent-state/v1"):
     last: LastResult | None = field("The last result of a verb.", default=None)
     returned: Returned | None = field("Why the last trial returned; removed by the next activation.", default=None)
     layout: Count = field(
-        "Version of the disk's layout, as the first release on this disk said it; 0 for not known.", default=0
+        "Version of the disk's layout, as the first release on this disk said it; 0 if unknown.", default=0
     )
     loader: Count = field(
         "Version of the disk's GRUB script, in the same way: both are as old as the disk, not as the release.",

@@ -24,7 +24,7 @@ class RefusedOrder(Document, schema="proa.refused-order/v1"):
     @property
     def warning(self) -> str:
         """What a person is told."""
-        way = "`proa-agent orders forget` lets any order be taken in next"
+        way = "`proa-agent orders forget` makes the node accept any order next"
         return f"an order was refused at {self.time}: {self.code}: {self.message}; {way}"
 
 

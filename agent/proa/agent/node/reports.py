@@ -67,7 +67,7 @@ class GivenOrder(Part):
     message: str = field("The error's text.")
     fence: Count = field("Its fence: the node refuses orders below it.", default=0)
     forgotten: bool = field(
-        "Whether root let its numbers be forgotten, so that any order is taken next.", default=False
+        "Whether root let the node forget its numbers, so that it accepts any order next.", default=False
     )
 
 

@@ -208,7 +208,7 @@ def _commit(accepted: AcceptedOrder, now: Situation) -> Step:
     if waited and now.boot_id != accepted.boot_id and now.returned:
         return _came_back(now.returned)
     if now.state is NodeState.TRIAL:
-        what = f"boot {now.boot_id} tries root {now.root_hash}, but the order is about another trial"
+        what = f"boot {now.boot_id} tries root {now.root_hash}, but the order is for another trial"
         return End(OrderResult.REFUSED, Code.STALE_ORDER, what)
     if now.problem:
         return End(OrderResult.REFUSED, now.problem.code, now.problem.message)

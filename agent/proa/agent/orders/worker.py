@@ -163,7 +163,7 @@ class OrderWorker:
             try:
                 self._amend(accepted.order.id, lambda now: now.counted(boot, self._uptime))
             except ProaError as error:
-                self._tell(f"the time of the order cannot be kept: {error.message}")
+                self._tell(f"the time of the order cannot be recorded: {error.message}")
         return counted
 
     def _situation(self, view: View, *, late: bool) -> Situation:

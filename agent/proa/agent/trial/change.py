@@ -209,7 +209,7 @@ def roll_back(context: Context, view: View) -> Slot:
     """
     slot = view.running.other
     if view.state.on_trial:
-        TrialLog(context, view).ended("taken back by order", Cause.ORDERED)
+        TrialLog(context, view).ended("withdrawn by order", Cause.ORDERED)
     if view.booted:
         mark_leaving(context)
     write_state(view, bootstate.rollback(view.state))

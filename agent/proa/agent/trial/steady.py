@@ -66,4 +66,6 @@ class Steadiness:
             if more > 0:
                 self._restarts[unit] = self._restarts.get(unit, 0) + more
                 total = self._restarts[unit]
-                yield HealthFailure(f"unit {unit}", f"was restarted by systemd, {total} times since it is watched")
+                yield HealthFailure(
+                    f"unit {unit}", f"was restarted by systemd, {total} times since the agent began to watch it"
+                )

@@ -87,7 +87,7 @@ class ChangedSize(Part):
 class FetchedBytes(Part):
     """Bytes that a node fetches for NEW."""
 
-    full: Count = field("All of it, on a node that has nothing of it.")
+    full: Count = field("All of it, on a node that has none of it.")
     frames: Count = field("The frames that OLD does not have, on a node that runs OLD.")
 
 
@@ -102,7 +102,7 @@ class Differences(Report, schema="proa.diff/v1"):
     files: FileChanges = field("Files, folders, links and devices of the root.")
     accounts: NameChanges = field("Users and groups with their numbers, as `user admin 1000`.")
     units: NameChanges = field("Units that are enabled.")
-    arguments: NameChanges = field("Kernel arguments, but those that name the root.")
+    arguments: NameChanges = field("Kernel arguments, except those that name the root.")
     sizes: tuple[ChangedSize, ...] = field("Sizes of both.")
     bytes: FetchedBytes = field("Bytes that a node fetches for NEW.")
 

@@ -23,9 +23,9 @@ class LockReport(Report, schema="proa.lock/v1"):
     """`proa-build lock`: what the lock of packages says, and what an update changes of it."""
 
     lock: str = field("The file.")
-    packages: Count = field("How many packages the mirrors come to now.")
+    packages: Count = field("How many packages the configuration resolves to now.")
     added: tuple[str, ...] = field("Packages that the lock does not have, as NAME VERSION.")
-    removed: tuple[str, ...] = field("Packages that it has and that are needed no more, as NAME VERSION.")
+    removed: tuple[str, ...] = field("Packages that it has but that are no longer needed, as NAME VERSION.")
     changed: tuple[str, ...] = field("Packages of another version or content, as NAME OLD -> NEW.")
     written: bool = field("Whether the file was written: it is if there is none, or with `--update`.")
 

@@ -87,7 +87,7 @@ def init(folder: Path, profile: str, dry_run: bool) -> None:
 @cli.command(epilog="Example: proa-build check -c node/proa.toml --json")
 @config_option
 @version_option
-@click.option("--online", is_flag=True, help="Ask the mirrors too: packages, versions, keys.")
+@click.option("--online", is_flag=True, help="Query the mirrors too: packages, versions, keys.")
 @cache_option
 @json_option
 def check(config: Path, version: str, online: bool, cache_folder: Path | None, as_json: bool) -> int:
@@ -173,8 +173,8 @@ def keys_init(folder: Path, name: str, release_keys: int, dry_run: bool) -> None
 @version_option
 @click.option("--keys", "keys_folder", type=_PATH, help="The folder of private keys; without it, nothing is signed.")
 @cache_option
-@click.option("--locked", is_flag=True, help="Take just the packages of proa.packages.lock.")
-@click.option("--offline", is_flag=True, help="Fetch nothing: take what is cached.")
+@click.option("--locked", is_flag=True, help="Use only the packages in proa.packages.lock.")
+@click.option("--offline", is_flag=True, help="Fetch nothing: use only what is cached.")
 @click.option("--verify-reproducible", is_flag=True, help="Build twice without the cache, and compare all results.")
 @json_option
 @progress_option

@@ -60,8 +60,8 @@ class Summary(Report, schema="proa.summary/v1"):
 
     config: str = field("The configuration file.")
     settings: tuple[Effective, ...] = field("In the order of docs/reference/settings.md.")
-    proxy: str = field("Through what the build fetches, and where that was read; empty without a proxy.")
-    layout: DiskLayout | None = field("The disk; null where that depends on what the build makes.")
+    proxy: str = field("The proxy that the build fetches through, and where it was found; empty without one.")
+    layout: DiskLayout | None = field("The disk; null if it depends on the build's results.")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Build:
     compression: int = setting(Number(1, 19), "The zstd level of the release's frames.", 9)
     budget: int = setting(
         Size(1 << 20, derived=True),
-        "The largest root that may be built; the build fails beyond it. No limit but the slot's if not set.",
+        "The largest root that a build may make; a larger one fails the build. If not set, only the slot limits it.",
         "",
         example="400 MiB",
     )

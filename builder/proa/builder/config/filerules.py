@@ -63,7 +63,7 @@ def special_bits_are_asked_for(config: Config, folder: Path) -> Iterator[Problem
     for number, file in enumerate(config.file):
         for name, what, key in _special(folder, file) if file.source else ():
             text = f"{name} has {what}, which the copy would lose"
-            yield Problem(("file", number, "source"), text, hint=f"Set '{key}', or take it away from the file.")
+            yield Problem(("file", number, "source"), text, hint=f"Set '{key}', or remove it from the file.")
 
 
 def _special(folder: Path, file: File) -> Iterator[tuple[str, str, str]]:

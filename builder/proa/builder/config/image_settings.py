@@ -77,7 +77,7 @@ class SystemConfig:
     )
     recommends: bool = setting(Flag(), "Whether to install recommended packages too.", False)
     machine_sources: bool = setting(
-        Flag(), "Whether to use the Debian sources of the building machine beside those of `[[source]]`.", False
+        Flag(), "Whether to use the Debian sources of the building machine in addition to those of `[[source]]`.", False
     )
     debs: tuple[str, ...] = setting(
         Listing(LOCAL), "Folders with .deb files of your own, which may be installed too.", [], example=["debs"]
@@ -93,7 +93,7 @@ class SystemConfig:
     )
     translations: tuple[str, ...] = setting(
         Listing(Text(r"[a-z]{2,3}(?:_[A-Z]{2})?(?:@[a-z]+)?", "a language such as de or pt_BR")),
-        "Languages whose messages of programs the root has, besides English.",
+        "Languages, besides English, in which the root has the messages of its programs.",
         [],
         example=["de"],
     )
@@ -114,8 +114,8 @@ class SystemConfig:
     )
     credentials: tuple[str, ...] = setting(
         Listing(CREDENTIAL),
-        "Credentials of systemd that a node takes from its machine besides Proa's own; a `*` stands for anything. "
-        "Those that carry code, as `tmpfiles.extra`, make root of anyone who sets them.",
+        "systemd credentials that a node accepts from its machine besides Proa's own; a `*` stands for anything. "
+        "Those that carry code, such as `tmpfiles.extra`, make anyone who sets them root.",
         [],
         example=["tmpfiles.extra"],
     )
@@ -162,7 +162,7 @@ class File:
     owner: str = setting(OWNER, "Its owner.", "root:root")
     capabilities: str = setting(
         CAPABILITIES,
-        "The capabilities that the file gives to those who run it; for a folder, that each of its files gives.",
+        "The capabilities that the file gives to those who run it; for a folder, those that each of its files gives.",
         "",
         example="cap_net_raw=ep",
     )

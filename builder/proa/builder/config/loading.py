@@ -200,7 +200,7 @@ class _Reading:
         if near:
             hint = f"Did you mean '{near[0]}'?"
         elif elsewhere:
-            hint = f"'{key}' belongs into [{elsewhere[0]}]."
+            hint = f"'{key}' belongs in [{elsewhere[0]}]."
         else:
             hint = f"Known here: {', '.join(known)}."
         self.refuse(Code.CONFIG_UNKNOWN_KEY, path, f"there is no {what} called '{name}'", key=True, hint=hint)

@@ -62,12 +62,12 @@ class HealthConfig:
     )
     timeout: int = setting(Duration(1, 3600), "How long one check may take.", "30 s")
     watchdog: int = setting(
-        Duration(10, 600), "The hardware watchdog's time: it resets a system that hangs for so long.", "1 min"
+        Duration(10, 600), "The hardware watchdog's time: it resets a system that hangs for that long.", "1 min"
     )
     seconds: int = setting(
         Duration(0, 3600),
-        "For how long nothing may be wrong, and systemd may restart no service, before a trial is committed; at most "
-        "half of what the agent has until the deadline.",
+        "How long a trial must run without a failure, and without a restart of a service, before it is committed; at "
+        "most half of what the agent has until the deadline.",
         "1 min",
     )
     required: tuple[str, ...] = setting(

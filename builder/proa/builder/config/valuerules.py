@@ -60,7 +60,7 @@ def keyrings_are_keyrings(config: Config, folder: Path) -> Iterator[Problem]:
         path = folder / source.signed_by
         if source.signed_by and readable(path) and not is_keyring(_start(path)):
             what = f"{source.signed_by} is not an OpenPGP keyring"
-            yield Problem(("source", number, "signed_by"), what, hint="Use the file that the mirror's owner gives out.")
+            yield Problem(("source", number, "signed_by"), what, hint="Use the file that the mirror's owner publishes.")
 
 
 def answers_are_answers(config: Config, folder: Path) -> Iterator[Problem]:

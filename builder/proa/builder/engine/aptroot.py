@@ -168,7 +168,7 @@ class AptRoot:
         )
         if not missing:
             reasons = "; ".join(_REASON.findall(said)) or shlex.join(done.argv)
-            return ProaError(Code.PACKAGES, reasons, hint="See which packages exclude one another.")
+            return ProaError(Code.PACKAGES, reasons, hint="Find out which packages conflict with each other.")
         known = self.names()
         return ProaErrors([_no_package(name, known) for name in missing])
 

@@ -46,4 +46,4 @@ def _wrong(answer: Answer, asked: Mapping[str, Mapping[str, str]]) -> Iterator[t
     allowed = [word.strip() for word in choices.split(",")]
     if kind == "select" and choices and "${" not in choices and answer.value not in allowed:
         hint = did_you_mean(answer.value, allowed, f"Choose one of: {', '.join(allowed)}.")
-        yield f"'{answer.value}' is no answer to '{answer.question}'", hint
+        yield f"'{answer.value}' is not an answer to '{answer.question}'", hint

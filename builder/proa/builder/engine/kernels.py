@@ -26,16 +26,16 @@ def choose(status: str, versions: Collection[str], package: str) -> str:
         ProaError: ``PACKAGES`` if there is none, or several of which none is named.
     """
     if not versions:
-        raise ProaError(Code.PACKAGES, "the packages bring no kernel", at=_SETTING, hint=_hint(()))
+        raise ProaError(Code.PACKAGES, "the packages contain no kernel", at=_SETTING, hint=_hint(()))
     name = package.partition("=")[0]
     wanted = _named(status, versions, name) if name else set(versions)
     if len(wanted) == 1:
         return wanted.pop()
     there = sorted(versions)
     if not name:
-        what = f"the packages bring several kernels: {', '.join(there)}"
+        what = f"the packages contain several kernels: {', '.join(there)}"
         raise ProaError(Code.PACKAGES, what, at=_SETTING, hint="Name the one that boots with kernel.package.")
-    what = f"{name} brings {'several of the' if wanted else 'none of the'} kernels: {', '.join(there)}"
+    what = f"{name} contains {'several of the' if wanted else 'none of the'} kernels: {', '.join(there)}"
     raise ProaError(
         Code.PACKAGES, what, at=_SETTING, hint=_hint(difflib.get_close_matches(name, _images(there), 1, 0.3))
     )

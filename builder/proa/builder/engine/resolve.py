@@ -133,7 +133,7 @@ def read_lock(path: Path) -> Resolved:
         ProaError: ``FILE_MISSING``, or ``CONFIG`` with the line that is not one of it.
     """
     if not path.is_file():
-        raise ProaError(Code.FILE_MISSING, "there is no lock of packages", at=path, hint="Write one: proa-build lock.")
+        raise ProaError(Code.FILE_MISSING, "there is no package lock", at=path, hint="Write one: proa-build lock.")
     found: dict[str, list[Package]] = {"root": [], "beside": []}
     for number, line in enumerate(path.read_text().splitlines(), 1):
         match line.split():
@@ -142,7 +142,7 @@ def read_lock(path: Path) -> Resolved:
             case [] | ["#", *_]:
                 pass
             case _:
-                raise ProaError(Code.CONFIG, "not a line of a lock of packages", at=f"{path}:{number}:1")
+                raise ProaError(Code.CONFIG, "not a line of a package lock", at=f"{path}:{number}:1")
     return Resolved(tuple(found["root"]), tuple(found["beside"]))
 
 
@@ -160,7 +160,7 @@ def resolve(request: Request) -> Resolved:
         record = _read_record(root.folder)
         if request.supply.offline:
             if record is None:
-                what = "nothing is kept of these packages"
+                what = "none of these packages is cached"
                 raise ProaError(Code.MIRROR, what, hint="Build once without --offline, or write a lock.")
             return record[1]
         root.prepare([*request.archives, *_own(request)])
@@ -190,7 +190,9 @@ def fetch(request: Request, found: Resolved) -> None:
         if missing and request.supply.offline:
             names = ", ".join(one.file for one in missing[:3])
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise ProaError(Code.MIRROR, f"not kept, and nothing may be fetched: {names}{more}", hint="Omit --offline.")
+            raise ProaError(
+                Code.MIRROR, f"not cached, and nothing may be fetched: {names}{more}", hint="Omit --offline."
+            )
         if missing:
             root = _apt(request)
             root.prepare([*request.archives, *_own(request)])

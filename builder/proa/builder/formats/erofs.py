@@ -75,7 +75,7 @@ class Image:
         with foreign(Code.VERITY, _DAMAGED):
             magic, self._bits, root, meta, self._shared = struct.unpack_from("<I8xBxH24xII", data, _SUPERBLOCK)
             if magic != _MAGIC:
-                raise ProaError(Code.VERITY, "the root is no EROFS image")
+                raise ProaError(Code.VERITY, "the root is not an EROFS image")
             self._block = 1 << self._bits
             self._meta = meta << self._bits
             self._root = root
@@ -166,7 +166,7 @@ class Image:
             case form if form == _CHUNKS:
                 yield from self._chunks(inode, behind)
             case other:
-                raise ValueError(f"files are kept in form {other}")
+                raise ValueError(f"files are stored in form {other}")
 
     def _chunks(self, inode: _Inode, behind: int) -> Iterator[bytes]:
         for block, size in self._addresses(inode, behind):

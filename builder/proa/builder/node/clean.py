@@ -59,7 +59,7 @@ def modules(tree: Tree, kernel: Kernel) -> None:
         if not any(found.values()) and pattern not in EXCLUDED["virtual"]:
             known = {str(path.relative_to(folder)) for folder in folders for path in folder.glob("kernel/*/*")}
             hint = did_you_mean(pattern, known, "Patterns are relative to /usr/lib/modules/VERSION.")
-            what = f"'{pattern}' fits no module of the kernel"
+            what = f"'{pattern}' matches no module of the kernel"
             raise ProaError(Code.CONFIG_VALUE, what, at=f"kernel.exclude[{number}]", hint=hint)
         own = {folder: own[folder] | found[folder] for folder in folders}
     for folder in folders:

@@ -69,7 +69,7 @@ def check_budget(size: int, budget: int) -> None:
     """
     if budget and size > budget:
         what = f"the root has {human_bytes(size)}, {human_bytes(size - budget)} more than its budget"
-        hint = "Compare it with an older release by proa-build size, or raise the budget."
+        hint = "Compare it with an older release (proa-build size), or raise the budget."
         raise ProaError(Code.TOO_LARGE, what, at="build.budget", hint=hint)
 
 

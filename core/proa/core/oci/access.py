@@ -25,12 +25,12 @@ class Access(Part):
     key_file: Path | None = field("PEM file of its key, if that is not in the same file.", default=None)
     auth_file: Path | None = field("Docker or containers auth file with the credentials.", default=None)
     proxy: str = field(
-        "Proxy to registries, as `http://[USER:PASSWORD@]HOST[:PORT]`; none for those of the environment. "
-        "Never used to this machine.",
+        "Proxy for registries, as `http://[USER:PASSWORD@]HOST[:PORT]`; without it, that of the environment. "
+        "Never used for this machine itself.",
         default="",
     )
     no_proxy: str = field(
-        "Hosts, domains and networks that are met without the proxy, separated by commas.", default=""
+        "Hosts, domains and networks that are reached without the proxy, separated by commas.", default=""
     )
 
     def __repr__(self) -> str:

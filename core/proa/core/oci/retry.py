@@ -148,7 +148,7 @@ class Patience:
 
     def _enough(self, failure: Temporary) -> ProaError:
         error = failure.error
-        tries = f"{self._backoff.failures} tries in {self.spent:.0f} s"
+        tries = f"{self._backoff.failures} attempts in {self.spent:.0f} s"
         if failure.after is not None and failure.after > min(self.limits.longest_pause, self.total - self.spent):
             tries += f"; the server asks for a pause of {failure.after:.0f} s"
         return ProaError(error.code, f"{error.message} ({tries})", at=error.at, hint=error.hint)
@@ -170,7 +170,7 @@ def retry_after(header: str | None, now: datetime) -> float | None:
     return None if wanted is None else min(max(0.0, (wanted - now).total_seconds()), LONGEST_PAUSE)
 
 
-_HINT: Final = "Where the line is slow, set a lower minimum_rate or more patience in registry.toml."
+_HINT: Final = "If the connection is slow, set a lower minimum_rate or more patience in registry.toml."
 
 
 def _told(limits: TransferLimits, name: str) -> str:

@@ -193,7 +193,7 @@ class RegistrySession:
         parts = urlsplit(url)
         within = is_loopback(parts.hostname or "") and is_loopback(urlsplit(self.base).hostname or "")
         if parts.scheme != "https" and not self.access.plain_http and not within:
-            what = "the registry leads to another machine without TLS, which would see all that is sent"
+            what = "the registry points to another machine without TLS, which could read everything that is sent"
             raise ProaError(Code.PLAIN_HTTP, what, at=safe_url(url))
 
     def _ask_token_service(self, url: str, headers: Mapping[str, str], patience: Patience) -> tuple[int, bytes]:

@@ -80,7 +80,8 @@ class Boot(Part):
     digest: Digest = field("Digest of the uncompressed image.")
     uki_digest: Digest = field("Digest of the file /EFI/proa/uki.efi in it.")
     content: str = field(
-        "What a node knows frames by that it has: the first 8 bytes of the SHA-256 of each frame's content, in order.",
+        "How a node recognises frames that it already has: the first 8 bytes of the SHA-256 of each frame's content, "
+        "in order.",
         default="",
         pattern="^([0-9a-f]{16})*$",
     )

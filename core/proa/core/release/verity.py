@@ -57,7 +57,7 @@ class Geometry:
             what = (
                 f"an image of {data_size} bytes cannot have a verity tree: its size must be a multiple of {BLOCK_SIZE}"
             )
-            raise ProaError(Code.VERITY, f"{what}, {2 * BLOCK_SIZE} at least")
+            raise ProaError(Code.VERITY, f"{what}, and at least {2 * BLOCK_SIZE}")
         return cls(data_size // BLOCK_SIZE)
 
     @property

@@ -128,7 +128,7 @@ class Code(enum.Enum):
     NOT_ALLOWED = ErrorKind(Exit.REFUSED, "You may not do this.", "Run the command as root.")
     STALE_ORDER = ErrorKind(
         Exit.REFUSED,
-        "The node has seen a later order, or the order is about another boot.",
+        "The node has seen a later order, or the order is for another boot.",
         "Check the node's status, and give a new order with a higher id.",
     )
     # busy and state
@@ -172,14 +172,18 @@ class Code(enum.Enum):
         Exit.DEVICE, "The disk or partition is in use.", "Unmount it, or close the program that uses it."
     )
     READ_BACK = ErrorKind(
-        Exit.DEVICE, "The device returned other data than was written.", "Replace the device: it is failing."
+        Exit.DEVICE,
+        "The device returned data that differs from what was written.",
+        "Replace the device: it is failing.",
     )
     NO_DISK = ErrorKind(
         Exit.DEVICE,
         "The disk does not exist, or has no Proa layout.",
         "Name a disk or an image file with a Proa layout.",
     )
-    AMBIGUOUS = ErrorKind(Exit.DEVICE, "There are two candidates where there must be one.", "Detach the other disk.")
+    AMBIGUOUS = ErrorKind(
+        Exit.DEVICE, "There are two candidates, but there must be only one.", "Detach the other disk."
+    )
     LAYOUT = ErrorKind(Exit.USAGE, "The layout does not fit.", "Change a size by the difference shown.")
     DISK_FULL = ErrorKind(Exit.DEVICE, "The file system is full.", "Free some space.")
     # builder

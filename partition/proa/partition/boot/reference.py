@@ -66,9 +66,9 @@ def _format() -> Iterator[str]:
         "kernel image could not start. It decides nothing; the good slot's agent reads it to explain "
         "why the trial returned.",
         "",
-        f"`{ROUNDS}` beside them counts, up to {ROUNDS_MAX}, how many times in a row no slot came up: GRUB and the "
-        "initrd count, the agent forgets it once a slot runs. After that many, a machine on which no slot comes up "
-        "stops with a message that stays.",
+        f"`{ROUNDS}` next to them counts, up to {ROUNDS_MAX}, how many times in a row no slot came up. GRUB and the "
+        "initrd increment it, and the agent removes it once a slot runs. When the count is full and no slot comes up, "
+        "the machine stops, and its message stays on the console.",
         "",
         "A copy is valid when every variable has an allowed value and `END` equals `SEQ`. If a "
         "variable is assigned twice, its last value applies. Of two valid copies, the one with the "
@@ -168,7 +168,7 @@ def _console() -> Iterator[str]:
                 ["`cannot-load slot=...`", "the kernel image could not be loaded or started"],
                 ["`reboot: the try is used up`", "a trial's kernel image could not be loaded"],
                 ["`NOTHING CAN BE BOOTED FROM THIS DISK ...`", "before the pause and the reboot"],
-                ["`STOPPED: NOTHING CAN BE BOOTED FROM THIS DISK`", "after as many rounds as there may be; it stays"],
+                ["`STOPPED: NOTHING CAN BE BOOTED FROM THIS DISK`", "after the last round; it stays on the console"],
                 ["`repair it and switch the machine off and on`", "the same"],
                 ["`no-disk cmdpath=...`", "GRUB was not started from a partition"],
             ],

@@ -86,7 +86,7 @@ class Fat:
             yield self._clusters(first, count)[:left]
             left -= count * self._cluster_size
         if left > 0:
-            raise _broken(f"{path} is cut")
+            raise _broken(f"{path} is truncated")
 
     def _read(self, offset: int, size: int) -> bytes:
         if not 0 <= offset <= offset + size <= self._size:

@@ -132,7 +132,7 @@ def recovery_key(mounted: Path) -> str:
     """
     path = mounted / RECOVERY_KEY
     if not path.exists():
-        hint = "A node has one where its release sets persist.encryption, until proa-disk recovery-key --remove."
+        hint = "A node has one if its release sets persist.encryption, until you run proa-disk recovery-key --remove."
         raise ProaError(Code.FILE_MISSING, "there is no recovery key on this node", at=path, hint=hint)
     with os_errors(path):
         return path.read_text().strip()

@@ -71,7 +71,7 @@ def _amounts_option(name: str, what: str, usual: Mapping[str, str]) -> Callable[
     help="Another port of the API server, for the network policies.",
 )
 @click.option(
-    "--prometheus", default="", metavar="URL", help="The Prometheus that is asked the queries of health.alerts."
+    "--prometheus", default="", metavar="URL", help="The Prometheus that answers the queries of health.alerts."
 )
 @click.option(
     "--prometheus-secret",
@@ -102,7 +102,7 @@ def manifests(as_json: bool, no_priority: bool, api_port: tuple[int, ...], **giv
     type=click.IntRange(10, 3600),
     default=120,
     metavar="SECONDS",
-    help="How long schedulers, definitions and namespaces may each take to go.",
+    help="How long schedulers, definitions and namespaces may each take to disappear.",
 )
 @dry_run_option
 @json_option
@@ -111,7 +111,12 @@ def uninstall(cluster: ClusterOption, yes: bool, timeout: int, dry_run: bool, as
     from proa.scheduler.install.removal import Removal, Uninstalled
 
     if as_json and not (yes or dry_run):
-        raise ProaError(Code.USAGE, "there is no terminal to ask on", at="--json", hint="Pass --yes or --dry-run.")
+        raise ProaError(
+            Code.USAGE,
+            "there is no terminal on which to ask for confirmation",
+            at="--json",
+            hint="Pass --yes or --dry-run.",
+        )
     api = cluster.connect()
     changes: list[RemovalChange] = []
     if dry_run or not yes:

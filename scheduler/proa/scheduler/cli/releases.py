@@ -75,7 +75,7 @@ class Finder:
             return (said,)
         return (
             said,
-            "Its serial is lower: nodes that have committed the higher one refuse it, but for --allow-downgrade.",
+            "Its serial is lower: nodes that committed the higher one refuse it unless you pass --allow-downgrade.",
         )
 
     def _document(self, text: str) -> Release:

@@ -43,7 +43,7 @@ _PUT_SECONDS: Final = 10.0
     "--prometheus",
     default="",
     metavar="URL",
-    help="The Prometheus that is asked the queries of health.alerts, such as https://prometheus.monitoring.svc:9090.",
+    help="The Prometheus that answers the queries of health.alerts, such as https://prometheus.monitoring.svc:9090.",
 )
 @click.option(
     "--prometheus-secret",

@@ -313,7 +313,7 @@ class Controller:
         try:
             self._skew = self.skew()
         except ProaError as error:
-            log.warning("not known whether all is of one version", why=error.message)
+            log.warning("cannot tell whether everything has the same version", why=error.message)
         for what in self._skew:
             log.warning("version skew", what=what)
 

@@ -53,7 +53,7 @@ def words(action: Action, about: About) -> Told | None:
         case Uncordon(reason="Done"):
             return Told(about, "UpdateDone", "the node runs the release, committed, and takes pods again", "Uncordon")
         case Uncordon():
-            return Told(about, "Uncordoned", f"given back: {action.reason}", "Uncordon", action.reason not in _FINE)
+            return Told(about, "Uncordoned", f"uncordoned: {action.reason}", "Uncordon", action.reason not in _FINE)
         case Note():
             return Told(about, action.record.reason, action.record.message, "Update", warning=True)
         case Give(verb=Verb.NONE):

@@ -100,7 +100,7 @@ class Metrics(Collector):
         yield GaugeMetricFamily("proa_leader", "Whether this scheduler leads.", value=int(leading))
         now, since = self._clock.monotonic(), {(one.path.rpartition("/")[2],): one.stale_since for one in self._sources}
         stale = {path: 0.0 if when is None else now - when for path, when in since.items()}
-        what = "How long ago a collection was last known."
+        what = "How long ago the state of a collection was last known."
         yield _gauge("proa_reflector_stale_seconds", what, "resource", stale)
         asked = {(one.verb, one.resource, str(one.status)): count for one, count in self._tally.counts().items()}
         yield _told(

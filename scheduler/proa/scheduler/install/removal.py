@@ -37,7 +37,7 @@ _HELD: Final = ""
 """What keeps an object is no condition of its own: something else holds it."""
 _DISCOVERY: Final = {
     "NamespaceDeletionDiscoveryFailure": (
-        "An API that another server provides is away: kubectl get apiservices. Repair that server or delete its "
+        "An API that another server provides is unavailable: kubectl get apiservices. Repair that server or delete its "
         "APIService, then run this command again."
     )
 }
@@ -131,7 +131,7 @@ class Removal:
         if not (found := cleaning.found_on(node)):
             return
         left = "" if self.dry_run else cleaning.clean(self.api, node)
-        self._tell("Node", node["metadata"]["name"], f"rid of {', '.join(found)}", left)
+        self._tell("Node", node["metadata"]["name"], f"stripped of {', '.join(found)}", left)
 
     def _delete_object(self, path: str, one: Object) -> str:
         """Delete an object; finalizers of ours, of whatever version, do not hold it up. What else does, in words."""

@@ -126,7 +126,7 @@ def check(settings: InstallSettings) -> None:
         found.append(_wrong("--image", f"{settings.image!r} is not a reference of an image"))
     for option, name in (("--namespace", settings.namespace), ("--proxy-namespace", settings.proxy_namespace)):
         if not _LABEL.fullmatch(name):
-            found.append(_wrong(option, f"{name!r} is not a name of a namespace"))
+            found.append(_wrong(option, f"{name!r} is not a valid name of a namespace"))
         elif is_reserved(name):
             hint = "Use a namespace for Proa alone: uninstalling removes it."
             found.append(_wrong(option, f"the namespace {name!r} belongs to the cluster", hint))
@@ -148,7 +148,7 @@ def check(settings: InstallSettings) -> None:
     secrets = (("--pull-secret", settings.pull_secret), ("--prometheus-secret", settings.prometheus_secret))
     for option, name in secrets:
         if name and not all(_LABEL.fullmatch(part) for part in name.split(".")):
-            found.append(_wrong(option, f"{name!r} is not a name of a secret"))
+            found.append(_wrong(option, f"{name!r} is not a valid name of a secret"))
     found += _no_address(settings)
     if found:
         raise ProaErrors(found)

@@ -62,7 +62,9 @@ class PrometheusAccess:
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise _wrong("it is not an http or https address", "Write it as https://prometheus.monitoring.svc:9090.")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise _wrong("it must hold no password and no query", "Put a token into the folder --prometheus-secret.")
+            raise _wrong(
+                "it must not contain a password or a query", "Put a token into the folder --prometheus-secret."
+            )
 
     @property
     def is_private(self) -> bool:
@@ -80,7 +82,7 @@ class PrometheusAccess:
         if found and not self.is_private:
             raise UnansweredError("the token is sent over https only: use an https address")
         if not all(char.isascii() and char.isprintable() for char in found):
-            raise UnansweredError("the token holds characters that no token has")
+            raise UnansweredError("the token contains characters that no token may have")
         return found
 
     def context(self) -> ssl.SSLContext | None:
@@ -95,7 +97,7 @@ class PrometheusAccess:
         try:
             return ssl.create_default_context(cadata=trusted or None)
         except (ssl.SSLError, ValueError):
-            raise UnansweredError("ca.crt holds no certificate") from None
+            raise UnansweredError("ca.crt contains no certificate") from None
 
     def _read(self, name: str, most: int) -> str:
         if self.secret is None:
@@ -190,4 +192,4 @@ def shown(series: tuple[str, ...]) -> str:
 
 
 def _wrong(what: str, hint: str) -> ProaError:
-    return ProaError(Code.USAGE, f"Prometheus cannot be asked there: {what}", at="--prometheus", hint=hint)
+    return ProaError(Code.USAGE, f"Prometheus cannot be queried there: {what}", at="--prometheus", hint=hint)

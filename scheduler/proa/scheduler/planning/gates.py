@@ -123,14 +123,14 @@ def held_by_alerts(rollout_pass: RolloutPass) -> Verdict | None:
     rollout_pass.asks = True
     found = rollout_pass.snapshot.alerts.get(rollout_pass.view.name)
     if found is None or found.queries != wanted:
-        return Verdict(Reason.AlertsUnknown, "it is being asked")
+        return Verdict(Reason.AlertsUnknown, "it has not answered yet")
     if not found.is_quiet:
         said = AlertsStatus(tuple(one[:MAX_ALERT] for one in found.firing), found.error[:MAX_ALERT], text(found.since))
         rollout_pass.change(alerts=said)
     if found.firing:
         return Verdict(Reason.AlertsFiring, "; ".join(found.firing))
     if not found.error and rollout_pass.now - found.asked_at >= BELIEVED:
-        return Verdict(Reason.AlertsUnknown, f"it was asked at {text(found.asked_at)}, and not since then")
+        return Verdict(Reason.AlertsUnknown, f"it was last asked at {text(found.asked_at)}")
     return Verdict(Reason.AlertsUnknown, found.error) if found.error else None
 
 

@@ -76,7 +76,7 @@ class Reason(enum.Enum):
     )
     WriteRefused = Why(
         "The cluster does not accept what the scheduler writes to the node; it tries again later, and less often.",
-        f"{_PERSON}: look at the webhooks and policies that are asked about this node",
+        f"{_PERSON}: look at the webhooks and policies that judge writes to this node",
     )
     NotReady = Why("The node is not Ready.", _NODE)
     Leaving = Why("The node is about to be removed from the cluster, so it is not started.", "who removes it")
@@ -95,7 +95,7 @@ class Reason(enum.Enum):
     # others go first
     NoFreeSlot = Why(
         "As many nodes are unavailable as allowed.",
-        f"{_SCHEDULER}; {_PERSON}, where none of them is on its turn: bring them back, or set proa.dev/exclude on them",
+        f"{_SCHEDULER}; {_PERSON}, if none of them has its turn: bring them back, or set proa.dev/exclude on them",
     )
     NoBudget = Why("No node may be unavailable: maxUnavailable is 0.", f"{_PERSON}: spec.maxUnavailable or a budget")
     WindowClosed = Why("No window is open.", _TIME)

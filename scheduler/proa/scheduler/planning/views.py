@@ -51,7 +51,7 @@ class Mark:
     rollout: str = model.field("Whose turn it is.")
     release: str = model.field("The digest that the node is taken to; in a rollback, the one that it is taken from.")
     since: datetime = model.field("When it was set.")
-    cordoned: bool = model.field("Whether the cordon is ours; not where a person had set one before.")
+    cordoned: bool = model.field("Whether the cordon is ours; not if a person had set one before.")
     boot_id: str = model.field("The boot that ran then.", name="bootID")
     root_hash: str = model.field("Of what the node is to boot; empty if its agent did not say.", default="")
 
@@ -113,14 +113,16 @@ class NodeRecord:
     release: str = model.field("Its digest.")
     attempt: int = model.field("In which attempt.", default=0)
     failures: int = model.field("Orders that failed.", default=0)
-    parks: int = model.field("Drains that took too long, and cordons that a person took away.", default=0)
+    parks: int = model.field("Drains that took too long, and cordons that a person removed.", default=0)
     not_before: datetime | None = model.field("When it has its next turn.", default=None)
     failed: bool = model.field("Whether it counts against the release.", default=False)
     order: int = model.field("The id of the last order that was counted.", default=0)
-    mark: datetime | None = model.field("The mark under which the last try was counted: it is over.", default=None)
+    mark: datetime | None = model.field(
+        "The mark of the attempt that was counted last: that attempt is over.", default=None
+    )
     reason: str = model.field("The last reason, in one word.", default="")
     message: str = model.field("The same in a sentence.", default="")
-    back: bool = model.field("Whether the tries are those of a rollback.", default=False)
+    back: bool = model.field("Whether the attempts are those of a rollback.", default=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,5 +124,5 @@ class Service(Worker):
         if problem == self._problems[who]:
             return False
         self._problems[who] = problem
-        self.tell(f"{who} is lost" if problem else f"{who} is heard", why=problem)
+        self.tell(f"{who} no longer answers" if problem else f"{who} answers", why=problem)
         return True

@@ -241,9 +241,7 @@ class SeenNode(Part):
     fence: Fence = field("The fence of the leader that set the mark; -1 if there is none.")
     hold: str | None = field("Why a person holds it; null if nobody does.")
     excluded: bool = field("Whether a person has excluded it.")
-    role: str = field(
-        "What tells that it is of the control plane, where no label does: a taint, or `static pods`.", default=""
-    )
+    role: str = field("What marks it as a control-plane node if no label does: a taint, or `static pods`.", default="")
     leaving: str = field("Why it is about to be removed from the cluster; empty if it is not.", default="")
 
 

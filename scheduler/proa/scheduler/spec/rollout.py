@@ -242,7 +242,7 @@ class WaitFor:
     VALIDATIONS = (rules.WAIT_FOR_ALL, rules.WAIT_NO_TIME)
 
     selector: Selector = field("Which pods, by their labels.")
-    timeout: str = field("How long after the cordon they may take; then they are evicted as all others.", **_SPAN)
+    timeout: str = field("How long after the cordon they may take; then they are evicted like all others.", **_SPAN)
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ class AlertsStatus:
     """What Prometheus said that keeps nodes from starting."""
 
     firing: tuple[str, ...] = field(
-        "Of which queries of 'health.alerts' the result is not empty, and what is in it.",
+        "The queries of 'health.alerts' whose result is not empty, and what it contains.",
         default=(),
         maxItems=MAX_LIST,
         items={"maxLength": MAX_ALERT},
@@ -135,7 +135,7 @@ class OutstandingNode:
     boot_id: str = field("The boot that ran before.", default="", name="bootID", maxLength=64)
     root_hash: str = field("Of what it is to boot.", default="", maxLength=128)
     zone: str = field("Its zone.", default="", maxLength=63)
-    control_plane: bool = field("Whether it is of the control plane.", default=False)
+    control_plane: bool = field("Whether it is a control-plane node.", default=False)
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class RolloutStatus:
     )
     halted: str = field("Why the rollout halted.", default="", maxLength=MAX_HALTED)
     outstanding: tuple[OutstandingNode, ...] = field(
-        "Nodes between their order to reboot and their proof, also those that are gone meanwhile.",
+        "Nodes between their order to reboot and their proof, including those that have disappeared since.",
         default=(),
         maxItems=MAX_OUTSTANDING,
     )

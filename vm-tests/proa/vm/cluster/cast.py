@@ -91,4 +91,4 @@ def check_return(broken: ProofRelease, said: str) -> None:
         ProaError: ``REHEARSAL``.
     """
     if not re.search(broken.says, said):
-        raise ProaError(Code.REHEARSAL, f"{broken.name} {OTHER_REASON}: {said or 'none is told'}", at=broken.out)
+        raise ProaError(Code.REHEARSAL, f"{broken.name} {OTHER_REASON}: {said or 'none is given'}", at=broken.out)

@@ -66,7 +66,7 @@ class Expected:
             witness: What else was seen.
         """
         wanted = " or ".join(cause.value for cause in self.causes)
-        told = f"the cause is {returned['cause'] or 'not told'}, not {wanted}: {returned['reason']}"
+        told = f"the cause is {returned['cause'] or 'unknown'}, not {wanted}: {returned['reason']}"
         if returned["cause"] not in [cause.value for cause in self.causes]:
             return f"{OTHER_REASON}: {told}"
         if not re.search(self.says, returned["reason"]):

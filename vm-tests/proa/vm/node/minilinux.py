@@ -134,7 +134,7 @@ def _read(root: Path, names: Iterable[str]) -> bytes:
         file = root / name
         if file.exists():
             return file.resolve().read_bytes()
-    raise ProaError(Code.TOOL, f"the packages hold none of {', '.join(names)}", at=root)
+    raise ProaError(Code.TOOL, f"the packages contain none of {', '.join(names)}", at=root)
 
 
 def _entry(name: str, mode: int, data: bytes = b"") -> bytes:

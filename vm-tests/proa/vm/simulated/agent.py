@@ -198,7 +198,7 @@ class SimAgent:
         elif self.booted.committed:
             self._refuse(Code.NO_TRIAL, "no trial is running")
         elif not meant:
-            self._refuse(Code.STALE_ORDER, "another trial runs than the order is about")
+            self._refuse(Code.STALE_ORDER, "the order is for another trial")
         else:
             until = self._clock.monotonic() + wording.limit(order)
             self._at(self.timing.commit + self.faults.slow_seconds, lambda: self._committed(order, until))
