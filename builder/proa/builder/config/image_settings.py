@@ -114,7 +114,7 @@ class SystemConfig:
     )
     credentials: tuple[str, ...] = setting(
         Listing(CREDENTIAL),
-        "systemd credentials that a node accepts from its machine besides Proa's own; a `*` stands for anything. "
+        "Credentials of systemd that a node accepts from its machine besides Proa's own; a `*` stands for anything. "
         "Those that carry code, such as `tmpfiles.extra`, make anyone who sets them root.",
         [],
         example=["tmpfiles.extra"],
