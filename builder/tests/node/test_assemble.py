@@ -146,7 +146,7 @@ def test_s14_a_link_leads_no_file_to_a_place_that_is_ours(
     tree.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
     tree.link(link, target)
     with pytest.raises(ProaError) as caught:
-        assemble.add_file(tree, settings.File(place, content="a stranger's"), tmp_path)
+        assemble.add_file(tree, image_settings.File(place, content="a stranger's"), tmp_path)
     assert (caught.value.code, caught.value.at) == (Code.CONFIG_VALUE, place)
     assert sorted(path.read_text() for path in tree.root.rglob("usr/lib/proa/**/*.pub")) == ["own"]
     assert tree.read("/usr/lib/os-release") == "own"

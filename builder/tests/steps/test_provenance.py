@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from spdx_tools.spdx.parser.parse_anything import parse_file
 
-from proa.builder.config.settings import SourceConfig
+from proa.builder.config.image_settings import SourceConfig
 from proa.builder.engine import resolve
 from proa.builder.engine.aptroot import Package
 from proa.builder.engine.context import BuildContext
