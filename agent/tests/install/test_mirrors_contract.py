@@ -168,7 +168,8 @@ def test_f33_the_registry_is_not_there_and_a_mirror_has_all(far: Far) -> None:
     with far.serve() as registry, far.serve() as mirror:
         far.mirrors(registry, mirror)
         registry.stop()
-        far.install(registry)
+        report = far.install(registry)
+        assert report["mirrors_left"] == []
 
 
 def test_f23_f33_a_mirror_that_is_not_there_is_left(far: Far) -> None:

@@ -47,9 +47,9 @@ def test_b07_of_several_the_named_one_is_taken(package: str, version: str) -> No
     [
         ([NEW, OLD], "", f"the packages contain several kernels: {NEW}, {OLD}", "kernel.package"),
         ([NEW, CLOUD], "", f"several kernels: {NEW}, {CLOUD}", "kernel.package"),
-        ([NEW, OLD], "linux-image-both", "linux-image-both brings several of the kernels", ""),
-        ([NEW, OLD], "own-kernel", "own-kernel brings none of the kernels", ""),
-        ([NEW, OLD], "linux-image-6.9.8-amd64", "brings none of the kernels", f"Did you mean linux-image-{OLD}?"),
+        ([NEW, OLD], "linux-image-both", "linux-image-both contains several of the kernels", ""),
+        ([NEW, OLD], "own-kernel", "own-kernel contains none of the kernels", ""),
+        ([NEW, OLD], "linux-image-6.9.8-amd64", "contains none of the kernels", f"Did you mean linux-image-{OLD}?"),
         ([], "", "the packages contain no kernel", "linux-image-amd64"),
         ([], "linux-image-amd64", "the packages contain no kernel", "linux-image-amd64"),
     ],

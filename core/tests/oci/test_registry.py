@@ -209,7 +209,7 @@ class TestRetries:
         fake_registry.always = fake_registry.status(503, b'{"errors":[{"code":"UNAVAILABLE","message":"later"}]}')
         error = failure(lambda: fetch(open_fake(), blob))
         assert error.code is Code.REGISTRY
-        assert error.message.startswith("answered 503: UNAVAILABLE later (6 tries in ")
+        assert error.message.startswith("answered 503: UNAVAILABLE later (6 attempts in ")
         assert clock.at < 60
 
     def test_a_retry_after_beyond_the_deadline_is_told(

@@ -87,7 +87,7 @@ def test_n07_a_line_of_eleven_kibibytes_a_second_ends_what_it_began() -> None:
 def test_waits_double_up_to_the_longest() -> None:
     clock = VirtualClock()
     tries = patience(clock, attempts=9, patience=1000)
-    with pytest.raises(ProaError, match=r"answered 503 \(9 tries"):
+    with pytest.raises(ProaError, match=r"answered 503 \(9 attempts"):
         tries.keep_trying(lambda: fail(Temporary(BUSY)))
     assert clock.slept == [0.5, 1, 2, 4, 8, 16, 30, 30]
 

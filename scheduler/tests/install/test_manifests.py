@@ -425,7 +425,7 @@ def test_the_network_lets_the_scheduler_alone_through_to_prometheus(words: list[
     ("words", "at", "what"),
     [
         (["--image", "a b"], "--image", "not a reference"),
-        (["--namespace", "Os"], "--namespace", "not a name of a namespace"),
+        (["--namespace", "Os"], "--namespace", "not a valid name of a namespace"),
         (["--namespace", "kube-system"], "--namespace", "belongs to the cluster"),
         (["--proxy-namespace", "default"], "--proxy-namespace", "belongs to the cluster"),
         (["--proxy-namespace", NAMESPACE], "--proxy-namespace", "the same"),
@@ -441,12 +441,16 @@ def test_the_network_lets_the_scheduler_alone_through_to_prometheus(words: list[
         (["--requests", "memory=1Gi"], "--requests", "the request 1Gi is above the limit 512Mi"),
         (["--proxy-limits", "memory=32Mi"], "--proxy-requests", "the request 64Mi is above the limit 32Mi"),
         (["--proxy-limits", "memory=32M i"], "--proxy-limits", "not a quantity"),
-        (["--pull-secret", "a/b"], "--pull-secret", "not a name of a secret"),
+        (["--pull-secret", "a/b"], "--pull-secret", "not a valid name of a secret"),
         (["--prometheus", "prometheus:9090"], "--prometheus", "not an http or https address"),
-        (["--prometheus", "https://a:b@prometheus"], "--prometheus", "no password"),
+        (["--prometheus", "https://a:b@prometheus"], "--prometheus", "a password"),
         (["--prometheus-secret", "prometheus"], "--prometheus", "no address of Prometheus"),
         (["--prometheus-port", "9090"], "--prometheus", "no address of Prometheus"),
-        (["--prometheus", "http://a", "--prometheus-secret", "a/b"], "--prometheus-secret", "not a name of a secret"),
+        (
+            ["--prometheus", "http://a", "--prometheus-secret", "a/b"],
+            "--prometheus-secret",
+            "not a valid name of a secret",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(words: list[str], at: str, what: str) -> None:

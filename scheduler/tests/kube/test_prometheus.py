@@ -194,7 +194,7 @@ def test_a_server_that_repeats_the_token_does_not_get_it_told(tmp_path: Path) ->
     ("files", "url", "what"),
     [
         ({"token": TOKEN}, "http://prometheus.example:9090", "over https only"),
-        ({"token": "two\nlines"}, "https://127.0.0.1:1", "characters that no token has"),
+        ({"token": "two\nlines"}, "https://127.0.0.1:1", "characters that no token may have"),
         ({"ca_crt": "no certificate"}, "https://127.0.0.1:1", "ca.crt contains no certificate"),
         ({"token": "ä"}, "https://127.0.0.1:1", "token cannot be read: UnicodeDecodeError"),
     ],

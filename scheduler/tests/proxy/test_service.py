@@ -157,7 +157,7 @@ def test_what_is_lost_is_told_once() -> None:
         service._proxy_step()
     service._follower.told = replace(service._follower.told, answering=True, status=GOOD)
     service._proxy_step()
-    assert said == [("the agent is lost", LOST.message), ("the agent is heard", "")]
+    assert said == [("the agent no longer answers", LOST.message), ("the agent answers", "")]
 
 
 def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
@@ -172,14 +172,14 @@ def test_an_api_server_that_comes_back_is_told_and_written_to_soon() -> None:
         proxy.step()
     reflector.problem = "the connection was refused"
     wait = service._proxy_step()
-    assert said == ["could not write the status", "the API server is lost"]
+    assert said == ["could not write the status", "the API server no longer answers"]
     assert wait is not None
     assert wait <= 2.0
     due = proxy._write_due
     reflector.problem = ""  # as at the beginning of every try
     service._proxy_step()
-    assert said[-1] == "the API server is lost"
+    assert said[-1] == "the API server no longer answers"
     reflector._open = True
     service._proxy_step()
-    assert said[-1] == "the API server is heard"
+    assert said[-1] == "the API server answers"
     assert proxy._write_due < due

@@ -212,7 +212,7 @@ def test_an_api_server_that_goes_and_comes(place: Place) -> None:
     until(lambda: place.fleet.status(NAME).observed_order, "the order to be taken")
     place.cluster.kill_apiserver()
     until(lambda: place.fleet.status(NAME).phase == Phase.STAGED, "the agent to get on")
-    until(lambda: place.log("the API server is lost"), "its loss to be noticed")
+    until(lambda: place.log("the API server no longer answers"), "its loss to be noticed")
     time.sleep(3.0)
     place.cluster.start_apiserver()
     assert place.wait_done(1)["phase"] == Phase.STAGED
@@ -240,7 +240,7 @@ def test_an_agent_that_goes_and_comes(place: Place) -> None:
     place.fleet.fault(NAME, silent=True)
     until(lambda: not place.socket.exists(), "the socket to go")
     place.give(1, "Stage")
-    until(lambda: place.log("the agent is lost"), "its loss to be noticed")
+    until(lambda: place.log("the agent no longer answers"), "its loss to be noticed")
     assert place.log("gave an order") == []
     assert place.status["phase"] == Phase.GOOD
     place.fleet.fault(NAME, silent=False)
