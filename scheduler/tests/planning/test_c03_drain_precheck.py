@@ -11,10 +11,10 @@ from proa.core.runtime.clock import VirtualClock
 from proa.scheduler.drain.undrainable import DrainPrecheck
 from proa.scheduler.planning.actions import Cordon
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import Mark
+from proa.scheduler.planning.views import ZONE, Mark
 from proa.scheduler.report.preview import preview
 from proa.scheduler.simulation.simulate import Patience, Run
-from proa.scheduler.spec.rollout import Drain, RolloutSpec, Undrainable
+from proa.scheduler.spec.rollout import Drain, RolloutSpec, Turns, Undrainable, Zones
 from proa.scheduler.spec.rolloutstatus import Blocker
 from proa.scheduler.testing.controlled import Case, assert_all_is_well
 from proa.scheduler.testing.lagging import FIRST, a_world
@@ -31,6 +31,15 @@ def test_c03_it_goes_last_and_is_tried() -> None:
     assert made.statuses["workers"].blockers == (STUCK,)
     alone = planned(ready("n1"), undrainable=undrainable)
     assert [one.node for one in alone.actions] == ["n1"]
+
+
+def test_c03_those_that_are_tried_at_the_end_go_zone_by_zone() -> None:
+    zones = {name: {ZONE: f"z{name}"} for name in ("n1", "n2")}
+    spec = change(max_unavailable=2, order=Turns(Zones.ONE_AT_A_TIME))
+    nodes = [ready(name, labels=labels) for name, labels in zones.items()]
+    made = planned(*nodes, spec=spec, undrainable={name: (STUCK,) for name in zones})
+    assert [one.node for one in made.actions] == ["n1"]
+    assert made.verdicts["n2"].reason is Reason.OtherZone
 
 
 def test_c03_with_skip_it_is_left_alone() -> None:

@@ -73,7 +73,7 @@ def look(
         one.node.zone for group in (busy, _between_steps(rollout_pass), hidden) for one in group if _has_begun(one)
     }
     begun |= {one.zone for one in rollout_pass.ghosts}
-    zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY])
+    zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY] or _tried(rollout_pass, canaries))
     lost = _lost(rollout_pass, control_plane_away)
     return Precedence(away, ordered, fetching, tuple(waited_for), lost, zone, bool(begun))
 
@@ -114,11 +114,20 @@ def _next_zone(rollout_pass: RolloutPass, ready: list[NodeProgress]) -> str | No
     return min(rollout_pass.turn(progress) for progress in ready).zone if ready else None
 
 
+def _tried(rollout_pass: RolloutPass, canaries: frozenset[str] | None) -> list[NodeProgress]:
+    """Nodes that could never be drained, and are tried once no other is left: they too go zone by zone."""
+    ready, resting = rollout_pass.by_step[NodeStep.READY], rollout_pass.snapshot.resting
+    return [one for one in ready if one.node.name not in resting and _is_free(rollout_pass, one, canaries)]
+
+
 def can_move(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozenset[str] | None) -> bool:
     """Whether a node that is at rest can move on without anybody doing something about it."""
+    return not rollout_pass.is_stuck(progress) and _is_free(rollout_pass, progress, canaries)
+
+
+def _is_free(rollout_pass: RolloutPass, progress: NodeProgress, canaries: frozenset[str] | None) -> bool:
+    """The same, whether or not the node can be drained and written to."""
     if canaries is not None and progress.node.name not in canaries:
-        return False
-    if rollout_pass.is_stuck(progress):
         return False
     if progress.plain:
         return True
