@@ -162,6 +162,20 @@ def test_f43_stopped_it_ends_with_130_and_nothing_is_armed(site: Site, how: str)
     assert site.agent("status")["last"]["code"] == "INTERRUPTED"
 
 
+@pytest.mark.parametrize("limit", ["nofile=7", "nofile=9", "as=100000000", "data=45000000", "fsize=1000000"])
+def test_f41_what_the_system_refuses_this_process_is_an_error_of_its_own(site: Site, limit: str) -> None:
+    """Too few open files, too little memory for threads and buffers, too short files: prlimit(1)."""
+    before, reference = site.good_bytes(), site.another()
+    words = ["prlimit", f"--{limit}", *site.words("install", reference, "--activate", "--json", "--progress", "none")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == Exit.FAILED, done.stdout + done.stderr
+    assert json.loads(done.stdout)["code"] == "RESOURCES"
+    assert "Traceback" not in done.stderr
+    assert (site.state.good, site.state.trial) == (Slot.A, None)
+    assert site.agent("install", reference)["slot"] == "b"
+    assert site.good_bytes() == before
+
+
 def test_memory_does_not_grow_with_the_image(site: Site, tmp_path: Path) -> None:
     """From a registry over TLS: that is the most that is imported."""
     peaks = []

@@ -37,7 +37,7 @@ def test_c03_those_that_are_tried_at_the_end_go_zone_by_zone() -> None:
     zones = {name: {ZONE: f"z{name}"} for name in ("n1", "n2")}
     spec = change(max_unavailable=2, order=Turns(Zones.ONE_AT_A_TIME))
     nodes = [ready(name, labels=labels) for name, labels in zones.items()]
-    made = planned(*nodes, spec=spec, undrainable={name: (STUCK,) for name in zones})
+    made = planned(*nodes, spec=spec, undrainable=dict.fromkeys(zones, (STUCK,)))
     assert [one.node for one in made.actions] == ["n1"]
     assert made.verdicts["n2"].reason is Reason.OtherZone
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from proa.agent.api.listen import Peer, peer
 from proa.agent.api.timed import SlowRequest, TimedReader
 from proa.core import VERSION
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.json_text import load_json
 from proa.core.runtime.parsing import foreign
@@ -155,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
         except ProaError as error:
             self._send(_BY_CODE.get(error.code, _BY_EXIT[error.exit]), error.document())
         except Exception as defect:  # noqa: BLE001 -- a defect in one request must not end the daemon
-            self._send(500, ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}").document())
+            self._send(500, told(defect).document())
 
     def _answer(self, method: str) -> ApiAnswer | ApiStream:
         server = cast("_Server", self.server)

@@ -13,6 +13,7 @@ from proa.agent.node import reports
 from proa.agent.node.cancel import Cancel
 from proa.agent.node.reports import StartedJob
 from proa.core.runtime.change_signal import ChangeSignal
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Event, Progress, as_document
 from proa.core.schema.model import Report, document
@@ -173,7 +174,6 @@ class Jobs:
         except ProaError as error:
             outcome = {"ok": False, "error": error.document()}
         except Exception as defect:  # noqa: BLE001 -- the caller that waits for the job must hear of it
-            internal = ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}")
-            outcome = {"ok": False, "error": internal.document()}
+            outcome = {"ok": False, "error": told(defect).document()}
         self._current = None
         self.log.add({"event": "Finished", "job": job.number, "verb": job.verb} | outcome)

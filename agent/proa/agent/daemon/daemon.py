@@ -33,6 +33,7 @@ from proa.agent.trial.steady import Steadiness
 from proa.agent.trial.trial import TrialLog, broken_settings, watch
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.clock import Deadline
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note, Tee
 
@@ -136,8 +137,8 @@ class Daemon:
             self.context.monitor.emit(Note(f"{error.code.name}: {error.message}", "warning"))
             return False
         except Exception as defect:  # noqa: BLE001 -- a crash would come back at every start
-            what = f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}"
-            self.context.monitor.emit(Note(what, "warning"))
+            last = told(defect)
+            self.context.monitor.emit(Note(f"{last.code.name}: {last.message}", "warning"))
             return False
         return True
 

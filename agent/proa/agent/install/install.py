@@ -25,6 +25,7 @@ from proa.agent.node.view import Context, View, look, need_disk
 from proa.agent.slot.region import Opener, open_direct
 from proa.agent.trial.change import check_reboot, reboot
 from proa.agent.trial.reconcile import reconcile
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 
@@ -157,10 +158,10 @@ def _peak_memory() -> int:
 
 def _remember_failure(context: Context, error: Exception) -> None:
     """Keep the reason for ``status``; that it cannot be kept must not hide it."""
-    told = error if isinstance(error, ProaError) else ProaError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-    if told.code is Code.NO_DISK:
+    failure = told(error)
+    if failure.code is Code.NO_DISK:
         return  # this machine is not a node: nothing is left on it
     try:
-        remember(context, last=result(context, "install", told))
+        remember(context, last=result(context, "install", failure))
     except ProaError as second:
         context.monitor.emit(Note(f"the result cannot be recorded: {second.message}", "warning"))

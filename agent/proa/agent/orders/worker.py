@@ -23,6 +23,7 @@ from proa.agent.orders.plan import End, OrderStep, Situation, Staging, next_step
 from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.trial import change
 from proa.core.orders.messages import Order, OrderResult
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import Note
 from proa.core.schema.model import parse
@@ -121,7 +122,7 @@ class OrderWorker:
             except ProaError as error:
                 self._tell(f"{error.code.name}: {error.message}")
             except Exception as defect:  # noqa: BLE001 -- a defect in one order must not end the daemon
-                self._tell(f"{Code.INTERNAL.name}: {type(defect).__name__}: {defect}")
+                self._tell(f"{told(defect).code.name}: {told(defect).message}")
             else:
                 self._said = ""
                 changed.wait(known, pause)
@@ -270,7 +271,7 @@ class OrderWorker:
             self._change_staging(over=True, error=error)
             raise
         except Exception as defect:
-            self._change_staging(over=True, error=ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"))
+            self._change_staging(over=True, error=told(defect))
             raise
         self._change_staging(over=True)
         return report

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import Monitor, monitor
 from proa.core.runtime.files import user_error
@@ -101,11 +102,13 @@ def _run(command: click.Command, name: str) -> int:
     except BrokenPipeError:
         return int(Exit.FAILED)
     except Exception as defect:  # noqa: BLE001 -- the one handler at the top
-        if isinstance(defect, OSError) and defect.errno in _NO_DEFECTS and (told := user_error(defect)) is not None:
-            return _failed(told, name)
-        with suppress(OSError):
-            traceback.print_exc()
-        return _failed(ProaError(Code.INTERNAL, f"{type(defect).__name__}: {defect}"), name)
+        if isinstance(defect, OSError) and defect.errno in _NO_DEFECTS and (refusal := user_error(defect)) is not None:
+            return _failed(refusal, name)
+        last = told(defect)
+        if last.code is Code.INTERNAL:
+            with suppress(OSError):
+                traceback.print_exc()
+        return _failed(last, name)
 
 
 def name_twins(command: click.Command, prefix: str) -> None:

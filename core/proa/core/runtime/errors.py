@@ -263,6 +263,11 @@ class Code(enum.Enum):
     TOOL_MISSING = ErrorKind(
         Exit.FAILED, "A program that Proa calls is not installed.", "Run make setup, or install its package."
     )
+    RESOURCES = ErrorKind(
+        Exit.FAILED,
+        "The system refuses this process more memory, threads or open files.",
+        "Free some, or raise the limit: MemoryMax, TasksMax or LimitNOFILE of the service, ulimit in a shell.",
+    )
     INTERRUPTED = ErrorKind(Exit.INTERRUPTED, "Interrupted.", "Run it again: nothing half-finished is active.")
     INTERNAL = ErrorKind(Exit.FAILED, "There is a bug in Proa.", "Report it with the command and the output.")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from proa.core.runtime import zeroes
+from proa.core.runtime.defects import LIMITS
 from proa.core.runtime.errors import Code, ProaError
 
 _CODES = {
@@ -31,8 +32,11 @@ _CODES = {
     errno.EISDIR: Code.FILE_MISSING,
     errno.ELOOP: Code.FILE_MISSING,
     errno.ENAMETOOLONG: Code.FILE_MISSING,
+    errno.EFBIG: Code.RESOURCES,
+    **dict.fromkeys(LIMITS, Code.RESOURCES),
 }
 _WORDS = {
+    errno.EFBIG: ("no file may be as large as this one", "Raise the limit (ulimit -f), or use another file system."),
     errno.EISDIR: ("the path is a folder, but must be a file", "Name a file."),
     errno.ELOOP: ("links on the path lead in a circle", "Check where each link leads."),
     errno.ENAMETOOLONG: ("the path is too long", "Use a shorter one."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import selectors
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from proa.core.runtime.defects import LIMITS
 from proa.core.runtime.errors import Code, ProaError
 
 _KEPT = ("PATH", "HOME", "TMPDIR", "SOURCE_DATE_EPOCH", "http_proxy", "https_proxy", "no_proxy")
@@ -136,7 +138,8 @@ def _start(
         if not isinstance(error, OSError):
             raise
         what = f"{words[0]} could not be started: {error.strerror}"
-        raise ProaError(Code.TOOL, what, at=pasteable(words)) from error
+        code = Code.RESOURCES if error.errno in (*LIMITS, errno.EAGAIN) else Code.TOOL
+        raise ProaError(code, what, at=pasteable(words)) from error
     return child, held
 
 
