@@ -14,6 +14,7 @@ from making import schemas
 from making.agent import agent_states
 from making.cluster import metrics_page, object_page, reasons_page
 from making.commands import commands
+from making.families import families_page
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
 from making.node import credentials
@@ -69,6 +70,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands,
     "credentials.md": credentials,
     "errors.md": errors,
+    "fault-families.md": families_page,
     "json.md": schemas.json_page,
     "layout.md": layout_page,
     "metrics.md": metrics_page,

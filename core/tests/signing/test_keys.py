@@ -54,7 +54,7 @@ def test_an_encrypted_key_needs_its_password(tmp_path: Path) -> None:
     [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())],
     ids=["rsa", "p-384"],
 )
-def test_other_kinds_of_keys_are_refused(
+def test_f21_other_kinds_of_keys_are_refused(
     secret: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, tmp_path: Path
 ) -> None:
     (tmp_path / "k.key").write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

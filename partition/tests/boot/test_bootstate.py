@@ -56,7 +56,7 @@ def test_all_that_counts_lies_in_the_first_sector(state: BootState) -> None:
 @given(st.binary(max_size=200))
 @example(b"")
 @example(envblock.SIGNATURE)
-def test_decodes_any_bytes(data: bytes) -> None:
+def test_f51_decodes_any_bytes(data: bytes) -> None:
     assert decode(data) is None
     decode(envblock.SIGNATURE + data)
 
@@ -109,7 +109,7 @@ def test_a_trial_spends_a_try_first() -> None:
     assert decision.unwritten == decide(encode(dataclasses.replace(ARMED, left=0)), b"", Slot.A)
 
 
-def test_a_trial_ends_after_its_tries() -> None:
+def test_f50_a_trial_ends_after_its_tries() -> None:
     copies = [encode(ARMED), encode(ARMED)]
     booted = []
     for _ in range(6):
@@ -121,7 +121,7 @@ def test_a_trial_ends_after_its_tries() -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in STATES if not state.on_trial])
-def test_a_committed_boot_writes_nothing(state: BootState) -> None:
+def test_f49_a_committed_boot_writes_nothing(state: BootState) -> None:
     decision = decide(encode(state), encode(state), Slot.A)
     assert (decision.slot, decision.trial, decision.write, decision.unwritten) == (state.good, False, None, None)
     assert decision.fallback is (state.good.other if state.alt else None)

@@ -119,7 +119,7 @@ def test_no_disk_writes_both_copies_at_once() -> None:
     assert ENV_OFFSETS[1] - ENV_OFFSETS[0] >= 64 << 10
 
 
-def test_refuses_an_image_whose_copies_lie_elsewhere(image: Path) -> None:
+def test_f52_refuses_an_image_whose_copies_lie_elsewhere(image: Path) -> None:
     put(image, 1, bytes(envblock.SIZE))
     with pytest.raises(ProaError) as caught:
         statefile._check_offsets(image, encode(OLD))
@@ -166,7 +166,7 @@ def test_writes_first_what_does_not_count(image: Path, damaged: int | None, orde
 
 @pytest.mark.parametrize("damaged", [None, 1, 2])
 @pytest.mark.parametrize("old", [OLD, dataclasses.replace(OLD, seq=SEQ_MAX)], ids=["", "last-seq"])
-def test_a_power_cut_leaves_the_old_state_or_the_new(image: Path, old: BootState, damaged: int | None) -> None:
+def test_f48_a_power_cut_leaves_the_old_state_or_the_new(image: Path, old: BootState, damaged: int | None) -> None:
     for copy in (1, 2):
         put(image, copy, b"\xff" * 512 if copy == damaged else encode(old))
     new = bootstate.arm(old, Slot.B, 3)

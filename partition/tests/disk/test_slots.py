@@ -126,7 +126,7 @@ def test_the_slot_below_the_root_is_the_booted_one(machine: Machine, name: str, 
 
 @pytest.mark.parametrize("twin_first", [True, False])
 @pytest.mark.parametrize("slot", Slot)
-def test_a_second_disk_with_the_same_image_changes_nothing(machine: Machine, slot: Slot, twin_first: bool) -> None:
+def test_f39_a_second_disk_with_the_same_image_changes_nothing(machine: Machine, slot: Slot, twin_first: bool) -> None:
     majors = (9, 8) if twin_first else (8, 9)
     own, _twin = (machine.attach(name, major, slots_disk()) for name, major in zip(("sdb", "sda"), majors, strict=True))
     machine.open_root(own[slots_disk()[slot.root_name].number - 1])

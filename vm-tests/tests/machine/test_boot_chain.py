@@ -137,7 +137,7 @@ def test_n02_the_first_boot_grows_persist_up_to_the_next_partition_and_gives_new
     node.succeed("sfdisk --verify /dev/vda")
 
 
-def test_a_committed_boot_does_not_write_the_boot_state(node: Machine, image: Path, layout: Layout) -> None:
+def test_f49_a_committed_boot_does_not_write_the_boot_state(node: Machine, image: Path, layout: Layout) -> None:
     before = StateFile.within(image, layout["STATE"].start)
     now = node.succeed("sha256sum /dev/vda2").split()[0]
     with image.open("rb") as file:
@@ -204,7 +204,7 @@ def test_the_stages_of_a_boot_come_in_order(node: Machine, record_property: Call
     assert list(seen) == sorted(seen, key=seen.__getitem__), seen
 
 
-def test_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
+def test_f39_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
     node: Machine, image: Path, keys: Path, vm: Factory, tmp_path: Path
 ) -> None:
     guids = {name: entry.get("uuid", entry.get("id")) for name, entry in table(node).items()}
@@ -226,7 +226,7 @@ def test_a_second_boot_beside_a_twin_of_the_image_changes_nothing(
 
 
 @pytest.mark.bad_signs("failed-unit", "dependency-failed")
-def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factory, tmp_path: Path) -> None:
+def test_f39_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factory, tmp_path: Path) -> None:
     machine = vm(image, image, keys=keys, name="new-twins", ssh=False, memory=768)
     machine.wait_for_console(r"several disks have it: /dev/vda /dev/vdb")
     machine.wait_for_console(r"STOPPED: no slot comes up")
@@ -237,7 +237,7 @@ def test_of_two_new_twins_neither_is_touched(image: Path, keys: Path, vm: Factor
 
 
 @pytest.mark.bad_signs(*BROKEN)
-def test_n10_a_good_slot_with_a_damaged_block_heals_to_the_other_one_and_damage_is_told(
+def test_n10_f57_a_good_slot_with_a_damaged_block_heals_to_the_other_one_and_damage_is_told(
     images: Images, keys: Path, vm: Factory, tmp_path: Path
 ) -> None:
     """The block is the root's first: the kernel panics when it mounts it. The next boot reads all of the slot."""

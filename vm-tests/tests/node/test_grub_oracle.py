@@ -163,7 +163,7 @@ def test_all_asked(oracle: Oracle) -> None:
     assert len(statecases.DAMAGES) >= 60
 
 
-def test_agrees_on_every_case(oracle: Oracle) -> None:
+def test_f51_agrees_on_every_case(oracle: Oracle) -> None:
     wrong = [
         (case.name, answer.said, model(case))
         for case, answer in zip(oracle.cases, oracle.of("all"), strict=True)

@@ -162,7 +162,7 @@ def test_without_a_state_the_default_and_then_the_other(tmp_path: Path, programs
     ]
 
 
-def test_n21_nothing_to_boot_ends_in_some_reboots_and_then_in_a_message_that_stays(
+def test_n21_f56_nothing_to_boot_ends_in_some_reboots_and_then_in_a_message_that_stays(
     tmp_path: Path, programs: Programs
 ) -> None:
     machine = Machine(tmp_path, programs)

@@ -39,7 +39,7 @@ def test_a_deadline_that_is_too_short_is_a_cause_of_its_own(story: ReturnStory) 
 
 
 @pytest.mark.bad_signs("signature-refused", "grub-error")
-def test_a_kernel_image_that_is_altered_is_refused(story: ReturnStory) -> None:
+def test_f55_a_kernel_image_that_is_altered_is_refused(story: ReturnStory) -> None:
     back = story.broken(Break.CORRUPT_UKI)
     assert back.shows("proa-grub: cannot-load slot=b") == 1
     assert not back.told["kernel"]
@@ -47,14 +47,14 @@ def test_a_kernel_image_that_is_altered_is_refused(story: ReturnStory) -> None:
 
 
 @pytest.mark.bad_signs("kernel-panic", "panic-on-verity", "verity-error", "erofs-error")
-def test_a_root_that_is_altered_is_never_used(story: ReturnStory) -> None:
+def test_f55_a_root_that_is_altered_is_never_used(story: ReturnStory) -> None:
     back = story.broken(Break.CORRUPT)
     assert back.cause is Cause.CORRUPT
     Break.CORRUPT.value.apply(story.node, Slot.B)  # once more: as it was
 
 
 @pytest.mark.bad_signs("kernel-panic", "init-died")
-def test_a_kernel_that_panics_is_tried_three_times(story: ReturnStory) -> None:
+def test_f50_a_kernel_that_panics_is_tried_three_times(story: ReturnStory) -> None:
     """So early that nothing can be written down."""
     back = story.kernel("no-initrd", tries=3)
     assert back.shows("Kernel panic - not syncing") == 3
@@ -62,7 +62,7 @@ def test_a_kernel_that_panics_is_tried_three_times(story: ReturnStory) -> None:
 
 
 @pytest.mark.bad_signs("kernel-panic", "init-died")
-def test_a_broken_init_comes_back(story: ReturnStory) -> None:
+def test_f55_a_broken_init_comes_back(story: ReturnStory) -> None:
     back = story.kernel("no-init")
     assert (back.cause, back.shows("Attempted to kill init")) == (Cause.PANIC, 1)
     assert "Attempted to kill init" in back.told["reason"]

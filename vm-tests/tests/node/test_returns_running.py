@@ -32,19 +32,19 @@ def test_a_release_that_the_factory_staged_is_known(story: ReturnStory) -> None:
 
 
 @pytest.mark.bad_signs("kernel-panic")
-def test_a_kernel_that_panics_says_why(story: ReturnStory) -> None:
+def test_f55_a_kernel_that_panics_says_why(story: ReturnStory) -> None:
     back = story.broken(Break.PANIC)
     assert "the kernel panicked: sysrq triggered crash; 1 of 1" in back.told["reason"]
     assert any("Kernel panic" in line for line in back.told["kernel"])
 
 
 @pytest.mark.bad_signs("rcu-stall", "soft-lockup")
-def test_a_system_that_hangs_is_reset_by_the_watchdog(story: ReturnStory) -> None:
+def test_f55_a_system_that_hangs_is_reset_by_the_watchdog(story: ReturnStory) -> None:
     back = story.broken(Break.HANG)
     assert back.cause in (Cause.WATCHDOG, Cause.CUT_OFF)  # in emulation, the watchdog of the next QEMU knows nothing
 
 
-def test_a_failing_health_check_comes_back_and_takes_its_etc_along(story: ReturnStory) -> None:
+def test_f55_a_failing_health_check_comes_back_and_takes_its_etc_along(story: ReturnStory) -> None:
     story.node.put_into_etc("proa/health.d/20-changes", CHANGE_ETC, "755")
     back = story.broken(Break.UNHEALTHY)
     (failure,) = back.told["failures"]
@@ -58,7 +58,7 @@ def test_a_failing_health_check_comes_back_and_takes_its_etc_along(story: Return
 
 
 @pytest.mark.bad_signs("emergency-mode", "failed-unit", "dependency-failed")
-def test_an_emergency_shell_does_not_wait_for_a_person(story: ReturnStory) -> None:
+def test_f55_an_emergency_shell_does_not_wait_for_a_person(story: ReturnStory) -> None:
     back = story.broken(Break.EMERGENCY)
     assert back.shows("the trial ended in an emergency shell; rebooting") == 1
 
