@@ -245,7 +245,7 @@ def test_b03_without_network_the_last_answer_counts(tmp_path: Path, archive: Pat
     before = resolve.resolve(asked)
     with pytest.raises(ProaError) as raised:
         resolve.fetch(offline, before)
-    assert "not kept, and nothing may be fetched" in raised.value.message
+    assert "not cached, and nothing may be fetched" in raised.value.message
     resolve.fetch(asked, before)
     archive.rename(tmp_path / "gone")
     assert resolve.resolve(offline) == before

@@ -37,19 +37,19 @@ def kernel_image(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="module")
-def files(kernel_image: Path) -> list[str]:
-    """The names in the initrd."""
+def files(kernel_image: Path) -> dict[str, int]:
+    """The names in the initrd, and how many names each file has."""
     section = pe.read_sections(kernel_image)[".initrd"]
     return cpio_names(process.run(["zstd", "-dcq"], stdin=section).stdout)
 
 
-def cpio_names(data: bytes) -> list[str]:
-    """The names in an archive (Linux, driver-api/early-userspace/buffer-format)."""
-    names, at = [], 0
+def cpio_names(data: bytes) -> dict[str, int]:
+    """The names in an archive with their links (Linux, driver-api/early-userspace/buffer-format)."""
+    names, at = {}, 0
     while data.startswith(b"070701", at):
         fields = [int(data[at + 6 + 8 * number : at + 14 + 8 * number], 16) for number in range(13)]
         size, length = fields[6], fields[11]
-        names.append(data[at + 110 : at + 109 + length].decode())
+        names[data[at + 110 : at + 109 + length].decode()] = fields[4]
         at += -(-(110 + length) // 4) * 4 + -(-size // 4) * 4
     return names
 
@@ -62,7 +62,7 @@ def test_n09_the_kernel_image_keeps_its_budget(kernel_image: Path) -> None:
     assert kernel_image.stat().st_size <= BUDGET
 
 
-def test_n09_the_initrd_has_every_driver_of_the_kernels_own_tree(images: Images, files: list[str]) -> None:
+def test_n09_the_initrd_has_every_driver_of_the_kernels_own_tree(images: Images, files: dict[str, int]) -> None:
     (key,) = (step["key"] for step in images.report("1")["steps"] if step["name"] == "packages")
     base = default_folder() / "steps/packages" / key / "output/base.tar"
     words = [word for line in LIST.read_text().splitlines() for word in line.split("#")[0].split()]
@@ -76,5 +76,11 @@ def test_n09_the_initrd_has_every_driver_of_the_kernels_own_tree(images: Images,
     assert not SERVERS - there
 
 
-def test_s09_nothing_in_it_reads_what_is_on_other_peoples_disks(files: list[str]) -> None:
+def test_s09_nothing_in_it_reads_what_is_on_other_peoples_disks(files: dict[str, int]) -> None:
     assert not [name for name in files if name.endswith("/60-persistent-storage.rules")]
+
+
+def test_files_that_are_alike_are_one_whenever_they_were_made(files: dict[str, int]) -> None:
+    """Else two builds of one configuration differ now and then, by the second in which each file is copied."""
+    folder = "usr/lib/systemd/system"
+    assert [files[f"{folder}/{name}.target"] for name in ("emergency", "rescue")] == [2, 2]

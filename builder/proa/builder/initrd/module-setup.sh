@@ -51,7 +51,8 @@ install() {
     # No shell waits for a person in here: both targets lead to the same way out.
     for file in emergency rescue; do
         rm -f "$initdir$systemdsystemunitdir/$file.service"
-        cp "$moddir/proa-fail.target" "$initdir$systemdsystemunitdir/$file.target"
+        # With its time: files that are alike become one if their times are the same (hardlink(1)), which dracut calls.
+        cp -p "$moddir/proa-fail.target" "$initdir$systemdsystemunitdir/$file.target"
     done
     $SYSTEMCTL -q --root "$initdir" enable proa-credentials.service proa-slot.service proa-persist.service
     $SYSTEMCTL -q --root "$initdir" set-default initrd.target
