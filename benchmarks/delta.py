@@ -24,7 +24,6 @@ from typing import Any, Final
 
 from proa.agent.testing import synthetic
 from proa.agent.testing.synthetic import Recipe
-from proa.builder.node.seal import CHUNK_SIZE
 from proa.core.artifact.release_artifact import copy_release
 from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
@@ -33,6 +32,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import ProaError
 from proa.core.signing import trust
 from proa.core.signing.keys import Algorithm
+from proa.core.testing.erofs import make_root
 from proa.partition.boot.bootstate import Slot, initial
 from proa.partition.boot.statefile import StateFile, make_state_image
 from proa.partition.disk.layout import Layout, LayoutRequest, Sizes, plan
@@ -99,7 +99,7 @@ class Pair:
                 process.run(["dpkg-deb", "-x", deb, tree])
             for name in EXCLUDED:
                 shutil.rmtree(tree / "usr/share" / name, ignore_errors=True)
-            seal(tree, self.folder / f"{side}.erofs")
+            make_root(tree, self.folder / f"{side}.erofs")
 
 
 def download(folder: Path, packages: Sequence[str], suite: str) -> list[Path]:
@@ -116,12 +116,6 @@ def download(folder: Path, packages: Sequence[str], suite: str) -> list[Path]:
             needed = process.run(["dpkg-deb", "-f", deb, "Depends"]).text.split()[0]
             found += download(folder, [needed], suite) if needed not in packages and needed != package else []
     return found
-
-
-def seal(tree: Path, image: Path) -> None:
-    """An EROFS image, as the builder makes it."""
-    same = f"-U{'0' * 8}-0000-0000-0000-{'0' * 12}"
-    process.run(["mkfs.erofs", "--quiet", "-T1", same, f"--chunksize={CHUNK_SIZE}", image, tree])
 
 
 @dataclass

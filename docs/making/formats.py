@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from making.markdown import code, page, table
 from making.schemas import rows
 
@@ -63,15 +65,7 @@ may be new. Its prefix is at most {delta.PREFIX >> 20} MiB of the older root, in
 restores it. An index has at most {delta.MAX_INDEX >> 20} MiB:
 
 ```text
-"PROADLT1"                                            8 bytes
-number of units                                       u32
-per unit, in ascending order:
-  first frame of the newer root                       u32
-  number of frames                                    u32
-  compressed bytes                                    u32
-  parts of its prefix                                 u32
-  SHA-256 over the compressed bytes                   32 bytes
-  per part: first block of the older root, blocks     u32, u32
+{textwrap.dedent((delta.__doc__ or "").partition("::")[2]).strip()}
 ```
 
 Numbers are little-endian, blocks have {release.BLOCK_SIZE} bytes. A delta is refused (`DELTA`) if anything in it is out

@@ -27,6 +27,7 @@ from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.runtime.errors import Exit
 from proa.core.schema.model import document
+from proa.core.testing.erofs import make_root
 from proa.vm.support.registry import LocalRegistry
 
 pytestmark = pytest.mark.contract
@@ -43,18 +44,7 @@ def make_image(folder: Path, version: int) -> Path:
         path.write_bytes(
             content if version == 1 else content[: len(content) // 9] + b"new" + content[len(content) // 9 :]
         )
-    made = folder.with_suffix(".erofs")
-    words = [
-        "mkfs.erofs",
-        "--quiet",
-        "-T1",
-        f"-U{'0' * 8}-0000-0000-0000-{'0' * 12}",
-        "--chunksize=65536",
-        str(made),
-        str(folder),
-    ]
-    subprocess.run(words, check=True, capture_output=True)
-    return made
+    return make_root(folder, folder.with_suffix(".erofs"))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pytest
 from proa.builder.build.delta import Prefixes, Side, make_units, rows
 from proa.core.release.delta import PREFIX, UNIT, encode_index
 from proa.core.release.document import BLOCK_SIZE
+from proa.core.testing.erofs import make_root
 
 SALT = bytes.fromhex("5a" * 32)
 FRAME = 128 << 10
@@ -39,18 +40,7 @@ def image(folder: Path, files: dict[str, bytes]) -> Side:
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    made = folder.with_suffix(".erofs")
-    words = [
-        "mkfs.erofs",
-        "--quiet",
-        "-T1",
-        f"-U{'0' * 8}-0000-0000-0000-{'0' * 12}",
-        "--chunksize=65536",
-        str(made),
-        str(folder),
-    ]
-    subprocess.run(words, check=True, capture_output=True)
-    return Side.of(made.read_bytes(), SALT)
+    return Side.of(make_root(folder, folder.with_suffix(".erofs")).read_bytes(), SALT)
 
 
 @pytest.fixture(scope="module")

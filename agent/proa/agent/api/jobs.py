@@ -171,9 +171,7 @@ class Jobs:
         outcome: dict[str, Any]
         try:
             outcome = {"ok": True, "result": document(work(job))}
-        except ProaError as error:
-            outcome = {"ok": False, "error": error.document()}
-        except Exception as defect:  # noqa: BLE001 -- the caller that waits for the job must hear of it
-            outcome = {"ok": False, "error": told(defect).document()}
+        except Exception as error:  # noqa: BLE001 -- the caller that waits for the job must hear of it
+            outcome = {"ok": False, "error": told(error).document()}
         self._current = None
         self.log.add({"event": "Finished", "job": job.number, "verb": job.verb} | outcome)

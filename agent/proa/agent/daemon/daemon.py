@@ -133,12 +133,9 @@ class Daemon:
         """Do something; whether it went well. What went wrong is told, defects too: the daemon lives on."""
         try:
             work()
-        except ProaError as error:
-            self.context.monitor.emit(Note(f"{error.code.name}: {error.message}", "warning"))
-            return False
-        except Exception as defect:  # noqa: BLE001 -- a crash would come back at every start
-            last = told(defect)
-            self.context.monitor.emit(Note(f"{last.code.name}: {last.message}", "warning"))
+        except Exception as error:  # noqa: BLE001 -- a crash would come back at every start
+            failure = told(error)
+            self.context.monitor.emit(Note(f"{failure.code.name}: {failure.message}", "warning"))
             return False
         return True
 

@@ -119,10 +119,9 @@ class OrderWorker:
             known = changed.count
             try:
                 pause = self.step()
-            except ProaError as error:
-                self._tell(f"{error.code.name}: {error.message}")
-            except Exception as defect:  # noqa: BLE001 -- a defect in one order must not end the daemon
-                self._tell(f"{told(defect).code.name}: {told(defect).message}")
+            except Exception as error:  # noqa: BLE001 -- a defect in one order must not end the daemon
+                failure = told(error)
+                self._tell(f"{failure.code.name}: {failure.message}")
             else:
                 self._said = ""
                 changed.wait(known, pause)
@@ -267,11 +266,8 @@ class OrderWorker:
                 rate=accepted.order.bytes_per_second,
             )
             report = self.install(context, wanted, lambda: self._begins(accepted.digest))
-        except ProaError as error:
-            self._change_staging(over=True, error=error)
-            raise
-        except Exception as defect:
-            self._change_staging(over=True, error=told(defect))
+        except Exception as error:
+            self._change_staging(over=True, error=told(error))
             raise
         self._change_staging(over=True)
         return report

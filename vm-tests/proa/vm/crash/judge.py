@@ -36,13 +36,11 @@ class Promise:
         good: The slot that is good at its beginning.
         arms: Whether the other slot may be on trial before its end.
         ends_armed: Whether it is on trial at its end.
-        commits: Whether the other slot may be the good one before its end.
     """
 
     good: Slot
     arms: bool = False
     ends_armed: bool = False
-    commits: bool = False
 
 
 class Completeness:
@@ -122,15 +120,10 @@ class Judge:
     def __post_init__(self) -> None:
         self._disk = open_image(self.replay.image)
 
-    @property
-    def points(self) -> int:
-        """How many were judged."""
-        return self.boots.total()
-
     def trespasses(self, entries: Sequence[LoggedWrite]) -> list[str]:
         """What an operation writes where it has no business."""
-        names = (self.promise.good.root_name, self.promise.good.uki_name, "ESP", "BOOT", "BOOT-A", "BOOT-B")
-        taken = {name: self._disk.partitions[name] for name in names if name in self._disk.partitions}
+        names = (self.promise.good.root_name, self.promise.good.uki_name, "BOOT")
+        taken = {name: self._disk.partitions[name] for name in names}
         first = min(extent.offset for extent in self._disk.partitions.values())
         taken["the partition table"] = Extent(self._disk.path, 0, first)
         return [
@@ -171,7 +164,7 @@ class Judge:
             return "no copy of the boot state is valid"
         if decision.slot is promise.good:
             return ""
-        if not (promise.arms if decision.trial else promise.commits):
+        if not (decision.trial and promise.arms):
             return f"slot {decision.slot.value} boots, {'on trial' if decision.trial else 'as the good one'}"
         missing = self.complete.with_pieces(self.replay.pieces(point))
         return f"slot {decision.slot.value} boots with {missing} wrong sectors" if missing else ""
