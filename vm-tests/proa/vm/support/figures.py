@@ -40,7 +40,7 @@ class Figure:
         """The goal in words; empty if there is none."""
         if self.most is None:
             return "" if self.whole else "all done"
-        return f"<= {self.most:g} {self.unit}".rstrip() if self.most else "0"
+        return f"<= {self.most:.4g} {self.unit}".rstrip() if self.most else "0"
 
     @property
     def met(self) -> bool:
