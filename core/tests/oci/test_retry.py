@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from proa.core.oci.limits import TransferLimits
 from proa.core.oci.retry import LONGEST_PAUSE, Patience, Temporary, retry_after
+from proa.core.runtime import notices
 from proa.core.runtime.clock import VirtualClock
 from proa.core.runtime.errors import Code, ProaError
 
@@ -90,6 +91,16 @@ def test_waits_double_up_to_the_longest() -> None:
     with pytest.raises(ProaError, match=r"answered 503 \(9 attempts"):
         tries.keep_trying(lambda: fail(Temporary(BUSY)))
     assert clock.slept == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
+def test_p01_each_further_attempt_is_told_with_its_reason_and_its_wait() -> None:
+    told: list[str] = []
+    notices.show_with(told.append)
+    try:
+        patience(VirtualClock()).wait(Temporary(ProaError(Code.REGISTRY, "answered 503", at="https://r.example/v2/")))
+    finally:
+        notices.show_with(None)
+    assert told == ["answered 503 (https://r.example/v2/): trying again in 0.5 s"]
 
 
 def test_jitter_spreads_a_wait_over_its_upper_half() -> None:

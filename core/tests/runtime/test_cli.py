@@ -243,10 +243,10 @@ def test_a_reader_that_goes_away_is_no_noise() -> None:
 @pytest.mark.parametrize("failing", [False, True])
 def test_a_reader_of_progress_that_goes_away_changes_no_status(failing: bool) -> None:
     script = (
-        "import sys, click; from proa.core.runtime import cli, errors, events\n"
+        "import sys, click; from proa.core.runtime import cli, errors, events, renderers\n"
         "@click.command()\n"
         "def toy():\n"
-        "    monitor = events.monitor('plain')\n"
+        "    monitor = renderers.monitor('plain')\n"
         "    for number in range(100000): monitor.emit(events.Note('x' * 100))\n"
         f"    if {failing}: raise errors.ProaError(errors.Code.BUSY)\n"
         "    click.echo('done')\n"

@@ -32,7 +32,7 @@ def main() -> int:
     from proa.agent.node.paths import Paths
     from proa.agent.node.view import Context
     from proa.core.runtime.errors import ProaError
-    from proa.core.runtime.events import Plain
+    from proa.core.runtime.renderers import Plain
 
     try:
         serve_until_stopped(Context(Paths(), Plain(sys.stderr)))

@@ -33,8 +33,9 @@ from proa.core.oci.registry import open_source
 from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
-from proa.core.runtime.events import human_bytes, monitor
+from proa.core.runtime.events import human_bytes
 from proa.core.runtime.output import say
+from proa.core.runtime.renderers import monitor
 from proa.core.schema.model import document
 from proa.core.schema.output import tell
 from proa.core.signing.options import key_options, trust

@@ -15,6 +15,7 @@ from proa.core.oci.pace import Pace
 from proa.core.runtime.backoff import Backoff, jitter
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.notices import notice
 
 Result = TypeVar("Result")
 
@@ -131,6 +132,8 @@ class Patience:
         unwilling = failure.after is not None and failure.after > self.limits.longest_pause
         if unwilling or self._backoff.failures >= self.limits.attempts or self.spent + pause > self.total:
             raise self._enough(failure) from failure
+        where = f" ({failure.error.at})" if failure.error.at else ""
+        notice(f"{failure.error.message}{where}: trying again in {pause:.1f} s")
         self.clock.sleep(pause)
         self.spent += pause
 

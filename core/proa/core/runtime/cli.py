@@ -19,9 +19,10 @@ import click
 
 from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, Exit, ProaError
-from proa.core.runtime.events import Monitor, monitor
+from proa.core.runtime.events import Monitor
 from proa.core.runtime.files import user_error
 from proa.core.runtime.output import say
+from proa.core.runtime.renderers import monitor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _NO_DEFECTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT})

@@ -1,22 +1,14 @@
-"""Progress as typed events with three renderers. The core emits; only a renderer prints.
-
-A renderer whose reader has gone shows nothing: that must not end the work it tells of.
-"""
+"""Progress as typed events. The core emits; only a renderer (:mod:`proa.core.runtime.renderers`) prints."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import json
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Protocol, TextIO
-
-from proa.core.runtime.printable import printable
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -109,75 +101,6 @@ class Tee:
                 monitor.emit(event)
 
 
-@dataclass
-class JsonLines:
-    """One JSON object a line: ``{"event": "Progress", "step": ..., ...}``."""
-
-    stream: TextIO
-
-    def emit(self, event: Event) -> None:
-        """Write the event."""
-        with suppress(OSError):
-            print(json.dumps(as_document(event)), file=self.stream, flush=True)
-
-
-@dataclass
-class Plain:
-    """One line per step, for logs."""
-
-    stream: TextIO
-
-    def emit(self, event: Event) -> None:
-        """Write the event, unless it only reports progress."""
-        line = _line(event)
-        if line:
-            with suppress(OSError):
-                print(line, file=self.stream, flush=True)
-
-
-@dataclass
-class Bars:
-    """A line that is redrawn while a step runs, for terminals."""
-
-    stream: TextIO
-    interval: float = 0.1
-    """Seconds between two drawings."""
-    clock: Callable[[], float] = time.monotonic
-    columns: int = 0
-    """Width of the terminal; asked of it if 0."""
-    _drawn: float = -1.0
-
-    def emit(self, event: Event) -> None:
-        """Draw the event."""
-        with suppress(OSError):
-            self._show(event)
-
-    def _show(self, event: Event) -> None:
-        if isinstance(event, Progress):
-            now = self.clock()
-            if now - self._drawn < self.interval and event.done < event.total:
-                return
-            self._drawn = now
-            self._draw(_bar(event))
-        elif isinstance(event, StepStarted):
-            self._draw(f"  ..  {event.step} {event.detail}".rstrip())
-        else:
-            self.stream.write("\r\x1b[K" + _line(event) + "\n")
-        self.stream.flush()
-
-    def _draw(self, line: str) -> None:
-        """Draw over the line; one that is too long would wrap and could not be drawn over again."""
-        self.stream.write("\r\x1b[K" + printable(line)[: (self.columns or shutil.get_terminal_size().columns) - 1])
-
-
-def monitor(kind: str, stream: TextIO | None = None) -> Monitor:
-    """The renderer for ``--progress auto|bar|plain|json|none``."""
-    out = sys.stderr if stream is None else stream
-    if kind == "auto":
-        kind = "bar" if out.isatty() else "plain"
-    return {"bar": Bars, "plain": Plain, "json": JsonLines}[kind](out) if kind != "none" else SILENT
-
-
 def as_document(event: Event) -> dict[str, object]:
     """The event as JSON keys and values."""
     return {"event": type(event).__name__} | dataclasses.asdict(event)
@@ -221,31 +144,3 @@ def human_bytes(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     raise AssertionError
-
-
-def _line(event: Event) -> str:
-    return printable(_told(event))
-
-
-def _told(event: Event) -> str:
-    match event:
-        case StepFinished():
-            how = "kept" if event.cached else f"{event.seconds:6.1f} s"
-            return f"  ok  {event.step:<28} {how:>8}  {event.detail}".rstrip()
-        case StepFailed():
-            return f"  xx  {event.step:<28} {event.seconds:6.1f} s"
-        case Note():
-            return f"  !!  {event.text}" if event.level == "warning" else f"      {event.text}"
-        case _:
-            return ""
-
-
-def _bar(event: Progress) -> str:
-    def show(count: int) -> str:
-        return human_bytes(count) if event.unit == "bytes" else f"{count} {event.unit}"
-
-    if event.total <= 0:
-        return f"  ..  {event.step:<28} {show(event.done)}"
-    width = 30
-    full = min(width, width * event.done // event.total)
-    return f"  ..  {event.step:<28} [{'#' * full}{'.' * (width - full)}] {show(event.done)} of {show(event.total)}"

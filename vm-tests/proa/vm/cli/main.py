@@ -20,8 +20,8 @@ import click
 
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.events import monitor
 from proa.core.runtime.output import say
+from proa.core.runtime.renderers import monitor
 from proa.core.schema.output import tell
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration

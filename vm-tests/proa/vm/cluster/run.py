@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from proa.core.runtime.cli import run_command
-from proa.core.runtime.events import monitor
+from proa.core.runtime.renderers import monitor
 from proa.vm.cluster import images as proofimages
 from proa.vm.cluster.cast import Cast, ProofRelease
 from proa.vm.cluster.faults import FAULTS

@@ -17,7 +17,8 @@ from typing import Any
 
 from proa.core.runtime import output, process
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.events import StepFinished, StepStarted, human_bytes, monitor
+from proa.core.runtime.events import StepFinished, StepStarted, human_bytes
+from proa.core.runtime.renderers import monitor
 from proa.partition.boot.bootstate import Slot
 from proa.vm.machine import accel, calibration
 from proa.vm.machine.disks import DiskImage

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from proa.core.runtime import output, process
 from proa.core.runtime.errors import Code, ProaError
-from proa.core.runtime.events import monitor
+from proa.core.runtime.renderers import monitor
 from proa.scheduler.kube import paths
 from proa.scheduler.spec.crd import OS_ROLLOUTS
 from proa.vm.kube.api import MERGE

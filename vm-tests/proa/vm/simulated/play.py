@@ -16,8 +16,9 @@ from typing import Final
 
 from proa.core.runtime import output
 from proa.core.runtime.errors import ProaError
-from proa.core.runtime.events import SILENT, Monitor, monitor
+from proa.core.runtime.events import SILENT, Monitor
 from proa.core.runtime.files import replace
+from proa.core.runtime.renderers import monitor
 from proa.scheduler.kube import paths
 from proa.vm.kube.api import KubeApi
 from proa.vm.kube.controlplane import ControlPlane
