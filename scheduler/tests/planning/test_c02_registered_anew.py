@@ -15,14 +15,15 @@ from proa.scheduler.planning.actions import Cordon, Create, Give, Note
 from proa.scheduler.planning.node_progress import NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.views import Mark, NodeOSView
+from proa.scheduler.planning.views import ZONE, Mark, NodeOSView
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.simulation.simulate import Run
-from proa.scheduler.spec.rollout import Drain, FailurePolicy, RolloutSpec
+from proa.scheduler.spec.rollout import Drain, FailurePolicy, Group, RolloutSpec, Selector, Turns, Zones
 from proa.scheduler.spec.rolloutstatus import OutstandingNode, RolloutStatus
 from proa.scheduler.testing.lagging import FIRST, a_world
 from proa.scheduler.testing.others import CrowdedWorld, crowded
 from proa.scheduler.testing.situations import (
+    BOOT,
     EMPTY,
     HAS_OLD,
     NEW,
@@ -169,3 +170,16 @@ def test_c02_explain_tells_the_step_of_one_that_was_taken_up_again() -> None:
             steps.add(progress.step)
     assert NodeStep.TRIAL in steps
     assert NodeStep.FOREIGN not in steps
+
+
+def test_c02_later_groups_and_other_zones_wait_for_one_that_is_there_anew() -> None:
+    """In the very pass that marks it again, too: its Node bears no mark yet, and its object is the former one's."""
+    one_zone = Turns(zones=Zones.ONE_AT_A_TIME)
+    edge_first = Turns(groups=(Group("edge", Selector({ZONE: "west"})),))
+    status = dataclasses.replace(STATUS, outstanding=(dataclasses.replace(OUT, zone="west"),))
+    back = node("n1", zone="west", uid="uid-again", boot_id="boot-2"), node_os(given=BOOT)
+    for order, reason in ((edge_first, Reason.EarlierGroup), (one_zone, Reason.OtherZone)):
+        spec = change(order=order, max_unavailable=9)
+        made = planned(back, ready("n2", zone="east"), status=status, spec=spec)
+        assert made.verdicts["n2"].reason is reason
+        assert [one.node for one in made.actions if isinstance(one, Cordon)] == ["n1"]

@@ -72,7 +72,7 @@ def look(
     begun = {
         one.node.zone for group in (busy, _between_steps(rollout_pass), hidden) for one in group if _has_begun(one)
     }
-    begun |= {one.zone for one in rollout_pass.ghosts}
+    begun |= {one.zone for one in (*rollout_pass.ghosts, *rollout_pass.unproved)}
     zone = min(begun) if begun else _next_zone(rollout_pass, movable[NodeStep.READY] or _tried(rollout_pass, canaries))
     lost = _lost(rollout_pass, control_plane_away)
     return Precedence(away, ordered, fetching, tuple(waited_for), lost, zone, bool(begun))

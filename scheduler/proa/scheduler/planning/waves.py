@@ -159,6 +159,7 @@ def _ahead(rollout_pass: RolloutPass, waited_for: Iterable[NodeProgress]) -> dic
     """By group: the nodes that the groups behind it wait for."""
     found: dict[int, list[str]] = {}
     pending = rollout_pass.snapshot.pending - rollout_pass.snapshot.resting
+    pending |= {one.node for one in rollout_pass.unproved}
     busy = [one for one in rollout_pass.progresses if one.under_way or one.mark or one.node.name in pending]
     every = (*busy, *waited_for, *_later(rollout_pass))
     for progress in {one.node.name: one for one in every}.values():
