@@ -34,6 +34,7 @@ from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
 from proa.core.runtime.events import human_bytes
+from proa.core.runtime.files import check_writable
 from proa.core.runtime.output import say
 from proa.core.runtime.renderers import monitor
 from proa.core.schema.model import document
@@ -204,6 +205,7 @@ def image(
         steps=pipeline.steps_of(loaded.config),
         supply=Supply(locked, offline),
     )
+    check_writable(output)
     if dry_run:
         tell(pipeline.plan(order), as_json, _plan_text)
         return

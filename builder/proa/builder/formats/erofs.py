@@ -93,13 +93,21 @@ class Image:
     def read(self, path: str) -> bytes:
         """The content of a file; empty if there is none of that name. Links on the way are not followed."""
         with foreign(Code.VERITY, _DAMAGED):
-            inode = self._inode(self._root)
-            for name in path.strip("/").split("/"):
-                numbers = dict(self._names(inode)) if stat.S_ISDIR(inode.mode) else {}
-                if name not in numbers:
-                    return b""
-                inode = self._inode(numbers[name])
-            return b"".join(self._content(inode)) if stat.S_ISREG(inode.mode) else b""
+            inode = self._find(path)
+            return b"".join(self._content(inode)) if inode and stat.S_ISREG(inode.mode) else b""
+
+    def files(self, folder: str) -> list[str]:
+        """The paths of the files in a folder, in ascending order; none if there is no such folder.
+
+        Raises:
+            ProaError: ``VERITY`` if the image is damaged.
+        """
+        with foreign(Code.VERITY, _DAMAGED):
+            inode = self._find(folder)
+            if inode is None or not stat.S_ISDIR(inode.mode):
+                return []
+            below = sorted((name, self._inode(number)) for name, number in dict(self._names(inode)).items())
+            return [f"{folder.rstrip('/')}/{name}" for name, one in below if stat.S_ISREG(one.mode)]
 
     def places(self) -> Iterator[tuple[str, list[int]]]:
         """Each file with the numbers of the blocks that its content lies in, in order; holes and tails left out.
@@ -111,6 +119,15 @@ class Image:
             for path, inode in self._below("", self._inode(self._root), 0):
                 if stat.S_ISREG(inode.mode):
                     yield path, list(self._blocks(inode))
+
+    def _find(self, path: str) -> _Inode | None:
+        inode = self._inode(self._root)
+        for name in path.strip("/").split("/"):
+            numbers = dict(self._names(inode)) if stat.S_ISDIR(inode.mode) else {}
+            if name not in numbers:
+                return None
+            inode = self._inode(numbers[name])
+        return inode
 
     def _below(self, path: str, folder: _Inode, depth: int) -> Iterator[tuple[str, _Inode]]:
         if depth > _MAX_DEPTH:

@@ -160,6 +160,19 @@ def check_storage(path: Path) -> None:
         raise ProaError(Code.DEVICE, what, at=path, hint="Name an image file or a disk.")
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be written to, or made, without making it: before dear work, not after it.
+
+    Raises:
+        ProaError: ``PERMISSION`` or whatever else writing there would raise; ``FILE_TYPE`` when a file is in the way.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    with os_errors(folder):
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+        tempfile.TemporaryFile(dir=there).close()
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal.
 

@@ -10,12 +10,14 @@ import click
 
 from proa.core.runtime.cli import dry_run_option, json_option
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import check_writable
 from proa.core.runtime.output import say
 from proa.vm.cluster.cast import Cast, ProofRelease
 from proa.vm.cluster.machines import MEMORY
 from proa.vm.cluster.proof import ClusterProof
 from proa.vm.cluster.run import tell
 from proa.vm.machine.firmware import check_keys
+from proa.vm.node.beforehand import check_acceptance
 
 _PATH: Final = click.Path(path_type=Path)
 _MOST: Final = 9
@@ -72,6 +74,9 @@ def cluster_command(
         raise ProaError(
             Code.FILE_EXISTS, "the folder of the report is not empty", at=report, hint=("Choose a new folder.")
         )
+    check_writable(report)
+    for build in (good, *broken):
+        check_acceptance(first / "disk.raw", build / "release")
     if dry_run:
         story = ", ".join(one.version for one in (cast.first, cast.good, cast.first, cast.good, *cast.broken))
         say(f"would boot {nodes} nodes of {memory} MiB and take them through {story}")

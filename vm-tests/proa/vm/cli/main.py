@@ -86,8 +86,11 @@ class RunOptions:
         """The machine.
 
         Raises:
-            ProaError: ``USAGE`` for Secure Boot with no keys.
+            ProaError: ``USAGE`` for Secure Boot with no keys, and for keys with no Secure Boot.
         """
+        if self.keys is not None and not self.secure_boot:
+            what = "--keys has no effect without --secure-boot"
+            raise ProaError(Code.USAGE, what, hint="Add --secure-boot, or leave --keys out.")
         if self.secure_boot and self.keys is None:
             raise ProaError(
                 Code.USAGE, "--secure-boot needs --keys", hint=("Create a folder of keys with: proa-build keys init")

@@ -15,12 +15,13 @@ from proa.core.oci.reference import parse
 from proa.core.oci.registry import open_source
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor, Note, step
-from proa.core.runtime.files import os_errors
+from proa.core.runtime.files import check_writable, os_errors
 from proa.core.schema.model import Report, field
 from proa.vm.machine import calibration, firmware
 from proa.vm.machine.disks import DiskImage
 from proa.vm.machine.machine import Machine
 from proa.vm.machine.qemu import Hardware
+from proa.vm.node.beforehand import check_acceptance
 from proa.vm.node.expectation import hint
 from proa.vm.node.faults import Break, break_trial
 from proa.vm.node.node import Node
@@ -73,7 +74,8 @@ class RehearsalRequest:
         """Check what can be checked before anything is booted.
 
         Raises:
-            ProaError: ``FILE_MISSING``; ``KEY`` when the folder of keys is none.
+            ProaError: ``FILE_MISSING``; ``KEY`` when the folder of keys is none; why the report cannot be written;
+                what the node would refuse the release with.
         """
         for path in (self.old / "disk.raw", self.new / "release"):
             if not path.exists():
@@ -82,6 +84,8 @@ class RehearsalRequest:
                 )
         if self.keys is not None:
             firmware.check_keys(self.keys)
+        check_writable(self.report)
+        check_acceptance(self.old / "disk.raw", self.new / "release")
 
 
 class Rehearsal:
@@ -103,9 +107,8 @@ class Rehearsal:
                 anything is booted ``FILE_MISSING`` or what the registry raises.
         """
         self.request.check()
-        with os_errors(self.request.report):  # before an hour's work, not after it
+        with os_errors(self.request.report):
             self.request.report.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.request.report).close()
         work = Path(tempfile.mkdtemp(prefix="proa-rehearse-"))
         consoles: dict[str, str] = {}
         with self.story.written(self.request.report, consoles, self._warn, self._facts):
