@@ -9,7 +9,8 @@ from typing import Annotated
 from proa.agent.install.order import Activation, InstallOrder
 from proa.core.oci.access import Access
 from proa.core.schema.model import Part, field, limits
-from proa.core.schema.values import Count
+from proa.core.schema.values import Count, Seconds
+from proa.core.settings.document import MAX_BYTES
 from proa.partition.boot.bootstate import TRIES_MAX, Slot
 
 Tries = Annotated[int, limits(minimum=1, maximum=TRIES_MAX)]
@@ -61,6 +62,15 @@ class CancelRequest(Part):
     """The body of ``POST /v1/cancel``."""
 
     job: Count = field("The number of the job; 0 for any job under way.", default=0)
+
+
+@dataclass(frozen=True)
+class SettingsRequest(Part):
+    """The body of ``POST /v1/settings``."""
+
+    document: str = field("The settings document as JSON.", maxLength=MAX_BYTES)
+    within: Seconds = field("Seconds in which it must be committed.", default=600.0, minimum=10, maximum=86400)
+    commit: bool = field("Whether to commit it at once if it takes effect.", default=False)
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,22 @@ from proa.agent.api.requests import (
     InstallRequest,
     RollbackRequest,
     ScrubRequest,
+    SettingsRequest,
 )
 from proa.agent.api.server import ApiAnswer, ApiStream, Body, Route
 from proa.agent.node.lock import stop_owner
 from proa.agent.node.reports import Change, ForgottenOrder, Installed, Scrubbed, StartedJob, Status
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, look
+from proa.agent.settings.engine import Engine
+from proa.agent.settings.report import SettingsReport
 from proa.agent.verbs import verbs
 from proa.agent.verbs.forgetting import forget
 from proa.agent.verbs.status import status
 from proa.core.runtime.change_signal import ChangeSignal
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.schema.model import Part, document, field, parse
+from proa.core.settings.document import parse as parse_settings
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,27 @@ OPERATIONS: Final = (
     Operation("deactivate", "POST", "/v1/deactivate", "Disarm the slot.", Change, EmptyRequest),
     Operation("commit", "POST", "/v1/commit", "Make the running trial the good slot.", Change, EmptyRequest),
     Operation("rollback", "POST", "/v1/rollback", "Roll back to the other slot.", Change, RollbackRequest),
+    Operation("settings", "GET", "/v1/settings", "The settings of the node.", SettingsReport),
+    Operation(
+        "apply_settings",
+        "POST",
+        "/v1/settings",
+        "Apply settings and try them; they return by themselves unless they are committed in time.",
+        SettingsReport,
+        SettingsRequest,
+        needed=True,
+    ),
+    Operation(
+        "commit_settings", "POST", "/v1/settings/commit", "Keep the settings being tried.", SettingsReport, EmptyRequest
+    ),
+    Operation(
+        "revert_settings",
+        "POST",
+        "/v1/settings/revert",
+        "Return to the settings before.",
+        SettingsReport,
+        EmptyRequest,
+    ),
     Operation(
         "forget_orders",
         "POST",
@@ -142,6 +167,19 @@ class _Routes:
 
     def status(self, _: Body) -> Status:
         return status(self.context, self.jobs.progress())
+
+    def settings(self, _: Body) -> SettingsReport:
+        return Engine(self.context).report()
+
+    def apply_settings(self, asked: SettingsRequest) -> SettingsReport:
+        document = parse_settings(asked.document, "document")
+        return Engine(self.context).apply(document, asked.within, commit=asked.commit)
+
+    def commit_settings(self, _: EmptyRequest) -> SettingsReport:
+        return Engine(self.context).commit()
+
+    def revert_settings(self, _: EmptyRequest) -> SettingsReport:
+        return Engine(self.context).revert()
 
     def forget_orders(self, _: EmptyRequest) -> ForgottenOrder:
         return forget(self.context)

@@ -6,11 +6,13 @@ import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from proa.agent.api.client import Client
+from proa.agent.cli.running import Run, running, where_options
+from proa.agent.cli.settings import settings
 from proa.agent.cli.text import (
     describe_change,
     describe_forgotten,
@@ -21,14 +23,12 @@ from proa.agent.cli.text import (
     describe_status,
 )
 from proa.agent.daemon.signals import stop_on_signals
-from proa.agent.node.cancel import Cancel
 from proa.agent.node.lock import owner
-from proa.agent.node.paths import Paths
 from proa.agent.node.reports import Change, ForgottenOrder, Installed, ReturnedTrial, Scrubbed, StartedJob, Status
 from proa.core import VERSION
 from proa.core.oci.options import registry_options
 from proa.core.oci.reference import parse
-from proa.core.runtime.cli import dry_run_option, json_option, options, progress, progress_option, run_command
+from proa.core.runtime.cli import dry_run_option, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.events import SILENT, Monitor
 from proa.core.runtime.files import os_errors
@@ -40,27 +40,8 @@ from proa.partition.boot.bootstate import TRIES_MAX, Slot
 if TYPE_CHECKING:
     from proa.agent.api.requests import InstallRequest
     from proa.agent.install.order import InstallOrder
-    from proa.agent.node.view import Context
 
 Kind = TypeVar("Kind", bound=Report)
-_WHERE: Final = {
-    "root": "A folder to put before every path of the agent.  [default: /]",
-    "disk": "A device or image file to work on, instead of the disk that this machine runs from.",
-}
-
-
-def _keep(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        ctx.ensure_object(dict)[parameter.name] = value
-
-
-def _where(name: str) -> Callable[[Any], Any]:
-    """An option that every verb takes, behind its name or before it; :func:`_run` reads it."""
-    kind = click.Path(path_type=Path)
-    return click.option(f"--{name}", type=kind, expose_value=False, callback=_keep, help=_WHERE[name])
-
-
-where_options = options(_where("root"), _where("disk"))
 downgrade_option = click.option(
     "--allow-downgrade", is_flag=True, help="Accept a serial below the highest one that was committed on this node."
 )
@@ -72,24 +53,6 @@ tries_option = click.option(
     help=("Boot attempts for the trial."),
 )
 reboot_option = click.option("--reboot", is_flag=True, help="Reboot cleanly when it is done.")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One call of the command. What only the work itself needs is imported where no daemon does it."""
-
-    paths: Paths
-    monitor: Monitor
-    client: Client | None
-    """The daemon, where one runs."""
-    cancel: Cancel = dataclasses.field(default_factory=Cancel)
-
-    @property
-    def context(self) -> Context:
-        """For work in this process."""
-        from proa.agent.node.view import Context
-
-        return Context(self.paths, self.monitor, cancel=self.cancel)
 
 
 @click.group(epilog="Example: proa-agent install registry.example/os/worker:2 --activate --reboot")
@@ -106,7 +69,7 @@ def serve(**choices: Any) -> None:
     """Run the daemon: serve the local API, watch over a trial, commit it."""
     from proa.agent.daemon.serve import serve_until_stopped
 
-    run = _run("plain" if choices["progress"] == "auto" else choices["progress"])
+    run = running("plain" if choices["progress"] == "auto" else choices["progress"])
     if run.paths.apart:
         what = "a daemon serves the node that it runs on, not another disk"
         raise ProaError(Code.USAGE, what, at="--disk", hint="Name a folder for its files with --root.")
@@ -120,7 +83,7 @@ def serve(**choices: Any) -> None:
 @where_options
 def show_status(*, as_json: bool) -> None:
     """Show what is booted, what is in the slots, and how the last job ended."""
-    tell(_status(_run()), as_json, describe_status)
+    tell(_status(running()), as_json, describe_status)
 
 
 @cli.command("install", epilog="Example: proa-agent install oci:/mnt/release --dry-run")
@@ -138,7 +101,7 @@ def install_release(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Verify a release and write it to the standby slot; --reboot needs --activate."""
     from proa.agent.api.requests import InstallRequest
 
-    run = _run(choices.pop("progress"))
+    run = running(choices.pop("progress"))
     request = InstallRequest(**choices | {"reference": _absolute(choices["reference"])})
     if dry_run:
         from proa.agent.install.install import plan_only
@@ -162,7 +125,7 @@ def activate(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Arm the staged slot: the next boot tries it."""
     from proa.agent.api.requests import ActivateRequest
 
-    _change(_run(), "activate", ActivateRequest(**choices), as_json, dry_run=dry_run)
+    _change(running(), "activate", ActivateRequest(**choices), as_json, dry_run=dry_run)
 
 
 @cli.command("deactivate", epilog="Example: proa-agent deactivate")
@@ -173,7 +136,7 @@ def deactivate(*, dry_run: bool, as_json: bool) -> None:
     """Disarm the slot, so that the next boot does not try it."""
     from proa.agent.api.requests import EmptyRequest
 
-    _change(_run(), "deactivate", EmptyRequest(), as_json, dry_run=dry_run)
+    _change(running(), "deactivate", EmptyRequest(), as_json, dry_run=dry_run)
 
 
 @cli.command("commit", epilog="Example: proa-agent commit")
@@ -184,7 +147,7 @@ def commit(*, dry_run: bool, as_json: bool) -> None:
     """Make the running trial the good slot."""
     from proa.agent.api.requests import EmptyRequest
 
-    _change(_run(), "commit", EmptyRequest(), as_json, dry_run=dry_run)
+    _change(running(), "commit", EmptyRequest(), as_json, dry_run=dry_run)
 
 
 @cli.command("rollback", epilog="Example: proa-agent rollback --reboot")
@@ -196,7 +159,7 @@ def rollback(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
     """Roll back to the other slot, if it is known to be good."""
     from proa.agent.api.requests import RollbackRequest
 
-    _change(_run(), "rollback", RollbackRequest(**choices), as_json, dry_run=dry_run)
+    _change(running(), "rollback", RollbackRequest(**choices), as_json, dry_run=dry_run)
 
 
 @cli.command("cancel", epilog="Example: proa-agent cancel")
@@ -205,7 +168,7 @@ def rollback(*, dry_run: bool, as_json: bool, **choices: Any) -> None:
 @where_options
 def cancel(*, dry_run: bool, as_json: bool) -> None:
     """Stop an install cleanly."""
-    run = _run()
+    run = running()
     if run.client and not dry_run:
         stopped = run.client.post(StartedJob, "/v1/cancel")
     else:
@@ -225,7 +188,7 @@ def cancel(*, dry_run: bool, as_json: bool) -> None:
 @where_options
 def scrub(slot: str | None, *, as_json: bool, **choices: Any) -> None:
     """Read a slot (the running one if none is named) against its verity tree."""
-    run = _run(choices["progress"])
+    run = running(choices["progress"])
     with stop_on_signals(run.cancel, remote=run.client is not None):
         if run.client:
             from proa.agent.api.requests import ScrubRequest
@@ -245,7 +208,7 @@ def scrub(slot: str | None, *, as_json: bool, **choices: Any) -> None:
 @where_options
 def show_returned(*, journal: bool, as_json: bool) -> None:
     """Show the last trial that returned without a commit, and why."""
-    run = _run()
+    run = running()
     found = _status(run).returned
     if found is None:
         raise ProaError(Code.NO_TRIAL, "no trial has returned since the last one was armed")
@@ -271,7 +234,7 @@ def orders() -> None:
 @where_options
 def forget_orders(*, dry_run: bool, as_json: bool) -> None:
     """Take any order in next, whatever its numbers: the way out for root when the node refuses all of them."""
-    run = _run()
+    run = running()
     if run.client and not dry_run:
         found = run.client.post(ForgottenOrder, "/v1/orders/forget")
     else:
@@ -281,7 +244,10 @@ def forget_orders(*, dry_run: bool, as_json: bool) -> None:
     tell(found, as_json, describe_forgotten)
 
 
-def _status(run: _Run) -> Status:
+cli.add_command(settings)
+
+
+def _status(run: Run) -> Status:
     if run.client:
         return run.client.get(Status, "/v1/status")
     from proa.agent.verbs.status import status
@@ -289,15 +255,7 @@ def _status(run: _Run) -> Status:
     return status(run.context)
 
 
-def _run(kind: str = "none") -> _Run:
-    where: dict[str, Path] = click.get_current_context().ensure_object(dict)
-    paths = Paths(where.get("root", Path("/")).absolute(), where.get("disk"))
-    client = Client(paths.socket)
-    running = paths.disk is None and client.is_running
-    return _Run(paths, progress(kind), client if running else None)
-
-
-def _install(run: _Run, request: InstallRequest) -> Installed:
+def _install(run: Run, request: InstallRequest) -> Installed:
     if run.client:
         return _follow(Installed, run.client, run.client.post(StartedJob, "/v1/install", request), run.monitor)
     from proa.agent.install.install import install
@@ -305,7 +263,7 @@ def _install(run: _Run, request: InstallRequest) -> Installed:
     return install(run.context, _order(run, request))
 
 
-def _order(run: _Run, request: InstallRequest) -> InstallOrder:
+def _order(run: Run, request: InstallRequest) -> InstallOrder:
     from proa.agent.node.settings import registry_settings
 
     return request.order(registry_settings(run.paths))
@@ -326,7 +284,7 @@ def _follow(kind: type[Kind], client: Client, job: StartedJob, monitor: Monitor)
         return client.follow(kind, job, SILENT)
 
 
-def _change(run: _Run, verb: str, request: Part, as_json: bool, *, dry_run: bool) -> None:
+def _change(run: Run, verb: str, request: Part, as_json: bool, *, dry_run: bool) -> None:
     if run.client and not dry_run:
         change = run.client.post(Change, f"/v1/{verb}", request)
     else:

@@ -57,6 +57,9 @@ def _status_lines(told: Status) -> Iterator[str]:
         yield from (f"    {unit}: restarted {count} times" for unit, count in seen.restarts.items())
     if back := told.returned:
         yield from (f"  {line}" for line in _returned_lines(back, kernel=5))
+    if set_to := told.settings:
+        yield f"  settings: {set_to.phase}, generation {set_to.generation}, document {set_to.hash[:12]}"
+        yield from (f"    drift: {one}" for one in set_to.drift)
     if hidden := told.etc.hidden:
         yield f"  /etc: {len(hidden)} files hide the release's:  {', '.join(hidden[:10])}"
 

@@ -13,6 +13,7 @@ from proa.agent.api.jobs import EventLog, Jobs
 from proa.agent.api.listen import listen
 from proa.agent.daemon.notify import Notifier
 from proa.agent.node.cause import Cause
+from proa.agent.node.failure import HealthFailure
 from proa.agent.node.health_seen import save_health
 from proa.agent.node.lock import locked
 from proa.agent.node.policy import Door
@@ -41,6 +42,8 @@ _LOCK_PATIENCE: Final = 120.0
 """Seconds that the daemon waits at its start for a lock that a command holds."""
 _TRIAL_PATIENCE: Final = 86400.0
 """The same at the end of a trial: for as long as the initrd's deadline lets it."""
+_DRIFT: Final = 15.0
+"""Seconds between two looks at whether settings are still in effect."""
 _RETRY: Final = 15.0
 """Seconds before what went wrong is tried again."""
 
@@ -95,6 +98,7 @@ class Daemon:
         with listen(path) as listening:
             self.notifier.send("READY=1")
             threading.Thread(target=self.watch_trial, name="trial", daemon=True).start()
+            threading.Thread(target=self.keep_settings, name="settings", daemon=True).start()
             from proa.agent.api.routes import routes
             from proa.agent.api.server import ApiServer, Gate
 
@@ -160,6 +164,21 @@ class Daemon:
         deadline = Deadline("the trial", INITRD_DEADLINE, self.context.clock, started=0.0)
         while not self._looked_after() and not deadline.passed and not self.context.cancel.asked:
             self._told(lambda: self.context.cancel.clock(self.context.clock).sleep(_RETRY))
+
+    def keep_settings(self) -> None:
+        """Take back settings that nobody commits in time, and let the cluster hear of drift."""
+        paths = self.context.paths
+        while not self.context.cancel.asked:
+            pause = _DRIFT
+            if (paths.etc / "settings").is_dir() or (paths.usr / "settings.json").exists():
+                from proa.agent.settings.engine import Engine
+
+                engine = Engine(self.context)
+                self._told(engine.settle)
+                left = engine.left()
+                pause = _DRIFT if left is None else min(max(left, 1.0), _DRIFT)
+                self.changed.notify()
+            self.context.cancel.wait(pause)
 
     def _looked_after(self) -> bool:
         """Whether there is nothing left to be done for this boot."""
@@ -242,7 +261,18 @@ class Daemon:
         except ProaError as error:
             broken = broken_settings(error)
             return _Checks(HealthSettings().resolved(paths), ClusterSettings(), lambda: broken)
-        return _Checks(settings.resolved(paths), cluster, lambda: check_health(paths, settings, failed_before))
+        return _Checks(settings.resolved(paths), cluster, lambda: self._look_at_health(settings, failed_before))
+
+    def _look_at_health(self, settings: HealthSettings, failed_before: tuple[str, ...]) -> HealthReport:
+        """Units and checks, and that this release allows the settings that the node has."""
+        found = check_health(self.context.paths, settings, failed_before)
+        if not (self.context.paths.etc / "settings").is_dir():
+            return found
+        from proa.agent.settings.engine import Engine
+
+        refused = Engine(self.context).report().refused
+        failures = [HealthFailure(f"setting {one.key}", one.message) for one in refused]
+        return dataclasses.replace(found, failures=(*found.failures, *failures), final=found.final or bool(failures))
 
     def _stop(self) -> None:
         with suppress(ProaError):

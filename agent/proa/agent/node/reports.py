@@ -80,6 +80,16 @@ class ForgottenOrder(Report, schema="proa.orders-forgotten/v1"):
 
 
 @dataclass(frozen=True)
+class SettingsInEffect(Part):
+    """The node's settings; `proa-agent settings show` tells more."""
+
+    hash: str = field("The hash of the committed document.")
+    generation: Count = field("The generation in effect; 0 is the release's own.")
+    phase: str = field("The state of the last document: Committed, Trial, Reverted or Failed.")
+    drift: tuple[str, ...] = field("Settings that differ from the document in effect.", default=())
+
+
+@dataclass(frozen=True)
 class Status(Report, schema="proa.status/v1"):
     """`proa-agent status`: one look at the node."""
 
@@ -103,6 +113,7 @@ class Status(Report, schema="proa.status/v1"):
     order: GivenOrder | None = field("The last order of the cluster; null if there was none.")
     health: HealthSeen | None = field("The last look at the health of this boot's trial; null if nobody has looked.")
     persist_encrypted: bool = field("Whether PERSIST is encrypted; only known of the running node.", default=False)
+    settings: SettingsInEffect | None = field("The node's settings; null if it never had any of its own.", default=None)
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,19 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from proa.agent.node.bookkeeping import amend
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.record import AgentRecord
 from proa.agent.node.view import Context, View, known_slot
 from proa.agent.orders.plan import OrderStep, commit_is_ordered
+from proa.agent.settings.engine import Engine
 from proa.agent.trial import change
 from proa.agent.trial.change import Amendment
 from proa.agent.verbs import verbs
 from proa.agent.verbs.verbs import Constraints
 from proa.core.orders.messages import Action
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.settings.document import parse as parse_settings
 
 
 def arm(context: Context, accepted: AcceptedOrder, _: View) -> None:
@@ -70,11 +73,45 @@ def roll_back(context: Context, accepted: AcceptedOrder, view: View) -> None:
     verbs.rollback(context, constraints=Constraints(note=begun(accepted, view.running.other.value)))
 
 
+def configure(context: Context, accepted: AcceptedOrder, _: View) -> None:
+    """Apply the order's settings; they return by themselves unless a second order commits them in the order's time.
+
+    Raises:
+        ProaError: as :meth:`proa.agent.settings.engine.Engine.apply`.
+    """
+    engine = Engine(context)
+    document = parse_settings(accepted.order.settings)
+    engine.require(document)
+    amend(context, begun(accepted))
+    engine.apply(document, accepted.limit)
+
+
+def commit_settings(context: Context, accepted: AcceptedOrder, _: View) -> None:
+    """Keep the settings that the order means.
+
+    Raises:
+        ProaError: ``NO_SETTINGS_TRIAL``.
+    """
+    Engine(context).commit(accepted.order.settings_hash)
+
+
+def revert_settings(context: Context, accepted: AcceptedOrder, _: View) -> None:
+    """Take back the settings that the order means.
+
+    Raises:
+        ProaError: ``NO_SETTINGS_TRIAL``, ``SETTINGS_FAILED``.
+    """
+    Engine(context).revert(accepted.order.settings_hash)
+
+
 STEPS: Final[Mapping[OrderStep, Callable[[Context, AcceptedOrder, View], None]]] = {
     OrderStep.ARM: arm,
     OrderStep.DISARM: disarm,
     OrderStep.COMMIT: commit,
     OrderStep.ROLL_BACK: roll_back,
+    OrderStep.CONFIGURE: configure,
+    OrderStep.COMMIT_SETTINGS: commit_settings,
+    OrderStep.REVERT_SETTINGS: revert_settings,
 }
 """What each deed does that is done at once, under the lock."""
 

@@ -12,9 +12,11 @@ from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.record import SlotRecord
 from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
+from proa.agent.settings.report import SettingsReport
 from proa.agent.trial.health import HealthReport
 from proa.core import VERSION
 from proa.core.orders.messages import (
+    MAX_NAMED,
     Action,
     Booted,
     Condition,
@@ -25,6 +27,7 @@ from proa.core.orders.messages import (
     OrderResult,
     Phase,
     Progress,
+    SettingsState,
     Standby,
 )
 from proa.partition.boot.bootstate import Slot
@@ -35,13 +38,19 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
-def node_status(view: View, progress: reports.Progress | None = None, health: HealthReport | None = None) -> NodeStatus:
+def node_status(
+    view: View,
+    progress: reports.Progress | None = None,
+    health: HealthReport | None = None,
+    settings: SettingsReport | None = None,
+) -> NodeStatus:
     """What the node says of itself.
 
     Args:
         view: A look at it.
         progress: The work that the daemon does now, as :meth:`proa.agent.api.jobs.Jobs.progress` tells it.
         health: What the last look at a trial's health found; none if nobody looked yet.
+        settings: The node's settings.
     """
     accepted = view.record.order
     writing = Slot(progress.slot) if progress and progress.slot else None
@@ -55,6 +64,7 @@ def node_status(view: View, progress: reports.Progress | None = None, health: He
         standby=_standby(view, writing),
         progress=_progress(progress) if progress and writing else None,
         last_error=_last_error(view, accepted),
+        settings=_settings(settings) if settings else None,
         agent=VERSION,
         conditions=tuple(_conditions(view, state, health)),
     )
@@ -166,6 +176,20 @@ def _healthy(health: HealthReport | None) -> Condition:
     if health.healthy:
         return Condition("Healthy", "True", "ChecksPassed", "all units and checks are healthy")
     return Condition("Healthy", "False", "ChecksFailed", _cut(health.summary, 1024))
+
+
+def _settings(found: SettingsReport) -> SettingsState:
+    return SettingsState(
+        hash=found.hash,
+        generation=found.generation,
+        phase=found.phase.value,
+        trial_hash=found.trial_hash,
+        failed_hash=found.failed_hash,
+        revision=found.revision,
+        drift=tuple(_cut(one, 256) for one in found.drift[:MAX_NAMED]),
+        refused=tuple(_cut(f"{one.key}: {one.message}", 256) for one in found.refused[:MAX_NAMED]),
+        message=_cut(found.message, 1024),
+    )
 
 
 def _fit(text: str, pattern: re.Pattern[str]) -> str:

@@ -17,6 +17,7 @@ from proa.agent.node.states import NodeState
 from proa.agent.node.view import View, known_slot
 from proa.core.orders.messages import Action, OrderResult
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.settings.document import parse as parse_settings
 from proa.partition.boot.bootstate import Slot
 
 
@@ -32,6 +33,9 @@ class OrderStep(enum.Enum):
     REBOOT = "reboot"
     COMMIT = "make the running trial good"
     ROLL_BACK = "make the other slot good"
+    CONFIGURE = "apply settings and try them"
+    COMMIT_SETTINGS = "keep the settings that are being tried"
+    REVERT_SETTINGS = "return to the settings before"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,23 @@ class Staging:
 
 
 @dataclass(frozen=True)
+class SettingsHashes:
+    """The node's settings, by the hashes of their documents.
+
+    Attributes:
+        committed: What is committed.
+        trial: What is being tried; empty if nothing is.
+        failed: What was taken back last; empty if nothing was.
+        message: Why it was.
+    """
+
+    committed: str = ""
+    trial: str = ""
+    failed: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class Situation:
     """What the next step is decided from.
 
@@ -84,6 +105,7 @@ class Situation:
         healthy: Whether the checks of a trial have passed.
         staging: The install under way, or the one that ended last.
         late: Whether the order's time is up.
+        settings: The node's settings.
     """
 
     state: NodeState
@@ -101,6 +123,7 @@ class Situation:
     healthy: bool = False
     staging: Staging | None = None
     late: bool = False
+    settings: SettingsHashes = SettingsHashes()
 
     @property
     def on_other(self) -> bool:
@@ -231,10 +254,45 @@ def _roll_back(accepted: AcceptedOrder, now: Situation) -> Step:
     return OrderStep.REBOOT if now.state is NodeState.LEAVING else OrderStep.ROLL_BACK
 
 
+def _configure(accepted: AcceptedOrder, now: Situation) -> Step:
+    try:
+        wanted = parse_settings(accepted.order.settings).digest
+    except ProaError as error:
+        return End(OrderResult.REFUSED, error.code, error.message)
+    if now.settings.trial == wanted or (not now.settings.trial and now.settings.committed == wanted):
+        return DONE
+    if accepted.begun and now.settings.failed == wanted:
+        return End(OrderResult.FAILED, Code.SETTINGS_FAILED, now.settings.message)
+    return OrderStep.CONFIGURE
+
+
+def _commit_settings(accepted: AcceptedOrder, now: Situation) -> Step:
+    wanted = accepted.order.settings_hash
+    if now.settings.trial == wanted:
+        return OrderStep.COMMIT_SETTINGS
+    if not now.settings.trial and now.settings.committed == wanted:
+        return DONE
+    if now.settings.failed == wanted:
+        return End(OrderResult.FAILED, Code.SETTINGS_FAILED, now.settings.message)
+    return End(OrderResult.REFUSED, Code.NO_SETTINGS_TRIAL, f"settings {wanted} are not being tried")
+
+
+def _revert_settings(accepted: AcceptedOrder, now: Situation) -> Step:
+    wanted = accepted.order.settings_hash
+    if now.settings.trial == wanted:
+        return OrderStep.REVERT_SETTINGS
+    if now.settings.committed == wanted:
+        return End(OrderResult.REFUSED, Code.NO_SETTINGS_TRIAL, f"settings {wanted} are committed")
+    return DONE
+
+
 _RULES: Final[Mapping[Action, Callable[[AcceptedOrder, Situation], Step]]] = {
     Action.NONE: _none,
     Action.STAGE: _stage,
     Action.BOOT: _boot,
     Action.COMMIT: _commit,
     Action.ROLLBACK: _roll_back,
+    Action.CONFIGURE: _configure,
+    Action.COMMIT_SETTINGS: _commit_settings,
+    Action.REVERT_SETTINGS: _revert_settings,
 }

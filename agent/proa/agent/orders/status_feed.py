@@ -11,6 +11,8 @@ from typing import Final
 from proa.agent.api.jobs import Jobs
 from proa.agent.node.view import Context, look
 from proa.agent.orders.node_status import node_status, since
+from proa.agent.settings.engine import Engine
+from proa.agent.settings.report import SettingsReport
 from proa.agent.trial.health import HealthReport
 from proa.core.orders.messages import Condition, NodeStatus
 from proa.core.runtime.change_signal import ChangeSignal
@@ -46,9 +48,13 @@ class StatusFeed:
         Raises:
             ProaError: as :func:`proa.agent.node.view.look`.
         """
-        found = node_status(look(self.context), self.jobs.progress(), self.health())
+        found = node_status(look(self.context), self.jobs.progress(), self.health(), self.settings())
         self._conditions = since(found.conditions, self._conditions, self.context.time())
         return dataclasses.replace(found, conditions=self._conditions)
+
+    def settings(self) -> SettingsReport:
+        """The node's current settings."""
+        return Engine(self.context).report()
 
     def follow(self) -> Iterator[NodeStatus | None]:
         """How the node is: now, and whenever that has changed, until the signal is closed; none as a sign of life."""

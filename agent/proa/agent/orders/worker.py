@@ -19,7 +19,7 @@ from proa.agent.node.reports import Installed
 from proa.agent.node.settings import registry_settings
 from proa.agent.node.view import Context, View, look
 from proa.agent.orders.execution import STEPS, begun_staging
-from proa.agent.orders.plan import End, OrderStep, Situation, Staging, next_step, situation
+from proa.agent.orders.plan import End, OrderStep, SettingsHashes, Situation, Staging, next_step, situation
 from proa.agent.orders.status_feed import StatusFeed
 from proa.agent.trial import change
 from proa.core.orders.messages import Order, OrderResult
@@ -169,8 +169,11 @@ class OrderWorker:
     def _situation(self, view: View, *, late: bool) -> Situation:
         health = self.feed.health()
         healthy = health is not None and health.healthy
-        found = situation(view)
-        return dataclasses.replace(found, settled=self.settled(), healthy=healthy, staging=self._staging, late=late)
+        found, told = situation(view), self.feed.settings()
+        settings = SettingsHashes(told.hash, told.trial_hash, told.failed_hash, told.message)
+        return dataclasses.replace(
+            found, settled=self.settled(), healthy=healthy, staging=self._staging, late=late, settings=settings
+        )
 
     def _try(self, accepted: AcceptedOrder, view: View, todo: OrderStep) -> float:
         """Do something; seconds until the next look."""

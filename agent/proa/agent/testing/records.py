@@ -85,6 +85,8 @@ FULL: Final = dataclasses.replace(
             NOW,
             allow_downgrade=True,
             bytes_per_second=1 << 20,
+            settings="{}",
+            settings_hash="f" * 64,
         ),
         NOW,
         "boot-1",

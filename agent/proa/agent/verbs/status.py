@@ -11,7 +11,7 @@ from proa.agent.node.health_seen import load_health
 from proa.agent.node.lock import owner
 from proa.agent.node.order_book import AcceptedOrder
 from proa.agent.node.refused_order import load_refused
-from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SlotStatus, Status
+from proa.agent.node.reports import Etc, GivenOrder, Problem, Progress, SettingsInEffect, SlotStatus, Status
 from proa.agent.node.view import Context, View, known_slot, look
 from proa.agent.trial.etc import hidden_files
 from proa.agent.trial.merging import load_clashes
@@ -58,7 +58,17 @@ def status(context: Context, progress: Progress | None = None) -> Status:
         order=given_order(view.record.order),
         health=load_health(context.paths),
         persist_encrypted=view.node.encrypted,
+        settings=_settings(context),
     )
+
+
+def _settings(context: Context) -> SettingsInEffect | None:
+    if not (context.paths.etc / "settings").is_dir():
+        return None
+    from proa.agent.settings.engine import Engine
+
+    found = Engine(context).report()
+    return SettingsInEffect(found.hash, found.generation, found.phase.value, found.drift)
 
 
 def _warnings(context: Context, view: View, *, busy: bool) -> list[str]:

@@ -12,12 +12,15 @@ from typing import Final
 
 from proa.core.runtime.duration import PATTERN as DURATION
 from proa.core.schema.model import Report, field
+from proa.core.settings.document import MAX_BYTES
 
 RELEASE: Final = r"^[A-Za-z0-9.:\[\]-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?@sha256:[0-9a-f]{64}$"
 """A reference to a release by its digest: ``HOST[:PORT]/NAME[:TAG]@sha256:...``."""
 MAX_RELEASE: Final = 512
 """Characters of such a reference."""
 MAX_CONDITIONS: Final = 8
+MAX_NAMED: Final = 16
+"""Settings that a status names: of very many, the first."""
 LEAST_RATE: Final = 64 << 10
 """Bytes a second that a node can be held to: a registry gives up a connection that nobody reads from for long."""
 MAX_RATE: Final = 1 << 40
@@ -41,6 +44,12 @@ class Action(enum.Enum):
     """Make the running trial good."""
     ROLLBACK = "Rollback"
     """Go back to the other slot and reboot."""
+    CONFIGURE = "Configure"
+    """Apply settings and try them: they return by themselves unless they are committed in time."""
+    COMMIT_SETTINGS = "CommitSettings"
+    """Keep the settings that are being tried."""
+    REVERT_SETTINGS = "RevertSettings"
+    """Return to the settings before those that are being tried."""
 
 
 class OrderResult(enum.Enum):
@@ -93,6 +102,15 @@ class Order:
             "rule": "self.action != 'Commit' || has(self.trial)",
             "message": "Commit needs a trial: the boot id and the root hash that were proved healthy",
         },
+        {
+            "rule": "self.action != 'Configure' || (has(self.settings) && self.settings != '')",
+            "message": "Configure needs settings: the document as JSON",
+        },
+        {
+            "rule": "!(self.action in ['CommitSettings', 'RevertSettings']) || "
+            "(has(self.settingsHash) && self.settingsHash != '')",
+            "message": "CommitSettings and RevertSettings need the hash of the settings",
+        },
     )
 
     id: int = field("Grows with every order; the agent carries out each id once.", minimum=1)
@@ -122,6 +140,45 @@ class Order:
         minimum=0,
         maximum=MAX_RATE,
     )
+    settings: str = field(
+        "For Configure: the settings document as JSON. For Boot: the settings that the trial gets along with the "
+        "release; empty for those that the node has.",
+        default="",
+        maxLength=MAX_BYTES,
+    )
+    settings_hash: str = field(
+        "For CommitSettings and RevertSettings: the hash of the settings.",
+        default="",
+        maxLength=64,
+        pattern=_HASH,
+    )
+
+
+@dataclass(frozen=True)
+class SettingsState:
+    """A node's settings; an agent that does not report them cannot be configured."""
+
+    hash: str = field("The hash of the committed document.", default="", maxLength=64, pattern=_HASH)
+    generation: int = field("The generation in effect; 0 is the release's own.", default=0, minimum=0)
+    phase: str = field("Committed, Trial, Reverted or Failed.", default="", maxLength=32)
+    trial_hash: str = field("The hash of the document that is being tried.", default="", maxLength=64, pattern=_HASH)
+    failed_hash: str = field(
+        "The hash of the last document that was reverted.", default="", maxLength=64, pattern=_HASH
+    )
+    revision: int = field("The revision of the committed document.", default=0, minimum=0)
+    drift: tuple[str, ...] = field(
+        "Settings that are no longer in effect, with the value found instead.",
+        default=(),
+        maxItems=MAX_NAMED,
+        items={"maxLength": 256},
+    )
+    refused: tuple[str, ...] = field(
+        "Committed settings that the running release does not allow.",
+        default=(),
+        maxItems=MAX_NAMED,
+        items={"maxLength": 256},
+    )
+    message: str = field("Why the last document was reverted.", default="", maxLength=1024)
 
 
 @dataclass(frozen=True)
@@ -225,6 +282,7 @@ class NodeStatus:
     standby: Standby | None = field("What the other slot holds.", default=None)
     progress: Progress | None = field("The progress of the order under way.", default=None)
     last_error: LastError | None = field("Why the last order failed; empty after success.", default=None)
+    settings: SettingsState | None = field("The node's settings.", default=None)
     agent: str = field("The agent's version.", default="", maxLength=64)
     conditions: tuple[Condition, ...] = field("Conditions.", default=(), maxItems=MAX_CONDITIONS)
 

@@ -131,9 +131,30 @@ class Code(enum.Enum):
         "The node has seen a later order, or the order is for another boot.",
         "Check the node's status, and give a new order with a higher id.",
     )
+    SETTINGS_INVALID = ErrorKind(
+        Exit.USAGE,
+        "The settings document cannot be read.",
+        "Write JSON or TOML: a table for each model, with its keys and values.",
+    )
+    SETTINGS_REFUSED = ErrorKind(
+        Exit.REFUSED,
+        "The node's release does not allow these settings.",
+        "Change what is named, or allow it under [settings] in proa.toml and build a release.",
+    )
+    SETTINGS_OLDER = ErrorKind(
+        Exit.REFUSED, "The node has committed a later document.", "Raise its revision, or revert the node first."
+    )
+    SETTINGS_FAILED = ErrorKind(
+        Exit.FAILED,
+        "The settings did not take effect, and the previous ones are back.",
+        "Read the reason, correct the document, and apply it again.",
+    )
     # busy and state
     BUSY = ErrorKind(Exit.BUSY, "Another process holds the lock.", "Wait for it to end, or cancel it.")
     NO_TRIAL = ErrorKind(Exit.STATE, "There is no trial to commit.", "Check proa-agent status.")
+    NO_SETTINGS_TRIAL = ErrorKind(
+        Exit.STATE, "No settings are being tried.", "Check proa-agent settings show; apply a document first."
+    )
     NOT_STAGED = ErrorKind(Exit.STATE, "The other slot holds no complete release.", "Install a release first.")
     NOT_GOOD = ErrorKind(Exit.STATE, "The other slot is not known to be good.", "Install a release first.")
     IN_TRIAL = ErrorKind(

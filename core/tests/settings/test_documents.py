@@ -1,0 +1,282 @@
+"""Settings documents as people, clusters and attackers write them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proa.core.runtime.errors import Code, ProaError
+from proa.core.settings import allow_list, checking
+from proa.core.settings.allow_list import AllowList
+from proa.core.settings.disruption import Disruption
+from proa.core.settings.document import EMPTY, Document, of_mapping, parse
+from proa.core.settings.model import Model
+from proa.core.settings.models import sysctl
+from proa.core.settings.registry import MODELS, disruption, render
+
+PATHS = ("/etc/motd", "/etc/issue", "/etc/example/app.conf")
+EVERYTHING = AllowList(
+    {
+        name: dict.fromkeys((*model.keys, *(PATHS if name == "files" else ())), (None, None))
+        for name, model in MODELS.items()
+    }
+)
+
+
+def refused(model: str, part: dict[str, Any], allow: AllowList = EVERYTHING) -> list[str]:
+    return [one.text for one in checking.check(Document({model: part}), allow)]
+
+
+def test_json_and_toml_say_the_same() -> None:
+    toml = parse('revision = 3\n[sysctl]\n"vm.swappiness" = 10\n"net.ipv4.tcp_rmem" = [4096, 8192, 16384]\n')
+    other = parse(b' {"sysctl": {"net.ipv4.tcp_rmem": [4096, 8192, 16384], "vm.swappiness": 10}, "revision": 3}')
+    assert toml.canonical() == other.canonical()
+    assert toml.digest == other.digest
+    assert parse(toml.canonical()) == other
+    assert toml.revision == 3
+    assert EMPTY.canonical() == "{}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[sysctl]\na = 1.5",
+        "[sysctl]\na = 2026-01-01",
+        "sysctl = 3",
+        "revision = -1",
+        "revision = true",
+        "revision = 9007199254740993",
+        '{"a": {"b": NaN}}',
+        '{"a": {"b": 1}, "a": {"b": 2}}',
+        '{"a": {"b": null}}',
+        "[]",
+        '{"a": ' + '{"b": ' * 6 + "1" + "}" * 7,
+        "{" * 100000,
+        "[" * 5000,
+        "\x00",
+        '[a]\nb = "' + "x" * 70000 + '"',
+        '[a]\nb = "' + "x" * 17000 + '"',
+    ],
+)
+def test_what_is_no_document_is_refused(text: str) -> None:
+    if text == "":
+        assert parse(text) == EMPTY
+        return
+    with pytest.raises(ProaError) as caught:
+        parse(text, at="file")
+    assert (caught.value.code, caught.value.at) == (Code.SETTINGS_INVALID, "file")
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value", "words"),
+    [
+        ("kubelet", "STATICPODPATH", "/srv", "can never be set: it would let the cluster run code"),
+        ("kubelet", "staticPodURL", "http://x", "can never be set"),
+        ("kubelet", "featureGates", {"A": True}, "can never be set"),
+        ("kubelet", "tlsCertFile", "/x", "can never be set"),
+        ("kubelet", "maxPodz", 5, "did you mean kubelet.maxPods?"),
+        ("kubelet", "MAXPODS", 5, "did you mean kubelet.maxPods?"),
+        ("kubelet", "maxPods", 1000000, "allowed: 1 to 1000"),
+        ("kubelet", "maxPods", True, "True is not allowed"),
+        ("kubelet", "maxPods", "110", "'110' is not allowed"),
+        ("kubelet", "evictionHard", {"memory.available": "banana"}, "each a quantity"),
+        ("kubelet", "evictionHard", {"memory.availabel": "5%"}, "memory.available"),
+        ("kubelet", "evictionHard", {}, "is not allowed"),
+        ("kubelet", "clusterDNS", ["notanip"], "an IP address"),
+        ("kubelet", "clusterDNS", ["10.0.0.10", "10.0.0.10"], "an IP address"),
+        ("kubelet", "seccompDefault", False, "allowed: true"),
+        ("kubelet", "imageMinimumGCAge", "2 minutes", "a duration such as"),
+        ("kubelet", "imageMinimumGCAge", "", "a duration such as"),
+        ("sysctl", "kernel.core_pattern", "|/bin/sh", "can never be set: it makes the kernel run a program"),
+        ("sysctl", "kernel.panic", 0, "can never be set"),
+        ("sysctl", "net.ipv4.ip_forward", 0, "can never be set"),
+        ("sysctl", "net.ipv4.conf.eth0.forwarding", 0, "can never be set"),
+        ("sysctl", "kernel.yama.ptrace_scope", 3, "only a reboot undoes it"),
+        ("sysctl", "vm.overcommit_memory", 2, "can never be set"),
+        ("sysctl", "vm.swapiness", 10, "did you mean sysctl.vm.swappiness?"),
+        ("sysctl", "vm/swappiness", 10, "did you mean sysctl.vm.swappiness?"),
+        ("sysctl", "vm.swappiness", 201, "allowed: 0 to 200"),
+        ("sysctl", "vm.swappiness", "10\nkernel.modprobe = /x", "is not allowed"),
+        ("sysctl", "net.ipv4.tcp_rmem", 4096, "a list of 3 numbers"),
+        ("sysctl", "net.ipv4.tcp_rmem", [4096, 1, 5000], "a list of 3 numbers"),
+        ("files", "/etc/systemd/system/x.service", "x", "can never be set"),
+        ("files", "/etc/sudoers.d/x", "x", "can never be set"),
+        ("files", "/etc/cron.daily/x", "x", "can never be set"),
+        ("files", "/etc/PAM.d/x", "x", "can never be set"),
+        ("files", "/etc/pam.conf", "x", "can never be set"),
+        ("files", "/etc/proa/trust.json", "x", "can never be set"),
+        ("files", "/etc/../usr/bin/x", "x", "no such key"),
+        ("files", "/usr/lib/x", "x", "no such key"),
+        ("files", "etc/motd", "x", "no such key"),
+        ("files", "/etc/example/other", "x", "the release does not allow it"),
+        ("files", "/etc/motd", "a\x1b[2J", "without control characters"),
+        ("files", "/etc/motd", "-----BEGIN PRIVATE KEY-----", "looks like a key, token or password"),
+        ("proxy", "http", "http://user:secret@proxy:3128", "looks like a key, token or password"),
+        ("proxy", "http", "http://proxy:3128\nLD_PRELOAD=/x", "http://HOST:PORT"),
+        ("proxy", "https", "socks5://proxy:1", "http://HOST:PORT"),
+        ("time", "servers", ["a b"], "a host name"),
+        ("dns", "servers", ["dns.example"], "an IP address"),
+        ("limits", "nofile", 10, "1024 to 1048576"),
+        ("kubelets", "maxPods", 1, "did you mean kubelet?"),
+    ],
+)
+def test_what_may_not_be_set_is_refused_with_what_is_allowed(model: str, key: str, value: Any, words: str) -> None:
+    (said,) = refused(model, {key: value})
+    assert words in said
+    assert "secret@" not in said
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    found = checking.check(
+        Document({"sysctl": {"vm.swappiness": 999, "vm.x": 1}, "nothing": {}, "kubelet": {"maxPods": 0}}), EVERYTHING
+    )
+    assert [one.key for one in found] == ["sysctl.vm.swappiness", "sysctl.vm.x", "nothing", "kubelet.maxPods"]
+    with pytest.raises(ProaError) as caught:
+        checking.require(Document({"sysctl": {"vm.swappiness": 999, "vm.x": 1}}), EVERYTHING)
+    assert caught.value.code is Code.SETTINGS_REFUSED
+    assert "vm.swappiness" in caught.value.message
+    assert "vm.x" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("model", "part", "words"),
+    [
+        ("sysctl", {"vm.dirty_bytes": 1 << 26, "vm.dirty_ratio": 10}, "reset each other"),
+        ("kubelet", {"imageGCHighThresholdPercent": 70, "imageGCLowThresholdPercent": 80}, "not below"),
+        ("kubelet", {"imageGCLowThresholdPercent": 90}, "not below"),
+        ("kubelet", {"evictionSoft": {"memory.available": "5%"}}, "each soft threshold needs one"),
+        ("kubelet", {"maxParallelImagePulls": 4}, "serializeImagePulls"),
+    ],
+)
+def test_keys_that_contradict_one_another_are_refused(model: str, part: dict[str, Any], words: str) -> None:
+    (said,) = refused(model, part)
+    assert words in said
+
+
+def test_nothing_may_be_set_where_the_release_lists_nothing() -> None:
+    assert refused("sysctl", {"vm.swappiness": 10}, allow_list.NOTHING) == [
+        "sysctl.vm.swappiness: the release does not allow it"
+    ]
+
+
+def test_a_release_narrows_what_a_model_allows() -> None:
+    allow = allow_list.of_entries({"sysctl": ["vm.swappiness=0..60", "vm.max_map_count=..100000"], "files": []})
+    assert refused("sysctl", {"vm.swappiness": 61}, allow) == [
+        "sysctl.vm.swappiness: 61 is not allowed; allowed: 0 to 60"
+    ]
+    assert refused("sysctl", {"vm.max_map_count": 65530}, allow) == []
+    assert allow_list.of_json(allow.to_json().encode()) == allow
+
+
+@pytest.mark.parametrize(
+    ("model", "entry", "words"),
+    [
+        ("sysctl", "kernel.core_pattern", "can never be set"),
+        ("sysctl", "vm.swapiness", "did you mean 'vm.swappiness'?"),
+        ("sysctl", "vm.swappiness=1", "KEY=LOW..HIGH"),
+        ("sysctl", "vm.swappiness=300..400", "leaves no value"),
+        ("sysctl", "vm.swappiness=60..0", "leaves no value"),
+        ("sysctl", "vm.swappiness=٣..9", "KEY=LOW..HIGH"),
+        ("kubelet", "evictionHard=1..2", "for whole numbers only"),
+        ("files", "/etc/passwd", "can never be set"),
+        ("files", "/etc/passwd-", "can never be set"),
+        ("files", "motd", "has no key"),
+    ],
+)
+def test_a_release_cannot_allow_what_can_never_be_set(model: str, entry: str, words: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        allow_list.of_entries({model: [entry]})
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"schema": "proa.settings-allowed/v2", "models": {}}', b"[]"])
+def test_a_list_that_cannot_be_read_allows_nothing(data: bytes) -> None:
+    with pytest.raises(ProaError) as caught:
+        allow_list.of_json(data)
+    assert caught.value.code is Code.SETTINGS_REFUSED
+
+
+def test_an_unknown_model_or_key_of_a_later_release_is_not_allowed() -> None:
+    text = '{"schema": "proa.settings-allowed/v1", "models": {"later": {"a": {}}, "sysctl": {"kernel.modprobe": {}}}}'
+    allow = allow_list.of_json(text.encode())
+    assert allow.allows("later", "a") is None
+    assert allow.allows("sysctl", "kernel.modprobe") is None
+
+
+def test_what_a_change_disturbs_is_the_most_that_one_of_its_keys_does() -> None:
+    before = Document({"sysctl": {"vm.swappiness": 1}, "kubelet": {"maxPods": 100, "clusterDomain": "a.local"}})
+    for models, most in (
+        (before.models, Disruption.NONE),
+        ({**before.models, "sysctl": {}}, Disruption.NONE),
+        ({**before.models, "kubelet": {"maxPods": 101, "clusterDomain": "a.local"}}, Disruption.RESTART),
+        ({**before.models, "kubelet": {}}, Disruption.DRAIN),
+    ):
+        assert disruption(before, Document(models)) is most
+        assert disruption(Document(models), before) is most
+
+
+def values(model: Model, key: str) -> st.SearchStrategy[Any]:
+    """Values near those that a key accepts."""
+    found = model.key(key)
+    assert found is not None
+    limits = [getattr(found.kind, name) for name in ("low", "high") if hasattr(found.kind, name)]
+    numbers = st.sampled_from([*limits, 0, 1, -1]) | st.integers(-10, 1 << 20)
+    words = st.sampled_from(
+        ["5%", "100Mi", "1h", "30s", "none", "10.0.0.1", "a.example", "http://proxy:3128"]
+    ) | st.text(max_size=12)
+    signals = st.dictionaries(st.sampled_from(["memory.available", "cpu", "memory"]), words, max_size=3)
+    return numbers | words | st.lists(numbers, max_size=3) | st.lists(words, max_size=3) | signals | st.booleans()
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> Document:
+    models = {}
+    for name, model in MODELS.items():
+        keys = draw(st.lists(st.sampled_from(sorted(model.keys) or list(PATHS)), unique=True, max_size=4))
+        models[name] = {key: draw(values(model, key)) for key in keys}
+    return Document(models)
+
+
+@given(documents())
+def test_what_is_accepted_is_rendered_as_it_was_meant_and_nothing_else(document: Document) -> None:
+    accepted = {
+        name: {key: one for key, one in part.items() if not refused(name, {key: one})}
+        for name, part in document.models.items()
+    }
+    accepted = {name: part for name, part in accepted.items() if part and not refused(name, part)}
+    files = render(of_mapping(json.loads(Document(accepted).canonical())))
+    assert json.loads(files["document.json"]) == json.loads(Document(accepted).canonical())
+    if "sysctl" in accepted:
+        lines = files[sysctl.FILE].splitlines()
+        assert [line.split(" = ")[0] for line in lines] == sorted(accepted["sysctl"])
+        assert all(line.split(" = ")[1].replace(" ", "").isdigit() for line in lines)
+    if "kubelet" in accepted:
+        made = json.loads(files["kubelet/50-proa.conf"])
+        assert {key: made[key] for key in made if key not in ("apiVersion", "kind")} == accepted["kubelet"]
+    for path, content in files.items():
+        if path.split("/")[0] not in ("files", "document.json"):
+            assert "\x00" not in content
+            assert all(one.isprintable() or one == "\n" for one in content)
+
+
+@given(documents())
+def test_schemas_agree_with_the_checks(document: Document) -> None:
+    from jsonschema import Draft202012Validator
+
+    for name, part in document.models.items():
+        for key, value in part.items():
+            found = MODELS[name].key(key)
+            assert found is not None
+            if found.kind.fits(value):
+                Draft202012Validator(found.kind.schema()).validate(value)
+
+
+def test_a_canonical_document_is_toml_too_where_it_is_written_so() -> None:
+    text = '[kubelet]\nmaxPods = 200\n[kubelet.evictionHard]\n"memory.available" = "5%"\n'
+    assert dict(parse(text).models) == tomllib.loads(text)
