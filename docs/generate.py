@@ -18,6 +18,7 @@ from making.families import families_page
 from making.formats import layout_page, release_page
 from making.markdown import code, page, table
 from making.node import credentials
+from making.node_settings import document_schema, node_settings
 
 from proa.agent.api import routes as agent_api
 from proa.agent.orders import routes as order_api
@@ -74,6 +75,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "json.md": schemas.json_page,
     "layout.md": layout_page,
     "metrics.md": metrics_page,
+    "node-settings.md": node_settings,
     "nodeos.md": lambda: object_page(NODES),
     "osrollout.md": lambda: object_page(ROLLOUTS),
     "reasons.md": reasons_page,
@@ -81,6 +83,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": settings.page,
     "openapi-agent.json": lambda: _text(agent_api.description()),
     "openapi-orders.json": lambda: _text(order_api.description()),
+    "settings-document.schema.json": lambda: _text(document_schema()),
     "proa.toml.schema.json": lambda: _text(settings.schema()),
 }
 

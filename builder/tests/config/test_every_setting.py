@@ -92,6 +92,13 @@ ALONE = {
     "trust.threshold": ("0", "a number from 1"),
     "hook.at": ('"tree-afer"', 'did you mean "tree-after"?'),
     "hook.run": ('"gone"', "gone does not exist"),
+    "settings.sysctl": ('["kernel.core_pattern"]', "can never be set: it makes the kernel run a program"),
+    "settings.kubelet": ('["maxPodz"]', "did you mean 'maxPods'?"),
+    "settings.limits": ('["nofile=0..1"]', "leaves no value"),
+    "settings.time": ('["server"]', "did you mean 'servers'?"),
+    "settings.dns": ('["servers=1..2"]', "for whole numbers only"),
+    "settings.proxy": ('["http", "http"]', "is in the list twice"),
+    "settings.files": ('["/etc/sudoers"]', "can never be set"),
     "build.compression": ("20", "a number from 1"),
     "build.budget": ('"1 KiB"', "is not a size"),
     "build.formats": ('["rwa"]', 'is not "raw"'),
@@ -266,7 +273,11 @@ def test_b08_a_word_that_the_tree_does_not_have_is_told_with_the_nearest(tmp_pat
 def test_b08_no_other_setting_names_what_a_tree_must_have() -> None:
     """A new setting has to find its place: here if its words stand for nothing in the tree."""
     assert {
-        *(name for name in SETTINGS if name.split(".")[0] in ("release", "boot", "disk", "cluster", "trust", "build")),
+        *(
+            name
+            for name in SETTINGS
+            if name.split(".")[0] in ("release", "boot", "disk", "cluster", "settings", "trust", "build")
+        ),
         *(
             "system.distribution",
             "system.suite",

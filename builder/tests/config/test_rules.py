@@ -82,6 +82,7 @@ BROKEN = {
     "checks_are_programs": ('[[check]]\nname = "a"\ncontent = ""\n', "6:11", "the check 'a' is empty"),
     "trust_can_be_met": ('[trust]\nkeys = ["release.pub"]\nthreshold = 2\n', "6:13", "only 1 are listed"),
     "orders_can_come": ('[cluster]\ncommit = "order"\n', "5:10", "without 'cluster.group' nobody can give an order"),
+    "settings_can_be_allowed": ('[settings]\nsysctl = ["vm.swapiness"]\n', "5:11", "did you mean 'vm.swappiness'?"),
     "command_line_stays_ours": ('[kernel]\narguments = ["quiet", "root=/dev/sda1"]\n', "5:23", "the builder sets"),
     "units_agree": ('[units]\nenable = ["a.service"]\nmask = ["a.service"]\n', "6:9", "in two of the lists"),
     "partitions_fit": ('[disk]\nsize = "1 GiB"\n', "5:8", "the disk has 1073741824"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from proa.builder.config import build_settings, image_settings, node_settings
+from proa.builder.config import build_settings, image_settings, node_allow, node_settings
 from proa.builder.config.settings import Config
 from proa.builder.engine.context import BuildContext
 from proa.builder.inputs import fingerprint
@@ -82,6 +82,7 @@ OF_THE_ROOT: dict[str, Any] = {
     "cluster": node_settings.ClusterConfig(group=4711),
     "hook": (build_settings.Hook("tree-after", "hook"),),
     "trust": node_settings.TrustConfig(threshold=2),
+    "settings": node_allow.SettingsConfig(sysctl=("vm.swappiness",)),
     "system": image_settings.SystemConfig(timezone="Europe/Berlin"),
     "release": image_settings.ReleaseConfig(name="my-node", version="2", serial=2, compatible="my-node"),
 }

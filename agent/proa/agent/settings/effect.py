@@ -67,9 +67,11 @@ class Effect:
             self.kernel.put(after.models.get("sysctl", {}))
         if "limits" in models:
             units.reload_manager()
-        units.restart(
-            dict.fromkeys(unit for name, one in MODELS.items() if name in models for unit in one.restart), self.clock
-        )
+        touched = [one for name, one in MODELS.items() if name in models]
+        units.restart(dict.fromkeys(unit for one in touched for unit in one.restart), self.clock)
+        for one in touched:
+            if one.argument and after.models.get(one.name):
+                units.require_argument(one.restart[0], one.argument, self.paths.root / "proc")
 
     def drift(self, document: Document) -> Iterator[str]:
         """What is not, or no more, as the document wants it."""

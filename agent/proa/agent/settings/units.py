@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from proa.core.runtime.clock import Clock
 from proa.core.runtime.errors import Code, ProaError
@@ -36,6 +37,28 @@ def restart(units: Iterable[str], clock: Clock) -> None:
             raise _failed(name, f"is {state} after its restart")
         if _restarts(name) > counts[name]:
             raise _failed(name, "has ended by itself after its restart")
+
+
+def require_argument(name: str, argument: str, proc: Path) -> None:
+    """See that a daemon that runs was started with an argument, without which it never reads its settings.
+
+    Args:
+        name: The unit.
+        argument: The argument.
+        proc: ``/proc``.
+
+    Raises:
+        ProaError: ``SETTINGS_FAILED``.
+    """
+    words = ["systemctl", "show", "--property=MainPID", "--value", "--", name]
+    number = run(words, check=False, timeout=_ASK).text.strip()
+    try:
+        given = (proc / number / "cmdline").read_bytes().split(b"\0") if number.isdigit() and number != "0" else None
+    except OSError:
+        given = None
+    if given is not None and argument.encode() not in given:
+        what = f"{name} runs without {argument}: it would not read the settings"
+        raise ProaError(Code.SETTINGS_FAILED, what, at=name, hint=f"Add {argument} to its unit, and build a release.")
 
 
 def reload_manager() -> None:

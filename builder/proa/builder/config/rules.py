@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from proa.builder.config.allowrules import settings_can_be_allowed
 from proa.builder.config.disklayout import layout
 from proa.builder.config.filerules import FILE_RULES, KEPT_FOLDERS
 from proa.builder.config.kinds import Refused
@@ -204,5 +205,6 @@ RULES: Final[tuple[Rule, ...]] = (
     kept_folders_lie_apart,
     trusted_keys_are_keys,
     ssh_key_files_hold_keys,
+    settings_can_be_allowed,
 )
 """Every rule."""

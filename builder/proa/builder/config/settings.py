@@ -1,7 +1,7 @@
 """The one table of settings: what proa.toml may say, section by section.
 
 Each section is a frozen dataclass, each of its fields one setting with its kind, its sentence and its default; they are
-in the three modules beside this one. The checker, ``summary``, the reference page, the JSON schema and the template of
+in the four modules beside this one. The checker, ``summary``, the reference page, the JSON schema and the template of
 ``init`` all read :data:`SECTIONS`.
 """
 
@@ -21,6 +21,7 @@ from proa.builder.config.image_settings import (
     Units,
     User,
 )
+from proa.builder.config.node_allow import SettingsConfig
 from proa.builder.config.node_settings import Check, ClusterConfig, DiskConfig, HealthConfig, Persist, TrustConfig
 from proa.builder.config.setting import Section
 
@@ -38,6 +39,7 @@ SECTIONS: Final = (
     Section("health", HealthConfig),
     Section("check", Check, many=True),
     Section("cluster", ClusterConfig),
+    Section("settings", SettingsConfig),
     Section("trust", TrustConfig),
     Section("hook", Hook, many=True),
     Section("build", Build),
@@ -62,6 +64,7 @@ class Config:
     health: HealthConfig = field(default_factory=HealthConfig)
     check: tuple[Check, ...] = ()
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    settings: SettingsConfig = field(default_factory=SettingsConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     hook: tuple[Hook, ...] = ()
     build: Build = field(default_factory=Build)

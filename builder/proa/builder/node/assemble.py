@@ -34,6 +34,7 @@ from proa.builder.node import (
     kept,
     measuring,
     seal,
+    settable,
     software,
     system,
     units,
@@ -138,6 +139,7 @@ def furnish(additions: Additions, config: Config, job: AssemblyJob, numbers: acc
     system.set_up(tree, config)
     system.add_trust(tree, config, [key.encode() for key in job.keys])
     system.add_health(tree, config, folder)
+    settable.add(tree, config)
     accounts.add(tree, config.user, numbers, ssh_keys(config, folder))
     for check in config.check:
         additions.origins[f"/usr/lib/proa/health.d/{check.name}"] = f"check {check.name}"

@@ -11,6 +11,6 @@ class Disruption(enum.IntEnum):
     NONE = 0
     """Nothing restarts."""
     RESTART = 1
-    """A daemon restarts; pods go on."""
+    """A daemon restarts; pods keep running."""
     DRAIN = 2
     """Pods are moved away first."""

@@ -83,6 +83,7 @@ class Model:
         together: Finds what is wrong between keys, each of which is right by itself.
         links: Where the node's programs look for its files, by the path below the generation's folder.
         restart: Units that are restarted, or reloaded where they can be, when its files have changed.
+        argument: What must be on the command line of the units for them to read the files; empty for nothing.
         open_key: Accepts a key that the table does not list, such as a path of ``files``; none for a closed table.
     """
 
@@ -94,6 +95,7 @@ class Model:
     together: Callable[[Part], list[Refusal]] = field(default=lambda _: [])
     links: Mapping[str, str] = field(default_factory=dict)
     restart: tuple[str, ...] = ()
+    argument: str = ""
     open_key: Callable[[str], Key | None] = field(default=lambda _: None)
 
     def key(self, name: str) -> Key | None:

@@ -128,4 +128,5 @@ KUBELET: Final = Model(
     NEVER,
     _together,
     restart=("kubelet.service",),
+    argument="--config-dir=/etc/proa/settings/current/kubelet/",
 )
