@@ -15,7 +15,8 @@ _INTRO = (
     "What `proa-agent settings apply` and a rollout can set on a node. A release allows a part of it, in the section "
     "`[settings]` of proa.toml; nothing else can be set. Keys are exact, upper and lower case included. "
     "The last column says what a change disturbs: `None` nothing, `Restart` a daemon while pods keep running, `Drain` "
-    "pods, which a rollout moves away first. The [JSON Schema](settings-document.schema.json) describes a whole document."
+    "pods, which a rollout moves away first. The [JSON Schema](settings-document.schema.json) describes a whole "
+    "document."
 )
 
 

@@ -165,7 +165,8 @@ def test_an_order_is_written_whole(action: Give, order: dict[str, Any]) -> None:
     api = Server()
     assert written(action, api) == Written(Outcome.DONE, 42)
     metadata = {"uid": "o1", "annotations": {FENCE: "7"}}
-    spec = {"order": {"allowDowngrade": None, "bytesPerSecond": None, **order, "issued": "2026-01-01T00:00:00Z"}}
+    absent = dict.fromkeys(("allowDowngrade", "bytesPerSecond", "settings", "settingsHash"))
+    spec = {"order": {**absent, **order, "issued": "2026-01-01T00:00:00Z"}}
     assert api.sent == [("merge", OS, {"metadata": metadata, "spec": spec})]
 
 
