@@ -85,6 +85,7 @@ class Daemon:
         self.health: HealthReport | None = None
         self.jobs = Jobs(self.log)
         self.settled = False
+        self.brought: HealthFailure | None = None
         self.context = dataclasses.replace(self.context, monitor=Tee((self.context.monitor, self.log)))
 
     def run(self) -> None:
@@ -94,6 +95,7 @@ class Daemon:
         and a client that calls meanwhile waits in the socket's queue.
         """
         self._settle(_LOCK_PATIENCE)
+        self._told(self._bring_settings)
         path = self.context.paths.socket
         with listen(path) as listening:
             self.notifier.send("READY=1")
@@ -143,14 +145,34 @@ class Daemon:
             return False
         return True
 
+    def _bring_settings(self) -> None:
+        """In a trial: set what came along with the release, before what reads it starts."""
+        view = look(self.context)
+        order = view.record.order
+        if on_trial(view) and order and order.order.settings:
+            from proa.agent.settings import along
+
+            def bring() -> None:
+                self.brought = along.bring(self.context, view)
+
+            self._patiently(bring, _LOCK_PATIENCE)
+
     def _locked(self, work: Callable[[], object], patience: float) -> None:
         """Do something under the lock, waiting for a command that holds it."""
+
+        def alone() -> None:
+            with locked(self.context.paths):
+                work()
+
+        self._patiently(alone, patience)
+
+    def _patiently(self, work: Callable[[], object], patience: float) -> None:
+        """Do something that takes the lock, waiting for a command that holds it."""
         deadline = Deadline("the lock", patience, self.context.clock)
         while True:
             try:
-                with locked(self.context.paths):
-                    work()
-                    return
+                work()
+                return
             except ProaError as error:
                 if error.code is not Code.BUSY or deadline.passed:
                     raise
@@ -266,12 +288,11 @@ class Daemon:
     def _look_at_health(self, settings: HealthSettings, failed_before: tuple[str, ...]) -> HealthReport:
         """Units and checks, and that this release allows the settings that the node has."""
         found = check_health(self.context.paths, settings, failed_before)
-        if not (self.context.paths.etc / "settings").is_dir():
+        if self.brought is None and not (self.context.paths.etc / "settings").is_dir():
             return found
-        from proa.agent.settings.engine import Engine
+        from proa.agent.settings.along import refused
 
-        refused = Engine(self.context).report().refused
-        failures = [HealthFailure(f"setting {one.key}", one.message) for one in refused]
+        failures = (*refused(self.context), *((self.brought,) if self.brought else ()))
         return dataclasses.replace(found, failures=(*found.failures, *failures), final=found.final or bool(failures))
 
     def _stop(self) -> None:

@@ -23,7 +23,7 @@ from proa.agent.node.reports import Installed, PlannedInstall, ReleaseFacts
 from proa.agent.node.states import Trigger, follow
 from proa.agent.node.view import Context, View, look, need_disk
 from proa.agent.slot.region import Opener, open_direct
-from proa.agent.trial.change import check_reboot, reboot
+from proa.agent.trial.change import check_reboot, check_settings, reboot
 from proa.agent.trial.reconcile import reconcile
 from proa.core.runtime.defects import told
 from proa.core.runtime.errors import Code, ProaError
@@ -91,11 +91,10 @@ def _planned(context: Context, view: View, order: InstallOrder) -> Iterator[tupl
     policy = policy_of(view, believed, downgrade=order.downgrade)
     with open_offer(context, order.reference, order.registry, believed, order.rate) as offer:
         facts = node_facts(context, view, offer.candidate)
-        yield (
-            offer,
-            policy,
-            plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.activation),
-        )
+        plan = plan_install(offer.candidate, policy, facts, view.state, view.node_state(), order.activation)
+        if any(isinstance(action, Arm) for action in plan.actions):
+            check_settings(context, SlotRecord.of(offer.candidate.release, offer.candidate.manifest))
+        yield offer, policy, plan
 
 
 def _ready(context: Context, order: InstallOrder) -> View:

@@ -74,6 +74,9 @@ class SlotRecord(Part):
         "Whether it was asked for although its serial is below one that was committed.", default=False, left_out=True
     )
     bytes: MovedBytes | None = field("What its install fetched, copied and wrote.", default=None, left_out=True)
+    settings: str | None = field(
+        "What it allows to be set, as JSON; empty for nothing, null if that is not known.", default=None, left_out=True
+    )
 
     @classmethod
     def of(cls, release: Release, manifest: str, signers: tuple[str, ...] = ()) -> SlotRecord:
@@ -92,6 +95,7 @@ class SlotRecord(Part):
             compatible=release.compatible,
             expires=release.expires,
             signers=signers,
+            settings=release.settings,
         )
 
 

@@ -25,8 +25,10 @@ def arm(context: Context, accepted: AcceptedOrder, _: View) -> None:
     """Arm the standby for one try, if it holds the order's release, whole.
 
     Raises:
-        ProaError: ``NOT_STAGED`` when it holds another one, or as :func:`proa.agent.verbs.verbs.activate`.
+        ProaError: ``NOT_STAGED`` when it holds another one, ``SETTINGS_INVALID``, or as
+            :func:`proa.agent.verbs.verbs.activate`.
     """
+    settings = parse_settings(accepted.order.settings) if accepted.order.settings else None
 
     def holds(view: View) -> None:
         change.check_reboot(view)
@@ -37,7 +39,7 @@ def arm(context: Context, accepted: AcceptedOrder, _: View) -> None:
             raise ProaError(Code.NOT_STAGED, f"slot {slot.value} holds {has}, not {accepted.digest}")
 
     allowed = accepted.order.allow_downgrade
-    verbs.activate(context, tries=1, allow_downgrade=allowed, constraints=Constraints(holds, begun(accepted)))
+    verbs.activate(context, tries=1, allow_downgrade=allowed, constraints=Constraints(holds, begun(accepted), settings))
 
 
 def disarm(context: Context, _: AcceptedOrder, __: View) -> None:

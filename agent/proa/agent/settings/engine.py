@@ -55,6 +55,12 @@ class Engine:
         """The generations."""
         return self.effect.store
 
+    @property
+    def committed(self) -> Document:
+        """The committed document."""
+        trial = self.store.trial
+        return self.store.document(trial.before if trial else self.store.current)
+
     def allowed(self) -> AllowList:
         """What the running release allows to be set.
 
@@ -82,7 +88,7 @@ class Engine:
                 take effect, ``BUSY``, or as the file system says.
         """
         self.require(document)
-        committed = self._committed()
+        committed = self.committed
         actions = _actions(committed, document)
         if dry_run:
             return self.report(dry_run=True, actions=actions)
@@ -132,7 +138,7 @@ class Engine:
             if trial is not None:
                 self._return(trial, "an order reverted it", Phase.REVERTED)
             else:
-                was = self._committed()
+                was = self.committed
                 self.store.switch(before)
                 self.effect.put(was, self.store.document(before))
             return self.report(actions=actions)
@@ -160,7 +166,7 @@ class Engine:
 
     def report(self, *, dry_run: bool = False, actions: Sequence[str] = ()) -> SettingsReport:
         """What the settings are."""
-        trial, last, committed = self.store.trial, self.store.last, self._committed()
+        trial, last, committed = self.store.trial, self.store.last, self.committed
         effective = self.store.document(self.store.current)
         return SettingsReport(
             hash=committed.digest,
@@ -187,16 +193,12 @@ class Engine:
         found = check(document, self.allowed())
         if found:
             raise ProaError(Code.SETTINGS_REFUSED, "; ".join(one.text for one in found))
-        committed = self._committed()
+        committed = self.committed
         if document.revision < committed.revision:
             what = f"the document has revision {document.revision}, and {committed.revision} is committed"
             raise ProaError(Code.SETTINGS_OLDER, what)
 
     # inside; the lock is held
-
-    def _committed(self) -> Document:
-        trial = self.store.trial
-        return self.store.document(trial.before if trial else self.store.current)
 
     def _refused(self, document: Document) -> tuple[Refusal, ...]:
         try:

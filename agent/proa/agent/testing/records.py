@@ -56,6 +56,7 @@ FULL: Final = dataclasses.replace(
             expires="2027-01-01T00:00:00Z",
             signers=("c" * 64,),
             bytes=MovedBytes(7, 20, 3, 27, 1),
+            settings="{}",
         ),
     },
     trial=TrialRecord("b", "2", "a" * 64, 2, 7, NOW, "boot", ("d" * 64,), ("bad.service",)),

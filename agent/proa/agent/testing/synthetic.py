@@ -49,6 +49,7 @@ class Recipe:
     serial: int = 1
     floor: int = 0
     expires: str = ""
+    settings: str = ""
     requires: Requires = field(default_factory=lambda: Requires(1, "0.1.0", 1))
     salt: str = "5a" * 32
     level: int = 3
@@ -167,6 +168,7 @@ def _document(recipe: Recipe, root_hash: str, blobs: dict[str, Blob], lies: dict
         requires=recipe.requires,
         blobs=blobs,
         expires=recipe.expires,
+        settings=recipe.settings,
     )
 
 

@@ -31,6 +31,7 @@ from proa.partition.boot.bootstate import Slot
 
 if TYPE_CHECKING:
     from proa.agent.node.policy import Policy
+    from proa.core.settings.document import Document as Settings
 
 DEADLINE_TIMER: Final = "proa-deadline.timer"
 """The initrd's timer that reboots a trial that is not committed."""
@@ -45,12 +46,20 @@ def unamended(record: AgentRecord) -> AgentRecord:
     return record
 
 
-def check_arm(context: Context, view: View, tries: int, policy: Policy) -> SlotRecord:
+def check_arm(context: Context, view: View, tries: int, policy: Policy, brought: Settings | None = None) -> SlotRecord:
     """Check that the next boot may try the other slot; what it holds. Changes nothing.
+
+    Args:
+        context: The context.
+        view: A look at the node.
+        tries: Boots that the trial would get.
+        policy: What the node accepts.
+        brought: The settings that the trial would get along with the release, if not those that the node has.
 
     Raises:
         ProaError: ``USAGE`` for tries out of range, ``NOT_STAGED`` when it holds no complete release, the objections
-            of the policy; ``NOT_STAGED`` as :class:`Damaged` when it was altered since.
+            of the policy; ``NOT_STAGED`` as :class:`Damaged` when it was altered since; ``SETTINGS_REFUSED`` and
+            ``SETTINGS_OLDER`` for settings that it would not get.
     """
     slot = view.state.good.other
     bootstate.check_tries(tries)
@@ -58,9 +67,22 @@ def check_arm(context: Context, view: View, tries: int, policy: Policy) -> SlotR
     if known is None or not known.complete:
         raise ProaError(Code.NOT_STAGED, f"nothing complete is recorded for slot {slot.value}")
     policy.check(Door.ARM, Subject.of_slot(slot, known), context.clock.now())
+    check_settings(context, known, brought)
     if wrong := damage(view, slot, known):
         raise Damaged(Code.NOT_STAGED, slot, f"does not hold what was written: {wrong}")
     return known
+
+
+def check_settings(context: Context, known: SlotRecord, brought: Settings | None = None) -> None:
+    """Check that a release allows the settings that its trial would get.
+
+    Raises:
+        ProaError: ``SETTINGS_REFUSED``, ``SETTINGS_OLDER``.
+    """
+    if brought is not None or (context.paths.etc / "settings").is_dir():
+        from proa.agent.settings.along import check_next
+
+        check_next(context, known, brought)
 
 
 def arm(context: Context, view: View, known: SlotRecord, tries: int, also: Amendment = unamended) -> Slot:

@@ -23,6 +23,7 @@ from proa.partition.boot.bootstate import TRIES_MAX, Slot
 if TYPE_CHECKING:
     from proa.agent.node.policy import Policy
     from proa.agent.node.record import SlotRecord
+    from proa.core.settings.document import Document as Settings
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class Constraints:
     Attributes:
         check: What must hold besides, looked at under the lock; raises what is not so.
         note: What is saved in the record at the same stroke as the deed, or right before it.
+        settings: The settings that a trial gets along with its release.
     """
 
     check: Callable[[View], object] = lambda _: None
     note: change.Amendment = change.unamended
+    settings: Settings | None = None
 
 
 BY_HAND: Final = Constraints()
@@ -61,7 +64,8 @@ def activate(
         constraints.check(view)
         if reboot:
             change.check_reboot(view)
-        return change.check_arm(context, view, tries, _policy(context, view, downgrade=allow_downgrade))
+        policy = _policy(context, view, downgrade=allow_downgrade)
+        return change.check_arm(context, view, tries, policy, constraints.settings)
 
     actions = [f"copy /etc, arm the other slot for {tries} attempts", *(["reboot"] if reboot else [])]
     step = _Deed(actions, lambda view, known: change.arm(context, view, known, tries, constraints.note), check, reboot)

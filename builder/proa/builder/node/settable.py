@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from proa.builder.config.settings import Config
@@ -10,7 +11,10 @@ from proa.core.settings import allow_list
 from proa.core.settings.registry import MODELS
 
 _GENERATIONS: Final = "/etc/proa/settings"
-_KUBELET: Final = f"[Service]\nEnvironment=KUBELET_EXTRA_ARGS=--config-dir={_GENERATIONS}/current/kubelet/\n"
+_KUBELET: Final = (
+    "[Unit]\n# A release may bring settings along, set before the agent is ready.\nAfter=proa-agent.service\n\n"
+    f"[Service]\nEnvironment=KUBELET_EXTRA_ARGS=--config-dir={_GENERATIONS}/current/kubelet/\n"
+)
 _PROXY: Final = "[Service]\nEnvironmentFile=-/etc/proa/proxy.env\n"
 DROP_INS: Final = {
     "kubelet": ("/usr/lib/systemd/system/kubelet.service.d/50-proa-settings.conf", _KUBELET),
@@ -18,14 +22,24 @@ DROP_INS: Final = {
 }
 
 
+def listed(config: Config) -> str:
+    """The list of what may be set, as JSON; empty if nothing may be."""
+    found = _entries(config)
+    return allow_list.of_entries(found).to_json() if any(found.values()) else ""
+
+
 def add(tree: Tree, config: Config) -> None:
     """Write the list, generation 0, and drop-ins for what may be set; nothing where nothing may be."""
-    listed = {name: getattr(config.settings, name) for name in MODELS}
-    if not any(listed.values()):
+    text, found = listed(config), _entries(config)
+    if not text:
         return
-    tree.write(f"/usr/lib/proa/{allow_list.FILE}", allow_list.of_entries(listed).to_json())
+    tree.write(f"/usr/lib/proa/{allow_list.FILE}", text)
     tree.folder(f"{_GENERATIONS}/0/kubelet")
     tree.link(f"{_GENERATIONS}/current", "0")
     for model, (path, content) in DROP_INS.items():
-        if listed[model]:
+        if found[model]:
             tree.write(path, content)
+
+
+def _entries(config: Config) -> Mapping[str, tuple[str, ...]]:
+    return {name: getattr(config.settings, name) for name in MODELS}

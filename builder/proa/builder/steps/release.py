@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proa.builder.engine.context import BuildContext
+from proa.builder.node import settable
 from proa.core.artifact import attestations, release_artifact
 from proa.core.oci.layoutdir import LayoutDir
 from proa.core.oci.reference import Reference
@@ -131,6 +132,7 @@ def _document(context: BuildContext, blobs: Mapping[str, Blob]) -> Release:
         requires=Requires(LAYOUT_VERSION, MIN_AGENT, LOADER_VERSION),
         blobs=blobs,
         expires=release.expires,
+        settings=settable.listed(context.config),
     )
 
 

@@ -37,6 +37,8 @@ LOADER_VERSION: Final = 1
 """The protocol between GRUB's frozen script and the boot state."""
 BLOCK_SIZE: Final = verity.BLOCK_SIZE
 """Bytes of a verity block."""
+MAX_SETTINGS: Final = 64 * 1024
+"""Characters of the list of what may be set."""
 FRAME_SIZE: Final = 128 * 1024
 """Bytes of image in one zstd frame, unless the document says otherwise."""
 
@@ -113,6 +115,12 @@ class Release(Document, schema="proa.release/v1", received=True):
     blobs: Mapping[str, Blob] = field("Every other blob of the release.", keys=MEDIA_TYPES)
     expires: str = field(
         "When nodes stop installing it (RFC 3339, UTC); empty for never.", default="", pattern=f"^({_UTC})?$"
+    )
+    settings: str = field(
+        "What may be set on nodes of this release, as the text of `/usr/lib/proa/settings.json`; empty for nothing.",
+        default="",
+        maxLength=MAX_SETTINGS,
+        left_out=True,
     )
     critical: tuple[str, ...] = field(
         "Fields that a reader must know; a reader that does not know one refuses the release.", default=()
