@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,18 @@ class Story:
         done = self.node.install(self.references[name])
         assert done["bytes"]["write"] > 100 * MIB
         assert done["peak_memory"] < 80 * MIB
+
+    def apply(self, parameters: dict[str, int], *words: str) -> dict[str, Any]:
+        """Set kernel parameters by a document."""
+        document, more = json.dumps({"sysctl": parameters}), " ".join(words)
+        self.machine.succeed(f"echo '{document}' >/root/settings.json")
+        told: dict[str, Any] = json.loads(
+            self.machine.succeed(f"proa-agent settings apply /root/settings.json --json {more}")
+        )
+        return told
+
+    def swappiness(self) -> str:
+        return self.machine.succeed("cat /proc/sys/vm/swappiness").strip()
 
     def root_hash(self, name: str) -> str:
         return str(self.images.report(name)["root_hash"])
@@ -150,6 +163,21 @@ def test_n22_the_node_has_the_hardware_that_it_is_told_on(story: Story, variant:
     assert machine.succeed(f"cat /sys/block/{disk}/queue/logical_block_size").strip() == str(variant.sector_size)
 
 
+def test_settings_take_effect_and_only_what_the_release_allows(story: Story) -> None:
+    """The first document is committed; the second is being tried when the power is cut, by the next test."""
+    story.apply({"vm.swappiness": 11}, "--commit")
+    assert story.swappiness() == "11"
+    tried = story.apply({"vm.swappiness": 22})
+    assert (tried["phase"], story.swappiness()) == ("Trial", "22")
+    for name, value in (("kernel.modprobe", "/x"), ("vm.swappiness", 61), ("vm.max_map_count", 70000)):
+        document = json.dumps({"sysctl": {name: value}})
+        done = story.machine.execute(
+            f"echo '{document}' >/root/bad.json; proa-agent settings apply /root/bad.json 2>&1"
+        )
+        assert (done.status, "SETTINGS_REFUSED" in done.text) == (3, True)
+    assert story.swappiness() == "22"
+
+
 def test_a_power_cut_within_an_install_leaves_the_good_slot_alone(
     story: Story, upgrade_registry: LocalRegistry
 ) -> None:
@@ -182,7 +210,9 @@ def test_the_node_boots_as_before_and_the_second_install_succeeds(story: Story) 
     machine.wait_for_boot()
     machine.wait_for_unit("proa-agent.service")
     assert story.sums() == story.kept
+    machine.wait_until("test $(cat /proc/sys/vm/swappiness) = 11")
     status = story.node.status()
+    assert (status["settings"]["phase"], status["settings"]["drift"]) == ("Reverted", [])
     assert (status["booted"], status["good"], status["slots"]["b"]["state"]) == ("a", "a", "partial")
     story.install("2")
     assert story.node.status()["slots"]["b"]["state"] == "staged"
@@ -202,6 +232,7 @@ def test_an_upgrade_from_a_to_b_is_tried_and_committed(story: Story) -> None:
     assert (status["good"], status["trial"], status["other_good"], status["state"]) == ("b", None, True, "paired")
     assert status["slots"]["a"]["state"] == "fallback"
     assert story.sums() == story.kept
+    assert (story.swappiness(), status["settings"]["drift"]) == ("11", [])
 
 
 def test_n22_the_trial_was_committed_beside_a_tpm_that_measured_the_boot(story: Story, variant: Variant) -> None:

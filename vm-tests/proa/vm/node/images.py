@@ -90,6 +90,9 @@ deadline = "{deadline} s"
 watchdog = "{watchdog} s"
 seconds = "10 s"
 
+[settings]
+sysctl = ["vm.swappiness=0..60"]
+
 [build]
 compression = 1
 """
