@@ -69,7 +69,8 @@ def reboot(engine: Engine) -> None:
     """The next boot: /run is empty, and systemd-sysctl has read what settings are in effect."""
     root = engine.context.paths.root
     (root / "proc/sys/kernel/random/boot_id").write_text("boot-2\n")
-    (engine.context.paths.run / "settings-before.json").unlink(missing_ok=True)
+    for file in engine.context.paths.run.glob("*.json"):
+        file.unlink()
 
 
 def test_a_node_without_settings_says_so(engine: Engine) -> None:
@@ -316,3 +317,23 @@ def test_whenever_it_is_cut_off_one_whole_generation_is_left(engine: Engine) -> 
         assert kernel(engine) == str(in_effect.models["sysctl"]["vm.swappiness"])
         assert engine.apply(document, commit=True).hash == document.digest
     assert count > 20
+
+
+def test_a_parameter_that_is_set_no_more_after_a_reboot_is_what_it_was_without_settings(engine: Engine) -> None:
+    engine.apply(CALM, commit=True)
+    reboot(engine)
+    engine.apply(EMPTY, commit=True)
+    assert kernel(engine) == "60"
+
+
+def test_a_parameter_that_resets_another_one_gives_it_back(engine: Engine) -> None:
+    """The kernel takes no 0 for vm.dirty_bytes: it is 0 as soon as the ratio is set."""
+    for name, value in (("vm/dirty_bytes", "0"), ("vm/dirty_ratio", "20")):
+        (engine.context.paths.root / "proc/sys" / name).write_text(value + "\n")
+    allowed = allow_list.of_entries({"sysctl": ["vm.dirty_bytes", "vm.dirty_ratio"]}).to_json()
+    (engine.context.paths.usr / "settings.json").write_text(allowed)
+    engine.apply(Document({"sysctl": {"vm.dirty_bytes": 1 << 27}}), commit=True)
+    (engine.context.paths.root / "proc/sys/vm/dirty_ratio").write_text("0\n")
+    engine.apply(EMPTY, commit=True)
+    assert kernel(engine, "vm.dirty_ratio") == "20"
+    assert kernel(engine, "vm.dirty_bytes") == str(1 << 27), "nobody writes 0 to it"

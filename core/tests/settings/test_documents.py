@@ -19,7 +19,7 @@ from proa.core.settings.model import Model
 from proa.core.settings.models import sysctl
 from proa.core.settings.registry import MODELS, disruption, render
 
-PATHS = ("/etc/motd", "/etc/issue", "/etc/example/app.conf")
+PATHS = ("/etc/motd", "/etc/issue", "/etc/example/app.conf", "/etc/example")
 EVERYTHING = AllowList(
     {
         name: dict.fromkeys((*model.keys, *(PATHS if name == "files" else ())), (None, None))
@@ -47,6 +47,9 @@ def test_json_and_toml_say_the_same() -> None:
     [
         "",
         "[sysctl]\na = 1.5",
+        "[sysctl]\na = 0x" + "f" * 5000,
+        "[sysctl]\na = 9223372036854775808",
+        '{"a": {"b": -9223372036854775808}}',
         "[sysctl]\na = 2026-01-01",
         "sysctl = 3",
         "revision = -1",
@@ -85,7 +88,7 @@ def test_what_is_no_document_is_refused(text: str) -> None:
         ("kubelet", "maxPods", 1000000, "allowed: 1 to 1000"),
         ("kubelet", "maxPods", True, "True is not allowed"),
         ("kubelet", "maxPods", "110", "'110' is not allowed"),
-        ("kubelet", "evictionHard", {"memory.available": "banana"}, "each a quantity"),
+        ("kubelet", "evictionHard", {"memory.available": "banana"}, "pid.available: a quantity"),
         ("kubelet", "evictionHard", {"memory.availabel": "5%"}, "memory.available"),
         ("kubelet", "evictionHard", {}, "is not allowed"),
         ("kubelet", "clusterDNS", ["notanip"], "an IP address"),
@@ -111,7 +114,7 @@ def test_what_is_no_document_is_refused(text: str) -> None:
         ("files", "/etc/PAM.d/x", "x", "can never be set"),
         ("files", "/etc/pam.conf", "x", "can never be set"),
         ("files", "/etc/proa/trust.json", "x", "can never be set"),
-        ("files", "/etc/../usr/bin/x", "x", "no such key"),
+        ("files", "/etc/../usr/share/x", "x", "no such key"),
         ("files", "/usr/lib/x", "x", "no such key"),
         ("files", "etc/motd", "x", "no such key"),
         ("files", "/etc/example/other", "x", "the release does not allow it"),
@@ -124,6 +127,38 @@ def test_what_is_no_document_is_refused(text: str) -> None:
         ("dns", "servers", ["dns.example"], "an IP address"),
         ("limits", "nofile", 10, "1024 to 1048576"),
         ("kubelets", "maxPods", 1, "did you mean kubelet?"),
+        ("kubelet", "evictionHard", {"memory.available": "0%"}, "is not allowed"),
+        ("kubelet", "evictionHard", {"nodefs.available": "999T"}, "at most 1Ti"),
+        ("kubelet", "systemReserved", {"cpu": "1Gi"}, "cpu: processors"),
+        ("kubelet", "systemReserved", {"memory": "200m"}, "memory, ephemeral-storage: a quantity"),
+        ("kubelet", "kubeReserved", {"memory": "200"}, "at least 1048576"),
+        ("kubelet", "reservedSystemCPUs", "3-1", "processors such as"),
+        ("kubelet", "reservedSystemCPUs", "1,1", "processors such as"),
+        ("kubelet", "reservedSystemCPUs", "", "processors such as"),
+        ("kubelet", "clusterDomain", "a..b", "a domain name"),
+        ("kubelet", "clusterDomain", "-a.local", "a domain name"),
+        ("kubelet", "clusterDomain", f"{'a' * 64}.local", "a domain name"),
+        ("kubelet", "clusterDNS", ["0::"], "of another machine"),
+        ("kubelet", "clusterDNS", ["::1"], "of another machine"),
+        ("dns", "servers", ["224.0.0.1"], "an IP address"),
+        ("sysctl", "net.ipv4.ip_local_port_range", [40000, 40000], "at least 1000 above"),
+        ("time", "servers", [":::::"], "a host name or address"),
+        ("time", "servers", ["10.0.0.999"], "a host name or address"),
+        ("time", "servers", ["a..b"], "a host name or address"),
+        ("proxy", "http", "http://proxy:99999", "http://HOST:PORT"),
+        ("proxy", "http", "http://10.0.0.300:3128", "http://HOST:PORT"),
+        ("proxy", "http", "http://[proxy]:3128", "http://HOST:PORT"),
+        *(
+            ("files", "/etc/motd", text, "looks like a key, token or password")
+            for text in (
+                "Authorization: Bearer abcdefgh12345678",
+                "password=hunter2",
+                "API_KEY: abc",
+                "abcdef.0123456789abcdef",
+                "xoxb-123456789012-abc",
+                "a github_pat_11AAAA of mine",
+            )
+        ),
     ],
 )
 def test_what_may_not_be_set_is_refused_with_what_is_allowed(model: str, key: str, value: Any, words: str) -> None:
@@ -152,11 +187,103 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ("kubelet", {"imageGCLowThresholdPercent": 90}, "not below"),
         ("kubelet", {"evictionSoft": {"memory.available": "5%"}}, "each soft threshold needs one"),
         ("kubelet", {"maxParallelImagePulls": 4}, "serializeImagePulls"),
+        ("kubelet", {"shutdownGracePeriodCriticalPods": "40s", "shutdownGracePeriod": "30s"}, "is more than"),
+        ("kubelet", {"imageMinimumGCAge": "2h", "imageMaximumGCAge": "1h"}, "is more than"),
+        ("kubelet", {"nodeStatusUpdateFrequency": "1m", "nodeStatusReportFrequency": "10s"}, "is more than"),
+        (
+            "sysctl",
+            {"net.ipv4.neigh.default.gc_thresh1": 4096, "net.ipv4.neigh.default.gc_thresh2": 1024},
+            "is not below",
+        ),
+        ("sysctl", {"vm.dirty_background_ratio": 20, "vm.dirty_ratio": 20}, "is not below"),
+        ("sysctl", {"net.core.rmem_default": 8192, "net.core.rmem_max": 4096}, "is not below"),
+        ("files", {"/etc/example": "x", "/etc/example/app.conf": "x"}, "not a folder"),
     ],
 )
 def test_keys_that_contradict_one_another_are_refused(model: str, part: dict[str, Any], words: str) -> None:
     (said,) = refused(model, part)
     assert words in said
+
+
+def test_what_is_wrong_by_itself_is_not_compared_with_others() -> None:
+    found = refused("kubelet", {"evictionSoft": {"x\x1b[2J": "5%"}, "imageGCLowThresholdPercent": "90"})
+    assert len(found) == 2
+    assert "\x1b" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/cloud/cloud.cfg.d/99.cfg",
+        "/etc/NetworkManager/dispatcher.d/up",
+        "/etc/request-key.conf",
+        "/etc/request-key.d/x.conf",
+        "/etc/dhcp/dhclient-exit-hooks.d/x",
+        "/etc/dhcpcd.exit-hook",
+        "/etc/ppp/ip-up.d/x",
+        "/etc/libvirt/hooks/qemu",
+        "/etc/acpi/events/x",
+        "/etc/keepalived/keepalived.conf",
+        "/etc/snmp/snmpd.conf",
+        "/etc/smartd.conf",
+        "/etc/needrestart/conf.d/x",
+        "/etc/ld-musl-x86_64.path",
+        "/etc/ld.so.preload",
+        "/etc/crio/crio.conf",
+        "/etc/containers/policy.json",
+        "/etc/nvidia-container-runtime/config.toml",
+        "/etc/rancher/k3s/config.yaml",
+        "/etc/doas.conf",
+        "/etc/apparmor.d/local/x",
+        "/etc/selinux/config",
+        "/etc/krb5.conf",
+        "/etc/krb5.conf.d/x",
+        "/etc/sssd/sssd.conf",
+        "/etc/veritytab",
+        "/etc/integritytab",
+        "/etc/lvm/lvm.conf",
+        "/etc/multipath.conf",
+        "/etc/multipath/conf.d/x.conf",
+        "/etc/example/plugins/x",
+        "/etc/example/hooks.d/x",
+        "/etc/example/run.sh",
+        "/etc/example/x.service",
+        "/etc/example/private/x",
+        "/etc/example/tls.key",
+        "/etc/sudo.conf",
+        "/etc/exports.d/x",
+    ],
+)
+def test_programs_run_code_by_these_files_whoever_signs_them(path: str) -> None:
+    (said,) = refused("files", {path: "x"}, AllowList({"files": {path: (None, None)}}))
+    assert "can never be set" in said
+    with pytest.raises(ProaError):
+        allow_list.of_entries({"files": [path]})
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/motd", "/etc/issue", "/etc/hosts", "/etc/example.conf", "/etc/app/conf.d/a.ini"]
+)
+def test_other_text_files_may_be_signed(path: str) -> None:
+    allow = allow_list.of_entries({"files": [path]})
+    assert refused("files", {path: "Ask for the password at the desk.\n"}, allow) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("kubelet", {"systemReserved": {"cpu": "500m", "memory": "1Gi", "pid": "1000", "ephemeral-storage": "2Gi"}}),
+        ("kubelet", {"kubeReserved": {"cpu": "1.5"}}),
+        ("kubelet", {"reservedSystemCPUs": "0-1,4,7-8"}),
+        ("kubelet", {"clusterDNS": ["169.254.20.10", "fd00::10"], "clusterDomain": "cluster.local"}),
+        ("kubelet", {"evictionHard": {"memory.available": "5%", "nodefs.inodesFree": "1000", "pid.available": "10%"}}),
+        ("time", {"servers": ["0.debian.pool.ntp.org", "192.0.2.1", "2001:db8::1"]}),
+        ("proxy", {"http": "http://proxy.example:3128", "https": "http://[2001:db8::1]:3128/", "none": [".svc"]}),
+        ("sysctl", {"net.ipv4.ip_local_port_range": [10240, 65535], "vm.dirty_bytes": 1 << 28}),
+    ],
+)
+def test_what_people_set_is_accepted(model: str, part: dict[str, Any]) -> None:
+    assert refused(model, part) == []
 
 
 def test_nothing_may_be_set_where_the_release_lists_nothing() -> None:
@@ -200,6 +327,14 @@ def test_a_list_that_cannot_be_read_allows_nothing(data: bytes) -> None:
     with pytest.raises(ProaError) as caught:
         allow_list.of_json(data)
     assert caught.value.code is Code.SETTINGS_REFUSED
+
+
+@pytest.mark.parametrize(
+    "limits", ['"60"', "[]", "null", "60", '{"max": "60"}', '{"max": true}', '{"maximum": 60}', '{"max": 60.5}']
+)
+def test_limits_that_are_not_understood_leave_nothing_allowed(limits: str) -> None:
+    text = f'{{"schema": "proa.settings-allowed/v1", "models": {{"sysctl": {{"vm.swappiness": {limits}}}}}}}'
+    assert allow_list.of_json(text.encode()).allows("sysctl", "vm.swappiness") is None
 
 
 def test_an_unknown_model_or_key_of_a_later_release_is_not_allowed() -> None:

@@ -47,7 +47,7 @@ class Effect:
     @property
     def kernel(self) -> KernelParameters:
         """The parameters of the running kernel."""
-        return KernelParameters(self.paths.root / "proc/sys", self.paths.run / "settings-before.json")
+        return KernelParameters(self.paths.root / "proc/sys", self.store.folder / "kernel-before.json")
 
     def put(self, before: Document, after: Document, *, everything: bool = False) -> None:
         """Put the generation that is switched to into effect, as far as it differs from the one before.

@@ -1,4 +1,4 @@
-"""Kernel parameters: written, read back, and given back the value that they had before this boot's settings.
+"""Kernel parameters: written, read back, and given back the value that they had before any settings.
 
 That a write succeeded says little: the kernel takes a part of a value, reads ``0777`` as octal and rounds. So what
 counts is what it says afterwards.
@@ -16,7 +16,7 @@ from typing import Any
 from proa.core.runtime import files
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
-from proa.core.settings.models.sysctl import proc_path, text
+from proa.core.settings.models.sysctl import partner, proc_path, text
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class KernelParameters:
 
     Attributes:
         proc: ``/proc/sys``.
-        kept: Where the values of before are kept for this boot, in /run.
+        kept: Where the values of before are kept, beside the settings: a boot sets parameters before anybody asks.
     """
 
     proc: Path
@@ -45,10 +45,12 @@ class KernelParameters:
             ProaError: ``SETTINGS_FAILED`` for one that this kernel lacks, refuses, or takes otherwise.
         """
         before = self._before()
-        kept = {name: before.get(name, self.read(name)) for name in wanted}
+        touched = {*wanted, *filter(None, map(partner, wanted))}
+        kept = {name: before.get(name, self.read(name)) for name in sorted(touched)}
         self._keep({**before, **kept})
-        for name in [one for one in before if one not in wanted]:
-            self._write(name, before[name])
+        for name in [one for one in before if one not in touched]:
+            if not (before[name] == "0" and partner(name) in before):  # its partner sets it to 0
+                self._write(name, before[name])
         for name in sorted(wanted):
             self._write(name, text(wanted[name]))
         self._keep(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
@@ -64,7 +64,8 @@ def of_json(data: bytes, at: object = "") -> AllowList:
     found: dict[str, dict[str, Range]] = {}
     for name, keys in (models if isinstance(models, dict) else {}).items():
         if name in MODELS and isinstance(keys, dict):
-            found[name] = {key: _range(bounds) for key, bounds in keys.items() if isinstance(bounds, dict)}
+            ranges = {key: _range(bounds) for key, bounds in keys.items()}
+            found[name] = {key: bounds for key, bounds in ranges.items() if bounds is not None}
     return AllowList(found)
 
 
@@ -113,6 +114,10 @@ def _bounds(bounds: Range) -> dict[str, int]:
     return {name: one for name, one in zip(("min", "max"), bounds, strict=True) if one is not None}
 
 
-def _range(bounds: Mapping[str, Any]) -> Range:
-    low, high = (one if isinstance(one := bounds.get(name), int) else None for name in ("min", "max"))
-    return low, high
+def _range(bounds: object) -> Range | None:
+    """The limits of a key; none for limits that are not understood, whose key may not be set then."""
+    if not isinstance(bounds, dict) or not set(bounds) <= {"min", "max"}:
+        return None
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in bounds.values()):
+        return None
+    return bounds.get("min"), bounds.get("max")

@@ -12,7 +12,7 @@ from proa.core.settings.allow_list import AllowList
 from proa.core.settings.document import Document
 from proa.core.settings.model import Model, Refusal
 from proa.core.settings.registry import MODELS
-from proa.core.settings.values import looks_secret
+from proa.core.settings.secrets import looks_secret
 
 SHOWN: Final = 80
 """Characters of a value that an error shows."""
@@ -41,9 +41,13 @@ def _refusals(document: Document, allow: AllowList) -> Iterator[Refusal]:
             near = difflib.get_close_matches(name, MODELS, n=1)
             yield Refusal(_shown(name), "there is no such model", ", ".join(MODELS), near[0] if near else "")
             continue
+        right = {}
         for key, value in part.items():
-            yield from _of_key(model, key, value, allow)
-        yield from model.together(part)
+            found = list(_of_key(model, key, value, allow))
+            yield from found
+            if not found:
+                right[key] = value
+        yield from model.together(right)
 
 
 def _of_key(model: Model, key: str, value: object, allow: AllowList) -> Iterator[Refusal]:

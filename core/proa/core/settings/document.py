@@ -20,6 +20,7 @@ MAX_REVISION: Final = (1 << 53) - 1
 REVISION: Final = "revision"
 """The key beside the models that orders the documents of a node; 0 where it is missing."""
 _DEPTH: Final = 4
+_MAX_NUMBER: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def _check_plain(key: str, value: Any, at: object, depth: int = 0) -> None:
     elif isinstance(value, list):
         for one in value:
             _check_plain(key, one, at, depth + 1)
+    elif isinstance(value, int) and not -_MAX_NUMBER <= value <= _MAX_NUMBER:
+        raise _invalid(f"{key} is a number of {value.bit_length()} bits; it may have 63", at)
     elif not isinstance(value, bool | int | str):
         raise _invalid(f"{key} is {value!r}: a value is a whole number, a text, true or false, or a list of these", at)
 

@@ -6,9 +6,8 @@ understand, so that nothing doubtful may reach them.
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -16,13 +15,6 @@ Value = bool | int | str | Sequence[int] | Sequence[str] | Mapping[str, str]
 """What a document can hold for a key."""
 MAX_TEXT: Final = 1024
 """Characters of a text."""
-_QUANTITY: Final = re.compile(r"([1-9][0-9]{0,14})(Ki|Mi|Gi|Ti|k|M|G|T)?")
-_PERCENT: Final = re.compile(r"[1-9]?[0-9]%")
-_DURATION: Final = re.compile(r"(?:([0-9]{1,4})h)?(?:([0-9]{1,5})m)?(?:([0-9]{1,6})s)?")
-_SECRET: Final = re.compile(
-    r"-----BEGIN|\b(?:eyJ[A-Za-z0-9_-]{8,}\.|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|glpat-)|://[^/@\s]*:[^/@\s]*@"
-)
-"""Private keys, JSON web tokens, well-known access tokens, and passwords in URLs."""
 
 
 class Kind(Protocol):
@@ -71,15 +63,23 @@ class Whole:
 
 @dataclass(frozen=True)
 class Wholes:
-    """A fixed number of whole numbers that do not fall, as ``net.ipv4.tcp_rmem`` has them."""
+    """A fixed number of whole numbers that do not fall, as ``net.ipv4.tcp_rmem`` has them.
+
+    Attributes:
+        count: How many.
+        each: What each can be.
+        apart: By how much the last one exceeds the first one at least.
+    """
 
     count: int
     each: Whole
+    apart: int = 0
 
     @property
     def allowed(self) -> str:
         """What is accepted, for people."""
-        return f"a list of {self.count} numbers in ascending order, each {self.each.allowed}"
+        apart = f", the last one at least {self.apart} above the first one" if self.apart else ""
+        return f"a list of {self.count} numbers in ascending order, each {self.each.allowed}{apart}"
 
     def fits(self, value: Any) -> bool:
         """Whether a value is accepted."""
@@ -88,6 +88,7 @@ class Wholes:
             and len(value) == self.count
             and all(self.each.fits(one) for one in value)
             and list(value) == sorted(value)
+            and value[-1] - value[0] >= self.apart
         )
 
     def schema(self) -> dict[str, Any]:
@@ -141,30 +142,6 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Address:
-    """An IP address, version 4 or 6, without a zone."""
-
-    @property
-    def allowed(self) -> str:
-        """What is accepted, for people."""
-        return "an IP address"
-
-    def fits(self, value: Any) -> bool:
-        """Whether a value is accepted."""
-        if not isinstance(value, str) or "%" in value:
-            return False
-        try:
-            ipaddress.ip_address(value)
-        except ValueError:
-            return False
-        return True
-
-    def schema(self) -> dict[str, Any]:
-        """It as JSON Schema."""
-        return {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}], "maxLength": 45}
-
-
-@dataclass(frozen=True)
 class Lines:
     """The content of a small text file: printable characters, tabs and line ends."""
 
@@ -186,54 +163,6 @@ class Lines:
     def schema(self) -> dict[str, Any]:
         """It as JSON Schema."""
         return {"type": "string", "maxLength": self.longest}
-
-
-@dataclass(frozen=True)
-class Duration:
-    """A length of time as Go writes it: ``1h30m``, ``45s``."""
-
-    low: int
-    high: int
-
-    @property
-    def allowed(self) -> str:
-        """What is accepted, for people."""
-        return f"a duration such as '5m' or '1h30m', {self.low} to {self.high} seconds"
-
-    def fits(self, value: Any) -> bool:
-        """Whether a value is accepted."""
-        found = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
-        if found is None:
-            return False
-        hours, minutes, seconds = (int(one or 0) for one in found.groups())
-        return self.low <= 3600 * hours + 60 * minutes + seconds <= self.high
-
-    def schema(self) -> dict[str, Any]:
-        """It as JSON Schema."""
-        return {"type": "string", "pattern": f"^(?=.){_DURATION.pattern}$"}
-
-
-@dataclass(frozen=True)
-class Amount:
-    """A quantity of bytes as Kubernetes writes it (``100Mi``), a count, or a part of the whole (``10%``)."""
-
-    percent: bool = False
-
-    @property
-    def allowed(self) -> str:
-        """What is accepted, for people."""
-        return "a quantity such as '500Mi'" + (" or a percentage such as '10%'" if self.percent else "")
-
-    def fits(self, value: Any) -> bool:
-        """Whether a value is accepted."""
-        if not isinstance(value, str):
-            return False
-        return _QUANTITY.fullmatch(value) is not None or (self.percent and _PERCENT.fullmatch(value) is not None)
-
-    def schema(self) -> dict[str, Any]:
-        """It as JSON Schema."""
-        either = f"(?:{_QUANTITY.pattern})" + (f"|(?:{_PERCENT.pattern})" if self.percent else "")
-        return {"type": "string", "pattern": f"^(?:{either})$"}
 
 
 @dataclass(frozen=True)
@@ -264,38 +193,37 @@ class ListOf:
 
 @dataclass(frozen=True)
 class MapOf:
-    """Values of a kind under certain names."""
+    """Values under certain names, each of a kind of its own."""
 
-    names: tuple[str, ...]
-    each: Kind
+    kinds: Mapping[str, Kind]
+
+    @classmethod
+    def each(cls, names: Iterable[str], kind: Kind) -> MapOf:
+        """Values of one kind under certain names."""
+        return cls(dict.fromkeys(names, kind))
 
     @property
     def allowed(self) -> str:
         """What is accepted, for people."""
-        return f"a table with {', '.join(self.names)}, each {self.each.allowed}"
+        names: dict[str, list[str]] = {}
+        for name, kind in self.kinds.items():
+            names.setdefault(kind.allowed, []).append(name)
+        each = "; ".join(f"{', '.join(found)}: {what}" for what, found in names.items())
+        return f"a table with {each}"
 
     def fits(self, value: Any) -> bool:
         """Whether a value is accepted."""
         return (
             isinstance(value, Mapping)
             and bool(value)
-            and all(k in self.names and self.each.fits(v) for k, v in value.items())
+            and all(k in self.kinds and self.kinds[k].fits(v) for k, v in value.items())
         )
 
     def schema(self) -> dict[str, Any]:
         """It as JSON Schema."""
         return {
             "type": "object",
-            "properties": {name: self.each.schema() for name in self.names},
+            "properties": {name: kind.schema() for name, kind in self.kinds.items()},
             "additionalProperties": False,
             "minProperties": 1,
         }
-
-
-def looks_secret(value: Any) -> bool:
-    """Whether a value, or a part of it, looks like a key, a token or a password."""
-    if isinstance(value, Mapping):
-        return any(looks_secret(one) for one in value.values())
-    if isinstance(value, list | tuple):
-        return any(looks_secret(one) for one in value)
-    return isinstance(value, str) and _SECRET.search(value) is not None

@@ -6,21 +6,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from proa.core.settings.disruption import Disruption
+from proa.core.settings.machines import Address, Host, ProxyUrl
 from proa.core.settings.model import Base, Key, Model, Part
-from proa.core.settings.values import Address, Choice, ListOf, Text
+from proa.core.settings.values import Choice, ListOf, Text
 
-_HOST: Final = Text(
-    r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}",
-    "a host name or address",
-    253,
-)
 _DOMAIN: Final = Text(
     r"~?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|~\.", "a domain, with ~ before it for routing only", 254
-)
-_URL: Final = Text(
-    r"http://(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9a-fA-F:]{2,39}\]):[1-9][0-9]{0,4}/?",
-    "http://HOST:PORT, without a user or password",
-    280,
 )
 _NO_PROXY: Final = Text(r"[A-Za-z0-9.*:/-]{1,253}", "a host, domain or network", 253)
 TIME_FILE: Final = "time/50-proa.conf"
@@ -55,8 +46,8 @@ TIME: Final = Model(
     "time",
     "Time servers, for systemd-timesyncd.",
     {
-        "servers": Key(ListOf(_HOST, 8), "time servers"),
-        "fallback": Key(ListOf(_HOST, 8), "servers where none is known"),
+        "servers": Key(ListOf(Host(), 8), "time servers"),
+        "fallback": Key(ListOf(Host(), 8), "servers where none is known"),
     },
     _time,
     links={TIME_FILE: "/etc/systemd/timesyncd.conf.d/50-proa.conf"},
@@ -79,8 +70,8 @@ PROXY: Final = Model(
     "proxy",
     "Proxy of containerd for image pulls.",
     {
-        "http": Key(_URL, "proxy for HTTP", Disruption.RESTART),
-        "https": Key(_URL, "proxy for HTTPS", Disruption.RESTART),
+        "http": Key(ProxyUrl(), "proxy for HTTP", Disruption.RESTART),
+        "https": Key(ProxyUrl(), "proxy for HTTPS", Disruption.RESTART),
         "none": Key(
             ListOf(_NO_PROXY, 64), "hosts, domains and networks that are reached without it", Disruption.RESTART
         ),

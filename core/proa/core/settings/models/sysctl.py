@@ -32,7 +32,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "net.core.somaxconn": Key(Whole(128, 65535, "connections"), "connections that wait to be accepted"),
     "net.core.wmem_default": Key(_BUFFER, "send buffer of a socket"),
     "net.core.wmem_max": Key(_BUFFER, "largest send buffer of a socket"),
-    "net.ipv4.ip_local_port_range": Key(Wholes(2, _PORT), "ports for outgoing connections"),
+    "net.ipv4.ip_local_port_range": Key(Wholes(2, _PORT, apart=1000), "ports for outgoing connections"),
     "net.ipv4.neigh.default.gc_thresh1": Key(Whole(128, 1 << 20, "entries"), "neighbours that are never removed"),
     "net.ipv4.neigh.default.gc_thresh2": Key(Whole(512, 1 << 20, "entries"), "neighbours, soft limit"),
     "net.ipv4.neigh.default.gc_thresh3": Key(Whole(1024, 1 << 20, "entries"), "neighbours, hard limit"),
@@ -91,6 +91,15 @@ PAIRS: Final = (
     ("vm.dirty_background_bytes", "vm.dirty_background_ratio"),
 )
 """Parameters of which each sets the other to 0."""
+_BELOW: Final = (
+    ("net.ipv4.neigh.default.gc_thresh1", "net.ipv4.neigh.default.gc_thresh2"),
+    ("net.ipv4.neigh.default.gc_thresh2", "net.ipv4.neigh.default.gc_thresh3"),
+    ("vm.dirty_background_bytes", "vm.dirty_bytes"),
+    ("vm.dirty_background_ratio", "vm.dirty_ratio"),
+    ("net.core.rmem_default", "net.core.rmem_max"),
+    ("net.core.wmem_default", "net.core.wmem_max"),
+)
+"""Parameters of which the first one is below the second one, or the kernel does something else."""
 
 
 def text(value: Any) -> str:
@@ -107,12 +116,23 @@ def _render(part: Part, _: Base) -> Mapping[str, str]:
     return {FILE: "".join(f"{name} = {text(part[name])}\n" for name in sorted(part))}
 
 
+def partner(name: str) -> str:
+    """The parameter that a parameter sets to 0; empty if there is none."""
+    return next((one for pair in PAIRS if name in pair for one in pair if one != name), "")
+
+
 def _together(part: Part) -> list[Refusal]:
-    return [
+    pairs = [
         Refusal(f"sysctl.{second}", f"{first} and {second} reset each other to 0", f"one of {first} and {second}")
         for first, second in PAIRS
         if first in part and second in part
     ]
+    order = [
+        Refusal(f"sysctl.{low}", f"{part[low]} is not below {high}, which is {part[high]}", f"at most {part[high] - 1}")
+        for low, high in _BELOW
+        if low in part and high in part and part[low] >= part[high]
+    ]
+    return pairs + order
 
 
 SYSCTL: Final = Model(
