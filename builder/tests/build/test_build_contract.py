@@ -104,7 +104,7 @@ mkdir /etc/ssh
 echo "# of the user" >/etc/ssh/moduli
 """
 PRESEED = "openssh-server openssh-server/password-authentication boolean false\n"
-HALF = 7
+HALF = 8
 """How many of the steps are run here: the second half is the business of the boot tests."""
 ELSEWHERE = """
 hostname elsewhere
@@ -375,6 +375,7 @@ def test_the_next_release_keeps_the_packages_and_the_numbers(first: Built) -> No
     assert {step.name: step.cached for step in report.steps} == {
         "packages": True,
         "software": True,
+        "modules": True,
         "root": False,
         "verity": False,
         "sbom": False,

@@ -14,7 +14,7 @@ from proa.builder.config.loading import load
 from proa.builder.config.node_settings import Check, HealthConfig, Persist
 from proa.builder.config.settings import SECTIONS, Config
 from proa.builder.engine import debconf
-from proa.builder.node import accounts, agree, assemble, clean, system
+from proa.builder.node import accounts, agree, assemble, modules, system
 from proa.builder.node.tree import Tree
 from proa.builder.steps import initrd
 from proa.core.runtime.errors import ProaError, ProaErrors
@@ -67,6 +67,7 @@ ALONE = {
     "kernel.package": ('"Linux"', "is not a package"),
     "kernel.arguments": ('["root=/dev/sda1"]', "the builder sets"),
     "kernel.drivers": ('"sever"', 'did you mean "server"?'),
+    "kernel.compress": ('"zstd"', "is not true or false"),
     "kernel.exclude": ('["../modules"]', "is not a pattern"),
     "kernel.initrd_modules": ('["mpt3sas mlx5"]', "is not a word"),
     "boot.generation": ("0", "a number from 1"),
@@ -220,7 +221,11 @@ IN_TREE: dict[str, tuple[Callable[[Tree], object], str, str]] = {
         "units.mask[0]",
         "'getty@.service'",
     ),
-    "kernel.exclude": (lambda tree: clean.modules(tree, Kernel(exclude=("kernel/sund",))), "kernel.exclude[0]", ""),
+    "kernel.exclude": (
+        lambda tree: modules.leave_out(tree, [tree.path("/usr/lib/modules/6.1")], Kernel(exclude=("kernel/sund",))),
+        "kernel.exclude[0]",
+        "",
+    ),
     "kernel.initrd_modules": (
         lambda tree: initrd.check_drivers("kernel/drivers/scsi/mpt3sas.ko.xz\n", ("mpt3-sas",)),
         "kernel.initrd_modules[0]",
@@ -287,6 +292,7 @@ def test_b08_no_other_setting_names_what_a_tree_must_have() -> None:
             "system.credentials",
             "kernel.arguments",
             "kernel.drivers",
+            "kernel.compress",
             "system.documentation",
             "system.translations",
         ),

@@ -32,6 +32,7 @@ from proa.builder.steps.esp import ESP
 from proa.builder.steps.fit import FIT
 from proa.builder.steps.initrd import INITRD
 from proa.builder.steps.loader import LOADER
+from proa.builder.steps.modules import MODULES
 from proa.builder.steps.packages import PACKAGES
 from proa.builder.steps.provenance import PROVENANCE
 from proa.builder.steps.release import RELEASE
@@ -49,6 +50,7 @@ from proa.core.schema.model import document
 STEPS: Final[tuple[BuildStep, ...]] = (
     PACKAGES,
     SOFTWARE,
+    MODULES,
     ROOT,
     VERITY,
     SBOM,

@@ -94,6 +94,8 @@ def _owner(path: str, owners: Mapping[str, str]) -> str:
         return OURS
     if match := _BYTECODE.fullmatch(path):
         path = f"{match[1]}/{match[2]}.py"
+    if path not in owners:
+        path = path.removesuffix(".zst")
     return owners.get(path, OTHER)
 
 

@@ -21,6 +21,7 @@ from proa.builder.config.image_settings import File
 from proa.builder.config.paths import is_below
 from proa.builder.config.settings import Config
 from proa.builder.config.transfer import from_document
+from proa.builder.formats import packed
 from proa.builder.inputs import localfiles
 from proa.builder.inputs.localfiles import FileKind
 from proa.builder.node import (
@@ -33,6 +34,7 @@ from proa.builder.node import (
     identities,
     kept,
     measuring,
+    modules,
     seal,
     settable,
     software,
@@ -56,6 +58,7 @@ class AssemblyJob:
         base: The packages' tree, a tar file.
         hooked: Files that hooks left in it before packages were set up, each with who did.
         site: The folder with the agent's Python packages.
+        modules: The folder with the kernel's modules, compressed.
         keys: The public keys to trust, PEM.
         lock: The text of the lock file of user numbers.
         epoch: Seconds since 1970.
@@ -68,6 +71,7 @@ class AssemblyJob:
     base: str
     hooked: dict[str, str]
     site: str
+    modules: str
     keys: list[str]
     lock: str
     epoch: int
@@ -96,7 +100,7 @@ def assemble(job: AssemblyJob) -> None:
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         agree.check(tree, config)
         caches.refresh(tree, additions.origins)
-        clean.modules(tree, config.kernel)
+        modules.arrange(tree, config.kernel, packed.read(Path(job.modules)), additions.origins)
         seal.compile_python(tree)
     finally:
         tree.unmount()

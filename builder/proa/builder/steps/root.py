@@ -29,7 +29,7 @@ class RootStep:
 
     name = "root"
     title = "Root image"
-    needs = ("packages", "software")
+    needs = ("packages", "software", "modules")
     tools = ("mkfs.erofs", "tar")
     keep = True
 
@@ -59,6 +59,7 @@ class RootStep:
             base=str(packages / "base.tar"),
             hooked=json.loads((packages / HOOKED).read_text()),
             site=str(context.output("software") / "site"),
+            modules=str(context.output("modules")),
             keys=trusted(context),
             lock=numbers(context).text(),
             epoch=context.epoch,
@@ -84,7 +85,7 @@ class RootStep:
 def _shown(context: BuildContext) -> tuple[Path, ...]:
     """All that the job reads. Hooks see it too, and nothing else of this machine: no key, no home, no cache."""
     named = (context.local(name) for name in _local_files(context.config))
-    return (*namespace.own_code(), context.output("packages"), context.output("software"), *named)
+    return (*namespace.own_code(), *context.outputs.values(), *named)
 
 
 def copied_once(found: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -145,7 +146,12 @@ def shaping(config: Config) -> Config:
             translations=(),
         ),
         source=unset.source,
-        kernel=dataclasses.replace(unset.kernel, drivers=config.kernel.drivers, exclude=config.kernel.exclude),
+        kernel=dataclasses.replace(
+            unset.kernel,
+            drivers=config.kernel.drivers,
+            exclude=config.kernel.exclude,
+            compress=config.kernel.compress,
+        ),
         boot=unset.boot,
         disk=unset.disk,
         health=dataclasses.replace(config.health, deadline=unset.health.deadline),
