@@ -114,7 +114,7 @@ def _became(path: str, images: tuple[Mapping[str, object], Mapping[str, object]]
     there = [place for place in places if any(place in image for image in images)]
     if any(images[0].get(place) != images[1].get(place) for place in there):
         return "differs"
-    if any(one.path == path for one in identities.KNOWN):
+    if any(f"{path}/".startswith(f"{one.path}/") for one in identities.KNOWN):
         return "made by each node"
     return "made the same" if there else "left out"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -54,6 +55,68 @@ def test_b01_one_that_the_configuration_gives_is_meant(tree: Tree) -> None:
     tree.write("/etc/munge/munge.key", "shared by a cluster")
     assert identities.forget(tree, {"/etc/munge/munge.key": "file /etc/munge/munge.key"}) == []
     assert tree.read("/etc/munge/munge.key") == "shared by a cluster"
+
+
+def test_b01_a_database_that_a_hook_fills_is_meant(tree: Tree) -> None:
+    for path in ("/var/lib/mysql/mysql/user.frm", "/var/lib/postgresql/15/main/PG_VERSION"):
+        tree.write(path, "15")
+    (found,) = identities.forget(tree, {"/var/lib/mysql/shop/orders.frm": "hook fill"})
+    assert found.path == "/var/lib/postgresql/15/main"
+    assert tree.exists("/var/lib/mysql/mysql/user.frm")
+    assert not tree.exists("/var/lib/postgresql/15/main")
+
+
+def test_b01_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "main"
+    (tmp_path / "main.new").mkdir()
+    (tmp_path / "main.new/half").write_text("of an attempt that a power cut ended")
+    own = subprocess.run(["id", "-un"], check=True, capture_output=True, text=True).stdout.strip()
+    made = identities.script([Identity("x", str(place), 'mkdir "$new" && echo 15 >"$new/VERSION"', "0700", own)])
+    for _ in range(2):
+        subprocess.run(["dash", "-c", made], check=True, capture_output=True)
+        assert [path.name for path in place.iterdir()] == ["VERSION"]
+        assert place.stat().st_mode & 0o777 == 0o700
+
+
+BACULA = """\
+Director {
+  Name = @dir
+  Password = "G_v8UtssEGZhoZX-cfQppXzLlWKkeAedV"
+}
+Director {
+  Password = "H1hw93MjJ-3L0MZNGOvEQbUYdwrFnFte0"
+  Monitor = yes
+}
+"""
+
+
+def test_b01_passwords_among_settings_are_drawn_by_each_node_and_the_rest_stays(tree: Tree, tmp_path: Path) -> None:
+    tree.write("/etc/bacula/bacula-fd.conf", BACULA)
+    tree.write("/etc/bacula/common_default_passwords", "DIRPASSWD=G_v8UtssEGZhoZX-cfQppXzLlWKkeAedV\n")
+    (identity,) = identities.forget(tree, {})
+    everything = "".join(path.read_text() for path in tree.root.rglob("*") if path.is_file())
+    assert "G_v8" not in everything
+    assert "H1hw" not in everything
+    make = identity.make.replace("/usr/share/proa/identities", f"{tree.root}/usr/share/proa/identities")
+    drawn = []
+    for name in "ab":
+        place = {"path": identity.path, "new": str(tmp_path / name), "PATH": "/usr/bin:/bin"}
+        subprocess.run(["dash", "-c", make], check=True, env=place)
+        text = (tmp_path / name).read_text()
+        drawn += re.findall(r'Password = "([\w-]{32})"', text)
+        assert re.sub(r'(Password = ").*"', r'\1"', text) == re.sub(r'(Password = ").*"', r'\1"', BACULA)
+    assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize("path", ["/etc/ldap/slapd.d/cn=config.ldif", "/etc/bacula/bacula-dir.conf"])
+def test_b01_what_no_node_can_make_for_itself_fails_the_build_with_what_to_do(tree: Tree, path: str) -> None:
+    tree.write(path, "drawn")
+    with pytest.raises(ProaErrors) as raised:
+        identities.check(tree, {})
+    (error,) = raised.value.errors
+    assert (error.code, error.at) == (Code.PACKAGES, path)
+    assert "[[file]]" in error.hint
+    identities.check(tree, {path: f"file {path}"})
 
 
 def test_b01_a_node_makes_each_once_and_whole(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Identities: what a package draws at random when it is installed, and what must differ from node to node.
 
 Drawn on the building machine it would be the same on every node, and published with the release. What is known is
-taken out and made again by the node itself, at its first boot with the package; what is not known and looks like a
-private key or a host's name fails the build.
+taken out and made again by the node itself, at its first boot with the package, be it a file, a database or a password
+in the midst of settings; what is not known and looks like a private key or a host's name fails the build.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Identity:
 
     Attributes:
         package: Who draws it.
-        path: The file.
+        path: The file, or the folder of a database.
         make: The shell command that makes it anew in ``$new``; or in its own places, if it does not say ``$new``.
         mode: The mode of the file.
         owner: Its owner.
+        drawn: What in the file is drawn, a regular expression with one group; all of it if empty.
     """
 
     package: str
@@ -39,8 +40,27 @@ class Identity:
     make: str
     mode: str = "0600"
     owner: str = "root:root"
+    drawn: str = ""
+
+    @property
+    def template(self) -> str:
+        """Where a release has the rest of a file of which only a part is drawn."""
+        return f"/usr/share/proa/identities{self.path}"
 
 
+_DRAWN: Final = "@drawn-by-the-node@"
+_REDRAW: Final = f"""awk -v draw='head -c 24 /dev/urandom | base64 | tr +/ -_' \\
+    '{{ while (sub(/{_DRAWN}/, "\\001")) {{ draw | getline word; close(draw); sub(/\\001/, word) }} print }}' \\
+    "/usr/share/proa/identities$path" >"$new\""""
+_MARIADB: Final = """\
+install -d -o mysql -g mysql -m 0755 "$new" && mariadb-install-db --no-defaults --user=mysql \
+    --datadir="$new" --auth-root-authentication-method=socket --skip-test-db --skip-name-resolve >/dev/null \
+    && sync -f "$new\""""
+_POSTGRESQL: Final = """\
+install -d -o postgres -g postgres -m 0700 "$new" \
+    && (cd / && setpriv --reuid=postgres --regid=postgres --clear-groups /usr/lib/postgresql/{0}/bin/initdb -D "$new" \
+    --auth-local=peer --auth-host=scram-sha-256 --encoding=UTF8 --locale=C.UTF-8 --no-instructions >/dev/null) \
+    && sync -f "$new\""""
 _UNBOUND: Final = "unbound-control-setup"
 _SNAKEOIL: Final = "make-ssl-cert generate-default-snakeoil --force-overwrite"
 _RANDOM: Final = "head -c {} /dev/urandom"
@@ -63,8 +83,37 @@ KNOWN: Final = (
     ),
     Identity("pacemaker", "/etc/pacemaker/authkey", f'{_RANDOM.format(4096)} >"$new"', "0640", "root:haclient"),
     Identity("rabbitmq-server", _COOKIE, f'{_RANDOM.format(42)} | base64 >"$new"', "0400", "rabbitmq:rabbitmq"),
+    Identity("mariadb-server", "/var/lib/mysql", _MARIADB, "0755", "mysql:mysql"),
+    *(
+        Identity(
+            f"postgresql-{version}",
+            f"/var/lib/postgresql/{version}/main",
+            _POSTGRESQL.format(version),
+            "0700",
+            "postgres:postgres",
+        )
+        for version in (15, 17)
+    ),
+    Identity("bacula-fd", "/etc/bacula/bacula-fd.conf", _REDRAW, "0640", "root:bacula", drawn=r'Password = "([^"]+)"'),
 )
 """Every identity that is known."""
+_SHARED: Final[Mapping[str, tuple[str, str]]] = {
+    "/etc/ldap/slapd.d/cn=config.ldif": (
+        "slapd's configuration holds a password that nobody knows, the same on every node",
+        "List your own /etc/ldap/slapd.d as [[file]], or remove it and /var/lib/ldap in a tree-after hook and make "
+        "both on the node.",
+    ),
+    **{
+        f"/etc/bacula/{name}.conf": (
+            "it holds passwords that several daemons share, the same on every node and public with the release",
+            "List your own file as [[file]].",
+        )
+        for name in ("bacula-dir", "bacula-sd", "bconsole")
+    },
+}
+"""Files that no node can make for itself: what is wrong with them, and what to do."""
+_LEFTOVERS: Final = ("/etc/bacula/common_default_passwords",)
+"""What was drawn for packages that might be installed later, which happens on no node."""
 _PLACES: Final = ("/etc", "/var", "/root", "/home", "/opt", "/srv", "/usr/local")
 _LARGEST: Final = 1 << 16
 _UUID: Final = rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
@@ -107,8 +156,12 @@ def forget(tree: Tree, origins: Mapping[str, str]) -> list[Identity]:
         tree: The tree.
         origins: Files that the configuration brought: those are meant, and stay.
     """
-    found = [one for one in KNOWN if tree.exists(one.path) and not _is_meant(one.path, origins)]
+    for path in _LEFTOVERS:
+        tree.remove(path)
+    found = [one for one in KNOWN if tree.exists(one.path) and not _is_given(tree, one, origins)]
     for one in found:
+        if one.drawn:
+            tree.write(one.template, _without(re.compile(one.drawn), tree.read(one.path)))
         tree.remove(one.path)
         _remove_links(tree, one.path)
     if found:
@@ -123,7 +176,7 @@ def script(identities: Iterable[Identity]) -> str:
     lines = [_HEAD]
     for one in identities:
         path = shlex.quote(one.path)
-        lines.append(f'if [ ! -s {path} ]; then\n  path={path} new={path}.new\n  rm -f "$new"\n')
+        lines.append(f'if [ ! -s {path} ]; then\n  path={path} new={path}.new\n  rm -rf "$new"\n')
         if "$new" in one.make:
             own = f'chown {one.owner} "$new" && chmod {one.mode} "$new" && sync "$new" && mv "$new" "$path"'
             lines.append(f"  (umask 077 && {one.make}) && {own} && sync {_folder(one)} || failed=1\n")
@@ -147,7 +200,11 @@ def check(tree: Tree, origins: Mapping[str, str]) -> None:
     Raises:
         ProaErrors: ``PACKAGES`` for each, with its path.
     """
-    found = []
+    found = [
+        ProaError(Code.PACKAGES, what, at=path, hint=hint)
+        for path, (what, hint) in _SHARED.items()
+        if tree.exists(path) and not _is_meant(path, origins)
+    ]
     for place in _PLACES:
         for inside, path in tree.files(place):
             if path.is_symlink() or not path.is_file() or _is_meant(inside, origins):
@@ -167,6 +224,18 @@ def _refusal(inside: str, what: str) -> ProaError:
         at=inside,
         hint="Remove it in a tree-after hook and make it on the node; list it as a [[file]] if all may share it.",
     )
+
+
+def _is_given(tree: Tree, identity: Identity, origins: Mapping[str, str]) -> bool:
+    """Whether the configuration gives it; a database is given as well by a hook that writes in it."""
+    if tree.path(identity.path).is_dir():
+        return any(name.startswith(f"{identity.path}/") for name in origins)
+    return _is_meant(identity.path, origins)
+
+
+def _without(secret: re.Pattern[str], text: str) -> str:
+    """A text with a mark in place of every secret."""
+    return secret.sub(lambda match: match[0].replace(match[1], _DRAWN), text)
 
 
 def _is_meant(path: str, origins: Mapping[str, str]) -> bool:
