@@ -12,7 +12,7 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import NodeStatus, Phase, Proof
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Create, Give, Note
-from proa.scheduler.planning.node_progress import NodeStep
+from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import ZONE, Mark, NodeOSView

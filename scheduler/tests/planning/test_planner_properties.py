@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import OrderResult, Proof
+from proa.core.settings.disruption import Disruption
+from proa.core.settings.document import EMPTY, parse
+from proa.core.settings.registry import disruption
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Action, Cordon, Give, Uncordon
+from proa.scheduler.planning.ordered import SETTINGS as ORDERS_OF_SETTINGS
+from proa.scheduler.planning.ordered import is_setting_out
 from proa.scheduler.planning.views import IN_NO_GROUP, ZONE, NodeView
 from proa.scheduler.planning.waves import group_of
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
@@ -58,6 +63,14 @@ APPROVED_ONES = (*(group.name for group in GROUPS), IN_NO_GROUP)
 ALERTS = (Alert("critical", "ALERTS"),)
 JOBS = WaitFor(Selector({"job": "nightly"}), "1m")
 BORNE: tuple[Amount, ...] = (0, 2, "50%")
+SETTINGS: tuple[Mapping[str, Any] | None, ...] = (
+    None,
+    None,
+    {"sysctl": {"vm.swappiness": 10}},
+    {"kubelet": {"maxPods": 200}},
+    {"kubelet": {"clusterDomain": "b.local"}},
+    {},
+)
 T = TypeVar("T")
 
 
@@ -100,6 +113,7 @@ class Chaos:
             drain=Drain(timeout="2m", on_timeout=choice(tuple(OnTimeout)), wait_for=choice((None, JOBS))),
             health=HealthPolicy(READY_SECONDS, choice(("3m", "20m")), alerts=choice(((), ALERTS))),
             failure=FailurePolicy(choice(BORNE), choice(tuple(OnFailure))),
+            settings=choice(SETTINGS),
         )
         size, zones, control_planes = choice((1, 3, 7, 12)), choice((1, 3)), choice((0, 1, 3))
         world = a_world(size, spec, zones=zones, control_planes=control_planes, behaviour=behaviour)
@@ -260,6 +274,9 @@ class Chaos:
         view = self.world.rollouts["workers"]
         self.world.rollouts["workers"] = dataclasses.replace(view, approved="", approved_groups={})
 
+    def other_settings(self) -> None:
+        self.change(settings=self.choice(SETTINGS))
+
     def some_node(self) -> str:
         return self.choice(sorted(self.world.nodes))
 
@@ -328,7 +345,23 @@ class Chaos:
                 assert healthy == ["True"], "committed without health checks"
                 if node.mark is not None:
                     assert node.mark.boot_id != booted.boot_id, "committed without a reboot"
+            case Give(name, _, Verb.CONFIGURE, settings=text):
+                node, os = scheduler.cache.nodes[name], scheduler.cache.oses[name]
+                assert os.status
+                assert os.status.settings, "an agent is configured that does not report settings"
+                if node.mark is None and scheduler.fresh:
+                    assert not self.spec.budgets or self.world.now.hour % 2 == 0, "configured while no window is open"
+                    assert disruption(EMPTY, parse(text)) < Disruption.DRAIN or os.status.settings.hash != EMPTY.digest
+                    away = {one.name for one in self.followers() if not one.ready or one.unschedulable or one.mark}
+                    away |= {other for other, its in self.world.oses.items() if is_setting_out(its)}
+                    assert len(away | {name}) <= max(self.most(), len(away)), "more nodes away than may be"
+                    assert node.hold is None, "a node is configured that a person holds"
+            case Give(name, _, Verb.COMMIT_SETTINGS):
+                assert scheduler.cache.nodes[name].ready, "settings are committed on a node that is not Ready"
             case Uncordon(name, "Done"):
+                order = scheduler.cache.oses[name].order
+                if order is not None and order.action in ORDERS_OF_SETTINGS:  # no reboot has to be proved
+                    return
                 self.is_well(scheduler, name)
                 os = scheduler.cache.oses[name]
                 assert os.status
@@ -402,6 +435,9 @@ class Chaos:
         self.proxies_return()
         self.come_to_rest()
         self.nothing_is_left()
+        self.other_settings()
+        self.come_to_rest()
+        self.nothing_is_left()
 
     def nothing_is_left(self) -> None:
         """Of the scheduler, but on nodes that do not come back from their reboot."""
@@ -410,6 +446,8 @@ class Chaos:
         left = {name for name in marks if name in status and status[name].phase == "Booting"}
         stuck = {name for name, mark in marks.items() if self.world.now - mark.since > timedelta(hours=1)} - left
         assert stuck == set(), f"our mark is left on {stuck}"
+        tried = {name for name, its in status.items() if its.settings is not None and its.settings.trial_hash}
+        assert tried - left == set(), f"settings are left on trial on {tried}"
         cordoned = {name for name, node in self.world.nodes.items() if node.unschedulable} - set(marks)
         assert cordoned <= self.cordoned_by_people, f"left cordoned: {cordoned - self.cordoned_by_people}"
 
@@ -441,6 +479,7 @@ PEOPLE = (
     "person_pauses",
     "person_resumes",
     "another_release",
+    "other_settings",
 )
 NODES = ("node_fails", "nodes_mend", "nodes_are_replaced", "node_made_anew", "object_is_deleted")
 OTHERS = (

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import (
+    NodeStatus,
+    Order,
     OrderResult,
 )
+from proa.core.settings.document import parse
 from proa.scheduler.kube.times import text
 from proa.scheduler.objects.annotations import UNREADABLE
 from proa.scheduler.planning.planner import Plan
@@ -23,6 +27,7 @@ from proa.scheduler.planning.views import (
     NodeRecord,
     RolloutView,
 )
+from proa.scheduler.simulation.node_status import UNSET, tried
 from proa.scheduler.spec.rollout import (
     Alert,
     Approval,
@@ -34,6 +39,7 @@ from proa.scheduler.spec.rollout import (
     HealthPolicy,
     OnFailure,
     Selector,
+    SettingsDisruption,
     Staging,
     Turns,
     Undrainable,
@@ -56,6 +62,7 @@ from proa.scheduler.testing.situations import (
     SPEC,
     STUCK,
     TRIES_NEW,
+    Part,
     change,
     done,
     marked,
@@ -85,6 +92,17 @@ ASKS = change(health=HealthPolicy(alerts=CRITICAL))
 PATIENT = Drain(wait_for=WaitFor(Selector({"job": "nightly"}), "1h"))
 
 
+CALM = change(settings={"sysctl": {"vm.swappiness": 10}})
+CONFIGURE = order(Verb.CONFIGURE, settings='{"sysctl":{"vm.swappiness":10}}')
+CALM_STATUS = RolloutStatus(release=RELEASE, settings=parse(CONFIGURE.settings).digest)
+SETTABLE = says(RUNS_NEW, HAS_OLD, CONFIGURE, settings=UNSET)
+
+
+def settable(status: NodeStatus = SETTABLE, given: Order | None = None, **rest: Any) -> Part:
+    """A node that runs the release, and can be configured."""
+    return node(boot_id="boot-2", **rest), node_os(status=status, given=given)
+
+
 def said(firing: tuple[str, ...]) -> dict[str, AlertsView]:
     return {"workers": AlertsView(CRITICAL, NOW, firing)}
 
@@ -104,6 +122,14 @@ REASONS: dict[Reason, Callable[[], Plan]] = {
     Reason.Booting: lambda: planned((marked(), node_os(given=BOOT))),
     Reason.Proving: lambda: planned(trial(ready_since=NOW - timedelta(seconds=59))),
     Reason.Committing: lambda: planned(trial()),
+    Reason.Configuring: lambda: planned(settable(), spec=CALM),
+    Reason.ProvingSettings: lambda: planned(
+        settable(tried(SETTABLE, parse(CONFIGURE.settings)), CONFIGURE, ready_since=NOW), spec=CALM, status=CALM_STATUS
+    ),
+    Reason.DisturbsMore: lambda: planned(
+        settable(), spec=change(settings={"kubelet": {"maxPods": 9}}, settings_disruption=SettingsDisruption.NONE)
+    ),
+    Reason.CannotBeSet: lambda: planned(done(), spec=CALM),
     Reason.Finishing: lambda: planned(
         (
             marked(boot_id="boot-2", ready_since=NOW - timedelta(seconds=30)),

@@ -25,7 +25,7 @@ from proa.scheduler.kube.apierror import ApiError
 from proa.scheduler.kube.server import Server, items, unless
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon
-from proa.scheduler.planning.node_progress import TO_START
+from proa.scheduler.planning.node_step import TO_START
 from proa.scheduler.planning.planner import Planner
 from proa.scheduler.planning.views import Snapshot
 from proa.scheduler.spec.rollout import Drain, OnTimeout, Undrainable

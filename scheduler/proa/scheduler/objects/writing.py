@@ -186,6 +186,8 @@ class Writer:
             issued,
             action.downgrade,
             action.rate,
+            action.settings,
+            action.settings_hash,
         )
         return self._merge_os(os, {}, {"order": {**dict.fromkeys(_ORDER_KEYS), **document(order)}})
 

@@ -39,6 +39,8 @@ class Give:
         timeout: How long the node has, as a duration.
         downgrade: Whether a release older than what the node has committed is meant.
         rate: Bytes a second that the node may fetch at; 0 for no limit.
+        settings: What to configure, or what a trial gets along with its release, as JSON.
+        settings_hash: Which settings to commit or to revert.
     """
 
     node: str
@@ -49,6 +51,8 @@ class Give:
     timeout: str = "15m"
     downgrade: bool = False
     rate: int = 0
+    settings: str = ""
+    settings_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,12 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.orders.messages import Proof
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
+from proa.scheduler.planning import configure
 from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
 from proa.scheduler.planning.evidence import NOTHING, missing
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import NodeStep
+from proa.scheduler.planning.ordered import SETTINGS
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
 from proa.scheduler.planning.views import Mark
@@ -102,9 +105,11 @@ def _only_the_reboot_helps(rollout_pass: RolloutPass, progress: NodeProgress, de
 
 
 def _boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
+    if progress.booted is not None and rollout_pass.aim.reached(progress.booted):
+        return configure.configure(rollout_pass, progress)
     verb = Verb.ROLLBACK if rollout_pass.aim.back else Verb.BOOT
     _give(rollout_pass, progress, verb, rollout_pass.spec.health.timeout)
-    rollout_pass.say(progress, Reason.Booting)
+    return rollout_pass.say(progress, Reason.Booting)
 
 
 def _booting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -141,8 +146,10 @@ def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     booted, mark = progress.booted, progress.mark
     if booted is None or mark is None:
         return None
-    if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is
-        return _release(rollout_pass, progress, "NotNeeded", Reason.UpToDate)
+    if booted.boot_id == mark.boot_id:  # it never left: the aim has come to where it is, or only settings were new
+        order = progress.order
+        reason = "Done" if order is not None and order.action in SETTINGS else "NotNeeded"
+        return _release(rollout_pass, progress, reason, Reason.UpToDate)
     lacks = _lacks(rollout_pass, progress)
     if not lacks:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
@@ -229,6 +236,7 @@ def _is_ordered(progress: NodeProgress, mark: Mark) -> bool:
 
 
 BY_STEP: Final[dict[NodeStep, Callable[[RolloutPass, NodeProgress], None]]] = {
+    **configure.BY_STEP,
     NodeStep.FINISHING: _finishing,
     NodeStep.RECALL: _recall,
     NodeStep.LEFT: _left,
@@ -253,7 +261,15 @@ def _give(
         release = "" if verb is Verb.COMMIT else rollout_pass.spec.release
         number = progress.os.next_id(rollout_pass.now)
         downgrade = verb is Verb.BOOT and rollout_pass.spec.allow_downgrade
-        rollout_pass.actions.append(Give(progress.node.name, number, verb, release, proof, timeout, downgrade))
+        give = Give(progress.node.name, number, verb, release, proof, timeout, downgrade)
+        if verb is Verb.BOOT and rollout_pass.aim.settings is not None and _can_be_set(progress):
+            give = dataclasses.replace(give, settings=rollout_pass.aim.settings.text)
+        rollout_pass.actions.append(give)
+
+
+def _can_be_set(progress: NodeProgress) -> bool:
+    """Whether the agent takes settings along with a release: one that does not report any refuses the field."""
+    return progress.status is not None and progress.status.settings is not None
 
 
 def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, verdict: Reason) -> None:

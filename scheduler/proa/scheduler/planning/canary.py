@@ -9,13 +9,16 @@ from typing import Final
 
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
-from proa.scheduler.planning.node_progress import BEGUN, NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import BEGUN, NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.spec.amounts import MAX_CANARIES, resolve
 from proa.scheduler.spec.rollout import Cordoned
 from proa.scheduler.spec.rolloutstatus import CanaryStatus
 
-_STUCK: Final = frozenset({NodeStep.NEW, NodeStep.RECREATED, NodeStep.SILENT, NodeStep.FOREIGN, NodeStep.NOWHERE})
+_STUCK: Final = frozenset(
+    {NodeStep.NEW, NodeStep.RECREATED, NodeStep.SILENT, NodeStep.FOREIGN, NodeStep.NOWHERE, NodeStep.UNSETTABLE}
+)
 """Steps from which nothing leads to the release before something else has happened."""
 
 

@@ -11,8 +11,10 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Cordon, Give
+from proa.scheduler.planning.configure import configure
 from proa.scheduler.planning.holds import GateContext, Keeper, at_rest, before_start
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.precedence import unseen
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE, RolloutPass
@@ -107,8 +109,11 @@ def _start_some(rollout_pass: RolloutPass, candidates: list[NodeProgress], conte
             continue
         if progress.node.control_plane:
             control_plane.add(progress.node.name)
-        rollout_pass.actions.append(Cordon(progress.node.name, _mark(rollout_pass, progress)))
-        rollout_pass.say(progress, Reason.Next)
+        if progress.is_drained:
+            rollout_pass.actions.append(Cordon(progress.node.name, _mark(rollout_pass, progress)))
+            rollout_pass.say(progress, Reason.Next)
+        else:
+            configure(rollout_pass, progress)
     full = no_slot(rollout_pass, context)
     for progress in candidates:
         if progress.node.name not in chosen:

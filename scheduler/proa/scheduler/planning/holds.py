@@ -12,7 +12,8 @@ from functools import cached_property
 
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.canary import is_soaking
-from proa.scheduler.planning.node_progress import TO_START, NodeProgress
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import TO_START
 from proa.scheduler.planning.outstanding import starts_again
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
@@ -95,6 +96,8 @@ def before_start(context: GateContext, progress: NodeProgress) -> Iterator[Verdi
         yield Verdict(Reason.Cordoned)
     if never := undrainable(context, progress):
         yield never
+    if too_little := _disturbs_more(context, progress):
+        yield too_little
     if needs_approval(context, node):
         yield Verdict(Reason.AwaitingApproval)
     if precedence.fetching and not rollout_pass.aim.back:
@@ -154,9 +157,21 @@ def awaits_approval_of_group(rollout_pass: RolloutPass, place: int) -> Verdict |
     return None if approved else Verdict(Reason.AwaitingApproval, named_group(name))
 
 
+def _disturbs_more(context: GateContext, progress: NodeProgress) -> Verdict | None:
+    """Whether new settings disturb the node more than the spec lets them."""
+    aim, status = context.rollout_pass.aim.settings, progress.status
+    told = status.settings if status else None
+    if aim is None or aim.most is None or told is None or progress.booted is None:
+        return None
+    least = aim.least_of(told.hash)
+    if least <= aim.most or not context.rollout_pass.aim.reached(progress.booted):
+        return None
+    return Verdict(Reason.DisturbsMore, f"it needs {least.name.capitalize()}")
+
+
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:
     """Whether a node could never be drained, and is not even tried."""
-    if context.rollout_pass.spec.drain.undrainable is not Undrainable.SKIP:
+    if context.rollout_pass.spec.drain.undrainable is not Undrainable.SKIP or not progress.is_drained:
         return None
     found = context.rollout_pass.snapshot.undrainable.get(progress.node.name)
     return Verdict(Reason.Undrainable, "; ".join(blocker.reason for blocker in found)) if found else None

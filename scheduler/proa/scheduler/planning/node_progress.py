@@ -7,11 +7,15 @@ changed.
 from __future__ import annotations
 
 import dataclasses
-import enum
 from dataclasses import dataclass
 from typing import Final
 
 from proa.core.orders.messages import Action, Booted, NodeStatus, Order, OrderResult, Phase
+from proa.core.settings.disruption import Disruption
+from proa.scheduler.planning.node_step import UNDER_WAY, NodeStep
+from proa.scheduler.planning.ordered import OVER_BADLY, is_reboot_out, is_setting_out, is_untaken, result_of
+from proa.scheduler.planning.settings_aim import SettingsAim
+from proa.scheduler.planning.settings_progress import settings_step
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeRecord, NodeView, digest_of
 
 
@@ -24,12 +28,19 @@ class Aim:
         release: The full reference.
         attempt: Which attempt.
         back: Whether nodes that run the release are to leave it.
+        settings: What they are to be set to; none if that is left alone.
     """
 
     rollout: str
     release: str
     attempt: int = 0
     back: bool = False
+    settings: SettingsAim | None = None
+
+    @property
+    def settings_hash(self) -> str:
+        """The hash of the settings; empty if there are none."""
+        return self.settings.hash if self.settings else ""
 
     @property
     def digest(self) -> str:
@@ -39,50 +50,6 @@ class Aim:
     def reached(self, booted: Booted) -> bool:
         """Whether what runs is what is wanted."""
         return booted.committed and (booted.release == self.digest) is not self.back
-
-
-class NodeStep(enum.StrEnum):
-    """A node's step; the value is a sentence."""
-
-    NEW = "It has no NodeOS yet."
-    RECREATED = "Its NodeOS belongs to a deleted node of the same name."
-    SILENT = "Its agent has never reported."
-    FOREIGN = "It runs a trial that Proa did not order."
-    REACHED = "It runs the target release."
-    FINISHING = "It runs the target release, and still has Proa's mark."
-    TO_STAGE = "It has to fetch the release."
-    STAGING = "It is fetching the release."
-    READY = "It can start: its standby slot holds the target release."
-    NOWHERE = "It should roll back, but there is nothing to go back to."
-    DRAINING = "It has Proa's mark, but no order to reboot yet."
-    BOOTING = "It has the order to reboot."
-    TRIAL = "It runs the release on trial."
-    COMMITTING = "It has the order to commit."
-    FAILED_STAGING = "It could not fetch the release; this has not been counted yet."
-    FAILED_BOOT = "It did not reboot as ordered; this has not been counted yet."
-    RETURNED = "Its trial returned; this has not been counted yet."
-    RECALL = "It has not accepted an order to reboot that was given up and still stands."
-    LEFT = "It has Proa's mark from an attempt that is over."
-
-
-UNDER_WAY: Final = frozenset(
-    {
-        NodeStep.DRAINING,
-        NodeStep.BOOTING,
-        NodeStep.TRIAL,
-        NodeStep.COMMITTING,
-        NodeStep.FINISHING,
-        NodeStep.FAILED_BOOT,
-        NodeStep.RETURNED,
-        NodeStep.RECALL,
-        NodeStep.LEFT,
-    }
-)
-"""Steps of a node between its cordon and its uncordon."""
-TO_START: Final = (NodeStep.TO_STAGE, NodeStep.STAGING, NodeStep.READY)
-"""Steps of a node that has yet to be cordoned."""
-BEGUN: Final = UNDER_WAY | {NodeStep.REACHED}
-"""Steps that show that the rollout has disturbed nodes already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +67,7 @@ class NodeProgress:
         under_way: Whether it is between cordon and uncordon.
         plain: Whether nothing of its own can hold it back: what holds for one of its zone and group holds for it.
         group: The place of its group in the rollout.
+        disturbs: How much a start disturbs it: a reboot as much as anything.
     """
 
     node: NodeView
@@ -112,6 +80,12 @@ class NodeProgress:
     under_way: bool = False
     plain: bool = False
     group: int = 0
+    disturbs: Disruption = Disruption.DRAIN
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether pods are moved away before it is changed."""
+        return self.disturbs is Disruption.DRAIN
 
     @property
     def status(self) -> NodeStatus | None:
@@ -140,11 +114,27 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim, group: int = 0) -> No
     record = _record(os, aim)
     step = _step(mark, record, node, os, aim)
     staged = os is not None and os.status is not None and _staged(os.status, aim)
-    ordered = os is not None and is_reboot_out(os)
-    away = not node.ready or node.unschedulable or node.mark is not None or ordered or step is NodeStep.RECALL
+    ordered = os is not None and (is_reboot_out(os) or is_setting_out(os))
+    away = not node.ready or node.unschedulable or node.mark is not None or ordered or step in _HOLDS_A_PLACE
     itself = node.ready and node.hold is None and not node.unschedulable and not node.leaving
     plain = itself and record is None and not node.control_plane
-    return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain, group)
+    disturbs = _disturbs(os, aim)
+    return NodeProgress(node, os, step, mark, record, staged, away, step in UNDER_WAY, plain, group, disturbs)
+
+
+_HOLDS_A_PLACE: Final = frozenset(
+    {NodeStep.RECALL, NodeStep.SETTING, NodeStep.SETTINGS_TRIAL, NodeStep.COMMITTING_SETTINGS}
+)
+"""Steps of a node that counts as away without a cordon."""
+
+
+def _disturbs(os: NodeOSView | None, aim: Aim) -> Disruption:
+    """How much the next change disturbs a node: one that runs the release only gets settings."""
+    status = os.status if os else None
+    booted, told = (status.booted, status.settings) if status else (None, None)
+    if aim.settings is None or booted is None or told is None or not aim.reached(booted):
+        return Disruption.DRAIN
+    return aim.settings.disturbs(told.hash)
 
 
 def _record(os: NodeOSView | None, aim: Aim) -> NodeRecord | None:
@@ -153,7 +143,8 @@ def _record(os: NodeOSView | None, aim: Aim) -> NodeRecord | None:
     The tries of the way there say nothing about the way back; that the release has failed holds on both.
     """
     record = os.record if os else None
-    if record is None or (record.rollout, record.release, record.attempt) != (aim.rollout, aim.digest, aim.attempt):
+    wanted = (aim.rollout, aim.digest, aim.attempt, aim.settings_hash)
+    if record is None or (record.rollout, record.release, record.attempt, record.settings) != wanted:
         return None
     if record.back is not aim.back:
         return dataclasses.replace(record, back=aim.back, failures=0, parks=0, not_before=None)
@@ -179,6 +170,9 @@ def _step(mark: Mark | None, record: NodeRecord | None, node: NodeView, os: Node
         return found
     if os.order is None and mark is not None and not over and _has_returned(mark, status.booted, status):
         return NodeStep.RETURNED
+    is_set = aim.settings is None or aim.back or over or not aim.reached(status.booted)
+    if not is_set and (found := settings_step(mark, order, status, aim.settings)) is not None:
+        return found
     if mark is not None and (over or aim.reached(status.booted)):
         return NodeStep.LEFT if over else NodeStep.FINISHING
     if aim.reached(status.booted):
@@ -204,13 +198,10 @@ def _trial_step(mark: Mark | None, os: NodeOSView, booted: Booted, aim: Aim) -> 
     if order is None or order.action not in _REBOOTS:
         return NodeStep.FOREIGN
     if order.action is Action.COMMIT and order.trial and order.trial.boot_id == booted.boot_id:
-        return NodeStep.TRIAL if result_of(order, os.status) in _OVER_BADLY else NodeStep.COMMITTING
+        return NodeStep.TRIAL if result_of(order, os.status) in OVER_BADLY else NodeStep.COMMITTING
     if order.action is Action.ROLLBACK:
         return NodeStep.BOOTING
     return NodeStep.TRIAL if mark is not None or digest_of(order.release) == aim.digest else NodeStep.FOREIGN
-
-
-_OVER_BADLY: Final = frozenset({OrderResult.REFUSED.value, OrderResult.FAILED.value})
 
 
 def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | None) -> NodeStep | None:
@@ -223,7 +214,7 @@ def _reboot_step(order: Order, os: NodeOSView, status: NodeStatus, mark: Mark | 
         return None  # also an order of before the mark: a way back begins where the commit has ended
     if status.phase == Phase.ROLLED_BACK and rebooted and order.action is not Action.ROLLBACK:
         return NodeStep.RETURNED
-    if result in _OVER_BADLY:
+    if result in OVER_BADLY:
         return NodeStep.FAILED_BOOT
     if result == OrderResult.DONE.value and rebooted:
         return NodeStep.RETURNED
@@ -252,33 +243,11 @@ def _resting_step(mark: Mark | None, order: Order | None, os: NodeOSView, status
         return NodeStep.LEFT
     if order is not None and order.action is Action.STAGE and order.release == aim.release:
         result = result_of(order, os.status)
-        if result in _OVER_BADLY:
+        if result in OVER_BADLY:
             return NodeStep.FAILED_STAGING
         if result != OrderResult.DONE.value:
             return NodeStep.STAGING
     return NodeStep.TO_STAGE
-
-
-def result_of(order: Order, status: NodeStatus | None) -> str:
-    """What became of an order; empty as long as the node has not seen it."""
-    observed = status.observed_order if status else None
-    return observed.result if observed and observed.id == order.id else ""
-
-
-def is_reboot_out(os: NodeOSView) -> bool:
-    """Whether an order to reboot is out that has not ended: it holds a place, whatever became of the mark."""
-    order = os.order
-    if order is None or order.action not in (Action.BOOT, Action.ROLLBACK):
-        return False
-    if os.record is not None and os.record.order >= order.id:
-        return False
-    return result_of(order, os.status) in ("", OrderResult.RUNNING.value)
-
-
-def is_untaken(os: NodeOSView) -> bool:
-    """Whether an order to reboot stands there that the node has not taken up: it may do so at any time."""
-    order = os.order
-    return order is not None and order.action in (Action.BOOT, Action.ROLLBACK) and not result_of(order, os.status)
 
 
 def _staged(status: NodeStatus, aim: Aim) -> bool:

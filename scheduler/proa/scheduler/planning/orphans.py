@@ -12,7 +12,7 @@ from datetime import datetime
 
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Action, Uncordon, recall
-from proa.scheduler.planning.node_progress import is_reboot_out, is_untaken
+from proa.scheduler.planning.ordered import is_reboot_out, is_untaken
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import SILENCE
 from proa.scheduler.planning.views import NodeOSView, NodeView, Snapshot

@@ -18,7 +18,8 @@ from proa.core.orders.messages import Action as Verb
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.actions import Cordon, Give
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass
 from proa.scheduler.planning.views import Mark, NodeView, Snapshot
 from proa.scheduler.spec.rolloutstatus import MAX_LOST_NAMES, MAX_OUTSTANDING, LostNodes, OutstandingNode

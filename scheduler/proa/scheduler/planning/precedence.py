@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import TO_START, NodeStep
 from proa.scheduler.planning.rollout_pass import RolloutPass, waiting
 
 

@@ -11,11 +11,13 @@ from typing import Final, TypeVar
 from proa.core.runtime import duration
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.planning.budget import Schedule, schedule_of, zone_of
+from proa.scheduler.planning.settings_aim import wrong_settings
 from proa.scheduler.spec.contradictions import contradictions
 from proa.scheduler.spec.rollout import Budget, RolloutSpec
 
 Said = TypeVar("Said")
 INVALID_SPEC: Final = "InvalidSpec"
+INVALID_SETTINGS: Final = "InvalidSettings"
 INVALID_SCHEDULE: Final = "InvalidSchedule"
 _SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _SAMPLE: Final = 64
@@ -60,6 +62,7 @@ def _unreadable(spec: RolloutSpec) -> Iterator[Problem]:
     for at, said in times.items():
         if message := _refusal(duration.parse, said):
             yield Problem(INVALID_SPEC, f"spec.{at}: {message}")
+    yield from (Problem(INVALID_SETTINGS, f"spec.settings: {said}") for said in wrong_settings(spec.settings))
     for number, budget in enumerate(spec.budgets):
         if message := _window(budget):
             yield Problem(INVALID_SCHEDULE, f"spec.budgets[{number}].{message}")

@@ -34,7 +34,7 @@ class Reason(enum.Enum):
     """Every reason. Names never change their meaning; new ones are only added."""
 
     # done
-    UpToDate = Why("The node runs the release, committed.", "-")
+    UpToDate = Why("The node runs the release, committed, with the settings of the rollout.", "-")
     BackOnOld = Why("The node runs the previous release, because the rollout was rolled back.", "-")
     # under way
     Staging = Why("The node is fetching the release into its standby slot.", _NODE)
@@ -43,6 +43,8 @@ class Reason(enum.Enum):
     Booting = Why("The node has the order to reboot, and has not come back yet.", _NODE)
     Proving = Why("The node runs the release on trial, and has not been healthy for long enough yet.", _NODE)
     Committing = Why("The node has the order to commit.", _NODE)
+    Configuring = Why("The node has the order to apply the settings.", _NODE)
+    ProvingSettings = Why("The node has the settings on trial, and has not been healthy for long enough yet.", _NODE)
     Finishing = Why("The node runs the release, committed, and is about to be uncordoned.", _SCHEDULER)
     TakingBack = Why(
         "The node has not accepted its order to reboot; the order is withdrawn, and then the node is uncordoned.",
@@ -66,6 +68,14 @@ class Reason(enum.Enum):
         f"{_PERSON}: correct the rollout, or remove proa.dev/mark",
     )
     NothingToReturnTo = Why("The node's other slot holds nothing to go back to.", f"{_PERSON}: install a release there")
+    DisturbsMore = Why(
+        "The new settings disturb the node more than settingsDisruption says.",
+        f"{_PERSON}: spec.settingsDisruption, or other settings",
+    )
+    CannotBeSet = Why(
+        "The agent of the node's release does not report settings, so it cannot be configured.",
+        f"{_PERSON}: a release with a newer agent, or no settings in the rollout",
+    )
     # the node itself
     New = Why("The node has just joined.", _SCHEDULER)
     Recreated = Why("The node was recreated under its old name; its old NodeOS has to go first.", _SCHEDULER)

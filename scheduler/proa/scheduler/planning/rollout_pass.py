@@ -16,12 +16,14 @@ from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning.actions import Action, Note
 from proa.scheduler.planning.budget import Allowance, Calendar
-from proa.scheduler.planning.node_progress import UNDER_WAY, Aim, NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import Aim, NodeProgress
+from proa.scheduler.planning.node_step import UNDER_WAY, NodeStep
 from proa.scheduler.planning.reasons import Reason, Verdict
+from proa.scheduler.planning.settings_aim import hash_of, settings_aim
 from proa.scheduler.planning.views import NodeRecord, RolloutView, Snapshot
 from proa.scheduler.spec.amounts import resolve
 from proa.scheduler.spec.rollout import ControlPlane, Cordoned, OnFailure, RolloutSpec
-from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, OutstandingNode, PastRollout, RolloutStatus
+from proa.scheduler.spec.rolloutstatus import MAX_HISTORY, OutstandingNode, PastRollout, RolloutPhase, RolloutStatus
 
 ENOUGH: Final = 5
 """Nodes that must have been measured before their times are believed."""
@@ -40,7 +42,8 @@ _SHARE: Final = 0.9
 def is_current(view: RolloutView) -> bool:
     """Whether the status is about what the spec asks for now."""
     status = view.status
-    return status.release == view.spec.release and status.attempt == view.spec.attempt
+    wanted = (view.spec.release, view.spec.attempt, hash_of(view.spec))
+    return (status.release, status.attempt, status.settings) == wanted
 
 
 def is_halted(view: RolloutView) -> bool:
@@ -50,8 +53,13 @@ def is_halted(view: RolloutView) -> bool:
 
 def aim_of(view: RolloutView) -> Aim:
     """Where the rollout wants its nodes now."""
-    back = is_halted(view) and view.spec.failure.action is OnFailure.ROLLBACK
-    return Aim(view.name, view.spec.release, view.spec.attempt, back)
+    back = is_halted(view) and goes_back(view.spec, view.status)
+    return Aim(view.name, view.spec.release, view.spec.attempt, back, settings_aim(view.spec, view.status))
+
+
+def goes_back(spec: RolloutSpec, status: RolloutStatus) -> bool:
+    """Whether nodes go back to the release before, should it fail: not for settings, which return by themselves."""
+    return spec.failure.action is OnFailure.ROLLBACK and not status.settings_alone
 
 
 class Turn(NamedTuple):
@@ -227,7 +235,7 @@ class RolloutPass:
         first = self.spec.order.control_plane is ControlPlane.FIRST
         own = node.name == self.snapshot.own_node
         return Turn(
-            node.name in self.snapshot.undrainable,
+            progress.is_drained and node.name in self.snapshot.undrainable,
             own,
             self.has_joined(progress),
             progress.group,
@@ -240,7 +248,8 @@ class RolloutPass:
     def is_stuck(self, progress: NodeProgress) -> bool:
         """Whether a node could never be drained, or the cluster does not accept what is written to it."""
         name, snapshot = progress.node.name, self.snapshot
-        return name in snapshot.resting or (progress.step is NodeStep.READY and name in snapshot.undrainable)
+        drained = progress.step is NodeStep.READY and progress.is_drained
+        return name in snapshot.resting or (drained and name in snapshot.undrainable)
 
     def is_set_aside(self, progress: NodeProgress) -> bool:
         """Whether a node has a cordon that is not ours, and that the rollout does not include."""
@@ -306,7 +315,8 @@ class RolloutPass:
 
     def _before(self, progress: NodeProgress) -> NodeRecord:
         aim = self.aim
-        return progress.record or NodeRecord(aim.rollout, aim.digest, aim.attempt, back=aim.back)
+        made = NodeRecord(aim.rollout, aim.digest, aim.attempt, back=aim.back, settings=aim.settings_hash)
+        return progress.record or made
 
     def backoff(self, times: int) -> timedelta:
         """How long to wait after one more than so many failures."""
@@ -337,6 +347,7 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
             ended_at=before.completed_at or text(now),
             nodes=before.counts.up_to_date,
             failed=before.counts.failed,
+            settings=before.settings,
         )
         history = (past, *history)[:MAX_HISTORY]
     digests = before.failed_digests
@@ -345,6 +356,9 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
     return RolloutStatus(
         release=view.spec.release,
         attempt=view.spec.attempt,
+        settings=hash_of(view.spec),
+        settings_alone=_only_settings_are_new(view),
+        settings_before=before.settings_before,
         started_at=text(now),
         failed_digests=digests,
         halted="this release failed before; raise 'attempt' to try it again" if view.digest in digests else "",
@@ -353,6 +367,14 @@ def begun(view: RolloutView, now: datetime) -> RolloutStatus:
         conditions=before.conditions,
         history=history,
     )
+
+
+def _only_settings_are_new(view: RolloutView) -> bool:
+    """Whether the nodes have the release already, so that only the settings can fail."""
+    before = view.status
+    if before.release != view.spec.release:
+        return False
+    return before.settings_alone or before.phase == RolloutPhase.COMPLETE
 
 
 def waiting(progress: NodeProgress, now: datetime) -> datetime | None:

@@ -9,12 +9,12 @@ from typing import Final
 
 from proa.core.orders.messages import Condition
 from proa.scheduler.kube.times import text
-from proa.scheduler.planning.node_progress import NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.reasons import Reason
-from proa.scheduler.planning.rollout_pass import RolloutPass
+from proa.scheduler.planning.rollout_pass import RolloutPass, goes_back
 from proa.scheduler.planning.views import RolloutView
 from proa.scheduler.planning.waves import group_name
-from proa.scheduler.spec.rollout import OnFailure
 from proa.scheduler.spec.rolloutstatus import (
     MAX_BLOCKERS,
     MAX_DIGESTS,
@@ -42,7 +42,8 @@ def judge(rollout_pass: RolloutPass) -> None:
     names = [f"{one.node.name} ({one.record.reason})" for one in failed if one.record]
     names += [f"{name} (Lost)" for name in lost.nodes]
     what = f"failed on {number} nodes, {rollout_pass.borne()} allowed: {', '.join(names[:5])}"
-    digests = tuple(dict.fromkeys((rollout_pass.aim.digest, *rollout_pass.status.failed_digests)))[:MAX_DIGESTS]
+    release = () if rollout_pass.status.settings_alone else (rollout_pass.aim.digest,)
+    digests = tuple(dict.fromkeys((*release, *rollout_pass.status.failed_digests)))[:MAX_DIGESTS]
     rollout_pass.halted = True
     rollout_pass.change(halted=what[:MAX_HALTED], failed_digests=digests)
 
@@ -62,10 +63,18 @@ def finish(rollout_pass: RolloutPass) -> RolloutStatus:
         completed_at=(rollout_pass.status.completed_at or text(rollout_pass.now)) if done else "",
         blockers=_blockers(rollout_pass),
         next_window=text(opens) if opens and rollout_pass.allowance.closed else "",
+        settings_before=_settings_before(rollout_pass, phase),
         recent_seconds=(*rollout_pass.finished, *rollout_pass.status.recent_seconds)[:MAX_RECENT],
         conditions=_conditions(rollout_pass, phase),
     )
     return rollout_pass.status
+
+
+def _settings_before(rollout_pass: RolloutPass, phase: str) -> str:
+    """The settings that all nodes had last."""
+    aim = rollout_pass.aim.settings
+    done = aim is not None and phase == RolloutPhase.COMPLETE
+    return aim.text if aim is not None and done else rollout_pass.status.settings_before
 
 
 def refused(view: RolloutView, phase: str, reason: str, message: str, now: datetime) -> RolloutStatus:
@@ -102,12 +111,19 @@ def _counts(rollout_pass: RolloutPass) -> Counts:
         held=sum([progress.node.hold is not None for progress in rollout_pass.progresses]),
         unavailable=rollout_pass.away + len(rollout_pass.ghosts),
         no_agent=len(rollout_pass.without_agent),
+        drifted=sum([is_drifted(progress) for progress in rollout_pass.progresses]),
     )
+
+
+def is_drifted(progress: NodeProgress) -> bool:
+    """Whether settings of a node are no longer in effect."""
+    told = progress.status.settings if progress.status else None
+    return told is not None and bool(told.drift)
 
 
 def _phase(rollout_pass: RolloutPass, counts: Counts) -> str:
     if rollout_pass.halted:
-        if rollout_pass.spec.failure.action is OnFailure.HALT:
+        if not goes_back(rollout_pass.spec, rollout_pass.status):
             return RolloutPhase.HALTED
         back = rollout_pass.aim.back and counts.up_to_date == counts.nodes
         return RolloutPhase.ROLLED_BACK if back else RolloutPhase.ROLLING_BACK

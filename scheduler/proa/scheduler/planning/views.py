@@ -123,6 +123,7 @@ class NodeRecord:
     reason: str = model.field("The last reason, in one word.", default="")
     message: str = model.field("The same in a sentence.", default="")
     back: bool = model.field("Whether the attempts are those of a rollback.", default=False)
+    settings: str = model.field("The hash of the settings that the node was to have.", default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
-from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import TO_START, NodeStep
 from proa.scheduler.planning.precedence import Precedence
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import JOINING, RolloutPass, waiting

@@ -10,7 +10,8 @@ from typing import Final
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning import gates, holds
-from proa.scheduler.planning.node_progress import TO_START, NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import TO_START, NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.rollout_pass import RolloutPass
@@ -125,7 +126,7 @@ def _since(reason: Reason, rollout_pass: RolloutPass, progress: NodeProgress) ->
             return node.ready_since
         case Reason.Draining | Reason.AwaitingPods:
             return mark.since if mark else None
-        case Reason.Staging | Reason.Booting | Reason.Committing:
+        case Reason.Staging | Reason.Booting | Reason.Committing | Reason.Configuring | Reason.ProvingSettings:
             return read(order.issued) if order else None
         case Reason.Proving | Reason.Finishing:
             return node.ready_since if node.ready else None

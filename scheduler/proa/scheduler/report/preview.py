@@ -11,7 +11,8 @@ from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.holds import GateContext, undrainable
-from proa.scheduler.planning.node_progress import NodeProgress, NodeStep
+from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.planner import Plan, Planner
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import ENOUGH

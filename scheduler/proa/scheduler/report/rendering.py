@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from proa.scheduler.kube.times import read
-from proa.scheduler.planning.node_progress import NodeStep, result_of
+from proa.scheduler.planning.node_step import NodeStep
+from proa.scheduler.planning.ordered import result_of
 from proa.scheduler.report.preview import Preview
 from proa.scheduler.report.reports import ExplanationReport
 from proa.scheduler.simulation.simulate import STOPPED

@@ -10,7 +10,7 @@ from typing import Any, Final
 from proa.core.orders.messages import Booted, NodeStatus, Phase, Standby
 from proa.core.runtime.events import human_bytes
 from proa.core.schema.model import document, keys
-from proa.scheduler.planning.node_progress import result_of
+from proa.scheduler.planning.ordered import result_of
 from proa.scheduler.planning.planner import plan
 from proa.scheduler.planning.reasons import Reason, Verdict
 from proa.scheduler.planning.views import NodeView, RolloutView, Snapshot, digest_of, named_group

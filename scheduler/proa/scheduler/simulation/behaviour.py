@@ -27,7 +27,8 @@ class Behaviour:
     """How long things take, in seconds, and what becomes of them.
 
     Attributes:
-        fate: Of a release (its digest) on a node (its name).
+        settle: Until settings are in effect.
+        fate: Of a release (its digest), or of settings (their hash), on a node (its name).
     """
 
     report: float = 1.0
@@ -36,6 +37,7 @@ class Behaviour:
     boot: float = 90.0
     ready: float = 5.0
     trial: float = 600.0
+    settle: float = 5.0
     fate: Callable[[str, str], NodeFate] = lambda node, digest: NodeFate.WELL
 
 

@@ -7,10 +7,24 @@ real API server.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
-from proa.core.orders.messages import Booted, LastError, NodeStatus, Observed, Order, OrderResult, Phase, Standby
+from proa.core.orders.messages import (
+    Booted,
+    LastError,
+    NodeStatus,
+    Observed,
+    Order,
+    OrderResult,
+    Phase,
+    SettingsState,
+    Standby,
+)
 from proa.core.runtime.errors import Code
+from proa.core.settings.document import EMPTY, Document
+
+UNSET: Final = SettingsState(hash=EMPTY.digest, phase="Committed")
+"""The settings of a node that was never configured."""
 
 
 def begun(status: NodeStatus, order: Order, **changes: Any) -> NodeStatus:
@@ -53,3 +67,31 @@ def came_back(status: NodeStatus, code: Code) -> NodeStatus:
         status = ended(status, OrderResult.FAILED)
     error = LastError(code.name, code.value.summary)
     return dataclasses.replace(status, phase=Phase.ROLLED_BACK, last_error=error, progress=None)
+
+
+def tried(status: NodeStatus, wanted: Document) -> NodeStatus:
+    """Settings are in effect, on trial; nothing changes where they are committed already."""
+    told = status.settings or UNSET
+    if told.hash == wanted.digest and not told.trial_hash:
+        return status
+    return dataclasses.replace(
+        status,
+        settings=dataclasses.replace(
+            told, phase="Trial", trial_hash=wanted.digest, failed_hash="", message="", generation=told.generation + 1
+        ),
+    )
+
+
+def configured(status: NodeStatus, wanted: Document) -> NodeStatus:
+    """Settings are committed."""
+    generation = (status.settings or UNSET).generation
+    committed = SettingsState(wanted.digest, max(generation, 1), "Committed", revision=wanted.revision)
+    return dataclasses.replace(status, settings=committed)
+
+
+def reverted(status: NodeStatus, wanted: str, why: str, phase: str = "Reverted") -> NodeStatus:
+    """Settings of a hash are taken back."""
+    told = dataclasses.replace(
+        status.settings or UNSET, phase=phase, trial_hash="", failed_hash=wanted, message=f"{phase}: {why}"
+    )
+    return dataclasses.replace(status, settings=told)

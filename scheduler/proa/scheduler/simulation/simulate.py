@@ -139,7 +139,11 @@ class Course:
                         spec = world.rollouts[mark.rollout].spec
                         wave = wave_of(world.nodes[name], spec, plan.statuses[mark.rollout])
                         way.started, way.wave = world.now, wave
-                case Uncordon(name, "Done"):
+                case Give(name, _, Verb.CONFIGURE):
+                    way = self._way(name)
+                    way.started = way.started or world.now
+                    way.wave = way.wave or world.nodes[name].zone
+                case Uncordon(name, "Done") | Give(name, _, Verb.COMMIT_SETTINGS):
                     self._way(name).ended = world.now
                 case Note(name, record):
                     self.troubles.append(Trouble(text(world.now), name, record.reason, record.message))

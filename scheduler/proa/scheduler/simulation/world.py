@@ -23,12 +23,15 @@ from proa.core.orders.messages import (
     OrderResult,
     Phase,
     Proof,
+    SettingsState,
     Standby,
 )
+from proa.core.runtime import duration
 from proa.core.runtime.errors import Code
+from proa.core.settings.document import parse
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
-from proa.scheduler.planning.node_progress import result_of
+from proa.scheduler.planning.ordered import result_of
 from proa.scheduler.planning.planner import Plan
 from proa.scheduler.planning.views import (
     CONTROL_PLANE,
@@ -76,6 +79,7 @@ class World:
     _events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _drained: dict[str, datetime] = field(default_factory=dict)
+    _settings_before: dict[str, SettingsState | None] = field(default_factory=dict)
 
     def at(self, seconds: float, work: Callable[[], None]) -> None:
         """Let something happen later."""
@@ -149,10 +153,10 @@ class World:
                 self.at(self.behaviour.report, lambda: self._report_first(name))
             case Forget(name, uid) if name in self.oses and self.oses[name].uid == uid:
                 del self.oses[name]
-            case Give(name, number, verb, release, proof, timeout, downgrade, rate) if name in self.oses:
+            case Give(name, number) if name in self.oses:
                 os = self.oses[name]
                 if os.order is None or os.order.id < number:
-                    order = Order(number, verb, 1, release, timeout, proof, text(self.now), downgrade, rate)
+                    order = _order(action, text(self.now))
                     self.oses[name] = dataclasses.replace(os, order=order)
                     self._give_soon(name, order)
             case Cordon(name, mark) if name in self.nodes:
@@ -188,6 +192,10 @@ class World:
                 self.at(self.behaviour.stage, lambda: self._staged(name, order))
             elif order.action in (Verb.BOOT, Verb.ROLLBACK):
                 self.at(self.behaviour.boot, lambda: self._up(name, order))
+            elif order.action is Verb.CONFIGURE and node.ready:
+                self.at(self.behaviour.settle, lambda: self._configure(name, order))
+        if status.settings is not None and (tried := status.settings.trial_hash):
+            self.at(self.behaviour.trial, lambda: self._revert(name, tried, "it was not committed in time"))
         if not booted.committed and status.standby is not None:
             self.at(self.behaviour.trial, lambda: self._return(name, booted.boot_id))
 
@@ -201,7 +209,8 @@ class World:
         os = self.oses.get(name)
         if os is not None and name in self.nodes and os.status is None:
             booted = Booted("a", "factory", "", _FACTORY, self.nodes[name].boot_id, True)
-            self._tell(name, NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("b")))
+            unset = node_status.UNSET
+            self._tell(name, NodeStatus(phase=Phase.GOOD, booted=booted, standby=Standby("b"), settings=unset))
 
     def _end(self, name: str, result: OrderResult, **changes: object) -> None:
         self._tell(name, node_status.ended(self._status(name), result, **changes))
@@ -230,6 +239,10 @@ class World:
                 self._reboot(name, order)
             case Verb.COMMIT:
                 self._commit(name, order)
+            case Verb.CONFIGURE:
+                self.at(self.behaviour.settle, lambda: self._configure(name, order))
+            case Verb.COMMIT_SETTINGS | Verb.REVERT_SETTINGS:
+                self._end_settings(name, order)
             case Verb.NONE:
                 self._end(name, OrderResult.DONE)
 
@@ -249,6 +262,36 @@ class World:
         standby = node_status.staged(slot, digest[-6:], digest, digest.removeprefix("sha256:"))
         self._end(name, OrderResult.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
 
+    def _configure(self, name: str, order: Order) -> None:
+        """Settings take effect, and return by themselves unless they are committed; or they do not."""
+        if not self._current(name, order):
+            return
+        wanted = parse(order.settings)
+        if self.behaviour.fate(name, wanted.digest) is NodeFate.RETURNS:
+            status = node_status.reverted(self._status(name), wanted.digest, "a daemon does not start", "Failed")
+            error = LastError(Code.SETTINGS_FAILED.name, "a daemon does not start")
+            self._tell(name, node_status.ended(status, OrderResult.FAILED, last_error=error))
+            return
+        self._tell(name, node_status.ended(node_status.tried(self._status(name), wanted), OrderResult.DONE))
+        seconds = duration.parse(order.timeout).total_seconds()
+        self.at(seconds, lambda: self._revert(name, wanted.digest, "it was not committed in time"))
+
+    def _end_settings(self, name: str, order: Order) -> None:
+        told = self._status(name).settings
+        if told is None or told.trial_hash != order.settings_hash:
+            self._refuse(name, Code.NO_SETTINGS_TRIAL, "other settings are being tried")
+        elif order.action is Verb.REVERT_SETTINGS:
+            self._revert(name, order.settings_hash, "an order reverted it")
+            self._end(name, OrderResult.DONE)
+        else:
+            committed = dataclasses.replace(told, hash=told.trial_hash, trial_hash="", phase="Committed")
+            self._end(name, OrderResult.DONE, settings=committed)
+
+    def _revert(self, name: str, wanted: str, why: str) -> None:
+        told = self._status(name).settings if name in self.oses else None
+        if told is not None and told.trial_hash == wanted:
+            self._tell(name, node_status.reverted(self._status(name), wanted, why))
+
     def _reboot(self, name: str, order: Order) -> None:
         """A node goes down; what comes up depends on its fate."""
         standby = self._status(name).standby
@@ -267,8 +310,11 @@ class World:
             return
         back = order.action is Verb.ROLLBACK
         boot_id = self._boot(name)
-        self._tell(name, node_status.swapped(status, boot_id, committed=back, left="fallback"))
         returns = not back and self.behaviour.fate(name, status.standby.release) is NodeFate.RETURNS
+        self._settings_before[name] = status.settings
+        if order.settings:
+            status = node_status.configured(status, parse(order.settings))
+        self._tell(name, node_status.swapped(status, boot_id, committed=back, left="fallback"))
         well = (Condition("Healthy", "False" if returns else "True", message="a check fails" if returns else ""),)
         self._end(name, OrderResult.DONE, phase=Phase.GOOD if back else Phase.TRIAL, conditions=well)
         if not back:
@@ -283,7 +329,7 @@ class World:
         returns = self.behaviour.fate(name, booted.release) is NodeFate.RETURNS
         status = node_status.swapped(status, self._boot(name), committed=True, left="failed")
         status = node_status.came_back(status, Code.TRIAL_RETURNED if returns else Code.NO_COMMIT_ORDER)
-        self._tell(name, dataclasses.replace(status, conditions=()))
+        self._tell(name, dataclasses.replace(status, conditions=(), settings=self._settings_before.get(name)))
 
     def _commit(self, name: str, order: Order) -> None:
         booted = self._status(name).booted
@@ -299,6 +345,22 @@ class World:
         since = self.now + timedelta(seconds=self.behaviour.ready)
         self.nodes[name] = dataclasses.replace(self.nodes[name], ready=True, ready_since=since, boot_id=boot_id)
         return boot_id
+
+
+def _order(given: Give, issued: str) -> Order:
+    return Order(
+        given.id,
+        given.verb,
+        1,
+        given.release,
+        given.timeout,
+        given.proof,
+        issued,
+        given.downgrade,
+        given.rate,
+        given.settings,
+        given.settings_hash,
+    )
 
 
 def make_nodes(count: int, zones: int = 3, control_planes: int = 0) -> dict[str, NodeView]:

@@ -15,6 +15,8 @@ from proa.scheduler.spec.amounts import MAX_CANARIES, MAX_NODES, PATTERN, Amount
 
 MAX_LIST: Final = 16
 """Items of a list that a person writes."""
+MAX_MODELS: Final = 32
+"""Models of settings, and the revision."""
 MAX_GROUPS: Final = 16
 """Groups of nodes that follow one another."""
 _AMOUNT: Final[Mapping[str, Any]] = {"minimum": 0, "maximum": MAX_NODES, "pattern": PATTERN, "maxLength": 8}
@@ -90,6 +92,16 @@ class OnFailure(enum.Enum):
     HALT = "Halt"
     ROLLBACK = "Rollback"
     """The nodes that were updated go back to the release before, within the same budget."""
+
+
+class SettingsDisruption(enum.Enum):
+    """What a change of settings alone may disturb, from the least to the most."""
+
+    NONE = "None"
+    RESTART = "Restart"
+    """Daemons, while pods keep running."""
+    DRAIN = "Drain"
+    """Pods, which are moved away first."""
 
 
 class Operator(enum.Enum):
@@ -348,6 +360,19 @@ class RolloutSpec:
         "The release, by digest: HOST/NAME[:TAG]@sha256:... ('kubectl proa start' resolves a tag).",
         maxLength=MAX_RELEASE,
         x_kubernetes_validations=[rules.DIGEST],
+    )
+    settings: Mapping[str, Any] | None = field(
+        "What the nodes are set to, by model (docs/reference/node-settings.md): all of it, so that what is not listed "
+        "becomes the release's own. Nodes keep their settings where it is missing. No secrets: everybody who may read "
+        "the rollout reads them.",
+        default=None,
+        maxProperties=MAX_MODELS,
+        x_kubernetes_preserve_unknown_fields=True,
+    )
+    settings_disruption: SettingsDisruption | None = field(
+        "What a change of settings alone may disturb: None nothing, Restart daemons while pods keep running, Drain "
+        "pods, which are moved away first. Without it, what the change needs at least; with less, no node starts.",
+        default=None,
     )
     node_selector: Selector = field("Which nodes follow this rollout; all if it is empty.", default=Selector())
     max_unavailable: Amount = field(

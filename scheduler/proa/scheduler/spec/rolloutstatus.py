@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from proa.core.orders.messages import MAX_RELEASE, Condition
 from proa.core.schema.model import field
+from proa.core.settings.document import MAX_BYTES
 from proa.scheduler.spec.amounts import MAX_CANARIES
 from proa.scheduler.spec.rollout import MAX_GROUPS, MAX_LIST
 
@@ -56,6 +57,7 @@ class Counts:
     parked: int = field("Nodes that wait for another turn after a drain that took too long.", default=0)
     held: int = field("Nodes that a person holds, whatever else they are.", default=0)
     unavailable: int = field("Nodes that are unavailable, for whatever reason.", default=0)
+    drifted: int = field("Nodes of which settings are no longer in effect.", default=0)
     no_agent: int = field("Nodes that do not count, because no agent has ever reported from them.", default=0)
 
 
@@ -158,6 +160,7 @@ class PastRollout:
     ended_at: str = field("When it ended.", default="", **_TIME)
     nodes: int = field("How many nodes were up to date then.", default=0)
     failed: int = field("On how many nodes it had failed.", default=0)
+    settings: str = field("The hash of the settings that nodes were to have.", default="", maxLength=64)
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,15 @@ class RolloutStatus:
     progress: str = field("Nodes up to date, of all nodes.", default="", maxLength=32)
     release: str = field("The release that this status is about.", default="", maxLength=MAX_RELEASE)
     attempt: int = field("The attempt that this status is about.", default=0, minimum=0)
+    settings: str = field("The hash of the settings that this status is about.", default="", maxLength=64)
+    settings_alone: bool = field(
+        "Whether only the settings are new: the release did not fail where they do.", default=False
+    )
+    settings_before: str = field(
+        "The settings that all nodes had last, as JSON: a change disturbs only what differs from them.",
+        default="",
+        maxLength=MAX_BYTES,
+    )
     wave: str = field(
         "Whose turn it is: Canary, a zone, or ControlPlane; with groups, GROUP/ before it.", default="", maxLength=128
     )
