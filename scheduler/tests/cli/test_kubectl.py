@@ -497,6 +497,16 @@ def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
 
 def test_every_verb_has_an_example_under_its_own_name() -> None:
     name_twins(cli, "PROA")
-    assert set(cli.commands) == {"status", "start", "approve", "pause", "resume", "rollback", "explain", "plan"}
+    assert set(cli.commands) == {
+        "status",
+        "start",
+        "approve",
+        "pause",
+        "resume",
+        "rollback",
+        "settings",
+        "explain",
+        "plan",
+    }
     for name, command in cli.commands.items():
         assert (command.epilog or "").startswith(f"Example: kubectl proa {name} "), name

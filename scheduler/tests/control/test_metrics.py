@@ -35,6 +35,7 @@ NAMES = {
     "proa_nodes_by_version": ("gauge", ("rollout", "version")),
     "proa_rollout_phase": ("gauge", ("phase", "rollout")),
     "proa_rollout_failed_nodes": ("gauge", ("rollout",)),
+    "proa_settings_drifted_nodes": ("gauge", ("rollout",)),
     "proa_window_open": ("gauge", ("rollout",)),
     "proa_drain_blocked_seconds": ("gauge", ("kind", "node")),
 }

@@ -10,7 +10,7 @@ import click
 from proa.core import VERSION
 from proa.core.runtime.cli import run_command
 from proa.scheduler.cli.changing import approve, pause, resume, rollback, start
-from proa.scheduler.cli.looking import explain, plan, status
+from proa.scheduler.cli.looking import explain, plan, settings, status
 
 
 @click.group(epilog="Example: kubectl proa start workers registry.example.net/nodes/worker:1.2.0")
@@ -26,7 +26,7 @@ def _ours(command: click.Command) -> click.Command:
     return found
 
 
-for _verb in (status, start, approve, pause, resume, rollback, _ours(explain), _ours(plan)):
+for _verb in (status, start, approve, pause, resume, rollback, _ours(explain), _ours(plan), settings):
     cli.add_command(_verb)
 
 

@@ -75,6 +75,23 @@ def explain(node: str, path: Path | None, as_json: bool, cluster: ClusterOption)
     show(found, as_json, rendering.explain_lines(found, seen.now))
 
 
+@click.command(epilog="Example: kubectl proa settings workers --diff")
+@click.argument("name", metavar="NODE|ROLLOUT")
+@click.option("--diff", is_flag=True, help="Show where the settings of each node differ from those of its rollout.")
+@from_option
+@all_option
+@json_option
+@cluster_options
+def settings(name: str, diff: bool, path: Path | None, whole: bool, as_json: bool, cluster: ClusterOption) -> None:
+    """Show what a node, or the nodes of a rollout, are set to, and where that is not what the rollout wants."""
+    from proa.scheduler.report import rendering, settings_view
+
+    seen = cluster.look(path)
+    report = settings_view.settings_report(seen.snapshot, name, seen.notes)
+    most = 0 if whole else rendering.MOST
+    show(report, as_json, settings_view.settings_lines(report, diff=diff, most=most))
+
+
 @click.command(epilog="Example: proa-scheduler simulate --from cluster.json --returns 1")
 @from_option
 @click.option("--nodes", type=click.IntRange(0, 5000), help="Simulate a made-up cluster with this many nodes instead.")

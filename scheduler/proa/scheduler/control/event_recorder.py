@@ -59,6 +59,12 @@ def words(action: Action, about: About) -> Told | None:
         case Give(verb=Verb.NONE):
             what = "the node has not accepted its order to reboot, which is now withdrawn"
             return Told(about, "RebootTakenBack", what, "Order")
+        case Give(verb=Verb.CONFIGURE):
+            return Told(about, "SettingsOrdered", "ordered to try the settings of its rollout", "Order")
+        case Give(verb=Verb.COMMIT_SETTINGS):
+            return Told(about, "SettingsCommitted", "the settings are proved, and ordered to be kept", "Order")
+        case Give(verb=Verb.REVERT_SETTINGS):
+            return Told(about, "SettingsTakenBack", "ordered to return to the settings before", "Order", warning=True)
         case Give(verb=Verb.ROLLBACK):
             return Told(about, "RollbackOrdered", f"ordered to roll back from {action.release}", "Order")
         case _:

@@ -130,6 +130,8 @@ def _rollouts(last: Pass | None, now: datetime) -> Iterator[Metric]:
     yield _gauge("proa_rollout_phase", "1 for the current phase of the rollout.", "rollout phase", phases)
     failed = {(name,): status.counts.failed for name, status in statuses}
     yield _gauge("proa_rollout_failed_nodes", "Nodes on which the release failed.", "rollout", failed)
+    drifted = {(name,): status.counts.drifted for name, status in statuses}
+    yield _gauge("proa_settings_drifted_nodes", "Nodes of which settings are no longer in effect.", "rollout", drifted)
     windows = {(name,): not status.next_window for name, status in statuses}
     yield _gauge("proa_window_open", "Whether nodes may start now.", "rollout", windows)
     what = "How long something has kept a node from being drained."

@@ -23,10 +23,12 @@ from proa.core.orders.messages import (
     Phase,
     Progress,
     Proof,
+    SettingsState,
     Standby,
 )
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.settings.document import Document, parse
 from proa.scheduler.simulation import node_status
 from proa.vm.simulated import wording
 from proa.vm.simulated.faults import WELL, Timing
@@ -63,6 +65,7 @@ class SimAgent:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         self._lost: Callable[[], None] | None = None
+        self._settings_before: SettingsState | None = None
         self.status = status if status is not None and status.booted else wording.first(release, self._time)
 
     # what it holds
@@ -224,12 +227,52 @@ class SimAgent:
         else:
             self._refuse(Code.NOT_GOOD, "the other slot is not known to be good")
 
+    # settings
+
+    def _configure(self, order: Order) -> None:
+        wanted = parse(order.settings)
+        if refused := wording.refused(wanted):
+            self._refuse(Code.SETTINGS_REFUSED, refused)
+            return
+        self._at(self.timing.settle + self.faults.slow_seconds, lambda: self._configured(order, wanted))
+
+    def _configured(self, order: Order, wanted: Document) -> None:
+        if self.order != order:
+            return
+        if self.faults.bad_settings:
+            why = "kubelet.service does not start; its last lines: invalid configuration"
+            self.status = node_status.reverted(self.status, wanted.digest, why, "Failed")
+            self._fail(Code.SETTINGS_FAILED, why, self.status.phase)
+            return
+        self.status = node_status.tried(self.status, wanted)
+        self._done(self.status.phase)
+        self._at(wording.limit(order), lambda: self._revert(wanted.digest, "it was not committed in time"))
+
+    def _revert(self, tried: str, why: str) -> None:
+        if self.status.settings is not None and self.status.settings.trial_hash == tried:
+            self.status = node_status.reverted(self.status, tried, why)
+
+    def _commit_settings(self, order: Order) -> None:
+        told = self.status.settings or node_status.UNSET
+        if told.trial_hash != order.settings_hash:
+            self._refuse(Code.NO_SETTINGS_TRIAL, "other settings are being tried")
+            return
+        committed = dataclasses.replace(told, hash=told.trial_hash, trial_hash="", phase="Committed")
+        self._done(self.status.phase, settings=committed)
+
+    def _revert_settings(self, order: Order) -> None:
+        self._revert(order.settings_hash, "an order reverted it")
+        self._done(self.status.phase)
+
     _ORDERS: Final[Mapping[Action, Callable[[SimAgent, Order], None]]] = {
         Action.NONE: _none,
         Action.STAGE: _stage,
         Action.BOOT: _boot,
         Action.COMMIT: _commit,
         Action.ROLLBACK: _rollback,
+        Action.CONFIGURE: _configure,
+        Action.COMMIT_SETTINGS: _commit_settings,
+        Action.REVERT_SETTINGS: _revert_settings,
     }
 
     # boots
@@ -260,6 +303,9 @@ class SimAgent:
             self.status = node_status.came_back(self.status, Code.TRIAL_RETURNED)
             return
         root = root_hash_of("wrong") if self.faults.wrong_root else ""
+        self._settings_before = self.status.settings
+        if self.order is not None and self.order.settings:
+            self.status = node_status.configured(self.status, parse(self.order.settings))
         self.status = node_status.swapped(
             self.status, wording.new_boot_id(), committed=False, left="good", root_hash=root
         )
@@ -288,7 +334,8 @@ class SimAgent:
     def _swap_back(self, left: str) -> None:
         self._drop()
         status = node_status.swapped(self.status, wording.new_boot_id(), committed=True, left=left)
-        self.status = dataclasses.replace(status, conditions=wording.conditions(self._time))
+        settings = self._settings_before or status.settings
+        self.status = dataclasses.replace(status, conditions=wording.conditions(self._time), settings=settings)
 
     def _same(self) -> None:
         self._tell(booted=dataclasses.replace(self.booted, boot_id=wording.new_boot_id()))

@@ -17,6 +17,8 @@ class Timing:
     """From then until agent and kubelet run again."""
     healthy: float = 0.05
     """From there until a trial's health checks have passed."""
+    settle: float = 0.05
+    """Until new settings are in effect."""
     commit: float = 0.0
     """Making a trial good."""
     trial: float = 600.0
@@ -55,6 +57,8 @@ class Faults:
     """Seconds more for everything that an order asks for."""
     clock_skew: float = 0.0
     """Seconds that the node's clock is ahead."""
+    bad_settings: bool = False
+    """A daemon does not start with new settings: the node takes them back."""
     stage_error: str = ""
     """Staging ends with this code, such as ``SIGNATURE`` or ``NETWORK``."""
     silent_kubelet: bool = False

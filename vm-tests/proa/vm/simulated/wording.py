@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from datetime import datetime
 from typing import Final
@@ -10,6 +11,8 @@ from proa.core import VERSION
 from proa.core.orders.messages import Action, Booted, Condition, NodeStatus, Order, Phase, Standby
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.settings import allow_list, checking
+from proa.core.settings.document import Document
 from proa.scheduler.kube.times import text
 from proa.scheduler.simulation import node_status
 from proa.vm.simulated.releases import digest_of, root_hash_of, version_of
@@ -22,7 +25,17 @@ def first(release: str, now: datetime) -> NodeStatus:
     """Of a node that has never been told anything."""
     booted = Booted("a", version_of(release), digest_of(release), root_hash_of(release), new_boot_id(), True)
     standby = Standby("b", state="unknown")
-    return NodeStatus(phase=Phase.GOOD, booted=booted, standby=standby, agent=VERSION, conditions=conditions(now))
+    status = NodeStatus(phase=Phase.GOOD, booted=booted, standby=standby, agent=VERSION, conditions=conditions(now))
+    return dataclasses.replace(status, settings=node_status.UNSET)
+
+
+ALLOWED: Final = allow_list.of_entries({"sysctl": ["vm.swappiness=0..60"], "kubelet": ["maxPods=10..250"]})
+"""What the releases of simulated nodes allow to be set."""
+
+
+def refused(wanted: Document) -> str:
+    """What of a document a simulated node does not take, as a real one would say it; empty if all is allowed."""
+    return "; ".join(one.text for one in checking.check(wanted, ALLOWED))
 
 
 def staged(slot: str, release: str) -> Standby:
