@@ -428,7 +428,7 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     done = run(
         (*namespace.enter(network=True), "sh", "-c", script, "sh", small, *proa_build(built, "--json")), check=False
     )
-    assert (done.status, json.loads(done.text)["code"]) == (7, "DISK_FULL")
+    assert (done.status, json.loads(done.text)["code"]) == (7, "DISK_FULL"), done.text
     assert sorted(path.name for path in built.folder.iterdir()) == [
         "before.sh",
         "cache",

@@ -110,6 +110,45 @@ def test_a_step_that_is_not_kept_runs_every_time(tmp_path: Path) -> None:
     assert runs(one, two) == [2, 1]
 
 
+def damage(folder: Path, step: str) -> None:
+    """Alter a kept result as a bad disk does: nothing that stat(2) tells is another."""
+    (place,) = (path for path in (folder / "cache/steps" / step).iterdir() if not path.name.startswith("."))
+    (place / "output/out").write_text("damaged")
+    status = (place / "output/out").lstat()
+    seen = [status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    record = json.loads((place / "made.json").read_text())
+    (place / "made.json").write_text(json.dumps(record | {"seen": {"out": seen}}))
+
+
+def test_a_damaged_result_is_made_again_before_a_step_works_with_it(tmp_path: Path) -> None:
+    one, passing, two = Fake("one"), Fake("passing", keep=False), Fake("two", ("one", "passing"))
+    build(order_of(tmp_path, (one, passing, two)))
+    damage(tmp_path, "one")
+    two.given["x"] = 1
+    build(order_of(tmp_path, (one, passing, two)))
+    assert runs(one, passing, two) == [2, 3, 2]
+    (place,) = (tmp_path / "cache/steps/one").glob("[!.]*/output/out")
+    assert place.read_text() != "damaged"
+
+
+def test_a_damaged_result_reaches_no_output(tmp_path: Path) -> None:
+    class Bill(Fake):
+        def run(self, context: BuildContext, out: Path) -> None:
+            self.runs += 1
+            for name in ("out", "sbom.spdx.json", "sbom.cdx.json"):
+                (out / name).write_text("whole")
+
+    bill = Bill("sbom")
+    build(order_of(tmp_path, (bill,)))
+    (place,) = (tmp_path / "cache/steps/sbom").glob("[!.]*")
+    record = json.loads((place / "made.json").read_text())
+    record["content"]["out"] = "- another hash"
+    (place / "made.json").write_text(json.dumps(record))
+    build(order_of(tmp_path, (bill,)))
+    assert bill.runs == 2
+    assert (tmp_path / "out/sbom.spdx.json").read_text() == "whole"
+
+
 def test_a_failure_leaves_nothing_and_the_next_build_works(tmp_path: Path) -> None:
     def fail(context: BuildContext) -> None:
         raise ProaError(Code.HOOK, "no")

@@ -222,7 +222,7 @@ IN_TREE: dict[str, tuple[Callable[[Tree], object], str, str]] = {
         "'getty@.service'",
     ),
     "kernel.exclude": (
-        lambda tree: modules.leave_out(tree, [tree.path("/usr/lib/modules/6.1")], Kernel(exclude=("kernel/sund",))),
+        lambda tree: modules.leave_out([tree.path("/usr/lib/modules/6.1")], Kernel(exclude=("kernel/sund",))),
         "kernel.exclude[0]",
         "",
     ),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -70,6 +72,31 @@ def test_a_damaged_result_is_thrown_away(tmp_path: Path, damage: str) -> None:
     assert cache.find("step", "k") is None
     keep(cache, "k", "made again")
     assert cache.find("step", "k") is not None
+
+
+def test_a_result_that_looks_as_it_did_is_found_unread_and_read_before_use(tmp_path: Path) -> None:
+    """A disk that loses bits changes no time; here the record is made to fit, which nobody else can do."""
+    cache = StepCache(tmp_path)
+    keep(cache, "k")
+    assert cache.intact("step", "k")
+    output, made = (tmp_path / "steps/step/k" / name for name in ("output", "made.json"))
+    before = json.loads(made.read_text())
+    (output / "file").write_text("CONTENT")
+    status = (output / "file").lstat()
+    seen = [status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    made.write_text(json.dumps(before | {"seen": before["seen"] | {"file": seen}}))
+    assert cache.find("step", "k") is not None
+    assert not cache.intact("step", "k")
+    assert cache.find("step", "k") is None
+
+
+def test_a_copy_of_a_cache_is_read(tmp_path: Path) -> None:
+    """As CI keeps it: every file is another one, with the same bytes."""
+    keep(StepCache(tmp_path / "one"), "k")
+    shutil.copytree(tmp_path / "one", tmp_path / "other", symlinks=True)
+    assert StepCache(tmp_path / "other").find("step", "k") is not None
+    (tmp_path / "other/steps/step/k/output/file").write_text("CONTENT")
+    assert StepCache(tmp_path / "other").find("step", "k") is None
 
 
 def test_a_step_that_fails_leaves_nothing(tmp_path: Path) -> None:

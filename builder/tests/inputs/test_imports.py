@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -168,3 +169,31 @@ def test_a_comment_is_no_other_code_and_a_docstring_is(write: Write) -> None:
         seen.append(found.code)
     assert seen[0] == seen[1]
     assert len(set(seen)) == 3
+
+
+def test_what_a_source_says_is_remembered_for_the_same_reader(write: Write, tmp_path: Path) -> None:
+    memory = tmp_path / "sources.json"
+    write(main="import this\n\ndef late() -> None:\n    import proa.sample.other\n", other="HERE = __file__\n")
+    with imports.remembering(memory):
+        before = imports.reached("proa.sample.main")
+    kept = memory.read_bytes()
+    imports.module.cache_clear()
+    with imports.remembering(memory):
+        assert imports.reached("proa.sample.main") == before
+    assert memory.read_bytes() == kept
+    write(other="import json\n")
+    with imports.remembering(memory):
+        assert "json" in imports.reached("proa.sample.main")["proa.sample.other"].imports
+    assert memory.read_bytes() != kept
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"reader": "another", "found": {"x": ["", [], [], false]}}', '{"found": 1}']
+)
+def test_a_memory_that_is_damaged_or_of_another_reader_is_empty(write: Write, tmp_path: Path, text: str) -> None:
+    memory = tmp_path / "sources.json"
+    memory.write_text(text)
+    write(main="import this\n# another source each time, as far as this process knows: " + repr(text) + "\n")
+    with imports.remembering(memory):
+        assert "this" in imports.reached("proa.sample.main")["proa.sample.main"].imports
+    assert json.loads(memory.read_text())["reader"] != "another"

@@ -152,7 +152,7 @@ def test_the_agents_files_have_the_same_modes_whatever_the_umask_was(tmp_path: P
     (site / "package" / "module.so").touch(0o700)
     (site / "package").chmod(0o700)
     site.chmod(0o700)
-    software.add(tree, site)
+    software.add(tree, site, software.files())
     paths = [tree.path(software.SITE), *(path for _, path in tree.files(software.SITE))]
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_dir()} == {0o755}
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o644}

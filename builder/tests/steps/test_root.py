@@ -39,6 +39,7 @@ for names in json.loads(sys.argv[2]):
         with (repository / name).open("a") as file:
             file.write("# A comment.\\n")
     imports.module.cache_clear()
+    software.files.cache_clear()
     fingerprint.code.cache_clear()
     files = software.files()
     assert all(path.is_relative_to(repository) for path in files.values())

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,8 +24,8 @@ from proa.builder.engine.cache import Entry, StepCache
 from proa.builder.engine.context import BuildContext, BuildStep, Made
 from proa.builder.engine.keys import Keys
 from proa.builder.engine.resolve import Resolved, Supply
-from proa.builder.inputs import fingerprint
-from proa.builder.node import accounts
+from proa.builder.inputs import fingerprint, imports
+from proa.builder.node import accounts, software
 from proa.builder.steps import packages
 from proa.builder.steps.disk import DISK
 from proa.builder.steps.early import EARLY
@@ -133,7 +134,7 @@ def build(order: BuildOrder) -> BuildReport:
         run_hooks(order, "build-before", order.folder)
         resolve.forget()
         if PACKAGES in order.steps:
-            resolved(order)
+            _resolve_beside(order)
         epoch = source_date_epoch(order)
         check_expiry(order.loaded, epoch)
         output.sweep(order.out)
@@ -143,7 +144,7 @@ def build(order: BuildOrder) -> BuildReport:
             scratch.folder(work, "steps") as results,
             ExitStack() as held,
         ):
-            made, outputs = _run_steps(order, epoch, results, held)
+            made, outputs = _run_all(order, epoch, results, held)
             for name, (step, source) in RESULTS.items():
                 if step in outputs:
                     output.place(outputs[step] / source, work / name)
@@ -273,6 +274,17 @@ def resolved(order: BuildOrder) -> Resolved:
         raise ProaErrors([_at_place(one, order.loaded) for one in errors]) from several
 
 
+def _resolve_beside(order: BuildOrder) -> None:
+    """Ask the mirrors, and read meanwhile what the keys of the steps have of our own code."""
+    with imports.remembering(order.cache.folder / "sources.json"), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(resolved, order)
+        for step in order.steps:
+            fingerprint.code(type(step).__module__)
+        if ROOT in order.steps:
+            software.files()
+        asked.result()
+
+
 def run_hooks(order: BuildOrder, point: str, cwd: Path) -> None:
     """Run the user's programs of a point on this machine.
 
@@ -289,25 +301,54 @@ def run_hooks(order: BuildOrder, point: str, cwd: Path) -> None:
                 raise process.failure(done, Code.HOOK)
 
 
+class _DamagedError(Exception):
+    """A kept result was thrown away because it is not what was made."""
+
+
+def _run_all(order: BuildOrder, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
+    """Run the steps; from the start for each kept result that turns out to be damaged when a step needs it."""
+    while True:
+        try:
+            return _run_steps(order, epoch, results, held)
+        except _DamagedError:
+            scratch.remove(results)
+            results.mkdir()
+
+
 def _run_steps(order: BuildOrder, epoch: int, results: Path, held: ExitStack) -> tuple[list[Made], dict[str, Path]]:
     made: dict[str, Made] = {}
     outputs: dict[str, Path] = {}
+    read: set[str] = set()
     for step in order.steps:
         with events.step(order.monitor, step.title) as handle, scratch.folder(order.scratch, step.name) as room:
             context = _context(order, step, epoch, outputs, room)
             started = time.monotonic()
             inputs = _inputs(step, context, made)
             key = fingerprint.of(inputs)
+
+            def check(needs: tuple[str, ...] = step.needs) -> None:
+                _check_kept(order.cache, [made[name] for name in needs if name not in read])
+                read.update(needs)
+
             with _placed(order.loaded):
                 if step.keep:
-                    entry, found = _kept(order, step, context, inputs, held)
+                    entry, found = _kept(order, step, context, inputs, held, check)
                 else:
+                    check()
                     entry, found = _made(order, step, context, inputs, results), False
             outputs[step.name] = entry.folder
             handle.outcome = StepOutcome.CACHED if found else StepOutcome.DONE
             seconds = time.monotonic() - started
             made[step.name] = Made(step.name, key, entry.digest, cached=found, seconds=seconds)
+    given = {step for step, _ in RESULTS.values()} - read
+    _check_kept(order.cache, [one for one in made.values() if one.step in given])
     return list(made.values()), outputs
+
+
+def _check_kept(cache: StepCache, needed: Iterable[Made]) -> None:
+    """Read what a step is about to work with, where it was only looked at until now."""
+    if not all(cache.intact(one.step, one.key) for one in needed if one.cached):
+        raise _DamagedError
 
 
 @contextmanager
@@ -363,13 +404,19 @@ def _made(
 
 
 def _kept(
-    order: BuildOrder, step: BuildStep, context: BuildContext, inputs: Mapping[str, object], held: ExitStack
+    order: BuildOrder,
+    step: BuildStep,
+    context: BuildContext,
+    inputs: Mapping[str, object],
+    held: ExitStack,
+    check: Callable[[], None],
 ) -> tuple[Entry, bool]:
     """A step's output in the cache, where it stays until ``held`` is closed, and whether it was there before."""
     key = fingerprint.of(inputs)
     with order.cache.lock(step.name):
         if (entry := order.cache.use(step.name, key, held)) is not None:
             return entry, True
+        check()
         with order.cache.new(step.name, key, inputs) as out:
             _run(step, context, inputs, out)
         entry = order.cache.use(step.name, key, held)

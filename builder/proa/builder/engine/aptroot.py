@@ -21,6 +21,7 @@ from proa.core.runtime import process
 from proa.core.runtime.errors import Code, ProaError, ProaErrors
 from proa.core.runtime.files import replace, sha256
 
+_FULL: Final = "No space left"
 HELPER: Final = "/usr/lib/apt/apt-helper"
 _ESSENTIAL: Final = "?narrow(?architecture({architecture}),?essential)"
 _URI: Final = re.compile(r"^'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})$", re.MULTILINE)
@@ -92,12 +93,12 @@ class AptRoot:
         replace(self.folder / "sources.d" / "proa.sources", "\n".join(stanzas).encode())
 
     def update(self) -> None:
-        """Fetch the indexes that have changed.
+        """Fetch the indexes that have changed; apt reads them when something is asked of them, and not before.
 
         Raises:
             ProaError: ``MIRROR``, with what apt said.
         """
-        done = self._run("apt-get", "update", "--error-on=any", "-qq")
+        done = self._run("apt-get", "update", "--error-on=any", "-qq", "-o", "pkgCacheFile::Generate=false")
         if done.status != 0:
             raise _mirror_error(done)
 
@@ -163,6 +164,8 @@ class AptRoot:
 
     def _explained(self, done: process.ProcessResult) -> ProaError:
         said = done.stderr.decode(errors="replace")
+        if _FULL in said:
+            return process.failure(done, Code.DISK_FULL)
         missing = dict.fromkeys(
             match[1] or match[4] or match[5] or f"{match[3]}={match[2]}" for match in _MISSING.finditer(said)
         )
@@ -198,5 +201,5 @@ def _mirror_error(done: process.ProcessResult) -> ProaError:
     hint = ""
     if any(word in said for word in ("NO_PUBKEY", "is not signed", "EXPKEYSIG", "couldn't be verified")):
         hint = "Check the keyring that signed_by names."
-    code = Code.DISK_FULL if "No space left" in said else Code.MIRROR
+    code = Code.DISK_FULL if _FULL in said else Code.MIRROR
     return ProaError(code, reasons[0] if reasons else f"apt ended with status {done.status}", hint=hint)

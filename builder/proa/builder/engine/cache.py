@@ -1,8 +1,9 @@
 """Results of steps, kept by the hash of all that went into them.
 
 ``<cache>/steps/<name>/<key>/`` holds ``output/`` and ``made.json``: the inputs, and name, size and hash of every
-file of the output. An entry appears under its name only when it is whole. It is read against those hashes every
-time it is used: a damaged one is thrown away and made again, never used.
+file of the output, and how each looked to stat(2). An entry appears under its name only when it is whole. One whose
+files look as they did then is found without being read; before a step works with it, and where they look otherwise, it
+is read against those hashes. A damaged one is thrown away and made again, never used.
 """
 
 from __future__ import annotations
@@ -47,9 +48,20 @@ class StepCache:
         """The result of a step for a key, or None if there is none or it is damaged. Changes nothing."""
         place = self._place(step, key)
         record = _record(place)
-        if record is None or _content(place / _OUTPUT) != record["content"]:
+        if record is None:
+            return None
+        if _seen(place / _OUTPUT) != record.get("seen") and _content(place / _OUTPUT) != record["content"]:
             return None
         return Entry(place / _OUTPUT, fingerprint.of(record["content"]))
+
+    def intact(self, step: str, key: str) -> bool:
+        """Whether every byte of a result is as it was made; what is damaged is thrown away."""
+        place = self._place(step, key)
+        record = _record(place)
+        if record is not None and _content(place / _OUTPUT) == record["content"]:
+            return True
+        shutil.rmtree(place, ignore_errors=True)
+        return False
 
     def use(self, step: str, key: str, held: ExitStack) -> Entry | None:
         """The same for use: it counts as used now, and stays there until ``held`` is closed.
@@ -77,7 +89,7 @@ class StepCache:
             output = work / _OUTPUT
             output.mkdir()
             yield output
-            record = {"step": step, "inputs": inputs, "content": _content(output)}
+            record = {"step": step, "inputs": inputs, "content": _content(output), "seen": _seen(output)}
             (work / _RECORD).write_text(json.dumps(record, indent=1, sort_keys=True))
 
     def missed(self, step: str, inputs: Mapping[str, object]) -> str:
@@ -158,3 +170,14 @@ def _content(output: Path) -> dict[str, str]:
         return fingerprint.tree(output)
     except OSError:
         return {}
+
+
+def _seen(output: Path) -> dict[str, list[int]]:
+    """What changes of each file when somebody writes to it; nobody can set the last of the times (inode(7))."""
+    found = {}
+    for folder, _, names in os.walk(output):
+        for name in names:
+            status = os.lstat(f"{folder}/{name}")
+            place = os.path.relpath(f"{folder}/{name}", output)
+            found[place] = [status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return found

@@ -9,16 +9,20 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from importlib import metadata
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Final
 
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import replace
+from proa.core.runtime.parsing import json_value
 
 _OURS: Final = "proa"
 _PLACES: Final = frozenset({"__file__", "__package__", "__path__", "__spec__"})
@@ -56,20 +60,71 @@ class Module:
         return frozenset(one for name in self.imports for one in distributions(name))
 
 
+@dataclass(frozen=True)
+class _Facts:
+    """What a source says by itself: the hash of its code, its imports, and whether it asks where it lies."""
+
+    code: str
+    early: Sequence[str]
+    late: Sequence[str]
+    asks: bool
+
+
+_known: Final[dict[str, _Facts]] = {}
+"""By the hash of package and source."""
+_MOST_KNOWN: Final = 3000
+
+
 @functools.cache
 def module(name: str) -> Module | None:
     """A module of Proa's by its name; None for any other name."""
     path = _source(name)
     if path is None:
         return None
-    tree = ast.parse(path.read_bytes())
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = {late: set[str]() for late in (False, True)}
-    for statement, late in _statements(tree):
-        found[late] |= set(_named(statement, package))
-    code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
-    early = frozenset({*_packages(name), *found[False]})
-    return Module(name, path, code, early, frozenset(found[True]), frozenset(_data(tree, path.parent)))
+    facts = _facts(package, path.read_bytes())
+    beside = (file for file in path.parent.iterdir() if file.is_file() and file.suffix != ".py") if facts.asks else ()
+    early = frozenset({*_packages(name), *facts.early})
+    return Module(name, path, facts.code, early, frozenset(facts.late), frozenset(beside))
+
+
+@contextmanager
+def remembering(path: Path) -> Iterator[None]:
+    """Take what was read from sources before from a file, and keep there what is read until the block ends.
+
+    The same source says the same to the same reader, so that a file of other readers counts as empty, as a damaged one.
+    """
+    reader = hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()
+    known = _remembered(path, reader)
+    _known.update(known)
+    yield
+    if _known.keys() - known.keys():
+        kept = dict(list(_known.items())[-_MOST_KNOWN:])
+        replace(
+            path, json.dumps({"reader": reader, "found": {key: astuple(one) for key, one in kept.items()}}).encode()
+        )
+
+
+def _remembered(path: Path, reader: str) -> dict[str, _Facts]:
+    try:
+        document = json_value(path.read_bytes())
+        if document["reader"] != reader:
+            return {}
+        return {key: _Facts(code, early, late, asks) for key, (code, early, late, asks) in document["found"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _facts(package: str, source: bytes) -> _Facts:
+    key = hashlib.sha256(f"{package}\0".encode() + source).hexdigest()
+    if key not in _known:
+        tree = ast.parse(source)
+        found = {late: set[str]() for late in (False, True)}
+        for statement, late in _statements(tree):
+            found[late] |= set(_named(statement, package))
+        code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        _known[key] = _Facts(code, sorted(found[False]), sorted(found[True]), _asks(tree))
+    return _known[key]
 
 
 def reached(*names: str, without: Iterable[str] = ()) -> dict[str, Module]:
@@ -234,8 +289,6 @@ def _named(statement: ast.Import | ast.ImportFrom, package: str) -> Iterator[str
         yield from (name, *_packages(name))
 
 
-def _data(tree: ast.AST, folder: Path) -> Iterator[Path]:
-    """The files beside a module that asks where it lies, whatever it calls them: it is there to read them."""
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    if names & _PLACES:
-        yield from (path for path in folder.iterdir() if path.is_file() and path.suffix != ".py")
+def _asks(tree: ast.AST) -> bool:
+    """Whether a module asks where it lies: it is there to read the files beside it, whatever it calls them."""
+    return bool({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & _PLACES)

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class AssemblyJob:
         base: The packages' tree, a tar file.
         hooked: Files that hooks left in it before packages were set up, each with who did.
         site: The folder with the agent's Python packages.
+        agent: Every file of Proa that a node gets: its place there, and where it lies.
         modules: The folder with the kernel's modules, compressed.
         keys: The public keys to trust, PEM.
         lock: The text of the lock file of user numbers.
@@ -71,6 +73,7 @@ class AssemblyJob:
     base: str
     hooked: dict[str, str]
     site: str
+    agent: dict[str, str]
     modules: str
     keys: list[str]
     lock: str
@@ -100,8 +103,10 @@ def assemble(job: AssemblyJob) -> None:
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         agree.check(tree, config)
         caches.refresh(tree, additions.origins)
-        modules.arrange(tree, config.kernel, packed.read(Path(job.modules)), additions.origins)
-        seal.compile_python(tree)
+        with ThreadPoolExecutor(1) as pool:  # they work on different files, mostly in processes of their own
+            compiled = pool.submit(seal.compile_python, tree)
+            modules.arrange(tree, config.kernel, packed.read(Path(job.modules)), additions.origins)
+            compiled.result()
     finally:
         tree.unmount()
     identities.forget(tree, additions.origins)
@@ -134,7 +139,7 @@ def unpack(base: Path, tree: Tree) -> None:
 def furnish(additions: Additions, config: Config, job: AssemblyJob, numbers: accounts.Numbers) -> None:
     """Make a node of the tree."""
     tree, folder = additions.tree, Path(job.folder)
-    software.add(tree, Path(job.site))
+    software.add(tree, Path(job.site), {name: Path(path) for name, path in job.agent.items()})
     system.add_own_files(tree)
     for path in sorted(system.DATA.rglob("*.service")):
         units.enable(tree, path.name)

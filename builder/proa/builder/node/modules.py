@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -31,14 +34,14 @@ def arrange(tree: Tree, kernel: Kernel, packed: Packed, added: Iterable[str]) ->
         ProaError: ``CONFIG_VALUE`` for a pattern that fits no module of any kernel, but for those of the groups.
     """
     folders = sorted(path for path in tree.path(FOLDER).iterdir() if path.is_dir())
-    leave_out(tree, folders, kernel)
+    leave_out(folders, kernel)
     if kernel.compress and _READS_ZSTD in tree.run(("kmod", "--version")).text.split():
         compress(folders, packed, {tree.path(name) for name in added})
     for folder in folders:
         tree.run(("depmod", folder.name))
 
 
-def leave_out(tree: Tree, folders: Iterable[Path], kernel: Kernel) -> None:
+def leave_out(folders: Iterable[Path], kernel: Kernel) -> None:
     """Leave out modules of the kernels in ``folders``.
 
     Of a group, a module stays that another one needs which stays; what the user names goes.
@@ -58,7 +61,10 @@ def leave_out(tree: Tree, folders: Iterable[Path], kernel: Kernel) -> None:
     for folder, named in own.items():
         gone = {path for pattern in EXCLUDED[kernel.drivers] for path in _files(folder.glob(pattern))}
         for path in named | (gone - _needed(folder, gone | set(_files(named)))):
-            tree.remove(f"{FOLDER}/{folder.name}/{path.relative_to(folder)}")
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         _remove_empty(folder / "kernel")
 
 
@@ -75,9 +81,9 @@ def compress(folders: Iterable[Path], packed: Packed, added: Set[Path]) -> None:
 
 
 def _remove_empty(folder: Path) -> None:
-    for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
-        if not any(path.iterdir()):
-            path.rmdir()
+    for path, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # something is in it
+            Path(path).rmdir()
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:

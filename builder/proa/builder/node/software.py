@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from proa.builder.inputs import imports
@@ -33,7 +35,8 @@ _DEADLINE: Final = (_INITRD / "proa-deadline.service", _INITRD / "proa-deadline.
 """Units of the initrd that the root has too, so that the timer which the initrd starts has its unit there."""
 
 
-def files() -> dict[str, Path]:
+@functools.cache
+def files() -> Mapping[str, Path]:
     """Every file of Proa that a node gets: its place there, and where it lies here.
 
     These are the agent's units and health checks, and the modules that run on a node: those of the commands, those
@@ -46,19 +49,19 @@ def files() -> dict[str, Path]:
     found |= {f"{HEALTH}/{path.name}": path for path in _beside("health.d")}
     started = {name.replace("/", ".") for path in found.values() for name in _BY_PATH.findall(path.read_text())}
     modules = imports.files({*COMMANDS.values(), *started}, LOCK)
-    return found | {f"{SITE}/{name}": path for name, path in modules.items()}
+    return MappingProxyType(found | {f"{SITE}/{name}": path for name, path in modules.items()})
 
 
-def add(tree: Tree, site: Path) -> None:
+def add(tree: Tree, site: Path, found: Mapping[str, Path]) -> None:
     """Put the agent into the tree.
 
     Args:
         tree: The tree.
         site: The folder with the packages that it needs, from wheels.
+        found: What :func:`files` found.
     """
     shutil.copytree(site, tree.folder(SITE), dirs_exist_ok=True)
     _normalize(tree)
-    found = files()
     for name, path in found.items():
         tree.write(name, path.read_bytes(), 0o755 if name.startswith(f"{HEALTH}/") else 0o644)
     for name, module in COMMANDS.items():

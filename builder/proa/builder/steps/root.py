@@ -59,6 +59,7 @@ class RootStep:
             base=str(packages / "base.tar"),
             hooked=json.loads((packages / HOOKED).read_text()),
             site=str(context.output("software") / "site"),
+            agent={name: str(path) for name, path in software.files().items()},
             modules=str(context.output("modules")),
             keys=trusted(context),
             lock=numbers(context).text(),
