@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start two-installs
+.PHONY: help setup examples demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start two-installs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ crash-replay: setup ## cut the agent off at each write to a disk, and say what i
 two-installs: setup ## install what nodes use twice, and compare: what packages draw at random; PACKAGES="..."
 	@.venv/bin/python -m upkeep.two_installs $(PACKAGES)
 
+examples: setup ## build the complete configurations of docs/examples/nodes; NAMES="edge storage"; report in build/examples
+	@.venv/bin/python -m upkeep.examples $(NAMES)
+
 lock: setup ## requirements/dev.lock from pyproject.toml, for both Pythons; UPGRADE=1 takes newer versions
 	@.venv/bin/python -m upkeep.lock $(if $(UPGRADE),--upgrade)
 
@@ -75,8 +78,8 @@ push-image: image ## bring it to a registry: make push-image TO=registry.example
 
 bench: bench-build bench-delta bench-install bench-scheduler bench-start ## every benchmark
 
-bench-build: setup ## seconds per step, cold and repeated, against mkosi; build/bench/build.json
-	@.venv/bin/python benchmarks/build.py
+bench-build: setup ## seconds per step, cold and repeated, against mkosi and goals; build/bench/build.json; CHECK=1 as below
+	@.venv/bin/python benchmarks/build.py $(if $(CHECK),--check)
 
 bench-delta: setup ## bytes that an update fetches, by frames and by a delta, against casync and zstd --patch-from; PAIRS="library"
 	@.venv/bin/python benchmarks/delta.py $(foreach pair,$(PAIRS),--pair $(pair))
