@@ -267,6 +267,21 @@ class TestPlainHttp:
         assert error.code is Code.PLAIN_HTTP
         assert caught == []
 
+    @pytest.mark.parametrize("known", [True, False], ids=["with a password", "anonymous"])
+    def test_s05_plain_http_that_is_allowed_to_one_host_is_allowed_to_no_token_service_elsewhere(
+        self, auth_file: Callable[[RawServer], Path], known: bool
+    ) -> None:
+        with RawServer(lambda connection, *_: answer(connection, 401)) as thief:
+            elsewhere = thief.address.replace("127.0.0.1", own_address())
+            challenge = f'WWW-Authenticate: Bearer realm="http://{elsewhere}/token"'
+            with (
+                RawServer(lambda connection, *_: answer(connection, 401, b"", challenge)) as server,
+                opened(server, plain_http=True, **({"auth_file": auth_file(server)} if known else {})) as source,
+            ):
+                error = failure(lambda: source.manifest(DIGEST))
+            assert thief.seen == []
+        assert error.code is Code.PLAIN_HTTP
+
     @pytest.mark.parametrize("status", [301, 302, 307])
     def test_s05_a_redirect_to_another_host_in_clear_is_refused(self, status: int) -> None:
         location = f"Location: http://{own_address()}:9/x"

@@ -184,20 +184,30 @@ class RegistrySession:
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise network_failure(error, url, self.clock.now()) from error
 
-    def _check_plain(self, url: str) -> None:
+    def _check_plain(self, url: str, *, allowed: bool | None = None) -> None:
         """Refuse plain HTTP to a host to which nobody has allowed it: that it is allowed to another says nothing.
 
         Raises:
             ProaError: ``PLAIN_HTTP``.
         """
         parts = urlsplit(url)
+        allowed = self.access.plain_http if allowed is None else allowed
         within = is_loopback(parts.hostname or "") and is_loopback(urlsplit(self.base).hostname or "")
-        if parts.scheme != "https" and not self.access.plain_http and not within:
+        if parts.scheme != "https" and not allowed and not within:
             what = "the registry points to another machine without TLS, which could read everything that is sent"
             raise ProaError(Code.PLAIN_HTTP, what, at=safe_url(url))
 
     def _ask_token_service(self, url: str, headers: Mapping[str, str], patience: Patience) -> tuple[int, bytes]:
-        """GET what the registry's challenge named, which may be on another host; status and body."""
+        """GET what the registry's challenge named, which may be on another host; status and body.
+
+        Plain HTTP that is allowed to the registry is allowed to no other host, which may get the password.
+
+        Raises:
+            ProaError: ``PLAIN_HTTP``, before anything is sent.
+        """
+        host = urlsplit(url).hostname
+        if self.access.plain_http and host != urlsplit(self.base).hostname and not is_loopback(host or ""):
+            self._check_plain(url, allowed=False)
         response, last = self._follow(Call("GET", url), headers, patience)
         with response:
             failure = status_failure(response, last, own=True, now=self.clock.now())
