@@ -76,7 +76,7 @@ def test_check_tells_all_errors(tmp_path: Path) -> None:
 
 
 def test_keys_are_made_once(tmp_path: Path) -> None:
-    assert run_verb("keys", "init", tmp_path / "keys").output.count("wrote ") == 10
+    assert run_verb("keys", "init", tmp_path / "keys").output.count("wrote ") == 11
     run_verb("keys", "init", tmp_path / "keys", code=Code.FILE_EXISTS)
 
 

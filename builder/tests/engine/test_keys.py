@@ -128,3 +128,21 @@ def test_s16_a_key_of_another_kind_is_refused(mine: keys.Keys, name: str) -> Non
     with pytest.raises(ProaError) as raised:
         mine.pcr_signer()
     assert (raised.value.code, raised.value.at) == (Code.KEY, str(mine.pcr))
+
+
+def test_p08_private_keys_do_not_get_into_git_by_accident(made: keys.Keys) -> None:
+    """Git itself says which files it would take."""
+    folder = made.folder.parent
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    subprocess.run(["git", "-C", folder, "add", "."], check=True)
+    taken = subprocess.run(["git", "-C", folder, "ls-files"], check=True, capture_output=True, text=True).stdout
+    shutil.rmtree(folder / ".git")
+    assert "keys/release.pub" in taken
+    assert not [name for name in taken.split() if name.endswith(".key")]
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o644, True), (0o620, True)])
+def test_p08_keys_that_others_may_read_are_told(mine: keys.Keys, mode: int, told: bool) -> None:
+    key = mine.release[0]
+    key.chmod(mode)
+    assert keys.exposed(mine) == ((key,) if told else ())

@@ -33,7 +33,7 @@ from proa.core.oci.registry import open_source
 from proa.core.oci.target import open_target
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
 from proa.core.runtime.errors import Code, Exit, ProaError, ProaErrors
-from proa.core.runtime.events import human_bytes
+from proa.core.runtime.events import Note, human_bytes
 from proa.core.runtime.files import check_writable
 from proa.core.runtime.output import say
 from proa.core.runtime.renderers import monitor
@@ -195,13 +195,16 @@ def image(
     dry_run: bool,
 ) -> None:
     """Build the disk image and the release."""
-    loaded = load(config, version=version)
+    loaded, told = load(config, version=version), monitor(progress)
+    keys = keyring.open_keys(keys_folder) if keys_folder else None
+    for path in keyring.exposed(keys) if keys else ():
+        told.emit(Note(f"others may read or write the private key {path}: chmod 600 {path}", "warning"))
     order = pipeline.BuildOrder(
         loaded=loaded,
         out=output,
-        keys=keyring.open_keys(keys_folder) if keys_folder else None,
+        keys=keys,
         cache=StepCache(cache_folder or default_folder()),
-        monitor=monitor(progress),
+        monitor=told,
         steps=pipeline.steps_of(loaded.config),
         supply=Supply(locked, offline),
     )

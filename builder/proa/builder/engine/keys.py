@@ -36,6 +36,9 @@ from proa.core.signing.keys import Algorithm, PrivateKey, PublicKey, load_privat
 
 SECURE_BOOT: Final = ("PK", "KEK", "db")
 """Firmware's keys: who owns the platform, who may change db, what may boot (UEFI 2.10, section 32.3)."""
+_IGNORE: Final = ".gitignore"
+_OTHERS: Final = 0o077
+"""Permissions of a file that are not its owner's."""
 _YEARS: Final = 20
 _RSA_BITS: Final = 2048
 """What every firmware, and every TPM 2.0, can check."""
@@ -132,6 +135,11 @@ def open_keys(folder: Path) -> Keys:
     return keys
 
 
+def exposed(keys: Keys) -> tuple[Path, ...]:
+    """The private keys that others than their owner may read or write."""
+    return tuple(path for path in sorted(keys.folder.rglob("*.key")) if path.stat().st_mode & _OTHERS)
+
+
 def plan(folder: Path, count: int) -> list[Path]:
     """The files that :func:`create` makes.
 
@@ -146,7 +154,7 @@ def plan(folder: Path, count: int) -> list[Path]:
     names = [f"release{f'-{number}' if number > 1 else ''}" for number in range(1, count + 1)]
     pairs = [path for name in names for path in (folder / f"{name}.key", folder / f"{name}.pub")]
     boot = [path for name in SECURE_BOOT for path in (keys.private(name), keys.certificate(name))]
-    return [*pairs, keys.pcr, *boot, folder / "secureboot" / "guid.txt"]
+    return [*pairs, keys.pcr, *boot, folder / "secureboot" / "guid.txt", folder / _IGNORE]
 
 
 def create(folder: Path, *, name: str = "Proa", count: int = 1, clock: Clock = SYSTEM) -> Keys:
@@ -196,6 +204,8 @@ def _contents(files: list[Path], name: str, clock: Clock) -> Iterator[tuple[Path
                 yield path, key.pem
             case ".pub" | ".crt":
                 yield path, public
+            case _ if path.name == _IGNORE:
+                yield path, b"# Private keys do not belong in a repository.\n*.key\n"
             case _:
                 yield path, f"{uuid.uuid4()}\n".encode()
 
