@@ -276,7 +276,7 @@ class TestPlainHttp:
             challenge = f'WWW-Authenticate: Bearer realm="http://{elsewhere}/token"'
             with (
                 RawServer(lambda connection, *_: answer(connection, 401, b"", challenge)) as server,
-                opened(server, plain_http=True, **({"auth_file": auth_file(server)} if known else {})) as source,
+                opened(server, plain_http=True, auth_file=auth_file(server) if known else None) as source,
             ):
                 error = failure(lambda: source.manifest(DIGEST))
             assert thief.seen == []
