@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from proa.builder.engine import scratch
+from proa.core.runtime import process
 
 
 def test_it_vanishes_at_the_end(tmp_path: Path) -> None:
@@ -42,3 +43,19 @@ def test_what_is_made_just_now_is_not_swept(tmp_path: Path) -> None:
     (tmp_path / ".step.k2j4x_9a").mkdir()  # not locked yet
     scratch.sweep(tmp_path)
     assert (tmp_path / ".step.k2j4x_9a").is_dir()
+
+
+def test_folders_are_spread_where_the_file_system_can(tmp_path: Path) -> None:
+    parent = tmp_path / "tmp"
+    scratch.spread(parent)
+    scratch.spread(parent)
+    if process.run(["stat", "--file-system", "--format=%T", parent]).text.strip() == "ext2/ext3":
+        assert "T" in process.run(["lsattr", "-d", parent]).text.split()[0]
+    with scratch.folder(parent, "step") as made:
+        assert made.parent == parent
+
+
+def test_a_file_system_that_cannot_is_no_error() -> None:
+    before = sorted(path.name for path in Path("/proc/self/attr").iterdir())
+    scratch.spread(Path("/proc/self/attr"))
+    assert sorted(path.name for path in Path("/proc/self/attr").iterdir()) == before

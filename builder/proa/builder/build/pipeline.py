@@ -129,6 +129,7 @@ def build(order: BuildOrder) -> BuildReport:
     with os_errors(order.out.parent):
         order.out.parent.mkdir(parents=True, exist_ok=True)
     with output.lock(order.out):
+        scratch.spread(order.scratch)
         scratch.sweep(order.scratch)
         check_trust(order)
         run_hooks(order, "build-before", order.folder)

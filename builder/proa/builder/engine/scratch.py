@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +19,10 @@ from proa.core.runtime.files import os_errors
 from proa.core.runtime.lock import locked
 
 _LOCK: Final = ".in-use"
+_GET_FLAGS: Final = 0x80086601
+_SET_FLAGS: Final = 0x40086602
+_TOP: Final = 0x00020000
+"""ioctl_iflags(2): ``FS_IOC_GETFLAGS``, ``FS_IOC_SETFLAGS``, ``FS_TOPDIR_FL``."""
 
 
 @contextmanager
@@ -37,6 +44,22 @@ def folder(parent: Path, name: str) -> Iterator[Path]:
             yield made
         finally:
             remove(made)
+
+
+def spread(parent: Path) -> None:
+    """Have an ext4 file system put each new folder below ``parent`` into a part of the disk of its own, if it can.
+
+    Else all are put near one another, where ext4 searches past every file that was deleted in the last seconds: the
+    tree of a second build takes eight times as long to unpack (chattr(1), attribute T; ext4's ``recently_deleted``).
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # of another file system, or of another user
+            flags = struct.unpack("=l", fcntl.ioctl(folder, _GET_FLAGS, bytes(struct.calcsize("=l"))))[0]
+            fcntl.ioctl(folder, _SET_FLAGS, struct.pack("=l", flags | _TOP))
+    finally:
+        os.close(folder)
 
 
 def sweep(parent: Path) -> None:
