@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -185,7 +186,7 @@ def start_given(*words: str, **environment: str) -> dict[str, Any]:
     name_twins(start, "PROA_START")
     with CliRunner().isolation(env=environment):
         given = start.make_context("start", ["workers", A, *words]).params
-    names = ("order__groups", "drain__waitFor", "health__alerts")
+    names = ("order__groups", "drain__waitFor", "health__alerts", "settings", "settingsDisruption")
     return {name: given[name] for name in names if given[name] is not None}
 
 
@@ -251,6 +252,27 @@ def test_other_pods_to_wait_for_take_the_labels_of_those_before_away() -> None:
     assert patches.start(before, A, {"drain": {"timeout": "1m"}}).spec["drain"] == {"timeout": "1m"}
 
 
+def test_settings_come_from_a_file_and_take_the_place_of_those_before(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('[sysctl]\n"vm.swappiness" = 10\n[kubelet.evictionHard]\n"memory.available" = "5%"\n')
+    wanted = {"sysctl": {"vm.swappiness": 10}, "kubelet": {"evictionHard": {"memory.available": "5%"}}}
+    assert start_given("--settings", str(path), "--settings-disruption", "None") == {
+        "settings": wanted,
+        "settingsDisruption": "None",
+    }
+    old = {"kubelet": {"evictionHard": {"nodefs.available": "1%"}, "maxPods": 9}, "limits": {"nofile": 4096}}
+    assert patches.start(view(A, settings=old), A, {"settings": wanted}).spec["settings"] == {
+        "sysctl": {"vm.swappiness": 10},
+        "kubelet": {"evictionHard": {"memory.available": "5%", "nodefs.available": None}, "maxPods": None},
+        "limits": None,
+    }
+    assert patches.start(None, A, {"settings": wanted}).spec["settings"] == wanted
+    for content in ("[sysctl]\n'vm.swappiness' = 999\n", "[sysctl\n", '{"kubelet": {"staticPodPath": "/x"}}'):
+        path.write_text(content)
+        with pytest.raises(click.BadParameter):
+            start_given("--settings", str(path))
+
+
 def test_who_wants_no_turns_of_zones_any_more_need_not_take_their_soak_back() -> None:
     found = patches.start(view(A), A, {"order": {"zones": "Ignore"}}).spec["order"]
     assert found == {"zones": "Ignore", "zoneSoak": None}
@@ -262,7 +284,7 @@ def test_every_option_stands_in_the_spec() -> None:
     how = {"rollout", "reference", "selector", "key_files", "threshold", "offline", "dry_run", "as_json"}
     how |= {"kubeconfig", "context", *(one.name for one in fields_of(Access))}
     names = {parameter.name or "" for parameter in start.params} - how
-    assert len(names) == 20
+    assert len(names) == 22
     given: dict[str, Any] = dict.fromkeys(names, 1) | {
         "canary__soak": "1m",
         "drain__timeout": "1m",
@@ -274,6 +296,8 @@ def test_every_option_stands_in_the_spec() -> None:
         "order__zoneSoak": "1m",
         "order__groups": [spec_values.group("test:stage=test:1h")],
         "cordoned": "Include",
+        "settings": {"sysctl": {"vm.swappiness": 10}},
+        "settingsDisruption": "None",
         "drain__onTimeout": "Park",
         "drain__undrainable": "Skip",
         "drain__waitFor": spec_values.wait_for("job=nightly:2h"),

@@ -25,7 +25,7 @@ from proa.scheduler.report import patches, status_view
 from proa.scheduler.report.patches import SpecChange
 from proa.scheduler.report.reports import Changed
 from proa.scheduler.spec import selectors
-from proa.scheduler.spec.rollout import Approval, Cordoned, OnFailure, OnTimeout, Undrainable, Zones
+from proa.scheduler.spec.rollout import Approval, Cordoned, OnFailure, OnTimeout, SettingsDisruption, Undrainable, Zones
 
 if TYPE_CHECKING:
     from proa.scheduler.cli.releases import Finder
@@ -99,6 +99,19 @@ _how_options = options(dry_run_option, json_option, cluster_options)
     "staging.bytesPerSecond",
     "How many bytes a second each node may fetch at; 0 for no limit.",
     type=click.IntRange(0, MAX_RATE),
+)
+@_wish(
+    "--settings",
+    "settings",
+    "What nodes are set to, all of it, in a TOML or JSON file; what is not in it becomes the release's own.",
+    metavar="FILE",
+    type=spec_values.SpecValue("FILE", spec_values.settings),
+)
+@_wish(
+    "--settings-disruption",
+    "settingsDisruption",
+    "What a change of settings alone may disturb.",
+    type=_choice(SettingsDisruption),
 )
 @_wish("--zones", "order.zones", "Whether nodes of two zones may be unavailable at once.", type=_choice(Zones))
 @_wish("--zone-soak", "order.zoneSoak", "How long a zone must stay healthy before the next one starts.", **_TIME)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.files import os_errors
 from proa.core.schema.model import document
+from proa.core.settings.document import parse
+from proa.scheduler.planning.settings_aim import wrong_settings
 from proa.scheduler.spec import selectors
 
 GROUP: Final = "NAME:LABELS[:SOAK]"
@@ -46,6 +51,21 @@ def group(said: str) -> dict[str, Any]:
     """A group of nodes: its name, which nodes, and how long they must stay healthy."""
     name, labels, soak = _parts(said, GROUP, 2, 3)
     return {"name": name, "nodeSelector": _selector(labels)} | ({"soak": _span(soak)} if soak else {})
+
+
+def settings(said: str) -> dict[str, Any]:
+    """The settings in a file, which some release could allow.
+
+    Raises:
+        ProaError: ``SETTINGS_INVALID``, ``SETTINGS_REFUSED`` with all that no release can allow, ``FILE_MISSING``.
+    """
+    path = Path(said)
+    with os_errors(path):
+        found = parse(path.read_bytes(), path)
+    wanted: dict[str, Any] = json.loads(found.canonical())
+    if wrong := wrong_settings(wanted):
+        raise ProaError(Code.SETTINGS_REFUSED, "; ".join(wrong), at=path)
+    return wanted
 
 
 def wait_for(said: str) -> dict[str, Any]:

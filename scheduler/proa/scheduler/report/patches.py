@@ -74,6 +74,8 @@ def start(
         spec["order"] = _reorder(wishes["order"])
     if "drain" in wishes:
         spec["drain"] = _redrain(before.spec.drain, wishes["drain"])
+    if "settings" in wishes:
+        spec["settings"] = _resettle(before.spec.settings or {}, wishes["settings"])
     if selector is not None and selector != before.spec.node_selector:
         spec["nodeSelector"] = _reselect(before.spec.node_selector, selector)
     same = before.spec.release == release
@@ -88,6 +90,16 @@ def start(
         notes = (*notes, *_unapproved(wishes.get("approval") or before.spec.approval.value))
     annotations = {PAUSED: None} if wishes.get("paused") is False else {}
     return SpecChange(spec, "changed" if same else f"taken to {release}", notes, annotations)
+
+
+def _resettle(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch of settings: what is in the old document alone goes."""
+    found: dict[str, Any] = dict.fromkeys(key for key in old if key not in new)
+    for key, value in new.items():
+        before = old.get(key)
+        deeper = isinstance(value, Mapping) and isinstance(before, Mapping)
+        found[key] = _resettle(before or {}, value) if deeper else value
+    return found
 
 
 def _reselect(old: Selector, new: Selector) -> dict[str, Any]:
