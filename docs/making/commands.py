@@ -27,8 +27,9 @@ _EXITS = {
     Exit.REFUSED: "Refused: not verified, not allowed, or not compatible.",
     Exit.BUSY: "Another process holds the lock.",
     Exit.STATE: "Not possible in this state.",
-    Exit.NETWORK: "Network or registry, after retries.",
+    Exit.NETWORK: "Network, registry or mirror, after retries; another attempt may work.",
     Exit.DEVICE: "Device, disk or file system.",
+    Exit.PERMANENT: "The registry or the cluster answered, and would answer the same again.",
     Exit.INTERRUPTED: "Interrupted; nothing half-finished is active.",
 }
 _COMMON = """\

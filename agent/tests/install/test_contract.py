@@ -203,7 +203,7 @@ def test_no_secret_is_told(site: Site, tmp_path: Path) -> None:
         replace(
             wrong, json.dumps({"auths": {registry.address: {"username": "node", "password": canary + "x"}}}).encode()
         )
-        for auth, status in ((wrong, Exit.NETWORK), (registry.auth_file, Exit.DONE)):
+        for auth, status in ((wrong, Exit.PERMANENT), (registry.auth_file, Exit.DONE)):
             words = site.words("install", where, "--auth-file", str(auth), "--progress", "json", "--json")
             done = subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
             assert done.returncode == status, done.stdout + done.stderr

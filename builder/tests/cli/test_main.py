@@ -44,7 +44,21 @@ def test_init_then_check_then_summary(tmp_path: Path) -> None:
     parts = {part["name"]: part for part in document["layout"]["partitions"]}
     assert list(parts) == ["BOOT", "STATE", "UKI-A", "UKI-B", "ROOT-A", "ROOT-B", "PERSIST"]
     assert document["layout"]["free"] + sum(part["size"] for part in parts.values()) == document["layout"]["disk_size"]
-    assert "ROOT-A" in run_verb("summary", "-c", config).output
+    text = run_verb("summary", "-c", config).output
+    assert "ROOT-A" in text
+
+
+def test_p12_the_summary_has_units_for_people_and_numbers_for_machines(tmp_path: Path) -> None:
+    config = tmp_path / "proa.toml"
+    config.write_text(
+        '[release]\nname = "x"\nversion = "1.0.0"\n[disk]\nroot = "2 GiB"\n[health]\ndeadline = "10 min"\n'
+    )
+    text = run_verb("summary", "-c", config).output
+    rows = {line.split()[0]: " ".join(line.split()[1:3]) for line in text.splitlines() if "." in line.split(" ")[0]}
+    assert (rows["disk.root"], rows["health.deadline"]) == ("2 GiB", "10 min")
+    assert "2147483648" not in text
+    told = json.loads(run_verb("summary", "-c", config, "--json").output)["settings"]
+    assert {one["name"]: one["value"] for one in told}["disk.root"] == 1 << 31
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_understood_says_so_without_its_content(tmp_path: 
     path.write_text(text)
     with pytest.raises(ProaError) as caught:
         find("r.test", auth_file=path)
-    assert caught.value.code is Code.AUTH
+    assert caught.value.code is Code.AUTH_FILE
     assert "c2VjcmV0" not in caught.value.text("x")
     assert "secret" not in caught.value.text("x")
 
@@ -132,4 +132,4 @@ def test_a_credential_helper_is_asked(tmp_path: Path, monkeypatch: pytest.Monkey
     helper.write_text("#!/bin/sh\necho nonsense\n")
     with pytest.raises(ProaError, match="did not answer") as caught:
         find("r.test", auth_file=path)
-    assert caught.value.code is Code.AUTH
+    assert caught.value.code is Code.AUTH_FILE

@@ -69,3 +69,21 @@ def test_a_bundle_of_one_is_that_one() -> None:
     bundle = ProaErrors([one])
     assert (bundle.code, bundle.message, bundle.at, bundle.hint) == (one.code, one.message, one.at, one.hint)
     assert bundle.document()["errors"] == [one.document()]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (Code.NETWORK, Exit.NETWORK),
+        (Code.REGISTRY, Exit.NETWORK),
+        (Code.MIRROR, Exit.NETWORK),
+        (Code.CLUSTER, Exit.NETWORK),
+        (Code.CLUSTER_BUSY, Exit.NETWORK),
+        (Code.NOT_FOUND, Exit.PERMANENT),
+        (Code.AUTH, Exit.PERMANENT),
+        (Code.CLUSTER_AUTH, Exit.PERMANENT),
+        (Code.AUTH_FILE, Exit.USAGE),
+    ],
+)
+def test_p07_only_what_may_work_on_another_attempt_has_the_status_for_that(code: Code, status: Exit) -> None:
+    assert code.value.exit is status

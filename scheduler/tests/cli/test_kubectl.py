@@ -459,18 +459,18 @@ def a_cluster() -> Snapshot:
 
 def lines(rollout: str = "", **options: Any) -> Iterator[str]:
     found = status_view.status_report(a_cluster(), NOW, rollout)
-    return status_view.status_lines(found, alone=bool(rollout), **options)
+    return status_view.status_lines(found, status_view.Look(alone=bool(rollout), **options))
 
 
 def test_the_text_says_what_a_person_asks_for() -> None:
-    text = "\n".join(lines())
-    row = next(line for line in lines() if line.startswith("workers"))
+    text = "\n".join(lines(wide=True))
+    row = next(line for line in lines(wide=True) if line.startswith("workers"))
     assert row.split()[:4] == ["workers", "Staging", "1/3", "0"]
     assert "2026-01-31T22:00:00Z" in row
     assert row.endswith("@sha256:bbbbbbbbbbbb")
     assert "workers: n2 is blocked by shop/web-1: its budget allows none, since 2026-01-31T11:00:00Z" in text
-    by_node = {line.split()[0]: line for line in lines() if line[:1] == "n" and line[1:2].isdigit()}
-    assert list(by_node) == ["n2", "n3", "n4", "n1"]
+    by_node = {line.split()[0]: line for line in lines(wide=True) if line[:1] == "n" and line[1:2].isdigit()}
+    assert list(by_node) == ["n2", "n3", "n4", "n1"], "what failed comes first, then who is away"
     assert "Staging 40%" in by_node["n2"]
     assert "Stage Running" in by_node["n2"]
     assert "NETWORK" in by_node["n2"]
@@ -491,14 +491,42 @@ def test_an_order_that_is_not_taken_is_shown() -> None:
     said = Condition("Delivered", "False", "STALE_ORDER", "order 7 was seen")
     status = NodeStatus(phase=Phase.GOOD, booted=Booted("a", "1", committed=True), conditions=(said,))
     snapshot = dataclasses.replace(a_cluster(), oses={"n1": node_os("n1", status)})
-    found = status_view.status_lines(status_view.status_report(snapshot, NOW), alone=False)
+    found = status_view.status_lines(status_view.status_report(snapshot, NOW))
     assert any(line.startswith("n1 ") and "STALE_ORDER" in line for line in found)
     assert "Delivered is False: STALE_ORDER: order 7 was seen" in explain_lines(explain(snapshot, "n1", NOW), NOW)
 
 
 def test_a_long_list_is_cut() -> None:
-    assert list(lines(most=2))[-1] == "... and 2 more (--all shows them)"
-    assert "more" not in list(lines(most=0))[-1]
+    assert "... and 2 more (--all shows them)" in list(lines(most=2))
+    assert not any("more" in line for line in lines(most=0))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_p10_the_tables_fit_a_terminal_and_say_each_reason_once(width: int) -> None:
+    snapshot = a_cluster()
+    names = [f"node-{number:03}.eu-central-1.compute.internal.example.net" for number in range(9)]
+    more = {name: NodeView(name, f"uid-{name}", {"pool": "a"}) for name in names}
+    snapshot = dataclasses.replace(snapshot, nodes={**snapshot.nodes, **more})
+    found = list(status_view.status_lines(status_view.status_report(snapshot, NOW), status_view.Look(width=width)))
+    end = next(number for number, line in enumerate(found) if line.startswith("Staging ("))
+    assert max(len(line) for line in found[:end] if not line.startswith("workers:")) <= width
+    assert sum("The node has just joined." in line for line in found) == 1
+    assert any(line.startswith("New (9): ") for line in found)
+    rows = [line.split()[0] for line in found if line.startswith(("n1 ", "n2 ", "n4 "))]
+    assert rows == ["n2", "n4", "n1"]
+    wide = list(status_view.status_lines(status_view.status_report(snapshot, NOW), status_view.Look(wide=True)))
+    assert any(names[0] in line for line in wide)
+
+
+def test_p10_a_terminal_has_colours_by_urgency_and_the_words_stand_there_too() -> None:
+    found = [line for line in lines(colour=True) if isinstance(line, status_view.Painted)]
+    assert [(line.split()[0], line.colour) for line in found] == [
+        ("n2", "red"),
+        ("n3", "red"),
+        ("n4", "yellow"),
+        ("n1", "green"),
+    ]
+    assert [line.split()[1] for line in found] == ["Staging", "Staging", "no", "UpToDate"]
 
 
 def test_versions_are_counted() -> None:
@@ -513,7 +541,7 @@ def test_what_the_scheduler_has_not_seen_yet_is_said() -> None:
     snapshot = a_cluster()
     changed = dataclasses.replace(snapshot.rollouts["workers"], generation=4)
     found = status_view.status_report(dataclasses.replace(snapshot, rollouts={"workers": changed}), NOW)
-    assert any("(not seen by a scheduler yet)" in line for line in status_view.status_lines(found, alone=False))
+    assert any("(not seen by a scheduler yet)" in line for line in status_view.status_lines(found))
 
 
 # the command

@@ -18,7 +18,7 @@ from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.views import APPROVED, APPROVED_GROUPS, IN_NO_GROUP, RolloutView, Snapshot
 from proa.scheduler.report import document as snapshots
 from proa.scheduler.report import patches
-from proa.scheduler.report.status_view import status_lines, status_report
+from proa.scheduler.report.status_view import Look, status_lines, status_report
 from proa.scheduler.spec.rollout import (
     Approval,
     Canary,
@@ -187,7 +187,7 @@ def test_who_asks_for_no_group_hears_which_ones_are_left() -> None:
 def test_status_tells_who_approved_which_group() -> None:
     report = status_report(Snapshot({}, {}, each("test", IN_NO_GROUP)), NOW)
     assert report.rollouts[0].approved_groups == {"test": BY_ALICE, IN_NO_GROUP: BY_ALICE}
-    lines = "\n".join(status_lines(report, alone=False))
+    lines = "\n".join(status_lines(report))
     assert "workers: group test approved by alice at noon" in lines
     assert "workers: nodes in no group approved by alice at noon" in lines
 
@@ -270,4 +270,4 @@ def test_status_tells_who_approved_it() -> None:
     snapshot = Snapshot({}, {}, rollouts(REQUIRED, "alice at noon"))
     report = status_report(snapshot, NOW)
     assert report.rollouts[0].approved == "alice at noon"
-    assert "workers: approved by alice at noon" in "\n".join(status_lines(report, alone=True))
+    assert "workers: approved by alice at noon" in "\n".join(status_lines(report, Look(alone=True)))

@@ -29,6 +29,7 @@ _BY_EXIT: Final[Mapping[Exit, int]] = {
     Exit.BUSY: 409,
     Exit.STATE: 409,
     Exit.NETWORK: 502,
+    Exit.PERMANENT: 502,
     Exit.DEVICE: 500,
     Exit.FAILED: 500,
     Exit.INTERRUPTED: 503,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from proa.builder.cli.reports import DiskLayout, Effective, Summary
 from proa.builder.config.disklayout import is_derived, layout
+from proa.builder.config.kinds import Duration, Size, size_text
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import SECTIONS
 from proa.builder.engine import proxies
@@ -48,7 +51,7 @@ def _layout(loaded: Loaded) -> DiskLayout | None:
 
 def text(loaded: Loaded) -> str:
     """The same for people."""
-    rows = [(one.name, _show(one.value), one.origin) for one in effective(loaded)]
+    rows = [(one.name, _show(one.value, _KINDS.get(_plain(one.name))), one.origin) for one in effective(loaded)]
     width = max(len(name) for name, _, _ in rows)
     lines = [f"{name:<{width}}  {value:<40}  {origin}".rstrip() for name, value, origin in rows]
     if proxy := proxies.read().shown:
@@ -69,7 +72,23 @@ def free(planned: Layout) -> int:
     return planned.disk_size - sum(partition.size for partition in planned.partitions)
 
 
-def _show(value: object) -> str:
+_KINDS: Final = {f"{section.name}.{setting.key}": setting.kind for section in SECTIONS for setting in section.settings}
+"""By name of a setting: what values it can have."""
+_UNITS: Final = (("h", 3600), ("min", 60), ("s", 1))
+
+
+def _plain(name: str) -> str:
+    """The name of a setting without the number of its table."""
+    return re.sub(r"\[[0-9]+\]", "", name)
+
+
+def _show(value: object, kind: object) -> str:
+    """A value in the units that people write."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(kind, Size):
+            return size_text(value) if value else "0"
+        if isinstance(kind, Duration):
+            return next(f"{value // size} {unit}" for unit, size in _UNITS if value % size == 0)
     if isinstance(value, tuple | list):
         return f"[{len(value)} items]" if len(value) > 3 else json.dumps(value)
     text = json.dumps(value)

@@ -73,7 +73,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("auths", {}), dict):
-        raise ProaError(Code.AUTH, "the auth file does not have the format of docker or podman", at=path)
+        raise ProaError(Code.AUTH_FILE, "the auth file does not have the format of docker or podman", at=path)
     return document
 
 
@@ -101,14 +101,14 @@ def _place(key: str) -> str:
 
 def _decode(entry: Mapping[str, Any], path: Path) -> Credentials | None:
     if entry.get("identitytoken"):
-        raise ProaError(Code.AUTH, "identity tokens are not supported", at=path, hint="Log in with a password.")
+        raise ProaError(Code.AUTH_FILE, "identity tokens are not supported", at=path, hint="Log in with a password.")
     if entry.get("auth"):
         try:
             username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
         except (TypeError, ValueError, binascii.Error):
             colon = ""
         if not colon:
-            raise ProaError(Code.AUTH, "an 'auth' entry is not base64 of USER:PASSWORD", at=path)
+            raise ProaError(Code.AUTH_FILE, "an 'auth' entry is not base64 of USER:PASSWORD", at=path)
         return Credentials(username, password.rstrip("\0"))
     if entry.get("username"):
         return Credentials(str(entry["username"]), str(entry.get("password", "")))
@@ -122,7 +122,7 @@ def _from_helper(document: Mapping[str, Any], host: str, path: Path) -> Credenti
     if not helper:
         return None
     if not isinstance(helper, str) or not _HELPER.fullmatch(helper):
-        raise ProaError(Code.AUTH, "the name of the credential helper is malformed", at=path)
+        raise ProaError(Code.AUTH_FILE, "the name of the credential helper is malformed", at=path)
     program = f"docker-credential-{helper}"
     # A helper may need what its cloud puts into the environment.
     done = process.run([program, "get"], stdin=host.encode(), check=False, env=os.environ, timeout=_HELPER_SECONDS)
@@ -132,4 +132,4 @@ def _from_helper(document: Mapping[str, Any], host: str, path: Path) -> Credenti
         answer = json_value(done.stdout)
         return Credentials(str(answer["Username"]), str(answer["Secret"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise ProaError(Code.AUTH, f"{program} did not answer like a credential helper", at=path) from error
+        raise ProaError(Code.AUTH_FILE, f"{program} did not answer like a credential helper", at=path) from error

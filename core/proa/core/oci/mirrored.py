@@ -25,7 +25,9 @@ from proa.core.runtime.errors import Code, ProaError
 
 LEFT: Final = 300.0
 """Seconds for which a mirror that failed is not asked."""
-_UNREACHABLE: Final = frozenset({Code.NETWORK, Code.REGISTRY, Code.AUTH, Code.NOT_FOUND, Code.PLAIN_HTTP})
+_UNREACHABLE: Final = frozenset(
+    {Code.NETWORK, Code.REGISTRY, Code.AUTH, Code.AUTH_FILE, Code.NOT_FOUND, Code.PLAIN_HTTP}
+)
 _WRONG: Final = frozenset({Code.DIGEST, Code.FRAMES, Code.VERITY, Code.RELEASE})
 """A mirror that gives other bytes is not asked any more."""
 Result = TypeVar("Result")

@@ -32,7 +32,9 @@ from proa.core.runtime.json_text import MAX_DOCUMENT
 _ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
 _MAX_PAGES: Final = 64
 _NO_API: Final = (400, 404, 405, 406, 501)
-_NETWORK: Final = frozenset({Code.AUTH, Code.REGISTRY, Code.NETWORK, Code.RELEASE, Code.NOT_FOUND, Code.DIGEST})
+_NETWORK: Final = frozenset(
+    {Code.AUTH, Code.AUTH_FILE, Code.REGISTRY, Code.NETWORK, Code.RELEASE, Code.NOT_FOUND, Code.DIGEST}
+)
 """What an endpoint may come to that a registry need not have."""
 _OK: Final = 200
 _BAD_COPIES: Final = 3

@@ -26,6 +26,7 @@ class Exit(enum.IntEnum):
     STATE = 5
     NETWORK = 6
     DEVICE = 7
+    PERMANENT = 8
     INTERRUPTED = 130
 
 
@@ -185,8 +186,13 @@ class Code(enum.Enum):
         "Check the address, the network and the certificate.",
     )
     REGISTRY = ErrorKind(Exit.NETWORK, "The registry answered with an error.", "Check the registry's log.")
-    AUTH = ErrorKind(Exit.NETWORK, "The registry refused the credentials.", "Check the auth file.")
-    NOT_FOUND = ErrorKind(Exit.NETWORK, "The registry does not have the release.", "Check the name, tag and digest.")
+    AUTH = ErrorKind(Exit.PERMANENT, "The registry refused the credentials.", "Check the auth file.")
+    NOT_FOUND = ErrorKind(Exit.PERMANENT, "The registry does not have the release.", "Check the name, tag and digest.")
+    AUTH_FILE = ErrorKind(
+        Exit.USAGE,
+        "The file with credentials for registries cannot be used.",
+        "Log in again with docker, podman or oras, or name another file.",
+    )
     # device, disk, file system
     DEVICE = ErrorKind(Exit.DEVICE, "A disk or file could not be read or written.", "Check the kernel log.")
     DEVICE_BUSY = ErrorKind(
@@ -242,7 +248,7 @@ class Code(enum.Enum):
         Exit.NETWORK, "The Kubernetes API server answered with an error.", "Check the API server's log."
     )
     CLUSTER_AUTH = ErrorKind(
-        Exit.NETWORK, "The Kubernetes API server rejects the credentials.", "Check the kubeconfig or the token."
+        Exit.PERMANENT, "The Kubernetes API server rejects the credentials.", "Check the kubeconfig or the token."
     )
     CLUSTER_FORBIDDEN = ErrorKind(
         Exit.REFUSED,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -24,6 +27,8 @@ from proa.scheduler.cli.options import (
     usual_option,
 )
 
+_NARROWEST: Final = 80
+"""Columns that a terminal has at least, and that text has which goes elsewhere."""
 _SHARE = click.FloatRange(0, 100)
 _SECONDS = click.FloatRange(min=0)
 
@@ -31,16 +36,38 @@ _SECONDS = click.FloatRange(min=0)
 @click.command(epilog="Example: kubectl proa status workers")
 @click.argument("rollout", default="")
 @all_option
+@click.option("--wide", is_flag=True, help="Show every column, however wide that is.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it changes, until the rollout has ended.")
 @json_option
 @cluster_options
-def status(rollout: str, whole: bool, as_json: bool, cluster: ClusterOption) -> None:
-    """Show rollouts and their nodes: how far they are, what runs where, and what blocks them."""
+def status(rollout: str, whole: bool, wide: bool, watch: bool, as_json: bool, cluster: ClusterOption) -> None:
+    """Show rollouts and their nodes: how far they are, what runs where, and what blocks them.
+
+    What failed comes first. On a terminal, the tables fit its width and are coloured, unless NO_COLOR is set.
+    """
+    from proa.scheduler.cli.watching import paint, watched
     from proa.scheduler.report import rendering, status_view
 
+    terminal = sys.stdout.isatty()
+    look = status_view.Look(
+        alone=bool(rollout),
+        most=0 if whole else rendering.MOST,
+        wide=wide,
+        width=max(_NARROWEST, shutil.get_terminal_size().columns) if terminal else _NARROWEST,
+        colour=terminal and "NO_COLOR" not in os.environ,
+    )
+    if watch:
+        if as_json:
+            raise click.UsageError("--watch shows text: leave out --json, or --watch")
+        click.get_current_context().exit(watched(cluster, rollout, look, clear=terminal))
     seen = cluster.look(rollout=rollout)
     report = status_view.status_report(seen.snapshot, seen.now, rollout, seen.notes)
-    most = 0 if whole else rendering.MOST
-    show(report, as_json, status_view.status_lines(report, alone=bool(rollout), most=most))
+    lines = status_view.status_lines(report, look)
+    if as_json or not look.colour:
+        show(report, as_json, lines)
+        return
+    paint(lines)
+    remark(seen.notes)
 
 
 @click.command(epilog="Example: proa-scheduler plan workers")

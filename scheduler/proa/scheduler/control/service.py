@@ -14,6 +14,7 @@ from proa.core.runtime.clock import SYSTEM
 from proa.core.runtime.errors import ProaError
 from proa.scheduler.control import log
 from proa.scheduler.control.alerts import AlertsAsker
+from proa.scheduler.control.complaints import Complaints
 from proa.scheduler.control.controller import Controller
 from proa.scheduler.control.event_recorder import EventRecorder
 from proa.scheduler.control.health import HealthServer
@@ -100,7 +101,9 @@ def serve(settings: ControllerSettings) -> None:
     health = HealthServer(settings.listen, lambda: _stuck(controller), lambda: _unready(sources), metrics.text)
     if settings.listen:
         log.info("listening", port=health.start())
-    parts = (sources, elector, events, drainer, alerts)
+    # Both: a lease that somebody else has just written is a trouble of the elector alone.
+    complaints = Complaints(lambda: elector.problem if sources.nodes.problem else "", api.host)
+    parts = (sources, elector, events, drainer, alerts, complaints)
     for part in parts:
         part.start()
     log.info("started", me=me, namespace=settings.namespace, own_node=settings.own_node, own_pod=own_pod)
@@ -108,6 +111,7 @@ def serve(settings: ControllerSettings) -> None:
         controller.run(stop)
     finally:
         released = elector.stop()
+        complaints.stop()
         alerts.stop()
         drainer.stop()
         events.stop()

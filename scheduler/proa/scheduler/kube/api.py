@@ -120,6 +120,11 @@ class Api:
         if self._session is not None:
             self._session.pool.clear()
 
+    @property
+    def host(self) -> str:
+        """The address; empty while the access is not known."""
+        return self._session.host if self._session is not None else ""
+
     # reading
 
     def get(self, path: str, query: Query | None = None) -> Object:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,8 +23,57 @@ from proa.scheduler.report.reports import NodeReport, RolloutReport, Rollouts
 from proa.scheduler.spec.rolloutstatus import Counts
 
 _DONE: Final = frozenset({"", Reason.UpToDate.name, Reason.BackOnOld.name})
+_FAILED: Final = frozenset(
+    one.name
+    for one in (
+        Reason.BackingOff,
+        Reason.GivenUp,
+        Reason.Parked,
+        Reason.WriteRefused,
+        Reason.Undrainable,
+        Reason.ForeignTrial,
+        Reason.ForeignMark,
+        Reason.NothingToReturnTo,
+        Reason.AgentSilent,
+        Reason.CannotBeSet,
+        Reason.DisturbsMore,
+        Reason.Conflict,
+    )
+)
+"""Reasons that a person should look at."""
+_UNDER_WAY: Final = frozenset(
+    one.name
+    for one in (
+        Reason.Staging,
+        Reason.StageNext,
+        Reason.Next,
+        Reason.Draining,
+        Reason.AwaitingPods,
+        Reason.Booting,
+        Reason.Proving,
+        Reason.Committing,
+        Reason.Configuring,
+        Reason.ProvingSettings,
+        Reason.Finishing,
+        Reason.TakingBack,
+    )
+)
+_NODE: Final = 30
+"""Characters of a node's name in a table that fits a terminal."""
+_VERSION: Final = 14
 _DIGEST: Final = 19
 """Characters of a digest that people look at: the algorithm and twelve digits."""
+
+
+class Urgency(enum.IntEnum):
+    """How soon a person should look at a node."""
+
+    FAILED = 0
+    AWAY = 1
+    """It is not Ready, and not because of its turn."""
+    UNDER_WAY = 2
+    WAITS = 3
+    DONE = 4
 
 
 def status_report(snapshot: Snapshot, now: datetime, rollout: str = "", notes: Sequence[str] = ()) -> Rollouts:
@@ -40,7 +91,7 @@ def status_report(snapshot: Snapshot, now: datetime, rollout: str = "", notes: S
     views = [find(snapshot, rollout)] if rollout else [view for _, view in sorted(snapshot.rollouts.items())]
     verdicts = plan(snapshot, now).verdicts
     nodes = [_node_report(snapshot, node, verdicts.get(name)) for name, node in sorted(snapshot.nodes.items())]
-    found = sorted((node for node in nodes if not rollout or rollout in node.rollouts), key=_is_done)
+    found = sorted((node for node in nodes if not rollout or rollout in node.rollouts), key=urgency)
     versions = Counter(_version_of(node.status.booted if node.status else None) or "unknown" for node in found)
     return Rollouts(tuple(map(rollout_report, views)), dict(sorted(versions.items())), tuple(found), tuple(notes))
 
@@ -60,9 +111,15 @@ def _node_report(snapshot: Snapshot, node: NodeView, verdict: Verdict | None) ->
     )
 
 
-def _is_done(row: NodeReport) -> bool:
-    """Whether there is nothing to do, and nothing to look at."""
-    return row.ready and row.reason in _DONE
+def urgency(row: NodeReport) -> Urgency:
+    """How urgent a node is: those on which something failed come first."""
+    if row.reason in _FAILED or (row.status is not None and row.status.last_error is not None):
+        return Urgency.FAILED
+    if row.reason in _UNDER_WAY:
+        return Urgency.UNDER_WAY
+    if not row.ready:
+        return Urgency.AWAY
+    return Urgency.DONE if row.reason in _DONE else Urgency.WAITS
 
 
 def rollout_report(view: RolloutView) -> RolloutReport:
@@ -84,25 +141,105 @@ def rollout_report(view: RolloutView) -> RolloutReport:
 # text
 
 
-def status_lines(found: Rollouts, *, alone: bool, most: int = MOST) -> Iterator[str]:
-    """The whole for people.
+@dataclass(frozen=True)
+class Look:
+    """How a report looks.
 
-    Args:
-        found: It.
+    Attributes:
         alone: Whether all there is to say of the rollouts is said.
         most: How many nodes are shown at most; 0 for all.
+        wide: Whether every column is shown, however wide that is.
+        width: Columns that the other tables have at most.
+        colour: Whether lines of nodes are coloured by how urgent they are.
     """
+
+    alone: bool = False
+    most: int = MOST
+    wide: bool = False
+    width: int = 80
+    colour: bool = False
+
+
+def status_lines(found: Rollouts, look: Look = Look()) -> Iterator[str]:
+    """The whole for people."""
     if not found.rollouts:
         yield "There is no rollout: create one with 'kubectl proa start ROLLOUT REF'."
-    yield from table([_rollout_row(rollout) for rollout in found.rollouts])
+    row = _rollout_row if look.wide else _rollout
+    yield from _fitted([row(rollout) for rollout in found.rollouts], look)
     for rollout in found.rollouts:
-        yield from _remarks(rollout, alone)
+        yield from _remarks(rollout, look)
     if found.nodes:
         versions = sorted(found.versions.items(), key=lambda one: -one[1])
         yield ""
         yield from table([{"VERSION": version, "NODES": str(count)} for version, count in versions])
         yield ""
-        yield from table([_node_row(node) for node in found.nodes], most)
+        yield from _nodes(found.nodes, look)
+        if not look.wide:
+            yield from _reasons(found.nodes)
+
+
+def _fitted(rows: Sequence[Mapping[str, str]], look: Look) -> Iterator[str]:
+    """A table whose lines end at the width, unless it is a wide one."""
+    for line in table(rows):
+        yield line if look.wide else _cut(line, look.width)
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _nodes(nodes: Sequence[NodeReport], look: Look) -> Iterator[str]:
+    """The table of nodes, one line each."""
+    shown = nodes[: look.most or None]
+    head, *lines = _fitted([(_node_row if look.wide else _node)(node) for node in shown], look)
+    yield head
+    for node, line in zip(shown, lines, strict=True):
+        yield Painted.of(line, _COLOURS[urgency(node)]) if look.colour else line
+    if len(shown) < len(nodes):
+        yield f"... and {len(nodes) - len(shown)} more (--all shows them)"
+
+
+_COLOURS: Final = {
+    Urgency.FAILED: "red",
+    Urgency.AWAY: "yellow",
+    Urgency.UNDER_WAY: "cyan",
+    Urgency.WAITS: "",
+    Urgency.DONE: "green",
+}
+
+
+class Painted(str):
+    """A line with a colour."""
+
+    __slots__ = ("colour",)
+    colour: str
+
+    @classmethod
+    def of(cls, line: str, colour: str) -> Painted:
+        """A line, and the colour in which a terminal shows it; its usual one if empty."""
+        made = cls(line)
+        made.colour = colour
+        return made
+
+
+def _reasons(nodes: Sequence[NodeReport]) -> Iterator[str]:
+    """What the reasons in the table mean, each once."""
+    counts = Counter(node.reason for node in nodes if node.reason and node.reason not in _DONE)
+    if counts:
+        yield ""
+    for name, count in counts.most_common():
+        yield f"{name} ({count}): {Reason[name].text}"
+
+
+def _rollout(rollout: RolloutReport) -> dict[str, str]:
+    counts = rollout.counts
+    return {
+        "ROLLOUT": rollout.name,
+        "DONE": rollout.progress,
+        "FAILED": str(counts["failed"]),
+        "WAVE": rollout.wave,
+        "PHASE": rollout.phase if rollout.observed else f"{rollout.phase or '-'} (not seen by a scheduler yet)",
+    }
 
 
 def _rollout_row(rollout: RolloutReport) -> dict[str, str]:
@@ -121,9 +258,11 @@ def _rollout_row(rollout: RolloutReport) -> dict[str, str]:
     }
 
 
-def _remarks(rollout: RolloutReport, alone: bool) -> Iterator[str]:
+def _remarks(rollout: RolloutReport, look: Look) -> Iterator[str]:
     """What a person should know of a rollout."""
     name = rollout.name
+    if rollout.next_window and not look.wide:
+        yield f"{name}: the next window opens at {rollout.next_window}"
     if rollout.problem:
         yield f"{name}: the spec cannot be read: {rollout.problem}"
     if rollout.approved:
@@ -137,11 +276,26 @@ def _remarks(rollout: RolloutReport, alone: bool) -> Iterator[str]:
             yield f"{name}: {condition.reason}: {condition.message}"
     for blocker in rollout.blockers:
         yield f"{name}: {blocker.node} is blocked{why(blocker)}"
-    if alone:
+    if look.alone:
         yield f"{name}: release {rollout.release}"
         for past in rollout.history:
             ended = f"{past.phase or 'unknown'} on {past.nodes} nodes, until {past.ended_at}"
             yield f"{name}: before: {past.release}: {ended}"
+
+
+def _node(row: NodeReport) -> dict[str, str]:
+    status, name = row.status or NodeStatus(), row.name
+    phase = (status.phase or "-") + (f" {status.progress.percent}%" if status.progress else "")
+    away = "" if row.ready else "not Ready" + (", cordoned" if row.cordoned else "")
+    known = row.reason and row.detail == Reason[row.reason].text
+    detail = "" if known else row.detail
+    return {
+        "NODE": name if len(name) <= _NODE else name[: _NODE - 1] + "\N{HORIZONTAL ELLIPSIS}",
+        "REASON": row.reason or "no rollout",
+        "PHASE": phase,
+        "VERSION": _version_of(status.booted)[:_VERSION],
+        "DETAIL": "; ".join(filter(None, (_trouble(status), away, detail))),
+    }
 
 
 def _node_row(row: NodeReport) -> dict[str, str]:
