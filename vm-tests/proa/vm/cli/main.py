@@ -19,10 +19,11 @@ from typing import Any
 import click
 
 from proa.core.runtime.cli import dry_run_option, end_politely, json_option, progress_option, run_command
-from proa.core.runtime.errors import Code, ProaError
+from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.output import say
 from proa.core.runtime.renderers import monitor
 from proa.core.schema.output import tell
+from proa.vm.cli import doctor
 from proa.vm.cli.cluster import cluster_command
 from proa.vm.machine import accel, calibration
 from proa.vm.machine.accel import AccelReport
@@ -52,6 +53,16 @@ def accel_command(as_json: bool, fresh: bool) -> None:
     """Find out, by booting, which acceleration works here and how fast guests run."""
     verdict = accel.find() if fresh else accel.choose()
     tell(verdict.report(calibration.factor()), as_json, _accel_text)
+
+
+@cli.command("doctor", epilog="Example: proa-vm doctor")
+@json_option
+@click.pass_context
+def doctor_command(context: click.Context, as_json: bool) -> None:
+    """Find out whether this machine can build and boot images, what is missing, and how long the demo should take."""
+    found = doctor.diagnose(doctor.Host())
+    tell(found, as_json, doctor.text)
+    context.exit(Exit.DONE if found.is_well else Exit.FAILED)
 
 
 def _accel_text(found: AccelReport) -> str:
