@@ -147,7 +147,7 @@ def test_what_is_not_there_or_not_signed_is_refused(
     authority = ("--ca-file", registry.ca_file or "")
     unsigned, absent = registry.reference("nodes/unsigned", "1"), registry.reference("nodes/unsigned", "2")
     assert person.refused("start", "workers", str(unsigned), *authority) == ("UNSIGNED", Exit.REFUSED)
-    assert person.refused("start", "workers", str(absent), *authority) == ("NOT_FOUND", Exit.NETWORK)
+    assert person.refused("start", "workers", str(absent), *authority) == ("NOT_FOUND", Exit.PERMANENT)
     assert person.refused("start", "workers", "oci:somewhere") == ("REFERENCE", Exit.USAGE)
     assert person.refused("start", "workers", "worker") == ("REFERENCE", Exit.USAGE)
     assert person.refused("start", "workers", f"{V2.partition('@')[0]}", "--offline") == ("REFERENCE", Exit.USAGE)
