@@ -192,6 +192,12 @@ class TestDisruption:
         assert bool(made.actions) is starts
         if not starts:
             assert made.verdicts["n1"].reason is Reason.DisturbsMore
+            (model,) = settings
+            (key,) = settings[model]
+            words = f"{model}.{key} needs {'Restart' if settings is PODS else 'Drain'}; settingsDisruption is"
+            assert words in made.verdicts["n1"].detail
+            (told,) = (one for one in made.statuses["workers"].conditions if one.type == "Progressing")
+            assert f"1 nodes are not set: {words}" in told.message
         elif most is SettingsDisruption.DRAIN:
             assert isinstance(made.actions[0], Cordon), "more than the least is what the spec says"
 
@@ -316,3 +322,15 @@ def test_an_order_that_nobody_hears_of_holds_no_place_for_ever() -> None:
         pass
     assert simulation.course.statuses["workers"].phase == RolloutPhase.HALTED
     assert {trouble.reason for trouble in simulation.course.troubles} == {"SettingsTimeout"}
+
+
+def test_a_kernel_parameter_is_on_all_nodes_within_a_minute_a_twentieth_at_a_time() -> None:
+    """As 5,000 nodes at 250 at a time: the rounds count, not the nodes."""
+    spec = dataclasses.replace(WHOLE, settings=None, max_unavailable="5%", health=HealthPolicy(ready_seconds=0))
+    found = world(dataclasses.replace(spec, canary=Canary()), count=400)
+    run(found)
+    began = found.now
+    course = again(found, settings=CALM)
+    assert (course.statuses["workers"].phase, hashes(found)) == (RolloutPhase.COMPLETE, {CALM_DOCUMENT.digest})
+    assert (found.now - began).total_seconds() <= 60
+    assert course.most_away <= 20

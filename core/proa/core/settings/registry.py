@@ -45,10 +45,15 @@ def changed(before: Document, after: Document) -> dict[str, set[str]]:
 
 def disruption(before: Document, after: Document) -> Disruption:
     """The least that a change from one document to another disturbs."""
+    return max((most for _, most in disturbing(before, after)), default=Disruption.NONE)
+
+
+def disturbing(before: Document, after: Document) -> list[tuple[str, Disruption]]:
+    """What a change from one document to another disturbs by each setting, as MODEL.KEY, that most first which does."""
     found = [
-        key.disruption
+        (f"{name}.{one}", key.disruption)
         for name, keys in changed(before, after).items()
-        for one in keys
+        for one in sorted(keys)
         if (key := MODELS[name].key(one)) is not None
     ]
-    return max(found, default=Disruption.NONE)
+    return sorted(found, key=lambda one: -one[1])

@@ -62,7 +62,7 @@ def words(action: Action, about: About) -> Told | None:
         case Give(verb=Verb.CONFIGURE):
             return Told(about, "SettingsOrdered", "ordered to try the settings of its rollout", "Order")
         case Give(verb=Verb.COMMIT_SETTINGS):
-            return Told(about, "SettingsCommitted", "the settings are proved, and ordered to be kept", "Order")
+            return Told(about, "SettingsProved", "the settings are proved, and ordered to be kept", "Order")
         case Give(verb=Verb.REVERT_SETTINGS):
             return Told(about, "SettingsTakenBack", "ordered to return to the settings before", "Order", warning=True)
         case Give(verb=Verb.ROLLBACK):

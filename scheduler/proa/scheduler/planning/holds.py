@@ -166,7 +166,7 @@ def _disturbs_more(context: GateContext, progress: NodeProgress) -> Verdict | No
     least = aim.least_of(told.hash)
     if least <= aim.most or not context.rollout_pass.aim.reached(progress.booted):
         return None
-    return Verdict(Reason.DisturbsMore, f"it needs {least.name.capitalize()}")
+    return Verdict(Reason.DisturbsMore, f"{aim.why(told.hash)}; settingsDisruption is {aim.most.name.capitalize()}")
 
 
 def undrainable(context: GateContext, progress: NodeProgress) -> Verdict | None:

@@ -13,7 +13,7 @@ from proa.core.settings import allow_list, checking
 from proa.core.settings.allow_list import AllowList
 from proa.core.settings.disruption import Disruption
 from proa.core.settings.document import EMPTY, Document, of_mapping, parse
-from proa.core.settings.registry import MODELS, disruption
+from proa.core.settings.registry import MODELS, disturbing
 from proa.scheduler.spec.rollout import RolloutSpec, SettingsDisruption
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
 
@@ -31,13 +31,13 @@ class SettingsAim:
     Attributes:
         text: The document, in its canonical form.
         hash: Its hash.
-        least: By the hash of what a node has: what a change disturbs at least.
+        least: By the hash of what a node has: what a change disturbs at least, and the setting that does.
         most: What it may disturb; none where that is not limited.
     """
 
     text: str
     hash: str
-    least: tuple[tuple[str, Disruption], ...]
+    least: tuple[tuple[str, Disruption, str], ...]
     most: Disruption | None = None
 
     def disturbs(self, present: str) -> Disruption:
@@ -47,7 +47,13 @@ class SettingsAim:
 
     def least_of(self, present: str) -> Disruption:
         """What it disturbs at least."""
-        return dict(self.least).get(present, Disruption.DRAIN)
+        return next((least for known, least, _ in self.least if known == present), Disruption.DRAIN)
+
+    def why(self, present: str) -> str:
+        """Why it disturbs that much, in words."""
+        needs = self.least_of(present).name.capitalize()
+        key = next((key for known, _, key in self.least if known == present), "")
+        return f"{key} needs {needs}" if key else f"what the node has is not known, so it needs {needs}"
 
 
 def settings_aim(spec: RolloutSpec, status: RolloutStatus) -> SettingsAim | None:
@@ -66,8 +72,9 @@ def _aim(text: str, before: str, most: SettingsDisruption | None) -> SettingsAim
         known = [EMPTY, *([parse(before)] if before else []), document]
     except (ProaError, ValueError):
         return None
-    least = {one.digest: disruption(one, document) for one in known}
-    return SettingsAim(document.canonical(), document.digest, tuple(least.items()), _LEVELS[most] if most else None)
+    least = {one.digest: next(iter(disturbing(one, document)), ("", Disruption.NONE)) for one in known}
+    table = tuple((known, level, key) for known, (key, level) in least.items())
+    return SettingsAim(document.canonical(), document.digest, table, _LEVELS[most] if most else None)
 
 
 def hash_of(spec: RolloutSpec) -> str:

@@ -187,12 +187,18 @@ _PROGRESSING: Final = frozenset({RolloutPhase.STAGING, RolloutPhase.PROGRESSING,
 def _conditions(rollout_pass: RolloutPass, phase: str) -> tuple[Condition, ...]:
     told = (
         ("Valid", True, "Accepted", ""),
-        ("Progressing", phase in _PROGRESSING, phase, ""),
+        ("Progressing", phase in _PROGRESSING, phase, _held_by_settings(rollout_pass)),
         ("Complete", phase == RolloutPhase.COMPLETE, phase, f"{rollout_pass.total} nodes follow it"),
         ("Halted", rollout_pass.halted, phase if rollout_pass.halted else "Running", rollout_pass.status.halted),
         *_kstatus(phase, phase, rollout_pass.status.halted),
     )
     return _told(rollout_pass.view, rollout_pass.status.conditions, told, rollout_pass.now)
+
+
+def _held_by_settings(rollout_pass: RolloutPass) -> str:
+    """Why new settings start no node; empty if that is not so."""
+    found = [one.detail for one in rollout_pass.verdicts.values() if one.reason is Reason.DisturbsMore]
+    return f"{len(found)} nodes are not set: {found[0]}" if found else ""
 
 
 _STALLED: Final = frozenset(

@@ -28,7 +28,9 @@ from proa.core.orders.messages import (
 )
 from proa.core.runtime import duration
 from proa.core.runtime.errors import Code
-from proa.core.settings.document import parse
+from proa.core.settings.disruption import Disruption
+from proa.core.settings.document import EMPTY, parse
+from proa.core.settings.registry import disruption
 from proa.scheduler.kube.times import text
 from proa.scheduler.planning.actions import Action, Cordon, Create, Forget, Give, Note, Uncordon
 from proa.scheduler.planning.ordered import result_of
@@ -48,6 +50,8 @@ from proa.scheduler.simulation import node_status
 from proa.scheduler.simulation.behaviour import Behaviour, NodeFate
 from proa.scheduler.spec.rolloutstatus import Blocker
 
+WRITTEN: Final = 0.5
+"""Seconds that a node needs at most for kernel parameters: a few writes below /proc, and files that are flushed."""
 _FACTORY: Final = "0" * 64
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -193,7 +197,7 @@ class World:
             elif order.action in (Verb.BOOT, Verb.ROLLBACK):
                 self.at(self.behaviour.boot, lambda: self._up(name, order))
             elif order.action is Verb.CONFIGURE and node.ready:
-                self.at(self.behaviour.settle, lambda: self._configure(name, order))
+                self.at(self._settling(order), lambda: self._configure(name, order))
         if status.settings is not None and (tried := status.settings.trial_hash):
             self.at(self.behaviour.trial, lambda: self._revert(name, tried, "it was not committed in time"))
         if not booted.committed and status.standby is not None:
@@ -240,7 +244,7 @@ class World:
             case Verb.COMMIT:
                 self._commit(name, order)
             case Verb.CONFIGURE:
-                self.at(self.behaviour.settle, lambda: self._configure(name, order))
+                self.at(self._settling(order), lambda: self._configure(name, order))
             case Verb.COMMIT_SETTINGS | Verb.REVERT_SETTINGS:
                 self._end_settings(name, order)
             case Verb.NONE:
@@ -261,6 +265,11 @@ class World:
         slot = standby.slot if standby else "b"
         standby = node_status.staged(slot, digest[-6:], digest, digest.removeprefix("sha256:"))
         self._end(name, OrderResult.DONE, phase=Phase.STAGED, standby=standby, last_error=None)
+
+    def _settling(self, order: Order) -> float:
+        """Seconds until settings are in effect: what restarts nothing is written, and read back."""
+        restarts = disruption(EMPTY, parse(order.settings)) > Disruption.NONE
+        return self.behaviour.settle if restarts else min(WRITTEN, self.behaviour.settle)
 
     def _configure(self, name: str, order: Order) -> None:
         """Settings take effect, and return by themselves unless they are committed; or they do not."""

@@ -139,6 +139,8 @@ ROLLOUTS: Final = Resource(
         ("Wave", "string", ".status.wave"),
         ("*Paused", "boolean", ".spec.paused"),
         ("*Release", "string", ".spec.release"),
+        ("*Settings", "string", ".status.settings"),
+        ("*Drifted", "integer", ".status.counts.drifted"),
         ("Age", "date", ".metadata.creationTimestamp"),
     ),
     {"observedGeneration": 0},  # or kstatus takes one for done that no scheduler has seen yet
@@ -157,6 +159,7 @@ NODES: Final = Resource(
         ("Result", "string", ".status.observedOrder.result"),
         ("*Step", "string", ".status.progress.step"),
         ("*Percent", "integer", ".status.progress.percent"),
+        ("*Settings", "string", ".status.settings.phase"),
         ("Error", "string", ".status.lastError.code"),
         ("Age", "date", ".metadata.creationTimestamp"),
     ),
