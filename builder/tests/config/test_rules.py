@@ -105,6 +105,10 @@ BROKEN = {
 }
 MORE = [
     ('[[file]]\npath = "/etc/machine-id"\ncontent = "x"\n', "the builder writes"),
+    ('[[file]]\npath = "/boot/grub/grub.cfg"\ncontent = "x"\n', "nothing boots or reads /boot/grub/grub.cfg"),
+    ('[[file]]\npath = "/efi/x"\ncontent = "x"\n', "the kernel is not in the root"),
+    ('[[file]]\npath = "/etc/fstab"\ncontent = "/dev/sda1 /var ext4"\n', "it mounts something on /var"),
+    ('[[file]]\npath = "/etc/fstab"\ncontent = "# x\\n\\nLABEL=x / ext4\\n"\n', "it mounts something on /,"),
     ('[[file]]\npath = "/etc/a"\ncontent = "x"\n[[file]]\npath = "/etc/a"\ncontent = "x"\n', "is listed twice"),
     ('[[file]]\npath = "/etc/a"\nsource = "gone"\n', "gone does not exist"),
     ('[[file]]\npath = "/etc/a"\ncontent = ""\nsource = "proa.toml"\n', "either 'content' or 'source'"),
@@ -161,6 +165,15 @@ def test_every_rule_speaks_up(tmp_path: Path, rule: str) -> None:
 @pytest.mark.parametrize(("text", "part"), MORE)
 def test_what_else_they_find(tmp_path: Path, text: str, part: str) -> None:
     assert any(part in message for _, message in messages(tmp_path, text))
+
+
+def test_a_table_of_mounts_may_be_copied_and_have_other_places(tmp_path: Path) -> None:
+    (tmp_path / "fstab").write_text("server:/export /srv/data nfs\n")
+    text = '[[file]]\npath = "/etc/fstab"\nsource = "fstab"\n'
+    (tmp_path / "proa.toml").write_text(HEAD + text)
+    assert load(tmp_path / "proa.toml").config.file[0].path == "/etc/fstab"
+    (tmp_path / "fstab").write_text("LABEL=x /persist/ ext4\n")
+    assert any("it mounts something on /persist," in message for _, message in messages(tmp_path, text))
 
 
 def test_files_may_lie_in_a_folder_that_is_copied(tmp_path: Path) -> None:

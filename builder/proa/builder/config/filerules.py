@@ -35,6 +35,9 @@ EMPTIED: Final = ("/run", "/tmp", "/media", "/mnt")  # noqa: S108
 """Folders that are empty in a release."""
 KEPT_FOLDERS: Final = ("/var", "/home", "/root", "/opt/cni", "/run", "/tmp", "/proc", "/sys", "/dev", "/persist")  # noqa: S108
 """Folders that are the node's own."""
+_MOUNTED: Final = ("/", "/etc", "/usr", "/var", "/persist", "/boot", "/efi")
+_BOOT: Final = ("/boot", "/efi", "/vmlinuz", "/initrd.img")
+"""Where other systems have their kernel: here it is an image beside the root."""
 OWN_PATHS: Final = (
     "/usr/lib/proa",
     "/etc/machine-id",
@@ -90,6 +93,11 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
         if lost := next((name for name in places if any(is_below(name, one) for one in kept)), ""):
             hint = "Create it on the node instead, with a tmpfiles.d(5) line in /usr/lib/tmpfiles.d."
             yield Problem(path, f"{lost} is on the node's own file systems, not in the release", hint=hint)
+        if kernel := next((name for name in places if any(is_below(name, one) for one in _BOOT)), ""):
+            hint = "The kernel and its command line come from the packages and from [kernel]."
+            yield Problem(path, f"nothing boots or reads {kernel}: the kernel is not in the root", hint=hint)
+        if mounted := _over_ours(file, folder):
+            yield Problem(path, f"it mounts something on {mounted}, which the initrd has mounted already")
         if ours := next((name for name in places if any(is_below(name, own) for own in OWN_PATHS)), ""):
             yield Problem(path, f"the builder writes {ours} itself")
         yield from _vanishing(places, path)
@@ -97,6 +105,17 @@ def files_go_where_a_release_may_write(config: Config, folder: Path) -> Iterator
         if place in seen:
             yield Problem(path, f"{file.path} is listed twice, first in [[file]] number {seen[place] + 1}")
         seen[place] = number
+
+
+def _over_ours(file: File, folder: Path) -> str:
+    """A mount point of ours that a file of fstab(5) uses; empty if it uses none, or is no such file."""
+    if canonical(file.path) != "/etc/fstab":
+        return ""
+    source = folder / file.source
+    text = file.content or (source.read_text(errors="replace") if file.source and readable(source) else "")
+    lines = (line.split() for line in text.splitlines() if not line.lstrip().startswith("#"))
+    points = (words[1].rstrip("/") or "/" for words in lines if len(words) > 1)
+    return next((one for one in points if one in _MOUNTED), "")
 
 
 def _destinations(file: File, folder: Path) -> Iterator[str]:
