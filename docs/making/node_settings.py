@@ -34,6 +34,8 @@ def _model(model: Model) -> Iterator[str]:
             for name, key in sorted(model.keys.items())
         ]
         yield table(["key", "what it is", "values", "disturbs"], rows)
+    if model.open_kind:
+        yield f"Values: {model.open_kind.allowed}."
     if model.never:
         yield "Never, whatever a release lists:"
         yield table(["keys", "why"], [[code(one.pattern), one.why] for one in model.never])
@@ -46,7 +48,7 @@ def _schema(model: Model) -> dict[str, Any]:
         "properties": {
             name: key.kind.schema() | {"description": key.about} for name, key in sorted(model.keys.items())
         },
-        "additionalProperties": {"type": "string"} if not model.keys else False,
+        "additionalProperties": model.open_kind.schema() if model.open_kind else False,
     }
 
 
@@ -59,7 +61,7 @@ def document_schema() -> Mapping[str, Any]:
             "properties": {
                 key: one.kind.schema() | {"description": one.about} for key, one in sorted(model.keys.items())
             },
-            "additionalProperties": {"type": "string"} if not model.keys else False,
+            "additionalProperties": model.open_kind.schema() if model.open_kind else False,
         }
         for name, model in MODELS.items()
     }

@@ -337,3 +337,24 @@ def test_a_parameter_that_resets_another_one_gives_it_back(engine: Engine) -> No
     engine.apply(EMPTY, commit=True)
     assert kernel(engine, "vm.dirty_ratio") == "20"
     assert kernel(engine, "vm.dirty_bytes") == str(1 << 27), "nobody writes 0 to it"
+
+
+def test_mirrors_take_the_place_of_the_releases_and_give_it_back(engine: Engine) -> None:
+    root = engine.context.paths.root
+    place = "etc/containerd/certs.d/docker.io/hosts.toml"
+    for folder in (root, root / "run/proa/lower"):
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).write_text("the release's")
+    entries = {"registries": ["docker.io=mirror.example", "quay.io=mirror.example"]}
+    (engine.context.paths.usr / "settings.json").write_text(allow_list.of_entries(entries).to_json())
+    both = {"docker.io": ["https://mirror.example"], "quay.io": ["https://mirror.example"]}
+    engine.apply(Document({"registries": both}), commit=True)
+    assert '[host."https://mirror.example"]' in (root / place).read_text()
+    assert engine.report().drift == ()
+    engine.apply(Document({"registries": {"quay.io": ["https://mirror.example"]}}), commit=True)
+    assert (root / place).read_text() == "the release's"
+    other = root / "etc/containerd/certs.d/quay.io/hosts.toml"
+    other.unlink()
+    assert engine.report().drift == ("/etc/containerd/certs.d/quay.io/hosts.toml: no link to the settings",)
+    engine.apply(EMPTY, commit=True)
+    assert not other.is_symlink()

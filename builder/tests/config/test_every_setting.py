@@ -99,6 +99,7 @@ ALONE = {
     "settings.time": ('["server"]', "did you mean 'servers'?"),
     "settings.dns": ('["servers=1..2"]', "for whole numbers only"),
     "settings.proxy": ('["http", "http"]', "is in the list twice"),
+    "settings.registries": ('["docker.io=https://x"]', "name the hosts that may be mirrors"),
     "settings.files": ('["/etc/sudoers"]', "can never be set"),
     "build.compression": ("20", "a number from 1"),
     "build.budget": ('"1 KiB"', "is not a size"),

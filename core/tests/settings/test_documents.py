@@ -20,11 +20,10 @@ from proa.core.settings.models import sysctl
 from proa.core.settings.registry import MODELS, disruption, render
 
 PATHS = ("/etc/motd", "/etc/issue", "/etc/example/app.conf", "/etc/example")
+OPEN = {"files": PATHS, "registries": ("docker.io", "docker.io/resolve", "registry.example:5000")}
+"""Keys of models that have no table of them."""
 EVERYTHING = AllowList(
-    {
-        name: dict.fromkeys((*model.keys, *(PATHS if name == "files" else ())), (None, None))
-        for name, model in MODELS.items()
-    }
+    {name: dict.fromkeys((*model.keys, *OPEN.get(name, ())), allow_list.ANY) for name, model in MODELS.items()}
 )
 
 
@@ -255,7 +254,7 @@ def test_what_is_wrong_by_itself_is_not_compared_with_others() -> None:
     ],
 )
 def test_programs_run_code_by_these_files_whoever_signs_them(path: str) -> None:
-    (said,) = refused("files", {path: "x"}, AllowList({"files": {path: (None, None)}}))
+    (said,) = refused("files", {path: "x"}, AllowList({"files": {path: allow_list.ANY}}))
     assert "can never be set" in said
     with pytest.raises(ProaError):
         allow_list.of_entries({"files": [path]})
@@ -363,7 +362,7 @@ def values(model: Model, key: str) -> st.SearchStrategy[Any]:
     limits = [getattr(found.kind, name) for name in ("low", "high") if hasattr(found.kind, name)]
     numbers = st.sampled_from([*limits, 0, 1, -1]) | st.integers(-10, 1 << 20)
     words = st.sampled_from(
-        ["5%", "100Mi", "1h", "30s", "none", "10.0.0.1", "a.example", "http://proxy:3128"]
+        ["5%", "100Mi", "1h", "30s", "none", "10.0.0.1", "a.example", "http://proxy:3128", "https://mirror.example"]
     ) | st.text(max_size=12)
     signals = st.dictionaries(st.sampled_from(["memory.available", "cpu", "memory"]), words, max_size=3)
     return numbers | words | st.lists(numbers, max_size=3) | st.lists(words, max_size=3) | signals | st.booleans()
@@ -373,7 +372,7 @@ def values(model: Model, key: str) -> st.SearchStrategy[Any]:
 def documents(draw: st.DrawFn) -> Document:
     models = {}
     for name, model in MODELS.items():
-        keys = draw(st.lists(st.sampled_from(sorted(model.keys) or list(PATHS)), unique=True, max_size=4))
+        keys = draw(st.lists(st.sampled_from(sorted(model.keys) or OPEN[name]), unique=True, max_size=4))
         models[name] = {key: draw(values(model, key)) for key in keys}
     return Document(models)
 
@@ -415,3 +414,67 @@ def test_schemas_agree_with_the_checks(document: Document) -> None:
 def test_a_canonical_document_is_toml_too_where_it_is_written_so() -> None:
     text = '[kubelet]\nmaxPods = 200\n[kubelet.evictionHard]\n"memory.available" = "5%"\n'
     assert dict(parse(text).models) == tomllib.loads(text)
+
+
+MIRRORS = allow_list.of_entries(
+    {"registries": ["docker.io=mirror.example,other.example:5000", "docker.io/resolve=mirror.example"]}
+)
+
+
+def test_mirrors_are_rendered_as_containerd_reads_them() -> None:
+    part = {
+        "docker.io": ["https://other.example:5000", "https://mirror.example"],
+        "docker.io/resolve": ["https://mirror.example"],
+    }
+    document = Document({"registries": part})
+    assert checking.check(document, MIRRORS) == ()
+    found = tomllib.loads(render(document)["registries/docker.io/hosts.toml"])
+    assert found == {
+        "host": {
+            "https://mirror.example": {"capabilities": ["pull", "resolve"]},
+            "https://other.example:5000": {"capabilities": ["pull"]},
+        }
+    }
+    assert list(found["host"]) == ["https://mirror.example", "https://other.example:5000"]
+    assert MODELS["registries"].placed(part) == {
+        "registries/docker.io/hosts.toml": "/etc/containerd/certs.d/docker.io/hosts.toml"
+    }
+    assert disruption(EMPTY, document) is Disruption.NONE
+    assert allow_list.of_json(MIRRORS.to_json().encode()) == MIRRORS
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("docker.io", ["https://evil.example"], "each https://mirror.example or https://other.example:5000"),
+        ("docker.io/resolve", ["https://other.example:5000"], "each https://mirror.example"),
+        ("docker.io", ["http://mirror.example"], "https://mirror.example"),
+        ("docker.io", ["https://mirror.example/v2"], "https://mirror.example"),
+        ("docker.io", ["https://user:password@mirror.example"], "looks like a key, token or password"),
+        ("docker.io", "https://mirror.example", "a list of at most 4"),
+        ("docker.io", [], "a list of at most 4"),
+        ("quay.io", ["https://mirror.example"], "the release does not allow it"),
+        ("../../etc", ["https://mirror.example"], "no such key"),
+        ("docker.io/resolve/resolve", ["https://mirror.example"], "no such key"),
+        ("docker.io:99999", ["https://mirror.example"], "no such key"),
+        ("_default", ["https://mirror.example"], "no such key"),
+    ],
+)
+def test_only_mirrors_whose_hosts_are_signed_may_be_set(key: str, value: Any, words: str) -> None:
+    (said,) = refused("registries", {key: value}, MIRRORS)
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    "entry", ["docker.io", "docker.io=", "docker.io=https://x", "docker.io=a..b", "docker.io=1..5"]
+)
+def test_a_release_names_the_hosts_of_mirrors(entry: str) -> None:
+    with pytest.raises(ProaError) as caught:
+        allow_list.of_entries({"registries": [entry]})
+    assert "name the hosts that may be mirrors" in caught.value.message
+
+
+@pytest.mark.parametrize("limits", ['{"hosts": "x"}', '{"hosts": [1]}', '{"hosts": []}', '{"hosts": ["a/b"]}'])
+def test_hosts_that_are_not_understood_leave_no_mirror_allowed(limits: str) -> None:
+    text = f'{{"schema": "proa.settings-allowed/v1", "models": {{"registries": {{"docker.io": {limits}}}}}}}'
+    assert allow_list.of_json(text.encode()).allows("registries", "docker.io") is None

@@ -61,7 +61,7 @@ class Effect:
             ProaError: ``SETTINGS_FAILED`` with what does not take effect, or as the file system says.
         """
         models = {*before.models, *after.models} if everything else set(changed(before, after))
-        self._place_links(after)
+        self._place_links(before, after)
         self._place_files(before, after)
         if "sysctl" in models:
             self.kernel.put(after.models.get("sysctl", {}))
@@ -89,14 +89,15 @@ class Effect:
             if _read(self.paths.root / path.lstrip("/")) != content:
                 yield f"files.{path}: changed by hand"
 
-    def _place_links(self, document: Document) -> None:
+    def _place_links(self, before: Document, document: Document) -> None:
         """Lead the node's programs to the files that are there, and nowhere else."""
         wanted = {link: self._target(link, name) for name, link in self._links(document)}
         every = {self.paths.root / link.lstrip("/") for one in MODELS.values() for link in one.links.values()}
+        every |= {link for _, link in self._links(before)}
         with os_errors(self.etc):
             for link in every - set(wanted):
                 if link.is_symlink() and FOLDER in str(link.readlink()):
-                    link.unlink()
+                    self._give_back(link)
             for link, target in wanted.items():
                 if not link.is_symlink() or str(link.readlink()) != target:
                     link.parent.mkdir(parents=True, exist_ok=True)
@@ -107,9 +108,8 @@ class Effect:
 
     def _links(self, document: Document) -> Iterator[tuple[str, Path]]:
         for name, model in MODELS.items():
-            if document.models.get(name):
-                for path, link in model.links.items():
-                    yield path, self.paths.root / link.lstrip("/")
+            for path, link in model.placed(document.models.get(name, {})).items():
+                yield path, self.paths.root / link.lstrip("/")
 
     def _target(self, link: Path, name: str) -> str:
         return os.path.relpath(self.store.folder / CURRENT / name, link.parent)
@@ -121,18 +121,22 @@ class Effect:
         """Files at their own places; one that is set no more becomes the release's again, or goes."""
         wanted, was = after.models.get("files", {}), before.models.get("files", {})
         for path in sorted(set(was) - set(wanted)):
-            original = self.paths.lower_etc / path.removeprefix("/etc/")
             own = self.paths.root / path.lstrip("/")
             with os_errors(own):
-                if original.is_file():
-                    files.replace(own, original.read_bytes(), 0o644)
-                else:
-                    own.unlink(missing_ok=True)
+                self._give_back(own)
         for path, content in sorted(wanted.items()):
             own = self.paths.root / path.lstrip("/")
             with os_errors(own):
                 own.parent.mkdir(parents=True, exist_ok=True)
             files.replace(own, content.encode(), 0o644)
+
+    def _give_back(self, own: Path) -> None:
+        """Let a file below /etc be the release's again, or go where the release has none."""
+        original = self.paths.lower_etc / own.relative_to(self.etc)
+        if original.is_file():
+            files.replace(own, original.read_bytes(), 0o644)
+        else:
+            own.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str:

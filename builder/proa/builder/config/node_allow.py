@@ -9,6 +9,7 @@ from proa.builder.config.kinds import Listing, Text
 from proa.builder.config.setting import setting
 
 _ENTRY: Final = Text(r"[^\s=]+(?:=[0-9]*\.\.[0-9]*)?", "a key, or KEY=LOW..HIGH")
+_MIRRORS: Final = Text(r"[^\s=]+=[^\s=]+", "REGISTRY=HOST[:PORT],HOST[:PORT]")
 
 
 @dataclass(frozen=True)
@@ -33,5 +34,12 @@ class SettingsConfig:
     dns: tuple[str, ...] = setting(Listing(_ENTRY), "DNS servers and domains.", [], example=["servers"])
     proxy: tuple[str, ...] = setting(
         Listing(_ENTRY), "The proxy of containerd, as environment.", [], example=["http", "https", "none"]
+    )
+    registries: tuple[str, ...] = setting(
+        Listing(_MIRRORS),
+        "Mirrors of containerd, by registry: which hosts may be set. With `/resolve` behind the registry they may say, "
+        "too, which image a tag stands for. containerd's `config_path` must be `/etc/containerd/certs.d`.",
+        [],
+        example=["docker.io=mirror.example.net", "registry.k8s.io/resolve=mirror.example.net:5000"],
     )
     files: tuple[str, ...] = setting(Listing(_ENTRY), "Text files below /etc.", [], example=["/etc/motd"])

@@ -102,6 +102,7 @@ def assemble(job: AssemblyJob) -> None:
         furnish(additions, config, job, numbers)
         run_hooks(additions, config, Path(job.folder), "tree-after", job.epoch)
         agree.check(tree, config)
+        settable.check(tree, config)
         caches.refresh(tree, additions.origins)
         with ThreadPoolExecutor(1) as pool:  # they work on different files, mostly in processes of their own
             compiled = pool.submit(seal.compile_python, tree)

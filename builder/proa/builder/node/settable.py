@@ -7,6 +7,7 @@ from typing import Final
 
 from proa.builder.config.settings import Config
 from proa.builder.node.tree import Tree
+from proa.core.runtime.errors import Code, ProaError
 from proa.core.settings import allow_list
 from proa.core.settings.registry import MODELS
 
@@ -16,6 +17,8 @@ _KUBELET: Final = (
     f"[Service]\nEnvironment=KUBELET_EXTRA_ARGS=--config-dir={_GENERATIONS}/current/kubelet/\n"
 )
 _PROXY: Final = "[Service]\nEnvironmentFile=-/etc/proa/proxy.env\n"
+_CONTAINERD: Final = "/etc/containerd/config.toml"
+_CERTS: Final = "/etc/containerd/certs.d"
 DROP_INS: Final = {
     "kubelet": ("/usr/lib/systemd/system/kubelet.service.d/50-proa-settings.conf", _KUBELET),
     "proxy": ("/usr/lib/systemd/system/containerd.service.d/50-proa-settings.conf", _PROXY),
@@ -39,6 +42,18 @@ def add(tree: Tree, config: Config) -> None:
     for model, (path, content) in DROP_INS.items():
         if found[model]:
             tree.write(path, content)
+
+
+def check(tree: Tree, config: Config) -> None:
+    """Refuse that mirrors may be set which containerd, as it is configured in the whole tree, would not read.
+
+    Raises:
+        ProaError: ``CONFIG_VALUE``.
+    """
+    if config.settings.registries and _CERTS not in tree.read(_CONTAINERD):
+        what = f"containerd does not read mirrors from {_CERTS}"
+        hint = f'Set config_path = "{_CERTS}" in the table of registries, in a [[file]] for {_CONTAINERD}.'
+        raise ProaError(Code.CONFIG_VALUE, what, at="settings.registries", hint=hint)
 
 
 def _entries(config: Config) -> Mapping[str, tuple[str, ...]]:

@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from proa.core.runtime.errors import Code, ProaError
 from proa.core.runtime.json_text import load_json
 from proa.core.settings.model import Key
+from proa.core.settings.models.registries import Mirrors, is_authority
 from proa.core.settings.registry import MODELS
 from proa.core.settings.values import Whole
 
 SCHEMA: Final = "proa.settings-allowed/v1"
 FILE: Final = "settings.json"
 """Its name below ``/usr/lib/proa``."""
-Range = tuple[int | None, int | None]
-ANY: Final[Range] = (None, None)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How a release narrows what a key can be.
+
+    Attributes:
+        low: The lowest number; none where the model's own limit holds.
+        high: The highest number.
+        hosts: Hosts that may be mirrors; empty for a key that has none.
+    """
+
+    low: int | None = None
+    high: int | None = None
+    hosts: tuple[str, ...] = ()
+
+    def narrowed(self, key: Key) -> Key:
+        """A key with what is left of its values."""
+        if isinstance(key.kind, Whole):
+            return replace(key, kind=key.kind.narrowed(self.low, self.high))
+        if isinstance(key.kind, Mirrors) and self.hosts:
+            return replace(key, kind=key.kind.within(self.hosts))
+        return key
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """It as JSON has it."""
+        numbers = {name: one for name, one in (("min", self.low), ("max", self.high)) if one is not None}
+        return {**numbers, **({"hosts": list(self.hosts)} if self.hosts else {})}
+
+
+ANY: Final = Limit()
 
 
 @dataclass(frozen=True)
@@ -25,23 +56,21 @@ class AllowList:
     """Which keys of which models may be set.
 
     Attributes:
-        models: By model and key: the lowest and the highest number, none where the model's own limits hold.
+        models: By model and key: how it is narrowed.
     """
 
-    models: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+    models: Mapping[str, Mapping[str, Limit]] = field(default_factory=dict)
 
     def allows(self, model: str, key: str) -> Key | None:
         """What may be set; none if the release does not allow it or nothing of that name can be."""
-        bounds, known = self.models.get(model, {}).get(key), MODELS.get(model)
-        found = known.key(key) if known is not None and bounds is not None else None
-        if found is None or bounds is None or bounds == ANY or not isinstance(found.kind, Whole):
-            return found
-        return Key(found.kind.narrowed(*bounds), found.about, found.disruption)
+        limit, known = self.models.get(model, {}).get(key), MODELS.get(model)
+        found = known.key(key) if known is not None and limit is not None else None
+        return limit.narrowed(found) if found is not None and limit is not None else None
 
     def to_json(self) -> str:
         """It as the release carries it."""
         models = {
-            name: {key: _bounds(bounds) for key, bounds in sorted(keys.items())}
+            name: {key: limit.written for key, limit in sorted(keys.items())}
             for name, keys in sorted(self.models.items())
         }
         return json.dumps({"schema": SCHEMA, "models": models}, indent=2) + "\n"
@@ -61,11 +90,11 @@ def of_json(data: bytes, at: object = "") -> AllowList:
     if document.get("schema") != SCHEMA:
         raise ProaError(Code.SETTINGS_REFUSED, f"the list of allowed settings is not {SCHEMA}", at=at)
     models = document.get("models")
-    found: dict[str, dict[str, Range]] = {}
+    found: dict[str, dict[str, Limit]] = {}
     for name, keys in (models if isinstance(models, dict) else {}).items():
         if name in MODELS and isinstance(keys, dict):
-            ranges = {key: _range(bounds) for key, bounds in keys.items()}
-            found[name] = {key: bounds for key, bounds in ranges.items() if bounds is not None}
+            limits = {key: _limit(bounds) for key, bounds in keys.items()}
+            found[name] = {key: limit for key, limit in limits.items() if limit is not None}
     return AllowList(found)
 
 
@@ -78,8 +107,8 @@ def of_entries(entries: Mapping[str, Iterable[str]]) -> AllowList:
     return AllowList({model: dict(entry(model, one) for one in every) for model, every in entries.items() if every})
 
 
-def entry(model: str, text: str) -> tuple[str, Range]:
-    """One entry of a configuration.
+def entry(model: str, text: str) -> tuple[str, Limit]:
+    """One entry of a configuration: ``KEY``, ``KEY=LOW..HIGH``, or ``REGISTRY=HOST,HOST``.
 
     Raises:
         ProaError: ``CONFIG_VALUE``.
@@ -94,30 +123,42 @@ def entry(model: str, text: str) -> tuple[str, Range]:
         raise ProaError(
             Code.CONFIG_VALUE, f"{model} has no key {name!r}" + (f"; did you mean {near!r}?" if near else "")
         )
-    if not limits:
-        return name, ANY
+    if isinstance(key.kind, Mirrors):
+        return name, _hosts(text, limits)
+    return name, _numbers(model, name, key, limits) if limits else ANY
+
+
+def _hosts(text: str, limits: str) -> Limit:
+    hosts = tuple(filter(None, limits.split(",")))
+    if not hosts or not all(map(is_authority, hosts)):
+        what = f"{text!r}: name the hosts that may be mirrors, as REGISTRY=HOST[:PORT],HOST[:PORT]"
+        raise ProaError(Code.CONFIG_VALUE, what)
+    return Limit(hosts=hosts)
+
+
+def _numbers(model: str, name: str, key: Key, limits: str) -> Limit:
     low, dots, high = limits.partition("..")
+    text = f"{name}={limits}"
     if not isinstance(key.kind, Whole) or not dots or not (_number(low) and _number(high)):
         raise ProaError(Code.CONFIG_VALUE, f"{text!r}: limits are written as KEY=LOW..HIGH, for whole numbers only")
-    bounds = (int(low) if low else None, int(high) if high else None)
-    narrowed = key.kind.narrowed(*bounds)
+    limit = Limit(int(low) if low else None, int(high) if high else None)
+    narrowed = key.kind.narrowed(limit.low, limit.high)
     if narrowed.low > narrowed.high:
         raise ProaError(Code.CONFIG_VALUE, f"{text!r} leaves no value; {model}.{name} can be {key.kind.allowed}")
-    return name, bounds
+    return limit
 
 
 def _number(text: str) -> bool:
     return not text or (text.isascii() and text.isdigit() and len(text) <= 18)
 
 
-def _bounds(bounds: Range) -> dict[str, int]:
-    return {name: one for name, one in zip(("min", "max"), bounds, strict=True) if one is not None}
-
-
-def _range(bounds: object) -> Range | None:
+def _limit(bounds: object) -> Limit | None:
     """The limits of a key; none for limits that are not understood, whose key may not be set then."""
-    if not isinstance(bounds, dict) or not set(bounds) <= {"min", "max"}:
+    if not isinstance(bounds, dict) or not set(bounds) <= {"min", "max", "hosts"}:
         return None
-    if any(isinstance(one, bool) or not isinstance(one, int) for one in bounds.values()):
+    numbers, hosts = (bounds.get("min"), bounds.get("max")), bounds.get("hosts", [])
+    if any(isinstance(one, bool) or not isinstance(one, int) for name, one in bounds.items() if name != "hosts"):
         return None
-    return bounds.get("min"), bounds.get("max")
+    if not isinstance(hosts, list) or not all(isinstance(one, str) and is_authority(one) for one in hosts):
+        return None
+    return Limit(*numbers, tuple(hosts)) if hosts or "hosts" not in bounds else None

@@ -85,6 +85,8 @@ class Model:
         restart: Units that are restarted, or reloaded where they can be, when its files have changed.
         argument: What must be on the command line of the units for them to read the files; empty for nothing.
         open_key: Accepts a key that the table does not list, such as a path of ``files``; none for a closed table.
+        open_kind: The values of such keys.
+        places: Where programs look for files that depend on the keys, by the path below the generation's folder.
     """
 
     name: str
@@ -97,10 +99,16 @@ class Model:
     restart: tuple[str, ...] = ()
     argument: str = ""
     open_key: Callable[[str], Key | None] = field(default=lambda _: None)
+    open_kind: Kind | None = None
+    places: Callable[[Part], Mapping[str, str]] = field(default=lambda _: {})
 
     def key(self, name: str) -> Key | None:
         """What may be set under a name; none if nothing can."""
         return self.keys.get(name) or (None if self.forbidden(name) else self.open_key(name))
+
+    def placed(self, part: Part) -> Mapping[str, str]:
+        """Where programs look for the files that are made of a part, by the path below the generation's folder."""
+        return {**self.links, **self.places(part)} if part else {}
 
     def forbidden(self, name: str) -> str:
         """Why a key can never be set; empty if no such reason is known."""

@@ -13,10 +13,11 @@ from proa.core.settings.models.files import FILES
 from proa.core.settings.models.kubelet import KUBELET
 from proa.core.settings.models.limits import LIMITS
 from proa.core.settings.models.network import DNS, PROXY, TIME
+from proa.core.settings.models.registries import REGISTRIES
 from proa.core.settings.models.sysctl import SYSCTL
 
 MODELS: Final[Mapping[str, Model]] = MappingProxyType(
-    {one.name: one for one in (SYSCTL, KUBELET, LIMITS, TIME, DNS, PROXY, FILES)}
+    {one.name: one for one in (SYSCTL, KUBELET, LIMITS, TIME, DNS, PROXY, REGISTRIES, FILES)}
 )
 """Every model by its name, in the order in which they are applied."""
 DOCUMENT_FILE: Final = "document.json"

@@ -93,4 +93,5 @@ FILES: Final = Model(
     NEVER,
     _together,
     open_key=_open_key,
+    open_kind=Lines(),
 )
