@@ -150,3 +150,16 @@ def test_the_command_says_errors_with_their_places_and_statuses(tmp_path: Path) 
 def test_help_has_an_example_for_every_verb() -> None:
     for name in cli.list_commands(click.Context(cli)):
         assert "Example: proa-build" in run_verb(name, "--help").output
+
+
+def test_p06_what_is_a_file_where_a_folder_is_meant_is_said_to_be_one(tmp_path: Path) -> None:
+    """Each hint is true: doing what it says ends in something else."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name, words in (("file", "it is a file"), ("empty", "does not contain a release"), ("gone", "no such folder")):
+        found = run_verb("push", tmp_path / name, "registry.example/x:1", code=Code.FILE_MISSING)
+        assert words in str(found.exception)
+    found = run_verb("keys", "init", tmp_path / "file", code=Code.FILE_EXISTS)
+    assert "it is a file" in str(found.exception)
+    assert "Choose another name" in getattr(found.exception, "hint")  # noqa: B009
+    run_verb("keys", "init", tmp_path / "another")

@@ -133,6 +133,8 @@ def layout(folder: Path) -> Reference:
     for place in (folder / "release", folder):
         if (place / "oci-layout").is_file():
             return Reference("", "", layout=place)
-    raise ProaError(
-        Code.FILE_MISSING, "the folder does not contain a release", at=folder, hint="Build one with proa-build image."
-    )
+    if folder.is_file():
+        hint = "Name the folder that proa-build image made: a release is several files."
+        raise ProaError(Code.FILE_MISSING, "it is a file, and must be a folder with a release", at=folder, hint=hint)
+    what = "the folder does not contain a release" if folder.is_dir() else "there is no such folder"
+    raise ProaError(Code.FILE_MISSING, what, at=folder, hint="Build a release with proa-build image.")

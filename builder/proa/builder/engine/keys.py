@@ -147,7 +147,10 @@ def plan(folder: Path, count: int) -> list[Path]:
         ProaError: ``FILE_EXISTS`` if the folder holds anything.
     """
     with os_errors(folder):
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
+            hint = "Choose another name for the folder of keys."
+            raise ProaError(Code.FILE_EXISTS, "it is a file, and keys go into a folder", at=folder, hint=hint)
+        if folder.exists() and any(folder.iterdir()):
             hint = "Choose another folder: without these keys, nobody can update the nodes that trust them."
             raise ProaError(Code.FILE_EXISTS, "existing keys are never overwritten", at=folder, hint=hint)
     keys = Keys(folder)

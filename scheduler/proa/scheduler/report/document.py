@@ -92,7 +92,9 @@ def load(path: Path) -> tuple[Snapshot, datetime]:
     try:
         found = json_value(path.read_bytes())
     except OSError as error:
-        raise ProaError(Code.FILE_MISSING, "the snapshot cannot be read", at=path) from error
+        hint = "Name a file that 'proa-scheduler snapshot -o FILE' has written."
+        what = f"the snapshot cannot be read: {error.strerror or error}"
+        raise ProaError(Code.FILE_MISSING, what, at=path, hint=hint) from error
     except ValueError as error:
         raise ProaError(Code.CONFIG_VALUE, "not JSON", at=path, hint=_HINT) from error
     return read(found, str(path))
