@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from proa.core.runtime import output
-from proa.core.runtime.errors import ProaError
+from proa.core.runtime.cli import end_politely
+from proa.core.runtime.errors import Code, Exit, ProaError
 from proa.core.runtime.events import SILENT, Monitor
 from proa.core.runtime.files import replace
 from proa.core.runtime.renderers import monitor
@@ -68,10 +69,8 @@ def _follow(api: KubeApi, scheduler: Scheduler, ends: threading.Event) -> None:
 
 
 def main() -> None:
-    """Run it until Ctrl-C."""
-    ends = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ends.set())
+    """Run it until Ctrl-C, which ends what is being built or started as well."""
+    end_politely()
     folder = FOLDER.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -81,7 +80,13 @@ def main() -> None:
             replace(folder / "env", ("\n".join(lines) + "\n").encode())
             say(f"{NODES} nodes in {ZONES} zones are up. In another terminal, run: . {FOLDER / 'env'}")
             say("Press Ctrl-C to end all of it.")
-            ends.wait()
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # it is ending
+    except KeyboardInterrupt:
+        output.say(ProaError(Code.INTERRUPTED).text("play-cluster"), err=True)
+        sys.exit(int(Exit.INTERRUPTED))
     except ProaError as error:
         output.say(error.text("play-cluster"), err=True)
         sys.exit(int(error.exit))
