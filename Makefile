@@ -2,7 +2,7 @@
 FOLDERS := core partition builder agent scheduler vm-tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup examples demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start two-installs
+.PHONY: help setup examples demo demo-cluster play-cluster proof test test-unit test-contract test-vm test-machines test-python313 lint lines coverage mutate fuzz crash-replay lock docs image push-image bench bench-build bench-delta bench-install bench-scheduler test-rollouts release clean bench-start two-installs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ coverage: setup ## lines and branches that unit tests run, by folder, against th
 
 mutate: setup ## put small defects into a copy of the tree, one at a time: the tests must notice each; NAMES="..." or SAMPLE=1
 	@.venv/bin/python -m upkeep.mutate $(if $(SAMPLE),--sample) $(NAMES)
+
+fuzz: setup ## give every parser of foreign bytes what nobody meant, MINUTES (10) in all; TARGETS="..."; report in build/fuzz
+	@.venv/bin/python -m upkeep.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(TARGETS)
 
 crash-replay: setup ## cut the agent off at each write to a disk, and say what is lost; POINTS, AGAIN, BOOTS, SEED; report in build/crash-replay
 	@.venv/bin/python -m proa.vm.crash.run $(if $(POINTS),--points $(POINTS)) $(if $(AGAIN),--again $(AGAIN)) $(if $(BOOTS),--boots $(BOOTS)) $(if $(SEED),--seed $(SEED))
