@@ -248,7 +248,9 @@ def test_a_person_can_read_the_columns(cluster: ControlPlane) -> None:
     head, row = cluster.kubectl("get", "osr").text.splitlines()[:2]
     assert head.split() == ["NAME", "PHASE", "PROGRESS", "STAGED", "UPDATING", "FAILED", "WAVE", "AGE"]
     assert row.split()[:3] == ["workers", "Updating", "1/3"]
-    assert cluster.kubectl("get", "osr", "-o", "wide").text.splitlines()[0].split()[-3:] == ["PAUSED", "RELEASE", "AGE"]
+    assert cluster.kubectl("get", "osr", "-o", "wide").text.splitlines()[0].split()[-5:] == [
+        *("PAUSED", "RELEASE", "SETTINGS", "DRIFTED", "AGE")
+    ]
     head, row = cluster.kubectl("get", "nos").text.splitlines()[:2]
     assert head.split() == ["NAME", "PHASE", "SLOT", "VERSION", "STANDBY", "ORDER", "RESULT", "ERROR", "AGE"]
     assert row.split()[:5] == ["n1", "Trial", "b", "1.2", "1.1"]
