@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from proa.core.runtime.clock import VirtualClock
-from proa.scheduler.cli.options import ClusterOption
-from proa.scheduler.cli.watching import PAUSE, paint, watched
+from proa.scheduler.cli.options import ClusterOption, paint
+from proa.scheduler.cli.watching import PAUSE, watched
 from proa.scheduler.planning.views import RolloutView, Snapshot
 from proa.scheduler.report.source import ClusterLook
 from proa.scheduler.report.status_view import Look, Painted

@@ -29,15 +29,14 @@ def check_next(context: Context, known: SlotRecord, brought: Document | None = N
     Raises:
         ProaError: ``SETTINGS_REFUSED`` with everything that it does not allow, ``SETTINGS_OLDER``.
     """
-    committed = Engine(context).committed
-    if brought is not None and brought.revision < committed.revision:
-        what = f"the document has revision {brought.revision}, and {committed.revision} is committed"
-        raise ProaError(Code.SETTINGS_OLDER, what)
+    engine = Engine(context)
+    if brought is not None:
+        engine.check_revision(brought)
     if known.settings is None:
         return
     at = f"the settings that release {known.version} allows"
     allowed = allow_list.of_json(known.settings.encode(), at) if known.settings else allow_list.NOTHING
-    found = check(committed if brought is None else brought, allowed)
+    found = check(engine.committed if brought is None else brought, allowed)
     if found:
         whose = "that the node has" if brought is None else "of the order"
         what = f"release {known.version} does not allow settings {whose}: {'; '.join(one.text for one in found)}"

@@ -193,9 +193,17 @@ class Engine:
         found = check(document, self.allowed())
         if found:
             raise ProaError(Code.SETTINGS_REFUSED, "; ".join(one.text for one in found))
-        committed = self.committed
-        if document.revision < committed.revision:
-            what = f"the document has revision {document.revision}, and {committed.revision} is committed"
+        self.check_revision(document)
+
+    def check_revision(self, document: Document) -> None:
+        """Refuse a document that is older than the committed one.
+
+        Raises:
+            ProaError: ``SETTINGS_OLDER``.
+        """
+        committed = self.committed.revision
+        if document.revision < committed:
+            what = f"the document has revision {document.revision}, and {committed} is committed"
             raise ProaError(Code.SETTINGS_OLDER, what)
 
     # inside; the lock is held

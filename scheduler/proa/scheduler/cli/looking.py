@@ -45,7 +45,7 @@ def status(rollout: str, whole: bool, wide: bool, watch: bool, as_json: bool, cl
 
     What failed comes first. On a terminal, the tables fit its width and are coloured, unless NO_COLOR is set.
     """
-    from proa.scheduler.cli.watching import paint, watched
+    from proa.scheduler.cli.watching import watched
     from proa.scheduler.report import rendering, status_view
 
     terminal = sys.stdout.isatty()
@@ -62,12 +62,7 @@ def status(rollout: str, whole: bool, wide: bool, watch: bool, as_json: bool, cl
         click.get_current_context().exit(watched(cluster, rollout, look, clear=terminal))
     seen = cluster.look(rollout=rollout)
     report = status_view.status_report(seen.snapshot, seen.now, rollout, seen.notes)
-    lines = status_view.status_lines(report, look)
-    if as_json or not look.colour:
-        show(report, as_json, lines)
-        return
-    paint(lines)
-    remark(seen.notes)
+    show(report, as_json, status_view.status_lines(report, look))
 
 
 @click.command(epilog="Example: proa-scheduler plan workers")

@@ -128,10 +128,17 @@ amount = checked(_amount)
 
 def show(report: Report, as_json: bool, lines: Iterable[str]) -> None:
     """Print a report, for people by its lines; what they should know besides goes to standard error."""
-    # A line stays one, so that no text of a node passes for more of them.
-    tell(report, as_json, lambda _: "\n".join(" ".join(line.splitlines()) for line in lines))
-    if not as_json:
-        remark(getattr(report, "notes", ()))
+    if as_json:
+        tell(report, True, str)
+        return
+    paint(lines)
+    remark(getattr(report, "notes", ()))
+
+
+def paint(lines: Iterable[str]) -> None:
+    """Print lines, each in its colour if it has one; a line stays one, whatever a node has written into it."""
+    for line in lines:
+        say(" ".join(line.splitlines()), colour=getattr(line, "colour", ""))
 
 
 def remark(notes: Iterable[str]) -> None:

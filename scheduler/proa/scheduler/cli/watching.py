@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import click
 
 from proa.core.runtime.clock import SYSTEM, Clock
 from proa.core.runtime.output import say
-from proa.scheduler.cli.options import ClusterOption
+from proa.scheduler.cli.options import ClusterOption, paint
 from proa.scheduler.kube.times import read
 from proa.scheduler.report import status_view
 from proa.scheduler.report.preview import preview
@@ -53,12 +53,6 @@ def watched(cluster: ClusterOption, rollout: str, look: status_view.Look, *, cle
         if all(phase in ENDED for phase in phases):
             return 0 if all(phase == RolloutPhase.COMPLETE for phase in phases) else 1
         clock.sleep(PAUSE)
-
-
-def paint(lines: Iterable[str]) -> None:
-    """Print lines, each in its colour; a line stays one, whatever a node has written into it."""
-    for line in lines:
-        say(" ".join(line.splitlines()), colour=getattr(line, "colour", ""))
 
 
 def _ahead(seen: ClusterLook, names: Sequence[str]) -> Iterator[str]:

@@ -175,20 +175,7 @@ class Writer:
 
     def _give(self, action: Give, os: NodeOSView) -> Written:
         fence = int(self._fence())
-        issued = text(self.clock.now())
-        order = Order(
-            action.id,
-            action.verb,
-            fence,
-            action.release,
-            action.timeout,
-            action.proof,
-            issued,
-            action.downgrade,
-            action.rate,
-            action.settings,
-            action.settings_hash,
-        )
+        order = action.order(fence, text(self.clock.now()))
         return self._merge_os(os, {}, {"order": {**dict.fromkeys(_ORDER_KEYS), **document(order)}})
 
     def _merge_os(self, os: NodeOSView, annotations: Mapping[str, str], spec: Object | None = None) -> Written:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.orders.messages import Proof
+from proa.core.orders.messages import Order, Proof
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeRecord
 
 RECALL_TIMEOUT: Final = "5m"
@@ -53,6 +53,22 @@ class Give:
     rate: int = 0
     settings: str = ""
     settings_hash: str = ""
+
+    def order(self, fence: int, issued: str) -> Order:
+        """The order that it gives, as a leader of a fence issues it."""
+        return Order(
+            self.id,
+            self.verb,
+            fence,
+            self.release,
+            self.timeout,
+            self.proof,
+            issued,
+            self.downgrade,
+            self.rate,
+            self.settings,
+            self.settings_hash,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from proa.core.runtime import duration
 from proa.scheduler.kube.times import read, text
 from proa.scheduler.planning import configure
 from proa.scheduler.planning.actions import Create, Forget, Give, Uncordon, recall
-from proa.scheduler.planning.evidence import NOTHING, missing
+from proa.scheduler.planning.evidence import blame_if_late, first, missing
 from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.ordered import SETTINGS
@@ -27,7 +27,6 @@ from proa.scheduler.planning.rollout_pass import AWAY, RolloutPass
 from proa.scheduler.planning.views import Mark
 from proa.scheduler.spec.rollout import OnTimeout
 
-COMMIT_TIMEOUT: Final = "5m"
 UNMARKED: Final = "the node no longer runs the release, and does not reboot without Proa's mark: it returns by itself"
 
 
@@ -114,7 +113,7 @@ def _boot(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def _booting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.Booting)
-    _blame_if_late(rollout_pass, progress, "BootTimeout", "the node has not come back")
+    blame_if_late(rollout_pass, progress, "BootTimeout", "the node has not come back")
 
 
 def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -129,15 +128,15 @@ def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     proof = Proof(booted.boot_id, booted.root_hash)
     order = progress.os.order
     if not lacks and not (order and order.action is Verb.COMMIT and order.trial == proof):
-        _give(rollout_pass, progress, Verb.COMMIT, COMMIT_TIMEOUT, proof)
+        _give(rollout_pass, progress, Verb.COMMIT, configure.COMMIT_TIMEOUT, proof)
         return rollout_pass.say(progress, Reason.Committing)
-    _blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not finished: {lacks}")
+    blame_if_late(rollout_pass, progress, "TrialTimeout", f"the trial has not finished: {lacks}")
     return rollout_pass.say(progress, Reason.Proving, lacks)
 
 
 def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.Committing)
-    _blame_if_late(
+    blame_if_late(
         rollout_pass, progress, "CommitTimeout", "the node was ordered to commit, and has not reported that it did"
     )
 
@@ -155,7 +154,7 @@ def _finishing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
         if rollout_pass.snapshot.since is None or mark.since >= rollout_pass.snapshot.since:
             rollout_pass.finished.append(max(0, round((rollout_pass.now - mark.since).total_seconds())))
         return _release(rollout_pass, progress, "Done", Reason.Finishing)
-    _blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not healthy: {lacks}")
+    blame_if_late(rollout_pass, progress, "Unwell", f"committed, but not healthy: {lacks}")
     return rollout_pass.say(progress, Reason.Finishing, lacks)
 
 
@@ -277,17 +276,6 @@ def _release(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, ver
     rollout_pass.say(progress, verdict)
 
 
-def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, what: str) -> None:
-    """Count a node that takes longer than it may from its last order on: nothing holds a place for ever in silence."""
-    limit = rollout_pass.spec.health.timeout
-    if rollout_pass.is_late(progress, duration.parse(limit)):
-        message = f"{what} (within {limit})"
-        rollout_pass.fail(progress, reason, message, fault=True)
-
-
 def _lacks(rollout_pass: RolloutPass, progress: NodeProgress) -> str:
     daemon_set = rollout_pass.snapshot.daemon_sets.get(progress.node.name)
-    said, until = next(missing(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now), NOTHING)
-    if until:
-        rollout_pass.wakes.append(until)
-    return said
+    return first(rollout_pass, missing(progress, rollout_pass.spec.health, daemon_set, rollout_pass.now))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from proa.core.orders.messages import Action as Verb
-from proa.core.runtime import duration
 from proa.scheduler.kube.times import read
 from proa.scheduler.planning.actions import Give
+from proa.scheduler.planning.evidence import Missing, blame_if_late, first, unready
 from proa.scheduler.planning.node_progress import NodeProgress
 from proa.scheduler.planning.node_step import NodeStep
 from proa.scheduler.planning.reasons import Reason
 from proa.scheduler.planning.rollout_pass import RolloutPass
 
 COMMIT_TIMEOUT: Final = "5m"
+"""How long a node has to commit, a release or settings."""
+_LATE: Final = "SettingsTimeout"
 
 
 def configure(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -32,21 +33,21 @@ def configure(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
 
 def _setting(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.Configuring)
-    _blame_if_late(rollout_pass, progress, "the node has not reported that it has the settings")
+    blame_if_late(rollout_pass, progress, _LATE, "the node has not reported that it has the settings")
 
 
 def _trial(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     if rollout_pass.halted:
         return _give(rollout_pass, progress, Verb.REVERT_SETTINGS, Reason.Halted)
-    if lacks := _lacks(rollout_pass, progress):
+    if lacks := first(rollout_pass, _missing(rollout_pass, progress)):
         rollout_pass.say(progress, Reason.ProvingSettings, lacks)
-        return _blame_if_late(rollout_pass, progress, lacks)
+        return blame_if_late(rollout_pass, progress, _LATE, lacks)
     return _give(rollout_pass, progress, Verb.COMMIT_SETTINGS, Reason.Committing)
 
 
 def _committing(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
     rollout_pass.say(progress, Reason.Committing)
-    _blame_if_late(rollout_pass, progress, "the node was ordered to commit, and has not reported that it did")
+    blame_if_late(rollout_pass, progress, _LATE, "the node was ordered to commit, and has not reported that it did")
 
 
 def _failed(rollout_pass: RolloutPass, progress: NodeProgress) -> None:
@@ -69,23 +70,14 @@ BY_STEP: Final[Mapping[NodeStep, Callable[[RolloutPass, NodeProgress], None]]] =
 """What is done at each of these steps."""
 
 
-def _lacks(rollout_pass: RolloutPass, progress: NodeProgress) -> str:
-    """What a node on trial has not proved yet; empty if nothing is missing."""
-    node, status, health = progress.node, progress.status, rollout_pass.spec.health
-    if not node.ready:
-        return "the node is not Ready"
-    if status is not None and status.settings is not None and status.settings.drift:
-        return f"no longer in effect: {'; '.join(status.settings.drift)}"
-    issued = read(progress.order.issued) if progress.order else None
-    since = max(filter(None, (node.ready_since, issued)), default=rollout_pass.now)
-    until = since + timedelta(seconds=health.ready_seconds)
-    if rollout_pass.now < until:
-        rollout_pass.wakes.append(until)
-        return f"the node has been Ready for {max(0, int((rollout_pass.now - since).total_seconds()))} s"
-    daemon_set = rollout_pass.snapshot.daemon_sets.get(node.name)
-    if health.daemon_sets and daemon_set is None:
-        return "the pods of DaemonSets have yet to be checked"
-    return f"the pod of DaemonSet {daemon_set} is not ready" if health.daemon_sets and daemon_set else ""
+def _missing(rollout_pass: RolloutPass, progress: NodeProgress) -> Iterator[Missing]:
+    """What a node on trial has not proved yet."""
+    node, now, order = progress.node, rollout_pass.now, progress.order
+    told = progress.status.settings if progress.status else None
+    if node.ready and told is not None and told.drift:
+        yield f"no longer in effect: {'; '.join(told.drift)}", None
+    since = max(filter(None, (node.ready_since, read(order.issued) if order else None)), default=now)
+    yield from unready(node, rollout_pass.spec.health, rollout_pass.snapshot.daemon_sets.get(node.name), since, now)
 
 
 def _give(rollout_pass: RolloutPass, progress: NodeProgress, verb: Verb, reason: Reason) -> None:
@@ -95,10 +87,3 @@ def _give(rollout_pass: RolloutPass, progress: NodeProgress, verb: Verb, reason:
         give = Give(progress.node.name, number, verb, timeout=COMMIT_TIMEOUT, settings_hash=aim.hash)
         rollout_pass.actions.append(give)
         rollout_pass.say(progress, reason)
-
-
-def _blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, what: str) -> None:
-    """Count a node that takes longer than it may; what it tries returns by itself."""
-    limit = rollout_pass.spec.health.timeout
-    if rollout_pass.is_late(progress, duration.parse(limit)):
-        rollout_pass.fail(progress, "SettingsTimeout", f"{what} (within {limit})", fault=True)

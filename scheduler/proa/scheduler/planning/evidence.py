@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from proa.core.orders.messages import Booted
+from proa.core.runtime import duration
 from proa.scheduler.planning.node_progress import NodeProgress
+from proa.scheduler.planning.rollout_pass import RolloutPass
+from proa.scheduler.planning.views import NodeView
 from proa.scheduler.spec.rollout import HealthPolicy
 
 Missing = tuple[str, datetime | None]
@@ -25,9 +28,25 @@ def missing(progress: NodeProgress, health: HealthPolicy, daemon_set: str | None
     """
     node, booted = progress.node, progress.booted
     yield from ((said, None) for said in _boot(progress, booted))
+    yield from unready(node, health, daemon_set, node.ready_since or now, now)
+    if booted is not None and not booted.committed:
+        yield from ((said, None) for said in _agent(progress))
+
+
+def unready(
+    node: NodeView, health: HealthPolicy, daemon_set: str | None, since: datetime, now: datetime
+) -> Iterator[Missing]:
+    """What is demanded of a node on trial, be it of a release or of settings.
+
+    Args:
+        node: The node.
+        health: What is demanded.
+        daemon_set: As for :func:`missing`.
+        since: Since when it has been Ready with what it tries.
+        now: The time.
+    """
     if not node.ready:
         yield "the node is not Ready", None
-    since = node.ready_since or now
     until = since + timedelta(seconds=health.ready_seconds)
     if health.ready_seconds and now < until:
         yield f"the node has been Ready for {max(0, int((now - since).total_seconds()))} s", until
@@ -35,8 +54,21 @@ def missing(progress: NodeProgress, health: HealthPolicy, daemon_set: str | None
         yield "the pods of DaemonSets have yet to be checked", None
     if health.daemon_sets and daemon_set:
         yield f"the pod of DaemonSet {daemon_set} is not ready", None
-    if booted is not None and not booted.committed:
-        yield from ((said, None) for said in _agent(progress))
+
+
+def first(rollout_pass: RolloutPass, lacks: Iterator[Missing]) -> str:
+    """The first thing that is missing, empty if nothing is; where only time is, it is looked at again then."""
+    said, until = next(lacks, NOTHING)
+    if until:
+        rollout_pass.wakes.append(until)
+    return said
+
+
+def blame_if_late(rollout_pass: RolloutPass, progress: NodeProgress, reason: str, what: str) -> None:
+    """Count a node that takes longer than it may from its last order on: nothing holds a place for ever in silence."""
+    limit = rollout_pass.spec.health.timeout
+    if rollout_pass.is_late(progress, duration.parse(limit)):
+        rollout_pass.fail(progress, reason, f"{what} (within {limit})", fault=True)
 
 
 def _boot(progress: NodeProgress, booted: Booted | None) -> Iterator[str]:

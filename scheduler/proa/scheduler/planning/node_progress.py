@@ -13,7 +13,7 @@ from typing import Final
 from proa.core.orders.messages import Action, Booted, NodeStatus, Order, OrderResult, Phase
 from proa.core.settings.disruption import Disruption
 from proa.scheduler.planning.node_step import UNDER_WAY, NodeStep
-from proa.scheduler.planning.ordered import OVER_BADLY, is_reboot_out, is_setting_out, is_untaken, result_of
+from proa.scheduler.planning.ordered import OVER_BADLY, is_disturbed, is_untaken, result_of
 from proa.scheduler.planning.settings_aim import SettingsAim
 from proa.scheduler.planning.settings_progress import settings_step
 from proa.scheduler.planning.views import Mark, NodeOSView, NodeRecord, NodeView, digest_of
@@ -114,7 +114,7 @@ def stand(node: NodeView, os: NodeOSView | None, aim: Aim, group: int = 0) -> No
     record = _record(os, aim)
     step = _step(mark, record, node, os, aim)
     staged = os is not None and os.status is not None and _staged(os.status, aim)
-    ordered = os is not None and (is_reboot_out(os) or is_setting_out(os))
+    ordered = os is not None and is_disturbed(os)
     away = not node.ready or node.unschedulable or node.mark is not None or ordered or step in _HOLDS_A_PLACE
     itself = node.ready and node.hold is None and not node.unschedulable and not node.leaving
     plain = itself and record is None and not node.control_plane

@@ -43,3 +43,8 @@ def is_setting_out(os: NodeOSView) -> bool:
     if result_of(order, os.status) in ("", OrderResult.RUNNING.value):
         return True
     return os.status is not None and os.status.settings is not None and bool(os.status.settings.trial_hash)
+
+
+def is_disturbed(os: NodeOSView) -> bool:
+    """Whether an order of ours reboots it, or restarts its daemons, at any time: it holds a place."""
+    return is_reboot_out(os) or is_setting_out(os)

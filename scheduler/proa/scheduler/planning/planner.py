@@ -19,7 +19,7 @@ from proa.scheduler.planning.budget import Calendar
 from proa.scheduler.planning.holds import GateContext
 from proa.scheduler.planning.node_progress import Aim, NodeProgress, stand
 from proa.scheduler.planning.node_step import NodeStep
-from proa.scheduler.planning.ordered import is_reboot_out, is_setting_out
+from proa.scheduler.planning.ordered import is_disturbed
 from proa.scheduler.planning.precedence import look
 from proa.scheduler.planning.problems import INVALID_SPEC, Problem, problem_of
 from proa.scheduler.planning.reasons import Reason, Verdict
@@ -211,7 +211,7 @@ def _is_missed(node: NodeView, os: NodeOSView | None) -> bool:
 
     Nobody waits for one that a person has set aside, unless it is our own doing that it is away.
     """
-    ordered = os is not None and os.owner == node.uid and (is_reboot_out(os) or is_setting_out(os))
+    ordered = os is not None and os.owner == node.uid and is_disturbed(os)
     if node.mark is not None or ordered:
         return True
     set_aside = node.excluded or node.hold is not None

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from proa.core.runtime.errors import ProaError
 from proa.core.settings import allow_list, checking
@@ -16,12 +16,6 @@ from proa.core.settings.document import EMPTY, Document, of_mapping, parse
 from proa.core.settings.registry import MODELS, disturbing
 from proa.scheduler.spec.rollout import RolloutSpec, SettingsDisruption
 from proa.scheduler.spec.rolloutstatus import RolloutStatus
-
-_LEVELS: Final[Mapping[SettingsDisruption, Disruption]] = {
-    SettingsDisruption.NONE: Disruption.NONE,
-    SettingsDisruption.RESTART: Disruption.RESTART,
-    SettingsDisruption.DRAIN: Disruption.DRAIN,
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def _aim(text: str, before: str, most: SettingsDisruption | None) -> SettingsAim
         return None
     least = {one.digest: next(iter(disturbing(one, document)), ("", Disruption.NONE)) for one in known}
     table = tuple((known, level, key) for known, (key, level) in least.items())
-    return SettingsAim(document.canonical(), document.digest, table, _LEVELS[most] if most else None)
+    return SettingsAim(document.canonical(), document.digest, table, Disruption[most.name] if most else None)
 
 
 def hash_of(spec: RolloutSpec) -> str:

@@ -82,6 +82,13 @@ def tried(status: NodeStatus, wanted: Document) -> NodeStatus:
     )
 
 
+def kept(status: NodeStatus) -> NodeStatus:
+    """The settings on trial are committed."""
+    told = status.settings or UNSET
+    committed = dataclasses.replace(told, hash=told.trial_hash, trial_hash="", phase="Committed")
+    return dataclasses.replace(status, settings=committed)
+
+
 def configured(status: NodeStatus, wanted: Document) -> NodeStatus:
     """Settings are committed."""
     generation = (status.settings or UNSET).generation

@@ -160,7 +160,7 @@ class World:
             case Give(name, number) if name in self.oses:
                 os = self.oses[name]
                 if os.order is None or os.order.id < number:
-                    order = _order(action, text(self.now))
+                    order = action.order(1, text(self.now))
                     self.oses[name] = dataclasses.replace(os, order=order)
                     self._give_soon(name, order)
             case Cordon(name, mark) if name in self.nodes:
@@ -293,8 +293,7 @@ class World:
             self._revert(name, order.settings_hash, "an order reverted it")
             self._end(name, OrderResult.DONE)
         else:
-            committed = dataclasses.replace(told, hash=told.trial_hash, trial_hash="", phase="Committed")
-            self._end(name, OrderResult.DONE, settings=committed)
+            self._tell(name, node_status.ended(node_status.kept(self._status(name)), OrderResult.DONE))
 
     def _revert(self, name: str, wanted: str, why: str) -> None:
         told = self._status(name).settings if name in self.oses else None
@@ -354,22 +353,6 @@ class World:
         since = self.now + timedelta(seconds=self.behaviour.ready)
         self.nodes[name] = dataclasses.replace(self.nodes[name], ready=True, ready_since=since, boot_id=boot_id)
         return boot_id
-
-
-def _order(given: Give, issued: str) -> Order:
-    return Order(
-        given.id,
-        given.verb,
-        1,
-        given.release,
-        given.timeout,
-        given.proof,
-        issued,
-        given.downgrade,
-        given.rate,
-        given.settings,
-        given.settings_hash,
-    )
 
 
 def make_nodes(count: int, zones: int = 3, control_planes: int = 0) -> dict[str, NodeView]:

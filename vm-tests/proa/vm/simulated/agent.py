@@ -257,8 +257,8 @@ class SimAgent:
         if told.trial_hash != order.settings_hash:
             self._refuse(Code.NO_SETTINGS_TRIAL, "other settings are being tried")
             return
-        committed = dataclasses.replace(told, hash=told.trial_hash, trial_hash="", phase="Committed")
-        self._done(self.status.phase, settings=committed)
+        self.status = node_status.kept(self.status)
+        self._done(self.status.phase)
 
     def _revert_settings(self, order: Order) -> None:
         self._revert(order.settings_hash, "an order reverted it")
