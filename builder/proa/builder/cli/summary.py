@@ -10,7 +10,7 @@ from typing import Final
 
 from proa.builder.cli.reports import DiskLayout, Effective, Summary
 from proa.builder.config.disklayout import is_derived, layout
-from proa.builder.config.kinds import Duration, Size, size_text
+from proa.builder.config.kinds import Duration, Size, seconds_text, size_text
 from proa.builder.config.loading import Loaded
 from proa.builder.config.settings import SECTIONS
 from proa.builder.engine import proxies
@@ -74,7 +74,6 @@ def free(planned: Layout) -> int:
 
 _KINDS: Final = {f"{section.name}.{setting.key}": setting.kind for section in SECTIONS for setting in section.settings}
 """By name of a setting: what values it can have."""
-_UNITS: Final = (("h", 3600), ("min", 60), ("s", 1))
 
 
 def _plain(name: str) -> str:
@@ -88,7 +87,7 @@ def _show(value: object, kind: object) -> str:
         if isinstance(kind, Size):
             return size_text(value) if value else "0"
         if isinstance(kind, Duration):
-            return next(f"{value // size} {unit}" for unit, size in _UNITS if value % size == 0)
+            return seconds_text(value)
     if isinstance(value, tuple | list):
         return f"[{len(value)} items]" if len(value) > 3 else json.dumps(value)
     text = json.dumps(value)

@@ -266,6 +266,11 @@ def size_text(count: int) -> str:
     return str(count)
 
 
+def seconds_text(count: int) -> str:
+    """Seconds as the largest unit that divides them: ``10 min``."""
+    return next(f"{count // size} {unit}" for unit, size in reversed(list(_SECONDS.items())) if count % size == 0)
+
+
 def _show(value: object) -> str:
     try:
         text = f'"{value}"' if isinstance(value, str) else repr(value)

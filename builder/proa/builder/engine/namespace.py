@@ -11,7 +11,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Final
 
@@ -86,15 +86,31 @@ def remove(folder: Path) -> Sequence[str]:
 
 
 def _check_subordinate_ids(user: int) -> None:
-    names = {str(user), getpass.getuser()}
-    for path in (Path("/etc/subuid"), Path("/etc/subgid")):
+    account = getpass.getuser()
+    if lacking := lacks_ids({str(user), account}):
+        raise ProaError(
+            Code.TOOL_MISSING,
+            f"{account} has no range of {_NEEDED_IDS} subordinate ids",
+            at=lacking,
+            hint=f"As root: {add_ids(account)}",
+        )
+
+
+def lacks_ids(names: Set[str], folder: Path = Path("/etc")) -> Path | None:
+    """The file, of subuid(5) and subgid(5), in which a user has too few ids for a build; none if both have enough.
+
+    Args:
+        names: The user's name and number.
+        folder: Where the files are.
+    """
+    for path in (folder / "subuid", folder / "subgid"):
         lines = path.read_text().splitlines() if path.exists() else []
         entries = [line.split(":") for line in lines if line.count(":") == 2]
         if not any(name in names and count.isdigit() and int(count) >= _NEEDED_IDS for name, _, count in entries):
-            account = getpass.getuser()
-            raise ProaError(
-                Code.TOOL_MISSING,
-                f"{account} has no range of {_NEEDED_IDS} subordinate ids",
-                at=path,
-                hint=f"As root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {account}",
-            )
+            return path
+    return None
+
+
+def add_ids(account: str) -> str:
+    """The command that gives a user enough of them."""
+    return f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {account}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from proa.builder.engine.namespace import add_ids, lacks_ids
 from proa.core.runtime.errors import ProaError
 from proa.core.runtime.events import human_bytes
 from proa.core.schema.model import Part, Report
@@ -134,11 +135,9 @@ def _user(host: Host) -> Iterator[Finding]:
     if host.uid == 0:
         yield Finding("user", Verdict.OK, "root", "")
         return
-    ranges = (_text(host.path(f"etc/{name}")).splitlines() for name in ("subuid", "subgid"))
-    known = all(any(line.split(":")[0] in (host.user, str(host.uid)) for line in lines) for lines in ranges)
-    if not known:
-        add = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {host.user}"
-        yield Finding("user", Verdict.PROBLEM, f"{host.user} has no subordinate ids", f"As root: {add}")
+    if lacks_ids({host.user, str(host.uid)}, host.path("etc")):
+        add = f"As root: {add_ids(host.user)}"
+        yield Finding("user", Verdict.PROBLEM, f"{host.user} has too few subordinate ids", add)
         return
     for switch, closed in (
         ("kernel/unprivileged_userns_clone", "0"),
