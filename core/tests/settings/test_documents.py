@@ -474,7 +474,7 @@ def test_a_release_names_the_hosts_of_mirrors(entry: str) -> None:
     assert "name the hosts that may be mirrors" in caught.value.message
 
 
-@pytest.mark.parametrize("limits", ['{"hosts": "x"}', '{"hosts": [1]}', '{"hosts": []}', '{"hosts": ["a/b"]}'])
+@pytest.mark.parametrize("limits", ["{}", '{"hosts": "x"}', '{"hosts": [1]}', '{"hosts": []}', '{"hosts": ["a/b"]}'])
 def test_hosts_that_are_not_understood_leave_no_mirror_allowed(limits: str) -> None:
     text = f'{{"schema": "proa.settings-allowed/v1", "models": {{"registries": {{"docker.io": {limits}}}}}}}'
     assert allow_list.of_json(text.encode()).allows("registries", "docker.io") is None

@@ -94,7 +94,8 @@ def of_json(data: bytes, at: object = "") -> AllowList:
     for name, keys in (models if isinstance(models, dict) else {}).items():
         if name in MODELS and isinstance(keys, dict):
             limits = {key: _limit(bounds) for key, bounds in keys.items()}
-            found[name] = {key: limit for key, limit in limits.items() if limit is not None}
+            mirrors = isinstance(MODELS[name].open_kind, Mirrors)
+            found[name] = {key: one for key, one in limits.items() if one is not None and (one.hosts or not mirrors)}
     return AllowList(found)
 
 
